@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GR00T policies without ROS: the interface, the wire, the server and the client."""
+
+from gr00t_policy_core.embodiment import EmbodimentTag
+from gr00t_policy_core.errors import (
+    ClosedError,
+    EncodingError,
+    PolicyError,
+    PolicyTimeoutError,
+    ProtocolError,
+    RemoteError,
+    SpecError,
+)
+from gr00t_policy_core.modality import (
+    ActionConfig,
+    ActionFormat,
+    ActionRepresentation,
+    ActionType,
+    ModalityConfig,
+)
+from gr00t_policy_core.policy import BasePolicy, ModalityPolicy, PolicyWrapper
+
+__all__ = [
+    "ActionConfig",
+    "ActionFormat",
+    "ActionRepresentation",
+    "ActionType",
+    "BasePolicy",
+    "ClosedError",
+    "EmbodimentTag",
+    "EncodingError",
+    "ModalityConfig",
+    "ModalityPolicy",
+    "PolicyError",
+    "PolicyTimeoutError",
+    "PolicyWrapper",
+    "ProtocolError",
+    "RemoteError",
+    "SpecError",
+]

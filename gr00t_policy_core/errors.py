@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One small family of errors: catch `PolicyError` for all of them.
+
+Each also derives from the built-in that existing Isaac-GR00T code catches in its place.
+"""
+
+
+class PolicyError(Exception):
+    """Anything that kept a policy from answering."""
+
+
+class SpecError(PolicyError, ValueError):
+    """An observation, an action or a setting does not fit what is expected of it.
+
+    `problems` holds one sentence for each thing that is wrong.
+    """
+
+    def __init__(self, what: str, problems: list[str]) -> None:
+        super().__init__(f"{what}: {'; '.join(problems)}")
+        self.problems = list(problems)
+
+
+class ProtocolError(PolicyError, ValueError):
+    """Bytes that are no message of ours: malformed, oversized, or a refused kind of array."""
+
+
+class EncodingError(PolicyError, TypeError):
+    """An object that cannot be put into a message."""
+
+
+class RemoteError(PolicyError, RuntimeError):
+    """The server answered that it could not do what was asked."""
+
+
+class PolicyTimeoutError(PolicyError, TimeoutError):
+    """No answer within the time allowed."""
+
+
+class ClosedError(PolicyError, RuntimeError):
+    """A client or server was used after `close()`."""

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one interface that every policy has, local or remote, replayed or learned.
+
+An observation and an action are laid out as `gr00t_policy_core.modality` says. Everything else in
+the core is a decorator on `BasePolicy` or an implementation of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+from gr00t_policy_core import modality
+from gr00t_policy_core.modality import ModalityConfig
+
+Observation: TypeAlias = dict[str, Any]
+Action: TypeAlias = dict[str, Any]
+Info: TypeAlias = dict[str, Any]
+Options: TypeAlias = dict[str, Any]
+
+
+class BasePolicy(ABC):
+    """Answers an observation with an action chunk.
+
+    Args:
+        strict: Check every observation before it is used and every action before it is returned.
+    """
+
+    def __init__(self, strict: bool = True) -> None:
+        self.strict = strict
+
+    @abstractmethod
+    def check_observation(self, observation: Observation) -> None:
+        """Raise `SpecError` where the observation is not what this policy reads."""
+
+    @abstractmethod
+    def check_action(self, action: Action) -> None:
+        """Raise `SpecError` where the action is not what this policy promises."""
+
+    @abstractmethod
+    def _get_action(
+        self, observation: Observation, options: Options | None = None
+    ) -> tuple[Action, Info]:
+        """Compute the answer; validation is `get_action`'s part."""
+
+    def get_action(
+        self, observation: Observation, options: Options | None = None
+    ) -> tuple[Action, Info]:
+        """Answer an observation with an action chunk.
+
+        Args:
+            observation: ``{"video": {key: uint8 (B, T, H, W, 3) RGB}, "state": {key: float32
+                (B, T, D)}, "language": {key: B lists of T strings}}``.
+            options: What the policy documents beyond that, for example a seed.
+
+        Returns:
+            The action ``{key: float32 (B, horizon, D)}`` in physical units (those of the training
+            data), and a dict of further information.
+
+        Raises:
+            SpecError: `strict`, and the observation or the answer does not fit.
+            PolicyError: The policy could not answer.
+        """
+        if self.strict:
+            self.check_observation(observation)
+        action, info = self._get_action(observation, options)
+        if self.strict:
+            self.check_action(action)
+        return action, info
+
+    def reset(self, options: Options | None = None) -> Info:
+        """Start a new episode; returns what the policy documents, nothing by default."""
+        return {}
+
+    def get_modality_config(self) -> dict[str, ModalityConfig]:
+        """The configs by modality: ``video``, ``state``, ``action``, ``language``.
+
+        Empty where a policy does not know them.
+        """
+        return {}
+
+    def get_dimensions(self) -> dict[str, dict[str, int]]:
+        """Values per step of each key: ``{"state": {key: D}, "action": {key: D}}``.
+
+        Isaac-GR00T's modality configs do not tell them. Empty where a policy does not know.
+        """
+        return {}
+
+
+class ModalityPolicy(BasePolicy):
+    """A policy that is checked against its own modality configs; subclasses only compute."""
+
+    @abstractmethod
+    def get_modality_config(self) -> dict[str, ModalityConfig]:
+        """The configs by modality: ``video``, ``state``, ``action``, ``language``."""
+
+    def check_observation(self, observation: Observation) -> None:
+        modality.check_observation(observation, self.get_modality_config())
+
+    def check_action(self, action: Action) -> None:
+        modality.check_action(action, self.get_modality_config()["action"])
+
+
+class PolicyWrapper(BasePolicy):
+    """A policy around another one: forwards everything; subclasses change what they are for.
+
+    Args:
+        policy: The policy that answers.
+        strict: Check what goes in and out of this wrapper.
+    """
+
+    def __init__(self, policy: BasePolicy, strict: bool = True) -> None:
+        super().__init__(strict)
+        self.policy = policy
+
+    def check_observation(self, observation: Observation) -> None:
+        self.policy.check_observation(observation)
+
+    def check_action(self, action: Action) -> None:
+        self.policy.check_action(action)
+
+    def _get_action(
+        self, observation: Observation, options: Options | None = None
+    ) -> tuple[Action, Info]:
+        return self.policy.get_action(observation, options)
+
+    def reset(self, options: Options | None = None) -> Info:
+        return self.policy.reset(options)
+
+    def get_modality_config(self) -> dict[str, ModalityConfig]:
+        return self.policy.get_modality_config()
+
+    def get_dimensions(self) -> dict[str, dict[str, int]]:
+        return self.policy.get_dimensions()
