@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gr00t_policy_core for machines without ROS 2; colcon builds the ROS package from package.xml."""
+
+from pathlib import Path
+
+REQUIRES = ["numpy>=1.21", "msgpack>=1.0", "pyzmq>=22"]
+
+REPLAY = ["pyarrow>=10"]
+SIM = [*REPLAY, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
+LINT = ["ruff==0.17.6", "mypy==2.4.1"]
+TEST = [*REPLAY, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
+EXTRAS = {
+    "replay": REPLAY,  # policies that play recorded datasets
+    "gr00t": ["torch>=2.3", "transformers>=4.51", "safetensors>=0.4", "pillow>=9"],  # local models
+    "sim": SIM,  # the simulated arm of the demo
+    "lint": LINT,
+    "test": TEST,
+    "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],
+    "bench": [*REPLAY, "msgpack-numpy==0.4.8"],  # msgpack-numpy: to compare with, never used
+}
+
+if __name__ == "__main__":  # scripts/requirements.py reads the lists without setuptools
+    from setuptools import find_packages, setup
+
+    setup(
+        name="gr00t_policy_core",
+        version="0.1.0",
+        description="Serve, call and replay GR00T policies without ROS",
+        long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+        long_description_content_type="text/markdown",
+        license="Apache-2.0",
+        author="The gr00t_ros developers",
+        author_email="gr00t_ros@example.org",
+        python_requires=">=3.10",
+        packages=find_packages(include=["gr00t_policy_core", "gr00t_policy_core.*"]),
+        package_data={"gr00t_policy_core": ["py.typed"]},
+        install_requires=REQUIRES,
+        extras_require=EXTRAS,
+        entry_points={"console_scripts": ["gr00t-policy=gr00t_policy_core.cli:main"]},
+    )
