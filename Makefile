@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make` or `make help` lists the targets. Everything happens inside this folder.
+
+SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint clean build setup
+
+# DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
+PYTHON ?= python3
+export DISTRO PYTHON
+# The make that builds the messages shall not take our own flags for its own.
+unexport MAKEFLAGS MFLAGS
+
+ROS := . scripts/ros_env.bash
+
+help:
+	@echo "make demo    the simulated arm, driven by a policy server through ROS 2 (DEMO_SECONDS=20: end after 20 s)"
+	@echo "make test    build and run all tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
+	@echo "make clean   remove what building and running made; the ROS 2 set-up in .venv stays"
+	@echo
+	@echo "Where no ROS 2 is sourced, demo, test and bench set one up in .venv first: kilted, or DISTRO=jazzy."
+	@echo "PYTHON=python3.12 chooses the interpreter for that."
+
+setup:
+	@scripts/setup.bash ros
+
+build: setup
+	@$(ROS); colcon --log-base "$$LOG" build --base-paths . \
+		--build-base "$$BUILD" --install-base "$$INSTALL" --cmake-args -DBUILD_TESTING=ON
+
+demo: build
+	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo"
+
+# ctest numbers the lines of each test; without the numbers they are pytest's own again.
+test: build
+	@$(ROS); failed=0; \
+	colcon --log-base "$$LOG" test --base-paths . --build-base "$$BUILD" --install-base "$$INSTALL" \
+		--event-handlers console_direct+ --return-code-on-test-failure \
+		| sed -u -E 's/^[0-9]+: //' || failed=1; \
+	colcon --log-base "$$LOG" test-result --test-result-base "$$BUILD" --verbose || failed=1; \
+	exit $$failed
+
+bench: build
+	@$(ROS); exec python -m bench $(BENCH_ARGS)
+
+lint:
+	@scripts/setup.bash lint
+	@.venv-lint/bin/ruff check .
+	@.venv-lint/bin/ruff format --check .
+	@.venv-lint/bin/mypy
+
+clean:
+	rm -rf build build-jazzy install install-jazzy log log-jazzy demo .mypy_cache .ruff_cache .pytest_cache
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
