@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every test process gets a DDS domain of its own, so that suites can run side by side."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+# Above 101 the domain's ports run into those that Linux hands out (docs.ros.org, "ROS_DOMAIN_ID").
+DOMAINS = range(1, 102)
+
+
+def reserve_domain() -> tuple[int, IO[str]]:
+    """A domain that no other test process of this machine has, for as long as the file is open."""
+    for domain in DOMAINS:
+        path = Path(tempfile.gettempdir(), f"gr00t_ros_test_domain_{domain}.lock")
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        return domain, file
+    raise RuntimeError(f"all DDS domains of {DOMAINS} are taken by running tests")
+
+
+# At import, before any test module: processes that tests start inherit it.
+_domain, _domain_lock = reserve_domain()
+os.environ["ROS_DOMAIN_ID"] = str(_domain)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"  # since Iron
+if os.environ.get("ROS_DISTRO") == "humble":
+    os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+
+@pytest.fixture
+def ros_context() -> Iterator[Context]:
+    """An initialised rclpy context of the test's own, shut down afterwards."""
+    context = Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
+    """A function that has a node's callbacks run in a background thread until the test ends.
+
+    The nodes must be made with `context=ros_context`; they are destroyed afterwards.
+    """
+    executor = SingleThreadedExecutor(context=ros_context)
+    nodes: list[Node] = []
+
+    def run() -> None:
+        with contextlib.suppress(ExternalShutdownException):  # a test may shut its context down
+            executor.spin()
+
+    def add(node: Node) -> Node:
+        nodes.append(node)
+        executor.add_node(node)
+        return node
+
+    thread = threading.Thread(target=run, name="test executor", daemon=True)
+    thread.start()
+    yield add
+    executor.shutdown()
+    thread.join(timeout=10.0)
+    for node in nodes:
+        node.destroy_node()
+
+
+@pytest.fixture
+def ros_node(ros_context: Context, spin: Callable[[Node], Node]) -> Node:
+    """A spinning node, to talk to what is tested."""
+    return spin(Node("test_peer", context=ros_context))
