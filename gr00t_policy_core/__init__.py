@@ -4,6 +4,7 @@
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import (
     ClosedError,
+    DatasetError,
     EncodingError,
     PolicyError,
     PolicyTimeoutError,
@@ -18,6 +19,7 @@ from gr00t_policy_core.modality import (
     ActionType,
     ModalityConfig,
 )
+from gr00t_policy_core.policies import Gr00tSimPolicyWrapper, ReplayPolicy, SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy, ModalityPolicy, PolicyWrapper
 
 __all__ = [
@@ -27,8 +29,10 @@ __all__ = [
     "ActionType",
     "BasePolicy",
     "ClosedError",
+    "DatasetError",
     "EmbodimentTag",
     "EncodingError",
+    "Gr00tSimPolicyWrapper",
     "ModalityConfig",
     "ModalityPolicy",
     "PolicyError",
@@ -36,5 +40,7 @@ __all__ = [
     "PolicyWrapper",
     "ProtocolError",
     "RemoteError",
+    "ReplayPolicy",
+    "SimPolicyWrapper",
     "SpecError",
 ]

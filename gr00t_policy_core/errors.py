@@ -4,6 +4,8 @@
 Each also derives from the built-in that existing Isaac-GR00T code catches in its place.
 """
 
+from pathlib import Path
+
 
 class PolicyError(Exception):
     """Anything that kept a policy from answering."""
@@ -18,6 +20,14 @@ class SpecError(PolicyError, ValueError):
     def __init__(self, what: str, problems: list[str]) -> None:
         super().__init__(f"{what}: {'; '.join(problems)}")
         self.problems = list(problems)
+
+
+class DatasetError(PolicyError, ValueError):
+    """A recorded dataset that cannot be played: `file` is missing, damaged, or of another kind."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file}: {problem}")
+        self.file = file
 
 
 class ProtocolError(PolicyError, ValueError):

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies that need no model."""
+
+from gr00t_policy_core.policies.replay import ReplayPolicy
+from gr00t_policy_core.policies.sim_wrapper import Gr00tSimPolicyWrapper, SimPolicyWrapper
+
+__all__ = ["Gr00tSimPolicyWrapper", "ReplayPolicy", "SimPolicyWrapper"]

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy that plays the recorded actions of a dataset, whatever it is shown."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.modality import OBSERVATION_MODALITIES, ModalityConfig
+from gr00t_policy_core.policies.lerobot import LeRobotDataset, Matrix
+from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
+
+EPISODES_KEPT = 8  # in memory: action columns only, so some hundred kilobytes
+LANGUAGE_PREFIX = "annotation."
+# Keys that Isaac-GR00T fills from the episode list and not from modality.json.
+LANGUAGE_OF_EPISODE = ("task", "sub_task")
+RESET_OPTIONS = ("episode_index", "step_index")
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """The step that the next action chunk starts from, and the actions of its episode."""
+
+    episode_index: int
+    step_index: int
+    actions: dict[str, Matrix]  # by key: (episode length, D)
+
+    @property
+    def episode_length(self) -> int:
+        return len(next(iter(self.actions.values())))
+
+    def as_info(self) -> Info:
+        return {
+            "episode_index": self.episode_index,
+            "step_index": self.step_index,
+            "episode_length": self.episode_length,
+        }
+
+
+class ReplayPolicy(ModalityPolicy):
+    """Plays the episodes of a LeRobot v2.1 (or v2.0) or v3.0 dataset through the policy interface.
+
+    Observations are checked like those of a model, then not looked at; the videos of the dataset
+    are not needed. Not thread-safe: one episode is played at a time.
+
+    Args:
+        dataset_path: The directory that holds `meta/` and `data/`.
+        modality_configs: By modality; ``"action"`` is required. None takes every key of the
+            dataset's `meta/modality.json`, at the present step, with `action_horizon` steps of
+            action; of several annotations the first, as Isaac-GR00T does at inference.
+        execution_horizon: Steps to advance with each `get_action`, from 1 to the action horizon;
+            None is the whole horizon.
+        action_horizon: Steps of an action chunk where `modality_configs` is None.
+        episode_index: The episode to start with.
+        strict: Check observations and actions.
+
+    Raises:
+        SpecError: A setting does not fit the dataset.
+        DatasetError: A file of the dataset is missing or damaged; the message names it.
+        ImportError: pyarrow is not installed.
+    """
+
+    def __init__(
+        self,
+        dataset_path: str | Path,
+        modality_configs: Mapping[str, ModalityConfig] | None = None,
+        execution_horizon: int | None = None,
+        *,
+        action_horizon: int = 16,
+        episode_index: int = 0,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(strict)
+        self._dataset = LeRobotDataset(dataset_path)
+        if modality_configs is None:
+            modality_configs = _derived_configs(self._dataset, action_horizon)
+        _check_configs(self._dataset, modality_configs)
+        self._configs = dict(modality_configs)
+
+        self._deltas = np.array(self._configs["action"].delta_indices)
+        horizon = len(self._deltas)
+        self.execution_horizon = (
+            horizon
+            if execution_horizon is None
+            else _integer("execution_horizon", execution_horizon, 1, horizon)
+        )
+        self._read_actions = functools.lru_cache(maxsize=EPISODES_KEPT)(self._read_episode)
+        self._position = self._position_at(episode_index, 0)
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes in the dataset."""
+        return len(self._dataset.episodes)
+
+    @property
+    def episode_length(self) -> int:
+        """Steps of the episode that is being played."""
+        return self._position.episode_length
+
+    def get_modality_config(self) -> dict[str, ModalityConfig]:
+        return self._configs
+
+    def get_dimensions(self) -> dict[str, dict[str, int]]:
+        return {
+            modality: {
+                key: self._dataset.slices[modality][key].dimension
+                for key in self._configs[modality].modality_keys
+            }
+            for modality in ("state", "action")
+            if modality in self._configs
+        }
+
+    def reset(self, options: Options | None = None) -> Info:
+        """Go to a step of an episode.
+
+        Args:
+            options: ``"episode_index"`` (default: the present one) and ``"step_index"``
+                (default: 0).
+
+        Returns:
+            ``{"episode_index", "step_index", "episode_length"}`` as they are from now on.
+
+        Raises:
+            SpecError: An unknown option, or a value outside of the dataset.
+            DatasetError: The episode cannot be read. After either, nothing has changed.
+        """
+        options = options or {}
+        unknown = sorted(set(options) - set(RESET_OPTIONS))
+        if unknown:
+            raise SpecError("bad reset", [f"unknown options {unknown}, known {RESET_OPTIONS}"])
+        self._position = self._position_at(
+            options.get("episode_index", self._position.episode_index),
+            options.get("step_index", 0),
+        )
+        return self._position.as_info()
+
+    def _get_action(
+        self, observation: Observation, options: Options | None = None
+    ) -> tuple[Action, Info]:
+        """The next chunk, the same for every row of the batch, and where it is from.
+
+        Past the end of the episode the last action is repeated. In the info, ``step_index`` is
+        the step of the first action (of delta index 0), and counts on past the end.
+        """
+        position = self._position
+        steps = np.clip(position.step_index + self._deltas, 0, position.episode_length - 1)
+        rows = _batch_size(observation, options)
+        action = {key: np.stack([values[steps]] * rows) for key, values in position.actions.items()}
+        self._position = replace(position, step_index=position.step_index + self.execution_horizon)
+        return action, position.as_info()
+
+    def _position_at(self, episode_index: Any, step_index: Any) -> _Position:
+        indices = self._dataset.episodes
+        episode_index = _integer("episode_index", episode_index, min(indices), max(indices))
+        if episode_index not in indices:
+            raise SpecError("bad setting", [f"the dataset has no episode {episode_index}"])
+        actions = self._read_actions(episode_index)
+        start = _Position(episode_index, 0, actions)
+        step_index = _integer("step_index", step_index, 0, start.episode_length - 1)
+        return replace(start, step_index=step_index)
+
+    def _read_episode(self, episode_index: int) -> dict[str, Matrix]:
+        keys = self._configs["action"].modality_keys
+        return self._dataset.read(episode_index, "action", keys)
+
+
+def _derived_configs(dataset: LeRobotDataset, action_horizon: int) -> dict[str, ModalityConfig]:
+    """The configs that the dataset's `meta/modality.json` suggests."""
+    horizon = _integer("action_horizon", action_horizon, 1, None)
+    keys = dataset.keys
+    language = [LANGUAGE_PREFIX + name for name in keys["annotation"][:1]]
+    present = {"video": keys["video"], "state": keys["state"], "language": language}
+    configs = {name: ModalityConfig([0], names) for name, names in present.items() if names}
+    if keys["action"]:
+        configs["action"] = ModalityConfig(list(range(horizon)), keys["action"])
+    return configs
+
+
+def _check_configs(dataset: LeRobotDataset, configs: Mapping[str, ModalityConfig]) -> None:
+    """Raise `SpecError` naming every key that the dataset does not have."""
+    if "action" not in configs:
+        raise SpecError(
+            "bad modality configs for replay",
+            [f"no 'action' in {sorted(configs)}; the dataset has {dataset.keys['action']}"],
+        )
+    annotations = [LANGUAGE_PREFIX + name for name in dataset.keys["annotation"]]
+    known = {**dataset.keys, "language": [*annotations, *LANGUAGE_OF_EPISODE]}
+    problems = [
+        f"{modality}.{key}: not in the dataset's meta/modality.json, which has {known[modality]}"
+        for modality in (*OBSERVATION_MODALITIES, "action")
+        if modality in configs
+        for key in configs[modality].modality_keys
+        if key not in known[modality]
+    ]
+    if problems:
+        raise SpecError("modality configs do not fit the dataset", problems)
+
+
+def _batch_size(observation: Observation | None, options: Options | None) -> int:
+    """B of the first key; without an observation ``options["batch_size"]``, as in Isaac-GR00T."""
+    for modality in OBSERVATION_MODALITIES:
+        for value in (observation or {}).get(modality, {}).values():
+            return len(value)
+    return _integer("batch_size", (options or {}).get("batch_size", 1), 1, None)
+
+
+def _integer(name: str, value: Any, lowest: int, highest: int | None) -> int:
+    """`value` as an int within bounds, both included; None is unbounded."""
+    expected = f"an integer from {lowest}" + (f" to {highest}" if highest is not None else "")
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise SpecError("bad setting", [f"{name} must be {expected}, got {value!r}"])
+    if value < lowest or (highest is not None and value > highest):
+        raise SpecError("bad setting", [f"{name} must be {expected}, got {value}"])
+    return int(value)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flat keys of Isaac-GR00T's simulation environments, around any policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gr00t_policy_core import modality
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.policy import Action, Info, Observation, Options, PolicyWrapper
+
+# Some environments name the prompt so where the policy reads `task` (Isaac-GR00T, gr00t_policy.py).
+TASK_KEY = "task"
+TASK_KEY_OF_OLD_ENVIRONMENTS = "annotation.human.coarse_action"
+
+
+class SimPolicyWrapper(PolicyWrapper):
+    """Takes flat observations, gives flat actions; the policy within sees the nested form.
+
+    A flat observation is ``{"video.<key>": uint8 (B, T, H, W, 3) RGB, "state.<key>": float32
+    (B, T, D), "<language key>": tuple or list of B strings}``, a flat action ``{"action.<key>":
+    float32 (B, horizon, D)}``. A language key stands as the policy names it
+    (``annotation.human.task_description``); for ``task`` an environment may say
+    ``annotation.human.coarse_action``.
+
+    Args:
+        policy: Any policy that tells its modality configs, a `PolicyClient` too.
+        strict: Check flat observations and actions; `SpecError` names the flat key.
+    """
+
+    def check_observation(self, observation: Observation) -> None:
+        problems = _problems(observation, self.get_modality_config())
+        if problems:
+            raise SpecError("bad observation", problems)
+
+    def check_action(self, action: Action) -> None:
+        nested = _without_prefix("action.", action) if isinstance(action, Mapping) else action
+        modality.check_action(nested, self.get_modality_config()["action"])
+
+    def _get_action(
+        self, observation: Observation, options: Options | None = None
+    ) -> tuple[Action, Info]:
+        nested = _nested(observation, self.get_modality_config())
+        action, info = self.policy.get_action(nested, options)
+        return {f"action.{key}": value for key, value in action.items()}, info
+
+
+Gr00tSimPolicyWrapper = SimPolicyWrapper
+
+
+def _problems(observation: Any, configs: Mapping[str, ModalityConfig]) -> list[str]:
+    if not isinstance(observation, Mapping):
+        return [f"expected a dict of flat keys, got {type(observation).__name__}"]
+    problems = list(_prompt_problems(observation, configs))
+    if problems:
+        configs = {name: config for name, config in configs.items() if name != "language"}
+    try:
+        modality.check_observation(_nested(observation, configs), configs)
+    except SpecError as error:
+        problems.extend(error.problems)
+    return problems
+
+
+def _nested(observation: Mapping[str, Any], configs: Mapping[str, ModalityConfig]) -> Observation:
+    """The same values under the keys that `gr00t_policy_core.modality` describes."""
+    prompts = {key: observation.get(flat) for key, flat in _prompt_keys(observation, configs)}
+    return {
+        "video": _without_prefix("video.", observation),
+        "state": _without_prefix("state.", observation),
+        "language": {
+            key: [[prompt] for prompt in batch]
+            for key, batch in prompts.items()
+            if batch is not None
+        },
+    }
+
+
+def _without_prefix(prefix: str, flat: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix(prefix): value for k, value in flat.items() if k.startswith(prefix)}
+
+
+def _prompt_keys(
+    observation: Mapping[str, Any], configs: Mapping[str, ModalityConfig]
+) -> Iterator[tuple[str, str]]:
+    """Each language key of the policy, and the key that it has in the observation."""
+    for key in configs["language"].modality_keys if "language" in configs else ():
+        is_old = key == TASK_KEY and TASK_KEY_OF_OLD_ENVIRONMENTS in observation
+        yield key, TASK_KEY_OF_OLD_ENVIRONMENTS if is_old else key
+
+
+def _prompt_problems(
+    observation: Mapping[str, Any], configs: Mapping[str, ModalityConfig]
+) -> Iterator[str]:
+    """What is wrong with the prompts: the one part whose flat form differs from the nested."""
+    for _, flat in _prompt_keys(observation, configs):
+        if flat not in observation:
+            yield f"{flat}: missing, got only {sorted(map(str, observation))}"
+            continue
+        batch = observation[flat]
+        if not isinstance(batch, (tuple, list)) or not all(isinstance(p, str) for p in batch):
+            yield f"{flat}: expected a tuple or list of B strings, got {batch!r:.60}"
