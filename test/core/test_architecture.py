@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of the house that a machine can check, each shown to catch an offender."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = ("gr00t_policy_core", "gr00t_ros")
+SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
+
+# Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
+LAYERS = (
+    {"errors", "rotation"},
+    {"embodiment", "modality"},
+    {"policy"},
+    {"serving", "policies", "models"},
+    {"cli"},
+)  # the public API, gr00t_policy_core itself, is above them all
+CONTROL = "control"  # outside the layers: knows none of them
+CONTROL_MAY_IMPORT = {CONTROL, "rotation"}
+
+# Modules that stand at the end of the line: processes are made of them, nothing imports them.
+NODES = (
+    "gr00t_ros.policy_node",
+    "gr00t_ros.control_node",
+    "gr00t_ros.sim.node",
+    "gr00t_ros.sim.demo",
+)
+# The only room that imports a library.
+HOMES = {
+    "rclpy": "gr00t_ros",
+    "cv_bridge": "gr00t_ros",
+    "sensor_msgs": "gr00t_ros",
+    "std_msgs": "gr00t_ros",
+    "gr00t_ros": "gr00t_ros",
+    "mujoco": "gr00t_ros.sim",
+    "torch": "gr00t_policy_core.models",
+    "transformers": "gr00t_policy_core.models",
+}
+PICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A parsed module; a package has its own dotted name, without __init__."""
+
+    name: str
+    is_package: bool
+    tree: ast.Module
+
+    @classmethod
+    def read(cls, path: Path) -> "Module":
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        return cls(name, is_package, ast.parse(path.read_text(encoding="utf-8"), str(path)))
+
+    def imports(self) -> Iterator[tuple[int, str]]:
+        """(line, absolute dotted name) of everything imported; `from a import b` gives a.b."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from ((node.lineno, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                source = self._absolute(node)
+                yield from ((node.lineno, f"{source}.{alias.name}") for alias in node.names)
+            elif isinstance(node, ast.Call) and node.args:
+                name = node.args[0]
+                if called_name(node) in {"import_module", "__import__"} and is_text(name):
+                    yield node.lineno, name.value
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        parts = self.name.split(".")
+        package = parts[: len(parts) - node.level + self.is_package]
+        return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def called_name(call: ast.Call) -> str:
+    """The last part of what a call calls: `b` of `a.b(...)`; empty for anything unnamed."""
+    function = call.func
+    return getattr(function, "attr", None) or getattr(function, "id", "")
+
+
+def is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def is_within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def core_room(name: str) -> str | None:
+    """The room of the core that a dotted name is in: "" for the API itself, None outside."""
+    top, _, rest = name.partition(".")
+    return rest.partition(".")[0] if top == "gr00t_policy_core" else None
+
+
+def rooms_open_to(room: str) -> set[str]:
+    """The rooms of the core that `room` may import from; none for a room that is not listed."""
+    if room == CONTROL:
+        return CONTROL_MAY_IMPORT
+    for level, rooms in enumerate(LAYERS):
+        if room in rooms:
+            return set().union(*LAYERS[:level], {room})
+    return set()
+
+
+# --- rules: a module in, its offences out ---------------------------------------------------------
+
+
+def imports_point_down(module: Module) -> Iterator[str]:
+    room = core_room(module.name)
+    if not room:
+        return
+    allowed = rooms_open_to(room)
+    if not allowed:
+        yield f"{module.name} is in a room that LAYERS does not list: say where it belongs"
+    for line, name in module.imports():
+        imported = core_room(name)
+        if imported is not None and imported not in allowed:
+            yield f"{module.name}:{line} imports {name}, which is not below it"
+
+
+def nothing_imports_a_node(module: Module) -> Iterator[str]:
+    for line, name in module.imports():
+        if any(is_within(name, node) for node in NODES):
+            yield f"{module.name}:{line} imports the node {name}"
+
+
+def libraries_stay_at_home(module: Module) -> Iterator[str]:
+    for line, name in module.imports():
+        home = HOMES.get(name.split(".")[0])
+        if home is not None and not is_within(module.name, home):
+            yield f"{module.name}:{line} imports {name}, which only {home} does"
+
+
+def nothing_is_pickled(module: Module) -> Iterator[str]:
+    for line, name in module.imports():
+        if name.split(".")[0] in PICKLERS:
+            yield f"{module.name}:{line} imports {name}"
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.keyword) or node.arg != "allow_pickle":
+            continue
+        if not isinstance(node.value, ast.Constant) or node.value.value is not False:
+            yield f"{module.name}:{node.value.lineno} may allow pickle"
+
+
+def nothing_prints(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and called_name(node) == "print":
+            yield f"{module.name}:{node.lineno} prints"
+
+
+def nothing_has_a_finalizer(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "__del__":
+            yield f"{module.name}:{node.lineno} defines __del__"
+
+
+Rule = Callable[[Module], Iterator[str]]
+RULES: tuple[Rule, ...] = (
+    imports_point_down,
+    nothing_imports_a_node,
+    libraries_stay_at_home,
+    nothing_is_pickled,
+    nothing_prints,
+    nothing_has_a_finalizer,
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_product_keeps_the_rule(rule: Rule) -> None:
+    paths = [path for package in PRODUCT for path in sorted((ROOT / package).rglob("*.py"))]
+    assert len(paths) > 5, "the walk found no product"
+    assert [offence for path in paths for offence in rule(Module.read(path))] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "source"),
+    [
+        (imports_point_down, "gr00t_policy_core.errors", "import gr00t_policy_core.modality"),
+        (imports_point_down, "gr00t_policy_core.modality", "from gr00t_policy_core import policy"),
+        (imports_point_down, "gr00t_policy_core.policy", "from .serving import client"),
+        (imports_point_down, "gr00t_policy_core.policy", "from gr00t_policy_core import Client"),
+        (imports_point_down, "gr00t_policy_core.policy", "import gr00t_policy_core"),
+        (imports_point_down, "gr00t_policy_core.policies.replay", "from ..serving import client"),
+        (imports_point_down, "gr00t_policy_core.policies.a", "def f():\n from .. import models"),
+        (imports_point_down, "gr00t_policy_core.control.clock", "from ..errors import SpecError"),
+        (imports_point_down, "gr00t_policy_core.policy", "from .control import clock"),
+        (imports_point_down, "gr00t_policy_core.attic", ""),
+        (nothing_imports_a_node, "gr00t_ros.sinks", "from gr00t_ros import control_node"),
+        (nothing_imports_a_node, "gr00t_ros.sim.scene", "from .node import SimNode"),
+        (libraries_stay_at_home, "gr00t_policy_core.policy", "import rclpy.node"),
+        (libraries_stay_at_home, "gr00t_policy_core.cli", "from gr00t_ros import contract"),
+        (libraries_stay_at_home, "gr00t_policy_core.serving.server", "import torch"),
+        (libraries_stay_at_home, "gr00t_ros.policy_node", "from torch import nn"),
+        (libraries_stay_at_home, "gr00t_ros.sources", "import mujoco"),
+        (libraries_stay_at_home, "gr00t_policy_core.cli", "importlib.import_module('rclpy')"),
+        (nothing_is_pickled, "gr00t_policy_core.serving.serializer", "from pickle import loads"),
+        (nothing_is_pickled, "gr00t_policy_core.serving.serializer", "f(x, allow_pickle=True)"),
+        (nothing_prints, "gr00t_ros.qos", "def f():\n    print('here')"),
+        (nothing_has_a_finalizer, "gr00t_ros.qos", "class A:\n    def __del__(self): ..."),
+    ],
+)
+def test_the_rule_sees_an_offender(rule: Rule, name: str, source: str) -> None:
+    assert list(rule(Module(name, is_package=False, tree=ast.parse(source))))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("gr00t_policy_core.policies.replay", "from ..policy import BasePolicy"),
+        ("gr00t_policy_core.policy", "from gr00t_policy_core import modality"),
+        ("gr00t_policy_core.cli", "from gr00t_policy_core.serving import PolicyServer"),
+        ("gr00t_policy_core.control.schedule", "from .clock import Clock"),
+        ("gr00t_policy_core.models.gr00t_n1d7.head", "import torch"),
+        ("gr00t_ros.policy_node", "import rclpy\nfrom gr00t_policy_core import PolicyClient"),
+        ("gr00t_ros.sinks", "file.printer(1)\nload(x, allow_pickle=False)"),
+    ],
+)
+def test_no_rule_objects_to_what_is_allowed(name: str, source: str) -> None:
+    module = Module(name, is_package=False, tree=ast.parse(source))
+    assert [offence for rule in RULES for offence in rule(module)] == []
+
+
+# --- the core alone, in a fresh interpreter -------------------------------------------------------
+
+
+def modules_loaded_by(statement: str) -> set[str]:
+    """The top-level modules that a new interpreter holds after `statement`."""
+    code = f"{statement}\nimport sys\nsys.stdout.write(' '.join(sys.modules))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    return {name.split(".")[0] for name in result.stdout.split()}
+
+
+def test_importing_the_core_loads_neither_ros_nor_a_heavy_library() -> None:
+    loaded = modules_loaded_by("import gr00t_policy_core")
+
+    assert "gr00t_policy_core" in loaded
+    assert loaded & {"rclpy", "gr00t_ros", "torch", "transformers", "mujoco", "pyarrow"} == set()
+
+
+def test_a_library_that_is_loaded_would_be_seen() -> None:
+    assert "wave" in modules_loaded_by("import wave")
+
+
+# --- every file -----------------------------------------------------------------------------------
+
+
+def has_licence_line(text: str) -> bool:
+    """Whether the first line, or the one after a shebang, is the licence's."""
+    lines = text.splitlines()
+    if lines and lines[0].startswith("#!"):
+        lines = lines[1:]
+    return bool(lines) and lines[0] == "# SPDX-License-Identifier: Apache-2.0"
+
+
+def test_every_source_file_begins_with_its_licence() -> None:
+    paths = [ROOT / "CMakeLists.txt", ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "setup.py"]
+    for folder in SOURCE_FOLDERS:
+        paths += [p for p in (ROOT / folder).rglob("*") if p.suffix in {".py", ".in", ".bash"}]
+
+    missing = [path for path in paths if not has_licence_line(path.read_text(encoding="utf-8"))]
+
+    assert [str(path.relative_to(ROOT)) for path in missing] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "import os\n", '"""SPDX-License-Identifier"""\n', "#!/bin/sh\n"]
+)
+def test_a_missing_licence_is_seen(text: str) -> None:
+    assert not has_licence_line(text)
