@@ -108,10 +108,7 @@ class ModalityConfig:
         object.__setattr__(self, "delta_indices", list(self.delta_indices))
         object.__setattr__(self, "modality_keys", list(self.modality_keys))
         if self.action_configs is not None:
-            parsed = [
-                config if isinstance(config, ActionConfig) else ActionConfig(**config)
-                for config in self.action_configs
-            ]
+            parsed = [_action_config(config) for config in self.action_configs]
             object.__setattr__(self, "action_configs", parsed)
 
     def _problems(self) -> Iterator[str]:
@@ -121,9 +118,18 @@ class ModalityConfig:
             yield f"modality_keys must be a non-empty list of str, got {self.modality_keys!r}"
         elif len(set(self.modality_keys)) != len(self.modality_keys):
             yield f"modality_keys must not repeat a key, got {self.modality_keys!r}"
-        if self.action_configs is not None and len(self.action_configs) != len(self.modality_keys):
+        for field in ("sin_cos_embedding_keys", "mean_std_embedding_keys"):
+            keys = getattr(self, field)
+            if keys is not None and keys != [] and not _is_list_of(str, keys):
+                yield f"{field} must be a list of str or None, got {keys!r}"
+        configs: Any = self.action_configs
+        if configs is None:
+            return
+        if not isinstance(configs, (list, tuple)):
+            yield f"action_configs must be a list or None, got {configs!r}"
+        elif _is_list_of(str, self.modality_keys) and len(configs) != len(self.modality_keys):
             yield (
-                f"action_configs must have one entry per key, got {len(self.action_configs)} "
+                f"action_configs must have one entry per key, got {len(configs)} "
                 f"for {len(self.modality_keys)} keys"
             )
 
@@ -141,6 +147,8 @@ def modality_configs_from_json(raw: Mapping[str, Any]) -> dict[str, ModalityConf
     Raises:
         SpecError: Naming every modality whose entry is not a config, and why.
     """
+    if not isinstance(raw, Mapping):
+        raise SpecError("bad modality configs", [f"expected a dict, got {_describe(raw)}"])
     configs: dict[str, ModalityConfig] = {}
     problems: list[str] = []
     for modality, fields in raw.items():
@@ -189,8 +197,7 @@ def check_observation(
             problems.extend(f"{name}: {problem}" for problem in found)
             if not found:
                 batch_sizes[name] = len(value)
-    if len(set(batch_sizes.values())) > 1:
-        problems.append(f"batch sizes differ between keys: {batch_sizes}")
+    problems.extend(_batch_problems(batch_sizes))
     if problems:
         raise SpecError("bad observation", problems)
 
@@ -209,6 +216,7 @@ def check_action(action: Mapping[str, Any], config: ModalityConfig) -> None:
     if not isinstance(action, Mapping):
         raise SpecError("bad action", [f"expected a dict, got {_describe(action)}"])
     problems: list[str] = []
+    batch_sizes: dict[str, int] = {}
     for key in config.modality_keys:
         if key not in action:
             problems.append(f"action.{key}: missing, got only {sorted(map(str, action))}")
@@ -217,6 +225,9 @@ def check_action(action: Mapping[str, Any], config: ModalityConfig) -> None:
         if not found and not np.isfinite(action[key]).all():
             found.append("has values that are not finite")
         problems.extend(f"action.{key}: {problem}" for problem in found)
+        if not found:
+            batch_sizes[f"action.{key}"] = len(action[key])
+    problems.extend(_batch_problems(batch_sizes))
     if problems:
         raise SpecError("bad action", problems)
 
@@ -256,6 +267,11 @@ def _language_problems(value: Any, steps: int) -> Iterator[str]:
             yield f"row {row}: expected {steps} strings, got {len(prompts)}"
 
 
+def _batch_problems(batch_sizes: Mapping[str, int]) -> Iterator[str]:
+    if len(set(batch_sizes.values())) > 1:
+        yield f"batch sizes differ between keys: {batch_sizes}"
+
+
 def _describe(value: Any) -> str:
     """A value in an error message: its type, and itself where it is short."""
     text = repr(value) if not isinstance(value, np.ndarray) else f"shape {value.shape}"
@@ -266,6 +282,16 @@ def _is_list_of(kind: type, value: Any) -> bool:
     if not isinstance(value, (list, tuple, range)) or not value:
         return False
     return all(isinstance(item, kind) for item in value)
+
+
+def _action_config(config: Any) -> ActionConfig:
+    """An `ActionConfig`, from itself or its wire form."""
+    if isinstance(config, ActionConfig):
+        return config
+    try:
+        return ActionConfig(**config)
+    except TypeError as error:
+        raise SpecError("bad action config", [f"{error}, got {config!r}"]) from error
 
 
 def _member(enum: type[Enum], field: str, value: Any) -> Any:
