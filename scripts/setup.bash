@@ -131,9 +131,7 @@ set_up_ros() {
     key=$(key_of "$ROS_KIND $DISTRO" "$wanted")
     is_ready || set_up_sourced_ros
   else
-    lists=("$repository/scripts/requirements-ros.txt")
-    [ ! -f "$repository/scripts/requirements-$DISTRO.txt" ] ||
-      lists+=("$repository/scripts/requirements-$DISTRO.txt")
+    lists=("$repository/scripts/requirements-ros.txt" "$repository/scripts/requirements-$DISTRO.txt")
     key=$(key_of "$ROS_KIND $DISTRO" "$wanted" "$(cat "${lists[@]}")")
     is_ready || set_up_pip_ros
   fi
