@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A loop that keeps its rate: absolute deadlines, so that a late tick does not delay the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class DeadlineTicker:
+    """Sleeps from deadline to deadline of one monotonic clock.
+
+    A deadline that was missed altogether is skipped and counted: after a stall the loop goes on at
+    its rate instead of catching up in a burst.
+
+    Args:
+        rate_hz: Ticks per second, Hz; > 0.
+        now_ns: The monotonic clock, ns.
+        sleep_s: Sleeps for so many seconds.
+    """
+
+    def __init__(
+        self,
+        rate_hz: float,
+        *,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+        sleep_s: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if not rate_hz > 0.0:
+            raise ValueError(f"rate_hz must be > 0, got {rate_hz}")
+        self.period_ns = round(1e9 / rate_hz)
+        self.lost = 0
+        self._now_ns = now_ns
+        self._sleep_s = sleep_s
+        self._deadline_ns = now_ns()
+
+    def wait(self) -> int:
+        """Sleep until the next deadline; returns how late the wake-up was, ns."""
+        self._deadline_ns += self.period_ns
+        missed = max(0, (self._now_ns() - self._deadline_ns) // self.period_ns)
+        self.lost += missed
+        self._deadline_ns += missed * self.period_ns
+        remaining_ns = self._deadline_ns - self._now_ns()
+        if remaining_ns > 0:
+            self._sleep_s(remaining_ns * 1e-9)
+        return max(0, self._now_ns() - self._deadline_ns)

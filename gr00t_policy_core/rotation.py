@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rotations between the forms that policies and ROS use; all functions take stacks (..., n).
+
+Quaternions are (x, y, z, w) as in geometry_msgs. The 6D form is the first two **rows** of the
+rotation matrix, flattened, as Isaac-GR00T has it (Zhou et al., CVPR 2019, use columns).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SMALL_ANGLE_RAD = 1e-8
+
+
+def matrix_from_quaternion(quaternion: Array) -> Array:
+    """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any norm above zero.
+
+    Raises:
+        ValueError: A quaternion of norm zero, which many drivers send before they know a pose.
+    """
+    norm = np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    if not np.all(norm > 1e-9):
+        raise ValueError(f"a quaternion of norm 0 is no rotation: {np.asarray(quaternion)}")
+    x, y, z, w = np.moveaxis(quaternion / norm, -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def quaternion_from_matrix(matrix: Array) -> Array:
+    """Unit quaternions (..., 4) of rotation matrices (..., 3, 3).
+
+    The largest of the four components is computed first (Shepperd 1978), so that no angle loses
+    precision.
+    """
+    m = np.asarray(matrix, dtype=np.float64)
+    diagonal = np.diagonal(m, axis1=-2, axis2=-1)
+    trace = diagonal.sum(axis=-1)
+    # Row k holds 4 * q_k * (x, y, z, w); the row of the largest component is the best conditioned.
+    x, y, z = np.moveaxis(diagonal, -1, 0)
+    yz, xz, xy = (m[..., 2, 1], m[..., 1, 2]), (m[..., 0, 2], m[..., 2, 0]), (m[..., 1, 0], m[..., 0, 1])
+    table = np.stack(
+        [
+            np.stack([1 + x - y - z, xy[0] + xy[1], xz[0] + xz[1], yz[0] - yz[1]], axis=-1),
+            np.stack([xy[0] + xy[1], 1 - x + y - z, yz[0] + yz[1], xz[0] - xz[1]], axis=-1),
+            np.stack([xz[0] + xz[1], yz[0] + yz[1], 1 - x - y + z, xy[0] - xy[1]], axis=-1),
+            np.stack([yz[0] - yz[1], xz[0] - xz[1], xy[0] - xy[1], 1 + trace], axis=-1),
+        ],
+        axis=-2,
+    )
+    best = np.argmax(np.diagonal(table, axis1=-2, axis2=-1), axis=-1)
+    row = np.take_along_axis(table, best[..., None, None], axis=-2)[..., 0, :]
+    return np.asarray(row / np.linalg.norm(row, axis=-1, keepdims=True))
+
+
+def matrix_from_rot6d(rot6d: Array) -> Array:
+    """Rotation matrices (..., 3, 3) of 6D forms (..., 6), made orthonormal by Gram-Schmidt.
+
+    Raises:
+        ValueError: The two rows are zero or parallel, which no rotation has.
+    """
+    first, second = rot6d[..., :3], rot6d[..., 3:]
+    x = _unit(first)
+    y = _unit(second - np.sum(x * second, axis=-1, keepdims=True) * x)
+    return np.stack([x, y, np.cross(x, y)], axis=-2)
+
+
+def rot6d_from_matrix(matrix: Array) -> Array:
+    """6D forms (..., 6) of rotation matrices (..., 3, 3): the first two rows."""
+    m = np.asarray(matrix)
+    return np.asarray(m[..., :2, :].reshape(*m.shape[:-2], 6))
+
+
+def quaternion_from_rotvec(rotvec: Array) -> Array:
+    """Unit quaternions (..., 4) of rotation vectors (..., 3), rad."""
+    angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
+    safe = np.maximum(angle, SMALL_ANGLE_RAD)
+    vector = np.where(angle > SMALL_ANGLE_RAD, np.sin(angle / 2) / safe, 0.5) * rotvec
+    return np.concatenate([vector, np.cos(angle / 2)], axis=-1)
+
+
+def rotvec_from_quaternion(quaternion: Array) -> Array:
+    """Rotation vectors (..., 3), rad, of unit quaternions (..., 4); the angle is at most pi."""
+    q = np.where(quaternion[..., 3:] < 0.0, -quaternion, quaternion)
+    sine = np.linalg.norm(q[..., :3], axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, q[..., 3:])
+    factor = np.where(sine > SMALL_ANGLE_RAD, angle / np.maximum(sine, SMALL_ANGLE_RAD), 2.0)
+    return np.asarray(factor * q[..., :3])
+
+
+def continuous_quaternions(quaternions: Array) -> Array:
+    """The same rotations (H, 4) with signs chosen so that neighbours lie on one hemisphere.
+
+    q and -q are one rotation; interpolating from the one to the other would turn the long way.
+    """
+    dots = np.sum(quaternions[1:] * quaternions[:-1], axis=-1)
+    signs = np.cumprod(np.concatenate([[1.0], np.where(dots < 0.0, -1.0, 1.0)]))
+    return np.asarray(quaternions * signs[:, None])
+
+
+def _unit(vector: Array) -> Array:
+    norm = np.linalg.norm(vector, axis=-1, keepdims=True)
+    if not np.all(norm > 1e-9):
+        raise ValueError("a 6D rotation has a zero row or two parallel ones")
+    return np.asarray(vector / norm)

@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract between a robot and a policy: parameters in, frozen dataclasses out. Pure.
+
+`parse_contract` checks the parameters by themselves, `hold_against` checks them against what the
+policy says of itself. Both name everything that is wrong at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.modality import ActionRepresentation, ModalityConfig
+from gr00t_ros.parameters import (
+    ACTION,
+    JOINT_INTERFACES,
+    POSITION_INTERFACES,
+    REPRESENTATIONS,
+    STATE,
+    VIDEO,
+    keys_of,
+    parameters_for,
+    unknown_names,
+    value_problem,
+)
+
+TWIST_DIMENSION = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """Where the policy runs. `token` is None where the server asks for none."""
+
+    backend: str
+    host: str
+    port: int
+    token: str | None
+    timeout_s: float
+    model_path: str
+    embodiment_tag: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStream:
+    """One camera. Width and height in px, None for as received; `rate_hz` None for not watched."""
+
+    key: str
+    topic: str
+    width: int | None
+    height: int | None
+    rate_hz: float | None
+    max_age_s: float
+
+    @property
+    def name(self) -> str:
+        return f"{VIDEO}.{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class StateStream:
+    """One group of states: a JointState (`joints`), a PoseStamped (`representation`), or an array.
+
+    What the policy reads is ``message value * scale + offset``.
+    """
+
+    key: str
+    topic: str
+    joints: tuple[str, ...]
+    field: str
+    representation: str | None
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    rate_hz: float | None
+    max_age_s: float
+
+    @property
+    def name(self) -> str:
+        return f"{STATE}.{self.key}"
+
+    @property
+    def dimension(self) -> int | None:
+        """D, or None for a Float64MultiArray, whose length the message tells."""
+        if self.representation:
+            return REPRESENTATIONS[self.representation]
+        return len(self.joints) or None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionOutput:
+    """One group of commands. What is published is ``policy value * scale + offset``."""
+
+    key: str
+    topic: str
+    interface: str
+    joints: tuple[str, ...]
+    representation: str | None
+    frame_id: str
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{ACTION}.{self.key}"
+
+    @property
+    def dimension(self) -> int | None:
+        """D, or None for a Float64MultiArray without joint names."""
+        if self.interface == "pose_stamped":
+            return REPRESENTATIONS[self.representation or "xyz_quat"]
+        if self.interface == "twist_stamped":
+            return TWIST_DIMENSION
+        return len(self.joints) or None
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """Everything that the two nodes need to know of robot and policy; units in the names."""
+
+    policy: PolicySettings
+    instruction: str
+    video: tuple[VideoStream, ...]
+    state: tuple[StateStream, ...]
+    action: tuple[ActionOutput, ...]
+    action_rate_hz: float
+    control_rate_hz: float
+    replan_interval_s: float | None
+    max_skew_s: float
+
+    @property
+    def streams(self) -> tuple[VideoStream | StateStream, ...]:
+        """All observation streams, cameras first."""
+        return (*self.video, *self.state)
+
+
+def parse_contract(values: Mapping[str, Any]) -> Contract:
+    """Check the parameters and make the contract of them.
+
+    Args:
+        values: Parameter values by full name (``video.front.topic``), those given by the user;
+            what is left out takes its default.
+
+    Raises:
+        SpecError: With one sentence for everything that is wrong.
+    """
+    problems = list(unknown_names(values))
+    settings: dict[str, Any] = {}
+    for parameter in parameters_for(values):
+        value = values.get(parameter.name, parameter.default)
+        settings[parameter.name] = value
+        problem = value_problem(parameter, value)
+        if problem is not None:
+            problems.append(f"{parameter.name.removesuffix('.topic')}: {problem}")
+    problems.extend(_missing_modalities(values))
+    if problems:
+        raise SpecError("bad parameters", problems)
+
+    contract = Contract(
+        policy=_policy_settings(settings),
+        instruction=settings["instruction"],
+        video=tuple(_video_stream(settings, key) for key in keys_of(VIDEO, values)),
+        state=tuple(_state_stream(settings, key) for key in keys_of(STATE, values)),
+        action=tuple(_action_output(settings, key) for key in keys_of(ACTION, values)),
+        action_rate_hz=float(settings["action_rate_hz"]),
+        control_rate_hz=float(settings["control_rate_hz"]),
+        replan_interval_s=float(settings["replan_interval_s"]) or None,
+        max_skew_s=float(settings["max_skew_s"]),
+    )
+    problems = list(_contract_problems(contract))
+    if problems:
+        raise SpecError("bad parameters", problems)
+    return contract
+
+
+def hold_against(
+    contract: Contract,
+    configs: Mapping[str, ModalityConfig],
+    dimensions: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Hold the contract against what the policy says of itself, key by key.
+
+    Args:
+        contract: The robot's side.
+        configs: The policy's modality configs.
+        dimensions: Values per step of the policy's keys, ``{"state": {key: D}, "action": …}``;
+            what is not in it cannot be checked (stock servers do not tell).
+
+    Raises:
+        SpecError: With one sentence for everything that does not fit.
+    """
+    problems = [
+        problem
+        for modality, entries in (
+            (VIDEO, contract.video),
+            (STATE, contract.state),
+            (ACTION, contract.action),
+        )
+        for problem in _key_problems(modality, {e.key for e in entries}, configs.get(modality))
+    ]
+    for entry in (*contract.state, *contract.action):
+        modality = STATE if isinstance(entry, StateStream) else ACTION
+        expected = dimensions.get(modality, {}).get(entry.key)
+        if expected is not None and entry.dimension not in (None, expected):
+            problems.append(f"{entry.name} has {_size(entry)}, the policy expects {expected}")
+    problems.extend(_delta_problems(contract, configs.get(ACTION)))
+    if problems:
+        raise SpecError("the parameters do not fit the policy", problems)
+
+
+def _key_problems(modality: str, given: set[str], config: ModalityConfig | None) -> Iterator[str]:
+    expected = config.modality_keys if config is not None else []
+    for key in expected:
+        if key not in given:
+            yield f"{modality}.{key}: no topic given"
+    for key in sorted(given.difference(expected)):
+        yield f"{modality}.{key}: the policy has no such key, it has {list(expected)}"
+
+
+def _delta_problems(contract: Contract, config: ModalityConfig | None) -> Iterator[str]:
+    """A DELTA step is no position: published as one it would throw the arm towards zero."""
+    if config is None or config.action_configs is None:
+        return
+    representations = {
+        key: action.rep
+        for key, action in zip(config.modality_keys, config.action_configs, strict=True)
+    }
+    for output in contract.action:
+        is_delta = representations.get(output.key) is ActionRepresentation.DELTA
+        if is_delta and output.interface in POSITION_INTERFACES:
+            yield (
+                f"{output.name}: the policy answers DELTA steps, which {output.interface} cannot "
+                "carry; use twist_stamped or float64_multi_array"
+            )
+
+
+def _missing_modalities(values: Mapping[str, Any]) -> Iterator[str]:
+    if not keys_of(VIDEO, values) and not keys_of(STATE, values):
+        yield "no video.<key>.topic and no state.<key>.topic: nothing to observe"
+    if not keys_of(ACTION, values):
+        yield "no action.<key>.topic: nothing to command"
+
+
+def _contract_problems(contract: Contract) -> Iterator[str]:
+    for stream in contract.state:
+        if stream.joints and stream.representation:
+            yield f"{stream.name}: joints and representation exclude each other"
+        yield from _list_problems(stream)
+    for video in contract.video:
+        if (video.width is None) != (video.height is None):
+            yield f"{video.name}: width and height go together"
+    for output in contract.action:
+        if output.interface in JOINT_INTERFACES and not output.joints:
+            yield f"{output.name}: {output.interface} needs joints"
+        if output.interface == "pose_stamped" and not output.representation:
+            yield f"{output.name}: pose_stamped needs representation"
+        if output.interface in ("pose_stamped", "twist_stamped") and not output.frame_id:
+            yield f"{output.name}: {output.interface} needs frame_id"
+        yield from _list_problems(output)
+    yield from _topic_problems(contract.action)
+
+
+def _list_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
+    repeated = sorted({joint for joint in entry.joints if entry.joints.count(joint) > 1})
+    if repeated:
+        yield f"{entry.name}: joints repeats {repeated}"
+    for name, values in (("scale", entry.scale), ("offset", entry.offset)):
+        if len(values) not in (1, entry.dimension or len(values)):
+            yield (
+                f"{entry.name}: {name} has {len(values)} values, expected 1 or {entry.dimension}"
+            )
+    if 0.0 in entry.scale:
+        yield f"{entry.name}: scale must not be 0, got {list(entry.scale)}"
+
+
+def _topic_problems(outputs: tuple[ActionOutput, ...]) -> Iterator[str]:
+    """Joint groups may share a topic and go out as one message; nothing else can."""
+    for topic in dict.fromkeys(output.topic for output in outputs):
+        sharing = [output for output in outputs if output.topic == topic]
+        if len(sharing) == 1:
+            continue
+        names = ", ".join(output.name for output in sharing)
+        interfaces = {output.interface for output in sharing}
+        if len(interfaces) > 1 or not interfaces.issubset(JOINT_INTERFACES):
+            yield f"{names}: only joint groups of one interface can share topic {topic}"
+        joints = [joint for output in sharing for joint in output.joints]
+        repeated = sorted({joint for joint in joints if joints.count(joint) > 1})
+        if repeated:
+            yield f"{names}: {repeated} commanded twice on topic {topic}"
+
+
+def _size(entry: StateStream | ActionOutput) -> str:
+    dimension = entry.dimension or 0
+    noun = "joint" if entry.joints else "value"
+    return f"{dimension} {noun}{'' if dimension == 1 else 's'}"
+
+
+def _policy_settings(settings: Mapping[str, Any]) -> PolicySettings:
+    return PolicySettings(
+        backend=settings["policy.backend"],
+        host=settings["policy.host"],
+        port=settings["policy.port"],
+        token=settings["policy.token"] or None,
+        timeout_s=float(settings["policy.timeout_s"]),
+        model_path=settings["policy.model_path"],
+        embodiment_tag=settings["policy.embodiment_tag"],
+        device=settings["policy.device"],
+    )
+
+
+def _video_stream(settings: Mapping[str, Any], key: str) -> VideoStream:
+    prefix = f"{VIDEO}.{key}"
+    return VideoStream(
+        key=key,
+        topic=settings[f"{prefix}.topic"],
+        width=settings[f"{prefix}.width"] or None,
+        height=settings[f"{prefix}.height"] or None,
+        rate_hz=float(settings[f"{prefix}.rate_hz"]) or None,
+        max_age_s=float(settings[f"{prefix}.max_age_s"] or settings["max_age_s"]),
+    )
+
+
+def _state_stream(settings: Mapping[str, Any], key: str) -> StateStream:
+    prefix = f"{STATE}.{key}"
+    return StateStream(
+        key=key,
+        topic=settings[f"{prefix}.topic"],
+        joints=tuple(settings[f"{prefix}.joints"]),
+        field=settings[f"{prefix}.field"],
+        representation=settings[f"{prefix}.representation"] or None,
+        scale=_floats(settings[f"{prefix}.scale"]),
+        offset=_floats(settings[f"{prefix}.offset"]),
+        rate_hz=float(settings[f"{prefix}.rate_hz"]) or None,
+        max_age_s=float(settings[f"{prefix}.max_age_s"] or settings["max_age_s"]),
+    )
+
+
+def _action_output(settings: Mapping[str, Any], key: str) -> ActionOutput:
+    prefix = f"{ACTION}.{key}"
+    return ActionOutput(
+        key=key,
+        topic=settings[f"{prefix}.topic"],
+        interface=settings[f"{prefix}.interface"],
+        joints=tuple(settings[f"{prefix}.joints"]),
+        representation=settings[f"{prefix}.representation"] or None,
+        frame_id=settings[f"{prefix}.frame_id"],
+        scale=_floats(settings[f"{prefix}.scale"]),
+        offset=_floats(settings[f"{prefix}.offset"]),
+    )
+
+
+def _floats(value: Any) -> tuple[float, ...]:
+    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)

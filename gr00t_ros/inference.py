@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker that asks the policy: in a thread of its own, never in a callback. Pure.
+
+It waits out whatever is missing (a camera, the server, a fitting policy), says so in its report,
+and goes on by itself when it is there again.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from gr00t_policy_core.errors import PolicyError
+from gr00t_policy_core.policy import BasePolicy
+from gr00t_ros.observation import NotReadyError, TimedObservation
+
+RETRY_S = 0.5  # between attempts while the policy fails: soon enough, and no hammering
+POLL_S = 0.1  # longest wait for a new message while an observation is not ready
+
+
+class Logger(Protocol):
+    """What `logging` and rclpy's loggers have in common."""
+
+    def info(self, message: str) -> Any: ...
+
+    def warning(self, message: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A policy that fits the robot.
+
+    Args:
+        build: Makes an observation of the present, or raises `NotReadyError`.
+        replan_interval_s: Between two observations, s.
+    """
+
+    build: Callable[[], TimedObservation]
+    replan_interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the policy, with the observation's time (ns) and how long it took (s)."""
+
+    action: Mapping[str, Any]
+    info: Mapping[str, Any]
+    t0_ns: int
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the worker is doing. `reason` is empty while it is inferring; durations in s."""
+
+    reason: str = "stopped"
+    inferences: int = 0
+    errors: int = 0
+    skipped: int = 0
+    round_trip_s: float = math.nan
+    policy_time_s: float = math.nan
+
+
+class InferenceWorker:
+    """Asks a policy for one chunk after the other, while started.
+
+    Args:
+        policy: Answers observations; called from the worker's thread only.
+        prepare: Holds the policy against the robot and returns the session. Called before the
+            first observation and again after every failure, since another policy may answer then.
+            Raises `PolicyError`.
+        publish: Takes each answer, in the worker's thread; not called any more once `stop` has
+            returned.
+        logger: Told of each new trouble once, and of its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: BasePolicy,
+        prepare: Callable[[BasePolicy], Session],
+        publish: Callable[[Answer], None],
+        logger: Logger,
+    ) -> None:
+        self._policy = policy
+        self._prepare = prepare
+        self._publish = publish
+        self._logger = logger
+        self._session: Session | None = None
+        self._report = Report()
+        self._cause = ""
+        self._due_s = 0.0
+        self._run_number = 0
+        self._started = False
+        self._closing = False
+        self._resets: list[Future[dict[str, Any]]] = []
+        self._awaits_message = False
+        self._skip_counted_s = 0.0
+        # Guards what other threads touch, and the moment of publishing.
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread.start()
+
+    @property
+    def report(self) -> Report:
+        """What the worker is doing now."""
+        return self._report
+
+    @property
+    def started(self) -> bool:
+        """Whether it was asked to infer."""
+        return self._started
+
+    def start(self) -> None:
+        """Infer from now on."""
+        with self._lock:
+            self._started = True
+            self._run_number += 1
+            self._tell(reason="starting")
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Infer no more: an answer that is still on its way is dropped."""
+        with self._lock:
+            self._started = False
+            self._run_number += 1
+            self._tell(reason="stopped")
+        self._wake.set()
+
+    def reset(self) -> Future[dict[str, Any]]:
+        """Reset the policy between two inferences; the future has what it answered, or its error.
+
+        Answers to observations from before the reset are dropped.
+        """
+        future: Future[dict[str, Any]] = Future()
+        with self._lock:
+            self._run_number += 1
+            self._resets.append(future)
+        self._wake.set()
+        return future
+
+    def close(self, timeout_s: float) -> bool:
+        """End the thread; returns whether it ended within the time (a policy may hang)."""
+        self.stop()
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def notice_message(self) -> None:
+        """A stream has news: an observation that was not ready may be now."""
+        if self._awaits_message:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.clear()
+            self._serve_resets()
+            if not self._started:
+                self._wake.wait()
+                continue
+            self._wake.wait(self._step())
+        self._serve_resets()
+
+    def _step(self) -> float:
+        """Try one inference; returns how long to wait for the next try, s."""
+        run_number = self._run_number
+        remaining_s = self._due_s - time.monotonic()
+        if remaining_s > 0.0:
+            return remaining_s
+        self._awaits_message = False
+        try:
+            session = self._session = self._session or self._prepare(self._policy)
+            built = session.build()
+            asked_s = time.monotonic()
+            action, info = self._policy.get_action(built.observation)
+        except NotReadyError as trouble:
+            self._skip(trouble)
+            return POLL_S
+        except PolicyError as trouble:
+            self._fail(trouble, str(trouble))
+            return RETRY_S
+        except Exception as trouble:  # a local policy may raise anything; the worker goes on
+            self._fail(trouble, f"{type(trouble).__name__}: {trouble}")
+            return RETRY_S
+        round_trip_s = time.monotonic() - asked_s
+        self._deliver(Answer(action, info, built.t0_ns, round_trip_s), run_number)
+        return self._schedule_next(asked_s, session.replan_interval_s)
+
+    def _deliver(self, answer: Answer, run_number: int) -> None:
+        with self._lock:
+            if run_number != self._run_number:
+                return  # stopped or reset meanwhile: this answers another situation
+            self._publish(answer)
+            if self._cause:
+                self._logger.info(f"inferring again; what kept it: {self._report.reason}")
+                self._cause = ""
+            self._tell(
+                reason="",
+                inferences=self._report.inferences + 1,
+                round_trip_s=answer.round_trip_s,
+                policy_time_s=_policy_time_s(answer.info),
+            )
+
+    def _schedule_next(self, asked_s: float, interval_s: float) -> float:
+        """Keep the cadence by the clock; after a stall start it anew instead of catching up."""
+        self._due_s += interval_s
+        if self._due_s < asked_s:
+            self._due_s = asked_s + interval_s
+        return max(0.0, self._due_s - time.monotonic())
+
+    def _skip(self, trouble: NotReadyError) -> None:
+        """Count skips at the rate of inference, not at that of looking again."""
+        self._awaits_message = True
+        interval_s = self._session.replan_interval_s if self._session else RETRY_S
+        if time.monotonic() - self._skip_counted_s >= interval_s:
+            self._skip_counted_s = time.monotonic()
+            self._tell(skipped=self._report.skipped + 1)
+        self._complain(trouble.cause, str(trouble))
+
+    def _fail(self, trouble: Exception, reason: str) -> None:
+        self._session = None
+        self._tell(errors=self._report.errors + 1)
+        self._complain(type(trouble).__name__, reason)
+
+    def _complain(self, cause: str, reason: str) -> None:
+        with self._lock:
+            if not self._started:
+                return
+            self._tell(reason=reason)
+        if cause != self._cause:
+            self._logger.warning(f"not inferring: {reason}")
+            self._cause = cause
+
+    def _serve_resets(self) -> None:
+        with self._lock:
+            resets, self._resets = self._resets, []
+        for future in resets:
+            try:
+                future.set_result(self._policy.reset())
+            except Exception as error:  # handed to whoever asked
+                future.set_exception(error)
+
+    def _tell(self, **changes: Any) -> None:
+        with self._lock:
+            self._report = replace(self._report, **changes)
+
+
+def _policy_time_s(info: Mapping[str, Any]) -> float:
+    """What the policy says it took, s: `info["timing"]["total"]`, as our server and models tell."""
+    timing = info.get("timing") if isinstance(info, Mapping) else None
+    total = timing.get("total") if isinstance(timing, Mapping) else None
+    return float(total) if isinstance(total, (int, float)) else math.nan

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameter table on a node: declared with descriptions and ranges, read back as a contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from gr00t_ros.contract import Contract, parse_contract
+from gr00t_ros.parameters import Parameter, parameters_for
+
+
+def declare_parameters(node: Node) -> None:
+    """Declare every parameter of the table, and of each key that the user's parameters name.
+
+    The node must have been made with `automatically_declare_parameters_from_overrides`: that is
+    how the keys get known. A value outside its range is kept here and refused by `configure`,
+    together with everything else that is wrong.
+    """
+    given = node.get_parameters_by_prefix("")
+    for parameter in parameters_for(given):
+        if parameter.name not in given:
+            node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+            continue
+        try:
+            node.set_descriptor(parameter.name, _descriptor(parameter))
+        except InvalidParameterValueException:
+            node.set_descriptor(parameter.name, _descriptor(parameter, with_range=False))
+
+
+def read_contract(node: Node) -> Contract:
+    """The contract that the node's parameters make.
+
+    Raises:
+        SpecError: With one sentence for everything that is wrong.
+    """
+    values = node.get_parameters_by_prefix("")
+    return parse_contract(
+        {
+            name: _plain(parameter.value)
+            for name, parameter in values.items()
+            if parameter.type_ != RosParameter.Type.NOT_SET
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Array parameters as lists; an empty list comes back from rclpy as an empty byte array."""
+    return value if isinstance(value, (bool, int, float, str)) else list(value)
+
+
+def _descriptor(parameter: Parameter, *, with_range: bool = True) -> ParameterDescriptor:
+    # Dynamic typing lets a user write 1 for 1.0; the contract checks the types.
+    descriptor = ParameterDescriptor(description=parameter.description, dynamic_typing=True)
+    if parameter.choices:
+        choices = ", ".join(choice for choice in parameter.choices if choice)
+        descriptor.additional_constraints = f"one of: {choices}"
+    if parameter.minimum is None or parameter.maximum is None or not with_range:
+        return descriptor
+    # A required parameter is declared with its empty default, which lies outside the range.
+    low = 0.0 if parameter.required else parameter.minimum
+    if isinstance(parameter.default, float):
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(low), to_value=float(parameter.maximum))
+        ]
+    else:
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(low), to_value=int(parameter.maximum), step=1)
+        ]
+    return descriptor

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy node: observation streams in, action chunks out, inference in a thread beside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import State as LifecycleState
+from rclpy.task import Future
+from rclpy.time import Time
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from gr00t_policy_core.errors import PolicyError, SpecError
+from gr00t_policy_core.policy import BasePolicy
+from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
+from gr00t_ros.contract import Contract, PolicySettings, hold_against
+from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
+from gr00t_ros.lifecycle import bring_up, log_problems, spin_node
+from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.node_parameters import declare_parameters, read_contract
+from gr00t_ros.observation import ObservationBuilder, TimedObservation
+from gr00t_ros.policies import make_policy
+from gr00t_ros.qos import CHUNK, INSTRUCTION, STATUS
+from gr00t_ros.sources import Sources
+
+STATUS_PERIOD_S = 0.5
+STARVING_LOG_PERIOD_S = 10.0
+CLOSE_S = 2.0  # for the worker to end; a policy that hangs is left behind
+
+
+class PolicyNode(LifecycleNode):
+    """Asks a policy for action chunks while active and started.
+
+    Publishes `action_chunk` and `~/status`; offers `~/start`, `~/stop` and `~/reset`; listens to
+    `~/instruction`. A chunk of horizon 0 tells the control node to stop playing at once.
+
+    Args:
+        policy_factory: Makes the policy of the parameters; a test may give another.
+        node_arguments: Passed on to rclpy, for example `parameter_overrides`.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy_factory: Callable[[PolicySettings], BasePolicy] = make_policy,
+        **node_arguments: Any,
+    ) -> None:
+        super().__init__(
+            "policy_node", automatically_declare_parameters_from_overrides=True, **node_arguments
+        )
+        declare_parameters(self)
+        self._policy_factory = policy_factory
+        self._policy: BasePolicy | None = None
+        self._contract: Contract | None = None
+        self._sources: Sources | None = None
+        self._worker: InferenceWorker | None = None
+        self._instruction = ""
+        self._chunk_id = 0
+        self._t0_ns: int | None = None
+        self._active = False
+        self._chunks = self.create_lifecycle_publisher(ActionChunk, CHUNK_TOPIC, CHUNK)
+        self._status = self.create_publisher(PolicyStatus, "~/status", STATUS)
+        self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
+        self.create_service(Trigger, "~/start", self._on_start)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        # A reset waits for the policy: others must be served meanwhile.
+        self.create_service(
+            Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
+        )
+        self.create_timer(STATUS_PERIOD_S, self._publish_status)
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node configures, activates and starts by itself."""
+        return bool(self.get_parameter("autostart").value)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            contract = read_contract(self)
+            policy = self._policy_factory(contract.policy)
+        except SpecError as error:
+            return log_problems(self, error)
+        try:
+            _require_fit(contract, policy)
+        except SpecError as error:
+            _close(policy)
+            return log_problems(self, error)
+        except PolicyError as error:
+            self.get_logger().warning(f"the policy does not answer yet, going on without: {error}")
+        self._contract, self._policy = contract, policy
+        self._instruction = contract.instruction
+        self._sources = Sources(self, contract, self._on_message)
+        self._worker = InferenceWorker(
+            policy=policy,
+            prepare=self._prepare,
+            publish=self._publish_chunk,
+            logger=self.get_logger(),
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        self._active = True
+        if self.autostart and self._worker is not None:
+            self._worker.start()
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop_inference()
+        self._active = False
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """End the worker, the streams and the connection; the node may be destroyed then."""
+        self._release()
+
+    def _release(self) -> None:
+        worker, sources, policy = self._worker, self._sources, self._policy
+        self._worker = self._sources = self._policy = self._contract = None
+        self._active = False
+        if sources is not None:
+            sources.destroy()
+        if worker is not None and not worker.close(CLOSE_S):
+            self.get_logger().warning("the policy hangs in a call; it is left to its timeout")
+            return
+        if policy is not None:
+            _close(policy)
+
+    def _on_message(self) -> None:
+        if self._worker is not None:
+            self._worker.notice_message()
+
+    def _on_instruction(self, message: String) -> None:
+        self._instruction = message.data
+        self.get_logger().info(f"instruction: {message.data!r}")
+
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not bring_up(self) or self._worker is None:
+            response.message = "the node could not be configured; its log says what is wrong"
+            return response
+        self._worker.start()
+        response.success, response.message = True, "started"
+        return response
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._stop_inference()
+        response.success, response.message = True, "stopped"
+        return response
+
+    async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._worker is None:
+            response.message = "the node is not configured: there is no policy to reset"
+            return response
+        self._publish_stop()
+        done: Future[None] = Future(executor=self.executor)
+        outcome = self._worker.reset()
+        outcome.add_done_callback(lambda _: done.set_result(None))
+        await done
+        error = outcome.exception()
+        response.success = error is None
+        response.message = f"{outcome.result()}" if error is None else str(error)
+        return response
+
+    def _stop_inference(self) -> None:
+        if self._worker is not None and self._worker.started:
+            self._worker.stop()
+            self._publish_stop()
+
+    def _prepare(self, policy: BasePolicy) -> Session:
+        """Called in the worker's thread."""
+        contract, sources = self._contract, self._sources
+        if contract is None or sources is None:
+            raise PolicyError("the node is being cleaned up")
+        configs = _require_fit(contract, policy)
+        builder = ObservationBuilder(contract, configs, sources.buffers)
+        horizon = len(configs["action"].delta_indices)
+
+        def build() -> TimedObservation:
+            return builder.build(self.get_clock().now().nanoseconds, self._instruction)
+
+        return Session(
+            build=build,
+            replan_interval_s=contract.replan_interval_s or horizon / 2 / contract.action_rate_hz,
+        )
+
+    def _publish_chunk(self, answer: Answer) -> None:
+        """Called in the worker's thread."""
+        contract = self._contract
+        if contract is None:
+            return
+        message = chunk_message(
+            contract,
+            answer.action,
+            chunk_id=self._chunk_id + 1,
+            t0=Time(nanoseconds=answer.t0_ns).to_msg(),
+            policy_time_s=answer.round_trip_s,
+        )
+        self._chunk_id += 1
+        self._t0_ns = answer.t0_ns
+        self._chunks.publish(message)
+
+    def _publish_stop(self) -> None:
+        now = self.get_clock().now().to_msg()
+        self._chunks.publish(stop_message(chunk_id=self._chunk_id, now=now))
+
+    def _publish_status(self) -> None:
+        report = self._worker.report if self._worker is not None else Report()
+        reason = report.reason
+        now = self.get_clock().now()
+        if not self._active:
+            reason = "the node is not active"
+        status = PolicyStatus(
+            state=self._state(reason),
+            reason=reason,
+            observation_age_s=math.nan,
+            round_trip_s=report.round_trip_s,
+            policy_time_s=report.policy_time_s,
+            chunk_id=self._chunk_id,
+            inferences=report.inferences,
+            inference_errors=report.errors,
+            inferences_skipped=report.skipped,
+        )
+        status.header.stamp = now.to_msg()
+        if self._t0_ns is not None:
+            status.observation_age_s = (now.nanoseconds - self._t0_ns) * 1e-9
+        if self._sources is not None:
+            self._add_streams(status, self._sources, now.nanoseconds)
+        self._status.publish(status)
+
+    def _add_streams(self, status: PolicyStatus, sources: Sources, now_ns: int) -> None:
+        health = sources.health(now_ns)
+        status.stream_names = [stream.name for stream in health]
+        status.stream_ages_s = [stream.age_s for stream in health]
+        status.stream_rates_hz = [stream.rate_hz for stream in health]
+        status.stream_expected_hz = [stream.expected_hz for stream in health]
+        starving = sources.starving(now_ns)
+        if starving:
+            self.get_logger().warning(
+                f"starving: {'; '.join(starving)} (large images? see config/fastdds.xml)",
+                throttle_duration_sec=STARVING_LOG_PERIOD_S,
+            )
+            status.reason = "; ".join([r for r in (status.reason, *starving) if r])
+
+    def _state(self, reason: str) -> int:
+        if not self._active or self._worker is None or not self._worker.started:
+            return PolicyStatus.STATE_STOPPED
+        return PolicyStatus.STATE_WAITING if reason else PolicyStatus.STATE_RUNNING
+
+
+def _require_fit(contract: Contract, policy: BasePolicy) -> dict[str, Any]:
+    """The policy's modality configs, held against the contract."""
+    configs = policy.get_modality_config()
+    if "action" not in configs:
+        raise SpecError("the policy does not say what it needs", [f"it told only {list(configs)}"])
+    hold_against(contract, configs, policy.get_dimensions())
+    return configs
+
+
+def _close(policy: BasePolicy) -> None:
+    close = getattr(policy, "close", None)
+    if close is not None:
+        close()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the policy node as a process."""
+    return spin_node(PolicyNode, args)

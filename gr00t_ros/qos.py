@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quality of service by purpose."""
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+
+# The newest picture or joint state matters, a lost one does not: best effort, short queue. A
+# best-effort subscription also hears reliable publishers.
+SENSOR = qos_profile_sensor_data
+
+# A command or a chunk must arrive; an old one must not queue up behind a slow reader.
+COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+CHUNK = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
+STATUS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+INSTRUCTION = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands out: one sink per topic, its message made once and filled at every tick."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from gr00t_policy_core.control.schedule import Row
+from gr00t_ros.contract import ActionOutput, Contract
+from gr00t_ros.qos import COMMAND
+
+Values = Mapping[str, Row]
+
+
+class Sink(ABC):
+    """Publishes the action keys that share one topic.
+
+    Args:
+        node: Owns the publisher, which is silent while the node is not active.
+        outputs: The contract's entries for the topic, in order.
+        period_s: Time between two commands, s.
+    """
+
+    message_type: type
+
+    def __init__(
+        self, node: LifecycleNode, outputs: Sequence[ActionOutput], period_s: float
+    ) -> None:
+        self._node = node
+        self._keys = [output.key for output in outputs]
+        self._message = self._make_message(outputs, period_s)
+        self._publisher = node.create_lifecycle_publisher(
+            self.message_type, outputs[0].topic, COMMAND
+        )
+
+    def publish(self, values: Values, stamp: Time, *, holding: bool) -> None:
+        """Publish one command.
+
+        Args:
+            values: float64 (D,) by action key, in SI units and rad.
+            stamp: The present.
+            holding: Nothing valid is left to play; `values` are the last ones commanded.
+        """
+        rows = [values[key] for key in self._keys]
+        self._fill(rows[0] if len(rows) == 1 else np.concatenate(rows), stamp, holding)
+        self._publisher.publish(self._message)
+
+    def destroy(self) -> None:
+        """End the publisher."""
+        self._node.destroy_lifecycle_publisher(self._publisher)
+
+    @abstractmethod
+    def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> object: ...
+
+    @abstractmethod
+    def _fill(self, values: Row, stamp: Time, holding: bool) -> None: ...
+
+
+class JointTrajectorySink(Sink):
+    """One point to be reached within one control period, at once (stamp 0)."""
+
+    message_type = JointTrajectory
+
+    def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> JointTrajectory:
+        seconds, nanoseconds = divmod(round(period_s * 1e9), 1_000_000_000)
+        self._point = JointTrajectoryPoint(
+            time_from_start=Duration(sec=seconds, nanosec=nanoseconds)
+        )
+        joints = [joint for output in outputs for joint in output.joints]
+        return JointTrajectory(joint_names=joints, points=[self._point])
+
+    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+        self._point.positions = array("d", values.tobytes())
+
+
+class JointStateSink(Sink):
+    """Positions by joint name, stamped with the present."""
+
+    message_type = JointState
+
+    def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> JointState:
+        return JointState(name=[joint for output in outputs for joint in output.joints])
+
+    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+        self._message.header.stamp = stamp
+        self._message.position = array("d", values.tobytes())
+
+
+class ArraySink(Sink):
+    """The bare values, in the policy's order; the last ones are repeated while holding."""
+
+    message_type = Float64MultiArray
+
+    def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> Float64MultiArray:
+        return Float64MultiArray()
+
+    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+        self._message.data = array("d", values.tobytes())
+
+
+class PoseSink(Sink):
+    """x y z and a quaternion, normalised again after interpolation."""
+
+    message_type = PoseStamped
+
+    def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> PoseStamped:
+        message = PoseStamped()
+        message.header.frame_id = outputs[0].frame_id
+        return message
+
+    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+        pose = self._message.pose
+        self._message.header.stamp = stamp
+        quaternion = values[3:] / np.linalg.norm(values[3:])
+        pose.position.x, pose.position.y, pose.position.z = values[:3].tolist()
+        orientation = pose.orientation
+        orientation.x, orientation.y, orientation.z, orientation.w = quaternion.tolist()
+
+
+class TwistSink(Sink):
+    """Velocities, m/s and rad/s: to hold a position is to command none."""
+
+    message_type = TwistStamped
+
+    def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> TwistStamped:
+        message = TwistStamped()
+        message.header.frame_id = outputs[0].frame_id
+        return message
+
+    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+        twist = self._message.twist
+        self._message.header.stamp = stamp
+        linear_and_angular = [0.0] * 6 if holding else values.tolist()
+        twist.linear.x, twist.linear.y, twist.linear.z = linear_and_angular[:3]
+        twist.angular.x, twist.angular.y, twist.angular.z = linear_and_angular[3:]
+
+
+SINKS: Mapping[str, Callable[..., Sink]] = {
+    "joint_trajectory": JointTrajectorySink,
+    "joint_state": JointStateSink,
+    "float64_multi_array": ArraySink,
+    "pose_stamped": PoseSink,
+    "twist_stamped": TwistSink,
+}
+
+
+def make_sinks(node: LifecycleNode, contract: Contract) -> list[Sink]:
+    """The sinks of a contract: joint groups that share a topic go out as one message."""
+    period_s = 1.0 / contract.control_rate_hz
+    topics = dict.fromkeys(output.topic for output in contract.action)
+    groups = [[o for o in contract.action if o.topic == topic] for topic in topics]
+    return [SINKS[group[0].interface](node, group, period_s) for group in groups]
