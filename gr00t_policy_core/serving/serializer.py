@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of both lines of Isaac-GR00T: plain data, numpy arrays and modality configs.
+
+Nothing is ever unpickled. An array's memory is copied once into the message when it is written,
+and not at all when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import msgpack
+import numpy as np
+
+from gr00t_policy_core.errors import EncodingError, SpecError
+from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.serving import wire
+from gr00t_policy_core.serving.reader import MAX_DEPTH, Reader
+from gr00t_policy_core.serving.wire import Dialect
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_PLAIN = (str, int, float, type(None), msgpack.ExtType, msgpack.Timestamp)
+_CONTAINERS = (dict, list, tuple)
+_BINARY = (bytes, bytearray, memoryview)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded message.
+
+    Args:
+        value: What it holds.
+        dialect: The one dialect that its arrays and modality configs were written in; None where
+            it has none, or they do not agree.
+    """
+
+    value: Any
+    dialect: Dialect | None
+
+
+class MsgSerializer:
+    """Writes and reads messages; extend the two `..._custom_classes` hooks by subclassing."""
+
+    @classmethod
+    def to_bytes(cls, data: Any, *, dialect: Dialect | str | None = None) -> bytes:
+        """Encode a message.
+
+        Args:
+            data: Dicts with str (or bytes) keys, lists, tuples, str, bytes, int, float, bool,
+                None, `ModalityConfig`, numpy arrays and scalars of bool, integer and float
+                dtypes, and what `encode_custom_classes` makes of anything else. Tuples arrive as
+                lists.
+            dialect: ``"n1d6"`` or ``"n1d7"``. None, for a peer that is not known yet, writes
+                arrays in n1d7 and marks modality configs for both.
+
+        Raises:
+            EncodingError: Naming the entry that cannot be sent.
+            SpecError: An unknown dialect.
+        """
+        return _Writer(cls.encode_custom_classes, _dialect(dialect)).message(data)
+
+    @classmethod
+    def from_bytes(cls, buffer: Buffer, *, writable: bool = False) -> Any:
+        """Decode a message of either dialect.
+
+        Args:
+            buffer: The received bytes.
+            writable: Copy the arrays. Otherwise they are read-only views of `buffer`, keep it
+                alive, and are not always aligned.
+
+        Raises:
+            ProtocolError: Bytes that are no such message: malformed, announcing more than is
+                there, or with an array of a refused kind.
+        """
+        return cls.decode(buffer, writable=writable).value
+
+    @classmethod
+    def decode(cls, buffer: Buffer, *, writable: bool = False) -> Decoded:
+        """Decode a message as `from_bytes` does, and tell the dialect it was written in."""
+        mapper = _Mapper(cls.decode_custom_classes, writable)
+        reader = Reader(buffer, mapper.map, wire.PAYLOAD_KEYS)
+        value = reader.value()
+        reader.finish()
+        return Decoded(value, next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None)
+
+    @staticmethod
+    def encode_custom_classes(obj: Any) -> Any:
+        """Turn an object into something that can be sent; a hook for subclasses.
+
+        Called with every object that msgpack has no form for, arrays and modality configs
+        included. What it returns unchanged is encoded as `to_bytes` says.
+        """
+        return obj
+
+    @staticmethod
+    def decode_custom_classes(obj: dict[Any, Any]) -> Any:
+        """Turn a decoded map into an object; a hook for subclasses.
+
+        Called with every map but those of arrays, inner maps first. What it returns unchanged is
+        decoded as `from_bytes` says.
+        """
+        return obj
+
+
+def contains_arrays(data: Any) -> bool:
+    """Whether nested dicts, lists and tuples hold a numpy array or scalar, so that the dialect
+    matters."""
+    if isinstance(data, dict):
+        return any(map(contains_arrays, data.values()))
+    if isinstance(data, (list, tuple)):
+        return any(map(contains_arrays, data))
+    return isinstance(data, (np.ndarray, np.generic))
+
+
+def _dialect(dialect: Dialect | str | None) -> Dialect | None:
+    if dialect is None:
+        return None
+    try:
+        return Dialect(dialect)
+    except ValueError:
+        known = [member.value for member in Dialect]
+        raise SpecError("bad dialect", [f"expected one of {known}, got {dialect!r}"]) from None
+
+
+class _Mapper:
+    """What becomes of the maps of one message."""
+
+    __slots__ = ("_hook", "_writable", "dialects")
+
+    def __init__(self, hook: Callable[[dict[Any, Any]], Any], writable: bool) -> None:
+        self._hook = hook
+        self._writable = writable
+        self.dialects: set[Dialect] = set()
+
+    def map(self, fields: dict[Any, Any]) -> Any:
+        found = wire.decode_array(fields)
+        if found is not None:
+            array, dialect = found
+            self.dialects.add(dialect)
+            return array.copy() if self._writable else array
+        for key in wire.PAYLOAD_KEYS & fields.keys():
+            if isinstance(fields[key], memoryview):
+                fields[key] = bytes(fields[key])
+        custom = self._hook(fields)
+        config = wire.decode_config(fields) if custom is fields else None
+        if config is None:
+            return custom
+        self.dialects |= config[1] if len(config[1]) == 1 else set()
+        return config[0]
+
+
+class _Writer:
+    """Gathers one message: small values in a packer, and the memory of arrays between them."""
+
+    __slots__ = ("_dialect", "_hook", "_packer", "_parts", "_path")
+
+    def __init__(self, hook: Callable[[Any], Any], dialect: Dialect | None) -> None:
+        self._hook = hook
+        self._dialect = dialect
+        self._packer = msgpack.Packer(autoreset=False)
+        self._parts: list[Any] = []
+        self._path: list[str] = []
+
+    def message(self, data: Any) -> bytes:
+        try:
+            self._value(data, 0)
+        except EncodingError as error:
+            where = ".".join(self._path)
+            raise EncodingError(f"{where}: {error}" if where else str(error)) from None
+        self._parts.append(self._packer.bytes())
+        return b"".join(self._parts)
+
+    def _value(self, obj: Any, depth: int) -> None:
+        if isinstance(obj, (np.ndarray, np.generic)):
+            self._object(obj, depth)
+        elif isinstance(obj, _BINARY):
+            self._binary(obj)
+        elif isinstance(obj, _CONTAINERS) and not isinstance(obj, msgpack.ExtType):
+            self._container(obj, depth + 1)
+        elif isinstance(obj, _PLAIN):
+            try:
+                self._packer.pack(obj)
+            except (ValueError, OverflowError) as error:
+                raise EncodingError(f"{type(obj).__name__} cannot be sent: {error}") from None
+        else:
+            self._object(obj, depth)
+
+    def _container(self, obj: Any, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise EncodingError(f"nested more than {MAX_DEPTH} levels deep")
+        if not isinstance(obj, dict):
+            self._packer.pack_array_header(len(obj))
+            for item in obj:
+                self._value(item, depth)
+            return
+        self._packer.pack_map_header(len(obj))
+        for key, value in obj.items():
+            if not isinstance(key, (str, bytes)):
+                raise EncodingError(f"map keys must be str, got {type(key).__name__} {key!r:.60}")
+            self._packer.pack(key)
+            self._path.append(str(key))
+            self._value(value, depth)
+            self._path.pop()
+
+    def _object(self, obj: Any, depth: int) -> None:
+        custom = self._hook(obj)
+        if custom is not obj:
+            if depth > MAX_DEPTH:
+                raise EncodingError("encode_custom_classes never arrives at plain data")
+            self._value(custom, depth + 1)
+        elif isinstance(obj, (np.str_, np.bytes_)):
+            self._packer.pack(obj.item())
+        elif isinstance(obj, (np.ndarray, np.generic)):
+            prefix, array = wire.encode_array(obj, self._dialect or Dialect.N1D7)
+            self._append(prefix, array)
+        elif isinstance(obj, ModalityConfig):
+            self._value(wire.config_fields(obj, self._dialect), depth)
+        else:
+            raise EncodingError(
+                f"a {type(obj).__name__} cannot be sent; convert it to plain data, or extend "
+                "MsgSerializer.encode_custom_classes"
+            )
+
+    def _binary(self, obj: bytes | bytearray | memoryview) -> None:
+        data = memoryview(obj)
+        if not data.c_contiguous:
+            data = memoryview(bytes(data))
+        self._append(wire.bin_header(data.nbytes), data)
+
+    def _append(self, header: bytes, data: Any) -> None:
+        self._parts += (self._packer.bytes(), header, data)
+        self._packer.reset()
