@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted expert that puts a cube into the bin: pure functions from scene and time to targets."""
+"""A scripted expert that puts a cube into the bin: pure functions of scene and time."""
 
 from __future__ import annotations
 
@@ -170,6 +170,6 @@ def _pose_over(
 
 
 def _nearest_quarter_turn(angle_rad: float) -> float:
-    """The angle between -pi/4 and pi/4 that differs by quarter turns: a cube has four like sides."""
+    """The like angle between -pi/4 and pi/4: a cube looks the same after a quarter turn."""
     quarter = math.pi / 2
     return angle_rad - quarter * round(angle_rad / quarter)

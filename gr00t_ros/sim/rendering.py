@@ -43,18 +43,21 @@ class CameraRenderer:
         self._thread = threading.get_ident()
         self._renderer = _make_renderer(model, width=width, height=height)
 
-    def render(self, qpos: NDArray[np.float64], camera: str) -> NDArray[np.uint8]:
+    def render(
+        self, qpos: NDArray[np.float64], camera: str, *, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """One picture of the scene at the generalised positions ``qpos``.
 
         Args:
             qpos: float64 (model.nq,), as in ``MjData.qpos``.
             camera: Name of a camera of the model.
+            out: Where to put the picture, uint8 (height, width, 3), C-contiguous.
 
         Returns:
-            A new uint8 array (height, width, 3), RGB, first row on top.
+            ``out``, else a new array: uint8 (height, width, 3), RGB, first row on top.
 
         Raises:
-            ValueError: If the model has no such camera.
+            ValueError: If the model has no such camera or ``out`` has another shape.
             RuntimeError: If called in another thread than the one that made the renderer.
         """
         if threading.get_ident() != self._thread:
@@ -67,7 +70,7 @@ class CameraRenderer:
         mujoco.mj_comPos(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera=camera)
-        return self._renderer.render()
+        return self._renderer.render(out=out)
 
     def close(self) -> None:
         """Free the OpenGL context; call it in the thread that made the renderer."""

@@ -138,7 +138,7 @@ class SimulatedArm:
         return self.model.body("bin").pos.copy()
 
     def reset(self, seed: int) -> None:
-        """Put the arm home, at rest, and the cubes where scene ``seed`` has them; time is 0 again."""
+        """Put the arm home, at rest, and the cubes where scene ``seed`` has them, at time 0."""
         mujoco.mj_resetData(self.model, self._data)
         home = joint_targets(self.geometry, HOME)
         self._data.qpos[self._qpos_index] = home
@@ -171,7 +171,7 @@ class SimulatedArm:
             self._data.ctrl[self._actuator[name]] = value
 
     def set_target_vector(self, targets: Sequence[float] | NDArray[np.floating]) -> None:
-        """Command all seven joints in the order of ``joint_names``; as ``set_targets`` otherwise."""
+        """Command all seven joints, in the order of ``joint_names``; else like ``set_targets``."""
         self.set_targets(dict(zip(JOINT_NAMES, targets, strict=True)))
 
     def step(self, count: int = 1) -> None:
