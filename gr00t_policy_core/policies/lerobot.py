@@ -135,24 +135,28 @@ def _read_episodes(path: Path, info: Mapping[str, Any]) -> Iterator[Episode]:
         raise DatasetError(
             info_file, f"codebase_version must be one of {list(VERSIONS)}, got {version!r}"
         )
-    shares_file = version == "v3.0"
-    pattern = info.get("data_path") or (DATA_PATH_V3 if shares_file else DATA_PATH_V2)
+    is_v3 = version == "v3.0"
+    pattern = info.get("data_path") or (DATA_PATH_V3 if is_v3 else DATA_PATH_V2)
     chunk_size = info.get("chunks_size") or EPISODES_PER_CHUNK
-    for meta_file, row in _rows_v3(path) if shares_file else _rows_v2(path):
+    if not isinstance(chunk_size, int) or chunk_size < 1:
+        raise DatasetError(info_file, f"chunks_size must be a positive integer, got {chunk_size!r}")
+    for meta_file, row in _rows_v3(path) if is_v3 else _rows_v2(path):
         index, length = _count(meta_file, row, "episode_index"), _count(meta_file, row, "length")
-        try:
-            if shares_file:
-                name = pattern.format(
-                    chunk_index=_count(meta_file, row, "data/chunk_index"),
-                    file_index=_count(meta_file, row, "data/file_index"),
-                )
-            else:
-                name = pattern.format(episode_chunk=index // chunk_size, episode_index=index)
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise DatasetError(
-                info_file, f"bad data_path {pattern!r} or chunks_size {chunk_size!r}: {error!r}"
-            ) from error
-        yield Episode(index, length, path / name, shares_file)
+        if is_v3:
+            chunk = _count(meta_file, row, "data/chunk_index")
+            fields = {"chunk_index": chunk, "file_index": _count(meta_file, row, "data/file_index")}
+        else:
+            fields = {"episode_chunk": index // chunk_size, "episode_index": index}
+        yield Episode(index, length, path / _data_path(info_file, pattern, fields), is_v3)
+
+
+def _data_path(info_file: Path, pattern: Any, fields: Mapping[str, int]) -> str:
+    try:
+        return str(pattern.format(**fields))
+    except (AttributeError, KeyError, IndexError, ValueError) as error:
+        raise DatasetError(
+            info_file, f"data_path must be a pattern of {list(fields)}, got {pattern!r}: {error}"
+        ) from error
 
 
 def _rows_v2(path: Path) -> Iterator[tuple[Path, Any]]:

@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pytest
+
+pa = pytest.importorskip("pyarrow", reason="datasets need pyarrow (the extra 'replay')")
+pq = pytest.importorskip("pyarrow.parquet")
 
 ARM, GRIPPER = 6, 1
 MODALITY = {

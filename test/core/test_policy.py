@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy interface and the wrapper around one."""
+
+import numpy as np
+import pytest
+from policy_conformance import check_policy_conforms
+
+from gr00t_policy_core import BasePolicy, ModalityConfig, ModalityPolicy, PolicyWrapper, SpecError
+
+
+class Echo(ModalityPolicy):
+    """Repeats the present state over the horizon; `answer` replaces that, `asked` counts."""
+
+    def __init__(self, strict=True):
+        super().__init__(strict)
+        self.answer = None
+        self.asked = []
+
+    def get_modality_config(self):
+        return {
+            "video": ModalityConfig([0], ["front"]),
+            "state": ModalityConfig([-1, 0], ["arm"]),
+            "language": ModalityConfig([0], ["task"]),
+            "action": ModalityConfig(list(range(4)), ["arm"]),
+        }
+
+    def get_dimensions(self):
+        return {"state": {"arm": 6}, "action": {"arm": 6}}
+
+    def _get_action(self, observation, options=None):
+        self.asked.append((observation, options))
+        if self.answer is not None:
+            return self.answer, {}
+        return {"arm": np.repeat(observation["state"]["arm"][:, -1:], 4, axis=1)}, {"echo": True}
+
+
+def observation(batch_size=1):
+    return {
+        "video": {"front": np.zeros((batch_size, 1, 4, 6, 3), np.uint8)},
+        "state": {"arm": np.ones((batch_size, 2, 6), np.float32)},
+        "language": {"task": [["pick"]] * batch_size},
+    }
+
+
+@pytest.mark.parametrize(
+    "make", [Echo, lambda: PolicyWrapper(Echo()), lambda: PolicyWrapper(Echo(strict=False))]
+)
+def test_a_policy_and_a_wrapper_around_it_conform(make):
+    check_policy_conforms(make(), observation)
+
+
+def test_the_three_abstract_methods_must_be_there():
+    with pytest.raises(TypeError, match="abstract"):
+        BasePolicy()
+
+
+def test_a_strict_policy_is_not_asked_with_a_wrong_observation():
+    policy = Echo()
+    with pytest.raises(SpecError, match=r"video\.front"):
+        policy.get_action({**observation(), "video": {}})
+    assert policy.asked == []
+
+
+def test_a_strict_policy_does_not_return_a_wrong_action():
+    policy = Echo()
+    policy.answer = {"arm": np.full((1, 4, 6), np.nan, np.float32)}
+    with pytest.raises(SpecError, match=r"action\.arm: has values that are not finite"):
+        policy.get_action(observation())
+
+
+def test_a_policy_that_is_not_strict_checks_nothing():
+    policy = Echo(strict=False)
+    policy.answer = {"anything": 1}
+    assert policy.get_action("whatever") == ({"anything": 1}, {})
+
+
+def test_options_reach_the_policy():
+    policy = Echo()
+    policy.get_action(observation(), {"seed": 3})
+    assert policy.asked[0][1] == {"seed": 3}
+
+
+def test_reset_answers_with_an_empty_dict_by_default():
+    assert Echo().reset() == {}
+    assert Echo().reset(options={"anything": 1}) == {}
+
+
+def test_a_policy_need_not_know_its_configs_and_dimensions():
+    class Blind(BasePolicy):
+        def check_observation(self, observation):
+            pass
+
+        def check_action(self, action):
+            pass
+
+        def _get_action(self, observation, options=None):
+            return {}, {}
+
+    assert Blind().get_modality_config() == {}
+    assert Blind().get_dimensions() == {}
+
+
+def test_a_wrapper_forwards_everything():
+    class Inner(Echo):
+        def reset(self, options=None):
+            return {"reset": options}
+
+    inner = Inner()
+    wrapper = PolicyWrapper(inner)
+    assert wrapper.policy is inner
+    assert wrapper.reset({"a": 1}) == {"reset": {"a": 1}}
+    assert wrapper.get_modality_config() == inner.get_modality_config()
+    assert wrapper.get_dimensions() == inner.get_dimensions()
+    asked = observation()
+    wrapper.get_action(asked, {"seed": 1})
+    assert inner.asked[0][0] is asked
+    assert inner.asked[0][1] == {"seed": 1}
+    with pytest.raises(SpecError):
+        wrapper.check_action({})
+
+
+def test_strict_may_be_given_by_name_or_by_place():
+    assert PolicyWrapper(Echo(), False).strict is False
+    assert PolicyWrapper(Echo(), strict=False).strict is False

@@ -1,0 +1,451 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replaying datasets of both layouts."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from lerobot_writer import (
+    MODALITY,
+    action_at,
+    doubles,
+    fixed_size_lists,
+    lists,
+    pa,
+    pq,
+    write_dataset,
+)
+from policy_conformance import check_policy_conforms
+
+from gr00t_policy_core import DatasetError, ModalityConfig, PolicyError, ReplayPolicy, SpecError
+
+LENGTHS = [40, 25, 7]
+V2_FILE = "data/chunk-000/episode_000000.parquet"
+both_layouts = pytest.mark.parametrize("version", ["v2.0", "v2.1", "v3.0"])
+
+
+@pytest.fixture(params=["v2.1", "v3.0"])
+def dataset(request, tmp_path):
+    return write_dataset(tmp_path / "dataset", LENGTHS, request.param)
+
+
+@pytest.fixture
+def v2_dataset(tmp_path):
+    return write_dataset(tmp_path / "dataset", LENGTHS)
+
+
+def observation(batch_size=1):
+    return {
+        "video": {key: np.zeros((batch_size, 1, 4, 6, 3), np.uint8) for key in ("front", "wrist")},
+        "state": {
+            "single_arm": np.zeros((batch_size, 1, 6), np.float32),
+            "gripper": np.zeros((batch_size, 1, 1), np.float32),
+        },
+        "language": {"annotation.human.task_description": [["pick"]] * batch_size},
+    }
+
+
+def recorded(episode, steps):
+    return np.stack([action_at(episode, step) for step in steps])
+
+
+def both_keys(action):
+    return np.concatenate([action["single_arm"], action["gripper"]], axis=-1)
+
+
+def test_a_replay_conforms_to_the_policy_interface(dataset):
+    check_policy_conforms(ReplayPolicy(dataset), observation)
+
+
+def test_the_configs_come_from_modality_json_in_file_order(dataset):
+    assert ReplayPolicy(dataset, action_horizon=4).get_modality_config() == {
+        "video": ModalityConfig([0], ["front", "wrist"]),
+        "state": ModalityConfig([0], ["single_arm", "gripper"]),
+        "language": ModalityConfig([0], ["annotation.human.task_description"]),
+        "action": ModalityConfig([0, 1, 2, 3], ["single_arm", "gripper"]),
+    }
+
+
+def test_the_dimensions_come_from_modality_json(dataset):
+    sizes = {"single_arm": 6, "gripper": 1}
+    assert ReplayPolicy(dataset).get_dimensions() == {"state": sizes, "action": sizes}
+
+
+def test_chunks_follow_each_other_by_the_execution_horizon(dataset):
+    policy = ReplayPolicy(dataset, None, 8)
+    for start in (0, 8, 16):
+        action, info = policy.get_action(observation())
+        np.testing.assert_array_equal(
+            both_keys(action)[0], recorded(0, range(start, start + 16)), strict=True
+        )
+        assert info == {"episode_index": 0, "step_index": start, "episode_length": 40}
+
+
+def test_the_execution_horizon_is_the_whole_chunk_by_default(dataset):
+    policy = ReplayPolicy(dataset)
+    policy.get_action(observation())
+    assert policy.get_action(observation())[1]["step_index"] == 16
+
+
+def test_past_the_end_the_last_action_is_repeated(dataset):
+    policy = ReplayPolicy(dataset)
+    policy.reset({"episode_index": 2})
+    action, _ = policy.get_action(observation())
+    np.testing.assert_array_equal(both_keys(action)[0], recorded(2, [*range(7), *[6] * 9]))
+    action, info = policy.get_action(observation())
+    np.testing.assert_array_equal(both_keys(action)[0], recorded(2, [6] * 16))
+    assert info == {"episode_index": 2, "step_index": 16, "episode_length": 7}
+
+
+def test_every_row_of_the_batch_gets_the_same_chunk(dataset):
+    action, _ = ReplayPolicy(dataset).get_action(observation(batch_size=3))
+    assert action["single_arm"].shape == (3, 16, 6)
+    for row in both_keys(action):
+        np.testing.assert_array_equal(row, recorded(0, range(16)))
+
+
+def test_reset_goes_to_a_step_of_an_episode(dataset):
+    policy = ReplayPolicy(dataset)
+    answer = policy.reset(options={"episode_index": 1, "step_index": 5})
+    assert answer == {"episode_index": 1, "step_index": 5, "episode_length": 25}
+    assert policy.episode_length == 25
+    action, _ = policy.get_action(observation())
+    np.testing.assert_array_equal(both_keys(action)[0], recorded(1, range(5, 21)))
+
+
+def test_reset_without_options_starts_the_same_episode_again(dataset):
+    policy = ReplayPolicy(dataset, episode_index=1)
+    policy.get_action(observation())
+    assert policy.reset() == {"episode_index": 1, "step_index": 0, "episode_length": 25}
+    assert policy.reset({"step_index": np.int64(3)})["step_index"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"episode_index": 3}, "episode_index must be an integer from 0 to 2, got 3"),
+        ({"episode_index": -1}, "episode_index must be an integer from 0 to 2, got -1"),
+        ({"episode_index": "1"}, "episode_index must be an integer from 0 to 2, got '1'"),
+        ({"episode_index": True}, "episode_index must be an integer from 0 to 2, got True"),
+        ({"episode_index": 2, "step_index": 7}, "step_index must be an integer from 0 to 6, got 7"),
+        ({"step_index": 40}, "step_index must be an integer from 0 to 39, got 40"),
+        ({"step_index": 1.0}, "step_index must be an integer from 0 to 39, got 1.0"),
+        ({"episode": 1}, "unknown options ['episode']"),
+    ],
+)
+def test_a_refused_reset_names_the_range_and_changes_nothing(dataset, options, expected):
+    policy = ReplayPolicy(dataset)
+    policy.get_action(observation())
+    with pytest.raises(SpecError) as caught:
+        policy.reset(options)
+    assert expected in str(caught.value)
+    assert policy.get_action(observation())[1] == {
+        "episode_index": 0,
+        "step_index": 16,
+        "episode_length": 40,
+    }
+
+
+def test_a_reset_to_a_damaged_episode_names_the_file_and_changes_nothing(v2_dataset):
+    (v2_dataset / "data/chunk-000/episode_000001.parquet").unlink()
+    policy = ReplayPolicy(v2_dataset)
+    with pytest.raises(DatasetError, match=r"episode_000001\.parquet: no such file"):
+        policy.reset({"episode_index": 1})
+    assert policy.get_action(observation())[1]["episode_index"] == 0
+
+
+@pytest.mark.parametrize("horizon", [0, -1, 17, 1.5, "8"])
+def test_an_execution_horizon_outside_of_the_chunk_is_refused(dataset, horizon):
+    with pytest.raises(SpecError, match="execution_horizon must be an integer from 1 to 16"):
+        ReplayPolicy(dataset, None, horizon)
+
+
+def test_a_call_written_for_isaac_gr00t_works(dataset):
+    configs = {
+        "video": ModalityConfig([0], ["front"]),
+        "state": ModalityConfig([0], ["single_arm"]),
+        "action": ModalityConfig(list(range(8)), ["gripper"]),
+        "language": ModalityConfig([0], ["task"]),
+    }
+    policy = ReplayPolicy(
+        dataset_path=str(dataset), modality_configs=configs, execution_horizon=8, strict=True
+    )
+    assert policy.num_episodes == 3
+    asked = observation(batch_size=2)
+    asked["language"] = {"task": [["pick"], ["pick"]]}
+    action, _ = policy.get_action(asked)
+    assert list(action) == ["gripper"]
+    assert action["gripper"].shape == (2, 8, 1)
+
+
+def test_without_checks_and_observation_the_batch_size_is_an_option(dataset):
+    policy = ReplayPolicy(dataset, strict=False)
+    action, _ = policy.get_action(None, {"batch_size": 4})
+    assert action["single_arm"].shape == (4, 16, 6)
+
+
+def test_options_of_other_policies_are_accepted(dataset):
+    _, info = ReplayPolicy(dataset).get_action(observation(), {"seed": 3})
+    assert info["step_index"] == 0
+
+
+def test_an_action_is_taken_at_its_own_delta_indices(dataset):
+    configs = {"action": ModalityConfig([-1, 0, 4], ["gripper"])}
+    policy = ReplayPolicy(dataset, configs, 1)
+    policy.reset({"step_index": 10})
+    action, _ = policy.get_action({})
+    np.testing.assert_array_equal(action["gripper"][0], recorded(0, [9, 10, 14])[:, 6:])
+
+
+def test_given_configs_must_fit_the_dataset_and_every_missing_key_is_named(dataset):
+    configs = {
+        "video": ModalityConfig([0], ["front", "ceiling"]),
+        "state": ModalityConfig([0], ["left_arm"]),
+        "action": ModalityConfig([0], ["single_arm", "torso"]),
+        "language": ModalityConfig([0], ["annotation.human.mood"]),
+    }
+    with pytest.raises(SpecError) as caught:
+        ReplayPolicy(dataset, configs, 1)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "video.ceiling",
+        "state.left_arm",
+        "language.annotation.human.mood",
+        "action.torso",
+    ]
+    assert "['front', 'wrist']" in str(caught.value)
+
+
+def test_configs_without_actions_are_refused(dataset):
+    with pytest.raises(SpecError, match="no 'action'"):
+        ReplayPolicy(dataset, {"state": ModalityConfig([0], ["gripper"])})
+
+
+def test_of_several_annotations_the_first_is_the_prompt(tmp_path):
+    modality = {**MODALITY, "annotation": {"human.action": {}, "human.validity": {}}}
+    policy = ReplayPolicy(write_dataset(tmp_path / "d", [5], modality=modality))
+    language = policy.get_modality_config()["language"]
+    assert language.modality_keys == ["annotation.human.action"]
+
+
+def test_a_dataset_without_videos_and_prompts_needs_neither(tmp_path):
+    modality = {"state": MODALITY["state"], "action": MODALITY["action"]}
+    policy = ReplayPolicy(write_dataset(tmp_path / "d", [5], modality=modality))
+    assert sorted(policy.get_modality_config()) == ["action", "state"]
+    policy.get_action({"state": observation()["state"]})
+
+
+@both_layouts
+@pytest.mark.parametrize("to_column", [lists, fixed_size_lists, doubles])
+def test_every_column_type_gives_the_same_float32_values(tmp_path, version, to_column):
+    policy = ReplayPolicy(write_dataset(tmp_path / "d", LENGTHS, version, to_column=to_column))
+    policy.reset({"episode_index": 1})
+    action, _ = policy.get_action(observation())
+    assert action["single_arm"].dtype == np.float32
+    np.testing.assert_array_equal(both_keys(action)[0], recorded(1, range(16)))
+
+
+def test_a_key_may_be_a_column_of_plain_numbers_under_its_own_name(tmp_path):
+    modality = {"action": {"step": {"start": 0, "end": 1, "original_key": "frame_index"}}}
+    policy = ReplayPolicy(write_dataset(tmp_path / "d", [20], modality=modality))
+    action, _ = policy.get_action({})
+    np.testing.assert_array_equal(action["step"][0, :, 0], np.arange(16, dtype=np.float32))
+
+
+def test_only_the_episode_that_is_played_is_read(v2_dataset):
+    for index in (1, 2):
+        (v2_dataset / f"data/chunk-000/episode_00000{index}.parquet").write_bytes(b"not parquet")
+    assert ReplayPolicy(v2_dataset).num_episodes == 3
+
+
+def test_changing_an_answer_does_not_change_the_next_one(dataset):
+    policy = ReplayPolicy(dataset)
+    action, _ = policy.get_action(observation())
+    action["single_arm"][:] = 99
+    policy.reset()
+    action, _ = policy.get_action(observation())
+    np.testing.assert_array_equal(both_keys(action)[0], recorded(0, range(16)))
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="nowhere: no such directory"):
+        ReplayPolicy(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["meta/info.json", "meta/modality.json", "meta/episodes.jsonl"])
+@pytest.mark.parametrize("content", [None, "{", "[1, 2]", "\xff"])
+def test_a_missing_or_damaged_meta_file_is_named(v2_dataset, name, content):
+    (v2_dataset / name).unlink()
+    if content is not None:
+        (v2_dataset / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(DatasetError) as caught:
+        ReplayPolicy(v2_dataset)
+    assert str(caught.value).startswith(str(v2_dataset / name))
+
+
+def change_info(dataset, **fields):
+    file = dataset / "meta/info.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+
+
+@pytest.mark.parametrize("version", ["v1.6", "v4.0", None, 3])
+def test_an_unknown_version_is_refused_with_those_that_are_known(v2_dataset, version):
+    change_info(v2_dataset, codebase_version=version)
+    with pytest.raises(DatasetError, match=r"info\.json: codebase_version must be one of .*v2\.1"):
+        ReplayPolicy(v2_dataset)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data_path", "data/{episode_chunk}/{episode_name}.parquet"),
+        ("data_path", "data/{episode_index:06q}.parquet"),
+        ("data_path", 7),
+        ("chunks_size", "many"),
+        ("chunks_size", -1),
+    ],
+)
+def test_a_bad_path_of_the_data_is_refused(v2_dataset, field, value):
+    change_info(v2_dataset, **{field: value})
+    with pytest.raises(DatasetError, match=rf"info\.json: {field} must be"):
+        ReplayPolicy(v2_dataset)
+
+
+def test_the_data_path_of_info_json_is_followed(v2_dataset):
+    change_info(v2_dataset, data_path="a/{episode_chunk}/{episode_index}.pq", chunks_size=1)
+    for index in range(3):
+        new = v2_dataset / f"a/{index}/{index}.pq"
+        new.parent.mkdir(parents=True)
+        (v2_dataset / f"data/chunk-000/episode_00000{index}.parquet").rename(new)
+    assert ReplayPolicy(v2_dataset, episode_index=2).episode_length == 7
+
+
+def test_a_dataset_without_episodes_is_refused(v2_dataset):
+    (v2_dataset / "meta/episodes.jsonl").write_text("\n")
+    with pytest.raises(DatasetError, match="no episodes"):
+        ReplayPolicy(v2_dataset)
+
+
+def test_an_episode_list_that_is_wrong_is_refused(v2_dataset):
+    (v2_dataset / "meta/episodes.jsonl").write_text('{"episode_index": 0, "length": "long"}\n')
+    with pytest.raises(DatasetError, match=r"episodes\.jsonl: .*integer 'length'"):
+        ReplayPolicy(v2_dataset)
+
+
+@pytest.mark.parametrize("content", [b"", b"not parquet at all", b"PAR1" + b"\0" * 50 + b"PAR1"])
+def test_a_damaged_parquet_file_is_named(v2_dataset, content):
+    (v2_dataset / V2_FILE).write_bytes(content)
+    with pytest.raises(DatasetError, match=r"episode_000000\.parquet: cannot be read as parquet"):
+        ReplayPolicy(v2_dataset)
+
+
+def test_a_git_lfs_pointer_is_told_from_a_damaged_file(v2_dataset):
+    (v2_dataset / V2_FILE).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(DatasetError, match=r"Git LFS pointer.*git lfs pull"):
+        ReplayPolicy(v2_dataset)
+
+
+def test_a_missing_column_is_named_with_its_file(v2_dataset):
+    pq.write_table(pa.table({"other": [1]}), v2_dataset / V2_FILE)
+    with pytest.raises(DatasetError, match=r"000000\.parquet: no column \['action'\], only"):
+        ReplayPolicy(v2_dataset)
+
+
+def test_an_episode_of_another_length_than_its_list_says_is_refused(v2_dataset):
+    other = v2_dataset / "data/chunk-000/episode_000001.parquet"
+    (v2_dataset / V2_FILE).write_bytes(other.read_bytes())
+    with pytest.raises(DatasetError, match=r"has 25 steps of episode 0, .* says 40"):
+        ReplayPolicy(v2_dataset)
+
+
+def narrow(values):
+    return lists(values[:, :5])
+
+
+def ragged(values):
+    return pa.array([row[: 6 + i % 2].tolist() for i, row in enumerate(values)])
+
+
+def text(values):
+    return pa.array(["left"] * len(values))
+
+
+def with_nan(values):
+    return lists(np.where(values == values[3], np.nan, values))
+
+
+def with_null_row(values):
+    return pa.array([None, *values[1:].tolist()], pa.list_(pa.float32()))
+
+
+def with_null_value(values):
+    return pa.array([[None, *row[1:]] for row in values.tolist()], pa.list_(pa.float32()))
+
+
+def with_null_integer(values):
+    return pa.array([[None] + [1] * 6 for _ in values], pa.list_(pa.int64()))
+
+
+@both_layouts
+@pytest.mark.parametrize(
+    ("to_column", "expected"),
+    [
+        (narrow, r"column 'action' has 5 values .* action\.single_arm from \[0:6\]"),
+        (ragged, r"expected lists of one length, got lengths \[6, 7\]"),
+        (text, "expected numbers or lists of numbers, got string"),
+        (with_nan, "not finite"),
+        (with_null_row, "1 rows are missing"),
+        (with_null_value, "not finite, or missing"),
+        (with_null_integer, "not finite, or missing"),
+    ],
+)
+def test_a_column_that_holds_no_usable_actions_is_refused(tmp_path, version, to_column, expected):
+    dataset = write_dataset(tmp_path / "d", LENGTHS, version, to_column=to_column)
+    with pytest.raises(DatasetError, match=expected) as caught:
+        ReplayPolicy(dataset)
+    assert ".parquet: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "entry", [{}, {"start": 0}, {"start": 3, "end": 3}, {"start": -1, "end": 2}, [0, 6], None]
+)
+def test_a_bad_slice_in_modality_json_is_named(tmp_path, entry):
+    modality = {**MODALITY, "action": {"arm": entry}}
+    with pytest.raises(DatasetError, match=r"modality\.json: action\.arm must have integers"):
+        ReplayPolicy(write_dataset(tmp_path / "d", [5], modality=modality))
+
+
+def test_a_v3_dataset_without_its_episode_files_is_refused(tmp_path):
+    dataset = write_dataset(tmp_path / "d", [5], "v3.0")
+    (dataset / "meta/episodes/chunk-000/file-000.parquet").unlink()
+    with pytest.raises(DatasetError, match="meta/episodes: has no chunk"):
+        ReplayPolicy(dataset)
+
+
+def test_a_dataset_error_is_a_policy_error_and_a_value_error():
+    assert issubclass(DatasetError, PolicyError)
+    assert issubclass(DatasetError, ValueError)
+
+
+def test_without_pyarrow_the_error_says_what_to_install(v2_dataset):
+    program = (
+        "import sys\n"
+        "sys.modules['pyarrow'] = None\n"
+        "from gr00t_policy_core import ReplayPolicy\n"
+        "try: ReplayPolicy(sys.argv[1])\n"
+        "except ImportError as error: print(error)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, str(v2_dataset)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "pip install 'gr00t_policy_core[replay]'" in answer.stdout
+
+
+def test_importing_the_core_does_not_import_pyarrow():
+    program = "import sys, gr00t_policy_core; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
