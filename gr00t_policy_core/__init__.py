@@ -3,6 +3,7 @@
 
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import (
+    AddressError,
     ClosedError,
     DatasetError,
     EncodingError,
@@ -21,21 +22,27 @@ from gr00t_policy_core.modality import (
 )
 from gr00t_policy_core.policies import Gr00tSimPolicyWrapper, ReplayPolicy, SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy, ModalityPolicy, PolicyWrapper
+from gr00t_policy_core.serving import Dialect, MsgSerializer, PolicyClient, PolicyServer
 
 __all__ = [
     "ActionConfig",
     "ActionFormat",
     "ActionRepresentation",
     "ActionType",
+    "AddressError",
     "BasePolicy",
     "ClosedError",
     "DatasetError",
+    "Dialect",
     "EmbodimentTag",
     "EncodingError",
     "Gr00tSimPolicyWrapper",
     "ModalityConfig",
     "ModalityPolicy",
+    "MsgSerializer",
+    "PolicyClient",
     "PolicyError",
+    "PolicyServer",
     "PolicyTimeoutError",
     "PolicyWrapper",
     "ProtocolError",

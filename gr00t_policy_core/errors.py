@@ -46,5 +46,9 @@ class PolicyTimeoutError(PolicyError, TimeoutError):
     """No answer within the time allowed."""
 
 
+class AddressError(PolicyError, OSError):
+    """An address that cannot be listened on or connected to."""
+
+
 class ClosedError(PolicyError, RuntimeError):
     """A client or server was used after `close()`."""

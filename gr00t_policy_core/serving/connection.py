@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client's socket: one request, one reply, within a time, whatever becomes of the server."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import zmq
+
+from gr00t_policy_core.errors import (
+    AddressError,
+    ClosedError,
+    PolicyError,
+    PolicyTimeoutError,
+    ProtocolError,
+)
+
+
+class Deadline:
+    """A point in time, `timeout_ms` from now."""
+
+    __slots__ = ("_ends_at", "timeout_ms")
+
+    def __init__(self, timeout_ms: float) -> None:
+        self.timeout_ms = timeout_ms
+        self._ends_at = time.monotonic() + timeout_ms / 1000
+
+    @property
+    def remaining_ms(self) -> int:
+        return max(0, int((self._ends_at - time.monotonic()) * 1000))
+
+
+class Connection:
+    """Requests to one server, one at a time; threads take turns.
+
+    The socket is made at the first request, and dropped whenever a reply did not come, so that a
+    late one is never taken for the answer to another request.
+
+    Args:
+        host: Name or address of the server.
+        port: Its port.
+        max_message_bytes: A server that announces a larger reply is disconnected.
+    """
+
+    def __init__(self, host: str, port: int, *, max_message_bytes: int) -> None:
+        self.server = f"{host}:{port}"
+        bare = host.strip("[]")
+        self._ipv6 = ":" in bare
+        self._address = f"tcp://[{bare}]:{port}" if self._ipv6 else f"tcp://{host}:{port}"
+        self._max_message_bytes = max_message_bytes
+        self._closed = False
+        self._pid = os.getpid()
+        self._turn = threading.Lock()
+        self._socket: zmq.Socket[bytes] | None = None
+
+    def exchange(self, endpoint: str, request: bytes, deadline: Deadline) -> memoryview:
+        """Send a request and wait for its reply.
+
+        Args:
+            endpoint: For the errors.
+            request: The encoded request.
+            deadline: When to give up, waiting for other threads' requests included.
+
+        Returns:
+            The reply, in memory of its own.
+
+        Raises:
+            PolicyTimeoutError: No reply in time.
+            ProtocolError: The reply is of several frames.
+            AddressError: Not an address.
+            ClosedError: After `close`.
+        """
+        self._check_open(endpoint)
+        if self._pid != os.getpid():
+            self._forget()  # a forked child inherits neither sockets nor locks that work
+        if not self._turn.acquire(timeout=deadline.remaining_ms / 1000):
+            raise self._timeout(endpoint, deadline, "another thread's request is in progress")
+        try:
+            self._check_open(endpoint)
+            reply = self._ask(endpoint, request, deadline)
+        except zmq.ZMQError as error:
+            self._drop()
+            raise PolicyError(f"{self.server} {endpoint}: {error}") from error
+        except BaseException:
+            self._drop()
+            raise
+        finally:
+            if self._closed:
+                self._drop()
+            self._turn.release()
+        return reply
+
+    def close(self) -> None:
+        """Close the socket; a request in progress in another thread ends as it would have."""
+        self._closed = True
+        if self._pid == os.getpid() and self._turn.acquire(blocking=False):
+            self._drop()
+            self._turn.release()
+
+    def _ask(self, endpoint: str, request: bytes, deadline: Deadline) -> memoryview:
+        if self._socket is None:
+            self._socket = self._connect(endpoint)
+        if not _send(self._socket, request, deadline):
+            raise self._timeout(endpoint, deadline, "no policy server is listening there")
+        if not self._socket.poll(deadline.remaining_ms, zmq.POLLIN):
+            raise self._timeout(endpoint, deadline, "connected, but no reply came")
+        frame = self._socket.recv(copy=False)
+        if frame.more:
+            raise ProtocolError(f"{self.server} {endpoint}: a reply of several frames")
+        return frame.buffer
+
+    def _connect(self, endpoint: str) -> zmq.Socket[bytes]:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        connecting = context.socket(zmq.REQ)
+        connecting.setsockopt(zmq.LINGER, 0)
+        connecting.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a server that is not there
+        connecting.setsockopt(zmq.RECONNECT_IVL, 50)
+        connecting.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        connecting.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        connecting.setsockopt(zmq.MAXMSGSIZE, self._max_message_bytes)
+        connecting.setsockopt(zmq.IPV6, int(self._ipv6))
+        try:
+            connecting.connect(self._address)
+        except zmq.ZMQError as error:
+            connecting.close()
+            raise AddressError(f"{self.server} {endpoint}: not an address: {error}") from None
+        return connecting
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close(linger=0)
+            self._socket = None
+
+    def _forget(self) -> None:
+        self._socket = None
+        self._turn = threading.Lock()
+        self._pid = os.getpid()
+
+    def _check_open(self, endpoint: str) -> None:
+        if self._closed:
+            raise ClosedError(f"{self.server} {endpoint}: the client was closed")
+
+    def _timeout(self, endpoint: str, deadline: Deadline, why: str) -> PolicyTimeoutError:
+        return PolicyTimeoutError(
+            f"{self.server} {endpoint}: no answer within {deadline.timeout_ms} ms ({why})"
+        )
+
+
+def _send(connected: zmq.Socket[bytes], request: bytes, deadline: Deadline) -> bool:
+    """Send as soon as there is a connection; False where there was none in time."""
+    while connected.poll(deadline.remaining_ms, zmq.POLLOUT):
+        try:
+            connected.send(request, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            continue  # the connection was lost in between
+        return True
+    return False

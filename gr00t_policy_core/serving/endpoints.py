@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Endpoints: a name, the handler that answers, and how a request's data become its arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from gr00t_policy_core.errors import SpecError
+
+Handler: TypeAlias = Callable[..., Any]
+
+_KEYWORD_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One thing that a server can be asked for.
+
+    Args:
+        name: What requests call it.
+        handler: Computes the answer.
+        requires_input: The handler takes the request's data; otherwise it is called without.
+        signature: Of the handler; None where Python cannot tell it.
+    """
+
+    name: str
+    handler: Handler
+    requires_input: bool
+    signature: inspect.Signature | None
+
+    @classmethod
+    def of(cls, name: str, handler: Handler, requires_input: bool) -> Endpoint:
+        """Look at the handler once, so that calls need not.
+
+        Raises:
+            SpecError: No name, or a handler that cannot be called.
+        """
+        if not isinstance(name, str) or not name:
+            raise SpecError("bad endpoint", [f"name must be a non-empty str, got {name!r}"])
+        if not callable(handler):
+            raise SpecError(f"bad endpoint {name}", [f"handler is not callable: {handler!r}"])
+        try:
+            signature = inspect.signature(handler)
+        except ValueError:
+            signature = None
+        return cls(name, handler, requires_input, signature)
+
+    def call(self, data: Any) -> Any:
+        """Call the handler with the data of a request.
+
+        The entries of a map become keyword arguments where the handler takes just those, as
+        Isaac-GR00T passes them. Anything else is passed whole, as the one argument.
+
+        Args:
+            data: None where the request has none.
+
+        Raises:
+            SpecError: The data do not fit the handler, with the fields that are missing or
+                unexpected.
+        """
+        if not self.requires_input:
+            return self.handler()
+        args, kwargs = self._arguments(data)
+        return self.handler(*args, **kwargs)
+
+    def _arguments(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if data is None:
+            if not self._binds():
+                raise SpecError(f"bad request for {self.name}", ["it needs data, none came"])
+            return (), {}
+        is_map = isinstance(data, dict) and all(isinstance(key, str) for key in data)
+        if is_map and self._binds(**data):
+            return (), data
+        named = self._named_parameters()
+        meant_as_entries = is_map and len(named) > 1 and not named.isdisjoint(data)
+        if not meant_as_entries and self._binds(data):
+            return (data,), {}
+        raise SpecError(f"bad request for {self.name}", self._problems(data, is_map))
+
+    def _binds(self, *args: Any, **kwargs: Any) -> bool:
+        if self.signature is None:
+            return True
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError:
+            return False
+        return True
+
+    def _named_parameters(self) -> set[str]:
+        if self.signature is None:
+            return set()
+        parameters = self.signature.parameters.values()
+        return {p.name for p in parameters if p.kind in _KEYWORD_KINDS}
+
+    def _problems(self, data: Any, is_map: bool) -> list[str]:
+        expected = ", ".join(sorted(self._named_parameters()))
+        if not is_map:
+            return [f"data must be a map of {expected}, got {type(data).__name__}"]
+        parameters = self.signature.parameters.values() if self.signature else ()
+        missing = [
+            f"field {p.name!r} is missing"
+            for p in parameters
+            if p.kind in _KEYWORD_KINDS and p.default is p.empty and p.name not in data
+        ]
+        unexpected = [
+            f"unexpected field {key[:60]!r} (it takes {expected})"
+            for key in data
+            if key not in self._named_parameters()
+        ]
+        return missing + unexpected[:5]

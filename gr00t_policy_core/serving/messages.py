@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is around the data: requests as the server sees them, replies in both forms.
+
+A request is a map ``{"endpoint": str, "data": …, "api_token": str, "envelope": bool}``, each entry
+optional. A bare reply is the data itself, as clients of Isaac-GR00T expect it; an enveloped one is
+``{"status": "success", "data": …}``. Errors are ``{"status": "error", "error": str}`` in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gr00t_policy_core.errors import PolicyError
+from gr00t_policy_core.serving.reader import Reader
+
+MAX_ERROR_CHARS = 2000
+DEFAULT_ENDPOINT = "get_action"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The outermost map of a request; what it carries is not decoded yet.
+
+    Args:
+        endpoint: Which endpoint; None where it was no string.
+        token: The api token, whatever its type; None where there is none.
+        envelope: The client understands enveloped replies.
+        data: The bytes of the data, still encoded; None where there are none.
+    """
+
+    endpoint: str | None
+    token: object
+    envelope: bool
+    data: memoryview | None
+
+
+def read_request(buffer: bytes | memoryview) -> Request:
+    """Read a request without building anything of its data.
+
+    Raises:
+        ProtocolError: Malformed, or not a map.
+    """
+    reader = Reader(buffer)
+    fields: dict[str | bytes, Any] = {"endpoint": DEFAULT_ENDPOINT}
+    data = None
+    for _ in range(reader.map_size()):
+        key = reader.key()
+        if key in ("endpoint", "api_token", "envelope"):
+            fields[key] = reader.plain()
+        else:
+            start = reader.at
+            reader.skip()
+            if key == "data":
+                data = memoryview(buffer)[start : reader.at]
+    reader.finish()
+    endpoint = fields["endpoint"]
+    return Request(
+        endpoint=endpoint if isinstance(endpoint, str) else None,
+        token=fields.get("api_token"),
+        envelope=fields.get("envelope") is True,
+        data=data,
+    )
+
+
+def success(data: Any) -> dict[str, Any]:
+    """The enveloped form of a reply."""
+    return {"status": "success", "data": data}
+
+
+def failure(error: str) -> dict[str, Any]:
+    """The reply that says what went wrong."""
+    return {"status": "error", "error": error}
+
+
+def normalise_reply(reply: Any) -> dict[str, Any]:
+    """Bring a reply of either form into the enveloped one.
+
+    A bare map with an entry ``"error"`` is an error, as clients of Isaac-GR00T understand it.
+    """
+    if not isinstance(reply, dict):
+        return success(reply)
+    if reply.get("status") == "success" and "data" in reply:
+        return success(reply["data"])
+    if "error" in reply:
+        return failure(str(reply["error"]))
+    return success(reply)
+
+
+def error_text(error: BaseException) -> str:
+    """An error as its client may see it: no traceback, and no path of the server's files."""
+    try:
+        text = str(error)
+    except Exception as unprintable:
+        text = f"unprintable ({type(unprintable).__name__})"
+    if isinstance(error, OSError) and not isinstance(error, PolicyError):
+        text = error.strerror or "failed"
+    if not isinstance(error, PolicyError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode("utf-8")

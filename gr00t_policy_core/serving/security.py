@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may talk to a server."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+
+
+def token_matches(expected: str | None, given: object) -> bool:
+    """Whether a request's token lets it in, compared in constant time.
+
+    Args:
+        expected: The server's token; None lets everyone in.
+        given: What the request carries; anything but a str never matches.
+    """
+    if expected is None:
+        return True
+    if not isinstance(given, str):
+        return False
+    return hmac.compare_digest(expected.encode(), given.encode())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

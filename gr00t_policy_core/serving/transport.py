@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server's socket: a ZeroMQ ROUTER that no client can block, and a way to wake its thread."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from gr00t_policy_core.errors import AddressError
+
+logger = logging.getLogger(__name__)
+
+MAX_FRAMES = 16
+LINGER_MS = 1000
+_OPTIONS = {
+    zmq.LINGER: LINGER_MS,
+    # Per client: what waits beyond these stays in its own buffers, or is dropped on the way back.
+    zmq.RCVHWM: 4,
+    zmq.SNDHWM: 64,
+    # Clients that vanish without a word are dropped within about a minute.
+    zmq.HEARTBEAT_IVL: 15_000,
+    zmq.HEARTBEAT_TIMEOUT: 60_000,
+    zmq.HANDSHAKE_IVL: 10_000,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 30,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one client sent.
+
+    Args:
+        route: The frames that lead a reply back to it; the first is the client's own.
+        body: The request; None where `problem` says what came in its place.
+        problem: Why there is no body.
+        peer: Its network address, for the log.
+    """
+
+    route: list[bytes]
+    body: memoryview | None
+    problem: str
+    peer: str
+
+
+class Router:
+    """A listening ROUTER socket; REQ and DEALER clients, with any envelope, are understood.
+
+    All methods but `wake` are for one thread at a time.
+
+    Args:
+        host: ``"*"`` for every interface (IPv6 too where there is one), an address, the name of
+            an interface or of this machine.
+        port: 0 picks a free one.
+        max_message_bytes: A client that announces a larger message is disconnected.
+
+    Raises:
+        AddressError: It cannot listen there.
+    """
+
+    def __init__(self, host: str, port: int, *, max_message_bytes: int) -> None:
+        self._context = zmq.Context()
+        try:
+            self._socket = self._bind(host, port, max_message_bytes)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wake_out, zmq.POLLIN)
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.port = int(self.address.rpartition(":")[2])
+
+    def _bind(self, host: str, port: int, max_message_bytes: int) -> zmq.Socket[bytes]:
+        error: zmq.ZMQError | None = None
+        for interface, ipv6 in _interfaces(host):
+            listener = self._context.socket(zmq.ROUTER)
+            for option, value in {**_OPTIONS, zmq.MAXMSGSIZE: max_message_bytes}.items():
+                listener.setsockopt(option, value)
+            listener.setsockopt(zmq.IPV6, int(ipv6))
+            try:
+                listener.bind(f"tcp://{interface}:{port}")
+            except zmq.ZMQError as raised:
+                listener.close(linger=0)
+                error = raised
+                if raised.errno == zmq.EADDRINUSE:
+                    break
+            else:
+                return listener
+        if error is not None and error.errno == zmq.EADDRINUSE:
+            raise AddressError(
+                f"cannot listen on {host}:{port}: another program does already; stop it, or "
+                "choose another port (0 picks a free one)"
+            )
+        raise AddressError(
+            f"cannot listen on {host}:{port}: {error}; the host must be '*' or an address of this "
+            "machine"
+        )
+
+    def wake(self) -> None:
+        """Make `wait` return; safe in any thread and in a signal handler."""
+        try:
+            self._wake_in.send(b"\0")
+        except BlockingIOError:
+            return  # so many wakes wait already that one more changes nothing
+        except OSError:
+            logger.debug("woken after it was closed")
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Wait for a message or a `wake`; None waits for as long as it takes."""
+        timeout_ms = None if timeout_s is None else max(0, int(timeout_s * 1000))
+        ready = dict(self._poller.poll(timeout_ms))
+        if self._wake_out.fileno() in ready:
+            self._wake_out.recv(4096)
+
+    def receive(self) -> Message | None:
+        """Take the next message that is there, if any."""
+        try:
+            frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
+        except zmq.Again:
+            return None
+        more = frames[0].more
+        while more:
+            frame = self._socket.recv(copy=False)
+            more = frame.more
+            if len(frames) <= MAX_FRAMES:
+                frames.append(frame)
+        return _message(frames)
+
+    def send(self, route: list[bytes], reply: bytes) -> None:
+        """Send a reply; where the client is gone or does not read, it is dropped."""
+        try:
+            self._socket.send_multipart([*route, reply], zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError as error:
+            logger.debug("a reply could not be sent: %s", error)
+
+    def close(self) -> None:
+        """Send what is on its way, for `LINGER_MS` at most, and close everything."""
+        self._socket.close()
+        self._context.term()
+        self._wake_in.close()
+        self._wake_out.close()
+
+
+def _interfaces(host: str) -> list[tuple[str, bool]]:
+    """What to bind to, in order, and whether it is IPv6."""
+    if host == "*":
+        return [("*", True), ("*", False)]
+    bare = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return [(host, False)]
+    # IPv4 first: clients of Isaac-GR00T connect over it.
+    by_family = sorted({(info[0] == socket.AF_INET6, str(info[4][0])) for info in found})
+    return [(f"[{address}]" if ipv6 else address, ipv6) for ipv6, address in by_family]
+
+
+def _message(frames: list[Any]) -> Message:
+    peer = _peer(frames[-1])
+    empty = next((i for i, frame in enumerate(frames[1:], 1) if len(frame) == 0), 0)
+    route = [frame.bytes for frame in frames[: empty + 1]]
+    body = frames[empty + 1 :]
+    if len(body) == 1:
+        return Message(route, body[0].buffer, "", peer)
+    problem = (
+        "malformed message: it is empty"
+        if not body
+        else f"malformed message: one frame expected, {len(body)} came"
+    )
+    return Message(route, None, problem, peer)
+
+
+def _peer(frame: Any) -> str:
+    try:
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return "unknown address"
