@@ -9,7 +9,14 @@ from typing import Any
 from gr00t_policy_core import modality
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.policy import Action, Info, Observation, Options, PolicyWrapper
+from gr00t_policy_core.policy import (
+    Action,
+    BasePolicy,
+    Info,
+    Observation,
+    Options,
+    PolicyWrapper,
+)
 
 # Some environments name the prompt so where the policy reads `task` (Isaac-GR00T, gr00t_policy.py).
 TASK_KEY = "task"
@@ -30,21 +37,35 @@ class SimPolicyWrapper(PolicyWrapper):
         strict: Check flat observations and actions; `SpecError` names the flat key.
     """
 
+    def __init__(self, policy: BasePolicy, strict: bool = True) -> None:
+        super().__init__(policy, strict)
+        self._configs: dict[str, ModalityConfig] | None = None
+
+    def reset(self, options: Options | None = None) -> Info:
+        self._configs = None
+        return super().reset(options)
+
     def check_observation(self, observation: Observation) -> None:
-        problems = _problems(observation, self.get_modality_config())
+        problems = _problems(observation, self._known_configs())
         if problems:
             raise SpecError("bad observation", problems)
 
     def check_action(self, action: Action) -> None:
         nested = _without_prefix("action.", action) if isinstance(action, Mapping) else action
-        modality.check_action(nested, self.get_modality_config()["action"])
+        modality.check_action(nested, self._known_configs()["action"])
 
     def _get_action(
         self, observation: Observation, options: Options | None = None
     ) -> tuple[Action, Info]:
-        nested = _nested(observation, self.get_modality_config())
+        nested = _nested(observation, self._known_configs())
         action, info = self.policy.get_action(nested, options)
         return {f"action.{key}": value for key, value in action.items()}, info
+
+    def _known_configs(self) -> dict[str, ModalityConfig]:
+        """Asked for once an episode: of a remote policy they cost a round trip."""
+        if self._configs is None:
+            self._configs = self.get_modality_config()
+        return self._configs
 
 
 Gr00tSimPolicyWrapper = SimPolicyWrapper

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `gr00t-policy`: serve a policy, or ask a server about itself.
+
+Exit status: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+
+from gr00t_policy_core.cli import malloc, query, serve
+from gr00t_policy_core.cli.common import OneLineParser
+from gr00t_policy_core.errors import PolicyError
+
+PROGRAM = "gr00t-policy"
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments; None takes those of the process, which `serve` may then replace by
+            itself to set malloc up.
+
+    Returns:
+        The exit status.
+    """
+    args = _parser().parse_args(argv)
+    if argv is None and getattr(args, "malloc_tuning", False):
+        malloc.restart_tuned()
+    try:
+        return int(args.run(args))
+    except (PolicyError, ImportError, OSError) as error:
+        sys.stderr.write(f"{PROGRAM} {args.command}: {' '.join(str(error).split())}\n")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog=PROGRAM, description="Serve a GR00T policy, or ask a server about itself."
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve.add_command(commands)
+    query.add_commands(commands)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("gr00t_policy_core")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed, run from its source)"

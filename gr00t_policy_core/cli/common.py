@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands share: flags, one-line errors, output."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+TOKEN_VARIABLE = "GR00T_API_TOKEN"
+DEFAULT_PORT = 5555
+EXIT_USAGE = 2
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line on stderr."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def add_server_flags(parser: argparse.ArgumentParser, host: str, host_help: str) -> None:
+    """The flags that every command has: where the server is, and its token."""
+    parser.add_argument("--host", default=host, help=f"{host_help} (default: {host})")
+    parser.add_argument(
+        "--port", type=port, default=DEFAULT_PORT, help=f"TCP port (default: {DEFAULT_PORT})"
+    )
+    parser.add_argument(
+        "--api-token",
+        metavar="TOKEN",
+        help=f"shared secret of server and clients; better given in the environment as "
+        f"{TOKEN_VARIABLE}, where other users do not see it in the process list",
+    )
+
+
+def api_token(args: argparse.Namespace) -> str | None:
+    """The token of the command line, else of the environment, else None."""
+    return args.api_token or os.environ.get(TOKEN_VARIABLE) or None
+
+
+def write_line(text: str) -> None:
+    """One line of output, at once: scripts wait for it."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def port(text: str) -> int:
+    """An argparse type: a TCP port, 0 for any free one."""
+    number = _integer(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"must be a port from 0 to 65535, got {text}")
+    return number
+
+
+def positive(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    number = _integer(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None

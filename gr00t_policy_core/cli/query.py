@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gr00t-policy ping` and `info`: is a server there, and what does its policy read and write."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gr00t_policy_core.cli.common import add_server_flags, api_token, positive, write_line
+from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.serving.client import PolicyClient
+from gr00t_policy_core.serving.wire import Dialect
+
+DEFAULT_TIMEOUT_MS = 5000
+PINGS = 5
+
+
+def add_commands(commands: Any) -> None:
+    """Add `ping` and `info` to the subparsers of the program."""
+    ping = commands.add_parser(
+        "ping", help="ask a server for a sign of life", description="Ask for a sign of life."
+    )
+    info = commands.add_parser(
+        "info",
+        help="show what a server's policy reads and writes",
+        description="Show the keys, shapes and horizons of a server's policy.",
+    )
+    info.add_argument("--json", action="store_true", help="as one JSON object")
+    for parser, run in ((ping, run_ping), (info, run_info)):
+        parser.set_defaults(run=run)
+        add_server_flags(parser, "localhost", "the server's host")
+        parser.add_argument(
+            "--timeout-ms",
+            type=positive,
+            default=DEFAULT_TIMEOUT_MS,
+            help=f"how long to wait for each answer (default: {DEFAULT_TIMEOUT_MS})",
+        )
+
+
+def run_ping(args: argparse.Namespace) -> int:
+    """Print the round trip."""
+    with _client(args) as client:
+        round_trip_ms = _round_trip_ms(client)
+    write_line(f"{args.host}:{args.port} answers in {round_trip_ms:.2f} ms (median of {PINGS})")
+    return 0
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Print the modality configs, the dimensions, the dialect and the round trip."""
+    with _client(args) as client:
+        round_trip_ms = _round_trip_ms(client)
+        configs = client.get_modality_config()
+        dimensions = client.get_dimensions()
+        dialect = _dialect(client.dialect, configs)
+    if args.json:
+        info = {
+            "host": args.host,
+            "port": args.port,
+            "dialect": dialect,
+            "round_trip_ms": round(round_trip_ms, 3),
+            "dimensions": dimensions,
+            "modality_configs": {name: config.as_json() for name, config in configs.items()},
+        }
+        write_line(json.dumps(info))
+        return 0
+    write_line(f"server      {args.host}:{args.port}")
+    write_line(f"dialect     {dialect}")
+    write_line(f"round trip  {round_trip_ms:.2f} ms (median of {PINGS} pings)")
+    for modality, config in configs.items():
+        for line in _lines(modality, config, dimensions.get(modality, {})):
+            write_line(line)
+    return 0
+
+
+def _client(args: argparse.Namespace) -> PolicyClient:
+    return PolicyClient(args.host, args.port, args.timeout_ms, api_token(args))
+
+
+def _round_trip_ms(client: PolicyClient) -> float:
+    """Median over a few pings; one more before them opens the connection."""
+    client.call_endpoint("ping")
+    times_s = []
+    for _ in range(PINGS):
+        start = time.perf_counter()
+        client.call_endpoint("ping")
+        times_s.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times_s)
+
+
+def _dialect(heard: Dialect | None, configs: Mapping[str, ModalityConfig]) -> str:
+    """``n1d6``, ``n1d7``, ``both`` or, where the server tells no configs, ``unknown``."""
+    if heard is not None:
+        return heard.value
+    return "both" if configs else "unknown"
+
+
+def _lines(modality: str, config: ModalityConfig, dimensions: Mapping[str, int]) -> Iterator[str]:
+    deltas = config.delta_indices
+    consecutive = len(deltas) > 1 and deltas == list(range(deltas[0], deltas[-1] + 1))
+    steps = f"{deltas[0]}..{deltas[-1]}" if consecutive else ", ".join(map(str, deltas))
+    what = "horizon" if modality == "action" else "steps"
+    yield ""
+    yield f"{modality}: {what} {len(deltas)} (delta indices {steps})"
+    width = max(map(len, config.modality_keys))
+    for key in config.modality_keys:
+        yield f"  {key:{width}}  {_shape(modality, len(deltas), dimensions.get(key, 'D'))}"
+
+
+def _shape(modality: str, steps: int, dimension: int | str) -> str:
+    if modality == "video":
+        return f"uint8 (B, {steps}, H, W, 3) RGB"
+    if modality == "language":
+        return f"B lists of {steps} str"
+    return f"float32 (B, {steps}, {dimension})"

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gr00t-policy`, as processes over real sockets."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from lerobot_writer import write_dataset
+
+from gr00t_policy_core.cli import main
+from gr00t_policy_core.serving.client import PolicyClient
+
+DEADLINE_S = 60
+PROGRAM = [sys.executable, "-m", "gr00t_policy_core"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("cli") / "dataset", [40, 25])
+
+
+def environment(**changes):
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MALLOC_", "GR00T_"))
+    }
+    return {**kept, **changes}
+
+
+def run(*arguments, **changes):
+    """A finished `gr00t-policy`."""
+    return subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def serving(*arguments, **changes):
+    """A running `gr00t-policy serve` and the port that it says it listens on."""
+    command = [*PROGRAM, "serve", "--port", "0", *map(str, arguments)]
+    process = subprocess.Popen(
+        command,
+        env=environment(**changes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        match = re.fullmatch(r"listening on (\S+):(\d+)\n", line)
+        if match is None:
+            pytest.fail(f"no listening line but {line!r}: {process.communicate()[1]}")
+        process.host, process.port = match[1], int(match[2])
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=DEADLINE_S)
+
+
+def observation():
+    return {
+        "video": {key: np.zeros((1, 1, 4, 6, 3), np.uint8) for key in ("front", "wrist")},
+        "state": {
+            "single_arm": np.zeros((1, 1, 6), np.float32),
+            "gripper": np.zeros((1, 1, 1), np.float32),
+        },
+        "language": {"annotation.human.task_description": [["pick"]]},
+    }
+
+
+def nobody_there():
+    """A port that was free a moment ago."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def one_line(text):
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_replays_a_dataset_until_a_signal_ends_it(dataset, number):
+    with serving("--dataset-path", dataset, "--execution-horizon", 8) as server:
+        assert server.host == "127.0.0.1"
+        with PolicyClient("127.0.0.1", server.port) as client:
+            assert client.reset({"episode_index": 1})["episode_length"] == 25
+            client.get_action(observation())
+            action, info = client.get_action(observation())
+        assert action["single_arm"].shape == (1, 16, 6)
+        assert info["step_index"] == 8
+        server.send_signal(number)
+        _, errors = server.communicate(timeout=DEADLINE_S)
+        assert server.returncode == 0, errors
+        assert "Traceback" not in errors
+
+
+def test_serve_ends_when_a_client_asks_for_it(dataset):
+    with serving("--dataset-path", dataset) as server:
+        with PolicyClient("127.0.0.1", server.port) as client:
+            client.kill_server()
+        assert server.wait(timeout=DEADLINE_S) == 0
+
+
+def test_a_modality_config_file_chooses_keys_and_horizon(dataset, tmp_path):
+    file = tmp_path / "modality.json"
+    file.write_text(
+        json.dumps({"action": {"delta_indices": [0, 1, 2], "modality_keys": ["gripper"]}})
+    )
+    with (
+        serving("--dataset-path", dataset, "--modality-config-path", file) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+    ):
+        assert list(client.get_modality_config()) == ["action"]
+        assert client.get_modality_config()["action"].delta_indices == [0, 1, 2]
+
+
+def test_the_simulation_wrapper_serves_flat_keys(dataset):
+    flat = {
+        **{f"video.{key}": value for key, value in observation()["video"].items()},
+        **{f"state.{key}": value for key, value in observation()["state"].items()},
+        "annotation.human.task_description": ("pick",),
+    }
+    with (
+        serving("--dataset-path", dataset, "--use-sim-policy-wrapper") as server,
+        PolicyClient("127.0.0.1", server.port, strict=False) as client,
+    ):
+        action, _ = client.get_action(flat)
+    assert sorted(action) == ["action.gripper", "action.single_arm"]
+
+
+def test_serve_without_strict_answers_what_it_would_refuse(dataset):
+    wrong = {**observation(), "language": {}}
+    with (
+        serving("--dataset-path", dataset, "--no-strict") as server,
+        PolicyClient("127.0.0.1", server.port, strict=False) as client,
+    ):
+        assert client.get_action(wrong)[0]["gripper"].shape == (1, 16, 1)
+    with (
+        serving("--dataset-path", dataset) as server,
+        PolicyClient("127.0.0.1", server.port, strict=False) as client,
+        pytest.raises(RuntimeError, match="missing"),
+    ):
+        client.get_action(wrong)
+
+
+@pytest.mark.parametrize("where", ["flag", "environment"])
+def test_a_token_of_the_flag_or_the_environment_is_required_of_clients(dataset, where):
+    flags = ["--api-token", "secret"] if where == "flag" else []
+    changes = {"GR00T_API_TOKEN": "secret"} if where == "environment" else {}
+    with serving("--dataset-path", dataset, *flags, **changes) as server:
+        without = run("ping", "--port", server.port)
+        assert without.returncode == 1
+        assert "nauthorized" in one_line(without.stderr)
+        assert run("ping", "--port", server.port, *flags, **changes).returncode == 0
+
+
+def test_open_to_the_network_without_a_token_is_warned_about_once(dataset):
+    with serving("--dataset-path", dataset, "--host", "127.0.0.1") as server:
+        server.send_signal(signal.SIGTERM)
+        assert "without a token" not in server.communicate(timeout=DEADLINE_S)[1]
+    with serving("--dataset-path", dataset, "--host", "0.0.0.0") as server:
+        assert run("ping", "--port", server.port).returncode == 0
+        server.send_signal(signal.SIGTERM)
+        assert server.communicate(timeout=DEADLINE_S)[1].count("without a token") == 1
+
+
+@pytest.mark.parametrize("reply_format", ["envelope", "bare"])
+def test_a_reply_format_can_be_forced(dataset, reply_format):
+    with (
+        serving("--dataset-path", dataset, "--reply-format", reply_format) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+    ):
+        assert client.get_action(observation())[1]["step_index"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_serve_restarts_itself_once_with_malloc_set_up(dataset):
+    def settings(process):
+        with open(f"/proc/{process.pid}/environ", "rb") as file:
+            entries = file.read().decode().split("\0")
+        return dict(entry.split("=", 1) for entry in entries if entry.startswith("MALLOC_"))
+
+    with serving("--dataset-path", dataset) as server:
+        assert settings(server) == {
+            "MALLOC_MMAP_THRESHOLD_": "1073741824",
+            "MALLOC_TRIM_THRESHOLD_": "4294967296",
+            "MALLOC_TOP_PAD_": "67108864",
+        }
+    with serving("--dataset-path", dataset, "--no-malloc-tuning") as server:
+        assert settings(server) == {}
+    with serving("--dataset-path", dataset, MALLOC_TOP_PAD_="1") as server:
+        assert settings(server)["MALLOC_TOP_PAD_"] == "1"
+        assert settings(server)["MALLOC_MMAP_THRESHOLD_"] == "1073741824"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "COMMAND"),
+        (["dance"], "dance"),
+        (["serve"], "--dataset-path"),
+        (["serve", "--dataset-path", "a", "--model-path", "b"], "got both"),
+        (["serve", "--model-path", "b"], "replays datasets only"),
+        (["serve", "--dataset-path", "a", "--execution-horizon", "0"], "at least 1"),
+        (["serve", "--dataset-path", "a", "--port", "65536"], "0 to 65535"),
+        (["serve", "--dataset-path", "a", "--port", "http"], "integer"),
+        (["serve", "--dataset-path", "a", "--embodiment-tag", " "], "empty"),
+        (["serve", "--dataset-path", "a", "--reply-format", "json"], "envelope"),
+        (["ping", "--timeout-ms", "-5"], "at least 1"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments, expected, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert expected in one_line(capsys.readouterr().err)
+
+
+def test_a_missing_dataset_is_one_line_and_status_1(tmp_path):
+    ended = run("serve", "--dataset-path", tmp_path / "nowhere")
+    assert ended.returncode == 1
+    assert "nowhere: no such directory" in one_line(ended.stderr)
+
+
+def test_an_execution_horizon_beyond_the_chunk_is_one_line_and_status_1(dataset):
+    ended = run("serve", "--dataset-path", dataset, "--execution-horizon", 17)
+    assert ended.returncode == 1
+    assert "from 1 to 16, got 17" in one_line(ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("config.json", None, "config.json"),
+        ("config.json", "{", "config.json"),
+        ("config.json", "[]", "expected a dict"),
+        ("config.json", '{"action": {"delta_indices": []}}', "modality_keys"),
+        ("config.py", "", "must be a .json file"),
+    ],
+)
+def test_a_bad_modality_config_file_is_one_line_and_status_1(
+    dataset, tmp_path, name, content, expected, capsys
+):
+    file = tmp_path / name
+    if content is not None:
+        file.write_text(content)
+    arguments = ["serve", "--dataset-path", str(dataset), "--modality-config-path", str(file)]
+    assert main(arguments) == 1
+    assert expected in one_line(capsys.readouterr().err)
+
+
+def test_a_port_in_use_is_one_line_and_status_1(dataset, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["serve", "--dataset-path", str(dataset), "--port", str(port)]) == 1
+    assert str(port) in one_line(capsys.readouterr().err)
+
+
+def test_ping_prints_the_round_trip(dataset):
+    with serving("--dataset-path", dataset) as server:
+        ended = run("ping", "--port", server.port)
+    assert ended.returncode == 0
+    assert re.search(rf"localhost:{server.port} answers in \d+\.\d+ ms", one_line(ended.stdout))
+
+
+@pytest.mark.parametrize("command", ["ping", "info"])
+def test_nobody_there_is_one_line_and_status_1(command):
+    port = nobody_there()
+    ended = run(command, "--port", port, "--timeout-ms", "200")
+    assert ended.returncode == 1
+    assert f"localhost:{port}" in one_line(ended.stderr)
+
+
+def test_info_shows_keys_shapes_horizon_dialect_and_round_trip(dataset):
+    with serving("--dataset-path", dataset) as server:
+        text = run("info", "--port", server.port)
+        as_json = run("info", "--port", server.port, "--json")
+    assert text.returncode == 0, text.stderr
+    for expected in (
+        r"dialect +both",
+        r"round trip +\d+\.\d+ ms",
+        r"video: steps 1 \(delta indices 0\)",
+        r"front +uint8 \(B, 1, H, W, 3\) RGB",
+        r"single_arm +float32 \(B, 1, 6\)",
+        r"annotation.human.task_description +B lists of 1 str",
+        r"action: horizon 16 \(delta indices 0\.\.15\)",
+        r"gripper +float32 \(B, 16, 1\)",
+    ):
+        assert re.search(expected, text.stdout), f"{expected} not in {text.stdout}"
+    info = json.loads(one_line(as_json.stdout))
+    assert info["port"] == server.port
+    assert info["dialect"] == "both"
+    assert info["dimensions"]["action"] == {"single_arm": 6, "gripper": 1}
+    assert info["modality_configs"]["action"]["delta_indices"] == list(range(16))
+    assert info["round_trip_ms"] > 0
+
+
+def test_version_and_help_are_there():
+    assert re.match(r"gr00t-policy \S+", run("--version").stdout)
+    helped = run("serve", "--help")
+    assert helped.returncode == 0
+    assert "--use-sim-policy-wrapper" in helped.stdout
+    assert "memory" in helped.stdout
