@@ -23,7 +23,8 @@ check_python() {
     "install Python 3.10 or newer (Debian, Ubuntu: sudo apt install python3)," \
     "or name the one you have: make PYTHON=python3.12 ..."
   # The interpreter behind an active virtual environment, which might be the one to be made anew.
-  PYTHON=$("$PYTHON" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))')
+  PYTHON=$("$PYTHON" -c 'import os, sys
+print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))')
   PYTHON_VERSION=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail \
     "$PYTHON is Python $PYTHON_VERSION, 3.10 or newer is needed" \
