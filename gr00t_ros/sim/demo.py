@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: a simulated arm driven through ROS 2 by a policy server. `make demo` runs it.
+
+Starts the simulated arm, `gr00t-policy serve` on the recorded episodes, and both nodes, as
+processes, and watches them over DDS. Ends at Ctrl-C, or by itself after DEMO_SECONDS of motion.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.sim.demo_processes import (
+    DATASET,
+    DemoError,
+    DemoProcesses,
+    demo_environment,
+    demo_processes,
+    node_command,
+    port_from_log,
+    serve_command,
+    executable,
+)
+from gr00t_ros.sim.demo_recorder import DemoRecorder
+from gr00t_ros.sim.demo_report import summarise, write_pictures
+
+FOLDER = Path("demo")
+START_S = 60.0  # for all parts to come up, on a busy machine
+LINE_PERIOD_S = 0.5
+PAUSE_S = 0.7  # between the end of an episode and the next
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns:
+        0 when the arm followed, 1 when it did not or a part failed, 2 for a bad DEMO_SECONDS.
+    """
+    try:
+        duration_s = _duration_s(os.environ.get("DEMO_SECONDS", ""))
+    except ValueError as error:
+        say(f"demo: {error}")
+        return 2
+    os.environ.update(demo_environment())  # this process talks DDS too
+    rclpy.init(args=args)
+    recorder = DemoRecorder()
+    spinner = _spin(recorder)
+    try:
+        with demo_processes(FOLDER / "log") as processes:
+            _run(recorder, processes, duration_s)
+    except (DemoError, TimeoutError, RuntimeError) as error:
+        say(f"\ndemo: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\ndemo: ended")
+    finally:
+        rclpy.try_shutdown()
+        spinner.join(5.0)
+    return _report(recorder)
+
+
+def _run(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) -> None:
+    say("demo: starting the simulated arm, the policy server and both nodes")
+    processes.start("sim_node", [str(executable("sim_node"))])
+    server = processes.start("policy_server", serve_command(port=0))
+    port = _wait(processes, lambda: port_from_log(server.log), "the policy server listens")
+    for name in ("policy_node", "control_node"):
+        processes.start(name, node_command(name, port))
+    recorder.start()
+    _wait(processes, lambda: recorder.measured.times_s, "the arm sends joint states")
+    _wait(processes, lambda: recorder.policy_status, "the policy node is up")
+    _wait(processes, lambda: recorder.control_status, "the control node is up")
+    ends = "" if math.isinf(duration_s) else f" for {duration_s:g} s"
+    say(f"demo: running{ends}, Ctrl-C ends it; what each part says is in {FOLDER / 'log'}")
+    _play_episodes(recorder, processes, duration_s)
+
+
+def _play_episodes(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) -> None:
+    """Play the first episode again and again, each time from its own scene."""
+    episode_s = _episode_s()
+    end_s = time.monotonic() + duration_s
+    while time.monotonic() < end_s:
+        recorder.call("policy_node/stop")
+        recorder.call("sim_node/reset")
+        recorder.call("policy_node/start")
+        recorder.call("policy_node/reset")
+        episode_end_s = min(time.monotonic() + episode_s + PAUSE_S, end_s)
+        while (now_s := time.monotonic()) < episode_end_s:
+            processes.require_alive()
+            _show_status(recorder)
+            time.sleep(min(LINE_PERIOD_S, episode_end_s - now_s))
+    recorder.call("policy_node/stop")
+
+
+def _show_status(recorder: DemoRecorder) -> None:
+    """One line that is written over itself on a terminal."""
+    policy, control = recorder.policy_status, recorder.control_status
+    if policy is None or control is None:
+        return
+    playing = control.state == PolicyStatus.STATE_RUNNING
+    rates = " ".join(
+        f"{name.split('.')[-1]} {rate:.0f}"
+        for name, rate in zip(policy.stream_names, policy.stream_rates_hz, strict=True)
+    )
+    line = (
+        f"demo: chunk {policy.chunk_id:4d} {'playing' if playing else 'holding'}"
+        f" | {control.commands} commands, {control.holds} holds"
+        f" | Hz: {rates}"
+        f" | round trip {1e3 * policy.round_trip_s:.1f} ms, age {policy.observation_age_s:.2f} s"
+        f"{' | ' + policy.reason if policy.reason else ''}"
+    )
+    if sys.stdout.isatty():
+        sys.stdout.write(f"\r\x1b[K{line[:160]}")
+        sys.stdout.flush()
+    else:
+        say(line)
+
+
+def _report(recorder: DemoRecorder) -> int:
+    summary = summarise(recorder)
+    pictures = write_pictures(recorder, FOLDER)
+    say(f"\ndemo: {summary}")
+    for picture in pictures:
+        say(f"demo: wrote {picture}")
+    return 0 if summary.followed else 1
+
+
+def _wait(processes: DemoProcesses, ready: Callable[[], object], what: str) -> object:
+    deadline_s = time.monotonic() + START_S
+    while not (result := ready()):
+        processes.require_alive()
+        if time.monotonic() > deadline_s:
+            raise DemoError(f"not within {START_S:g} s: {what}; see the logs in {FOLDER / 'log'}")
+        time.sleep(0.05)
+    return result
+
+
+def _spin(recorder: DemoRecorder) -> threading.Thread:
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+
+    thread = threading.Thread(target=spin, name="demo recorder", daemon=True)
+    thread.start()
+    return thread
+
+
+def _episode_s() -> float:
+    """How long the first recorded episode lasts, s."""
+    fps = json.loads((DATASET / "meta" / "info.json").read_text())["fps"]
+    first = (DATASET / "meta" / "episodes.jsonl").read_text().splitlines()[0]
+    return float(json.loads(first)["length"] / fps)
+
+
+def _duration_s(text: str) -> float:
+    if not text:
+        return math.inf
+    try:
+        duration_s = float(text)
+    except ValueError:
+        duration_s = math.nan
+    if not duration_s > 0.0:
+        raise ValueError(f"DEMO_SECONDS must be a number of seconds > 0, got {text!r}")
+    return duration_s
+
+
+if __name__ == "__main__":
+    sys.exit(main())

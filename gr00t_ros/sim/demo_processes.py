@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of the demo: what is started, with which environment, and how all of it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+
+from gr00t_ros.process_environment import process_environment
+
+DATASET = Path(__file__).with_name("dataset")
+EXECUTION_HORIZON = 8  # steps of 1/30 s: config/demo.yaml replans at this interval
+LISTENING = "listening on "
+
+INTERRUPT_S, TERMINATE_S = 5.0, 2.0  # patience before the next, harder signal
+
+
+class DemoError(RuntimeError):
+    """A part of the demo that did not start or did not stay; the message names it and its log."""
+
+
+def executable(name: str) -> Path:
+    """An installed executable of this package."""
+    return Path(get_package_prefix("gr00t_ros"), "lib", "gr00t_ros", name)
+
+
+def config(name: str) -> Path:
+    """An installed configuration file of this package."""
+    return Path(get_package_share_directory("gr00t_ros"), "config", name)
+
+
+def serve_command(port: int) -> list[str]:
+    """The policy server on the demo's dataset; port 0 picks a free one."""
+    return [
+        str(executable("gr00t-policy")),
+        *("serve", "--dataset-path", str(DATASET)),
+        *("--execution-horizon", str(EXECUTION_HORIZON), "--port", str(port)),
+    ]
+
+
+def node_command(name: str, port: int) -> list[str]:
+    """The policy node or the control node with the demo's parameters."""
+    overrides = {"policy.port": port, "autostart": name == "control_node"}
+    arguments = [f"{key}:={str(value).lower()}" for key, value in overrides.items()]
+    return [
+        *(str(executable(name)), "--ros-args", "--params-file", str(config("demo.yaml"))),
+        *(part for argument in arguments for part in ("-p", argument)),
+    ]
+
+
+def demo_environment() -> dict[str, str]:
+    """The environment of every process: image settings, and DDS kept on this machine.
+
+    The demo commands an arm: it must not reach one that happens to listen on the network.
+    """
+    local = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    if os.environ.get("ROS_DISTRO") == "humble":
+        local = {"ROS_LOCALHOST_ONLY": "1"}
+    added = {name: value for name, value in local.items() if name not in os.environ}
+    return {**os.environ, **process_environment(config("fastdds.xml")), **added}
+
+
+@dataclass(frozen=True, slots=True)
+class DemoProcess:
+    """One running part."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+
+class DemoProcesses:
+    """Starts parts and ends them all, in the opposite order.
+
+    Each part is a session of its own, so that Ctrl-C reaches the demo alone, which then ends the
+    parts in order.
+
+    Args:
+        log_folder: Where each part's output goes, one file a part.
+        environment: Of every part.
+    """
+
+    def __init__(self, log_folder: Path, environment: Mapping[str, str]) -> None:
+        self._log_folder = log_folder
+        self._environment = dict(environment)
+        self._processes: list[DemoProcess] = []
+        log_folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str, command: Sequence[str]) -> DemoProcess:
+        """Start a part; its output goes to ``<name>.log``."""
+        log = self._log_folder / f"{name}.log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        process = DemoProcess(name, popen, log)
+        self._processes.append(process)
+        return process
+
+    def require_alive(self) -> None:
+        """Raise `DemoError` with the last lines of its log when a part has ended by itself."""
+        for process in self._processes:
+            if process.popen.poll() is not None:
+                raise DemoError(
+                    f"{process.name} ended with status {process.popen.returncode}:\n"
+                    f"{_tail(process.log)}\n(all of it: {process.log})"
+                )
+
+    def end(self) -> None:
+        """End every part: SIGINT, then SIGTERM, then SIGKILL, to its whole session."""
+        running = [p for p in reversed(self._processes) if p.popen.poll() is None]
+        for number, patience_s in (
+            (signal.SIGINT, INTERRUPT_S),
+            (signal.SIGTERM, TERMINATE_S),
+            (signal.SIGKILL, TERMINATE_S),
+        ):
+            for process in running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.popen.pid, number)
+            deadline_s = time.monotonic() + patience_s
+            for process in running:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.popen.wait(max(0.0, deadline_s - time.monotonic()))
+            running = [p for p in running if p.popen.poll() is None]
+            if not running:
+                return
+
+
+@contextlib.contextmanager
+def demo_processes(log_folder: Path) -> Iterator[DemoProcesses]:
+    """The parts of a demo, ended whatever happens."""
+    processes = DemoProcesses(log_folder, demo_environment())
+    try:
+        yield processes
+    finally:
+        processes.end()
+
+
+def port_from_log(log: Path) -> int | None:
+    """The port that a server with ``--port 0`` says it listens on, or None before it does."""
+    lines = log.read_text(errors="replace").splitlines()
+    said = [line.rpartition(":")[2] for line in lines if line.startswith(LISTENING)]
+    return int(said[0]) if said else None
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

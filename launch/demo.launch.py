@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's parts by `ros2 launch`: simulated arm, policy server on its dataset, both nodes.
+
+`make demo` starts the same without launch, and shows how it goes.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    SetEnvironmentVariable,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from gr00t_ros.process_environment import process_environment
+from gr00t_ros.sim.demo_setup import DATASET, EXECUTION_HORIZON
+
+SHARE = Path(get_package_share_directory("gr00t_ros"))
+GR00T_POLICY = Path(get_package_prefix("gr00t_ros"), "lib", "gr00t_ros", "gr00t-policy")
+
+
+def generate_launch_description() -> LaunchDescription:
+    port = LaunchConfiguration("port")
+    environment = process_environment(SHARE / "config" / "fastdds.xml")
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "port", default_value="5555", description="TCP port of the policy server"
+            ),
+            *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
+            Node(package="gr00t_ros", executable="sim_node", name="sim_node", output="screen"),
+            ExecuteProcess(
+                cmd=[
+                    str(GR00T_POLICY),
+                    "serve",
+                    "--dataset-path",
+                    str(DATASET),
+                    "--execution-horizon",
+                    str(EXECUTION_HORIZON),
+                    "--port",
+                    port,
+                ],
+                output="screen",
+            ),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(SHARE / "launch" / "policy.launch.py")),
+                launch_arguments={
+                    "config": str(SHARE / "config" / "demo.yaml"),
+                    "port": port,
+                }.items(),
+            ),
+        ]
+    )

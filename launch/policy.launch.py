@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Both nodes of a robot driven by a policy: `policy_node` and `control_node`.
+
+ros2 launch gr00t_ros policy.launch.py config:=my_robot.yaml host:=gpu-box
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+
+from gr00t_ros.process_environment import process_environment
+
+CONFIG = Path(get_package_share_directory("gr00t_ros"), "config")
+NODES = ("policy_node", "control_node")
+
+ARGUMENTS = (
+    ("config", str(CONFIG / "demo.yaml"), "YAML file with the parameters of both nodes"),
+    ("host", "", "host of the policy server; empty: as in the config"),
+    ("port", "", "TCP port of the policy server; empty: as in the config"),
+    ("instruction", "", "what the robot is asked to do; empty: as in the config"),
+    ("autostart", "true", "configure, activate and start without being asked (true | false)"),
+    ("namespace", "", "namespace of both nodes and of their relative topics"),
+    ("use_sim_time", "false", "take the time from /clock (true | false)"),
+    ("log_level", "info", "debug | info | warn | error"),
+)
+
+
+def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
+    """The two nodes, with the arguments that were given laid over the config."""
+    given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    config = Path(given["config"]).expanduser()
+    if not config.is_file():
+        raise FileNotFoundError(f"config:={config}: there is no such file")
+    overrides = {
+        "autostart": _flag("autostart", given["autostart"]),
+        "use_sim_time": _flag("use_sim_time", given["use_sim_time"]),
+    }
+    if given["host"]:
+        overrides["policy.host"] = given["host"]
+    if given["port"]:
+        overrides["policy.port"] = int(given["port"])
+    if given["instruction"]:
+        overrides["instruction"] = given["instruction"]
+    return [
+        LifecycleNode(
+            package="gr00t_ros",
+            executable=name,
+            name=name,
+            namespace=given["namespace"],
+            parameters=[str(config), overrides],
+            ros_arguments=["--log-level", f"{name}:={given['log_level']}"],
+            output="screen",
+        )
+        for name in NODES
+    ]
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"{name}:={text}: must be true or false")
+    return text.lower() == "true"
+
+
+def generate_launch_description() -> LaunchDescription:
+    environment = process_environment(CONFIG / "fastdds.xml")
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=description)
+                for name, default, description in ARGUMENTS
+            ),
+            *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
+            OpaqueFunction(function=make_nodes),
+        ]
+    )
