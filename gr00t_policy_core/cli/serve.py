@@ -33,9 +33,9 @@ Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on
 it is ready; SIGINT and SIGTERM end it."""
 
 MALLOC_HELP = """\
-do not restart with malloc set up for large messages. The set-up makes them several times cheaper
-to encode and decode; it costs memory: what the largest messages needed stays with the process,
-and the heap grows by 64 MiB at a time (address space until it is used)"""
+do not restart with glibc's malloc set up to keep large buffers instead of returning them to the
+system after each message. The set-up costs memory: what the largest messages needed stays with
+the process, and the heap grows 64 MiB at a time (address space until it is used)"""
 
 
 def add_command(commands: Any) -> None:
@@ -78,7 +78,7 @@ def add_command(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         default=False,
         help="take the flat keys of Isaac-GR00T's simulation environments (clients of ours: "
-        "strict=False)",
+        "PolicyClient(strict=False))",
     )
 
     server = parser.add_argument_group("the server")
@@ -117,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    write_line(f"listening on {args.host}:{server.port}")
+    host = f"[{args.host}]" if ":" in args.host else args.host
+    write_line(f"listening on {host}:{server.port}")
     with contextlib.suppress(ClosedError):  # the signal came before `run`
         server.run()
     return 0

@@ -22,6 +22,7 @@ LAYERS = (
     {"serving", "policies", "models"},
     {"cli"},
     {"__main__"},
+    {"__main__"},
 )  # the public API, gr00t_policy_core itself, is above them all
 CONTROL = "control"  # outside the layers: knows none of them
 CONTROL_MAY_IMPORT = {CONTROL, "rotation"}

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from lerobot_writer import write_dataset
 
+from gr00t_policy_core import PolicyClient
 from gr00t_policy_core.cli import main
-from gr00t_policy_core.serving.client import PolicyClient
 
 DEADLINE_S = 60
 PROGRAM = [sys.executable, "-m", "gr00t_policy_core"]

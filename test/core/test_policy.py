@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 from policy_conformance import check_policy_conforms
 
-from gr00t_policy_core import BasePolicy, ModalityConfig, ModalityPolicy, PolicyWrapper, SpecError
+from gr00t_policy_core import (
+    BasePolicy,
+    ModalityConfig,
+    ModalityPolicy,
+    PolicyClient,
+    PolicyServer,
+    PolicyWrapper,
+    SpecError,
+)
 
 
 class Echo(ModalityPolicy):
@@ -47,6 +55,25 @@ def observation(batch_size=1):
 )
 def test_a_policy_and_a_wrapper_around_it_conform(make):
     check_policy_conforms(make(), observation)
+
+
+@pytest.mark.parametrize("reply_format", ["auto", "envelope", "bare"])
+def test_a_client_of_a_server_conforms(reply_format):
+    with (
+        PolicyServer(Echo(), "127.0.0.1", 0, reply_format=reply_format) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+    ):
+        check_policy_conforms(client, observation)
+
+
+def test_a_client_of_a_client_of_a_server_conforms():
+    with (
+        PolicyServer(Echo(), "127.0.0.1", 0) as far,
+        PolicyClient("127.0.0.1", far.port) as between,
+        PolicyServer(between, "127.0.0.1", 0) as near,
+        PolicyClient("127.0.0.1", near.port) as client,
+    ):
+        check_policy_conforms(client, observation)
 
 
 def test_the_three_abstract_methods_must_be_there():

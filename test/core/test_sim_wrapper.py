@@ -9,6 +9,8 @@ from gr00t_policy_core import (
     Gr00tSimPolicyWrapper,
     ModalityConfig,
     ModalityPolicy,
+    PolicyClient,
+    PolicyServer,
     PolicyWrapper,
     SimPolicyWrapper,
     SpecError,
@@ -83,16 +85,44 @@ def flattened(observation):
     return {**arrays, **prompts}
 
 
-def test_flat_answers_conform_to_the_policy_interface():
-    def nested_observation(batch_size):
-        flat = flat_observation(batch_size)
-        return {
-            "video": {"front": flat["video.front"], "wrist": flat["video.wrist"]},
-            "state": {"arm": flat["state.arm"]},
-            "language": {PROMPT: [["pick"]] * batch_size},
-        }
+def nested_observation(batch_size):
+    flat = flat_observation(batch_size)
+    return {
+        "video": {"front": flat["video.front"], "wrist": flat["video.wrist"]},
+        "state": {"arm": flat["state.arm"]},
+        "language": {PROMPT: [["pick"]] * batch_size},
+    }
 
+
+def test_flat_answers_conform_to_the_policy_interface():
     check_policy_conforms(FlatEnvironment(SimPolicyWrapper(Recording())), nested_observation)
+
+
+def test_flat_keys_in_front_of_a_remote_policy_conform():
+    with (
+        PolicyServer(Recording(), "127.0.0.1", 0) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+    ):
+        check_policy_conforms(FlatEnvironment(SimPolicyWrapper(client)), nested_observation)
+
+
+def test_configs_are_asked_for_once_an_episode():
+    class Counting(Recording):
+        count = 0
+
+        def get_modality_config(self):
+            self.count += 1
+            return super().get_modality_config()
+
+    policy = Counting()
+    policy.strict = False
+    wrapper = SimPolicyWrapper(policy)
+    for _ in range(3):
+        wrapper.get_action(flat_observation())
+    assert policy.count == 1
+    wrapper.reset()
+    wrapper.get_action(flat_observation())
+    assert policy.count == 2
 
 
 def test_the_reference_name_is_the_same_class():
