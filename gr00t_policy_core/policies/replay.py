@@ -58,6 +58,8 @@ class ReplayPolicy(ModalityPolicy):
             None is the whole horizon.
         action_horizon: Steps of an action chunk where `modality_configs` is None.
         episode_index: The episode to start with.
+        video_backend: Taken for calls written for Isaac-GR00T, without effect: no video is read.
+        video_backend_kwargs: Likewise.
         strict: Check observations and actions.
 
     Raises:
@@ -74,6 +76,8 @@ class ReplayPolicy(ModalityPolicy):
         *,
         action_horizon: int = 16,
         episode_index: int = 0,
+        video_backend: str | None = None,
+        video_backend_kwargs: Mapping[str, Any] | None = None,
         strict: bool = True,
     ) -> None:
         super().__init__(strict)
@@ -104,7 +108,7 @@ class ReplayPolicy(ModalityPolicy):
         return self._position.episode_length
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
-        return self._configs
+        return dict(self._configs)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return {

@@ -77,9 +77,7 @@ def test_chunks_follow_each_other_by_the_execution_horizon(dataset):
     policy = ReplayPolicy(dataset, None, 8)
     for start in (0, 8, 16):
         action, info = policy.get_action(observation())
-        np.testing.assert_array_equal(
-            both_keys(action)[0], recorded(0, range(start, start + 16)), strict=True
-        )
+        np.testing.assert_array_equal(both_keys(action)[0], recorded(0, range(start, start + 16)))
         assert info == {"episode_index": 0, "step_index": start, "episode_length": 40}
 
 
@@ -170,7 +168,12 @@ def test_a_call_written_for_isaac_gr00t_works(dataset):
         "language": ModalityConfig([0], ["task"]),
     }
     policy = ReplayPolicy(
-        dataset_path=str(dataset), modality_configs=configs, execution_horizon=8, strict=True
+        dataset_path=str(dataset),
+        modality_configs=configs,
+        execution_horizon=8,
+        video_backend="torchcodec",
+        video_backend_kwargs={},
+        strict=True,
     )
     assert policy.num_episodes == 3
     asked = observation(batch_size=2)
