@@ -134,8 +134,10 @@ class ReplayPolicy(ModalityPolicy):
             SpecError: An unknown option, or a value outside of the dataset.
             DatasetError: The episode cannot be read. After either, nothing has changed.
         """
-        options = options or {}
-        unknown = sorted(set(options) - set(RESET_OPTIONS))
+        options = {} if options is None else options
+        if not isinstance(options, Mapping):
+            raise SpecError("bad reset", [f"options must be a dict, got {options!r:.60}"])
+        unknown = [option for option in options if option not in RESET_OPTIONS]
         if unknown:
             raise SpecError("bad reset", [f"unknown options {unknown}, known {RESET_OPTIONS}"])
         self._position = self._position_at(
@@ -154,10 +156,19 @@ class ReplayPolicy(ModalityPolicy):
         """
         position = self._position
         steps = np.clip(position.step_index + self._deltas, 0, position.episode_length - 1)
-        rows = _batch_size(observation, options)
+        rows = self._batch_size(observation, options)
         action = {key: np.stack([values[steps]] * rows) for key, values in position.actions.items()}
         self._position = replace(position, step_index=position.step_index + self.execution_horizon)
         return action, position.as_info()
+
+    def _batch_size(self, observation: Observation | None, options: Options | None) -> int:
+        """B of the first key; without one ``options["batch_size"]``, as in Isaac-GR00T, or 1."""
+        for modality in OBSERVATION_MODALITIES:
+            entries = (observation or {}).get(modality, {})
+            for key in self._configs[modality].modality_keys if modality in self._configs else ():
+                if key in entries:
+                    return len(entries[key])
+        return _integer("batch_size", (options or {}).get("batch_size", 1), 1, None)
 
     def _position_at(self, episode_index: Any, step_index: Any) -> _Position:
         indices = self._dataset.episodes
@@ -204,14 +215,6 @@ def _check_configs(dataset: LeRobotDataset, configs: Mapping[str, ModalityConfig
     ]
     if problems:
         raise SpecError("modality configs do not fit the dataset", problems)
-
-
-def _batch_size(observation: Observation | None, options: Options | None) -> int:
-    """B of the first key; without an observation ``options["batch_size"]``, as in Isaac-GR00T."""
-    for modality in OBSERVATION_MODALITIES:
-        for value in (observation or {}).get(modality, {}).values():
-            return len(value)
-    return _integer("batch_size", (options or {}).get("batch_size", 1), 1, None)
 
 
 def _integer(name: str, value: Any, lowest: int, highest: int | None) -> int:

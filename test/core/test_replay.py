@@ -131,6 +131,9 @@ def test_reset_without_options_starts_the_same_episode_again(dataset):
         ({"step_index": 40}, "step_index must be an integer from 0 to 39, got 40"),
         ({"step_index": 1.0}, "step_index must be an integer from 0 to 39, got 1.0"),
         ({"episode": 1}, "unknown options ['episode']"),
+        ({1: 1, "episode": 1}, "unknown options [1, 'episode']"),
+        ([5, 0], "options must be a dict, got [5, 0]"),
+        (5, "options must be a dict, got 5"),
     ],
 )
 def test_a_refused_reset_names_the_range_and_changes_nothing(dataset, options, expected):
@@ -187,6 +190,13 @@ def test_without_checks_and_observation_the_batch_size_is_an_option(dataset):
     policy = ReplayPolicy(dataset, strict=False)
     action, _ = policy.get_action(None, {"batch_size": 4})
     assert action["single_arm"].shape == (4, 16, 6)
+
+
+def test_a_key_that_is_not_the_policys_does_not_set_the_batch_size(dataset):
+    asked = observation(batch_size=2)
+    asked["video"] = {"unused": np.zeros((5, 1)), **asked["video"]}
+    action, _ = ReplayPolicy(dataset).get_action(asked)
+    assert action["single_arm"].shape == (2, 16, 6)
 
 
 def test_options_of_other_policies_are_accepted(dataset):
