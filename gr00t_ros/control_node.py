@@ -7,7 +7,7 @@ import math
 import threading
 from typing import Any
 
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.timer import Timer
 
@@ -16,7 +16,7 @@ from gr00t_policy_core.control.schedule import ChunkRefusedError, ChunkSchedule,
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
 from gr00t_ros.contract import Contract
-from gr00t_ros.lifecycle import log_problems, spin_node
+from gr00t_ros.lifecycle import ManagedNode, log_problems, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import declare_parameters, read_contract
 from gr00t_ros.qos import CHUNK, STATUS
@@ -27,7 +27,7 @@ LOG_PERIOD_S = 5.0
 JOIN_S = 2.0
 
 
-class ControlNode(LifecycleNode):
+class ControlNode(ManagedNode):
     """Publishes commands at control rate while active: the newest chunk, or the last position.
 
     Listens to `action_chunk`, publishes the contract's action topics and `~/status`. Nothing is
@@ -56,11 +56,6 @@ class ControlNode(LifecycleNode):
         self._status = self.create_publisher(PolicyStatus, "~/status", STATUS)
         self._chunks = self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
-
-    @property
-    def autostart(self) -> bool:
-        """Whether the node configures and activates by itself."""
-        return bool(self.get_parameter("autostart").value)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:

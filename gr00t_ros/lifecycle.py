@@ -4,16 +4,33 @@
 from __future__ import annotations
 
 import signal
-import sys
+import threading
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import rclpy
 from lifecycle_msgs.msg import State
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
 
 from gr00t_policy_core.errors import SpecError
+
+
+SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node that can bring itself up, and be closed in order."""
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node configures, activates and starts by itself."""
+        return bool(self.get_parameter("autostart").value)
+
+    @abstractmethod
+    def close(self) -> None:
+        """End threads and connections; the node may be destroyed then."""
 
 
 def state_of(node: LifecycleNode) -> int:
@@ -41,27 +58,30 @@ def log_problems(node: LifecycleNode, error: SpecError) -> TransitionCallbackRet
     return TransitionCallbackReturn.FAILURE
 
 
-def spin_node(make_node: Callable[[], Any], args: list[str] | None) -> int:
+def spin_node(make_node: Callable[[], ManagedNode], args: list[str] | None) -> int:
     """Run a node until SIGINT, SIGTERM or the end of the context, then close it.
+
+    The signals are ours, not rclpy's: its handlers end the context at once, and a node that
+    commands an arm must still be able to publish its last command.
 
     Returns:
         The exit status: 0 after an orderly end.
     """
-    rclpy.init(args=args)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
     node = make_node()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    signal.signal(signal.SIGTERM, lambda *_: executor.shutdown(timeout_sec=0))
     try:
         if node.autostart:
             bring_up(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        node.get_logger().info("asked to end")
+        while rclpy.ok() and not stopping.is_set():
+            executor.spin_once(timeout_sec=SIGNAL_POLL_S)
     finally:
         node.close()
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()
-    sys.stdout.flush()
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.task import Future
 from rclpy.time import Time
@@ -20,7 +20,7 @@ from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.contract import Contract, PolicySettings, hold_against
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
-from gr00t_ros.lifecycle import bring_up, log_problems, spin_node
+from gr00t_ros.lifecycle import ManagedNode, bring_up, log_problems, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import declare_parameters, read_contract
 from gr00t_ros.observation import ObservationBuilder, TimedObservation
@@ -33,7 +33,7 @@ STARVING_LOG_PERIOD_S = 10.0
 CLOSE_S = 2.0  # for the worker to end; a policy that hangs is left behind
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(ManagedNode):
     """Asks a policy for action chunks while active and started.
 
     Publishes `action_chunk` and `~/status`; offers `~/start`, `~/stop` and `~/reset`; listens to
@@ -73,11 +73,6 @@ class PolicyNode(LifecycleNode):
             Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
         )
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
-
-    @property
-    def autostart(self) -> bool:
-        """Whether the node configures, activates and starts by itself."""
-        return bool(self.get_parameter("autostart").value)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gr00t_policy_core.cli.malloc import SETTINGS as MALLOC_SETTINGS
 
-# FASTRTPS_… is the name that Fast DDS 2 of Humble reads.
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
+HUMBLE_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # the only name that Fast DDS 2.6 reads
 
 
 def process_environment(
@@ -27,7 +27,10 @@ def process_environment(
         buffers instead of returning them to the system (up to the largest burst stays resident),
         and the Fast DDS profile.
     """
-    wanted = dict(MALLOC_SETTINGS)
-    if not any(name in inherited for name in PROFILE_VARIABLES):
-        wanted.update(dict.fromkeys(PROFILE_VARIABLES, str(profile)))
+    is_humble = inherited.get("ROS_DISTRO") == "humble"
+    variable = HUMBLE_PROFILE_VARIABLE if is_humble else PROFILE_VARIABLE
+    wanted = {**MALLOC_SETTINGS, variable: str(profile)}
+    # Newer versions still heed the old name, and complain when both are set.
+    if HUMBLE_PROFILE_VARIABLE in inherited:
+        del wanted[variable]
     return {name: value for name, value in wanted.items() if name not in inherited}

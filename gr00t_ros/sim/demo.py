@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 
 from gr00t_ros.msg import PolicyStatus
 from gr00t_ros.sim.demo_processes import (
@@ -26,10 +28,10 @@ from gr00t_ros.sim.demo_processes import (
     DemoProcesses,
     demo_environment,
     demo_processes,
+    executable,
     node_command,
     port_from_log,
     serve_command,
-    executable,
 )
 from gr00t_ros.sim.demo_recorder import DemoRecorder
 from gr00t_ros.sim.demo_report import summarise, write_pictures
@@ -58,7 +60,9 @@ def main(args: list[str] | None = None) -> int:
         say(f"demo: {error}")
         return 2
     os.environ.update(demo_environment())  # this process talks DDS too
-    rclpy.init(args=args)
+    # Ctrl-C must reach this function, which ends the parts; rclpy would shut down under it.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     recorder = DemoRecorder()
     spinner = _spin(recorder)
     try:

@@ -146,7 +146,10 @@ def demo_processes(log_folder: Path) -> Iterator[DemoProcesses]:
     try:
         yield processes
     finally:
+        # A second, impatient Ctrl-C must not leave a part behind.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         processes.end()
+        signal.signal(signal.SIGINT, handler)
 
 
 def port_from_log(log: Path) -> int | None:

@@ -12,6 +12,7 @@ matplotlib.use("Agg")  # there may be no display
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from gr00t_ros.sim.demo_recorder import DemoRecorder, JointHistory
@@ -117,13 +118,22 @@ def _write_joints(recorder: DemoRecorder, path: Path) -> Path:
             axis.plot(times, history.of([name])[:, 0], label=label, **style)
         if recorder.lifted_at_s is not None:
             axis.axvline(recorder.lifted_at_s - start_s, color="0.7", linewidth=0.8)
+        _widen(axis, 0.005 if unit == "m" else 0.1)
         axis.set_ylabel(f"{name}\n[{unit}]")
         axis.grid(alpha=0.3)
     axes[0].legend(loc="upper right", ncols=2)
     axes[0].set_title("Commanded and measured joints (grey: cube lifted, see lifted.png)")
+    axes[-1].set_xlim(left=0.0)
     axes[-1].set_xlabel("time [s]")
     figure.align_ylabels(axes)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
+
+
+def _widen(axis: Axes, least: float) -> None:
+    """Show at least this span, so that noise on a joint at rest does not look like motion."""
+    low, high = axis.get_ylim()
+    margin = max(0.0, least - (high - low)) / 2
+    axis.set_ylim(low - margin, high + margin)
