@@ -44,7 +44,11 @@ def quaternion_from_matrix(matrix: Array) -> Array:
     trace = diagonal.sum(axis=-1)
     # Row k holds 4 * q_k * (x, y, z, w); the row of the largest component is the best conditioned.
     x, y, z = np.moveaxis(diagonal, -1, 0)
-    yz, xz, xy = (m[..., 2, 1], m[..., 1, 2]), (m[..., 0, 2], m[..., 2, 0]), (m[..., 1, 0], m[..., 0, 1])
+    yz, xz, xy = (
+        (m[..., 2, 1], m[..., 1, 2]),
+        (m[..., 0, 2], m[..., 2, 0]),
+        (m[..., 1, 0], m[..., 0, 1]),
+    )
     table = np.stack(
         [
             np.stack([1 + x - y - z, xy[0] + xy[1], xz[0] + xz[1], yz[0] - yz[1]], axis=-1),

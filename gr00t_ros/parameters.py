@@ -58,7 +58,9 @@ TOP = (
     Parameter("policy.model_path", "", "backend local: checkpoint folder or hub id"),
     Parameter("policy.embodiment_tag", "new_embodiment", "backend local: embodiment tag"),
     Parameter("policy.device", "cuda", "backend local: torch device"),
-    Parameter("instruction", "", "what the robot is asked to do, until ~/instruction says otherwise"),
+    Parameter(
+        "instruction", "", "what the robot is asked to do, until ~/instruction says otherwise"
+    ),
     Parameter(
         "action_rate_hz",
         0.0,
@@ -88,7 +90,9 @@ _STREAM = (
     Parameter("max_age_s", 0.0, "s, this stream's own max_age_s; 0: the common one", 0.0, 60.0),
 )
 _CONVERSION = (
-    Parameter("scale", [1.0], "factor on the way through: out = in * scale + offset; 1 or D values"),
+    Parameter(
+        "scale", [1.0], "factor on the way through: out = in * scale + offset; 1 or D values"
+    ),
     Parameter("offset", [0.0], "added after scale, in the unit of the receiver; 1 or D values"),
 )
 
