@@ -20,6 +20,8 @@ Row = NDArray[np.float64]
 CLOCK_JUMP_NS = 500_000_000
 # A chunk from further ahead than this was stamped by another clock.
 MAX_FUTURE_NS = 1_000_000_000
+# Steps outside this are no policy's; summed up they leave what integers of ns can hold.
+MIN_STEP_S, MAX_STEP_S = 1e-6, 60.0
 
 
 class ChunkRefusedError(ValueError):
@@ -37,7 +39,7 @@ class Chunk:
         actions: float64 arrays (horizon, D) by action key, all of one horizon; SI units, rad.
 
     Raises:
-        ChunkRefusedError: Wrong shapes, a step that is not a positive time, or a value that is not
+        ChunkRefusedError: Wrong shapes, a step that is no sensible time, or a value that is not
             finite: the whole chunk is refused, naming the key and the step.
     """
 
@@ -49,8 +51,11 @@ class Chunk:
     def __post_init__(self) -> None:
         if not self.actions:
             raise ChunkRefusedError(f"chunk {self.chunk_id} has no action")
-        if not (np.isfinite(self.dt_s) and self.dt_s > 0.0):
-            raise ChunkRefusedError(f"chunk {self.chunk_id}: dt must be > 0 s, got {self.dt_s}")
+        if not MIN_STEP_S <= self.dt_s <= MAX_STEP_S:
+            raise ChunkRefusedError(
+                f"chunk {self.chunk_id}: dt must be {MIN_STEP_S:g} to {MAX_STEP_S:g} s, "
+                f"got {self.dt_s}"
+            )
         for key, values in self.actions.items():
             if values.ndim != 2 or 0 in values.shape:
                 raise ChunkRefusedError(
