@@ -10,7 +10,8 @@ from pathlib import Path
 from gr00t_policy_core.cli.malloc import SETTINGS as MALLOC_SETTINGS
 
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
-HUMBLE_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # the only name that Fast DDS 2.6 reads
+OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # the only name that Fast DDS 2 reads
+DISTROS_WITH_FAST_DDS_2 = frozenset({"humble", "iron", "jazzy"})
 
 
 def process_environment(
@@ -27,10 +28,10 @@ def process_environment(
         buffers instead of returning them to the system (up to the largest burst stays resident),
         and the Fast DDS profile.
     """
-    is_humble = inherited.get("ROS_DISTRO") == "humble"
-    variable = HUMBLE_PROFILE_VARIABLE if is_humble else PROFILE_VARIABLE
+    is_old = inherited.get("ROS_DISTRO") in DISTROS_WITH_FAST_DDS_2
+    variable = OLD_PROFILE_VARIABLE if is_old else PROFILE_VARIABLE
     wanted = {**MALLOC_SETTINGS, variable: str(profile)}
     # Newer versions still heed the old name, and complain when both are set.
-    if HUMBLE_PROFILE_VARIABLE in inherited:
+    if OLD_PROFILE_VARIABLE in inherited:
         del wanted[variable]
     return {name: value for name, value in wanted.items() if name not in inherited}

@@ -97,6 +97,7 @@ install() {
 write_local_setup() {
   cat >"$VENV/local_setup.sh" <<EOF
 . "$VENV/bin/activate"
+export ROS_DISTRO=$DISTRO ROS_VERSION=2
 export AMENT_PREFIX_PATH="$VENV\${AMENT_PREFIX_PATH:+:\$AMENT_PREFIX_PATH}"
 export CMAKE_PREFIX_PATH="$VENV\${CMAKE_PREFIX_PATH:+:\$CMAKE_PREFIX_PATH}"
 EOF
@@ -159,8 +160,10 @@ set_up_sourced_ros() {
 set_up_pip_ros() {
   check_machine_for_wheels
   check_compiler
-  [ -z "${AMENT_PREFIX_PATH:-}" ] || [ -z "${ROS_DISTRO:-}" ] ||
-    echo "ROS 2 $ROS_DISTRO is sourced, but $PYTHON cannot import its rclpy."
+  case ${AMENT_PREFIX_PATH:-} in
+    "" | "$repository"/*) ;;
+    *) echo "ROS 2 ${ROS_DISTRO:-} is sourced, but $PYTHON cannot import its rclpy." ;;
+  esac
   echo "Setting up ROS 2 $DISTRO in $name, once: one to five minutes, by the network."
   rm -rf "$BUILD" "$INSTALL"
   step 1/4 "a Python $PYTHON_VERSION environment (5 s)"
