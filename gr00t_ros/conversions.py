@@ -37,14 +37,12 @@ def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:
 
     def values_of(message: Any) -> NDArray[np.float32]:
         values = read(message)
-        if len(scale) not in (1, len(values)) or len(offset) not in (1, len(values)):
-            raise ConversionError(
-                f"{stream.name}: {len(values)} values came, scale or offset has another number"
-            )
-        converted = values * scale + offset
+        _require_conversion(stream, len(values))
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            converted = (values * scale + offset).astype(np.float32)
         if not np.isfinite(converted).all():
             raise ConversionError(f"{stream.name}: values that are not finite: {values.tolist()}")
-        return converted.astype(np.float32)
+        return converted
 
     return values_of
 
@@ -63,12 +61,12 @@ def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> 
     Raises:
         ConversionError: The policy answered another number of values than the contract has.
     """
-    expected = output.dimension or values.shape[1]
-    if values.ndim != 2 or values.shape[1] != expected:
+    if values.ndim != 2 or values.shape[1] != (output.dimension or values.shape[1]):
         raise ConversionError(
             f"{output.name}: the policy answered {values.shape[-1]} values per step, "
-            f"the parameters give {expected}"
+            f"the parameters give {output.dimension}"
         )
+    _require_conversion(output, values.shape[1])
     commands = values.astype(np.float64) * np.array(output.scale) + np.array(output.offset)
     if output.interface != "pose_stamped":
         return np.asarray(commands)
@@ -79,6 +77,15 @@ def pose_values(pose: Any) -> Values:
     """x y z (m) and quaternion x y z w of a geometry_msgs/Pose, float64 (7,)."""
     p, q = pose.position, pose.orientation
     return np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
+
+
+def _require_conversion(entry: StateStream | ActionOutput, dimension: int) -> None:
+    """Numpy would stretch a lone value over several factors."""
+    for name, values in (("scale", entry.scale), ("offset", entry.offset)):
+        if len(values) not in (1, dimension):
+            raise ConversionError(
+                f"{entry.name}: {name} has {len(values)} values, expected 1 or {dimension}"
+            )
 
 
 def _joint_reader(stream: StateStream) -> Callable[[Any], Values]:
@@ -105,6 +112,8 @@ def _joint_reader(stream: StateStream) -> Callable[[Any], Values]:
 
 
 def _array_values(message: Any) -> Values:
+    if not len(message.data):
+        raise ConversionError("the message has no values")
     return np.asarray(message.data, dtype=np.float64)
 
 

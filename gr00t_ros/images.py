@@ -58,12 +58,19 @@ def rgb_from_compressed(message: Any) -> Rgb:
         ConversionError: The bytes are no such image.
     """
     data = np.frombuffer(message.data, dtype=np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    bgr = _decoded(data)
     if bgr is None:
         raise ConversionError(
             f"compressed image with format '{message.format}' and {data.size} bytes is no jpeg/png"
         )
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _decoded(data: Rgb) -> Any | None:
+    try:
+        return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # for example a header that announces more pixels than OpenCV allows
+        return None
 
 
 def resized(pixels: Rgb, stream: VideoStream) -> Rgb:

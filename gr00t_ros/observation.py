@@ -118,7 +118,7 @@ class ObservationBuilder:
         try:
             values = [read(sample.value) for sample in steps]
         except ConversionError as error:
-            raise NotReadyError(f"{stream.name}: cannot be read: {error}") from error
+            raise NotReadyError(f"{stream.name}: cannot be read", str(error)) from error
         if len(values) == 1:
             return values[0][None, None]
         if len({value.shape for value in values}) > 1:

@@ -7,6 +7,7 @@ One table serves three readers: the nodes declare from it, the contract is check
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,6 +22,10 @@ JOINT_INTERFACES = ("joint_trajectory", "joint_state")
 INTERFACES = (*JOINT_INTERFACES, "float64_multi_array", "pose_stamped", "twist_stamped")
 POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
+
+# What rcl takes as a topic (design.ros2.org/articles/topic_and_service_names.html); it raises for
+# any other, and tells only about the first.
+_TOPIC = re.compile(r"(~/|/)?{token}(/{token})*".format(token=r"[A-Za-z_{}][A-Za-z0-9_{}]*"))
 
 # Parameters that rclpy itself declares or understands.
 ROS_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides")
@@ -172,6 +177,8 @@ def value_problem(parameter: Parameter, value: Any) -> str | None:
     if parameter.choices and value not in parameter.choices:
         allowed = " | ".join(choice for choice in parameter.choices if choice)
         return f"must be one of {allowed}, got {value!r}"
+    if name.endswith(".topic") and not _TOPIC.fullmatch(value):
+        return f"{value!r} is no name of a topic"
     if parameter.default in ([1.0], [0.0]) and not np.isfinite(value).all():
         return f"must be finite, got {value!r}"
     if parameter.minimum is not None and not parameter.minimum <= value <= parameter.maximum:
