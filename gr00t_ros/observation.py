@@ -85,12 +85,14 @@ class ObservationBuilder:
         """
         newest = [self._fresh(stream, now_ns) for stream in self._contract.streams]
         t0_ns = min((sample.stamp_ns for sample in newest), default=now_ns)
-        observation: dict[str, Any] = {
-            "video": {s.key: self._history("video", s, t0_ns) for s in self._contract.video},
-            "state": {s.key: self._history("state", s, t0_ns) for s in self._contract.state},
-        }
+        # Every sample is found before any is converted: pictures cost milliseconds.
+        video = [(s, self._samples("video", s, t0_ns)) for s in self._contract.video]
+        state = [(s, self._samples("state", s, t0_ns)) for s in self._contract.state]
+        observation: dict[str, Any] = {}
         if "language" in self._configs:
             observation["language"] = self._language(self._configs["language"], instruction)
+        observation["video"] = {s.key: self._converted(s, samples) for s, samples in video}
+        observation["state"] = {s.key: self._converted(s, samples) for s, samples in state}
         return TimedObservation(observation, t0_ns)
 
     def _fresh(self, stream: VideoStream | StateStream, now_ns: int) -> Sample[Any]:
@@ -106,17 +108,21 @@ class ObservationBuilder:
             raise NotReadyError(f"{stream.name}: clocks differ on {stream.topic}", detail)
         return newest
 
-    def _history(
+    def _samples(
         self, modality: str, stream: VideoStream | StateStream, t0_ns: int
-    ) -> NDArray[Any]:
-        """(1, T, ...): a view of the one sample where T = 1."""
-        read = self._readers[stream.name]
-        steps = [
+    ) -> list[Sample[Any]]:
+        return [
             self._at(stream, t0_ns + round(delta * self._step_ns))
             for delta in self._configs[modality].delta_indices
         ]
+
+    def _converted(
+        self, stream: VideoStream | StateStream, samples: list[Sample[Any]]
+    ) -> NDArray[Any]:
+        """(1, T, ...): a view of the one sample where T = 1."""
+        read = self._readers[stream.name]
         try:
-            values = [read(sample.value) for sample in steps]
+            values = [read(sample.value) for sample in samples]
         except ConversionError as error:
             raise NotReadyError(f"{stream.name}: cannot be read", str(error)) from error
         if len(values) == 1:
