@@ -15,12 +15,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from gr00t_policy_core.errors import PolicyError
+from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.observation import NotReadyError, TimedObservation
 
 RETRY_S = 0.5  # between attempts while the policy fails: soon enough, and no hammering
 POLL_S = 0.1  # longest wait for a new message while an observation is not ready
+LOG_AGAIN_S = 10.0  # a trouble that comes and goes is logged no more often
 
 
 class Logger(Protocol):
@@ -94,6 +95,8 @@ class InferenceWorker:
         self._session: Session | None = None
         self._report = Report()
         self._cause = ""
+        self._logged_s: dict[str, float] = {}  # by cause, when its beginning was logged
+        self._told_trouble = False
         self._due_s = 0.0
         self._run_number = 0
         self._started = False
@@ -122,6 +125,8 @@ class InferenceWorker:
         with self._lock:
             self._started = True
             self._run_number += 1
+            self._cause = ""
+            self._logged_s.clear()
             self._tell(reason="starting")
         self._wake.set()
 
@@ -151,6 +156,8 @@ class InferenceWorker:
         self._closing = True
         self._wake.set()
         self._thread.join(timeout_s)
+        for future in self._take_resets():
+            future.set_exception(ClosedError("the policy was closed before it could be reset"))
         return not self._thread.is_alive()
 
     def notice_message(self) -> None:
@@ -159,14 +166,13 @@ class InferenceWorker:
             self._wake.set()
 
     def _run(self) -> None:
-        while not self._closing:
+        while True:
+            # Cleared before anything is looked at, so that no wish is slept through.
             self._wake.clear()
+            if self._closing:
+                return
             self._serve_resets()
-            if not self._started:
-                self._wake.wait()
-                continue
-            self._wake.wait(self._step())
-        self._serve_resets()
+            self._wake.wait(self._step() if self._started else None)
 
     def _step(self) -> float:
         """Try one inference; returns how long to wait for the next try, s."""
@@ -180,17 +186,17 @@ class InferenceWorker:
             built = session.build()
             asked_s = time.monotonic()
             action, info = self._policy.get_action(built.observation)
+            round_trip_s = time.monotonic() - asked_s
+            self._deliver(Answer(action, info, built.t0_ns, round_trip_s), run_number)
         except NotReadyError as trouble:
             self._skip(trouble)
             return POLL_S
         except PolicyError as trouble:
             self._fail(trouble, str(trouble))
             return RETRY_S
-        except Exception as trouble:  # a local policy may raise anything; the worker goes on
+        except Exception as trouble:  # a policy may raise or answer anything; the worker goes on
             self._fail(trouble, f"{type(trouble).__name__}: {trouble}")
             return RETRY_S
-        round_trip_s = time.monotonic() - asked_s
-        self._deliver(Answer(action, info, built.t0_ns, round_trip_s), run_number)
         return self._schedule_next(asked_s, session.replan_interval_s)
 
     def _deliver(self, answer: Answer, run_number: int) -> None:
@@ -198,9 +204,9 @@ class InferenceWorker:
             if run_number != self._run_number:
                 return  # stopped or reset meanwhile: this answers another situation
             self._publish(answer)
-            if self._cause:
+            if self._told_trouble:
                 self._logger.info(f"inferring again; what kept it: {self._report.reason}")
-                self._cause = ""
+            self._cause, self._told_trouble = "", False
             self._tell(
                 reason="",
                 inferences=self._report.inferences + 1,
@@ -234,18 +240,27 @@ class InferenceWorker:
             if not self._started:
                 return
             self._tell(reason=reason)
-        if cause != self._cause:
-            self._logger.warning(f"not inferring: {reason}")
+            if cause == self._cause:
+                return
             self._cause = cause
+            now_s = time.monotonic()
+            if now_s - self._logged_s.get(cause, -math.inf) < LOG_AGAIN_S:
+                return
+            self._logged_s[cause] = now_s
+            self._told_trouble = True
+            self._logger.warning(f"not inferring: {reason}")
 
     def _serve_resets(self) -> None:
-        with self._lock:
-            resets, self._resets = self._resets, []
-        for future in resets:
+        for future in self._take_resets():
             try:
                 future.set_result(self._policy.reset())
             except Exception as error:  # handed to whoever asked
                 future.set_exception(error)
+
+    def _take_resets(self) -> list[Future[dict[str, Any]]]:
+        with self._lock:
+            resets, self._resets = self._resets, []
+        return resets
 
     def _tell(self, **changes: Any) -> None:
         with self._lock:
