@@ -7,8 +7,8 @@ import math
 import threading
 from typing import Any
 
-from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.lifecycle import State as LifecycleState
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.timer import Timer
 
 from gr00t_policy_core.control.clock import DeadlineTicker

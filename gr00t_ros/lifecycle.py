@@ -16,7 +16,6 @@ from rclpy.signals import SignalHandlerOptions
 
 from gr00t_policy_core.errors import SpecError
 
-
 SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
 
 

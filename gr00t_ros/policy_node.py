@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.lifecycle import State as LifecycleState
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 from rclpy.time import Time
 from std_msgs.msg import String
