@@ -14,9 +14,7 @@ OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # the only name that Fa
 DISTROS_WITH_FAST_DDS_2 = frozenset({"humble", "iron", "jazzy"})
 
 
-def process_environment(
-    profile: Path, inherited: Mapping[str, str] = os.environ
-) -> dict[str, str]:
+def process_environment(profile: Path, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables to add for a node that handles images; what the user has set is left alone.
 
     Args:
