@@ -205,6 +205,8 @@ class ChunkSchedule:
 
 
 def _interpolated(rows: Row, step: int, fraction: float) -> Row:
+    row: Row = rows[step]
     if fraction == 0.0:
-        return rows[step]
-    return rows[step] + fraction * (rows[step + 1] - rows[step])
+        return row
+    following: Row = rows[step + 1]
+    return row + fraction * (following - row)
