@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy client, with our server and with servers of both lines of Isaac-GR00T."""
+
+import threading
+
+import msgpack
+import numpy as np
+import pytest
+import zmq
+from peers.lines import LINES
+from peers.stock import StockServer
+from policy_conformance import check_policy_conforms
+from toy_policy import DIMENSIONS, ToyPolicy, expected_action, toy_observation
+
+from gr00t_policy_core import (
+    ClosedError,
+    Dialect,
+    EncodingError,
+    ModalityConfig,
+    MsgSerializer,
+    PolicyClient,
+    PolicyError,
+    PolicyServer,
+    ProtocolError,
+    RemoteError,
+    SpecError,
+)
+
+
+@pytest.fixture
+def stock_server(line):
+    with StockServer(line) as running:
+        yield running
+
+
+@pytest.fixture
+def stock_served(stock_server):
+    """A client of a server of each line."""
+    with PolicyClient("127.0.0.1", stock_server.port) as connected:
+        yield connected
+
+
+@pytest.fixture
+def replying(sockets):
+    """A client of a server that sends the given bytes, whatever it is asked."""
+    clients = []
+    stopping = threading.Event()
+    threads = []
+
+    def answer(listener, frames):
+        while not stopping.is_set():
+            if listener.poll(20):
+                listener.recv_multipart()
+                listener.send_multipart(frames)
+
+    def make(*frames, **settings):
+        listener = sockets.socket(zmq.REP)
+        port = listener.bind_to_random_port("tcp://127.0.0.1")
+        threads.append(threading.Thread(target=answer, args=(listener, frames)))
+        threads[-1].start()
+        clients.append(PolicyClient("127.0.0.1", port, **settings))
+        return clients[-1]
+
+    yield make
+    stopping.set()
+    for thread in threads:
+        thread.join()
+    for client in clients:
+        client.close()
+
+
+# Servers of Isaac-GR00T
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_actions_of_a_stock_server_are_understood_and_it_understands_us(stock_server, line, strict):
+    observation = toy_observation()
+    with PolicyClient("127.0.0.1", stock_server.port, strict=strict) as client:
+        action, info = client.get_action(observation, {"seed": 1})
+        assert info == {"options": {"seed": 1}}
+        assert client.dialect is Dialect(line.name)
+    for key, values in expected_action(observation).items():
+        np.testing.assert_array_equal(action[key], values)
+
+
+def test_arrays_for_any_endpoint_of_a_stock_server_are_in_its_dialect(stock_server, stock_served):
+    start = np.arange(3)
+    stock_served.call_endpoint("reset", {"options": {"start": start}})
+    received = stock_server.requests[-1]["data"]["options"]["start"]
+    np.testing.assert_array_equal(received, start)
+
+
+def test_a_stock_server_is_asked_for_its_configs_only_once(stock_server, stock_served):
+    for _ in range(3):
+        stock_served.get_action(toy_observation())
+    asked = [request["endpoint"] for request in stock_server.requests]
+    assert asked == ["get_modality_config", "get_action", "get_action", "get_action"]
+
+
+def test_every_endpoint_of_a_stock_server_is_understood(stock_served):
+    assert stock_served.ping()
+    assert stock_served.reset({"episode_index": 5}) == {"options": {"episode_index": 5}}
+    assert stock_served.get_modality_config()["video"] == ModalityConfig([0], ["front", "wrist"])
+    assert stock_served.get_dimensions() == {}
+    stock_served.kill_server()
+
+
+def test_bare_replies_are_brought_into_one_form(stock_served):
+    assert stock_served.send_request("ping") == {
+        "status": "success",
+        "data": {"status": "ok", "message": "Server is running"},
+    }
+    assert stock_served.send_request("nope") == {
+        "status": "error",
+        "error": "Unknown endpoint: nope",
+    }
+
+
+def test_errors_of_a_stock_server_are_raised(stock_server, stock_served):
+    with pytest.raises(RemoteError, match=rf"127\.0\.0\.1:{stock_server.port} nope: Unknown"):
+        stock_served.call_endpoint("nope")
+    assert stock_served.ping()
+
+
+def test_a_stock_server_sees_our_token(line):
+    with StockServer(line, api_token="s3cret") as server:
+        with PolicyClient("127.0.0.1", server.port, api_token="s3cret") as client:
+            assert client.ping()
+            client.get_action(toy_observation())
+        with PolicyClient("127.0.0.1", server.port) as client:
+            with pytest.raises(RemoteError, match="Unauthorized"):
+                client.get_action(toy_observation())
+            with pytest.raises(RemoteError, match="Unauthorized"):
+                client.ping()
+
+
+def test_a_server_of_the_other_line_in_the_same_place_is_noticed():
+    lines = [LINES[name]() for name in ("n1d6", "n1d7", "n1d6")]
+    with StockServer(lines[0]) as first:
+        client = PolicyClient("127.0.0.1", first.port)
+        client.get_action(toy_observation())
+    for line in lines[1:]:
+        with StockServer(line, port=first.port):
+            with pytest.raises(RemoteError, match="not an array"):
+                client.get_action(toy_observation())
+            client.get_action(toy_observation())
+            assert client.dialect is Dialect(line.name)
+    client.close()
+
+
+# Our own server
+
+
+def test_the_client_is_a_policy_like_any_other(client):
+    check_policy_conforms(client, lambda batch: toy_observation(batch))
+
+
+def test_actions_are_those_of_the_policy(client):
+    observation = toy_observation(batch=2)
+    action, info = client.get_action(observation, {"seed": 3})
+    assert info == {"options": {"seed": 3}, "prompt": "pick up the apple"}
+    assert set(action) == set(DIMENSIONS)
+    for key, values in expected_action(observation).items():
+        np.testing.assert_array_equal(action[key], values)
+        assert not action[key].flags.writeable
+
+
+def test_our_server_tells_what_isaac_gr00t_does_not(client):
+    assert client.get_dimensions() == {"state": DIMENSIONS, "action": DIMENSIONS}
+    assert client.get_modality_config() == ToyPolicy().get_modality_config()
+
+
+@pytest.mark.parametrize("reply_format", ["auto", "envelope", "bare"])
+def test_both_reply_forms_are_understood(reply_format):
+    with (
+        PolicyServer(ToyPolicy(), host="127.0.0.1", port=0, reply_format=reply_format) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+    ):
+        assert client.ping()
+        assert client.reset() == {"options": None}
+        assert client.get_action(toy_observation())[0]["gripper"].shape == (1, 16, 1)
+        assert client.send_request("nope")["status"] == "error"
+        with pytest.raises(RuntimeError, match="Unknown endpoint"):
+            client.call_endpoint("nope")
+
+
+def test_data_named_error_are_no_error_in_an_envelope(server, client):
+    server.register_endpoint("state", lambda: {"error": None, "status": "x"}, requires_input=False)
+    assert client.call_endpoint("state") == {"error": None, "status": "x"}
+
+
+def test_kill_ends_the_server(server, client):
+    client.kill_server()
+    with PolicyClient("127.0.0.1", server.port, timeout_ms=200) as late:
+        assert not late.ping()
+
+
+# Checks before and after
+
+
+def test_observations_are_checked_before_they_leave(server, client):
+    received = []
+    server.register_endpoint("get_action", received.append)
+    observation = toy_observation()
+    observation["state"]["gripper"] = observation["state"]["gripper"].astype(np.float64)
+    with pytest.raises(SpecError, match=r"state\.gripper: expected a float32"):
+        client.get_action(observation)
+    assert not received
+
+
+def test_answers_are_checked_when_they_arrive(server, client):
+    server.register_endpoint("get_action", lambda observation, options: [{"gripper": 1}, {}])
+    with pytest.raises(SpecError, match=r"action\.single_arm: missing"):
+        client.get_action(toy_observation())
+
+
+def test_without_strict_nothing_is_checked(server):
+    with PolicyClient("127.0.0.1", server.port, strict=False) as client:
+        server.register_endpoint("get_action", lambda observation, options: [{"x": 1}, {}])
+        assert client.get_action({"anything": 1}) == ({"x": 1}, {})
+        with pytest.raises(SpecError):
+            client.check_observation({})
+
+
+def test_a_policy_without_configs_is_used_unchecked(server, client):
+    server.register_endpoint("get_modality_config", dict, requires_input=False)
+    assert client.get_modality_config() == {}
+    assert client.get_action(toy_observation())[0]["gripper"].shape == (1, 16, 1)
+
+
+def test_a_changed_policy_is_noticed_after_a_reset(server, client):
+    client.get_action(toy_observation())
+    other = {"state": ModalityConfig([0], ["legs"])}
+    server.register_endpoint("get_modality_config", lambda: other, requires_input=False)
+    client.get_action(toy_observation())
+    client.reset()
+    with pytest.raises(SpecError, match=r"state\.legs: missing"):
+        client.get_action(toy_observation())
+
+
+@pytest.mark.parametrize("answer", [None, [], [{}], [{}, {}, {}], {"action": 1}, "text"])
+def test_an_answer_that_is_no_action_and_info_is_refused(server, client, answer):
+    server.register_endpoint("get_action", lambda observation, options: answer)
+    with pytest.raises(ProtocolError, match=r"get_action: expected \[action, info\]"):
+        client.get_action(toy_observation())
+    assert client.ping()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "answer", "says"),
+    [
+        ("get_modality_config", {"video": {"delta": 1}}, "expected a modality config for video"),
+        ("get_modality_config", 5, "expected a map, got int"),
+        ("get_dimensions", [1], "expected a map, got list"),
+        ("reset", "text", "expected a map, got str"),
+    ],
+)
+def test_answers_of_the_wrong_kind_are_refused(server, client, endpoint, answer, says):
+    server.register_endpoint(endpoint, lambda options=None: answer)
+    with pytest.raises(ProtocolError, match=f"{endpoint}: {says}"):
+        getattr(client, endpoint)()
+
+
+def test_what_cannot_be_sent_is_named_and_costs_nothing(client):
+    with pytest.raises(EncodingError, match=r"data\.options\.x: an array of dtype object"):
+        client.reset({"x": np.array([None])})
+    assert client.ping()
+
+
+# Replies that are none
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (b"",),
+        (b"\xc1",),
+        (b"ERROR",),
+        (b"\xdd\xff\xff\xff\xff",),
+        (b"\xc0", b"\xc0"),
+        (msgpack.packb({"__ndarray_class__": True, "as_npy": b"PK\x03\x04"}),),
+    ],
+)
+def test_a_reply_that_is_no_message_is_a_typed_error(replying, frames):
+    client = replying(*frames)
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match=rf"127\.0\.0\.1:{client.port} reset: "):
+            client.reset()
+        assert client.ping() is False
+
+
+def test_a_reply_larger_than_allowed_is_not_received(replying):
+    client = replying(bytes(100_000), max_message_bytes=10_000, timeout_ms=300)
+    with pytest.raises(TimeoutError):
+        client.reset()
+
+
+@pytest.mark.parametrize(
+    ("reply", "normalised"),
+    [
+        (None, {"status": "success", "data": None}),
+        ([1], {"status": "success", "data": [1]}),
+        ({"status": "success", "data": 1}, {"status": "success", "data": 1}),
+        ({"status": "success"}, {"status": "success", "data": {"status": "success"}}),
+        ({"status": "ok", "x": 1}, {"status": "success", "data": {"status": "ok", "x": 1}}),
+        ({"status": "error", "error": "boom"}, {"status": "error", "error": "boom"}),
+        ({"error": "boom"}, {"status": "error", "error": "boom"}),
+        ({"error": 5}, {"status": "error", "error": "5"}),
+    ],
+)
+def test_every_form_of_reply_is_brought_into_one(replying, reply, normalised):
+    assert replying(MsgSerializer.to_bytes(reply)).send_request("any") == normalised
+
+
+def test_golden_replies_are_understood(replying, golden, golden_arrays, line):
+    action, info = replying(golden(line.name, "get_action_reply"), strict=False).get_action({})
+    assert info == {}
+    np.testing.assert_array_equal(action["gripper"], golden_arrays["action/gripper"])
+    error = replying(golden(line.name, "error_reply"))
+    assert error.send_request("any") == {"status": "error", "error": "boom"}
+    configs = replying(golden(line.name, "get_modality_config_reply")).get_modality_config()
+    assert configs["action"].modality_keys == ["single_arm", "gripper"]
+    replying(golden(line.name, "kill_reply")).kill_server()
+
+
+# Settings and life
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"host": ""}, "host"),
+        ({"host": "*"}, "host"),
+        ({"host": "tcp://robot"}, "host"),
+        ({"host": None}, "host"),
+        ({"port": 0}, "port"),
+        ({"port": 65536}, "port"),
+        ({"port": "5555"}, "port"),
+        ({"timeout_ms": 0}, "timeout_ms"),
+        ({"timeout_ms": -1}, "timeout_ms"),
+        ({"timeout_ms": None}, "timeout_ms"),
+        ({"timeout_ms": float("nan")}, "timeout_ms"),
+        ({"timeout_ms": float("inf")}, "timeout_ms"),
+    ],
+)
+def test_bad_settings_are_named(settings, says):
+    with pytest.raises(SpecError, match=f"bad client setting: {says} must be"):
+        PolicyClient(**settings)
+
+
+def test_all_bad_settings_are_named_at_once():
+    with pytest.raises(SpecError) as refused:
+        PolicyClient("", 0, 0)
+    assert len(refused.value.problems) == 3
+
+
+def test_nothing_happens_at_construction(monkeypatch):
+    def happened(*args, **kwargs):
+        pytest.fail("a context was made")
+
+    monkeypatch.setattr(zmq, "Context", happened)
+    threads = threading.active_count()
+    PolicyClient("127.0.0.1", 1)
+    assert threading.active_count() == threads
+
+
+def test_an_address_over_ipv6_is_understood():
+    server = PolicyServer(ToyPolicy(), host="::1", port=0)
+    with server, PolicyClient("::1", server.port) as client:
+        assert client.ping()
+
+
+def test_a_closed_client_says_so_and_can_be_closed_again(server):
+    client = PolicyClient("127.0.0.1", server.port)
+    assert client.ping()
+    client.close()
+    client.close()
+    for call in (client.ping, client.reset, client.get_modality_config, client.kill_server):
+        with pytest.raises(ClosedError, match=rf"127\.0\.0\.1:{server.port}"):
+            call()
+    with pytest.raises(PolicyError):
+        client.get_action(toy_observation())
+
+
+def test_a_client_closed_during_a_request_of_another_thread_lets_it_end(server):
+    entered, release = threading.Event(), threading.Event()
+
+    def block():
+        entered.set()
+        release.wait(20)
+        return "done"
+
+    server.register_endpoint("block", block, requires_input=False)
+    client = PolicyClient("127.0.0.1", server.port)
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(client.call_endpoint("block")))
+    asking.start()
+    assert entered.wait(10)
+    client.close()
+    release.set()
+    asking.join()
+    assert answers == ["done"]
+    with pytest.raises(ClosedError):
+        client.ping()
+
+
+def test_threads_share_a_client_and_each_gets_its_own_answer(server, client):
+    server.register_endpoint("echo", lambda values: values)
+    answers = {}
+
+    def ask(number):
+        sent = np.full(1000, number)
+        answers[number] = [client.call_endpoint("echo", {"values": sent}) for _ in range(20)]
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 8
+    assert all((got == number).all() for number, all_got in answers.items() for got in all_got)
