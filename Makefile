@@ -53,5 +53,6 @@ lint:
 	@.venv-lint/bin/mypy
 
 clean:
-	rm -rf build build-jazzy install install-jazzy log log-jazzy demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build build-jazzy install install-jazzy log log-jazzy demo
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis MUJOCO_LOG.TXT *.egg-info
 	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +

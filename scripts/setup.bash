@@ -46,9 +46,11 @@ check_machine_for_wheels() {
 }
 
 check_compiler() {
-  command -v "${CC:-cc}" >/dev/null && command -v "${CXX:-c++}" >/dev/null || fail \
-    "no C and C++ compiler (${CC:-cc}, ${CXX:-c++}); the messages are compiled" \
-    "Debian, Ubuntu: sudo apt install build-essential"
+  local compiler
+  for compiler in "${CC:-cc}" "${CXX:-c++}"; do
+    command -v "$compiler" >/dev/null || fail "there is no compiler $compiler; the messages are compiled" \
+      "Debian, Ubuntu: sudo apt install build-essential"
+  done
   "$PYTHON" -c 'import os, sysconfig, sys
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || fail \
     "the headers of $PYTHON are missing (Python.h); the messages are compiled" \
