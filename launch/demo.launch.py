@@ -6,7 +6,7 @@
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -19,10 +19,9 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from gr00t_ros.process_environment import process_environment
-from gr00t_ros.sim.demo_setup import DATASET, EXECUTION_HORIZON
+from gr00t_ros.sim.demo_processes import serve_command
 
 SHARE = Path(get_package_share_directory("gr00t_ros"))
-GR00T_POLICY = Path(get_package_prefix("gr00t_ros"), "lib", "gr00t_ros", "gr00t-policy")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -35,19 +34,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
             Node(package="gr00t_ros", executable="sim_node", name="sim_node", output="screen"),
-            ExecuteProcess(
-                cmd=[
-                    str(GR00T_POLICY),
-                    "serve",
-                    "--dataset-path",
-                    str(DATASET),
-                    "--execution-horizon",
-                    str(EXECUTION_HORIZON),
-                    "--port",
-                    port,
-                ],
-                output="screen",
-            ),
+            ExecuteProcess(cmd=[*serve_command(), "--port", port], output="screen"),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(SHARE / "launch" / "policy.launch.py")),
                 launch_arguments={

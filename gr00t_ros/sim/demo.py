@@ -82,7 +82,7 @@ def main(args: list[str] | None = None) -> int:
 def _run(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) -> None:
     say("demo: starting the simulated arm, the policy server and both nodes")
     processes.start("sim_node", [str(executable("sim_node"))])
-    server = processes.start("policy_server", serve_command(port=0))
+    server = processes.start("policy_server", [*serve_command(), "--port", "0"])
     port = _wait(processes, lambda: port_from_log(server.log), "the policy server listens")
     for name in ("policy_node", "control_node"):
         processes.start(name, node_command(name, port))

@@ -37,12 +37,12 @@ def config(name: str) -> Path:
     return Path(get_package_share_directory("gr00t_ros"), "config", name)
 
 
-def serve_command(port: int) -> list[str]:
-    """The policy server on the demo's dataset; port 0 picks a free one."""
+def serve_command() -> list[str]:
+    """The policy server on the demo's dataset, without its port."""
     return [
         str(executable("gr00t-policy")),
         *("serve", "--dataset-path", str(DATASET)),
-        *("--execution-horizon", str(EXECUTION_HORIZON), "--port", str(port)),
+        *("--execution-horizon", str(EXECUTION_HORIZON)),
     ]
 
 
