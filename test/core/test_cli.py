@@ -2,6 +2,7 @@
 """`gr00t-policy`, as processes over real sockets."""
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -9,9 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
+import zmq
 from lerobot_writer import write_dataset
 
 from gr00t_policy_core import PolicyClient
@@ -180,13 +184,34 @@ def test_open_to_the_network_without_a_token_is_warned_about_once(dataset):
         assert server.communicate(timeout=DEADLINE_S)[1].count("without a token") == 1
 
 
-@pytest.mark.parametrize("reply_format", ["envelope", "bare"])
-def test_a_reply_format_can_be_forced(dataset, reply_format):
+@pytest.mark.parametrize(("reply_format", "enveloped"), [("envelope", True), ("bare", False)])
+def test_a_reply_format_can_be_forced(dataset, reply_format, enveloped):
+    request = msgpack.packb({"endpoint": "ping", "envelope": not enveloped})
     with (
         serving("--dataset-path", dataset, "--reply-format", reply_format) as server,
-        PolicyClient("127.0.0.1", server.port) as client,
+        zmq.Context() as context,
+        context.socket(zmq.REQ) as client,
     ):
-        assert client.get_action(observation())[1]["step_index"] == 0
+        client.setsockopt(zmq.LINGER, 0)
+        client.connect(f"tcp://127.0.0.1:{server.port}")
+        client.send(request)
+        assert client.poll(1000 * DEADLINE_S)
+        assert ("data" in msgpack.unpackb(client.recv())) is enveloped
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_does_not_reach_the_main_thread_ends_serve_too(dataset, number):
+    libc = ctypes.CDLL(None)
+    with serving("--dataset-path", dataset) as server:
+        with PolicyClient("127.0.0.1", server.port) as client:
+            client.reset()
+        tasks = Path(f"/proc/{server.pid}/task")
+        names = {int(file.parent.name): file.read_text() for file in tasks.glob("*/comm")}
+        # ZeroMQ's own threads take no signals.
+        others = [t for t, name in names.items() if t != server.pid and "ZMQ" not in name]
+        assert libc.tgkill(server.pid, others[0], int(number)) == 0
+        assert server.wait(timeout=DEADLINE_S) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

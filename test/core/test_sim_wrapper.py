@@ -161,6 +161,13 @@ def test_a_task_may_be_under_the_name_of_the_old_environments():
     assert policy.asked[0]["language"] == {"task": [["pick"], ["pick"]]}
 
 
+def test_the_old_name_stands_for_no_other_prompt():
+    flat = {**flat_observation(), "annotation.human.coarse_action": ("stir",) * 2}
+    policy = Recording()
+    SimPolicyWrapper(policy).get_action(flat)
+    assert policy.asked[0]["language"] == {PROMPT: [["pick"], ["pick"]]}
+
+
 def test_other_keys_of_the_environment_are_ignored():
     flat = {**flat_observation(), "reward": 1.0, "video.unused": None, "annotation.other": 3}
     SimPolicyWrapper(Recording()).check_observation(flat)
