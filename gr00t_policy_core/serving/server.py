@@ -164,9 +164,10 @@ class PolicyServer:
         try:
             self._worker.start()
             self._announce()
-            while not self._stopping:
-                self._turn(None)
-            self._finish()
+            with self._router.woken_by_signals():
+                while not self._stopping:
+                    self._turn(None)
+                self._finish()
         finally:
             self._worker.close()
             self._router.close()

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import socket
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +118,22 @@ class Router:
             return  # so many wakes wait already that one more changes nothing
         except OSError:
             logger.debug("woken after it was closed")
+
+    @contextlib.contextmanager
+    def woken_by_signals(self) -> Iterator[None]:
+        """Within, a signal ends `wait`, so that its Python handler runs.
+
+        Without, one that the kernel delivers to another thread, or just before the wait begins,
+        is not handled until a message comes. In other threads than the main one it does nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.set_wakeup_fd(self._wake_in.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
 
     def wait(self, timeout_s: float | None) -> None:
         """Wait for a message or a `wake`; None waits for as long as it takes."""
