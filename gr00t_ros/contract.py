@@ -21,8 +21,8 @@ from gr00t_ros.parameters import (
     STATE,
     VIDEO,
     keys_of,
+    name_problems,
     parameters_for,
-    unknown_names,
     value_problem,
 )
 
@@ -145,7 +145,7 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
     Raises:
         SpecError: With one sentence for everything that is wrong.
     """
-    problems = list(unknown_names(values))
+    problems = list(name_problems(values))
     settings: dict[str, Any] = {}
     for parameter in parameters_for(values):
         value = values.get(parameter.name, parameter.default)

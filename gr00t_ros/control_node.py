@@ -7,16 +7,16 @@ import math
 import threading
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.timer import Timer
 
 from gr00t_policy_core.control.clock import DeadlineTicker
 from gr00t_policy_core.control.schedule import ChunkRefusedError, ChunkSchedule, Command
-from gr00t_policy_core.errors import SpecError
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
 from gr00t_ros.contract import Contract
-from gr00t_ros.lifecycle import ManagedNode, log_problems, spin_node
+from gr00t_ros.lifecycle import ManagedNode, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import declare_parameters, read_contract
 from gr00t_ros.qos import CHUNK, STATUS
@@ -25,6 +25,7 @@ from gr00t_ros.sinks import Sink, make_sinks
 STATUS_PERIOD_S = 0.5
 LOG_PERIOD_S = 5.0
 JOIN_S = 2.0
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 class ControlNode(ManagedNode):
@@ -39,7 +40,10 @@ class ControlNode(ManagedNode):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(
-            "control_node", automatically_declare_parameters_from_overrides=True, **node_arguments
+            "control_node",
+            automatically_declare_parameters_from_overrides=True,
+            allow_undeclared_parameters=True,
+            **node_arguments,
         )
         declare_parameters(self)
         self._contract: Contract | None = None
@@ -52,18 +56,16 @@ class ControlNode(ManagedNode):
         # The loop plays the schedule while the executor's thread offers it chunks.
         self._lock = threading.Lock()
         self._received = self._refused = self._commands = self._holds = 0
-        self._last_refusal = ""
+        self._why_not = ""  # why the last chunk is not played, or no longer
+        self._told_state = PolicyStatus.STATE_STOPPED
         self._status = self.create_publisher(PolicyStatus, "~/status", STATUS)
         self._chunks = self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
-        self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        # By a clock that runs while simulated time stands still: that, too, has to be seen.
+        self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=STEADY)
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self._contract = read_contract(self)
-        except SpecError as error:
-            return log_problems(self, error)
+    def configure(self) -> None:
+        self._contract = read_contract(self)
         self._sinks = make_sinks(self, self._contract)
-        return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
@@ -74,24 +76,16 @@ class ControlNode(ManagedNode):
         self._end_loop()
         return super().on_deactivate(state)
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
     def close(self) -> None:
-        """End the loop; the node may be destroyed then."""
-        self._end_loop()
-
-    def _release(self) -> None:
         self._end_loop()
         for sink in self._sinks:
             sink.destroy()
         self._sinks = []
         self._contract = None
+
+    @property
+    def _is_playing(self) -> bool:
+        return self._loop is not None or self._sim_timer is not None
 
     def _start_loop(self) -> None:
         contract = self._contract
@@ -148,11 +142,12 @@ class ControlNode(ManagedNode):
 
     def _on_chunk(self, message: ActionChunk) -> None:
         contract = self._contract
-        if contract is None:
-            return
+        if contract is None or not self._is_playing:
+            return  # what came before the activation must not be played after it
         if is_stop(message):
             with self._lock:
                 self._schedule.hold()
+            self._why_not = "holding: told to stop"
             return
         try:
             chunk = chunk_from_message(contract, message)
@@ -160,15 +155,18 @@ class ControlNode(ManagedNode):
                 self._schedule.offer(chunk, self.get_clock().now().nanoseconds)
         except ChunkRefusedError as error:
             self._refused += 1
-            self._last_refusal = str(error)
+            self._why_not = str(error)
             self.get_logger().warning(f"refused: {error}", throttle_duration_sec=LOG_PERIOD_S)
             return
         self._received += 1
-        self._last_refusal = ""
+        self._why_not = ""
 
     def _publish_status(self) -> None:
         now = self.get_clock().now()
         state, reason = self._state_and_reason()
+        if state == PolicyStatus.STATE_HOLDING and state != self._told_state:
+            self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+        self._told_state = state
         status = PolicyStatus(
             state=state,
             reason=reason,
@@ -189,13 +187,15 @@ class ControlNode(ManagedNode):
 
     def _state_and_reason(self) -> tuple[int, str]:
         command = self._command
-        if self._loop is None and self._sim_timer is None:
+        if not self._is_playing:
             return PolicyStatus.STATE_STOPPED, "the node is not active"
+        if self._loop is not None and not self._loop.is_alive():
+            return PolicyStatus.STATE_STOPPED, "the control loop has failed; its error is on stderr"
         if command is None:
-            return PolicyStatus.STATE_WAITING, self._last_refusal or "no chunk received yet"
+            return PolicyStatus.STATE_WAITING, self._why_not or "no chunk received yet"
         if command.holding:
             used_up = f"holding: chunk {command.chunk_id} ended and no other came"
-            return PolicyStatus.STATE_HOLDING, self._last_refusal or used_up
+            return PolicyStatus.STATE_HOLDING, self._why_not or used_up
         return PolicyStatus.STATE_RUNNING, ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import traceback
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ import rclpy
 from lifecycle_msgs.msg import State
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import State as LifecycleState
 from rclpy.signals import SignalHandlerOptions
 
 from gr00t_policy_core.errors import SpecError
@@ -28,8 +30,43 @@ class ManagedNode(LifecycleNode):
         return bool(self.get_parameter("autostart").value)
 
     @abstractmethod
+    def configure(self) -> None:
+        """Make everything that the parameters ask for.
+
+        Raises:
+            SpecError: With one sentence for everything that is wrong.
+        """
+
+    @abstractmethod
     def close(self) -> None:
-        """End threads and connections; the node may be destroyed then."""
+        """End threads, streams and connections; the node may be configured again or destroyed."""
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self.configure()
+        except SpecError as error:
+            problems = "\n".join(f"  - {problem}" for problem in error.problems)
+            what = str(error).partition(":")[0]
+            self.get_logger().error(f"cannot configure, {what}:\n{problems}")
+        except Exception:  # rclpy would make a failure of it without a word
+            self.get_logger().error(f"cannot configure:\n{traceback.format_exc()}")
+        else:
+            return TransitionCallbackReturn.SUCCESS
+        self.close()
+        return TransitionCallbackReturn.FAILURE
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.get_logger().error("a transition failed; the node has to be configured again")
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
 
 
 def state_of(node: LifecycleNode) -> int:
@@ -48,13 +85,6 @@ def bring_up(node: LifecycleNode) -> bool:
     if state_of(node) == State.PRIMARY_STATE_INACTIVE:
         node.trigger_activate()
     return state_of(node) == State.PRIMARY_STATE_ACTIVE
-
-
-def log_problems(node: LifecycleNode, error: SpecError) -> TransitionCallbackReturn:
-    """Tell everything that is wrong, a line each; returns the result for `on_configure`."""
-    lines = "\n".join(f"  - {problem}" for problem in error.problems)
-    node.get_logger().error(f"cannot configure, {str(error).partition(':')[0]}:\n{lines}")
-    return TransitionCallbackReturn.FAILURE
 
 
 def spin_node(make_node: Callable[[], ManagedNode], args: list[str] | None) -> int:

@@ -11,14 +11,15 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from gr00t_ros.contract import Contract, parse_contract
-from gr00t_ros.parameters import Parameter, parameters_for
+from gr00t_ros.parameters import Parameter, parameters_for, unknown_names
 
 
 def declare_parameters(node: Node) -> None:
     """Declare every parameter of the table, and of each key that the user's parameters name.
 
     The node must have been made with `automatically_declare_parameters_from_overrides`: that is
-    how the keys get known. A value outside its range is kept here and refused by `configure`,
+    how the keys get known; and with `allow_undeclared_parameters`, so that a key that was forgotten
+    can be set later on. A value outside its range is kept here and refused by `configure`,
     together with everything else that is wrong.
     """
     given = node.get_parameters_by_prefix("")
@@ -30,14 +31,20 @@ def declare_parameters(node: Node) -> None:
             node.set_descriptor(parameter.name, _descriptor(parameter))
         except InvalidParameterValueException:
             node.set_descriptor(parameter.name, _descriptor(parameter, with_range=False))
+    for name in unknown_names(given):
+        # Dynamic typing is what lets `ros2 param delete` take a mistyped one away.
+        node.set_descriptor(
+            name, ParameterDescriptor(description="no such parameter", dynamic_typing=True)
+        )
 
 
 def read_contract(node: Node) -> Contract:
-    """The contract that the node's parameters make.
+    """The contract that the node's parameters make; those of new keys are declared on the way.
 
     Raises:
         SpecError: With one sentence for everything that is wrong.
     """
+    declare_parameters(node)
     values = node.get_parameters_by_prefix("")
     return parse_contract(
         {

@@ -155,13 +155,18 @@ def parameters_for(names: Iterable[str]) -> Iterator[Parameter]:
                 yield _named(field, f"{modality}.{key}.{field.name}")
 
 
-def unknown_names(names: Iterable[str]) -> Iterator[str]:
+def unknown_names(names: Iterable[str]) -> list[str]:
+    """The names that are neither a parameter of the table nor one of ROS itself."""
+    names = list(names)
+    unknown = set(names).difference(parameter.name for parameter in parameters_for(names))
+    return sorted(name for name in unknown if name.split(".")[0] not in ROS_PARAMETERS)
+
+
+def name_problems(names: Iterable[str]) -> Iterator[str]:
     """A sentence for each name that is no parameter, with the one that was probably meant."""
     names = list(names)
     known = [parameter.name for parameter in parameters_for(names)]
-    for name in sorted(set(names).difference(known)):
-        if name.split(".")[0] in ROS_PARAMETERS:
-            continue
+    for name in unknown_names(names):
         close = get_close_matches(name, known, n=1)
         hint = f", did you mean {close[0]}?" if close else ""
         yield f"{name}: no such parameter{hint}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
@@ -20,7 +21,7 @@ from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.contract import Contract, PolicySettings, hold_against
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
-from gr00t_ros.lifecycle import ManagedNode, bring_up, log_problems, spin_node
+from gr00t_ros.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import declare_parameters, read_contract
 from gr00t_ros.observation import ObservationBuilder, TimedObservation
@@ -30,6 +31,7 @@ from gr00t_ros.sources import Sources
 
 STATUS_PERIOD_S = 0.5
 STARVING_LOG_PERIOD_S = 10.0
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 CLOSE_S = 2.0  # for the worker to end; a policy that hangs is left behind
 
 
@@ -51,7 +53,10 @@ class PolicyNode(ManagedNode):
         **node_arguments: Any,
     ) -> None:
         super().__init__(
-            "policy_node", automatically_declare_parameters_from_overrides=True, **node_arguments
+            "policy_node",
+            automatically_declare_parameters_from_overrides=True,
+            allow_undeclared_parameters=True,
+            **node_arguments,
         )
         declare_parameters(self)
         self._policy_factory = policy_factory
@@ -72,23 +77,19 @@ class PolicyNode(ManagedNode):
         self.create_service(
             Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
         )
-        self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        # By a clock that runs while simulated time stands still: that, too, has to be seen.
+        self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=STEADY)
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            contract = read_contract(self)
-            policy = self._policy_factory(contract.policy)
-        except SpecError as error:
-            return log_problems(self, error)
+    def configure(self) -> None:
+        contract = read_contract(self)
+        self._policy = policy = self._policy_factory(contract.policy)
         try:
             _require_fit(contract, policy)
-        except SpecError as error:
-            _close(policy)
-            return log_problems(self, error)
+        except SpecError:
+            raise
         except PolicyError as error:
             self.get_logger().warning(f"the policy does not answer yet, going on without: {error}")
-        self._contract, self._policy = contract, policy
-        self._instruction = contract.instruction
+        self._contract = contract
         self._sources = Sources(self, contract, self._on_message)
         self._worker = InferenceWorker(
             policy=policy,
@@ -96,7 +97,6 @@ class PolicyNode(ManagedNode):
             publish=self._publish_chunk,
             logger=self.get_logger(),
         )
-        return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
@@ -111,18 +111,11 @@ class PolicyNode(ManagedNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
+        self._instruction = ""
+        return super().on_cleanup(state)
 
     def close(self) -> None:
-        """End the worker, the streams and the connection; the node may be destroyed then."""
-        self._release()
-
-    def _release(self) -> None:
+        self._stop_inference()
         worker, sources, policy = self._worker, self._sources, self._policy
         self._worker = self._sources = self._policy = self._contract = None
         self._active = False
@@ -159,9 +152,9 @@ class PolicyNode(ManagedNode):
         if self._worker is None:
             response.message = "the node is not configured: there is no policy to reset"
             return response
-        self._publish_stop()
         done: Future[None] = Future(executor=self.executor)
         outcome = self._worker.reset()
+        self._publish_stop()  # no chunk from before the reset can follow it any more
         outcome.add_done_callback(lambda _: done.set_result(None))
         await done
         error = outcome.exception()
@@ -184,7 +177,8 @@ class PolicyNode(ManagedNode):
         horizon = len(configs["action"].delta_indices)
 
         def build() -> TimedObservation:
-            return builder.build(self.get_clock().now().nanoseconds, self._instruction)
+            instruction = self._instruction or contract.instruction
+            return builder.build(self.get_clock().now().nanoseconds, instruction)
 
         return Session(
             build=build,

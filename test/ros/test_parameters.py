@@ -12,8 +12,8 @@ from gr00t_ros.parameters import (
     TOP,
     Parameter,
     keys_of,
+    name_problems,
     parameters_for,
-    unknown_names,
     value_problem,
 )
 
@@ -79,13 +79,13 @@ def test_each_key_in_use_has_all_fields_of_its_modality() -> None:
     ],
 )
 def test_a_name_that_is_no_parameter_is_told_with_a_hint(name: str, problem: str) -> None:
-    (found,) = unknown_names([*NAMES, name])
+    (found,) = name_problems([*NAMES, name])
     assert found.startswith(problem)
 
 
 def test_the_parameters_of_ros_itself_are_not_ours_to_refuse() -> None:
     ros = ["use_sim_time", "start_type_description_service", "qos_overrides./clock.sub.depth"]
-    assert list(unknown_names([*NAMES, *ros])) == []
+    assert list(name_problems([*NAMES, *ros])) == []
 
 
 @pytest.mark.parametrize(
