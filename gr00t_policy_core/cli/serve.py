@@ -9,8 +9,6 @@ import importlib
 import json
 import logging
 import signal
-import socket
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -113,31 +111,13 @@ def run(args: argparse.Namespace) -> int:
         policy, args.host, args.port, api_token(args), reply_format=args.reply_format
     )
 
-    _stop_on_signals(server)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop())
     host = f"[{args.host}]" if ":" in args.host else args.host
     write_line(f"listening on {host}:{server.port}")
     with contextlib.suppress(ClosedError):  # the signal came before `run`
         server.run()
     return 0
-
-
-def _stop_on_signals(server: PolicyServer) -> None:
-    """End the server when SIGINT or SIGTERM comes.
-
-    By way of a socket and a thread: Python's own handlers run in the main thread, which sleeps on
-    where the signal comes right before it begins to wait for messages.
-    """
-    receiver, sender = socket.socketpair()
-    sender.setblocking(False)  # as set_wakeup_fd wants it
-
-    def stop() -> None:
-        receiver.recv(1)
-        server.stop()
-
-    signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    threading.Thread(target=stop, name="gr00t-policy-signals", daemon=True).start()
 
 
 def _policy(args: argparse.Namespace) -> BasePolicy:
