@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prints docs/parameters.md from the parameter table: python scripts/parameter_docs.py > docs/…"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from gr00t_ros.parameters import ACTION, FIELDS, STATE, TOP, VIDEO, Parameter
+
+INTRODUCTION = """\
+# Parameters
+
+One YAML file serves both nodes; `config/example.yaml` is a starting point, `config/demo.yaml` a
+working one. Keys (`<key>`) are the policy's own, as `gr00t-policy info` lists them. Wrong or
+missing parameters stop `configure`, which names everything that is wrong at once. The table below
+is made from the code by `scripts/parameter_docs.py`; `ros2 param describe` shows the same.
+"""
+SECTIONS = {
+    VIDEO: "Each camera: `video.<key>.…`",
+    STATE: "Each group of states: `state.<key>.…`",
+    ACTION: "Each group of commands: `action.<key>.…`",
+}
+NOTES = {
+    VIDEO: "The topic's type tells whether it is a `sensor_msgs/Image` or a `CompressedImage`.",
+    STATE: "With `joints` the topic is a `JointState`, with `representation` a `PoseStamped`, with "
+    "neither a `Float64MultiArray`. Joints are found by name. What the policy reads is "
+    "`message * scale + offset`.",
+    ACTION: "Joint groups that share a topic go out as one message. What is published is "
+    "`policy value * scale + offset`.",
+}
+
+
+def page() -> str:
+    """The whole of docs/parameters.md."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield INTRODUCTION
+    yield "## Both nodes\n"
+    yield from _table(TOP)
+    for modality, fields in FIELDS.items():
+        yield f"## {SECTIONS[modality]}\n"
+        yield f"{NOTES[modality]}\n"
+        yield from _table(fields)
+
+
+def _table(parameters: Iterable[Parameter]) -> Iterator[str]:
+    yield "| parameter | default | range | what it is |"
+    yield "|---|---|---|---|"
+    for parameter in parameters:
+        default = "**required**" if parameter.required else f"`{parameter.default!r}`"
+        yield f"| `{parameter.name}` | {default} | {_range(parameter)} | {parameter.description} |"
+    yield ""
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.choices:
+        return ", ".join(f"`{choice}`" for choice in parameter.choices if choice)
+    if parameter.minimum is None or parameter.maximum is None:
+        return ""
+    return f"{parameter.minimum:g} … {parameter.maximum:g}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ros2 launch gr00t_ros …` for real: processes, parameters, an orderly end."""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers import wait_until
+from rclpy.node import Node
+
+from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.qos import STATUS
+
+ARGUMENTS = (
+    *("config", "host", "port", "instruction"),
+    *("autostart", "namespace", "use_sim_time", "log_level"),
+)
+
+
+@pytest.fixture
+def launch(ros2: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    launched: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        with (tmp_path / "launch.log").open("w") as log:
+            process = subprocess.Popen(
+                [ros2, "launch", "gr00t_ros", *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=tmp_path,
+            )
+        launched.append(process)
+        return process
+
+    yield start
+    for process in launched:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            finally:
+                process.kill()
+
+
+def newest_status(node: Node, topic: str) -> list[PolicyStatus]:
+    received: list[PolicyStatus] = []
+    node.create_subscription(
+        PolicyStatus, topic, lambda message: received.__setitem__(slice(None), [message]), STATUS
+    )
+    return received
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_every_argument_is_described(ros2: str) -> None:
+    shown = subprocess.run(
+        [ros2, "launch", "gr00t_ros", "policy.launch.py", "--show-args"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+
+    for name in ARGUMENTS:
+        assert f"'{name}':" in shown
+    assert "No description given" not in shown
+
+
+def test_the_demo_launches_and_the_arm_is_driven(
+    launch: Callable[..., subprocess.Popen[str]], ros_node: Node, tmp_path: Path
+) -> None:
+    policy = newest_status(ros_node, "policy_node/status")
+    control = newest_status(ros_node, "control_node/status")
+
+    process = launch("demo.launch.py", f"port:={free_port()}")
+
+    wait_until(lambda: policy and policy[0].inferences > 2, 90, "the policy answers")
+    wait_until(lambda: control and control[0].commands > 50, 30, "commands go out")
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    log = (tmp_path / "launch.log").read_text()
+    assert "process has died" not in log, log
+    assert log.count("process has finished cleanly") == 4, log
+
+
+def test_arguments_reach_the_nodes_in_their_namespace(
+    launch: Callable[..., subprocess.Popen[str]], ros_node: Node
+) -> None:
+    status = newest_status(ros_node, "/left/policy_node/status")
+    port = free_port()
+
+    launch("policy.launch.py", "namespace:=left", "host:=127.0.0.2", f"port:={port}")
+
+    wait_until(lambda: status and f"127.0.0.2:{port}" in status[0].reason, 60, "the host is told")
+    assert status[0].state == PolicyStatus.STATE_WAITING
+
+
+def test_a_config_that_is_not_there_is_named(
+    launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = launch("policy.launch.py", "config:=nowhere.yaml")
+
+    assert process.wait(60) != 0
+    assert "config:=nowhere.yaml: there is no such file" in (tmp_path / "launch.log").read_text()
