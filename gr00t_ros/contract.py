@@ -81,6 +81,15 @@ class StateStream:
         return f"{STATE}.{self.key}"
 
     @property
+    def message(self) -> str:
+        """Name of the message type that carries the stream."""
+        if self.joints:
+            return "sensor_msgs/msg/JointState"
+        if self.representation:
+            return "geometry_msgs/msg/PoseStamped"
+        return "std_msgs/msg/Float64MultiArray"
+
+    @property
     def dimension(self) -> int | None:
         """D, or None for a Float64MultiArray, whose length the message tells."""
         if self.representation:
@@ -258,6 +267,7 @@ def _contract_problems(contract: Contract) -> Iterator[str]:
         if output.interface in ("pose_stamped", "twist_stamped") and not output.frame_id:
             yield f"{output.name}: {output.interface} needs frame_id"
         yield from _list_problems(output)
+    yield from _stream_problems(contract.state)
     yield from _topic_problems(contract.action)
 
 
@@ -272,6 +282,15 @@ def _list_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
             )
     if 0.0 in entry.scale:
         yield f"{entry.name}: scale must not be 0, got {list(entry.scale)}"
+
+
+def _stream_problems(streams: tuple[StateStream, ...]) -> Iterator[str]:
+    """ROS refuses a second subscription of another type."""
+    for topic in dict.fromkeys(stream.topic for stream in streams):
+        sharing = [stream for stream in streams if stream.topic == topic]
+        if len({stream.message for stream in sharing}) > 1:
+            read_as = ", ".join(f"{stream.name} as {stream.message}" for stream in sharing)
+            yield f"topic {topic} cannot be read as different messages: {read_as}"
 
 
 def _topic_problems(outputs: tuple[ActionOutput, ...]) -> Iterator[str]:

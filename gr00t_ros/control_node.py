@@ -65,7 +65,8 @@ class ControlNode(ManagedNode):
 
     def configure(self) -> None:
         self._contract = read_contract(self)
-        self._sinks = make_sinks(self, self._contract)
+        for sink in make_sinks(self, self._contract):
+            self._sinks.append(sink)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)

@@ -91,6 +91,7 @@ class PolicyNode(ManagedNode):
             self.get_logger().warning(f"the policy does not answer yet, going on without: {error}")
         self._contract = contract
         self._sources = Sources(self, contract, self._on_message)
+        self._sources.subscribe()
         self._worker = InferenceWorker(
             policy=policy,
             prepare=self._prepare,

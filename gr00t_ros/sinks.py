@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -154,9 +154,10 @@ SINKS: Mapping[str, Callable[..., Sink]] = {
 }
 
 
-def make_sinks(node: LifecycleNode, contract: Contract) -> list[Sink]:
-    """The sinks of a contract: joint groups that share a topic go out as one message."""
+def make_sinks(node: LifecycleNode, contract: Contract) -> Iterator[Sink]:
+    """The sinks of a contract, one by one: joint groups on one topic go out as one message."""
     period_s = 1.0 / contract.control_rate_hz
     topics = dict.fromkeys(output.topic for output in contract.action)
-    groups = [[o for o in contract.action if o.topic == topic] for topic in topics]
-    return [SINKS[group[0].interface](node, group, period_s) for group in groups]
+    for topic in topics:
+        group = [output for output in contract.action if output.topic == topic]
+        yield SINKS[group[0].interface](node, group, period_s)

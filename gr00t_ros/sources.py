@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -19,7 +21,14 @@ from gr00t_policy_core.control.samples import SampleBuffer
 from gr00t_ros.contract import Contract, StateStream, VideoStream
 from gr00t_ros.qos import SENSOR
 
-IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+MESSAGE_TYPES = {
+    "sensor_msgs/msg/Image": Image,
+    "sensor_msgs/msg/CompressedImage": CompressedImage,
+    "sensor_msgs/msg/JointState": JointState,
+    "geometry_msgs/msg/PoseStamped": PoseStamped,
+    "std_msgs/msg/Float64MultiArray": Float64MultiArray,
+}
+IMAGES = ["sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"]
 GRAPH_POLL_S = 0.5  # a camera's type is known once its publisher is there
 STARVING = 0.7  # a stream below this share of its expected rate is named
 
@@ -53,15 +62,21 @@ class Sources:
         self._on_message = on_message
         self._started_s = time.monotonic()
         self._subscriptions: list[Subscription] = []
-        self._untyped = list(contract.video)
+        self._graph_timer: Timer | None = None
+        self._unseen: list[VideoStream | StateStream] = list(contract.streams)
         self.buffers: dict[str, SampleBuffer[Any]] = {
             stream.name: SampleBuffer(span_ns=round(stream.max_age_s * 1e9))
             for stream in contract.streams
         }
-        for stream in contract.state:
-            self._subscribe(stream, _state_type(stream))
-        self._graph_timer = node.create_timer(GRAPH_POLL_S, self._subscribe_cameras)
-        self._subscribe_cameras()
+
+    def subscribe(self) -> None:
+        """Subscribe to the states now, and to each camera once its type is known."""
+        for stream in self._contract.state:
+            self._subscribe(stream, stream.message)
+        # By a clock that runs while simulated time stands still.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._graph_timer = self._node.create_timer(GRAPH_POLL_S, self._look_around, clock=clock)
+        self._look_around()
 
     def health(self, now_ns: int) -> list[StreamHealth]:
         """Age and rates of every stream.
@@ -83,7 +98,9 @@ class Sources:
 
     def destroy(self) -> None:
         """End the subscriptions."""
-        self._node.destroy_timer(self._graph_timer)
+        if self._graph_timer is not None:
+            self._node.destroy_timer(self._graph_timer)
+            self._graph_timer = None
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
@@ -98,26 +115,25 @@ class Sources:
             expected_hz=stream.rate_hz or math.nan,
         )
 
-    def _subscribe_cameras(self) -> None:
-        """Subscribe to the cameras whose message type has become known."""
-        if not self._untyped:
-            self._graph_timer.cancel()
-            return
-        types = dict(self._node.get_topic_names_and_types())
-        for stream in list(self._untyped):
-            topic = self._node.resolve_topic_name(stream.topic)
-            image_types = [IMAGE_TYPES[t] for t in types.get(topic, ()) if t in IMAGE_TYPES]
-            if image_types:
-                self._subscribe(stream, image_types[0])
-                self._untyped.remove(stream)
-            elif types.get(topic):
+    def _look_around(self) -> None:
+        """Compare the types that publishers have with those that are wanted."""
+        for stream in list(self._unseen):
+            wanted = [stream.message] if isinstance(stream, StateStream) else IMAGES
+            publishers = self._node.get_publishers_info_by_topic(stream.topic)
+            published = sorted({info.topic_type for info in publishers})
+            fitting = [name for name in published if name in wanted]
+            if fitting:
+                self._unseen.remove(stream)
+                if isinstance(stream, VideoStream):
+                    self._subscribe(stream, fitting[0])
+            elif published:
+                expected = " or ".join(wanted)
                 self._node.get_logger().error(
-                    f"{stream.name}: {topic} carries {types[topic]}, "
-                    f"expected one of {list(IMAGE_TYPES)}",
+                    f"{stream.name}: {stream.topic} carries {published}, expected {expected}",
                     throttle_duration_sec=10.0,
                 )
 
-    def _subscribe(self, stream: VideoStream | StateStream, message_type: type) -> None:
+    def _subscribe(self, stream: VideoStream | StateStream, message_type: str) -> None:
         buffer = self.buffers[stream.name]
 
         def on_message(message: Any) -> None:
@@ -125,7 +141,7 @@ class Sources:
             self._on_message()
 
         subscription = self._node.create_subscription(
-            message_type, stream.topic, on_message, SENSOR
+            MESSAGE_TYPES[message_type], stream.topic, on_message, SENSOR
         )
         self._subscriptions.append(subscription)
 
@@ -134,9 +150,3 @@ class Sources:
         if header is not None and (header.stamp.sec or header.stamp.nanosec):
             return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
         return int(self._node.get_clock().now().nanoseconds)
-
-
-def _state_type(stream: StateStream) -> type:
-    if stream.joints:
-        return JointState
-    return PoseStamped if stream.representation else Float64MultiArray

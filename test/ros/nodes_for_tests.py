@@ -63,9 +63,7 @@ class Operator:
 
     def set_parameters(self, **values: Any) -> list[bool]:
         named = {name.replace("__", "."): value for name, value in values.items()}
-        request = SetParameters.Request(
-            parameters=[p.to_parameter_msg() for p in overrides(named)]
-        )
+        request = SetParameters.Request(parameters=[p.to_parameter_msg() for p in overrides(named)])
         response = self.call("set_parameters", SetParameters, request)
         return [result.successful for result in response.results]
 

@@ -127,6 +127,11 @@ def test_everything_wrong_is_told_at_once() -> None:
             "action.arm: twist_stamped needs frame_id",
         ),
         (
+            {"state__arm__joints": None},
+            "topic joint_states cannot be read as different messages: state.arm as "
+            "std_msgs/msg/Float64MultiArray, state.gripper as sensor_msgs/msg/JointState",
+        ),
+        (
             {"state__arm__joints": ["elbow", "elbow"]},
             "state.arm: joints repeats ['elbow']",
         ),
@@ -189,7 +194,11 @@ def test_a_dimension_that_differs_is_named_with_both_numbers() -> None:
 
 
 def test_the_values_of_a_pose_are_counted_too() -> None:
-    pose = {"state__arm__joints": None, "state__arm__representation": "xyz_rot6d"}
+    pose = {
+        "state__arm__topic": "arm_pose",
+        "state__arm__joints": None,
+        "state__arm__representation": "xyz_rot6d",
+    }
     contract = parse_contract(parameters(**pose, **pose_action()))
     assert misfits(contract) == [
         "state.arm has 9 values, the policy expects 2",
@@ -223,7 +232,7 @@ def test_a_policy_that_does_not_tell_its_dimensions_is_held_to_its_keys() -> Non
 
 
 def test_an_array_state_has_the_dimension_of_its_message() -> None:
-    contract = parse_contract(parameters(state__arm__joints=None))
+    contract = parse_contract(parameters(state__arm__joints=None, state__arm__topic="array"))
     policy = EchoPolicy()
     hold_against(contract, policy.get_modality_config(), policy.get_dimensions())
 

@@ -24,7 +24,7 @@ HALF = np.sqrt(0.5)
 
 def state(**changes: Any) -> StateStream:
     changes = {f"state__arm__{name}": value for name, value in changes.items()}
-    return parse_contract(parameters(**changes)).state[0]
+    return parse_contract(parameters(state__gripper__topic="hand", **changes)).state[0]
 
 
 def action(interface: str, **changes: Any) -> ActionOutput:
