@@ -87,9 +87,9 @@ class Connection:
             self._drop()
             raise
         finally:
-            if self._closed:
-                self._drop()
             self._turn.release()
+            if self._closed:
+                self.close()  # it came in the meantime, and left the socket to this thread
         return reply
 
     def close(self) -> None:

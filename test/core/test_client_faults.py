@@ -302,9 +302,11 @@ def test_a_forked_child_uses_a_connection_of_its_own(server):
         import os, sys
         from gr00t_policy_core import PolicyClient
         client = PolicyClient("127.0.0.1", int(sys.argv[1]), timeout_ms=10_000)
-        assert client.ping()
+        large = bytes(1_000_000)
+        assert client.reset({"x": large}) == {"options": {"x": large}}
         child = os.fork()
-        answered = client.ping() and client.reset({"x": child}) == {"options": {"x": child}}
+        answers = [client.reset({"x": child, "y": large}) for _ in range(3)]
+        answered = answers == [{"options": {"x": child, "y": large}}] * 3
         if child == 0:
             os._exit(0 if answered else 1)
         _, status = os.waitpid(child, 0)
