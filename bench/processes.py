@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a measurement: each prints lines of JSON, and ends when its stdin does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+from gr00t_policy_core.cli.malloc import SETTINGS
+
+ROOT = Path(__file__).resolve().parent.parent
+MALLOC = ("default", "tuned")
+END_S = 10.0
+
+
+def environment(malloc: str, added: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment with glibc's malloc as it is by default, or tuned."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    return {**plain, **(SETTINGS if malloc == "tuned" else {}), **(added or {})}
+
+
+class Worker:
+    """A child process; use as a context manager.
+
+    Args:
+        module: Run with `python -m`.
+        arguments: Its command line.
+        env: Its whole environment.
+    """
+
+    def __init__(self, module: str, *arguments: str, env: Mapping[str, str]) -> None:
+        self._name = " ".join([module, *arguments])
+        self._popen: subprocess.Popen[str] = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self._stdin = cast(IO[str], self._popen.stdin)
+        self._stdout = cast(IO[str], self._popen.stdout)
+
+    def ask(self, request: object) -> Any:
+        """Send a line and wait for the answer."""
+        self._stdin.write(f"{request}\n")
+        return self.read()
+
+    def read(self) -> Any:
+        """Wait for the next line.
+
+        Raises:
+            RuntimeError: The process has ended; its own words are on stderr.
+        """
+        line = self._stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._name} ended with {self._popen.wait()}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        self._stdin.close()
+        self._stdout.close()
+        try:
+            self._popen.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def tell(value: object) -> None:
+    """In a worker: one line to the parent."""
+    sys.stdout.write(f"{json.dumps(value)}\n")
+    sys.stdout.flush()
+
+
+def end_with_stdin() -> None:
+    """In a worker that never reads: end at once when the parent closes stdin, or dies."""
+
+    def watch() -> None:
+        sys.stdin.read()
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()

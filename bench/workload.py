@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every transport carries: an observation of some size, and an answer that costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HORIZON = 16  # steps of an action chunk
+DIMENSION = 7  # values of a state, and of each step of a chunk
+STATE_KEY = "arm"
+PROMPT_KEY = "annotation.human.task_description"
+GRID = 16  # each picture is looked at in about so many rows and columns
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Size:
+    """How much an observation shows; height and width in px."""
+
+    cameras: int
+    height: int
+    width: int
+
+    @property
+    def pixel_bytes(self) -> int:
+        return self.cameras * self.height * self.width * 3
+
+    @property
+    def label(self) -> str:
+        return f"{self.cameras} x {self.height}x{self.width}"
+
+    def arguments(self) -> list[str]:
+        """For a command line; `Size.parse` reads it."""
+        return [str(self.cameras), str(self.height), str(self.width)]
+
+    @classmethod
+    def parse(cls, arguments: list[str]) -> Size:
+        cameras, height, width = map(int, arguments)
+        return cls(cameras, height, width)
+
+
+def camera_keys(size: Size) -> list[str]:
+    return [f"camera_{index}" for index in range(size.cameras)]
+
+
+def make_observation(size: Size, seed: int) -> dict[str, Any]:
+    """Random pixels and states, laid out as a GR00T policy reads them, B = T = 1."""
+    generator = np.random.default_rng(seed)
+    shape = (1, 1, size.height, size.width, 3)
+    return {
+        "video": {k: generator.integers(0, 256, shape, dtype=np.uint8) for k in camera_keys(size)},
+        "state": {STATE_KEY: generator.normal(size=(1, 1, DIMENSION)).astype(np.float32)},
+        "language": {PROMPT_KEY: [["pick up the apple and put it on the plate"]]},
+    }
+
+
+def answer(observation: dict[str, Any]) -> NDArray[np.float32]:
+    """The chunk that every server answers with, float32 (1, HORIZON, DIMENSION).
+
+    It repeats the state, and looks at every picture on a coarse grid, so that a transport which
+    loses or damages one gives another answer.
+    """
+    chunk = np.repeat(observation["state"][STATE_KEY], HORIZON, axis=1)
+    for index, pixels in enumerate(observation["video"].values()):
+        height, width = pixels.shape[-3:-1]
+        grid = pixels[..., :: height // GRID, :: width // GRID, :]
+        chunk[0, index] += np.float32(grid.sum())
+        chunk[0, index] += np.float32(pixels[..., -1, -1, 2].item())
+    return np.asarray(chunk, dtype=np.float32)
