@@ -270,13 +270,11 @@ class PolicyServer:
         return dialect
 
     def _encode(self, request: Request, result: Any, dialect: Dialect | None) -> bytes:
-        enveloped = request.envelope if self._reply_format == "auto" else self._enveloped
-        reply = messages.success(result) if enveloped else result
+        form = self._reply_format
+        if form == "auto":
+            form = "envelope" if request.envelope else "bare"
+        reply = messages.success(result) if form == "envelope" else result
         return self._serializer.to_bytes(reply, dialect=dialect)
-
-    @property
-    def _enveloped(self) -> bool:
-        return self._reply_format == "envelope"
 
 
 def _problems(api_token: object, reply_format: object) -> list[str]:
