@@ -228,6 +228,28 @@ def test_a_policy_without_configs_is_used_unchecked(server, client):
     assert client.get_action(toy_observation())[0]["gripper"].shape == (1, 16, 1)
 
 
+def test_a_server_that_knows_no_configs_is_used_unchecked(server, client, caplog):
+    def unknown():
+        raise ValueError("Unknown endpoint: get_modality_config")
+
+    server.register_endpoint("get_modality_config", unknown, requires_input=False)
+    assert client.get_action(toy_observation())[0]["gripper"].shape == (1, 16, 1)
+    assert "tells no modality configs" in caplog.text
+    with pytest.raises(RemoteError, match="Unknown endpoint"):
+        client.get_modality_config()
+
+
+def test_a_server_that_fails_to_tell_is_not_taken_for_one_that_does_not_know(server, client):
+    def fail():
+        raise ValueError("boom")
+
+    for endpoint in ("get_modality_config", "get_dimensions"):
+        server.register_endpoint(endpoint, fail, requires_input=False)
+    for call in (client.get_dimensions, lambda: client.get_action(toy_observation())):
+        with pytest.raises(RemoteError, match="boom"):
+            call()
+
+
 def test_a_changed_policy_is_noticed_after_a_reset(server, client):
     client.get_action(toy_observation())
     other = {"state": ModalityConfig([0], ["legs"])}
