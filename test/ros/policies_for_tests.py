@@ -61,6 +61,20 @@ class EchoPolicy(ModalityPolicy):
         return action, {"timing": {"total": 0.001}}
 
 
+class TwistPolicy(EchoPolicy):
+    """Commands the arm with a velocity of 0.25 m/s along x, and the gripper with zeros."""
+
+    def get_dimensions(self) -> dict[str, dict[str, int]]:
+        return {"state": {"arm": 2, "gripper": 1}, "action": {"arm": 6, "gripper": 1}}
+
+    def _get_action(
+        self, observation: dict[str, Any], options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        twist = np.zeros((1, HORIZON, 6), np.float32)
+        twist[..., 0] = 0.25
+        return {"arm": twist, "gripper": np.zeros((1, HORIZON, 1), np.float32)}, {}
+
+
 def parameters(**changes: Any) -> dict[str, Any]:
     """Node parameters of a two-joint robot that fits `EchoPolicy`; None takes one out."""
     values: dict[str, Any] = {
