@@ -16,7 +16,8 @@ EXTRAS = {
     "lint": LINT,
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],
-    "bench": [*REPLAY, "msgpack-numpy==0.4.8"],  # msgpack-numpy: to compare with, never used
+    # what others use, to compare with: Isaac-GR00T, openpi, LeRobot
+    "bench": ["msgpack-numpy==0.4.8", "websockets>=13", "grpcio>=1.60"],
 }
 
 if __name__ == "__main__":  # scripts/requirements.py reads the lists without setuptools
