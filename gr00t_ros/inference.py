@@ -21,6 +21,7 @@ from gr00t_ros.observation import NotReadyError, TimedObservation
 
 RETRY_S = 0.5  # between attempts while the policy fails: soon enough, and no hammering
 POLL_S = 0.1  # longest wait for a new message while an observation is not ready
+CLOCK_POLL_S = 0.02  # longest wait for a due time: simulated time has a speed of its own
 LOG_AGAIN_S = 10.0  # a trouble that comes and goes is logged no more often
 
 
@@ -78,6 +79,7 @@ class InferenceWorker:
         publish: Takes each answer, in the worker's thread; not called any more once `stop` has
             returned.
         logger: Told of each new trouble once, and of its end.
+        now_s: The clock that the replan interval is counted by, s; it may stand still or jump.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class InferenceWorker:
         prepare: Callable[[BasePolicy], Session],
         publish: Callable[[Answer], None],
         logger: Logger,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy
+        self._now_s = now_s
         self._prepare = prepare
         self._publish = publish
         self._logger = logger
@@ -97,7 +101,7 @@ class InferenceWorker:
         self._cause = ""
         self._logged_s: dict[str, float] = {}  # by cause, when its beginning was logged
         self._told_trouble = False
-        self._due_s = 0.0
+        self._asked_s = self._due_s = -math.inf  # by now_s
         self._run_number = 0
         self._started = False
         self._closing = False
@@ -177,16 +181,16 @@ class InferenceWorker:
     def _step(self) -> float:
         """Try one inference; returns how long to wait for the next try, s."""
         run_number = self._run_number
-        remaining_s = self._due_s - time.monotonic()
-        if remaining_s > 0.0:
-            return remaining_s
+        now_s = self._now_s()
+        if self._asked_s <= now_s < self._due_s:
+            return min(self._due_s - now_s, CLOCK_POLL_S)
         self._awaits_message = False
         try:
             session = self._session = self._session or self._prepare(self._policy)
             built = session.build()
-            asked_s = time.monotonic()
+            self._asked_s, started_s = now_s, time.monotonic()
             action, info = self._policy.get_action(built.observation)
-            round_trip_s = time.monotonic() - asked_s
+            round_trip_s = time.monotonic() - started_s
             self._deliver(Answer(action, info, built.t0_ns, round_trip_s), run_number)
         except NotReadyError as trouble:
             self._skip(trouble)
@@ -197,7 +201,11 @@ class InferenceWorker:
         except Exception as trouble:  # a policy may raise or answer anything; the worker goes on
             self._fail(trouble, f"{type(trouble).__name__}: {trouble}")
             return RETRY_S
-        return self._schedule_next(asked_s, session.replan_interval_s)
+        # By the clock; after a stall the cadence starts anew instead of catching up.
+        self._due_s += session.replan_interval_s
+        if not now_s < self._due_s <= now_s + session.replan_interval_s:
+            self._due_s = now_s + session.replan_interval_s
+        return 0.0
 
     def _deliver(self, answer: Answer, run_number: int) -> None:
         with self._lock:
@@ -213,13 +221,6 @@ class InferenceWorker:
                 round_trip_s=answer.round_trip_s,
                 policy_time_s=_policy_time_s(answer.info),
             )
-
-    def _schedule_next(self, asked_s: float, interval_s: float) -> float:
-        """Keep the cadence by the clock; after a stall start it anew instead of catching up."""
-        self._due_s += interval_s
-        if self._due_s < asked_s:
-            self._due_s = asked_s + interval_s
-        return max(0.0, self._due_s - time.monotonic())
 
     def _skip(self, trouble: NotReadyError) -> None:
         """Count skips at the rate of inference, not at that of looking again."""

@@ -97,6 +97,7 @@ class PolicyNode(ManagedNode):
             prepare=self._prepare,
             publish=self._publish_chunk,
             logger=self.get_logger(),
+            now_s=self._now_s,
         )
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -127,6 +128,9 @@ class PolicyNode(ManagedNode):
             return
         if policy is not None:
             _close(policy)
+
+    def _now_s(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
 
     def _on_message(self) -> None:
         if self._worker is not None:

@@ -15,6 +15,8 @@ from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
@@ -112,8 +114,16 @@ class Robot:
     Joints come in an order that changes with every message.
     """
 
-    def __init__(self, peer: Node, *, camera: bool = True, stamped: bool = True) -> None:
+    def __init__(
+        self,
+        peer: Node,
+        *,
+        camera: bool = True,
+        stamped: bool = True,
+        now_ns: Callable[[], int] | None = None,
+    ) -> None:
         self._peer = peer
+        self._now_ns = now_ns or (lambda: peer.get_clock().now().nanoseconds)
         self._stamped = stamped
         self.joints = {"finger": 0.5, "elbow": -0.2, "shoulder": 0.1, "wheel": 9.0}
         self.pictures_on = camera
@@ -125,7 +135,7 @@ class Robot:
         self._timer = peer.create_timer(0.02, self._publish)
 
     def _publish(self) -> None:
-        stamp = self._peer.get_clock().now().to_msg()
+        stamp = Time(nanoseconds=self._now_ns()).to_msg()
         if self.arm_on:
             self._turn += 1
             names = list(np.roll(list(self.joints), self._turn))
@@ -164,3 +174,24 @@ def quiet_for(events: list[Any], quiet_s: float = 0.3, timeout_s: float = 15.0) 
         return time.monotonic() - last[1] > quiet_s
 
     wait_until(quiet, timeout_s, "silence")
+
+
+class SimulatedTime:
+    """A published /clock."""
+
+    def __init__(self, peer: Node, start_s: float = 1000.0) -> None:
+        self._publisher = peer.create_publisher(Clock, "/clock", 10)
+        self.now_s = start_s
+
+    def ns(self) -> int:
+        return round(self.now_s * 1e9)
+
+    def run(self, until: Callable[[], object], what: str, step_s: float = 0.01) -> None:
+        """Let time pass, at about twice its speed, until something is so."""
+
+        def tick() -> object:
+            self.now_s += 2.0 * step_s if step_s else 0.0
+            self._publisher.publish(Clock(clock=Time(nanoseconds=self.ns()).to_msg()))
+            return until()
+
+        wait_until(tick, 20.0, what)

@@ -21,6 +21,7 @@ from nodes_for_tests import (
     CONFIGURE,
     DEACTIVATE,
     Operator,
+    SimulatedTime,
     chunk_of,
     overrides,
     quiet_for,
@@ -31,7 +32,6 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.time import Time
-from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
@@ -485,27 +485,6 @@ def test_every_parameter_is_described(make_node: MakeNode, operator: Operator) -
 
 
 # Simulated time
-
-
-class SimulatedTime:
-    """A published /clock."""
-
-    def __init__(self, peer: Node, start_s: float = 1000.0) -> None:
-        self._publisher = peer.create_publisher(Clock, "/clock", 10)
-        self.now_s = start_s
-
-    def ns(self) -> int:
-        return round(self.now_s * 1e9)
-
-    def run(self, until: Callable[[], object], what: str, step_s: float = 0.01) -> None:
-        """Let time pass, at about twice its speed, until something is so."""
-
-        def tick() -> object:
-            self.now_s += 2.0 * step_s if step_s else 0.0
-            self._publisher.publish(Clock(clock=Time(nanoseconds=self.ns()).to_msg()))
-            return until()
-
-        wait_until(tick, 20.0, what)
 
 
 @pytest.fixture

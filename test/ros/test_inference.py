@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -85,7 +86,9 @@ class _Counted:
 class Rig:
     """A worker with a policy, a source of observations and a list of what it published."""
 
-    def __init__(self, interval_s: float = 0.01) -> None:
+    def __init__(
+        self, interval_s: float = 0.01, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self.policy = ScriptedPolicy()
         self.log = Log()
         self.interval_s = interval_s
@@ -96,7 +99,11 @@ class Rig:
         self.publish_error: Exception | None = None
         self._numbers = itertools.count()
         self.worker = InferenceWorker(
-            policy=self.policy, prepare=self._prepare, publish=self._publish, logger=self.log
+            policy=self.policy,
+            prepare=self._prepare,
+            publish=self._publish,
+            logger=self.log,
+            now_s=now_s,
         )
 
     def _prepare(self, policy: BasePolicy) -> Session:
@@ -339,42 +346,72 @@ def test_a_message_ends_the_wait_for_a_stream(
     wait_until(one_more_message)
 
 
-def test_observations_are_taken_at_the_replan_interval(
-    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+class Clock:
+    """Stands still until the test lets it go on; `looks` counts who read it."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        """Returns once the worker has seen the new time and done what it found due."""
+        self.now_s += seconds
+        seen = self.looks
+        wait_until(lambda: self.looks >= seen + 3)
+
+
+def test_observations_are_taken_at_the_replan_interval_of_the_clock(
+    make_rig: Callable[..., Rig],
 ) -> None:
-    """By a clock of the test's own, in which a call takes 30 ms of an interval of 100 ms."""
-    clock, asked = [100.0], []
-    rig = make_rig(interval_s=0.1)
+    clock = Clock()
+    rig = make_rig(interval_s=0.1, now_s=clock)
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    times_s = []
+    for _ in range(40):
+        before = len(rig.published)
+        clock.advance(0.0125)
+        times_s += [clock.now_s - 100.0] * (len(rig.published) - before)
+    assert times_s == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], abs=0.013)
 
-    class Clock:
-        @staticmethod
-        def monotonic() -> float:
-            return clock[0]
 
-    class Sleep(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            if timeout is None or len(asked) >= 6:
-                return super().wait(timeout)
-            clock[0] += timeout
-            return False
+def test_after_a_stall_the_cadence_starts_anew_without_a_burst(
+    make_rig: Callable[..., Rig],
+) -> None:
+    clock = Clock()
+    rig = make_rig(interval_s=0.1, now_s=clock)
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    for seconds, answers in ((7.0, 2), (0.09, 2), (0.02, 3)):
+        clock.advance(seconds)
+        assert len(rig.published) == answers
 
-    original = rig.policy._get_action
 
-    def answer(*args: Any) -> Any:
-        asked.append(clock[0])
-        clock[0] += 0.03
-        return original(*args)
+def test_while_the_clock_stands_still_nothing_is_asked(make_rig: Callable[..., Rig]) -> None:
+    clock = Clock()
+    rig = make_rig(interval_s=0.1, now_s=clock)
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    clock.advance(0.0)
+    clock.advance(0.0)
+    assert len(rig.published) == 1
 
-    rig.worker.reset().result(10.0)
-    monkeypatch.setattr(inference, "time", Clock)
-    monkeypatch.setattr(rig.policy, "_get_action", answer)
-    sleep, old = Sleep(), rig.worker._wake
-    monkeypatch.setattr(rig.worker, "_wake", sleep)
-    rig.worker._started = True
-    old.set()
-    wait_until(lambda: len(asked) >= 6)
-    steps = [b - a for a, b in itertools.pairwise(asked)]
-    assert steps == pytest.approx([0.1] * len(steps))
+
+def test_a_clock_that_was_set_back_does_not_stall_the_worker(make_rig: Callable[..., Rig]) -> None:
+    clock = Clock()
+    rig = make_rig(interval_s=0.1, now_s=clock)
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    clock.advance(-90.0)
+    assert len(rig.published) == 2
+    clock.advance(0.05)
+    assert len(rig.published) == 2
+    clock.advance(0.06)
+    assert len(rig.published) == 3
 
 
 def test_the_interval_holds_over_a_restart(

@@ -18,6 +18,7 @@ from nodes_for_tests import (
     DEACTIVATE,
     Operator,
     Robot,
+    SimulatedTime,
     overrides,
     quiet_for,
 )
@@ -648,3 +649,29 @@ def test_image_messages_of_an_unknown_encoding_are_named(
     ros_node.create_timer(0.03, publish)
     assert operator.trigger("start").success
     operator.wait_for_reason("bayer_rggb16")
+
+
+# Simulated time
+
+
+def test_simulated_time_is_the_time_of_observations_and_of_the_cadence(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> None:
+    make_node(use_sim_time=True, replan_interval_s=0.5)
+    sim_time = SimulatedTime(ros_node)
+    Robot(ros_node, now_ns=sim_time.ns)
+    assert operator.trigger("start").success
+    sim_time.run(lambda: len(chunks) >= 3, "chunks")
+    t0s_s = [c.header.stamp.sec + c.header.stamp.nanosec * 1e-9 for c in chunks]
+    assert 1000.0 <= t0s_s[0] < t0s_s[1] < t0s_s[2] <= sim_time.now_s
+    assert t0s_s[2] - t0s_s[1] > 0.3
+
+    # While time stands still nothing is asked, and the status goes on.
+    quiet_for(chunks)
+    count = len(chunks)
+    operator.wait_for_status(lambda s: True, "a status while time stands still")
+    assert len(chunks) == count
+
+    sim_time.now_s = 5.0  # the simulation starts again
+    sim_time.run(lambda: len(chunks) > count + 1, "chunks of the new time")
+    assert chunks[-1].header.stamp.sec < 900
