@@ -18,7 +18,7 @@ from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
 from gr00t_ros.contract import Contract
 from gr00t_ros.lifecycle import ManagedNode, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.node_parameters import declare_parameters, read_contract
+from gr00t_ros.node_parameters import read_contract
 from gr00t_ros.qos import CHUNK, STATUS
 from gr00t_ros.sinks import Sink, make_sinks
 
@@ -39,13 +39,7 @@ class ControlNode(ManagedNode):
     """
 
     def __init__(self, **node_arguments: Any) -> None:
-        super().__init__(
-            "control_node",
-            automatically_declare_parameters_from_overrides=True,
-            allow_undeclared_parameters=True,
-            **node_arguments,
-        )
-        declare_parameters(self)
+        super().__init__("control_node", **node_arguments)
         self._contract: Contract | None = None
         self._sinks: list[Sink] = []
         self._schedule = ChunkSchedule()

@@ -8,21 +8,44 @@ import threading
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from lifecycle_msgs.msg import State
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.lifecycle import State as LifecycleState
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from gr00t_policy_core.errors import SpecError
+from gr00t_ros.node_parameters import declare_parameters
+from gr00t_ros.parameters import ROS_PARAMETERS
 
 SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
 
 
 class ManagedNode(LifecycleNode):
-    """A lifecycle node that can bring itself up, and be closed in order."""
+    """A lifecycle node that can bring itself up, and be closed in order.
+
+    Its parameters are read by `configure`; while it is configured, setting one is refused, since it
+    would change nothing.
+
+    Args:
+        name: The node's name.
+        node_arguments: Passed on to rclpy, for example `parameter_overrides`.
+    """
+
+    def __init__(self, name: str, **node_arguments: Any) -> None:
+        super().__init__(
+            name,
+            automatically_declare_parameters_from_overrides=True,
+            allow_undeclared_parameters=True,
+            **node_arguments,
+        )
+        declare_parameters(self)
+        self.add_on_set_parameters_callback(self._on_parameters)
 
     @property
     def autostart(self) -> bool:
@@ -40,6 +63,17 @@ class ManagedNode(LifecycleNode):
     @abstractmethod
     def close(self) -> None:
         """End threads, streams and connections; the node may be configured again or destroyed."""
+
+    def _on_parameters(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+        is_configured = state_of(self) in (
+            State.PRIMARY_STATE_INACTIVE,
+            State.PRIMARY_STATE_ACTIVE,
+        )
+        ours = [p.name for p in parameters if p.name.split(".")[0] not in ROS_PARAMETERS]
+        if not (is_configured and ours):
+            return SetParametersResult(successful=True)
+        reason = f"{', '.join(ours)}: read by configure; clean the node up first"
+        return SetParametersResult(successful=False, reason=reason)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:

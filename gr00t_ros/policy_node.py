@@ -23,7 +23,7 @@ from gr00t_ros.contract import Contract, PolicySettings, hold_against
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
 from gr00t_ros.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.node_parameters import declare_parameters, read_contract
+from gr00t_ros.node_parameters import read_contract
 from gr00t_ros.observation import ObservationBuilder, TimedObservation
 from gr00t_ros.policies import make_policy
 from gr00t_ros.qos import CHUNK, INSTRUCTION, STATUS
@@ -52,13 +52,7 @@ class PolicyNode(ManagedNode):
         policy_factory: Callable[[PolicySettings], BasePolicy] = make_policy,
         **node_arguments: Any,
     ) -> None:
-        super().__init__(
-            "policy_node",
-            automatically_declare_parameters_from_overrides=True,
-            allow_undeclared_parameters=True,
-            **node_arguments,
-        )
-        declare_parameters(self)
+        super().__init__("policy_node", **node_arguments)
         self._policy_factory = policy_factory
         self._policy: BasePolicy | None = None
         self._contract: Contract | None = None

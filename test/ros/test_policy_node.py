@@ -161,6 +161,17 @@ def test_configure_fails_with_the_whole_list_and_works_once_all_is_right(
     assert operator.state() == "inactive"
 
 
+def test_a_parameter_that_would_change_nothing_any_more_is_refused(
+    make_node: MakeNode, operator: Operator
+) -> None:
+    make_node()
+    assert operator.change_state(CONFIGURE) == [True]
+    assert operator.set_parameters(max_age_s=0.1) == [False]
+    assert operator.set_parameters(use_sim_time=False) == [True]
+    assert operator.change_state(CLEANUP) == [True]
+    assert operator.set_parameters(max_age_s=0.1) == [True]
+
+
 def test_a_key_that_was_forgotten_can_be_set_later(
     make_node: MakeNode, operator: Operator, policy: EchoPolicy, capfd: pytest.CaptureFixture[str]
 ) -> None:
