@@ -4,6 +4,7 @@
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import (
     AddressError,
+    CheckpointError,
     ClosedError,
     DatasetError,
     EncodingError,
@@ -31,6 +32,7 @@ __all__ = [
     "ActionType",
     "AddressError",
     "BasePolicy",
+    "CheckpointError",
     "ClosedError",
     "DatasetError",
     "Dialect",

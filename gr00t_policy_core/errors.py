@@ -30,6 +30,14 @@ class DatasetError(PolicyError, ValueError):
         self.file = file
 
 
+class CheckpointError(PolicyError, ValueError):
+    """A model's checkpoint that cannot be run: `file` is missing, damaged, or of another kind."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file}: {problem}")
+        self.file = file
+
+
 class ProtocolError(PolicyError, ValueError):
     """Bytes that are no message of ours: malformed, oversized, or a refused kind of array."""
 

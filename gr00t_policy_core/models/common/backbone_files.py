@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a backbone's tokenizer and configuration files are; its weights are in the checkpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gr00t_policy_core.errors import CheckpointError
+from gr00t_policy_core.models.common.checkpoint import download
+
+PATTERNS = ["*.json", "*.txt", "*.jinja"]  # never the weights
+
+# Where the Isaac-GR00T repository and its package `gr00t` keep backbones.
+IN_REPOSITORY = Path("gr00t/model/modules")
+
+
+def find_backbone_files(
+    name: str,
+    backbone_path: str | Path | None,
+    needed: Sequence[Sequence[str]],
+    on_hub: bool,
+) -> Path:
+    """The folder with a backbone's files.
+
+    Args:
+        name: What config.json calls it, for example ``nvidia/Cosmos-Reason2-2B``.
+        backbone_path: The folder itself, one that holds it under its name, or a copy of the
+            Isaac-GR00T repository; None looks in the installed package `gr00t`, the local cache
+            of the Hugging Face hub and on the hub.
+        needed: The files that must be there; of each entry one is enough.
+        on_hub: Whether the hub has the backbone.
+
+    Raises:
+        CheckpointError: Saying which files are missing and where they come from.
+    """
+    places = list(_places(name, backbone_path))
+    for place in places:
+        if (place / "config.json").is_file():
+            return _complete(place, needed)
+    if backbone_path is not None:
+        looked = ", ".join(str(place) for place in places)
+        raise CheckpointError(
+            Path(backbone_path), f"holds no {name}: there is no config.json in {looked}"
+        )
+    if not on_hub:
+        raise CheckpointError(
+            Path(name),
+            "its tokenizer and configuration come with Isaac-GR00T, not with the checkpoint: clone "
+            "https://github.com/NVIDIA/Isaac-GR00T (branch n1.6-release) and give its folder as "
+            f"backbone_path; needed are config.json, {_listed(needed)}",
+        )
+    try:
+        return _complete(download(name, PATTERNS), needed)
+    except CheckpointError as error:
+        raise CheckpointError(
+            Path(name),
+            f"the tokenizer and configuration of the backbone are needed (config.json, "
+            f"{_listed(needed)}; not its weights). Accept its licence at "
+            f"https://huggingface.co/{name}, log in with `hf auth login` and run `hf download "
+            f"{name} --include '*.json' '*.txt' '*.jinja'`, or give a folder with these files as "
+            f"backbone_path. {error}",
+        ) from error
+
+
+def _places(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
+    if backbone_path is not None:
+        given = Path(backbone_path).expanduser()
+        yield given
+        yield given / name
+        yield given / IN_REPOSITORY / name
+        yield given / IN_REPOSITORY.relative_to("gr00t") / name
+        return
+    package = importlib.util.find_spec("gr00t")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        yield Path(folder) / IN_REPOSITORY.relative_to("gr00t") / name
+
+
+def _complete(folder: Path, needed: Sequence[Sequence[str]]) -> Path:
+    missing = [names for names in needed if not any((folder / name).is_file() for name in names)]
+    if missing:
+        raise CheckpointError(folder, f"lacks {_listed(missing)}")
+    return folder
+
+
+def _listed(needed: Sequence[Sequence[str]]) -> str:
+    return ", ".join(" or ".join(names) for names in needed)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GR00T checkpoint on disk: its JSON files and its safetensors files, checked before use.
+
+Everything here reads a few kilobytes: a missing file, a truncated one or a missing tensor is found
+before any weight is loaded. `gr00t_policy_core.models.common.weights` loads them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gr00t_policy_core.errors import CheckpointError
+
+INDEX = "model.safetensors.index.json"
+FILES = ["*.json", "*.safetensors", "processor/*.json"]  # what a checkpoint consists of, on the hub
+
+# Bytes a value, by the names of the safetensors format; those that weights come in.
+ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor lies, and its shape."""
+
+    file: Path
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the files of a checkpoint say.
+
+    Args:
+        folder: Where it is.
+        config: ``config.json``.
+        processor: ``processor_kwargs`` of ``processor_config.json``.
+        statistics: ``statistics.json``: by embodiment tag, modality, key and kind.
+        embodiment_ids: ``embodiment_id.json``, or empty where there is none: which of the
+            per-embodiment weights a tag uses.
+        tensors: Every tensor of every ``model*.safetensors``.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    processor: Mapping[str, Any]
+    processor_folder: Path
+    statistics: Mapping[str, Any]
+    embodiment_ids: Mapping[str, int]
+    tensors: Mapping[str, StoredTensor]
+
+
+def open_checkpoint(model_path: str | Path) -> Checkpoint:
+    """Read and check everything but the weights themselves.
+
+    Args:
+        model_path: A folder, or the id of a repository on the Hugging Face hub, which is then
+            taken from the local cache or downloaded.
+
+    Raises:
+        CheckpointError: Naming the file that is missing, damaged or incomplete.
+    """
+    folder = _folder(model_path)
+    config = read_json(folder / "config.json")
+    processor_folder = folder
+    if not (folder / "processor_config.json").exists() and (folder / "processor").is_dir():
+        processor_folder = folder / "processor"
+    processor_file = processor_folder / "processor_config.json"
+    processor = read_json(processor_file).get("processor_kwargs")
+    if not isinstance(processor, dict):
+        raise CheckpointError(processor_file, "has no processor_kwargs: not of GR00T N1.6 or N1.7")
+    ids_file = processor_folder / "embodiment_id.json"
+    return Checkpoint(
+        folder=folder,
+        config=config,
+        processor=processor,
+        processor_folder=processor_folder,
+        statistics=read_json(processor_folder / "statistics.json"),
+        embodiment_ids=read_json(ids_file) if ids_file.exists() else {},
+        tensors=_tensors(folder),
+    )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: The file is missing, is no JSON, or holds something else than an object.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(file, "is missing") from None
+    except ValueError as error:
+        raise CheckpointError(file, f"is no JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(file, f"must hold an object, got {type(content).__name__}")
+    return content
+
+
+def _folder(model_path: str | Path) -> Path:
+    folder = Path(model_path).expanduser()
+    if folder.is_dir():
+        return folder
+    if isinstance(model_path, Path) or model_path.count("/") != 1 or model_path.startswith("."):
+        raise CheckpointError(folder, "there is no such folder")
+    return download(model_path, FILES)
+
+
+def download(repository: str, patterns: list[str]) -> Path:
+    """A repository of the Hugging Face hub, from the local cache where that has it.
+
+    Raises:
+        CheckpointError: It is neither there nor to be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        pass  # not in the cache
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            Path(repository), f"is no folder, and the Hugging Face hub does not give it: {reason}"
+        ) from error
+
+
+def _tensors(folder: Path) -> dict[str, StoredTensor]:
+    index = folder / INDEX
+    if not index.exists():
+        files = sorted(folder.glob("model*.safetensors"))
+        if not files:
+            raise CheckpointError(folder / "model.safetensors", "is missing")
+        return {name: tensor for file in files for name, tensor in read_header(file).items()}
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict):
+        raise CheckpointError(index, "has no weight_map")
+    found: dict[str, StoredTensor] = {}
+    for shard in sorted(set(shards.values())):
+        found.update(read_header(folder / shard))
+    for name, shard in shards.items():
+        if name not in found:
+            raise CheckpointError(folder / shard, f"lacks {name}, which {INDEX} says it holds")
+    return found
+
+
+def read_header(file: Path) -> dict[str, StoredTensor]:
+    """The tensors that a safetensors file announces, held against its size.
+
+    The format: 8 bytes of header size (little endian), a JSON header, the values.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or ends before its last tensor.
+    """
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            first = stream.read(8)
+            header_size = struct.unpack("<Q", first)[0] if len(first) == 8 else size
+            if header_size > min(size - 8, MAX_HEADER_BYTES):
+                raise CheckpointError(file, f"is truncated or damaged: it has only {size} bytes")
+            header = json.loads(stream.read(header_size))
+    except FileNotFoundError:
+        raise CheckpointError(file, "is missing") from None
+    except ValueError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(file, f"is no safetensors file: {error}") from error
+    header.pop("__metadata__", None)
+    tensors = {}
+    needed = 0
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        shape = tuple(entry["shape"])
+        if end - begin != math.prod(shape) * ITEM_SIZES.get(entry["dtype"], 0):
+            raise CheckpointError(file, f"{name}: {entry['dtype']} {shape} is not {end - begin} B")
+        needed = max(needed, end)
+        tensors[name] = StoredTensor(file, shape)
+    if size != 8 + header_size + needed:
+        raise CheckpointError(
+            file,
+            f"is truncated or damaged: it has {size} bytes, its header announces "
+            f"{8 + header_size + needed}; download it again",
+        )
+    return tensors

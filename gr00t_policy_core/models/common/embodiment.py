@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One robot of a checkpoint: its modalities, its states and its actions.
+
+Normalisation as in Isaac-GR00T's StateActionProcessor: a state key is read as sine and cosine, by
+mean and deviation, or by bounds; an action key by mean and deviation or by bounds, and RELATIVE
+ones by bounds of their own, one set for each step (``relative_action`` in statistics.json).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gr00t_policy_core.errors import CheckpointError, SpecError
+from gr00t_policy_core.modality import (
+    ActionConfig,
+    ActionRepresentation,
+    ModalityConfig,
+    modality_configs_from_json,
+)
+from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.normalization import (
+    KeyStatistics,
+    Normalization,
+    SinCos,
+)
+from gr00t_policy_core.models.common.relative import format_problem, to_absolute, to_relative
+
+Array = NDArray[Any]
+
+MODALITIES = ("video", "state", "action", "language")
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """One group of state values.
+
+    Args:
+        dim: Values a step in an observation.
+        width: Values a step as the network reads them.
+    """
+
+    name: str
+    dim: int
+    width: int
+    normalization: Normalization
+
+
+@dataclass(frozen=True, slots=True)
+class ActionKey:
+    """One group of action values.
+
+    Args:
+        relative: How the values refer to a state; None where the network gives absolute ones.
+        state_key: The state that they refer to.
+    """
+
+    name: str
+    dim: int
+    normalization: Normalization
+    relative: ActionConfig | None
+    state_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embodiment:
+    """What a checkpoint knows about one robot.
+
+    Args:
+        tag: Its name in the checkpoint.
+        index: Which of the per-embodiment weights are its own.
+        modalities: Keys and time steps: ``video``, ``state``, ``action``, ``language``.
+        exclude_state: The network was trained without states: it reads zeros.
+    """
+
+    tag: str
+    index: int
+    modalities: Mapping[str, ModalityConfig]
+    states: tuple[StateKey, ...]
+    actions: tuple[ActionKey, ...]
+    exclude_state: bool
+
+    @property
+    def horizon(self) -> int:
+        """Steps of an action chunk."""
+        return len(self.modalities["action"].delta_indices)
+
+    @property
+    def state_width(self) -> int:
+        """Values a step that the network reads."""
+        return sum(key.width for key in self.states)
+
+    @property
+    def action_dim(self) -> int:
+        """Values a step that the network writes."""
+        return sum(key.dim for key in self.actions)
+
+    def encode_state(self, state: Mapping[str, Array], max_dim: int) -> Array:
+        """States ``{key: (B, T, D)}`` in physical units to float32 (B, T, max_dim), zero-padded."""
+        batch, steps = state[self.states[0].name].shape[:2]
+        encoded = np.zeros((batch, steps, max_dim), dtype=np.float32)
+        if self.exclude_state:
+            return encoded
+        parts = [key.normalization.normalize(state[key.name]) for key in self.states]
+        encoded[..., : self.state_width] = np.concatenate(parts, axis=-1)
+        return encoded
+
+    def decode_action(self, normalized: Array, state: Mapping[str, Array]) -> dict[str, Array]:
+        """What the network wrote, to physical units.
+
+        Args:
+            normalized: (B, at least `horizon`, at least `action_dim`).
+            state: The observation's states; relative actions refer to the last step.
+
+        Returns:
+            ``{key: float32 (B, horizon, D)}``.
+
+        Raises:
+            PolicyError: The network's answer is no rotation.
+        """
+        action = {}
+        begin = 0
+        for key in self.actions:
+            values = normalized[:, : self.horizon, begin : begin + key.dim]
+            begin += key.dim
+            physical = key.normalization.unnormalize(values)
+            if key.relative is not None:
+                physical = to_absolute(physical, state[key.state_key][:, -1], key.relative)
+            action[key.name] = physical.astype(np.float32)
+        return action
+
+    def encode_action(
+        self, action: Mapping[str, Array], state: Mapping[str, Array], max_dim: int
+    ) -> Array:
+        """The first steps of a chunk ``{key: (B, K, D)}`` in physical units, as the network's.
+
+        The inverse of `decode_action`; values beyond what the network was trained on are clipped
+        as in training.
+
+        Returns:
+            float32 (B, K, max_dim), zero-padded.
+        """
+        parts = []
+        for key in self.actions:
+            values = np.asarray(action[key.name], dtype=np.float64)
+            if key.relative is not None:
+                values = to_relative(values, state[key.state_key][:, -1], key.relative)
+            parts.append(key.normalization.normalize(values))
+        encoded = np.zeros((*parts[0].shape[:2], max_dim), dtype=np.float32)
+        encoded[..., : self.action_dim] = np.concatenate(parts, axis=-1)
+        return encoded
+
+
+def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, int]) -> Embodiment:
+    """The robot `tag` of a checkpoint.
+
+    Args:
+        default_ids: The line's own numbering, for tags that embodiment_id.json leaves out.
+
+    Raises:
+        SpecError: The tag is not in the checkpoint, or its statistics are incomplete.
+        CheckpointError: The modality configs are no such thing.
+    """
+    known = checkpoint.processor.get("modality_configs")
+    file = checkpoint.processor_folder / "processor_config.json"
+    if not isinstance(known, dict):
+        raise CheckpointError(file, "has no modality_configs")
+    ids = {**default_ids, **checkpoint.embodiment_ids}
+    if tag not in known or tag not in ids:
+        where = file.name if tag not in known else "embodiment_id.json"
+        supported = sorted(set(known) & set(ids))
+        raise SpecError(
+            "wrong embodiment tag", [f"{tag!r} is not in {where}; the checkpoint knows {supported}"]
+        )
+    raw = {name: config for name, config in known[tag].items() if name in MODALITIES}
+    missing = [name for name in MODALITIES if name not in raw]
+    if missing:
+        raise CheckpointError(file, f"modality_configs.{tag} lacks {missing}")
+    modalities = modality_configs_from_json(raw)
+    statistics = checkpoint.statistics.get(tag)
+    if not isinstance(statistics, dict):
+        raise SpecError("bad statistics.json", [f"{tag} is missing"])
+    return Embodiment(
+        tag=tag,
+        index=int(ids[tag]),
+        modalities=modalities,
+        states=tuple(_state_keys(checkpoint, tag, modalities["state"])),
+        actions=tuple(_action_keys(checkpoint, tag, modalities)),
+        exclude_state=bool(checkpoint.processor.get("exclude_state", False)),
+    )
+
+
+def _statistics(checkpoint: Checkpoint, tag: str, modality: str, key: str) -> KeyStatistics:
+    name = f"{tag}.{modality}.{key}"
+    try:
+        values = checkpoint.statistics[tag][modality][key]
+    except (KeyError, TypeError):
+        file = checkpoint.processor_folder / "statistics.json"
+        raise SpecError("bad statistics.json", [f"{name} is missing in {file}"]) from None
+    return KeyStatistics(name, values)
+
+
+def _state_keys(checkpoint: Checkpoint, tag: str, config: ModalityConfig) -> Iterator[StateKey]:
+    options = checkpoint.processor
+    sin_cos = options.get("apply_sincos_state_encoding", False)
+    for key in config.modality_keys:
+        statistics = _statistics(checkpoint, tag, "state", key)
+        dim = statistics.dim
+        normalization: Normalization
+        if sin_cos and key in (config.sin_cos_embedding_keys or ()):
+            yield StateKey(key, dim, 2 * dim, SinCos())
+            continue
+        if key in (config.mean_std_embedding_keys or ()):
+            normalization = statistics.mean_std(clip=False)
+        else:
+            normalization = statistics.min_max(
+                options.get("use_percentiles", False), options.get("clip_outliers", True)
+            )
+        yield StateKey(key, dim, dim, normalization)
+
+
+def _action_keys(
+    checkpoint: Checkpoint, tag: str, modalities: Mapping[str, ModalityConfig]
+) -> Iterator[ActionKey]:
+    options = checkpoint.processor
+    config = modalities["action"]
+    clip = options.get("clip_outliers", True)
+    keys = config.modality_keys
+    configs: Sequence[ActionConfig | None] = config.action_configs or [None] * len(keys)
+    for key, action in zip(keys, configs, strict=True):
+        statistics = _statistics(checkpoint, tag, "action", key)
+        dim = statistics.dim
+        percentiles = options.get("use_percentiles", False)
+        relative = action if _is_relative(action, options) else None
+        state_key = key
+        if relative is not None:
+            state_key = relative.state_key or key
+            statistics = _statistics(checkpoint, tag, "relative_action", key)
+            percentiles = False  # the reference takes the extremes of relative actions
+            _check_relative(statistics, relative, dim, state_key, modalities)
+        normalization = (
+            statistics.mean_std(clip)
+            if key in (config.mean_std_embedding_keys or ())
+            else statistics.min_max(percentiles, clip)
+        )
+        yield ActionKey(key, dim, normalization, relative, state_key)
+
+
+def _is_relative(action: ActionConfig | None, options: Mapping[str, Any]) -> bool:
+    if action is None or action.rep is not ActionRepresentation.RELATIVE:
+        return False
+    return bool(options.get("use_relative_action", False))
+
+
+def _check_relative(
+    statistics: KeyStatistics,
+    action: ActionConfig,
+    dim: int,
+    state_key: str,
+    modalities: Mapping[str, ModalityConfig],
+) -> None:
+    """Raise `SpecError` where a relative action cannot be made absolute."""
+    horizon = len(modalities["action"].delta_indices)
+    shape = statistics["min"].shape
+    problems = []
+    if state_key not in modalities["state"].modality_keys:
+        problems.append(f"{statistics.name} refers to the state {state_key!r}, which is not read")
+    if shape not in ((dim,), (horizon, dim)):
+        problems.append(f"{statistics.name}.min must have shape {(horizon, dim)}, got {shape}")
+    format_error = format_problem(action, dim)
+    if format_error is not None:
+        problems.append(f"{statistics.name}: {format_error}")
+    if problems:
+        raise SpecError("bad relative action", problems)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The action head: vision-language tokens and states in, a chunk of normalised actions out.
+
+Flow matching (Lipman et al., 2023) as in GR00T N1: the network gives the velocity from noise to
+actions, and `num_inference_timesteps` steps of Euler follow it. The weights that a checkpoint holds
+for each embodiment are those of the one that is driven: plain linear layers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gr00t_policy_core.models.common.config import HeadConfig
+from gr00t_policy_core.models.common.transformer import (
+    Context,
+    DiT,
+    Modulation,
+    SelfAttentionTransformer,
+)
+
+PER_EMBODIMENT = ("state_encoder.", "action_encoder.", "action_decoder.")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a backbone saw and read.
+
+    Args:
+        tokens: (B, S, backbone_embedding_dim).
+        mask: bool (B, S), False where padded.
+        images: bool (B, S), True where a token is of an image.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    images: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """Everything that the denoising of one observation needs besides the noise.
+
+    Args:
+        state: (B, state tokens, input_embedding_dim).
+        contexts: What each block of the DiT attends to.
+        tokens: The vision-language tokens themselves, (B, S, backbone_embedding_dim).
+    """
+
+    state: Tensor
+    contexts: list[Context | None]
+    tokens: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One Euler step; the same for every observation.
+
+    Args:
+        modulation: What the timestep does in the DiT.
+        time: What it adds in the action encoder, (input_embedding_dim,).
+    """
+
+    modulation: Modulation
+    time: Tensor
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a ReLU between them."""
+
+    def __init__(self, input_dim: int, hidden_dim: int, output_dim: int) -> None:
+        super().__init__()
+        self.layer1 = nn.Linear(input_dim, hidden_dim)
+        self.layer2 = nn.Linear(hidden_dim, output_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layer2(F.relu(self.layer1(x)))
+        return result
+
+
+class ActionEncoder(nn.Module):
+    """Noisy actions (B, T, action_dim) and a timestep to tokens (B, T, width).
+
+    The second layer takes the action's embedding and the timestep's side by side; its two halves
+    are applied apart, and `time` computes the timestep's once.
+    """
+
+    def __init__(self, action_dim: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.W1 = nn.Linear(action_dim, width)
+        self.W2 = nn.Linear(2 * width, width)
+        self.W3 = nn.Linear(width, width)
+
+    def time(self, timestep: int) -> Tensor:
+        """What the timestep contributes to the second layer, with its bias: (width,)."""
+        half = self.width // 2
+        exponents = torch.arange(half, dtype=torch.float32, device=self.W2.weight.device) / half
+        angles = timestep * torch.exp(-math.log(10000.0) * exponents)
+        sinusoids = torch.cat([angles.sin(), angles.cos()]).to(self.W2.weight.dtype)
+        return F.linear(sinusoids, self.W2.weight[:, self.width :], self.W2.bias)
+
+    def forward(self, actions: Tensor, time: Tensor) -> Tensor:
+        x = F.linear(self.W1(actions), self.W2.weight[:, : self.width]) + time
+        result: Tensor = self.W3(F.silu(x))
+        return result
+
+
+class ActionHead(nn.Module):
+    """The part of GR00T that acts.
+
+    Args:
+        config: Its shape.
+    """
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, hidden = config.input_embedding_dim, config.hidden_size
+        state_dim = config.state_steps_per_token * config.max_state_dim
+        self.state_encoder = Mlp(state_dim, hidden, width)
+        self.action_encoder = ActionEncoder(config.max_action_dim, width)
+        self.action_decoder = Mlp(config.dit_output_dim, hidden, config.max_action_dim)
+        if config.add_pos_embed:
+            self.position_embedding = nn.Embedding(config.max_seq_len, width)
+        if config.use_vlln:
+            self.vlln = nn.LayerNorm(config.backbone_embedding_dim)
+        if config.vl_self_attention is not None:
+            self.vl_self_attention = SelfAttentionTransformer(config.vl_self_attention)
+        self.model = DiT(
+            config.dit,
+            config.dit_output_dim,
+            config.backbone_embedding_dim,
+            config.interleave_self_attention,
+        )
+        self._steps: tuple[Step, ...] | None = None
+
+    def condition(self, features: Features, state: Tensor) -> Conditioning:
+        """Prepare the denoising of one observation.
+
+        Args:
+            features: Of the backbone.
+            state: (B, T, max_state_dim), normalised.
+        """
+        config = self.config
+        tokens = features.tokens
+        if config.use_vlln:
+            tokens = self.vlln(tokens)
+        if config.vl_self_attention is not None:
+            tokens = self.vl_self_attention(tokens)
+        batch, steps, dim = state.shape
+        per_token = config.state_steps_per_token
+        state = state.reshape(batch, steps // per_token, per_token * dim)
+        contexts = self.model.contexts(tokens, self._masks(features))
+        return Conditioning(self.state_encoder(state), contexts, tokens)
+
+    def sample(
+        self, conditioning: Conditioning, noise: Tensor, velocity_scale: Tensor | None = None
+    ) -> Tensor:
+        """Denoise.
+
+        Args:
+            conditioning: From `condition`.
+            noise: Where to begin, (B, action_horizon, max_action_dim).
+            velocity_scale: How much each step of the chunk may move, (B, action_horizon, 1) or
+                less by broadcasting; None for 1 everywhere.
+
+        Returns:
+            Normalised actions, of the shape and dtype of `noise`.
+        """
+        dt = 1.0 / self.config.num_inference_timesteps
+        actions = noise
+        for step in self.steps():
+            velocity = self._velocity(actions, conditioning, step)
+            if velocity_scale is not None:
+                velocity = velocity * velocity_scale
+            actions = actions + dt * velocity
+        return actions
+
+    def steps(self) -> tuple[Step, ...]:
+        """The Euler steps, computed when first asked for and kept: they depend on weights only."""
+        if self._steps is None:
+            count = self.config.num_inference_timesteps
+            times = [int(i / count * self.config.num_timestep_buckets) for i in range(count)]
+            self._steps = tuple(
+                Step(self.model.modulation(time), self.action_encoder.time(time)) for time in times
+            )
+        return self._steps
+
+    def _velocity(self, actions: Tensor, conditioning: Conditioning, step: Step) -> Tensor:
+        tokens = self.action_encoder(actions, step.time)
+        if self.config.add_pos_embed:
+            tokens = tokens + self.position_embedding.weight[: tokens.shape[1]]
+        x = torch.cat([conditioning.state, tokens], dim=1)
+        x = self.model(x, step.modulation, conditioning.contexts)
+        velocity: Tensor = self.action_decoder(x[:, -actions.shape[1] :])
+        return velocity
+
+    def _masks(self, features: Features) -> list[Tensor | None]:
+        """Which tokens the 1st, 2nd, … cross-attention sees, to be gone through in turn."""
+        every = self.config.attend_text_every_n_blocks
+        if every is None:
+            return [None]  # the reference's plain DiT sees padding, too
+        text = (features.mask & ~features.images)[:, None, None]
+        images = (features.mask & features.images)[:, None, None]
+        return [text, *[images] * (every - 1)]

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera frames to what the vision tower was trained on, as Isaac-GR00T's two pipelines do it.
+
+Frames are uint8 (H, W, 3) RGB. Both pipelines make a frame square with black bars, resize it, cut
+out its centre and resize that; they differ in the interpolation, and so in the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from gr00t_policy_core.errors import SpecError
+
+Frame = NDArray[np.uint8]
+
+DEFAULT_EDGE = 256
+DEFAULT_FRACTION = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The pictures of a batch as a vision tower reads them, on the host; all have one size.
+
+    Args:
+        values: float32, the layout is the backbone's own.
+        grid: Patches of a picture: rows and columns.
+        each: Pictures of each row of the batch.
+        tokens: Tokens that stand for a picture.
+    """
+
+    values: torch.Tensor
+    grid: tuple[int, int]
+    each: int
+    tokens: int
+
+
+class ImagePipeline(Protocol):
+    """A frame of any size in, a square one of the pipeline's size out."""
+
+    def __call__(self, frame: Frame) -> Frame: ...
+
+
+def image_pipeline(processor: Mapping[str, Any]) -> ImagePipeline:
+    """The pipeline that a checkpoint's processor_config.json asks for.
+
+    Raises:
+        SpecError: The sizes that it needs are missing.
+    """
+    target, crop = processor.get("image_target_size"), processor.get("image_crop_size")
+    if not processor.get("use_albumentations", False):
+        if target is None or crop is None:
+            raise SpecError(
+                "bad processor_config.json",
+                [f"image_target_size and image_crop_size are needed, got {target} and {crop}"],
+            )
+        return BilinearCrop((target[0], target[1]), (crop[0], crop[1]))
+    edge = processor.get("shortest_image_edge", DEFAULT_EDGE)
+    fraction = processor.get("crop_fraction", DEFAULT_FRACTION)
+    if edge is None and target is not None:
+        edge = target[0]
+    if fraction is None and target is not None and crop is not None:
+        fraction = crop[0] / target[0]
+    if edge is None or fraction is None:
+        raise SpecError(
+            "bad processor_config.json",
+            ["neither shortest_image_edge and crop_fraction nor image sizes are given"],
+        )
+    return AreaCrop(int(edge), float(fraction))
+
+
+@dataclass(frozen=True, slots=True)
+class AreaCrop:
+    """The pipeline that albumentations does for the reference: OpenCV's area interpolation.
+
+    Args:
+        edge: Size of the result, pixels.
+        fraction: Part of each side that the crop keeps.
+    """
+
+    edge: int
+    fraction: float
+
+    def __call__(self, frame: Frame) -> Frame:
+        square = self._resize(letterbox(frame))
+        side = max(1, int(square.shape[0] * self.fraction))
+        begin = (square.shape[0] - side) // 2
+        return self._resize(square[begin : begin + side, begin : begin + side])
+
+    def _resize(self, square: Frame) -> Frame:
+        if square.shape[0] == self.edge:
+            return square
+        cv2 = _cv2()
+        resized: Frame = cv2.resize(
+            np.ascontiguousarray(square), (self.edge, self.edge), interpolation=cv2.INTER_AREA
+        )
+        return resized
+
+
+@dataclass(frozen=True, slots=True)
+class BilinearCrop:
+    """The pipeline that torchvision does for the reference: antialiased bilinear on uint8.
+
+    Args:
+        target: Height and width of the result, pixels.
+        crop: Height and width of the cut-out; a larger one than `target` gets black borders.
+    """
+
+    target: tuple[int, int]
+    crop: tuple[int, int]
+
+    def __call__(self, frame: Frame) -> Frame:
+        square = torch.from_numpy(letterbox(frame)).permute(2, 0, 1)[None]
+        resized = center_crop(self._resize(square), self.crop)
+        return np.ascontiguousarray(self._resize(resized)[0].permute(1, 2, 0).numpy())
+
+    def _resize(self, image: torch.Tensor) -> torch.Tensor:
+        if tuple(image.shape[-2:]) == self.target:
+            return image
+        return F.interpolate(
+            image.contiguous(), self.target, mode="bilinear", antialias=True, align_corners=False
+        )
+
+
+def letterbox(frame: Frame) -> Frame:
+    """The frame in the middle of a black square; the smaller half of the bars comes first."""
+    height, width = frame.shape[:2]
+    side = max(height, width)
+    if height == width:
+        return np.ascontiguousarray(frame)
+    square = np.zeros((side, side, 3), dtype=np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = frame
+    return square
+
+
+def center_crop(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The middle of (..., H, W), with black borders where it is smaller than `size`."""
+    missing = [max(wanted - has, 0) for wanted, has in zip(size, image.shape[-2:], strict=True)]
+    if any(missing):
+        above, beside = missing
+        borders = (beside // 2, (beside + 1) // 2, above // 2, (above + 1) // 2)
+        image = F.pad(image, borders)
+    # Halves are rounded to even, as torchvision does.
+    top, left = (
+        round((has - wanted) / 2) for wanted, has in zip(size, image.shape[-2:], strict=True)
+    )
+    return image[..., top : top + size[0], left : left + size[1]]
+
+
+def _cv2() -> Any:
+    try:
+        import cv2
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "this checkpoint's images are resized with OpenCV, which is not installed: "
+            "pip install opencv-python-headless"
+        ) from error
+    return cv2

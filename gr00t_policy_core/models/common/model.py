@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a line of GR00T has to bring: the seam between `Gr00tPolicy` and the folders beside it.
+
+A line is a folder of `gr00t_policy_core.models`, named as the ``model_type`` of its config.json in
+snake case (``Gr00tN1d7``: ``gr00t_n1d7``), whose package has a function `load` of type `Loader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.embodiment import Embodiment
+from gr00t_policy_core.models.common.head import ActionHead, Features
+from gr00t_policy_core.models.common.images import Frame, Pictures
+from gr00t_policy_core.models.common.prompts import Prompts
+
+
+class Backbone(Protocol):
+    """The vision-language model of a line, and how its inputs are made."""
+
+    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Pictures:
+        """Camera frames to what the vision tower reads; within a row by time, then by camera."""
+
+    def prompts(self, texts: Sequence[str], pictures: Pictures) -> Prompts:
+        """The instruction of each row to tokens, with room for its pictures."""
+
+    def features(self, pictures: Pictures, prompts: Prompts) -> Features:
+        """What the action head attends to, on the model's device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A backbone and an action head, with their weights."""
+
+    embodiment: Embodiment
+    backbone: Backbone
+    head: ActionHead
+
+
+class Loader(Protocol):
+    """Builds a line's model; all checks come before the first weight is read."""
+
+    def __call__(
+        self,
+        checkpoint: Checkpoint,
+        tag: str,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        backbone_path: str | Path | None,
+    ) -> Model: ...

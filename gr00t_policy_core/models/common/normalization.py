@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between physical units and what the network reads and writes, key by key.
+
+The formulas are those of Isaac-GR00T's StateActionProcessor (N1.6 and N1.7). All arrays are
+(..., D) or (..., T, D); bounds are (D,), or (T, D) where each step of a chunk has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gr00t_policy_core.errors import SpecError
+
+Array = NDArray[Any]
+
+
+class Normalization(Protocol):
+    """One key's way to the network."""
+
+    def normalize(self, values: Array) -> Array:
+        """Physical values (..., D) to normalised ones (..., `width`)."""
+
+    def unnormalize(self, values: Array) -> Array:
+        """The way back; for actions only."""
+
+
+@dataclass(frozen=True, slots=True)
+class MinMax:
+    """[low, high] to [-1, 1]; a constant dimension gives 0.
+
+    Args:
+        low: (D,), or (T, D) with bounds for each step.
+        high: The same shape.
+        clip: Limit normalised values to [-1, 1].
+    """
+
+    low: Array
+    high: Array
+    clip: bool
+
+    def normalize(self, values: Array) -> Array:
+        low, high = self._bounds(values)
+        span = high - low
+        constant = np.isclose(high, low)
+        scaled = 2.0 * (values - low) / np.where(constant, 1.0, span) - 1.0
+        normalized = np.where(constant, 0.0, scaled)
+        return np.clip(normalized, -1.0, 1.0) if self.clip else normalized
+
+    def unnormalize(self, values: Array) -> Array:
+        low, high = self._bounds(values)
+        return np.asarray((np.clip(values, -1.0, 1.0) + 1.0) / 2.0 * (high - low) + low)
+
+    def _bounds(self, values: Array) -> tuple[Array, Array]:
+        """Bounds by step are for the first steps of a chunk, which may be a part of one."""
+        if self.low.ndim == 1:
+            return self.low, self.high
+        steps = values.shape[-2]
+        return self.low[:steps], self.high[:steps]
+
+
+@dataclass(frozen=True, slots=True)
+class MeanStd:
+    """Mean 0 and deviation 1; a dimension of deviation 0 stays as it is.
+
+    Args:
+        mean: (D,), or (T, D).
+        std: The same shape.
+        clip: Limit normalised values to [-1, 1] (the reference does so for actions, not states).
+    """
+
+    mean: Array
+    std: Array
+    clip: bool = False
+
+    def normalize(self, values: Array) -> Array:
+        mean, std = self._moments(values)
+        normalized = (values - mean) / std
+        return np.clip(normalized, -1.0, 1.0) if self.clip else np.asarray(normalized)
+
+    def unnormalize(self, values: Array) -> Array:
+        mean, std = self._moments(values)
+        return np.asarray(values * std + mean)
+
+    def _moments(self, values: Array) -> tuple[Array, Array]:
+        steps = values.shape[-2] if self.mean.ndim == 2 else None
+        mean, std = self.mean[:steps], self.std[:steps]
+        constant = std == 0.0
+        return np.where(constant, 0.0, mean), np.where(constant, 1.0, std)
+
+
+@dataclass(frozen=True, slots=True)
+class SinCos:
+    """Angles to all their sines, then all their cosines; for states only."""
+
+    def normalize(self, values: Array) -> Array:
+        return np.concatenate([np.sin(values), np.cos(values)], axis=-1)
+
+    def unnormalize(self, values: Array) -> Array:
+        raise SpecError("cannot undo sine and cosine", ["an action is not read that way"])
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatistics:
+    """What statistics.json says about one key, as float64 arrays.
+
+    Args:
+        name: Where it stands, for errors: ``new_embodiment.state.single_arm``.
+        values: By kind: min, max, mean, std, q01, q99.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+
+    @property
+    def dim(self) -> int:
+        """D: how many values a step has."""
+        return int(self["min"].shape[-1])
+
+    def __getitem__(self, kind: str) -> Array:
+        try:
+            array = np.asarray(self.values[kind], dtype=np.float64)
+        except (KeyError, TypeError):
+            raise SpecError("bad statistics.json", [f"{self.name}.{kind} is missing"]) from None
+        except ValueError as error:
+            raise SpecError("bad statistics.json", [f"{self.name}.{kind}: {error}"]) from error
+        if array.ndim not in (1, 2):
+            problem = f"{self.name}.{kind} must have 1 or 2 dimensions, got shape {array.shape}"
+            raise SpecError("bad statistics.json", [problem])
+        return array
+
+    def min_max(self, percentiles: bool, clip: bool) -> MinMax:
+        """Bounds from the extremes, or from the 1st and 99th percentile."""
+        low, high = ("q01", "q99") if percentiles else ("min", "max")
+        return MinMax(self[low], self[high], clip)
+
+    def mean_std(self, clip: bool) -> MeanStd:
+        return MeanStd(self["mean"], self["std"], clip)

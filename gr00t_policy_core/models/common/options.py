@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `get_action` of a model takes as options: a seed, and real-time chunking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.models.common.embodiment import Embodiment
+
+Array = NDArray[Any]
+
+OPTIONS = ("seed", "rtc")
+RTC_OPTIONS = ("prefix", "frozen_steps", "ramp_rate")
+MAX_SEED = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class RealTimeChunking:
+    """A chunk that continues the one being executed (Black et al., 2025; as N1.7's head has it).
+
+    The prefix replaces the noise in the steps where both chunks overlap. The first of them do not
+    move during denoising; those after move the more the later they are.
+
+    Args:
+        prefix: ``{key: float32 (B, overlap, D)}``: what the chunk in execution plans for the first
+            steps of the new one, in physical units.
+        frozen_steps: Steps that are executed before the new chunk arrives: they stay as they are.
+        ramp_rate: How soon the others are free to move; 0 gives a straight ramp.
+    """
+
+    prefix: Mapping[str, Array]
+    frozen_steps: int
+    ramp_rate: float
+
+    @property
+    def overlap_steps(self) -> int:
+        return int(next(iter(self.prefix.values())).shape[1])
+
+    def velocity_scale(self, horizon: int) -> Tensor:
+        """How much each step may move: float32 (horizon, 1), from 0 to 1."""
+        scale = torch.ones(horizon, 1)
+        scale[: self.frozen_steps] = 0.0
+        between = self.overlap_steps - self.frozen_steps
+        t = torch.linspace(0.0, 1.0, between + 2)
+        ramp = t if self.ramp_rate == 0.0 else 1 - torch.exp(-self.ramp_rate * t)
+        scale[self.frozen_steps : self.overlap_steps, 0] = (ramp / ramp[-1])[1:-1]
+        return scale
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceOptions:
+    """The options of one call.
+
+    Args:
+        seed: Of the initial noise; None for another one each time.
+        rtc: None for a chunk of its own.
+    """
+
+    seed: int | None = None
+    rtc: RealTimeChunking | None = None
+
+
+def read_options(
+    options: Mapping[str, Any] | None, embodiment: Embodiment, batch: int
+) -> InferenceOptions:
+    """Check the options of a call.
+
+    Args:
+        options: ``{"seed": int, "rtc": {"prefix": …, "frozen_steps": int, "ramp_rate": float}}``,
+            each of them optional; None for none.
+        embodiment: What the prefix must fit.
+        batch: Rows of the observation.
+
+    Raises:
+        SpecError: Naming each option that is unknown or wrong.
+    """
+    if not options:
+        return InferenceOptions()
+    problems = [f"{key!r} is unknown; known are {OPTIONS}" for key in options if key not in OPTIONS]
+    seed = options.get("seed")
+    if seed is not None and not (_is_integer(seed) and 0 <= seed < MAX_SEED):
+        problems.append(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
+    rtc = options.get("rtc")
+    if rtc is not None:
+        problems += [f"rtc: {problem}" for problem in _rtc_problems(rtc, embodiment, batch)]
+    if problems:
+        raise SpecError("bad options", problems)
+    return InferenceOptions(
+        seed=None if seed is None else int(seed), rtc=None if rtc is None else _rtc(rtc, embodiment)
+    )
+
+
+def _rtc(rtc: Mapping[str, Any], embodiment: Embodiment) -> RealTimeChunking:
+    prefix = {key.name: rtc["prefix"][key.name] for key in embodiment.actions}
+    return RealTimeChunking(prefix, int(rtc["frozen_steps"]), float(rtc["ramp_rate"]))
+
+
+def _rtc_problems(rtc: Any, embodiment: Embodiment, batch: int) -> Iterator[str]:
+    if not isinstance(rtc, Mapping) or set(rtc) != set(RTC_OPTIONS):
+        given = sorted(map(str, rtc)) if isinstance(rtc, Mapping) else type(rtc).__name__
+        yield f"expected a dict of {RTC_OPTIONS}, got {given}"
+        return
+    prefix, frozen, rate = rtc["prefix"], rtc["frozen_steps"], rtc["ramp_rate"]
+    if not isinstance(prefix, Mapping):
+        yield f"prefix must be a dict of the action's keys, got {type(prefix).__name__}"
+        return
+    overlaps = set()
+    for key in embodiment.actions:
+        value = prefix.get(key.name)
+        expected = f"prefix.{key.name} must be float32 ({batch}, overlap, {key.dim})"
+        if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+            yield f"{expected}, got {getattr(value, 'dtype', type(value).__name__)}"
+        elif value.ndim != 3 or value.shape[::2] != (batch, key.dim):
+            yield f"{expected}, got shape {value.shape}"
+        elif not np.isfinite(value).all():
+            yield f"prefix.{key.name} has values that are not finite"
+        else:
+            overlaps.add(value.shape[1])
+    if len(overlaps) > 1:
+        yield f"prefix must have the same number of steps in each key, got {sorted(overlaps)}"
+    overlap = max(overlaps, default=1)
+    if not 1 <= overlap <= embodiment.horizon:
+        yield f"prefix must have 1 to {embodiment.horizon} steps, got {overlap}"
+    if not _is_integer(frozen) or not 0 <= frozen <= overlap:
+        yield f"frozen_steps must be an integer from 0 to the overlap of {overlap}, got {frozen!r}"
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1e3:
+        yield f"ramp_rate must be a number from 0 to 1000, got {rate!r}"
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

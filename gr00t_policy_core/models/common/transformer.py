@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The blocks of the action head: attention, feed-forward, and the diffusion transformer (DiT).
+
+Modules and parameters have the names that they have in a checkpoint. What depends on the
+observation only (keys and values of the vision-language tokens) or on nothing at all (the
+modulation by the timestep) is computed apart, so that a denoising step only does what it must.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gr00t_policy_core.models.common.config import TransformerConfig
+
+FEED_FORWARD_FACTOR = 4
+TIMESTEP_CHANNELS = 256
+NORM_EPS = 1e-5
+OUTPUT_NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a block attends to besides its own tokens.
+
+    Args:
+        keys: (B, heads, S, head_dim).
+        values: (B, heads, S, head_dim).
+        mask: bool (B, 1, 1, S), True where to attend; None for everywhere.
+    """
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Modulation:
+    """A timestep as the DiT sees it: scale and shift of each norm, (width,) each.
+
+    Args:
+        blocks: By block.
+        output: Of the last norm.
+    """
+
+    blocks: tuple[tuple[Tensor, Tensor], ...]
+    output: tuple[Tensor, Tensor]
+
+
+class Attention(nn.Module):
+    """Multi-head attention of (B, T, width) to itself or to a context of another width."""
+
+    def __init__(self, config: TransformerConfig, context_dim: int | None = None) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.to_q = nn.Linear(width, width)
+        self.to_k = nn.Linear(context_dim or width, width)
+        self.to_v = nn.Linear(context_dim or width, width)
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+
+    def context(self, tokens: Tensor, mask: Tensor | None = None) -> Context:
+        """Keys and values of the tokens (B, S, context_dim) to attend to."""
+        return Context(self._split(self.to_k(tokens)), self._split(self.to_v(tokens)), mask)
+
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        if context is None:
+            context = self.context(x)
+        attended = F.scaled_dot_product_attention(
+            self._split(self.to_q(x)), context.keys, context.values, attn_mask=context.mask
+        )
+        result: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
+        return result
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class TanhGelu(nn.Module):
+    """A linear layer and GELU in its tanh approximation."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(width, inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.proj(x), approximate="tanh")
+
+
+class FeedForward(nn.Module):
+    """Two linear layers; between them, in training, was dropout: number 1 of `net`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = FEED_FORWARD_FACTOR * width
+        self.net = nn.Sequential(TanhGelu(width, inner), nn.Identity(), nn.Linear(inner, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.net(x)
+        return result
+
+
+class SelfAttentionBlock(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width, NORM_EPS)
+        self.attn1 = Attention(config)
+        self.norm3 = nn.LayerNorm(config.width, NORM_EPS)
+        self.ff = FeedForward(config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn1(self.norm1(x))
+        return torch.add(x, self.ff(self.norm3(x)))
+
+
+class SelfAttentionTransformer(nn.Module):
+    """Blocks on the vision-language tokens; like the reference, they see padding, too."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.transformer_blocks = nn.ModuleList(
+            SelfAttentionBlock(config) for _ in range(config.layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.transformer_blocks:
+            x = block(x)
+        return x
+
+
+class AdaLayerNorm(nn.Module):
+    """A norm without weights of its own: scale and shift come from the timestep."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 2 * width)
+
+    def modulation(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        scale, shift = self.linear(F.silu(timestep)).chunk(2, dim=-1)
+        return scale, shift
+
+    def forward(self, x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
+        return modulate(x, modulation, NORM_EPS)
+
+
+class DiTBlock(nn.Module):
+    """A block of the DiT; `context_dim` None makes it attend to its own tokens."""
+
+    def __init__(self, config: TransformerConfig, context_dim: int | None) -> None:
+        super().__init__()
+        self.norm1 = AdaLayerNorm(config.width)
+        self.attn1 = Attention(config, context_dim)
+        self.ff = FeedForward(config.width)
+
+    def forward(
+        self, x: Tensor, modulation: tuple[Tensor, Tensor], context: Context | None
+    ) -> Tensor:
+        x = x + self.attn1(self.norm1(x, modulation), context)
+        return torch.add(x, self.ff(F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)))
+
+
+class TimestepEmbedder(nn.Module):
+    """Two linear layers on the sinusoids of a timestep."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(TIMESTEP_CHANNELS, width)
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, sinusoids: Tensor) -> Tensor:
+        result: Tensor = self.linear_2(F.silu(self.linear_1(sinusoids)))
+        return result
+
+
+class TimestepEncoder(nn.Module):
+    """A timestep (a number) to (width,)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.timestep_embedder = TimestepEmbedder(width)
+
+    def forward(self, timestep: int) -> Tensor:
+        weight = self.timestep_embedder.linear_1.weight
+        half = TIMESTEP_CHANNELS // 2
+        # diffusers' Timesteps with downscale_freq_shift=1 and flip_sin_to_cos: cosines first.
+        exponents = torch.arange(half, dtype=torch.float32, device=weight.device) / (half - 1)
+        angles = timestep * torch.exp(-math.log(10000.0) * exponents)
+        sinusoids = torch.cat([angles.cos(), angles.sin()])
+        embedding: Tensor = self.timestep_embedder(sinusoids.to(weight.dtype))
+        return embedding
+
+
+class DiT(nn.Module):
+    """The diffusion transformer: state and action tokens attend to vision-language tokens.
+
+    Args:
+        config: Its shape.
+        output_dim: Width of what it gives.
+        context_dim: Width of the vision-language tokens.
+        interleave: Every second block attends to its own tokens instead.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, output_dim: int, context_dim: int, interleave: bool
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.interleave = interleave
+        self.timestep_encoder = TimestepEncoder(width)
+        self.transformer_blocks = nn.ModuleList(
+            DiTBlock(config, None if interleave and i % 2 else context_dim)
+            for i in range(config.layers)
+        )
+        self.proj_out_1 = nn.Linear(width, 2 * width)
+        self.proj_out_2 = nn.Linear(width, output_dim)
+
+    def modulation(self, timestep: int) -> Modulation:
+        """What a timestep does to the norms; the same for every observation."""
+        embedding = self.timestep_encoder(timestep)
+        shift, scale = self.proj_out_1(F.silu(embedding)).chunk(2, dim=-1)
+        blocks = tuple(block.norm1.modulation(embedding) for block in self.transformer_blocks)
+        return Modulation(blocks, (scale, shift))
+
+    def contexts(self, tokens: Tensor, masks: Sequence[Tensor | None]) -> list[Context | None]:
+        """What each block attends to; the same for every denoising step.
+
+        Args:
+            tokens: (B, S, context_dim).
+            masks: bool (B, 1, 1, S) of the first, second, … block that attends to `tokens`, over
+                and over.
+        """
+        contexts: list[Context | None] = []
+        for i, block in enumerate(self.transformer_blocks):
+            if self.interleave and i % 2:
+                contexts.append(None)
+                continue
+            crossing = i // 2 if self.interleave else i
+            contexts.append(block.attn1.context(tokens, masks[crossing % len(masks)]))
+        return contexts
+
+    def forward(
+        self, x: Tensor, modulation: Modulation, contexts: Sequence[Context | None]
+    ) -> Tensor:
+        """(B, T, width) to (B, T, output_dim)."""
+        for block, scale_shift, context in zip(
+            self.transformer_blocks, modulation.blocks, contexts, strict=True
+        ):
+            x = block(x, scale_shift, context)
+        result: Tensor = self.proj_out_2(modulate(x, modulation.output, OUTPUT_NORM_EPS))
+        return result
+
+
+def modulate(x: Tensor, modulation: tuple[Tensor, Tensor], eps: float) -> Tensor:
+    """Layer norm, scaled and shifted."""
+    scale, shift = modulation
+    return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backbone of GR00T N1.6, Eagle: SigLIP2, a connector, and the first layers of Qwen3."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.models.common.head import Features
+from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
+from gr00t_policy_core.models.common.prompts import (
+    ChatTokenizer,
+    Prompts,
+    formalize,
+    pad_left,
+    place_features,
+)
+from gr00t_policy_core.models.gr00t_n1d6.vision import (
+    MERGE,
+    PATCH,
+    Connector,
+    Siglip,
+    SiglipConfig,
+    to_pixels,
+)
+
+CACHED_PROMPTS = 64
+
+TEMPLATES = ("chat_template.json",)  # the one in tokenizer_config.json is another
+NEEDED_FILES = (
+    TEMPLATES,
+    ("tokenizer_config.json",),
+    ("vocab.json", "tokenizer.json"),
+    ("merges.txt", "tokenizer.json"),
+)
+PICTURE = re.compile(r"<image-(\d+)>")  # what the template writes for the n-th picture
+
+
+class EagleNetwork(nn.Module):
+    """The modules, under their names in a checkpoint.
+
+    Args:
+        config: The backbone's config.json.
+        select_layer: How many layers of the language model to keep.
+    """
+
+    def __init__(self, config: Mapping[str, Any], select_layer: int) -> None:
+        super().__init__()
+        from transformers import Qwen3Config, Qwen3Model
+
+        vision = SiglipConfig.read(config["vision_config"])
+        text = {
+            **config["text_config"],
+            "num_hidden_layers": select_layer,
+            "max_window_layers": select_layer,
+        }
+        settings = Qwen3Config(**{k: v for k, v in text.items() if k not in NOT_OURS})
+        settings._attn_implementation = "sdpa"
+        self.vision_model = nn.ModuleDict({"vision_model": Siglip(vision)})
+        self.mlp1 = Connector(vision.width, settings.hidden_size)
+        self.language_model = nn.ModuleDict({"model": Qwen3Model(settings)})
+
+    def restore_buffers(self, device: torch.device) -> None:
+        """Compute the rotary frequencies, which are in no checkpoint, in float32."""
+        model: Any = self.language_model["model"]
+        with torch.device(device):
+            model.rotary_emb = type(model.rotary_emb)(config=model.config)
+
+
+# Of the file's own making, or about dtypes and attention, which are chosen here.
+NOT_OURS = ("_attn_implementation_autoset", "_name_or_path", "architectures", "torch_dtype")
+
+
+class EagleBackbone:
+    """Eagle up to a layer of its language model, and that one's last norm.
+
+    Args:
+        network: With its weights.
+        config: The backbone's config.json.
+        tokenizer: Of the backbone.
+        pipeline: What the checkpoint does to frames first.
+        formalize_language: Clean the instructions, as in training.
+
+    Raises:
+        SpecError: The backbone's config.json asks for another way to make tokens of patches.
+    """
+
+    def __init__(
+        self,
+        network: EagleNetwork,
+        config: Mapping[str, Any],
+        tokenizer: ChatTokenizer,
+        pipeline: ImagePipeline,
+        formalize_language: bool,
+    ) -> None:
+        self.network = network
+        self._tokenizer = tokenizer
+        self._pipeline = pipeline
+        self._formalize = formalize_language
+        self._image_id = int(config["image_token_index"])
+        self._image_token = tokenizer.token(self._image_id)
+        self._encoded = lru_cache(CACHED_PROMPTS)(self._encode)
+
+    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Pictures:
+        """`values` are float32 (pictures, 3, H, W)."""
+        values = to_pixels([self._pipeline(frame) for row in rows for frame in row])
+        grid = (values.shape[2] // PATCH, values.shape[3] // PATCH)
+        tokens = grid[0] * grid[1] // MERGE**2
+        return Pictures(values, grid, len(values) // len(rows), tokens)
+
+    def prompts(self, texts: Sequence[str], pictures: Pictures) -> Prompts:
+        rows = [self._encoded(text, pictures.each, pictures.tokens) for text in texts]
+        return pad_left(rows, self._tokenizer.pad_id, self._image_id)
+
+    def features(self, pictures: Pictures, prompts: Prompts) -> Features:
+        model: Any = self.network.language_model["model"]
+        weight = model.embed_tokens.weight
+        device = weight.device
+        mask = torch.from_numpy(prompts.mask).to(device)
+        pixels = pictures.values.to(device, weight.dtype)
+        patches = self.network.vision_model["vision_model"](pixels)
+        seen: Tensor = self.network.mlp1(patches, pictures.grid)
+        embeddings = model.embed_tokens(torch.from_numpy(prompts.ids).to(device))
+        output = model(
+            inputs_embeds=place_features(embeddings, prompts.images, seen),
+            attention_mask=mask.long(),
+            use_cache=False,
+        )
+        return Features(output.last_hidden_state, mask, torch.from_numpy(prompts.images).to(device))
+
+    def _encode(self, text: str, images: int, tokens: int) -> tuple[int, ...]:
+        """The tokens of an instruction and, after it, of `images` pictures."""
+        instruction = formalize(text) if self._formalize else text
+        content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * images
+        chat = self._tokenizer.chat(content)
+        picture = f"<img>{self._image_token * tokens}</img>"
+        return tuple(self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat)))
+
+
+def check_backbone(config: Mapping[str, Any]) -> None:
+    """Raise `SpecError` where Eagle is put together in another way than here."""
+    problems = [
+        f"{name} must be {wanted!r}, got {config.get(name, wanted)!r}"
+        for name, wanted in (
+            ("downsample_ratio", 1 / MERGE),
+            ("mlp_connector_layers", 2),
+            ("select_layer", -1),
+            ("use_pixel_shuffle", True),
+            ("dynamic_image_size", False),
+        )
+        if config.get(name, wanted) != wanted
+    ]
+    if problems:
+        raise SpecError("the backbone's config.json asks for what is not supported", problems)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The vision tower of GR00T N1.6: SigLIP2 on pictures of any size, and what leads to its tokens.
+
+Modules and parameters have the names that they have in a checkpoint. Eagle's own code packs all
+pictures into one sequence; here they are a batch, since all of them have one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.models.common.images import Frame
+
+PATCH = 14
+MERGE = 2  # patches a side that become one token
+FACTOR = PATCH * MERGE
+MIN_PIXELS = 4 * FACTOR**2
+MAX_PIXELS = 4096 * FACTOR**2
+
+
+@dataclass(frozen=True, slots=True)
+class SiglipConfig:
+    """``vision_config`` of the backbone's config.json."""
+
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    patches: int
+    eps: float
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> SiglipConfig:
+        """Raises `SpecError` where the tower is one that is not computed here."""
+        problems = [
+            f"vision_config.{name} must be {wanted!r}, got {fields.get(name, wanted)!r}"
+            for name, wanted in (
+                ("use_rope", False),
+                ("use_windows_attn", False),
+                ("patch_size", PATCH),
+                ("hidden_act", "gelu_pytorch_tanh"),
+            )
+            if fields.get(name, wanted) != wanted
+        ]
+        if problems:
+            raise SpecError("the backbone's config.json asks for what is not supported", problems)
+        return cls(
+            width=fields["hidden_size"],
+            inner=fields["intermediate_size"],
+            layers=fields["num_hidden_layers"],
+            heads=fields["num_attention_heads"],
+            patches=fields["num_patches"],
+            eps=fields["layer_norm_eps"],
+        )
+
+
+def to_pixels(frames: list[Frame]) -> Tensor:
+    """Pictures of one size, resized to whole tokens: float32 (N, 3, H, W) in [-1, 1]."""
+    height, width = whole_tokens(*frames[0].shape[:2])
+    resized = [
+        np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
+        for frame in frames
+    ]
+    images = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+    return (images.float() - 127.5) / 127.5
+
+
+def whole_tokens(height: int, width: int) -> tuple[int, int]:
+    """The size in whole tokens that is nearest, within the allowed number of pixels."""
+    rows = max(1, round(height / FACTOR)) * FACTOR
+    columns = max(1, round(width / FACTOR)) * FACTOR
+    if rows * columns > MAX_PIXELS:
+        shrink = (height * width / MAX_PIXELS) ** 0.5
+        rows = int(height / shrink / FACTOR) * FACTOR
+        columns = int(width / shrink / FACTOR) * FACTOR
+    elif rows * columns < MIN_PIXELS:
+        grow = (MIN_PIXELS / (height * width)) ** 0.5
+        rows = int(np.ceil(height * grow / FACTOR)) * FACTOR
+        columns = int(np.ceil(width * grow / FACTOR)) * FACTOR
+    return rows, columns
+
+
+class Embeddings(nn.Module):
+    """Patches and where they are: the learned grid is resized to the picture's."""
+
+    def __init__(self, config: SiglipConfig) -> None:
+        super().__init__()
+        self.patch_embedding = nn.Linear(3 * PATCH**2, config.width)
+        self.position_embedding = nn.Embedding(config.patches, config.width)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        count, _, height, width = pixels.shape
+        grid = (height // PATCH, width // PATCH)
+        patches = pixels.reshape(count, 3, grid[0], PATCH, grid[1], PATCH)
+        patches = patches.permute(0, 2, 4, 3, 5, 1).reshape(count, grid[0] * grid[1], -1)
+        embedded: Tensor = self.patch_embedding(patches)
+        return embedded + self._positions(grid)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        weight = self.position_embedding.weight
+        side = round(len(weight) ** 0.5)
+        learned = weight.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        resized = F.interpolate(learned, grid, mode="bilinear", align_corners=False, antialias=True)
+        return resized.flatten(2).transpose(1, 2).to(weight.dtype)
+
+
+class Attention(nn.Module):
+    """Full attention within a picture."""
+
+    def __init__(self, config: SiglipConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.q_proj = nn.Linear(config.width, config.width)
+        self.k_proj = nn.Linear(config.width, config.width)
+        self.v_proj = nn.Linear(config.width, config.width)
+        self.out_proj = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        attended = F.scaled_dot_product_attention(q, k, v)
+        result: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return result
+
+
+class Mlp(nn.Module):
+    """Two linear layers and GELU in its tanh approximation."""
+
+    def __init__(self, config: SiglipConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.width, config.inner)
+        self.fc2 = nn.Linear(config.inner, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return result
+
+
+class Layer(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: SiglipConfig) -> None:
+        super().__init__()
+        self.layer_norm1 = nn.LayerNorm(config.width, config.eps)
+        self.self_attn = Attention(config)
+        self.layer_norm2 = nn.LayerNorm(config.width, config.eps)
+        self.mlp = Mlp(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.self_attn(self.layer_norm1(x))
+        return torch.add(x, self.mlp(self.layer_norm2(x)))
+
+
+class Encoder(nn.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: SiglipConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Siglip(nn.Module):
+    """SigLIP2 without its pooling head: pixels (N, 3, H, W) to (N, patches, width)."""
+
+    def __init__(self, config: SiglipConfig) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+        self.post_layernorm = nn.LayerNorm(config.width, config.eps)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        result: Tensor = self.post_layernorm(self.encoder(self.embeddings(pixels)))
+        return result
+
+
+class Connector(nn.Sequential):
+    """Four patches of the tower to one token of the language model."""
+
+    def __init__(self, width: int, text_width: int) -> None:
+        merged = width * MERGE**2
+        super().__init__(
+            nn.LayerNorm(merged),
+            nn.Linear(merged, text_width),
+            nn.GELU(),
+            nn.Linear(text_width, text_width),
+        )
+
+    def forward(self, patches: Tensor, grid: tuple[int, int] = (0, 0)) -> Tensor:
+        """(N, patches, width) of a grid to (N · tokens, text width), row by row."""
+        image = patches.transpose(1, 2).unflatten(2, grid)
+        merged = F.pixel_unshuffle(image, MERGE).flatten(2).transpose(1, 2)
+        tokens: Tensor = super().forward(merged)
+        return tokens.flatten(0, 1)

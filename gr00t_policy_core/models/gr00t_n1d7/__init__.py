@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GR00T N1.7: Qwen3-VL (Cosmos-Reason2) and a flow-matching action head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.models.common.backbone_files import find_backbone_files
+from gr00t_policy_core.models.common.checkpoint import Checkpoint, read_json
+from gr00t_policy_core.models.common.config import read_head_config
+from gr00t_policy_core.models.common.embodiment import read_embodiment
+from gr00t_policy_core.models.common.fit import check_fit
+from gr00t_policy_core.models.common.head import ActionHead
+from gr00t_policy_core.models.common.images import image_pipeline
+from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.prompts import ChatTokenizer
+from gr00t_policy_core.models.common.weights import (
+    Part,
+    check_weights,
+    head_naming,
+    load_weights,
+    prefixed,
+)
+from gr00t_policy_core.models.gr00t_n1d7.backbone import (
+    NEEDED_FILES,
+    TEMPLATES,
+    QwenBackbone,
+    build_network,
+    read_patch_config,
+    restore_buffers,
+)
+from gr00t_policy_core.models.gr00t_n1d7.config import EMBODIMENT_IDS, PUBLISHED
+
+# The language model's last norm and output layer come after what the action head reads.
+UNUSED = r"backbone\.model\.(model\.language_model\.norm\.weight|lm_head\.weight)"
+
+
+def load(
+    checkpoint: Checkpoint,
+    tag: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    backbone_path: str | Path | None,
+) -> Model:
+    """Build the model of one robot; see `gr00t_policy_core.models.common.model.Loader`."""
+    config = {**PUBLISHED, **checkpoint.config}
+    history = config["state_history_length"]
+    head_config = read_head_config(checkpoint.config, PUBLISHED, state_steps_per_token=history)
+    embodiment = read_embodiment(checkpoint, tag, EMBODIMENT_IDS)
+    check_fit(embodiment, head_config)
+    steps = len(embodiment.modalities["state"].delta_indices)
+    if steps != history:
+        raise SpecError(
+            "bad checkpoint", [f"{tag} has {steps} states, state_history_length is {history}"]
+        )
+    folder = find_backbone_files(config["model_name"], backbone_path, NEEDED_FILES, on_hub=True)
+    tokenizer = ChatTokenizer(folder, TEMPLATES)
+    network = build_network(read_json(folder / "config.json"), config["select_layer"])
+    with torch.device("meta"):
+        head = ActionHead(head_config)
+    parts = (
+        Part(network, prefixed("backbone.model.model.")),
+        Part(head, head_naming(embodiment.index)),
+    )
+    check_weights(checkpoint, parts, UNUSED)
+
+    load_weights(checkpoint, parts, device, dtype)
+    restore_buffers(network, device)
+    backbone = QwenBackbone(
+        network,
+        tokenizer,
+        image_pipeline(checkpoint.processor),
+        read_patch_config(folder),
+        checkpoint.processor.get("formalize_language", True),
+    )
+    return Model(embodiment, backbone, head)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Gr00tPolicy`: a GR00T checkpoint behind the interface of every policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gr00t_policy_core.embodiment import EmbodimentTag
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.models.common.checkpoint import open_checkpoint
+from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.options import InferenceOptions, read_options
+from gr00t_policy_core.models.common.timing import Stopwatch
+from gr00t_policy_core.models.lines import find_loader
+from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Gr00tPolicy(ModalityPolicy):
+    """A GR00T N1.6 or N1.7 checkpoint.
+
+    Args:
+        embodiment_tag: The robot to drive: a tag that the checkpoint knows.
+        model_path: The checkpoint's folder, or its id on the Hugging Face hub.
+        device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
+        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``; None takes
+            bfloat16, and float32 on a CPU.
+        backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
+            the hub's local cache and on the hub.
+        strict: Check every observation before it is used and every action before it is returned.
+
+    Raises:
+        CheckpointError: Naming the file or the tensor that is missing or wrong.
+        SpecError: A tag that the checkpoint does not know, statistics that it lacks, or a setting
+            that is not supported.
+    """
+
+    def __init__(
+        self,
+        embodiment_tag: EmbodimentTag | str,
+        model_path: str | Path,
+        *,
+        device: str | int = "cuda",
+        dtype: str | None = None,
+        backbone_path: str | Path | None = None,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(strict)
+        self.device = _device(device)
+        self.dtype = _dtype(dtype, self.device)
+        checkpoint = open_checkpoint(model_path)
+        load = find_loader(checkpoint)
+        self.model: Model = load(
+            checkpoint,
+            _tag(embodiment_tag),
+            device=self.device,
+            dtype=self.dtype,
+            backbone_path=backbone_path,
+        )
+        self.embodiment = self.model.embodiment
+
+    def get_modality_config(self) -> dict[str, ModalityConfig]:
+        return dict(self.embodiment.modalities)
+
+    def get_dimensions(self) -> dict[str, dict[str, int]]:
+        return {
+            "state": {key.name: key.dim for key in self.embodiment.states},
+            "action": {key.name: key.dim for key in self.embodiment.actions},
+        }
+
+    def check_observation(self, observation: Observation) -> None:
+        """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right."""
+        super().check_observation(observation)
+        problems = []
+        for key in self.embodiment.states:
+            state = observation["state"][key.name]
+            if state.shape[-1] != key.dim:
+                problems.append(
+                    f"state.{key.name}: expected {key.dim} values a step, got {state.shape[-1]} "
+                    f"(shape {state.shape})"
+                )
+            elif not np.isfinite(state).all():
+                problems.append(f"state.{key.name}: has values that are not finite")
+        if problems:
+            raise SpecError("bad observation", problems)
+
+    def _get_action(
+        self, observation: Observation, options: Options | None = None
+    ) -> tuple[Action, Info]:
+        """Answer an observation.
+
+        Args:
+            observation: As `get_action` of the base class says.
+            options: ``{"seed": int}`` makes the answer reproducible: the initial noise is the first
+                float32 normal draw of a CPU generator of that seed, of shape (B, action_horizon,
+                max_action_dim). ``{"rtc": {"prefix": {key: float32 (B, overlap, D)},
+                "frozen_steps": int, "ramp_rate": float}}`` continues the chunk in execution.
+
+        Returns:
+            The action, and ``{"timing": {stage: seconds}}``.
+        """
+        watch = Stopwatch(self.device)
+        state = observation["state"]
+        frames = self._frames(observation)
+        parsed = read_options(options, self.embodiment, len(frames))
+
+        backbone, head = self.model.backbone, self.model.head
+        with torch.inference_mode():
+            pictures = backbone.pictures(frames)
+            watch.lap("images")
+            prompts = backbone.prompts(self._instructions(observation), pictures)
+            watch.lap("prompts")
+            encoded = self.embodiment.encode_state(state, head.config.max_state_dim)
+            start, velocity_scale = self._start(parsed, state, len(frames))
+            watch.lap("state")
+            features = backbone.features(pictures, prompts)
+            watch.device_lap("backbone")
+            conditioning = head.condition(features, self._to_device(torch.from_numpy(encoded)))
+            watch.device_lap("condition")
+            normalized = head.sample(conditioning, start, velocity_scale)
+            watch.device_lap("sample")
+            answer = normalized.float().cpu().numpy()
+            action = self.embodiment.decode_action(answer, state)
+            watch.lap("decode")
+        return action, {"timing": watch.seconds()}
+
+    def _frames(self, observation: Observation) -> list[list[Any]]:
+        """The pictures of each row: by time, then by camera."""
+        config = self.embodiment.modalities["video"]
+        videos = [observation["video"][key] for key in config.modality_keys]
+        steps = range(len(config.delta_indices))
+        rows = range(len(videos[0]))
+        return [[video[row, step] for step in steps for video in videos] for row in rows]
+
+    def _instructions(self, observation: Observation) -> list[str]:
+        """One for each row; a checkpoint with several keys was trained on paraphrases."""
+        key = self.embodiment.modalities["language"].modality_keys[0]
+        return [prompts[0] for prompts in observation["language"][key]]
+
+    def _start(
+        self, options: InferenceOptions, state: Mapping[str, Any], batch: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Where denoising begins, and how much each step may move."""
+        config = self.model.head.config
+        start = noise(options.seed, (batch, config.action_horizon, config.max_action_dim))
+        if options.rtc is None:
+            return self._to_device(start), None
+        prefix = self.embodiment.encode_action(options.rtc.prefix, state, config.max_action_dim)
+        start[:, : options.rtc.overlap_steps] = torch.from_numpy(prefix)
+        scale = options.rtc.velocity_scale(config.action_horizon)
+        return self._to_device(start), self._to_device(scale)
+
+    def _to_device(self, values: Tensor) -> Tensor:
+        return values.to(self.device, self.dtype)
+
+
+def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal float32 values, drawn on the host so that a seed means the same anywhere."""
+    generator = torch.Generator(device="cpu")
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float32)
+
+
+def _tag(tag: EmbodimentTag | str) -> str:
+    resolved = EmbodimentTag.resolve(tag)
+    return resolved.value if isinstance(resolved, EmbodimentTag) else resolved
+
+
+def _device(device: str | int) -> torch.device:
+    found = torch.device(device)
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise SpecError(
+            "bad device",
+            [f"{device!r}: torch {torch.__version__} finds no GPU here; 'cpu' works, slowly"],
+        )
+    return found
+
+
+def _dtype(name: str | None, device: torch.device) -> torch.dtype:
+    if name is None:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name not in DTYPES:
+        raise SpecError("bad dtype", [f"must be one of {sorted(DTYPES)}, got {name!r}"])
+    return DTYPES[name]
