@@ -98,6 +98,21 @@ def rotvec_from_quaternion(quaternion: Array) -> Array:
     return np.asarray(factor * q[..., :3])
 
 
+def quaternion_product(left: Array, right: Array) -> Array:
+    """The quaternions (..., 4) of the rotation `right` followed by the rotation `left`."""
+    x1, y1, z1, w1 = np.moveaxis(left, -1, 0)
+    x2, y2, z2, w2 = np.moveaxis(right, -1, 0)
+    return np.stack(
+        [
+            w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
+            w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
+            w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
+            w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
+        ],
+        axis=-1,
+    )
+
+
 def continuous_quaternions(quaternions: Array) -> Array:
     """The same rotations (H, 4) with signs chosen so that neighbours lie on one hemisphere.
 

@@ -1,123 +1,264 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks over time: which command belongs to this instant.
+"""Chunks over time: where the robot shall be at this instant.
 
 Step i of a chunk belongs to ``t0 + i * dt``, where t0 is the stamp of the observation that the
-chunk was computed from. The schedule plays the newest chunk at ``(now - t0) / dt``; a step whose
-time has passed is never played, however late the chunk came.
+chunk was computed from: a step whose time has passed is never played, however late the chunk came.
+Time that the robot spent holding does not pass for a chunk: a robot that has not moved since the
+observation begins at the first step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
-Row = NDArray[np.float64]
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
+from gr00t_policy_core.control.layout import Layout
 
 # A clock that goes back by less is jitter between machines; by more, it was set back.
 CLOCK_JUMP_NS = 500_000_000
 # A chunk from further ahead than this was stamped by another clock.
 MAX_FUTURE_NS = 1_000_000_000
-# Steps outside this are no policy's; summed up they leave what integers of ns can hold.
-MIN_STEP_S, MAX_STEP_S = 1e-6, 60.0
+# The slope of the path is taken over this time, s.
+SLOPE_S = 1e-3
+# Chunks that ensemble keeps at most; the oldest go.
+MAX_CHUNKS = 64
 
 
-class ChunkRefusedError(ValueError):
-    """A chunk that must not move the robot; the message says why."""
+class Seam(Enum):
+    """How one chunk goes over into the next."""
+
+    REPLACE = "replace"
+    """The newest chunk, from the instant that it comes."""
+
+    OFFSET_FADE = "offset_fade"
+    """The newest chunk, plus the distance and speed that it differed by, faded out."""
+
+    ENSEMBLE = "ensemble"
+    """The mean of all chunks that cover the instant, as in ACT (Zhao et al., RSS 2023)."""
+
+    RTC = "rtc"
+    """The policy continued the present chunk itself (real-time chunking); what is left is faded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """One answer of a policy, ready to be played.
+class ScheduleSettings:
+    """How chunks are played.
 
     Args:
-        chunk_id: Tells chunks apart in logs and status.
-        t0_ns: Stamp of the observation that it was computed from, ns.
-        dt_s: Time between two steps, s.
-        actions: float64 arrays (horizon, D) by action key, all of one horizon; SI units, rad.
-
-    Raises:
-        ChunkRefusedError: Wrong shapes, a step that is no sensible time, or a value that is not
-            finite: the whole chunk is refused, naming the key and the step.
+        seam: How one chunk goes over into the next.
+        fade_s: How long a difference is faded out for, s.
+        cubic: Between steps along cubics (Catmull-Rom) instead of straight lines.
+        ensemble_decay: ACT's m: the i-th oldest chunk weighs ``exp(-m * i)``.
     """
 
-    chunk_id: int
-    t0_ns: int
-    dt_s: float
-    actions: Mapping[str, Row]
+    seam: Seam = Seam.OFFSET_FADE
+    fade_s: float = 0.2
+    cubic: bool = False
+    ensemble_decay: float = 0.01
 
-    def __post_init__(self) -> None:
-        if not self.actions:
-            raise ChunkRefusedError(f"chunk {self.chunk_id} has no action")
-        if not MIN_STEP_S <= self.dt_s <= MAX_STEP_S:
-            raise ChunkRefusedError(
-                f"chunk {self.chunk_id}: dt must be {MIN_STEP_S:g} to {MAX_STEP_S:g} s, "
-                f"got {self.dt_s}"
-            )
-        for key, values in self.actions.items():
-            if values.ndim != 2 or 0 in values.shape:
-                raise ChunkRefusedError(
-                    f"chunk {self.chunk_id}, {key}: expected (horizon, D), got {values.shape}"
-                )
-            if not np.isfinite(values).all():
-                step = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise ChunkRefusedError(
-                    f"chunk {self.chunk_id}, {key}: a value of step {step} is not finite"
-                )
-        horizons = {key: len(values) for key, values in self.actions.items()}
-        if len(set(horizons.values())) > 1:
-            raise ChunkRefusedError(f"chunk {self.chunk_id}: horizons differ: {horizons}")
 
-    @property
-    def horizon(self) -> int:
-        """Number of steps."""
-        return len(next(iter(self.actions.values())))
+@dataclass(frozen=True, slots=True)
+class _Playing:
+    """A chunk being played: its first step belongs to `start_ns`."""
+
+    chunk: Chunk
+    rows: Row
+    start_ns: int
 
     @property
     def end_ns(self) -> int:
-        """The instant of the last step, ns."""
-        return self.t0_ns + round((self.horizon - 1) * self.dt_s * 1e9)
+        return self.start_ns + self.chunk.end_ns - self.chunk.t0_ns
+
+    def position_at(self, now_ns: float) -> float:
+        """In steps, from 0 to the last."""
+        steps = (now_ns - self.start_ns) * 1e-9 / self.chunk.dt_s
+        return min(max(steps, 0.0), float(len(self.rows) - 1))
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """What to command at one instant.
+class _Fade:
+    """What is added to the newest chunk since a switch: an offset, and its rate per second."""
 
-    Args:
-        values: float64 (D,) by action key.
-        chunk_id: The chunk that it is from.
-        steps_left: Steps of that chunk that still lie ahead; 0 while holding.
-        holding: The chunk is used up; `values` are the last ones commanded.
-    """
+    since_ns: int
+    offset: Row
+    rate: Row
 
-    values: Mapping[str, Row]
-    chunk_id: int
-    steps_left: int
-    holding: bool
+    def at(self, now_ns: float, fade_s: float) -> Row | None:
+        """The cubic Hermite curve from offset and rate to zero and zero, or None past its end."""
+        share = (now_ns - self.since_ns) * 1e-9 / fade_s
+        if share >= 1.0:
+            return None
+        share = max(share, 0.0)
+        kept = (2.0 * share - 3.0) * share * share + 1.0
+        travelled = fade_s * share * (1.0 - share) ** 2
+        return kept * self.offset + travelled * self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the newest chunk is played. `chunk_id` 0: none; `steps_left` lie ahead."""
+
+    chunk_id: int = 0
+    steps_left: int = 0
+    observed_ns: int | None = field(default=None)
 
 
 class ChunkSchedule:
-    """Plays the newest chunk against the clock, and holds the last position when it is used up."""
+    """The path through all chunks, and where it ends.
 
-    def __init__(self) -> None:
-        self._chunk: Chunk | None = None
-        self._last: Command | None = None
+    Args:
+        layout: Keys and dimensions of every chunk.
+        settings: How chunks are played.
+    """
+
+    def __init__(self, layout: Layout, settings: ScheduleSettings | None = None) -> None:
+        self._layout = layout
+        self._settings = settings or ScheduleSettings()
+        self._playing: list[_Playing] = []
+        self._fade: _Fade | None = None
+        self._held: Row | None = None
+        self._held_since_ns: int | None = None
         self._last_now_ns: int | None = None
+        self._last_seam_jump = 0.0
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether a chunk covers the present, as of the last call."""
+        return bool(self._playing)
+
+    @property
+    def last_seam_jump(self) -> float:
+        """How far the newest chunk was from the path when it came, largest value, rad or m."""
+        return self._last_seam_jump
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
-        """Take a chunk as the one to play from now on.
+        """Take a chunk as the newest.
 
         Args:
-            chunk: Its keys and dimensions must be those of the chunks before.
+            chunk: Its keys and dimensions must be those of the layout.
             now_ns: The present, on the clock of the observation stamps, ns.
 
         Raises:
-            ChunkRefusedError: All of its steps have passed, it is older than the one being played,
-                it is from the future, or its keys or dimensions changed. What is played goes on.
+            ChunkRefusedError: All of its steps have passed, it is older than the newest, it is
+                from the future, or its keys or dimensions differ. What is played goes on.
         """
-        self._notice_clock_jump(now_ns)
+        self.advance(now_ns)
+        self._require_timely(chunk, now_ns)
+        self._require_layout(chunk)
+        playing = self._as_playing(chunk, now_ns)
+        before = self.path(now_ns), self.path(now_ns + SLOPE_S * 1e9)
+        self._fade = None
+        is_ensemble = self._settings.seam is Seam.ENSEMBLE
+        self._playing = [*(self._playing if is_ensemble else []), playing][-MAX_CHUNKS:]
+        if before[0] is not None and before[1] is not None:
+            self._begin_fade(before[0], before[1], now_ns)
+        self._held_since_ns = None
+
+    def entry(self, chunk: Chunk, now_ns: int) -> Row:
+        """Where a chunk would be entered if it were offered now, float64 (size,).
+
+        Raises:
+            ChunkRefusedError: As `offer`.
+        """
+        self.advance(now_ns)
+        self._require_timely(chunk, now_ns)
+        self._require_layout(chunk)
+        return self._sampled(self._as_playing(chunk, now_ns), now_ns)
+
+    def advance(self, now_ns: int) -> None:
+        """Let time pass: chunks that are used up end, and the path holds where they ended."""
+        if self._last_now_ns is not None and now_ns < self._last_now_ns - CLOCK_JUMP_NS:
+            # The clock was set back: the stamps of what is being played mean nothing any more.
+            self.hold(self._last_now_ns)
+            self._held_since_ns = now_ns
+        self._last_now_ns = now_ns
+        if self._playing and now_ns >= self._playing[-1].end_ns:
+            self.hold(self._playing[-1].end_ns)
+        self._playing = [playing for playing in self._playing if now_ns < playing.end_ns]
+
+    def path(self, now_ns: float) -> Row | None:
+        """Where the robot shall be at an instant near the present, float64 (size,).
+
+        The place of the hold where nothing is played, None before the first chunk.
+        """
+        if not self._playing:
+            return self._held
+        if self._settings.seam is Seam.ENSEMBLE:
+            return self._ensemble(now_ns)
+        newest = self._sampled(self._playing[-1], now_ns)
+        fade = self._fade.at(now_ns, self._settings.fade_s) if self._fade is not None else None
+        return newest if fade is None else self._layout.moved(newest, fade)
+
+    def progress(self, now_ns: int) -> Progress:
+        """How far the newest chunk is played."""
+        if not self._playing:
+            return Progress()
+        newest = self._playing[-1]
+        left = len(newest.rows) - 1 - math.floor(newest.position_at(now_ns))
+        return Progress(newest.chunk.chunk_id, left, newest.chunk.t0_ns)
+
+    def hold(self, now_ns: int, position: Row | None = None) -> None:
+        """Play no more: from this instant on the robot stays.
+
+        Args:
+            now_ns: The present, ns.
+            position: Where it stays, float64 (size,); where the path is, by default.
+        """
+        place = self.path(now_ns) if position is None else position
+        self._playing, self._fade = [], None
+        self._held = place
+        if self._held_since_ns is None:
+            self._held_since_ns = now_ns
+
+    def clear(self) -> None:
+        """Forget everything: there is no path until a new chunk."""
+        self._playing, self._fade = [], None
+        self._held = self._held_since_ns = self._last_now_ns = None
+
+    def _as_playing(self, chunk: Chunk, now_ns: int) -> _Playing:
+        """Its first step is played at t0, or later by the time that the robot has held since."""
+        start_ns = chunk.t0_ns
+        if not self._playing:
+            held_since_ns = self._held_since_ns
+            moved_until_ns = start_ns if held_since_ns is None else max(start_ns, held_since_ns)
+            start_ns += max(0, now_ns - moved_until_ns)
+        return _Playing(chunk, self._layout.rows(chunk), start_ns)
+
+    def _begin_fade(self, here: Row, soon: Row, now_ns: int) -> None:
+        newest = self._playing[-1]
+        origin = self._sampled(newest, now_ns)
+        offset = self._layout.offset(here, origin)
+        self._last_seam_jump = float(np.max(np.abs(offset)))
+        if self._settings.seam not in (Seam.OFFSET_FADE, Seam.RTC) or not self._settings.fade_s:
+            return
+        origin_soon = self._sampled(newest, now_ns + SLOPE_S * 1e9)
+        rate = (self._layout.offset(soon, origin_soon) - offset) / SLOPE_S
+        self._fade = _Fade(now_ns, offset, rate)
+
+    def _ensemble(self, now_ns: float) -> Row:
+        samples = np.stack([self._sampled(playing, now_ns) for playing in self._playing])
+        weights = np.exp(-self._settings.ensemble_decay * np.arange(len(samples)))
+        return self._layout.mean(samples, weights)
+
+    def _sampled(self, playing: _Playing, now_ns: float) -> Row:
+        rows, position = playing.rows, playing.position_at(now_ns)
+        step = min(int(position), len(rows) - 1)
+        share = position - step
+        if not share:
+            return np.array(rows[step])
+        vector = self._layout.between(rows[step], rows[step + 1], share)
+        if self._settings.cubic:
+            rotations = [vector[part] for part in self._layout.rotations]
+            vector = _catmull_rom(rows, step, share)
+            for part, turned in zip(self._layout.rotations, rotations, strict=True):
+                vector[part] = turned
+        return vector
+
+    def _require_timely(self, chunk: Chunk, now_ns: int) -> None:
         if now_ns > chunk.end_ns:
             late_s = (now_ns - chunk.end_ns) * 1e-9
             raise ChunkRefusedError(
@@ -129,84 +270,34 @@ class ChunkSchedule:
             raise ChunkRefusedError(
                 f"chunk {chunk.chunk_id} starts {ahead_s:.3f} s in the future: clocks differ"
             )
-        if self._chunk is not None and chunk.t0_ns < self._chunk.t0_ns:
+        if self._playing and chunk.t0_ns < self._playing[-1].chunk.t0_ns:
+            playing = self._playing[-1].chunk.chunk_id
             raise ChunkRefusedError(
-                f"chunk {chunk.chunk_id} is older than chunk {self._chunk.chunk_id}, being played"
+                f"chunk {chunk.chunk_id} is older than chunk {playing}, being played"
             )
-        if self._last is not None:
-            self._require_same_layout(chunk, self._last)
-        self._chunk = chunk
 
-    def command(self, now_ns: int) -> Command | None:
-        """What to command at this instant.
-
-        Args:
-            now_ns: The present, on the clock of the observation stamps, ns.
-
-        Returns:
-            The newest chunk interpolated linearly at ``(now - t0) / dt``; past its last step the
-            last position commanded, with `holding` set; None before the first chunk.
-        """
-        self._notice_clock_jump(now_ns)
-        self._last_now_ns = now_ns
-        chunk = self._chunk
-        if chunk is None:
-            return self._hold()
-        position = max(0.0, (now_ns - chunk.t0_ns) * 1e-9 / chunk.dt_s)
-        last_step = chunk.horizon - 1
-        # The tick just past the end plays the last step itself, so that the hold is exactly there.
-        step = min(int(position), last_step)
-        fraction = position - step if step < last_step else 0.0
-        values = {key: _interpolated(rows, step, fraction) for key, rows in chunk.actions.items()}
-        self._last = Command(
-            values=values, chunk_id=chunk.chunk_id, steps_left=last_step - step, holding=False
-        )
-        if position >= last_step:
-            self._chunk = None
-        return self._last
-
-    def hold(self) -> None:
-        """Stop playing: from now on the last position commanded is held until a new chunk."""
-        self._chunk = None
-
-    def clear(self) -> None:
-        """Forget the chunk and the last position: nothing is commanded until a new chunk."""
-        self._chunk = None
-        self._last = None
-        self._last_now_ns = None
-
-    def _hold(self) -> Command | None:
-        if self._last is None:
-            return None
-        if not self._last.holding:
-            self._last = Command(
-                values=self._last.values,
-                chunk_id=self._last.chunk_id,
-                steps_left=0,
-                holding=True,
-            )
-        return self._last
-
-    def _notice_clock_jump(self, now_ns: int) -> None:
-        """After the clock was set back, the stamps of the chunk in hand mean nothing any more."""
-        if self._last_now_ns is not None and now_ns < self._last_now_ns - CLOCK_JUMP_NS:
-            self._chunk = None
-            self._last_now_ns = now_ns
-
-    @staticmethod
-    def _require_same_layout(chunk: Chunk, last: Command) -> None:
+    def _require_layout(self, chunk: Chunk) -> None:
         came = {key: rows.shape[1] for key, rows in chunk.actions.items()}
-        before = {key: len(row) for key, row in last.values.items()}
-        if came != before:
+        if came != self._layout.dimensions:
             raise ChunkRefusedError(
                 f"chunk {chunk.chunk_id} has keys and dimensions {came}, "
-                f"the chunks before had {before}"
+                f"expected {self._layout.dimensions}"
             )
 
 
-def _interpolated(rows: Row, step: int, fraction: float) -> Row:
-    row: Row = rows[step]
-    if fraction == 0.0:
-        return row
-    following: Row = rows[step + 1]
-    return row + fraction * (following - row)
+def _catmull_rom(rows: Row, step: int, share: float) -> Row:
+    """The cubic through step and step + 1 with the slopes of their neighbours, one-sided at ends."""
+    before, after = rows[max(step - 1, 0)], rows[min(step + 2, len(rows) - 1)]
+    start, end = rows[step], rows[step + 1]
+    slope_in, slope_out = (end - before) / 2, (after - start) / 2
+    if step == 0:
+        slope_in = end - start
+    if step + 2 >= len(rows):
+        slope_out = end - start
+    s2, s3 = share * share, share**3
+    return np.asarray(
+        (2 * s3 - 3 * s2 + 1) * start
+        + (s3 - 2 * s2 + share) * slope_in
+        + (3 * s2 - 2 * s3) * end
+        + (s3 - s2) * slope_out
+    )

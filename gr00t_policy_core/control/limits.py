@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of the joints: what is commanded never leaves them, whatever the chunks say.
+
+A command that is within all limits passes through unchanged: no lag, no filter. One that is not is
+replaced by the fastest motion that Ruckig finds inside the limits towards where the target will be
+(Berscheid & Kroeger, "Jerk-limited Real-time Trajectory Generation with Arbitrary Target States",
+RSS 2021), until it has caught up. Velocity, acceleration and jerk are those of the commands
+themselves: their differences from tick to tick.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ruckig import ControlInterface, InputParameter, Result, Ruckig, Trajectory
+
+# Share of the limits that is planned with. The rest covers the step between differences of
+# commands, by which limits are judged, and the derivatives that Ruckig starts from.
+PLANNED_SHARE = 0.95
+REJOIN_TICKS = 4  # so many targets must be allowed before they are followed again
+LOOK_AHEAD_TICKS = 2  # that a target's velocity is taken over: not the jitter of one step
+CATCH_UP_PER_S = 15.0  # share of the distance to the target that is closed in a second
+BRAKING_SHARE = 0.5  # of the acceleration limit, kept for braking before the target
+AT_REST = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class JointLimits:
+    """Limits of one joint, in rad (or m) and s.
+
+    Args:
+        lower, upper: Range of the position; infinite where there is none.
+        velocity, acceleration, jerk: Largest magnitudes; finite and > 0.
+
+    Raises:
+        ValueError: A limit that is none.
+    """
+
+    lower: float
+    upper: float
+    velocity: float
+    acceleration: float
+    jerk: float
+
+    def __post_init__(self) -> None:
+        if not self.lower < self.upper:
+            raise ValueError(f"lower limit {self.lower} must be below upper limit {self.upper}")
+        for name in ("velocity", "acceleration", "jerk"):
+            value = getattr(self, name)
+            if not (value > 0.0 and math.isfinite(value)):
+                raise ValueError(f"{name} limit must be finite and > 0, got {value}")
+
+    def tighter(self, other: JointLimits) -> JointLimits:
+        """The limits that satisfy both."""
+        return JointLimits(
+            lower=max(self.lower, other.lower),
+            upper=min(self.upper, other.upper),
+            velocity=min(self.velocity, other.velocity),
+            acceleration=min(self.acceleration, other.acceleration),
+            jerk=min(self.jerk, other.jerk),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Position, velocity and acceleration of one joint at one instant."""
+
+    position: float
+    velocity: float
+    acceleration: float
+
+
+Reference = Callable[[int], float]
+"""Where the target is so many ticks from now, rad (or m)."""
+
+
+class JointLimiter:
+    """Keeps the commands of one joint inside its limits.
+
+    Args:
+        limits: Of the joint.
+        period_s: Between two commands, s.
+        position: Where the joint rests at the start, rad (or m).
+        hits: Counts, by the name of the limit, the ticks in which it bound.
+    """
+
+    def __init__(
+        self, limits: JointLimits, period_s: float, position: float, hits: Counter[str]
+    ) -> None:
+        self._limits = limits
+        self._period_s = period_s
+        self._hits = hits
+        self._planner = Ruckig(1, period_s)
+        # The last three commands, newest first: limits are judged by their differences.
+        self._commands = (position, position, position)
+        self._state = _State(position, 0.0, 0.0)
+        self._is_following = True
+
+    @property
+    def position(self) -> float:
+        """The last command."""
+        return self._commands[0]
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the commands have come to a standstill."""
+        moving = max(abs(self._state.velocity), abs(self._state.acceleration))
+        return moving < AT_REST and len(set(self._commands)) == 1
+
+    def follow(self, reference: Reference) -> float:
+        """The command of this tick towards a moving target.
+
+        Args:
+            reference: Where the target is; ``reference(0)`` belongs to this tick.
+        """
+        # A path that only crosses the target's would have to be left at once.
+        ticks = range(1 if self._is_following else REJOIN_TICKS)
+        targets = [self._within_range(reference(n)) for n in ticks]
+        self._is_following = self._allows(targets)
+        if self._is_following:
+            return self._step_to(self._passing(targets[0]))
+        return self._step_to(self._towards(self._catching_velocity(reference)))
+
+    def brake(self) -> float:
+        """The command of this tick on the fastest way to a standstill."""
+        self._is_following = False
+        if self.is_at_rest:
+            return self.position
+        return self._step_to(self._towards(0.0))
+
+    def _allows(self, targets: list[float]) -> bool:
+        """Whether the targets of this tick and the following may be the next commands."""
+        now, before, earlier = self._commands
+        for target in targets:
+            bound = self._bound_by(target, now, before, earlier)
+            if bound is not None:
+                self._hits[bound] += 1
+                return False
+            now, before, earlier = target, now, before
+        if not self._can_stop_in_range(self._passing(targets[0])):
+            self._hits["position"] += 1
+            return False
+        return True
+
+    def _bound_by(self, target: float, now: float, before: float, earlier: float) -> str | None:
+        """The limit that a command would break after the three before it, or None."""
+        period_s, limits = self._period_s, self._limits
+        if abs(target - now) > limits.velocity * period_s:
+            return "velocity"
+        if abs(target - 2 * now + before) > limits.acceleration * period_s**2:
+            return "acceleration"
+        if abs(target - 3 * now + 3 * before - earlier) > limits.jerk * period_s**3:
+            return "jerk"
+        return None
+
+    def _passing(self, target: float) -> _State:
+        """The state after commanding the target: differences, brought to the end of the tick."""
+        now, before, _ = self._commands
+        period_s, limits = self._period_s, self._limits
+        acceleration = (target - 2 * now + before) / period_s**2
+        velocity = (target - now) / period_s + acceleration * period_s / 2
+        return _State(
+            target,
+            _clipped(velocity, limits.velocity),
+            _clipped(acceleration, limits.acceleration),
+        )
+
+    def _catching_velocity(self, reference: Reference) -> float:
+        """The velocity that closes in on the target, and can be braked from before it."""
+        there = reference(0)
+        velocity = (reference(LOOK_AHEAD_TICKS) - there) / (LOOK_AHEAD_TICKS * self._period_s)
+        error = self._within_range(there) - self.position - self._state.velocity * self._period_s
+        closing = min(
+            CATCH_UP_PER_S * abs(error),
+            math.sqrt(2.0 * BRAKING_SHARE * self._limits.acceleration * abs(error)),
+        )
+        return velocity + math.copysign(closing, error)
+
+    def _towards(self, velocity: float) -> _State:
+        """One tick towards a velocity, or towards rest where the range would be left otherwise."""
+        limit = PLANNED_SHARE * self._limits.velocity
+        reached = self._one_tick(_clipped(velocity, limit))
+        if reached is not None and self._can_stop_in_range(reached):
+            return reached
+        self._hits["position"] += 1
+        return self._one_tick(0.0) or _State(self.position, 0.0, 0.0)
+
+    def _one_tick(self, velocity: float) -> _State | None:
+        plan = self._velocity_change(self._state, velocity)
+        if plan is None:
+            return None
+        position, reached, acceleration = plan.at_time(self._period_s)
+        return _State(position[0], reached[0], acceleration[0])
+
+    def _step_to(self, state: _State) -> float:
+        now, before, _ = self._commands
+        position = self._within_range(state.position)
+        self._commands = (position, now, before)
+        self._state = state
+        return position
+
+    def _within_range(self, position: float) -> float:
+        return min(max(position, self._limits.lower), self._limits.upper)
+
+    def _can_stop_in_range(self, state: _State) -> bool:
+        limits = self._limits
+        # Generous: the way at constant deceleration, and what the jerk limit delays it by.
+        delay_s = 2 * limits.acceleration / limits.jerk
+        speed = abs(state.velocity) + abs(state.acceleration) * delay_s
+        room = speed * (speed / limits.acceleration + delay_s)
+        if limits.lower + room <= state.position <= limits.upper - room:
+            return True
+        plan = self._velocity_change(state, 0.0)
+        if plan is None:
+            return False
+        extrema = plan.position_extrema[0]
+        return bool(limits.lower - AT_REST <= extrema.min and extrema.max <= limits.upper + AT_REST)
+
+    def _velocity_change(self, state: _State, velocity: float) -> Trajectory | None:
+        """Ruckig's fastest way from a state to a velocity, or None where it finds none."""
+        request = InputParameter(1)
+        request.control_interface = ControlInterface.Velocity
+        request.current_position = [state.position]
+        request.current_velocity = [state.velocity]
+        request.current_acceleration = [state.acceleration]
+        request.target_velocity = [velocity]
+        request.max_acceleration = [PLANNED_SHARE * self._limits.acceleration]
+        request.max_jerk = [PLANNED_SHARE * self._limits.jerk]
+        plan = Trajectory(1)
+        result = self._planner.calculate(request, plan)
+        return plan if result in (Result.Working, Result.Finished) else None
+
+
+def _clipped(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)

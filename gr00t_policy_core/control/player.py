@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From chunks to commands: the schedule, the limits of the joints, and every reason to stop.
+
+Pure and driven by the clock that it is given: the same calls give the same commands, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
+from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.limits import JointLimiter, JointLimits
+from gr00t_policy_core.control.schedule import ChunkSchedule, Progress, ScheduleSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerSettings:
+    """What a player needs to know of the robot.
+
+    Args:
+        period_s: Between two ticks, s.
+        schedule: How chunks are played.
+        limits: Of the limited joints, by their index in the layout's vector.
+        velocities: Indices of values that are velocities: holding commands zero.
+        max_jump: A chunk whose path starts further away than this, in any limited joint, is
+            refused, rad (or m).
+        max_joint_age_s: Joint positions older than this stop the motion, s; None where the
+            robot tells none.
+    """
+
+    period_s: float
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    limits: Mapping[int, JointLimits] = field(default_factory=dict)
+    velocities: tuple[int, ...] = ()
+    max_jump: float = math.inf
+    max_joint_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to command at one tick.
+
+    Args:
+        values: float64 (D,) by action key, in SI units and rad.
+        chunk_id: The chunk that it is from, or was before holding.
+        steps_left: Steps of that chunk that still lie ahead.
+        holding: Nothing valid is left to play.
+        at_rest: Holding, and come to a standstill.
+        observed_ns: Stamp of the observation behind the chunk, ns; None while holding.
+    """
+
+    values: Mapping[str, Row]
+    chunk_id: int
+    steps_left: int
+    holding: bool
+    at_rest: bool
+    observed_ns: int | None
+
+
+@dataclass(slots=True)
+class PlayerCounts:
+    """What has happened so far. `limits` counts ticks by the name of the limit that bound."""
+
+    chunks: int = 0
+    refused: int = 0
+    ticks: int = 0
+    fresh: int = 0
+    holds: int = 0
+    limits: Counter[str] = field(default_factory=Counter)
+
+
+class MotionPlayer:
+    """Plays chunks inside the limits, and comes to a stop inside them when there is a reason to.
+
+    Args:
+        layout: The action keys.
+        settings: What it needs to know of the robot.
+    """
+
+    def __init__(self, layout: Layout, settings: PlayerSettings) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._schedule = ChunkSchedule(layout, settings.schedule)
+        self._limiters: dict[int, JointLimiter] = {}
+        self._vector: Row | None = None
+        self._measured: dict[int, float] = {}
+        self._measured_ns: int | None = None
+        self._disabled = ""
+        self._stopped = ""
+        self._last_refusal = ""
+        self._progress = Progress()
+        self.counts = PlayerCounts()
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is played, as of the last tick; empty while a chunk is."""
+        if self._schedule.is_playing:
+            return ""
+        if self._stopped or self._last_refusal:
+            return self._stopped or self._last_refusal
+        if self._vector is None:
+            return "no chunk received yet"
+        return f"chunk {self._progress.chunk_id} is used up and no other came"
+
+    @property
+    def seam_jump(self) -> float:
+        """How far the newest chunk was from the path when it came, largest value, rad or m."""
+        return self._schedule.last_seam_jump
+
+    def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
+        """Tell where the joints are.
+
+        Args:
+            positions: Of the limited joints, by their index in the layout's vector, rad (or m).
+            stamp_ns: When they were there, ns.
+        """
+        self._measured, self._measured_ns = dict(positions), stamp_ns
+
+    def offer(self, chunk: Chunk, now_ns: int) -> None:
+        """Take a chunk as the newest.
+
+        Raises:
+            ChunkRefusedError: The motion is stopped, the schedule refuses the chunk, or it begins
+                further than `max_jump` from where the joints are. What is played goes on.
+        """
+        try:
+            stopped = self._stop_reason(now_ns)
+            if stopped:
+                raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {stopped}")
+            entry = self._schedule.entry(chunk, now_ns)
+            start = self._start(entry)
+            self._require_near(chunk, entry, start)
+        except ChunkRefusedError as error:
+            self.counts.refused += 1
+            self._last_refusal = str(error)
+            raise
+        if self._vector is None or not self._schedule.is_playing:
+            self._begin_at(start, now_ns)
+        self._schedule.offer(chunk, now_ns)
+        self.counts.chunks += 1
+        self._last_refusal = ""
+
+    def tick(self, now_ns: int) -> Command | None:
+        """The command of this tick.
+
+        Args:
+            now_ns: The present, on the clock of the stamps, ns.
+
+        Returns:
+            None before there is anything to command.
+        """
+        self.counts.ticks += 1
+        was_playing = self._schedule.is_playing
+        self._schedule.advance(now_ns)
+        self._stopped = self._stop_reason(now_ns)
+        if self._stopped and self._schedule.is_playing:
+            self._schedule.hold(now_ns)
+        if self._vector is None:
+            return None
+        if self._schedule.is_playing:
+            self.counts.fresh += 1
+            self._progress = self._schedule.progress(now_ns)
+            self._vector = self._following(now_ns)
+        else:
+            self.counts.holds += was_playing
+            self._vector = self._coming_to_rest()
+            # The next chunk goes on from where the joints really come to rest.
+            self._schedule.hold(now_ns, self._vector)
+        return self._command(self._vector)
+
+    def stop(self, reason: str) -> None:
+        """Come to a stop, and refuse chunks until `resume`."""
+        self._disabled = reason
+
+    def resume(self) -> None:
+        """Take chunks again after `stop`."""
+        self._disabled = ""
+
+    def hold(self, now_ns: int) -> None:
+        """Stop playing the present chunk; the next one is welcome."""
+        self._schedule.hold(now_ns)
+
+    def clear(self) -> None:
+        """Forget path and position: the next chunk starts where the joints are measured then."""
+        self._schedule.clear()
+        self._limiters.clear()
+        self._vector = None
+        self._progress = Progress()
+        self._last_refusal = ""
+
+    def _stop_reason(self, now_ns: int) -> str:
+        """Why the robot may not be moved now; empty where it may."""
+        if self._disabled:
+            return self._disabled
+        limit_s = self._settings.max_joint_age_s
+        if limit_s is None:
+            return ""
+        if self._measured_ns is None:
+            return "no joint positions received yet"
+        age_s = (now_ns - self._measured_ns) * 1e-9
+        if age_s <= limit_s:
+            return ""
+        return f"joint positions are {age_s:.2f} s old, at most {limit_s:g} s allowed"
+
+    def _start(self, entry: Row) -> Row:
+        """Where the path goes on from: the last command, or the joints where they are elsewhere."""
+        if self._vector is not None and (self._schedule.is_playing or not self._is_displaced()):
+            return self._vector
+        start = entry if self._vector is None else self._vector
+        return np.array([self._measured.get(i, value) for i, value in enumerate(start.tolist())])
+
+    def _is_displaced(self) -> bool:
+        """Whether a joint at rest is not where it was commanded to: somebody else has moved it."""
+        vector, limit = self._vector, self._settings.max_jump
+        if vector is None:
+            return False
+        return any(abs(at - vector[index]) > limit for index, at in self._measured.items())
+
+    def _require_near(self, chunk: Chunk, entry: Row, start: Row) -> None:
+        limit = self._settings.max_jump
+        for index in self._settings.limits:
+            jump = abs(entry[index] - start[index])
+            if jump > limit:
+                raise ChunkRefusedError(
+                    f"chunk {chunk.chunk_id}: {self._layout.name_of(index)} would jump by "
+                    f"{jump:.3f}, from {start[index]:.3f} to {entry[index]:.3f}; "
+                    f"max_jump is {limit:g}"
+                )
+
+    def _begin_at(self, start: Row, now_ns: int) -> None:
+        if self._vector is start:
+            return
+        self._vector = start
+        self._limiters = {
+            index: JointLimiter(
+                limits, self._settings.period_s, float(start[index]), self.counts.limits
+            )
+            for index, limits in self._settings.limits.items()
+        }
+        self._schedule.hold(now_ns, start)
+
+    def _following(self, now_ns: int) -> Row:
+        """One tick along the path, inside the limits."""
+        period_ns = self._settings.period_s * 1e9
+        ahead: dict[int, Row] = {}
+
+        def path(ticks: int) -> Row:
+            if ticks not in ahead:
+                ahead[ticks] = self._schedule.path(now_ns + ticks * period_ns)
+            return ahead[ticks]
+
+        vector = np.array(path(0))
+        for index, limiter in self._limiters.items():
+            vector[index] = limiter.follow(lambda ticks, i=index: float(path(ticks)[i]))
+        return vector
+
+    def _coming_to_rest(self) -> Row:
+        """One tick of braking; at rest the place stays, and no velocity stays commanded."""
+        vector = np.array(self._vector)
+        for index, limiter in self._limiters.items():
+            vector[index] = limiter.brake()
+        vector[list(self._settings.velocities)] = 0.0
+        return vector
+
+    def _command(self, vector: Row) -> Command:
+        playing = self._schedule.is_playing
+        return Command(
+            values=self._layout.split(vector),
+            chunk_id=self._progress.chunk_id,
+            steps_left=self._progress.steps_left if playing else 0,
+            holding=not playing,
+            at_rest=not playing and all(one.is_at_rest for one in self._limiters.values()),
+            observed_ns=self._progress.observed_ns if playing else None,
+        )
