@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
 import logging
 import signal
@@ -25,7 +24,7 @@ from gr00t_policy_core.policies import ReplayPolicy, SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving.server import REPLY_FORMATS, PolicyServer
 
-MODELS = "gr00t_policy_core.models"
+DTYPES = ("bfloat16", "float16", "float32")
 
 DESCRIPTION = """\
 Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
@@ -43,7 +42,17 @@ def add_command(commands: Any) -> None:
     parser.set_defaults(run=run, parser=parser)
 
     policy = parser.add_argument_group("the policy (one of --model-path and --dataset-path)")
-    policy.add_argument("--model-path", metavar="PATH", help="checkpoint of a GR00T model")
+    policy.add_argument(
+        "--model-path",
+        metavar="PATH",
+        help="checkpoint of a GR00T N1.6 or N1.7 model: a folder, or an id on the Hugging Face hub",
+    )
+    policy.add_argument(
+        "--backbone-path",
+        metavar="PATH",
+        help="the backbone's tokenizer and configuration files: their folder, or a copy of the "
+        "Isaac-GR00T repository (default: the Hugging Face hub and its local cache)",
+    )
     policy.add_argument(
         "--embodiment-tag",
         type=_embodiment_tag,
@@ -52,6 +61,11 @@ def add_command(commands: Any) -> None:
         help="robot that the model is to drive, name or value (default: new_embodiment)",
     )
     policy.add_argument("--device", default="cuda", help="where the model runs (default: cuda)")
+    policy.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="of the model (default: bfloat16, and float32 on a CPU)",
+    )
     policy.add_argument(
         "--dataset-path", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset to replay"
     )
@@ -138,21 +152,16 @@ def _policy(args: argparse.Namespace) -> BasePolicy:
 
 
 def _model(args: argparse.Namespace) -> BasePolicy:
-    try:
-        models = importlib.import_module(MODELS)
-    except ModuleNotFoundError as error:
-        if error.name != MODELS:
-            raise
-        args.parser.error(
-            "--model-path: this version replays datasets only; give --dataset-path instead"
-        )
-    policy: BasePolicy = models.Gr00tPolicy(
-        embodiment_tag=args.embodiment_tag,
-        model_path=args.model_path,
+    from gr00t_policy_core.models import Gr00tPolicy
+
+    return Gr00tPolicy(
+        args.embodiment_tag,
+        args.model_path,
         device=args.device,
+        dtype=args.dtype,
+        backbone_path=args.backbone_path,
         strict=args.strict,
     )
-    return policy
 
 
 def _modality_configs(path: str | None) -> dict[str, ModalityConfig] | None:

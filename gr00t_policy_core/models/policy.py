@@ -35,6 +35,9 @@ class Gr00tPolicy(ModalityPolicy):
             bfloat16, and float32 on a CPU.
         backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
             the hub's local cache and on the hub.
+        mask_padding: Let each row of a batch give what it gives alone. False computes as the
+            reference does, where instructions of different length in one batch change each other's
+            actions: some of N1.7's attention sees the padding.
         strict: Check every observation before it is used and every action before it is returned.
 
     Raises:
@@ -51,6 +54,7 @@ class Gr00tPolicy(ModalityPolicy):
         device: str | int = "cuda",
         dtype: str | None = None,
         backbone_path: str | Path | None = None,
+        mask_padding: bool = False,
         strict: bool = True,
     ) -> None:
         super().__init__(strict)
@@ -65,6 +69,7 @@ class Gr00tPolicy(ModalityPolicy):
             dtype=self.dtype,
             backbone_path=backbone_path,
         )
+        self.model.head.mask_padding = mask_padding
         self.embodiment = self.model.embodiment
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
@@ -109,14 +114,14 @@ class Gr00tPolicy(ModalityPolicy):
         """
         watch = Stopwatch(self.device)
         state = observation["state"]
-        frames = self._frames(observation)
+        frames = self.frames(observation)
         parsed = read_options(options, self.embodiment, len(frames))
 
         backbone, head = self.model.backbone, self.model.head
         with torch.inference_mode():
             pictures = backbone.pictures(frames)
             watch.lap("images")
-            prompts = backbone.prompts(self._instructions(observation), pictures)
+            prompts = backbone.prompts(self.instructions(observation), pictures)
             watch.lap("prompts")
             encoded = self.embodiment.encode_state(state, head.config.max_state_dim)
             start, velocity_scale = self._start(parsed, state, len(frames))
@@ -132,7 +137,7 @@ class Gr00tPolicy(ModalityPolicy):
             watch.lap("decode")
         return action, {"timing": watch.seconds()}
 
-    def _frames(self, observation: Observation) -> list[list[Any]]:
+    def frames(self, observation: Observation) -> list[list[Any]]:
         """The pictures of each row: by time, then by camera."""
         config = self.embodiment.modalities["video"]
         videos = [observation["video"][key] for key in config.modality_keys]
@@ -140,7 +145,7 @@ class Gr00tPolicy(ModalityPolicy):
         rows = range(len(videos[0]))
         return [[video[row, step] for step in steps for video in videos] for row in rows]
 
-    def _instructions(self, observation: Observation) -> list[str]:
+    def instructions(self, observation: Observation) -> list[str]:
         """One for each row; a checkpoint with several keys was trained on paraphrases."""
         key = self.embodiment.modalities["language"].modality_keys[0]
         return [prompts[0] for prompts in observation["language"][key]]

@@ -16,12 +16,12 @@ from gr00t_ros.sim.kinematics import HOME, ArmGeometry, HandPose, joint_targets
 
 MAX_JOINT_SPEED_RAD_S = 1.3
 
-_GRASP_HEIGHT_M = 0.0125
-_TRAVEL_HEIGHT_M = 0.10
-_RELEASE_HEIGHT_M = 0.034
-_OPEN_M = 0.022
+GRASP_HEIGHT_M = 0.0125
+TRAVEL_HEIGHT_M = 0.10
+RELEASE_HEIGHT_M = 0.034
+OPEN_M = 0.022
 # 4.5 mm inside a cube of 25 mm: the gains turn that into about 3.6 N per jaw.
-_SQUEEZE_M = 0.008
+SQUEEZE_M = 0.008
 
 _SAMPLES_PER_SEGMENT = 64
 
@@ -68,20 +68,20 @@ def plan_pick_and_place(
     Raises:
         ValueError: If the cube or the bin is out of reach.
     """
-    over_cube = _pose_over(cube_position, yaw_rad=cube_yaw_rad)
-    over_bin = _pose_over(bin_position, yaw_rad=None)
-    at_cube = replace(over_cube, height_m=_GRASP_HEIGHT_M)
-    holding = replace(at_cube, gripper_m=_SQUEEZE_M)
-    in_bin = replace(over_bin, height_m=_RELEASE_HEIGHT_M, gripper_m=_SQUEEZE_M)
+    over_cube = pose_over(cube_position, yaw_rad=cube_yaw_rad)
+    over_bin = pose_over(bin_position, yaw_rad=None)
+    at_cube = replace(over_cube, height_m=GRASP_HEIGHT_M)
+    holding = replace(at_cube, gripper_m=SQUEEZE_M)
+    in_bin = replace(over_bin, height_m=RELEASE_HEIGHT_M, gripper_m=SQUEEZE_M)
     # Name, hand at the end, shortest time in s: a slow descent and a firm grasp, brisk otherwise.
     waypoints = (
         ("approach", over_cube, 1.0),
         ("descend", at_cube, 0.9),
         ("grasp", holding, 0.6),
-        ("lift", replace(holding, height_m=_TRAVEL_HEIGHT_M), 0.9),
-        ("carry", replace(over_bin, gripper_m=_SQUEEZE_M), 1.2),
+        ("lift", replace(holding, height_m=TRAVEL_HEIGHT_M), 0.9),
+        ("carry", replace(over_bin, gripper_m=SQUEEZE_M), 1.2),
         ("lower", in_bin, 0.7),
-        ("release", replace(in_bin, gripper_m=_OPEN_M), 0.5),
+        ("release", replace(in_bin, gripper_m=OPEN_M), 0.5),
         ("retreat", over_bin, 0.6),
         ("return", HOME, 1.0),
     )
@@ -124,6 +124,21 @@ def minimum_jerk(progress: float) -> float:
     return progress**3 * (10 - 15 * progress + 6 * progress**2)
 
 
+def pose_over(
+    position: Sequence[float] | NDArray[np.float64], *, yaw_rad: float | None
+) -> HandPose:
+    """The open hand above a place, its jaws along the sides of a cube turned by ``yaw_rad``."""
+    x, y = float(position[0]), float(position[1])
+    azimuth = math.atan2(y, x)
+    return HandPose(
+        radius_m=math.hypot(x, y),
+        azimuth_rad=azimuth,
+        height_m=TRAVEL_HEIGHT_M,
+        yaw_rad=0.0 if yaw_rad is None else _nearest_quarter_turn(yaw_rad - azimuth),
+        gripper_m=OPEN_M,
+    )
+
+
 def _targets_within(
     geometry: ArmGeometry, start: HandPose, end: HandPose, progress: float
 ) -> NDArray[np.float64]:
@@ -152,21 +167,6 @@ def _duration_s(geometry: ArmGeometry, start: HandPose, end: HandPose, shortest_
     )
     fastest_per_unit_time = float(np.abs(np.diff(path, axis=0)).max()) * _SAMPLES_PER_SEGMENT
     return max(shortest_s, fastest_per_unit_time / MAX_JOINT_SPEED_RAD_S)
-
-
-def _pose_over(
-    position: Sequence[float] | NDArray[np.float64], *, yaw_rad: float | None
-) -> HandPose:
-    """The open hand above a place, its jaws along the sides of a cube turned by ``yaw_rad``."""
-    x, y = float(position[0]), float(position[1])
-    azimuth = math.atan2(y, x)
-    return HandPose(
-        radius_m=math.hypot(x, y),
-        azimuth_rad=azimuth,
-        height_m=_TRAVEL_HEIGHT_M,
-        yaw_rad=0.0 if yaw_rad is None else _nearest_quarter_turn(yaw_rad - azimuth),
-        gripper_m=_OPEN_M,
-    )
 
 
 def _nearest_quarter_turn(angle_rad: float) -> float:

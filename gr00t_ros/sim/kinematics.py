@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Closed-form inverse kinematics of the arm with its hand pointing straight down."""
+"""Closed-form kinematics of the arm with its hand pointing straight down."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 JOINT_NAMES = (
@@ -90,3 +91,27 @@ def joint_targets(geometry: ArmGeometry, pose: HandPose) -> tuple[float, ...]:
     lift = math.pi / 2 - upper_elevation
     elbow = -fore_elevation - lift
     return (pose.azimuth_rad, lift, elbow, -lift - elbow, 0.0, pose.yaw_rad, pose.gripper_m)
+
+
+def hand_pose(geometry: ArmGeometry, joints: Sequence[float]) -> HandPose:
+    """Where joint positions bring the grasp point: the inverse of ``joint_targets``.
+
+    A hand that is a little off the vertical has its true radius and height; ``wrist_yaw``, which
+    ``joint_targets`` keeps at 0, is taken to be there.
+
+    Args:
+        geometry: Lengths of the arm.
+        joints: One value per joint in the order of ``JOINT_NAMES``; rad, the gripper in m.
+    """
+    pan, lift, elbow, flex, _, roll, gripper = joints
+    fore = lift + elbow
+    tilt = fore + flex
+    upper_m, fore_m, hand_m = geometry.upper_arm_m, geometry.forearm_m, geometry.hand_m
+    rise = upper_m * math.cos(lift) - fore_m * math.sin(fore) - hand_m * math.cos(tilt)
+    return HandPose(
+        radius_m=upper_m * math.sin(lift) + fore_m * math.cos(fore) - hand_m * math.sin(tilt),
+        azimuth_rad=pan,
+        height_m=geometry.shoulder_height_m + rise,
+        yaw_rad=roll,
+        gripper_m=gripper,
+    )

@@ -241,7 +241,6 @@ def test_serve_restarts_itself_once_with_malloc_set_up(dataset):
         (["dance"], "dance"),
         (["serve"], "--dataset-path"),
         (["serve", "--dataset-path", "a", "--model-path", "b"], "got both"),
-        (["serve", "--model-path", "b"], "replays datasets only"),
         (["serve", "--dataset-path", "a", "--execution-horizon", "0"], "at least 1"),
         (["serve", "--dataset-path", "a", "--port", "65536"], "0 to 65535"),
         (["serve", "--dataset-path", "a", "--port", "http"], "integer"),

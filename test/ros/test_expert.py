@@ -95,7 +95,7 @@ def test_minimum_jerk_starts_and_ends_at_rest() -> None:
 
 
 def test_a_cube_that_is_not_caught_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gr00t_ros.sim.expert._SQUEEZE_M", 0.02)
+    monkeypatch.setattr("gr00t_ros.sim.expert.SQUEEZE_M", 0.02)
     with pytest.raises(ExpertFailedError, match="scene 0: the red cube ended at"):
         record_episode(SimulatedArm(), scene_seed=0, cube="red")
 

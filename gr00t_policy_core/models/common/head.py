@@ -115,11 +115,16 @@ class ActionHead(nn.Module):
 
     Args:
         config: Its shape.
+
+    Attributes:
+        mask_padding: Keep padding out of vl_self_attention and of a plain DiT. The reference does
+            not: there, a row of a batch changes with the length of the longest instruction.
     """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
+        self.mask_padding = False
         width, hidden = config.input_embedding_dim, config.hidden_size
         state_dim = config.state_steps_per_token * config.max_state_dim
         self.state_encoder = Mlp(state_dim, hidden, width)
@@ -151,7 +156,7 @@ class ActionHead(nn.Module):
         if config.use_vlln:
             tokens = self.vlln(tokens)
         if config.vl_self_attention is not None:
-            tokens = self.vl_self_attention(tokens)
+            tokens = self.vl_self_attention(tokens, self._padding_mask(features))
         batch, steps, dim = state.shape
         per_token = config.state_steps_per_token
         state = state.reshape(batch, steps // per_token, per_token * dim)
@@ -204,7 +209,10 @@ class ActionHead(nn.Module):
         """Which tokens the 1st, 2nd, … cross-attention sees, to be gone through in turn."""
         every = self.config.attend_text_every_n_blocks
         if every is None:
-            return [None]  # the reference's plain DiT sees padding, too
+            return [self._padding_mask(features)]
         text = (features.mask & ~features.images)[:, None, None]
         images = (features.mask & features.images)[:, None, None]
         return [text, *[images] * (every - 1)]
+
+    def _padding_mask(self, features: Features) -> Tensor | None:
+        return features.mask[:, None, None] if self.mask_padding else None

@@ -68,9 +68,7 @@ class Attention(nn.Module):
         """Keys and values of the tokens (B, S, context_dim) to attend to."""
         return Context(self._split(self.to_k(tokens)), self._split(self.to_v(tokens)), mask)
 
-    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
-        if context is None:
-            context = self.context(x)
+    def forward(self, x: Tensor, context: Context) -> Tensor:
         attended = F.scaled_dot_product_attention(
             self._split(self.to_q(x)), context.keys, context.values, attn_mask=context.mask
         )
@@ -115,13 +113,14 @@ class SelfAttentionBlock(nn.Module):
         self.norm3 = nn.LayerNorm(config.width, NORM_EPS)
         self.ff = FeedForward(config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn1(self.norm1(x))
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        normed = self.norm1(x)
+        x = x + self.attn1(normed, self.attn1.context(normed, mask))
         return torch.add(x, self.ff(self.norm3(x)))
 
 
 class SelfAttentionTransformer(nn.Module):
-    """Blocks on the vision-language tokens; like the reference, they see padding, too."""
+    """Blocks on the vision-language tokens."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -129,9 +128,10 @@ class SelfAttentionTransformer(nn.Module):
             SelfAttentionBlock(config) for _ in range(config.layers)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, S, width) to the same; `mask` is bool (B, 1, 1, S), True where to attend."""
         for block in self.transformer_blocks:
-            x = block(x)
+            x = block(x, mask)
         return x
 
 
@@ -162,7 +162,9 @@ class DiTBlock(nn.Module):
     def forward(
         self, x: Tensor, modulation: tuple[Tensor, Tensor], context: Context | None
     ) -> Tensor:
-        x = x + self.attn1(self.norm1(x, modulation), context)
+        normed = self.norm1(x, modulation)
+        own = self.attn1.context(normed) if context is None else context
+        x = x + self.attn1(normed, own)
         return torch.add(x, self.ff(F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)))
 
 

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The expert as a policy with feedback: each chunk from the observation alone."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
+from gr00t_ros.sim.cube_finder import PinholeCamera, SeenCube, find_cube
+from gr00t_ros.sim.expert import SQUEEZE_M
+from gr00t_ros.sim.feedback_law import (
+    CLEAR_M,
+    HandMotion,
+    Task,
+    Whereabouts,
+    distance_m,
+    foreseen,
+    ground_position,
+    run_ahead,
+)
+from gr00t_ros.sim.feedback_rtc import Settled, read_rtc
+from gr00t_ros.sim.kinematics import HandPose, hand_pose, joint_targets
+from gr00t_ros.sim.world import CUBE_NAMES, CubePlacement, SimulatedArm
+
+HORIZON = 30
+STEP_S = 1 / 30
+LANGUAGE_KEY = "annotation.human.task_description"
+ARM_JOINTS = 6
+
+# A servo follows its target late, by damping over stiffness in arm.xml: fitted to the recorded
+# episodes, which it explains to 1 mrad.
+SERVO_LAG_S = np.array([0.0228, 0.0228, 0.0228, 0.0201, 0.0201, 0.0201, 0.013])
+
+_HELD_M = (0.0115, 0.0132)  # jaws around a cube stand at 0.0123
+_EMPTY_M = 0.0105
+_STILL_M_S = 0.008
+_NEAR_HAND_PX = 45.0
+_BIN_HALF_SIZE_M = 0.05
+_UNDER_HAND_M = 0.02
+_FADE_STEPS = 10
+
+
+class FeedbackExpert(ModalityPolicy):
+    """Picks the cube that the instruction names and puts it into the bin.
+
+    It has no state: the same observation gives the same chunk. From the joints, now and one and
+    two steps ago, follows the state of the commands; from the front picture and the jaws, where
+    the cube is; from both, by `feedback_law`, the next moves. Calls for B > 1 are answered row by
+    row. The wrist picture is required, as the recorded dataset has it, and not looked at.
+
+    ``options["rtc"]`` makes the chunk go on from the one that is being played, see
+    `gr00t_ros.sim.feedback_rtc`: the law then runs on from the steps that are settled.
+
+    Args:
+        arm: The simulated arm, for what anybody may know beforehand: lengths, camera, bin.
+        strict: Check observations and actions.
+    """
+
+    def __init__(self, arm: SimulatedArm, strict: bool = True) -> None:
+        super().__init__(strict)
+        self._geometry = arm.geometry
+        self._camera = PinholeCamera.of(arm.model, "front")
+        self._bin = (float(arm.bin_position[0]), float(arm.bin_position[1]))
+
+    def get_modality_config(self) -> dict[str, ModalityConfig]:
+        groups = ["single_arm", "gripper"]
+        return {
+            "video": ModalityConfig([0], ["front", "wrist"]),
+            "state": ModalityConfig([-2, -1, 0], groups),
+            "action": ModalityConfig(list(range(HORIZON)), groups),
+            "language": ModalityConfig([0], [LANGUAGE_KEY]),
+        }
+
+    def get_dimensions(self) -> dict[str, dict[str, int]]:
+        groups = {"single_arm": ARM_JOINTS, "gripper": 1}
+        return {"state": dict(groups), "action": dict(groups)}
+
+    def _get_action(
+        self, observation: Observation, options: Options | None = None
+    ) -> tuple[Action, Info]:
+        states = np.concatenate(
+            [observation["state"]["single_arm"], observation["state"]["gripper"]], axis=-1
+        ).astype(np.float64)
+        settled = read_rtc(options, batch_size=len(states), horizon=HORIZON)
+        rows, whereabouts = [], []
+        for row, history in enumerate(states):
+            picture = observation["video"]["front"][row, 0]
+            colour = colour_in(observation["language"][LANGUAGE_KEY][row][0])
+            task = self._task(history, find_cube(picture, colour, self._camera), picture.shape)
+            rows.append(self._chunk(history, task, settled[row] if settled else None))
+            whereabouts.append(task.cube.value)
+        chunk = np.array(rows, dtype=np.float32)
+        action = {"single_arm": chunk[..., :ARM_JOINTS], "gripper": chunk[..., ARM_JOINTS:]}
+        return action, {"cube": whereabouts}
+
+    def _task(
+        self, history: NDArray[np.float64], seen: SeenCube | None, shape: tuple[int, ...]
+    ) -> Task:
+        """Where the cube is, from what is seen of it and how the jaws stand."""
+        hand = hand_pose(self._geometry, history[-1])
+        return Task(*self._whereabouts(hand, _speed(history)[-1], seen, shape), *self._bin)
+
+    def _whereabouts(
+        self,
+        hand: HandPose,
+        jaw_speed_m_s: float,
+        seen: SeenCube | None,
+        shape: tuple[int, ...],
+    ) -> tuple[Whereabouts, CubePlacement]:
+        x, y = ground_position(hand)
+        under_hand = CubePlacement(x, y, hand.yaw_rad + hand.azimuth_rad)
+        if seen is not None:
+            at_hand = self._camera.project(np.array([x, y, hand.height_m]), shape[:2])
+            away_px = float(np.linalg.norm(at_hand - seen.pixel))
+        between_jaws = seen is None or away_px < _NEAR_HAND_PX
+        stopped = _HELD_M[0] < hand.gripper_m < _HELD_M[1] and abs(jaw_speed_m_s) < _STILL_M_S
+        if between_jaws and stopped:
+            return Whereabouts.HELD, under_hand
+        if seen is None:
+            over_bin = distance_m(hand, *self._bin) < _BIN_HALF_SIZE_M
+            return (Whereabouts.BIN if over_bin else Whereabouts.UNKNOWN), under_hand
+        place = seen.place
+        if max(abs(place.x_m - self._bin[0]), abs(place.y_m - self._bin[1])) < _BIN_HALF_SIZE_M:
+            return Whereabouts.BIN, place
+        if hand.height_m > CLEAR_M:
+            return Whereabouts.TABLE, place
+        if hand.gripper_m < _EMPTY_M:
+            return Whereabouts.UNKNOWN, place  # closed on nothing: up again, and look anew
+        # Low over the cube the jaws hide a part of it, and what is left does not tell its place.
+        hidden = distance_m(hand, place.x_m, place.y_m) < _UNDER_HAND_M
+        return Whereabouts.TABLE, (under_hand if hidden else place)
+
+    def _chunk(
+        self, history: NDArray[np.float64], task: Task, settled: Settled | None
+    ) -> NDArray[np.float64]:
+        """Joint targets, float64 (HORIZON, 7)."""
+        if settled is None or settled.frozen_steps == 0:
+            own = self._ahead(_commands_now(history, task), task, HORIZON)
+            return settled.blended(own) if settled else own
+        for joints in settled.frozen:
+            task = foreseen(hand_pose(self._geometry, joints), task)
+        own = self._ahead(settled.around_end(), task, HORIZON - settled.frozen_steps + 1)
+        return settled.blended(np.concatenate([settled.frozen, own[1:]]))
+
+    def _ahead(self, commands: NDArray[np.float64], task: Task, steps: int) -> NDArray[np.float64]:
+        """Joint targets under the law, float64 (steps, 7).
+
+        Args:
+            commands: Targets one step ago, now and in one step, float64 (3, 7).
+            task: The cube's whereabouts.
+            steps: How many targets, the first one now.
+
+        Raises:
+            SpecError: The joints are where the law has no way from.
+        """
+        hands = np.array([_vector(hand_pose(self._geometry, joints)) for joints in commands])
+        start = HandMotion(
+            position=hands[1],
+            velocity=(hands[2] - hands[0]) / (2 * STEP_S),
+            acceleration=(hands[2] - 2 * hands[1] + hands[0]) / STEP_S**2,
+        )
+        way = run_ahead(start, task, steps=steps, step_s=STEP_S)
+        try:
+            targets = np.array([joint_targets(self._geometry, HandPose(*hand)) for hand in way])
+        except ValueError as error:
+            raise SpecError("bad observation", [str(error)]) from error
+        # What the joints are off a vertical hand is taken out little by little.
+        fade = np.clip(1.0 - np.arange(steps) / _FADE_STEPS, 0.0, 1.0)
+        return targets + fade[:, None] * (commands[1] - targets[0])
+
+
+def colour_in(instruction: str) -> str:
+    """The cube that an instruction names.
+
+    Raises:
+        SpecError: It names none of ``CUBE_NAMES``, or several.
+    """
+    words = re.findall(r"\w+", instruction.lower())
+    named = [name for name in CUBE_NAMES if name in words]
+    if len(named) != 1:
+        raise SpecError(
+            "bad instruction",
+            [f"it must name one cube of {', '.join(CUBE_NAMES)}, got {instruction!r}"],
+        )
+    return named[0]
+
+
+def _speed(history: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Joint velocities at the newest of three states a step apart: of the parabola through them."""
+    return (3 * history[2] - 4 * history[1] + history[0]) / (2 * STEP_S)
+
+
+def _commands_now(history: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+    """Targets one step ago, now and in one step, from measured joints, float64 (3, 7) each.
+
+    The servos' lag taken off, these are what the arm was told, to 1 mrad while it follows.
+    """
+    acceleration = (history[2] - 2 * history[1] + history[0]) / STEP_S**2
+    velocity = _speed(history) + SERVO_LAG_S * acceleration
+    now = history[2] + SERVO_LAG_S * _speed(history)
+    step = STEP_S * velocity
+    bend = 0.5 * STEP_S**2 * acceleration
+    commands = np.stack([now - step + bend, now, now + step + bend])
+    if task.cube is Whereabouts.HELD:
+        commands[:, ARM_JOINTS] = SQUEEZE_M  # the cube keeps the jaws from getting there
+    return commands
+
+
+def _vector(pose: HandPose) -> tuple[float, ...]:
+    return (pose.radius_m, pose.azimuth_rad, pose.height_m, pose.yaw_rad, pose.gripper_m)

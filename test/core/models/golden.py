@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny checkpoints in the published layout, and what NVIDIA's own code answered with them.
+
+They lie outside the repository: in ../shared/golden beside it, or in $GR00T_GOLDEN.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the models need torch: pip install '.[gr00t]'")
+pytest.importorskip("transformers", reason="the models need transformers: pip install '.[gr00t]'")
+
+from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+ROOT = Path(__file__).resolve().parents[3]
+GOLDEN = Path(os.environ.get("GR00T_GOLDEN") or ROOT.parent / "shared" / "golden")
+CASES = ("one", "batch")
+
+
+@dataclass
+class Golden:
+    """One checkpoint and its answers."""
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return GOLDEN / self.name
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def backbone(self) -> Path:
+        return next((self.folder / "nvidia").iterdir())
+
+    @cached_property
+    def expected(self) -> dict[str, Any]:
+        return json.loads((self.folder / "expected.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        with np.load(self.folder / "expected.npz") as archive:
+            return dict(archive)
+
+    @property
+    def tag(self) -> str:
+        return self.expected["embodiment_tag"]
+
+    @property
+    def seed(self) -> int:
+        return self.expected["seed"]
+
+    @cached_property
+    def language_key(self) -> str:
+        processor = json.loads((self.checkpoint / "processor_config.json").read_text("utf-8"))
+        configs = processor["processor_kwargs"]["modality_configs"]
+        return configs[self.tag]["language"]["modality_keys"][0]
+
+    @cached_property
+    def pad_id(self) -> int:
+        """The token that batches are filled up with: the first of the shortest row."""
+        return int(self.arrays["batch/input_ids"][0, 0])
+
+    def group(self, case: str, group: str) -> dict[str, np.ndarray]:
+        """Arrays of a case by key: its video, state or action."""
+        prefix = f"{case}/{group}/"
+        found = {k: v for k, v in self.arrays.items() if k.startswith(prefix)}
+        return {key[len(prefix) :]: value for key, value in found.items()}
+
+    def observation(self, case: str) -> dict[str, Any]:
+        state = self.group(case, "state")
+        rows = len(next(iter(state.values())))
+        prompts = [[prompt] for prompt in self.expected["prompts"][:rows]]
+        video = self.group(case, "video")
+        return {"video": video, "state": state, "language": {self.language_key: prompts}}
+
+
+@lru_cache
+def golden_of(name: str) -> Golden:
+    """A checkpoint by name; skips the test where it is not to be had."""
+    golden = Golden(name)
+    if not golden.folder.is_dir():
+        pytest.skip(f"no golden data in {GOLDEN}: set GR00T_GOLDEN")
+    return golden
+
+
+@lru_cache
+def policy_of(name: str, **settings: Any) -> Gr00tPolicy:
+    """A checkpoint's policy on the CPU, loaded once for all tests."""
+    golden = golden_of(name)
+    return Gr00tPolicy(
+        golden.tag, golden.checkpoint, device="cpu", backbone_path=golden.backbone, **settings
+    )
+
+
+def rows_of(observation: dict[str, Any], rows: slice) -> dict[str, Any]:
+    """Some rows of an observation."""
+    return {
+        modality: {key: value[rows] for key, value in entries.items()}
+        for modality, entries in observation.items()
+    }
+
+
+def largest(values: np.ndarray) -> float:
+    return float(np.abs(np.asarray(values, dtype=np.float64)).max())

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a checkpoint or an observation is named before a single weight is read."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden import golden_of, policy_of, torch
+from safetensors.torch import load_file, save_file
+
+from gr00t_policy_core import CheckpointError, SpecError
+from gr00t_policy_core.models import Gr00tPolicy, gr00t_n1d6, gr00t_n1d7
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Reading weights fails the test."""
+
+    def read(*_):
+        pytest.fail("weights were read")
+
+    for line in (gr00t_n1d6, gr00t_n1d7):
+        monkeypatch.setattr(line, "load_weights", read)
+
+
+def load(golden, folder: Path, tag: str | None = None, **settings) -> Gr00tPolicy:
+    settings = {"device": "cpu", "backbone_path": golden.backbone, **settings}
+    return Gr00tPolicy(tag or golden.tag, folder, **settings)
+
+
+def edit(file: Path, change) -> None:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    change(content)
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.usefixtures("no_weights")
+class TestACheckpointIsRefused:
+    def test_for_a_tag_that_it_does_not_know(self, golden):
+        with pytest.raises(SpecError, match=rf"'libero'.*processor_config.*{golden.tag}"):
+            load(golden, golden.checkpoint, tag="libero")
+
+    def test_that_does_not_number_the_tag(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        configs = folder / "processor_config.json"
+        edit(configs, lambda c: rename(c["processor_kwargs"]["modality_configs"], n1d7.tag, "me"))
+        with pytest.raises(SpecError, match=r"'me' is not in embodiment_id\.json"):
+            load(n1d7, folder, tag="me")
+
+    @pytest.mark.parametrize(
+        ("path", "named"),
+        [
+            ([], "new_embodiment is missing"),
+            (["state", "gripper"], "new_embodiment.state.gripper is missing"),
+            (["action", "gripper"], "new_embodiment.action.gripper is missing"),
+            (["relative_action"], "new_embodiment.relative_action.single_arm is missing"),
+            (["state", "single_arm", "q99"], "new_embodiment.state.single_arm.q99 is missing"),
+            (["action", "gripper", "min"], "new_embodiment.action.gripper.min is missing"),
+        ],
+    )
+    def test_for_missing_statistics(self, n1d7, damaged, path, named):
+        folder = damaged(n1d7)
+
+        def remove(content):
+            for key in [n1d7.tag, *path][:-1]:
+                content = content[key]
+            del content[[n1d7.tag, *path][-1]]
+
+        edit(folder / "statistics.json", remove)
+        with pytest.raises(SpecError, match=named):
+            load(n1d7, folder)
+
+    def test_for_relative_statistics_of_another_horizon(self, n1d7, damaged):
+        folder = damaged(n1d7)
+
+        def shorten(content):
+            bounds = content[n1d7.tag]["relative_action"]["single_arm"]
+            bounds["min"] = bounds["min"][:-1]
+
+        edit(folder / "statistics.json", shorten)
+        with pytest.raises(SpecError, match=r"relative_action.single_arm.min .*\(16, 5\).*15"):
+            load(n1d7, folder)
+
+    @pytest.mark.parametrize("kept", [4, 1000, -1])
+    def test_for_a_truncated_file(self, golden, damaged, kept):
+        file = damaged(golden) / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:kept])
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: is truncated or damaged"):
+            load(golden, file.parent)
+
+    def test_for_a_file_that_is_something_else(self, n1d7, damaged):
+        file = damaged(n1d7) / "model.safetensors"
+        file.write_bytes(b"\x08\0\0\0\0\0\0\0not json")
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: is no safetensors file"):
+            load(n1d7, file.parent)
+
+    @pytest.mark.parametrize("name", ["config.json", "processor_config.json", "statistics.json"])
+    def test_for_a_missing_file(self, golden, damaged, name):
+        file = damaged(golden) / name
+        file.unlink()
+        with pytest.raises(CheckpointError, match=f"{name}: is missing"):
+            load(golden, file.parent)
+
+    def test_for_missing_weights(self, n1d7, damaged):
+        file = damaged(n1d7) / "model.safetensors"
+        file.unlink()
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: is missing"):
+            load(n1d7, file.parent)
+
+    def test_for_a_missing_shard(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        shard(folder)
+        (folder / "model-00002-of-00002.safetensors").unlink()
+        with pytest.raises(CheckpointError, match=r"model-00002-of-00002\.safetensors: is missing"):
+            load(n1d7, folder)
+
+    def test_for_a_model_type_of_no_line(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        edit(folder / "config.json", lambda c: c.update(model_type="Gr00tN9"))
+        with pytest.raises(CheckpointError, match=r"'Gr00tN9'.*'gr00t_n1d6', 'gr00t_n1d7'"):
+            load(n1d7, folder)
+
+    def test_for_a_missing_tensor(self, golden, damaged):
+        folder = damaged(golden)
+        weights = load_file(folder / "model.safetensors")
+        del weights["action_head.action_encoder.W2.W"]
+        save_file(weights, folder / "model.safetensors")
+        with pytest.raises(CheckpointError, match=r"action_head\.action_encoder\.W2\.W is missing"):
+            load(golden, folder)
+
+    def test_for_a_tensor_that_no_part_uses(self, golden, damaged):
+        folder = damaged(golden)
+        weights = load_file(folder / "model.safetensors")
+        weights["action_head.novelty.weight"] = torch.zeros(2)
+        save_file(weights, folder / "model.safetensors")
+        with pytest.raises(CheckpointError, match=r"action_head\.novelty\.weight belongs to no"):
+            load(golden, folder)
+
+    def test_for_a_tensor_of_another_shape(self, golden, damaged):
+        folder = damaged(golden)
+        edit(folder / "config.json", lambda c: c.update(hidden_size=39))
+        with pytest.raises(CheckpointError, match=r"layer\d\.W has shape"):
+            load(golden, folder)
+
+    def test_for_a_block_that_is_computed_otherwise(self, golden, damaged):
+        folder = damaged(golden)
+        edit(folder / "config.json", lambda c: c["diffusion_model_cfg"].update(norm_type="none"))
+        with pytest.raises(SpecError, match=r"diffusion_model_cfg\.norm_type .*'none'"):
+            load(golden, folder)
+
+    def test_for_states_that_do_not_fit(self, golden, damaged):
+        folder = damaged(golden)
+        edit(folder / "config.json", lambda c: c.update(max_state_dim=3))
+        with pytest.raises(SpecError, match="max_state_dim is 3"):
+            load(golden, folder)
+
+    def test_for_another_length_of_history(self, damaged):
+        golden = golden_of("gr00t_n1d7/b")
+        folder = damaged(golden)
+        edit(folder / "config.json", lambda c: c.update(state_history_length=1))
+        with pytest.raises(SpecError, match="has 2 states, state_history_length is 1"):
+            load(golden, folder)
+
+    def test_that_is_not_there(self, n1d7, tmp_path):
+        with pytest.raises(CheckpointError, match="nowhere: there is no such folder"):
+            load(n1d7, tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+    def test_on_a_gpu_that_is_not_there(self, n1d7, device, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(SpecError, match=f"'{device}'.*no GPU"):
+            load(n1d7, n1d7.checkpoint, device=device)
+
+    def test_in_an_unknown_dtype(self, n1d7):
+        with pytest.raises(SpecError, match=r"bfloat16.*'int8'"):
+            load(n1d7, n1d7.checkpoint, dtype="int8")
+
+
+class TestTheBackbonesFiles:
+    def test_are_found_under_their_name_in_a_folder(self, golden):
+        load(golden, golden.checkpoint, backbone_path=golden.folder)
+
+    def test_are_found_in_the_isaac_gr00t_repository(self, tmp_path):
+        golden = golden_of("gr00t_n1d6/a")
+        folder = tmp_path / "gr00t" / "model" / "modules" / "nvidia"
+        folder.mkdir(parents=True)
+        (folder / golden.backbone.name).symlink_to(golden.backbone)
+        load(golden, golden.checkpoint, backbone_path=tmp_path)
+
+    @pytest.mark.usefixtures("no_weights")
+    def test_that_are_missing_in_the_given_folder_are_named(self, golden, tmp_path):
+        name = f"nvidia/{golden.backbone.name}"
+        with pytest.raises(CheckpointError, match=f"holds no {name}"):
+            load(golden, golden.checkpoint, backbone_path=tmp_path)
+        (tmp_path / "config.json").write_text("{}")
+        with pytest.raises(CheckpointError, match=r"lacks .*tokenizer_config\.json"):
+            load(golden, golden.checkpoint, backbone_path=tmp_path)
+
+    @pytest.mark.usefixtures("no_weights")
+    def test_of_n1d7_that_nobody_has_are_named_with_the_way_to_get_them(self, n1d7):
+        expected = r"preprocessor_config\.json.*tokenizer\.json.*hf download nvidia/Cosmos.*--inc"
+        with pytest.raises(CheckpointError, match=expected):
+            load(n1d7, n1d7.checkpoint, backbone_path=None)
+
+    @pytest.mark.usefixtures("no_weights")
+    def test_of_n1d6_come_with_isaac_gr00t(self):
+        golden = golden_of("gr00t_n1d6/a")
+        expected = r"github\.com/NVIDIA/Isaac-GR00T.*chat_template\.json.*merges\.txt"
+        with pytest.raises(CheckpointError, match=expected):
+            load(golden, golden.checkpoint, backbone_path=None)
+
+
+class TestAnObservationIsRefused:
+    @pytest.fixture(autouse=True)
+    def no_network(self, monkeypatch):
+        """The network is not asked."""
+        for name in ("gr00t_n1d7/a", "gr00t_n1d7/b"):
+            backbone = policy_of(name).model.backbone
+            monkeypatch.setattr(backbone, "features", lambda *_: pytest.fail("asked"))
+
+    def test_with_a_state_of_the_wrong_dimension(self, n1d7):
+        observation = n1d7.observation("one")
+        observation["state"]["single_arm"] = np.zeros((1, 1, 6), np.float32)
+        with pytest.raises(SpecError, match=r"state\.single_arm: expected 5 values a step, got 6"):
+            policy_of(n1d7.name).get_action(observation)
+
+    def test_with_too_few_frames(self):
+        golden = golden_of("gr00t_n1d7/b")
+        observation = golden.observation("one")
+        observation["video"]["ego_view"] = observation["video"]["ego_view"][:, :1]
+        with pytest.raises(SpecError, match=r"video\.ego_view: expected 2 steps, got 1"):
+            policy_of(golden.name).get_action(observation)
+
+    def test_with_a_state_that_is_not_finite(self, n1d7):
+        observation = n1d7.observation("one")
+        observation["state"]["gripper"] = np.full((1, 1, 1), np.nan, np.float32)
+        with pytest.raises(SpecError, match=r"state\.gripper: has values that are not finite"):
+            policy_of(n1d7.name).get_action(observation)
+
+
+class TestWhereFilesMayBe:
+    def test_sharded_weights_are_read(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        shard(folder)
+        assert_same_answer(load(n1d7, folder), n1d7)
+
+    def test_the_processors_files_may_be_in_a_folder_of_their_own(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        (folder / "processor").mkdir()
+        for name in ("processor_config.json", "statistics.json", "embodiment_id.json"):
+            (folder / name).rename(folder / "processor" / name)
+        assert_same_answer(load(n1d7, folder), n1d7)
+
+    def test_without_embodiment_ids_the_lines_own_numbering_holds(self, golden, damaged):
+        folder = damaged(golden)
+        (folder / "embodiment_id.json").unlink()
+        assert_same_answer(load(golden, folder), golden)
+
+    def test_embodiment_ids_win_over_the_lines_own_numbering(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        edit(folder / "embodiment_id.json", lambda ids: ids.update({n1d7.tag: 3}))
+        assert load(n1d7, folder).embodiment.index == 3
+
+
+def rename(content: dict, old: str, new: str) -> None:
+    content[new] = content.pop(old)
+
+
+def shard(folder: Path) -> None:
+    """Split the weights in two files and an index."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    shards = {
+        "model-00001-of-00002.safetensors": names[::2],
+        "model-00002-of-00002.safetensors": names[1::2],
+    }
+    for file, part in shards.items():
+        save_file({name: weights[name] for name in part}, folder / file)
+    index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def assert_same_answer(policy: Gr00tPolicy, golden) -> None:
+    action, _ = policy.get_action(golden.observation("one"), {"seed": golden.seed})
+    for key, values in golden.group("one", "action").items():
+        np.testing.assert_allclose(action[key], values, atol=1e-4 * np.abs(values).max())
