@@ -86,6 +86,13 @@ class BasePolicy(ABC):
         """
         return {}
 
+    def get_capabilities(self) -> tuple[str, ...]:
+        """What the policy can beyond the common interface, for example ``"rtc"``.
+
+        ``"rtc"``: ``options["rtc"]`` of `get_action` makes a chunk go on from the present one.
+        """
+        return ()
+
 
 class ModalityPolicy(BasePolicy):
     """A policy that is checked against its own modality configs; subclasses only compute."""
@@ -132,3 +139,6 @@ class PolicyWrapper(BasePolicy):
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return self.policy.get_dimensions()
+
+    def get_capabilities(self) -> tuple[str, ...]:
+        return self.policy.get_capabilities()

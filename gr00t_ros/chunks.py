@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 
-from gr00t_policy_core.control.schedule import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_ros.contract import Contract
 from gr00t_ros.conversions import ConversionError, commands_from_actions
 from gr00t_ros.msg import ActionChunk, ActionValues

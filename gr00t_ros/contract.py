@@ -7,10 +7,15 @@ policy says of itself. Both name everything that is wrong at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ActionRepresentation, ModalityConfig
 from gr00t_ros.parameters import (
@@ -27,6 +32,7 @@ from gr00t_ros.parameters import (
 )
 
 TWIST_DIMENSION = 6
+LIMIT_FIELDS = ("min_position", "max_position", "max_velocity", "max_acceleration", "max_jerk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,10 @@ class StateStream:
 
 @dataclass(frozen=True, slots=True)
 class ActionOutput:
-    """One group of commands. What is published is ``policy value * scale + offset``."""
+    """One group of commands. What is published is ``policy value * scale + offset``.
+
+    `limits` has one entry for each of `joints`, in rad (or m) and s.
+    """
 
     key: str
     topic: str
@@ -109,6 +118,7 @@ class ActionOutput:
     frame_id: str
     scale: tuple[float, ...]
     offset: tuple[float, ...]
+    limits: tuple[JointLimits, ...]
 
     @property
     def name(self) -> str:
@@ -125,6 +135,30 @@ class ActionOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class MotionSettings:
+    """How the control node plays chunks. `None` for a topic, a priority or a CPU that is not set.
+
+    Args:
+        schedule: How one chunk goes over into the next.
+        max_jump: A chunk that begins further than this from a joint is refused, rad or m.
+        on_starvation: ``hold`` or ``stop_publishing``, after coming to rest.
+        enable_topic: Its std_msgs/Bool must say true, and again within `enable_timeout_s` (s).
+        robot_description_topic: Where the URDF is published.
+        realtime_priority: SCHED_FIFO priority of the loop.
+        cpu_affinity: CPU that the loop is kept on.
+    """
+
+    schedule: ScheduleSettings
+    max_jump: float
+    on_starvation: str
+    enable_topic: str | None
+    enable_timeout_s: float
+    robot_description_topic: str | None
+    realtime_priority: int | None
+    cpu_affinity: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """Everything that the two nodes need to know of robot and policy; units in the names."""
 
@@ -135,8 +169,11 @@ class Contract:
     action: tuple[ActionOutput, ...]
     action_rate_hz: float
     control_rate_hz: float
+    inference: str
     replan_interval_s: float | None
+    max_age_s: float
     max_skew_s: float
+    motion: MotionSettings
 
     @property
     def streams(self) -> tuple[VideoStream | StateStream, ...]:
@@ -163,6 +200,8 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
         if problem is not None:
             problems.append(f"{parameter.name.removesuffix('.topic')}: {problem}")
     problems.extend(_missing_modalities(values))
+    if not problems:
+        problems.extend(_limit_problems(settings, keys_of(ACTION, values)))
     if problems:
         raise SpecError("bad parameters", problems)
 
@@ -174,8 +213,11 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
         action=tuple(_action_output(settings, key) for key in keys_of(ACTION, values)),
         action_rate_hz=float(settings["action_rate_hz"]),
         control_rate_hz=float(settings["control_rate_hz"]),
+        inference=settings["inference"],
         replan_interval_s=float(settings["replan_interval_s"]) or None,
+        max_age_s=float(settings["max_age_s"]),
         max_skew_s=float(settings["max_skew_s"]),
+        motion=_motion_settings(settings),
     )
     problems = list(_contract_problems(contract))
     if problems:
@@ -284,6 +326,21 @@ def _list_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
         yield f"{entry.name}: scale must not be 0, got {list(entry.scale)}"
 
 
+def _limit_problems(settings: Mapping[str, Any], keys: list[str]) -> Iterator[str]:
+    for key in keys:
+        prefix = f"{ACTION}.{key}"
+        joints = len(settings[f"{prefix}.joints"])
+        sizes = {name: len(_floats(settings[f"{prefix}.{name}"])) for name in LIMIT_FIELDS}
+        wrong = {name: size for name, size in sizes.items() if size not in (1, joints)}
+        for name, size in wrong.items():
+            yield f"{prefix}: {name} has {size} values, expected 1 or {joints}"
+        if not wrong:
+            try:
+                _limits(settings, prefix, joints)
+            except ValueError as error:
+                yield f"{prefix}: {error}"
+
+
 def _stream_problems(streams: tuple[StateStream, ...]) -> Iterator[str]:
     """ROS refuses a second subscription of another type."""
     for topic in dict.fromkeys(stream.topic for stream in streams):
@@ -366,7 +423,33 @@ def _action_output(settings: Mapping[str, Any], key: str) -> ActionOutput:
         frame_id=settings[f"{prefix}.frame_id"],
         scale=_floats(settings[f"{prefix}.scale"]),
         offset=_floats(settings[f"{prefix}.offset"]),
+        limits=_limits(settings, prefix, len(settings[f"{prefix}.joints"])),
     )
+
+
+def _motion_settings(settings: Mapping[str, Any]) -> MotionSettings:
+    return MotionSettings(
+        schedule=ScheduleSettings(
+            seam=Seam(settings["seam"]),
+            fade_s=float(settings["fade_s"]),
+            cubic=settings["interpolation"] == "cubic",
+        ),
+        max_jump=float(settings["max_jump"]) or math.inf,
+        on_starvation=settings["on_starvation"],
+        enable_topic=settings["enable_topic"] or None,
+        enable_timeout_s=float(settings["enable_timeout_s"]),
+        robot_description_topic=settings["robot_description_topic"] or None,
+        realtime_priority=settings["realtime_priority"] or None,
+        cpu_affinity=settings["cpu_affinity"] if settings["cpu_affinity"] >= 0 else None,
+    )
+
+
+def _limits(settings: Mapping[str, Any], prefix: str, joints: int) -> tuple[JointLimits, ...]:
+    columns = [
+        np.broadcast_to(_floats(settings[f"{prefix}.{name}"]), joints).tolist()
+        for name in LIMIT_FIELDS
+    ]
+    return tuple(JointLimits(*row) for row in zip(*columns, strict=True))
 
 
 def _floats(value: Any) -> tuple[float, ...]:

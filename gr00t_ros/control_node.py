@@ -3,36 +3,48 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
+import time
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.subscription import Subscription
 from rclpy.timer import Timer
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
 
-from gr00t_policy_core.control.clock import DeadlineTicker
-from gr00t_policy_core.control.schedule import ChunkRefusedError, ChunkSchedule, Command
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.gate import MotionGate
+from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerCounts
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
 from gr00t_ros.contract import Contract
+from gr00t_ros.control_loop import ControlLoop, Punctuality
+from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.lifecycle import ManagedNode, spin_node
+from gr00t_ros.motion import CommandedJoints, make_layout, make_player
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
-from gr00t_ros.qos import CHUNK, STATUS
+from gr00t_ros.qos import CHUNK, DESCRIPTION, SENSOR, STATUS
 from gr00t_ros.sinks import Sink, make_sinks
+from gr00t_ros.urdf import UrdfLimits, urdf_limits
 
 STATUS_PERIOD_S = 0.5
 LOG_PERIOD_S = 5.0
-JOIN_S = 2.0
+BRAKING_S = 3.0  # to come to rest in, before a deactivation goes on without
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
-
 
 class ControlNode(ManagedNode):
     """Publishes commands at control rate while active: the newest chunk, or the last position.
 
-    Listens to `action_chunk`, publishes the contract's action topics and `~/status`. Nothing is
-    commanded before the first chunk.
+    Listens to `action_chunk`, to the joint states of the contract, to the robot description and to
+    an enable signal; publishes the contract's action topics, `~/status` and `/diagnostics`; offers
+    `~/stop` and `~/start`. Nothing is commanded before the first chunk.
 
     Args:
         node_arguments: Passed on to rclpy, for example `parameter_overrides`.
@@ -42,25 +54,46 @@ class ControlNode(ManagedNode):
         super().__init__("control_node", **node_arguments)
         self._contract: Contract | None = None
         self._sinks: list[Sink] = []
-        self._schedule = ChunkSchedule()
+        self._inputs: list[Subscription] = []
+        self._urdf: dict[str, UrdfLimits] = {}
+        self._gate = MotionGate(None)
+        self._joints: CommandedJoints | None = None
+        self._player: MotionPlayer | None = None
+        self._layout: Layout | None = None
         self._command: Command | None = None
-        self._stop_loop = threading.Event()
-        self._loop: threading.Thread | None = None
-        self._sim_timer: Timer | None = None
-        # The loop plays the schedule while the executor's thread offers it chunks.
-        self._lock = threading.Lock()
-        self._received = self._refused = self._commands = self._holds = 0
-        self._why_not = ""  # why the last chunk is not played, or no longer
+        self._commands = 0
+        self._unplayable = 0  # chunks refused before there was a player
+        self._why_not = ""
         self._told_state = PolicyStatus.STATE_STOPPED
+        self._loop: ControlLoop | None = None
+        self._sim_timer: Timer | None = None
+        # The loop plays while the executor's thread brings chunks and joint positions.
+        self._lock = threading.Lock()
         self._status = self.create_publisher(PolicyStatus, "~/status", STATUS)
+        self._newest_status: PolicyStatus | None = None
+        self._diagnostics = diagnostics_publisher(self)
         self._chunks = self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/start", self._on_start)
         # By a clock that runs while simulated time stands still: that, too, has to be seen.
         self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=STEADY)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=STEADY)
 
     def configure(self) -> None:
-        self._contract = read_contract(self)
-        for sink in make_sinks(self, self._contract):
+        contract = self._contract = read_contract(self)
+        motion = contract.motion
+        timeout_ns = round(motion.enable_timeout_s * 1e9)
+        self._gate = MotionGate(timeout_ns if motion.enable_topic else None)
+        for sink in make_sinks(self, contract):
             self._sinks.append(sink)
+        self._joints = CommandedJoints(contract)
+        for topic in self._joints.topics:
+            self._listen(JointState, topic, self._on_joints, SENSOR)
+        if motion.enable_topic:
+            self._listen(Bool, motion.enable_topic, self._on_enable, SENSOR)
+        if motion.robot_description_topic:
+            topic = motion.robot_description_topic
+            self._listen(String, topic, self._on_description, DESCRIPTION)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
@@ -75,92 +108,164 @@ class ControlNode(ManagedNode):
         self._end_loop()
         for sink in self._sinks:
             sink.destroy()
-        self._sinks = []
-        self._contract = None
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._sinks, self._inputs = [], []
+        self._contract = self._joints = None
 
     @property
-    def _is_playing(self) -> bool:
+    def _is_active(self) -> bool:
         return self._loop is not None or self._sim_timer is not None
+
+    def _listen(self, message_type: type, topic: str, callback: Any, qos: Any) -> None:
+        self._inputs.append(self.create_subscription(message_type, topic, callback, qos))
 
     def _start_loop(self) -> None:
         contract = self._contract
         if contract is None:
             return
-        self._stop_loop.clear()
+        # What lives now lives on: collecting it again and again would only delay ticks.
+        gc.collect()
+        gc.freeze()
         if self.get_parameter("use_sim_time").value:
             # Simulated time may run at any speed, pause, and start again: rclpy's timers follow it.
             self._sim_timer = self.create_timer(1.0 / contract.control_rate_hz, self._tick)
             return
-        self._loop = threading.Thread(
-            target=self._run_loop, args=(contract.control_rate_hz,), name="control", daemon=True
+        self._loop = ControlLoop(
+            contract.control_rate_hz,
+            self._tick,
+            realtime_priority=contract.motion.realtime_priority,
+            cpu=contract.motion.cpu_affinity,
+            warn=self.get_logger().warning,
         )
-        self._loop.start()
 
     def _end_loop(self) -> None:
-        """Afterwards nothing is published, and a new activation starts without a chunk."""
-        self._stop_loop.set()
+        """Come to rest first; afterwards nothing is published, and no chunk is kept."""
+        if not self._is_active:
+            return
+        self._come_to_rest()
         if self._sim_timer is not None:
             self.destroy_timer(self._sim_timer)
             self._sim_timer = None
         if self._loop is not None:
-            self._loop.join(JOIN_S)
+            self._loop.end()
             self._loop = None
         with self._lock:
-            last = self._command
-            self._schedule.clear()
-            self._command = None
-        if last is not None:
-            self._publish_command(last, holding=True)  # a velocity must not stay commanded
+            self._player = self._layout = self._command = None
+        self._why_not = ""
 
-    def _run_loop(self, rate_hz: float) -> None:
-        ticker = DeadlineTicker(rate_hz)
-        while not self._stop_loop.is_set():
-            ticker.wait()
-            self._tick()
+    def _come_to_rest(self) -> None:
+        """Let the loop brake; simulated time may stand still, so there the ticks are made here."""
+        contract, player = self._contract, self._player
+        if contract is None or player is None:
+            return
+        with self._lock:
+            player.hold(self.get_clock().now().nanoseconds, "deactivated")
+        period_s = 1.0 / contract.control_rate_hz
+        pause = threading.Event()
+        for _ in range(round(BRAKING_S / period_s)):
+            if self._sim_timer is not None:
+                self._tick()
+            command = self._command
+            if command is None or command.at_rest:
+                return
+            pause.wait(period_s)
 
     def _tick(self) -> None:
-        now_ns = self.get_clock().now().nanoseconds
+        contract, player = self._contract, self._player
+        if contract is None or player is None:
+            return
+        now = self.get_clock().now()
         with self._lock:
-            was_playing = self._command is not None and not self._command.holding
-            self._command = command = self._schedule.command(now_ns)
+            player.allow(self._gate.reason(time.monotonic_ns()))
+            self._command = command = player.tick(now.nanoseconds)
         if command is None:
             return
-        if command.holding and was_playing:
-            self._holds += 1
-        self._publish_command(command, holding=command.holding)
-        self._commands += 1
-
-    def _publish_command(self, command: Command, *, holding: bool) -> None:
-        stamp = self.get_clock().now().to_msg()
+        if command.at_rest and contract.motion.on_starvation == "stop_publishing":
+            return
+        stamp = now.to_msg()
         for sink in self._sinks:
-            sink.publish(command.values, stamp, holding=holding)
+            sink.publish(command.values, stamp, holding=command.holding)
+        self._commands += 1
 
     def _on_chunk(self, message: ActionChunk) -> None:
         contract = self._contract
-        if contract is None or not self._is_playing:
+        if contract is None or not self._is_active:
             return  # what came before the activation must not be played after it
+        now_ns = self.get_clock().now().nanoseconds
         if is_stop(message):
             with self._lock:
-                self._schedule.hold()
-            self._why_not = "holding: told to stop"
+                if self._player is not None:
+                    self._player.hold(now_ns, "told to stop")
             return
         try:
             chunk = chunk_from_message(contract, message)
             with self._lock:
-                self._schedule.offer(chunk, self.get_clock().now().nanoseconds)
+                player = self._player or self._make_player(contract, chunk)
+                player.allow(self._gate.reason(time.monotonic_ns()))
+                player.offer(chunk, now_ns)
         except ChunkRefusedError as error:
-            self._refused += 1
             self._why_not = str(error)
+            self._unplayable += self._player is None
             self.get_logger().warning(f"refused: {error}", throttle_duration_sec=LOG_PERIOD_S)
+
+    def _make_player(self, contract: Contract, chunk: Chunk) -> MotionPlayer:
+        """Made by the first chunk, which alone knows how long some keys are."""
+        layout = make_layout(contract, chunk)
+        try:
+            player = make_player(contract, layout, self._urdf)
+        except ValueError as error:
+            raise ChunkRefusedError(f"the limits contradict each other: {error}") from error
+        if self._joints is not None:
+            self._joints.tell(player, layout)
+        self._player, self._layout = player, layout
+        return player
+
+    def _on_joints(self, message: JointState) -> None:
+        joints = self._joints
+        if joints is None:
             return
-        self._received += 1
-        self._why_not = ""
+        with self._lock:
+            joints.update(message.name, message.position, self._stamp_ns(message))
+            if self._player is not None and self._layout is not None:
+                joints.tell(self._player, self._layout)
+
+    def _stamp_ns(self, message: JointState) -> int:
+        stamp = message.header.stamp
+        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        return stamp_ns or int(self.get_clock().now().nanoseconds)
+
+    def _on_enable(self, message: Bool) -> None:
+        self._gate.enable(message.data, time.monotonic_ns())
+
+    def _on_description(self, message: String) -> None:
+        try:
+            self._urdf = urdf_limits(message.data)
+        except ValueError as error:
+            self.get_logger().error(f"limits of the robot description are not heeded: {error}")
+            return
+        if self._player is not None:
+            self.get_logger().warning(
+                "the robot description came after the first chunk: its limits are heeded from the "
+                "next activation on"
+            )
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._gate.stop("stopped by ~/stop; ~/start allows motion again")
+        response.success, response.message = True, "stopped"
+        return response
+
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._gate.start()
+        why_not = self._gate.reason(time.monotonic_ns())
+        response.success, response.message = not why_not, why_not or "started"
+        return response
 
     def _publish_status(self) -> None:
         now = self.get_clock().now()
         state, reason = self._state_and_reason()
         if state == PolicyStatus.STATE_HOLDING and state != self._told_state:
-            self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+            self.get_logger().warning(f"holding: {reason}", throttle_duration_sec=LOG_PERIOD_S)
         self._told_state = state
         status = PolicyStatus(
             state=state,
@@ -168,29 +273,46 @@ class ControlNode(ManagedNode):
             observation_age_s=math.nan,
             round_trip_s=math.nan,
             policy_time_s=math.nan,
-            chunks_received=self._received,
-            chunks_refused=self._refused,
             commands=self._commands,
-            holds=self._holds,
         )
         status.header.stamp = now.to_msg()
-        command = self._command
-        if command is not None:
-            status.chunk_id = command.chunk_id
-            status.steps_left = command.steps_left
+        self._add_motion(status, now.nanoseconds)
         self._status.publish(status)
+        self._newest_status = status
+
+    def _publish_diagnostics(self) -> None:
+        status = self._newest_status
+        if status is not None:
+            self._diagnostics.publish(diagnostics(self, status, self.get_clock().now().to_msg()))
+
+    def _add_motion(self, status: PolicyStatus, now_ns: int) -> None:
+        player, command = self._player, self._command
+        counts = player.counts if player is not None else PlayerCounts()
+        status.chunks_received = counts.chunks
+        status.chunks_refused = counts.refused + self._unplayable
+        status.holds = counts.holds
+        status.steps_skipped = counts.steps_skipped
+        status.limiter_hits = counts.limits.total()
+        status.seam_jump = player.seam_jump if player is not None else 0.0
+        punctuality = self._loop.punctuality() if self._loop is not None else Punctuality(0, 0, 0)
+        status.tick_lateness_s, status.ticks_lost = punctuality.p99_s, punctuality.lost
+        if command is None:
+            return
+        status.chunk_id, status.steps_left = command.chunk_id, command.steps_left
+        if command.observed_ns is not None:
+            status.observation_age_s = (now_ns - command.observed_ns) * 1e-9
 
     def _state_and_reason(self) -> tuple[int, str]:
-        command = self._command
-        if not self._is_playing:
+        player, command = self._player, self._command
+        if not self._is_active:
             return PolicyStatus.STATE_STOPPED, "the node is not active"
-        if self._loop is not None and not self._loop.is_alive():
+        if self._loop is not None and not self._loop.is_alive:
             return PolicyStatus.STATE_STOPPED, "the control loop has failed; its error is on stderr"
-        if command is None:
-            return PolicyStatus.STATE_WAITING, self._why_not or "no chunk received yet"
+        if player is None or command is None:
+            waiting = self._gate.reason(time.monotonic_ns()) or self._why_not
+            return PolicyStatus.STATE_WAITING, waiting or "no chunk received yet"
         if command.holding:
-            used_up = f"holding: chunk {command.chunk_id} ended and no other came"
-            return PolicyStatus.STATE_HOLDING, self._why_not or used_up
+            return PolicyStatus.STATE_HOLDING, player.reason
         return PolicyStatus.STATE_RUNNING, ""
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.observation import NotReadyError, TimedObservation
@@ -33,17 +34,23 @@ class Logger(Protocol):
     def warning(self, message: str) -> Any: ...
 
 
+def no_options(t0_ns: int) -> None:
+    """The options of a policy that is told nothing beside the observation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A policy that fits the robot.
 
     Args:
         build: Makes an observation of the present, or raises `NotReadyError`.
-        replan_interval_s: Between two observations, s.
+        timer: Tells when the next observation is to be sent.
+        options: Makes what goes with an observation, given its time t0, ns.
     """
 
     build: Callable[[], TimedObservation]
-    replan_interval_s: float
+    timer: ReplanTimer
+    options: Callable[[int], dict[str, Any] | None] = no_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +196,8 @@ class InferenceWorker:
             session = self._session = self._session or self._prepare(self._policy)
             built = session.build()
             self._asked_s, started_s = now_s, time.monotonic()
-            action, info = self._policy.get_action(built.observation)
+            options = session.options(built.t0_ns)
+            action, info = self._policy.get_action(built.observation, options)
             round_trip_s = time.monotonic() - started_s
             self._deliver(Answer(action, info, built.t0_ns, round_trip_s), run_number)
         except NotReadyError as trouble:
@@ -201,10 +209,9 @@ class InferenceWorker:
         except Exception as trouble:  # a policy may raise or answer anything; the worker goes on
             self._fail(trouble, f"{type(trouble).__name__}: {trouble}")
             return RETRY_S
-        # By the clock; after a stall the cadence starts anew instead of catching up.
-        self._due_s += session.replan_interval_s
-        if not now_s < self._due_s <= now_s + session.replan_interval_s:
-            self._due_s = now_s + session.replan_interval_s
+        self._due_s = session.timer.next_s(
+            observed_s=built.t0_ns * 1e-9, asked_s=now_s, answered_s=self._now_s()
+        )
         return 0.0
 
     def _deliver(self, answer: Answer, run_number: int) -> None:
@@ -225,7 +232,7 @@ class InferenceWorker:
     def _skip(self, trouble: NotReadyError) -> None:
         """Count skips at the rate of inference, not at that of looking again."""
         self._awaits_message = True
-        interval_s = self._session.replan_interval_s if self._session else RETRY_S
+        interval_s = self._session.timer.interval_s if self._session else RETRY_S
         if time.monotonic() - self._skip_counted_s >= interval_s:
             self._skip_counted_s = time.monotonic()
             self._tell(skipped=self._report.skipped + 1)

@@ -8,6 +8,7 @@ One table serves three readers: the nodes declare from it, the contract is check
 from __future__ import annotations
 
 import re
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,6 +23,10 @@ JOINT_INTERFACES = ("joint_trajectory", "joint_state")
 INTERFACES = (*JOINT_INTERFACES, "float64_multi_array", "pose_stamped", "twist_stamped")
 POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
+SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
+INTERPOLATIONS = ("cubic", "linear")
+STARVATIONS = ("hold", "stop_publishing")
+INFERENCES = ("async", "sync")
 
 # What rcl takes as a topic (design.ros2.org/articles/topic_and_service_names.html); it raises for
 # any other, and tells only about the first.
@@ -76,9 +81,15 @@ TOP = (
     ),
     Parameter("control_rate_hz", 100.0, "Hz, rate at which commands are published", 1.0, 1000.0),
     Parameter(
+        "inference",
+        "async",
+        "async: the next chunk is computed while this one is played; sync: after it",
+        choices=INFERENCES,
+    ),
+    Parameter(
         "replan_interval_s",
         0.0,
-        "s between two observations sent to the policy; 0: half of its horizon",
+        "s between two observations sent to the policy; 0: as late as its measured latency allows",
         0.0,
         60.0,
     ),
@@ -86,6 +97,31 @@ TOP = (
     Parameter(
         "max_skew_s", 0.1, "s, largest distance of a sample from its time in the observation", 0, 60
     ),
+    Parameter("seam", "offset_fade", "how one chunk goes over into the next", choices=SEAMS),
+    Parameter("fade_s", 0.2, "s, how long a difference at a seam is faded out for", 0.0, 10.0),
+    Parameter("interpolation", "cubic", "path between two steps", choices=INTERPOLATIONS),
+    Parameter(
+        "max_jump",
+        0.5,
+        "rad or m: a chunk that begins further than this from a joint is refused; 0: any distance",
+        0.0,
+        100.0,
+    ),
+    Parameter(
+        "on_starvation",
+        "hold",
+        "when there is nothing valid to play, after coming to rest",
+        choices=STARVATIONS,
+    ),
+    Parameter("enable_topic", "", "std_msgs/Bool that must say true for motion; empty: none"),
+    Parameter("enable_timeout_s", 0.5, "s, a true that is older counts as false", 0.01, 60.0),
+    Parameter(
+        "robot_description_topic",
+        "robot_description",
+        "std_msgs/String with the URDF, whose limits are heeded too; empty: none",
+    ),
+    Parameter("realtime_priority", 0, "SCHED_FIFO priority of the control loop; 0: none", 0, 99),
+    Parameter("cpu_affinity", -1, "CPU that the control loop is kept on; -1: any", -1, 1023),
     Parameter("autostart", False, "configure, activate and start without being asked"),
 )
 
@@ -99,6 +135,14 @@ _CONVERSION = (
         "scale", [1.0], "factor on the way through: out = in * scale + offset; 1 or D values"
     ),
     Parameter("offset", [0.0], "added after scale, in the unit of the receiver; 1 or D values"),
+)
+# Of an arm of the size of a person's; a limit that binds is counted in the status.
+_LIMITS = (
+    Parameter("min_position", [-math.inf], "joints: rad (or m), lowest position; 1 or D values"),
+    Parameter("max_position", [math.inf], "joints: rad (or m), highest position; 1 or D values"),
+    Parameter("max_velocity", [3.0], "joints: rad/s (or m/s); 1 or D values"),
+    Parameter("max_acceleration", [25.0], "joints: rad/s² (or m/s²); 1 or D values"),
+    Parameter("max_jerk", [500.0], "joints: rad/s³ (or m/s³); 1 or D values"),
 )
 
 FIELDS: Mapping[str, tuple[Parameter, ...]] = {
@@ -134,6 +178,7 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
         ),
         Parameter("frame_id", "", "pose_stamped, twist_stamped: frame of the command"),
         *_CONVERSION,
+        *_LIMITS,
     ),
 }
 
@@ -182,13 +227,19 @@ def value_problem(parameter: Parameter, value: Any) -> str | None:
     if parameter.choices and value not in parameter.choices:
         allowed = " | ".join(choice for choice in parameter.choices if choice)
         return f"must be one of {allowed}, got {value!r}"
-    if name.endswith(".topic") and not _TOPIC.fullmatch(value):
+    if name.endswith("topic") and value and not _TOPIC.fullmatch(value):
         return f"{value!r} is no name of a topic"
-    if parameter.default in ([1.0], [0.0]) and not np.isfinite(value).all():
-        return f"must be finite, got {value!r}"
+    if isinstance(parameter.default, list) and parameter.default:
+        is_fine = np.isfinite if np.isfinite(parameter.default).all() else _is_number
+        if not is_fine(value).all():
+            return f"must be finite, got {value!r}"
     if parameter.minimum is not None and not parameter.minimum <= value <= parameter.maximum:
         return f"must be {parameter.minimum:g} to {parameter.maximum:g}, got {value!r}"
     return None
+
+
+def _is_number(value: Any) -> Any:
+    return ~np.isnan(value)
 
 
 def _named(parameter: Parameter, name: str) -> Parameter:

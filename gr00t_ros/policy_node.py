@@ -16,10 +16,14 @@ from rclpy.time import Time
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from gr00t_policy_core.control.replan import ReplanTimer
+from gr00t_policy_core.control.schedule import Seam
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
+from gr00t_ros.continuation import CAPABILITY, Continuation
 from gr00t_ros.contract import Contract, PolicySettings, hold_against
+from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
 from gr00t_ros.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
@@ -59,11 +63,14 @@ class PolicyNode(ManagedNode):
         self._sources: Sources | None = None
         self._worker: InferenceWorker | None = None
         self._instruction = ""
+        self._continuation: Continuation | None = None
         self._chunk_id = 0
         self._t0_ns: int | None = None
         self._active = False
         self._chunks = self.create_lifecycle_publisher(ActionChunk, CHUNK_TOPIC, CHUNK)
         self._status = self.create_publisher(PolicyStatus, "~/status", STATUS)
+        self._newest_status: PolicyStatus | None = None
+        self._diagnostics = diagnostics_publisher(self)
         self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -73,6 +80,7 @@ class PolicyNode(ManagedNode):
         )
         # By a clock that runs while simulated time stands still: that, too, has to be seen.
         self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=STEADY)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=STEADY)
 
     def configure(self) -> None:
         contract = read_contract(self)
@@ -179,10 +187,29 @@ class PolicyNode(ManagedNode):
             instruction = self._instruction or contract.instruction
             return builder.build(self.get_clock().now().nanoseconds, instruction)
 
-        return Session(
-            build=build,
-            replan_interval_s=contract.replan_interval_s or horizon / 2 / contract.action_rate_hz,
+        timer = ReplanTimer(
+            chunk_s=(horizon - 1) / contract.action_rate_hz,
+            interval_s=contract.replan_interval_s,
+            margin_s=1.0 / contract.action_rate_hz,
+            sync=contract.inference == "sync",
         )
+        self._continuation = self._continue_chunks(contract, policy, timer)
+        if self._continuation is None:
+            return Session(build, timer)
+        return Session(build, timer, self._continuation.options)
+
+    def _continue_chunks(
+        self, contract: Contract, policy: BasePolicy, timer: ReplanTimer
+    ) -> Continuation | None:
+        if contract.motion.schedule.seam is not Seam.RTC:
+            return None
+        if CAPABILITY not in policy.get_capabilities():
+            self.get_logger().warning(
+                "seam: rtc is asked for, but the policy cannot continue chunks: seams are faded"
+            )
+            return None
+        step_s = 1.0 / contract.action_rate_hz
+        return Continuation(step_s=step_s, latency_s=lambda: timer.latency.value_s)
 
     def _publish_chunk(self, answer: Answer) -> None:
         """Called in the worker's thread."""
@@ -198,9 +225,16 @@ class PolicyNode(ManagedNode):
         )
         self._chunk_id += 1
         self._t0_ns = answer.t0_ns
+        if self._continuation is not None:
+            self._continuation.remember(
+                {output.key: answer.action[output.key] for output in contract.action},
+                answer.t0_ns,
+            )
         self._chunks.publish(message)
 
     def _publish_stop(self) -> None:
+        if self._continuation is not None:
+            self._continuation.forget()
         now = self.get_clock().now().to_msg()
         self._chunks.publish(stop_message(chunk_id=self._chunk_id, now=now))
 
@@ -227,6 +261,12 @@ class PolicyNode(ManagedNode):
         if self._sources is not None:
             self._add_streams(status, self._sources, now.nanoseconds)
         self._status.publish(status)
+        self._newest_status = status
+
+    def _publish_diagnostics(self) -> None:
+        status = self._newest_status
+        if status is not None:
+            self._diagnostics.publish(diagnostics(self, status, self.get_clock().now().to_msg()))
 
     def _add_streams(self, status: PolicyStatus, sources: Sources, now_ns: int) -> None:
         health = sources.health(now_ns)

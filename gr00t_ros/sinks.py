@@ -15,7 +15,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from gr00t_policy_core.control.schedule import Row
+from gr00t_policy_core.control.chunk import Row
 from gr00t_ros.contract import ActionOutput, Contract
 from gr00t_ros.qos import COMMAND
 

@@ -72,6 +72,7 @@ class PlayerCounts:
     ticks: int = 0
     fresh: int = 0
     holds: int = 0
+    steps_skipped: int = 0
     limits: Counter[str] = field(default_factory=Counter)
 
 
@@ -94,6 +95,7 @@ class MotionPlayer:
         self._disabled = ""
         self._stopped = ""
         self._last_refusal = ""
+        self._hold_reason = ""
         self._progress = Progress()
         self.counts = PlayerCounts()
 
@@ -102,8 +104,9 @@ class MotionPlayer:
         """Why nothing is played, as of the last tick; empty while a chunk is."""
         if self._schedule.is_playing:
             return ""
-        if self._stopped or self._last_refusal:
-            return self._stopped or self._last_refusal
+        reason = self._stopped or self._hold_reason or self._last_refusal
+        if reason:
+            return reason
         if self._vector is None:
             return "no chunk received yet"
         return f"chunk {self._progress.chunk_id} is used up and no other came"
@@ -145,6 +148,9 @@ class MotionPlayer:
         self._schedule.offer(chunk, now_ns)
         self.counts.chunks += 1
         self._last_refusal = ""
+        self._hold_reason = ""
+        entered = self._schedule.progress(now_ns)
+        self.counts.steps_skipped += chunk.horizon - 1 - entered.steps_left
 
     def tick(self, now_ns: int) -> Command | None:
         """The command of this tick.
@@ -174,17 +180,14 @@ class MotionPlayer:
             self._schedule.hold(now_ns, self._vector)
         return self._command(self._vector)
 
-    def stop(self, reason: str) -> None:
-        """Come to a stop, and refuse chunks until `resume`."""
-        self._disabled = reason
+    def allow(self, reason_why_not: str) -> None:
+        """Say whether the robot may be moved: empty where it may, else it comes to rest."""
+        self._disabled = reason_why_not
 
-    def resume(self) -> None:
-        """Take chunks again after `stop`."""
-        self._disabled = ""
-
-    def hold(self, now_ns: int) -> None:
-        """Stop playing the present chunk; the next one is welcome."""
+    def hold(self, now_ns: int, reason: str) -> None:
+        """Come to rest now; the next chunk is welcome."""
         self._schedule.hold(now_ns)
+        self._hold_reason = reason
 
     def clear(self) -> None:
         """Forget path and position: the next chunk starts where the joints are measured then."""

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who allows the robot to move: a stop that stays, and a dead man's switch that must be kept."""
+
+from __future__ import annotations
+
+
+class MotionGate:
+    """Says why the robot may not be moved now. Times are monotonic, ns.
+
+    Args:
+        enable_timeout_ns: An enable signal older than this counts as released, ns; None where the
+            robot has no such signal.
+    """
+
+    def __init__(self, enable_timeout_ns: int | None) -> None:
+        self._enable_timeout_ns = enable_timeout_ns
+        self._enabled_ns: int | None = None
+        self._stopped = ""
+
+    def stop(self, reason: str) -> None:
+        """Forbid motion until `start`."""
+        self._stopped = reason
+
+    def start(self) -> None:
+        """Allow motion again, as far as the enable signal does."""
+        self._stopped = ""
+
+    def enable(self, enabled: bool, now_ns: int) -> None:
+        """Take the enable signal."""
+        self._enabled_ns = now_ns if enabled else None
+
+    def reason(self, now_ns: int) -> str:
+        """Why the robot may not be moved; empty where it may."""
+        if self._stopped or self._enable_timeout_ns is None:
+            return self._stopped
+        if self._enabled_ns is None:
+            return "the enable signal is off"
+        if now_ns - self._enabled_ns > self._enable_timeout_ns:
+            return f"the enable signal is {(now_ns - self._enabled_ns) * 1e-9:.2f} s old"
+        return ""

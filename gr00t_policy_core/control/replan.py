@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When to ask the policy next. All times are s on the clock of the observation stamps."""
+
+from __future__ import annotations
+
+from collections import deque
+
+LATENCIES = 50  # answers that the latency is estimated from
+LATENCY_SHARE = 0.9  # of them came within it: robust, and not one spike
+
+
+class LatencyEstimate:
+    """How long answers take: a high percentile of the last ones."""
+
+    def __init__(self) -> None:
+        self._latencies_s: deque[float] = deque(maxlen=LATENCIES)
+
+    def add(self, latency_s: float) -> None:
+        """Take the latency of one answer, s."""
+        self._latencies_s.append(latency_s)
+
+    @property
+    def value_s(self) -> float:
+        """The latency that nine answers of ten keep, s; 0 before the first."""
+        if not self._latencies_s:
+            return 0.0
+        ordered = sorted(self._latencies_s)
+        return ordered[int(LATENCY_SHARE * (len(ordered) - 1))]
+
+
+class ReplanTimer:
+    """Tells when the next observation is to be sent; one request is under way at most.
+
+    Args:
+        chunk_s: From the first step of a chunk to its last, s.
+        interval_s: Between two observations, s; None to ask as late as the latency allows.
+        margin_s: Time that an answer shall come before the chunk is used up, s.
+        sync: Ask only when the chunk has been played; `interval_s` is not used then.
+    """
+
+    def __init__(
+        self, *, chunk_s: float, interval_s: float | None, margin_s: float, sync: bool = False
+    ) -> None:
+        self._chunk_s = chunk_s
+        self._interval_s = interval_s
+        self._margin_s = margin_s
+        self._sync = sync
+        self._due_s: float | None = None
+        self.latency = LatencyEstimate()
+
+    @property
+    def interval_s(self) -> float:
+        """About how long it is from one observation to the next, s."""
+        if self._interval_s is not None and not self._sync:
+            return self._interval_s
+        return self._chunk_s
+
+    def next_s(self, *, observed_s: float, asked_s: float, answered_s: float) -> float:
+        """When to ask next, after an answer.
+
+        Args:
+            observed_s: Stamp of its observation.
+            asked_s: When the policy was asked.
+            answered_s: When it answered.
+        """
+        self.latency.add(answered_s - asked_s)
+        if self._sync:
+            # The arm stood still until the answer came: the whole chunk is still to be played.
+            return answered_s + self._chunk_s + self._margin_s
+        if self._interval_s is None:
+            return observed_s + self._chunk_s - self.latency.value_s - self._margin_s
+        self._due_s = self._on_beat(asked_s, self._interval_s)
+        return self._due_s
+
+    def _on_beat(self, asked_s: float, interval_s: float) -> float:
+        """By the clock; after a stall the cadence starts anew instead of catching up."""
+        due_s = asked_s if self._due_s is None else self._due_s
+        following_s = due_s + interval_s
+        return following_s if asked_s < following_s <= asked_s + interval_s else asked_s + interval_s

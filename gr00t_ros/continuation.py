@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real-time chunking: what is still to be played of the present chunk goes with the observation.
+
+A policy that can (it tells the capability ``rtc``) makes its next chunk go on from there, see
+"Real-Time Execution of Action Chunking Flow Policies" (Black, Galliker, Levine, 2025). Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CAPABILITY = "rtc"
+RAMP_RATE = 6.0  # of the exponential from the frozen steps to the free ones
+
+Actions = Mapping[str, NDArray[np.float32]]
+
+
+class Continuation:
+    """Remembers the newest chunk and makes ``options["rtc"]`` of what is left of it.
+
+    Args:
+        step_s: Between two steps of a chunk, s.
+        latency_s: Tells how long the next answer will take, s: so many steps are played before it
+            comes, and are frozen.
+    """
+
+    def __init__(self, *, step_s: float, latency_s: Callable[[], float]) -> None:
+        self._step_ns = step_s * 1e9
+        self._latency_s = latency_s
+        self._actions: Actions = {}
+        self._t0_ns = 0
+
+    def remember(self, actions: Actions, t0_ns: int) -> None:
+        """Take the chunk that is played from now on.
+
+        Args:
+            actions: float32 (1, horizon, D) by key, in the policy's units.
+            t0_ns: Stamp of its observation, ns.
+        """
+        self._actions, self._t0_ns = dict(actions), t0_ns
+
+    def forget(self) -> None:
+        """There is no chunk to go on from: the robot was stopped."""
+        self._actions = {}
+
+    def options(self, t0_ns: int) -> dict[str, Any] | None:
+        """The options for an observation: prefix step i belongs to step i of the chunk asked for.
+
+        Args:
+            t0_ns: Stamp of the observation, ns.
+
+        Returns:
+            ``{"rtc": {"prefix": {key: float32 (1, overlap, D)}, "frozen_steps": int,
+            "ramp_rate": float}}``, or None where nothing is left.
+        """
+        begin = max(0, round((t0_ns - self._t0_ns) / self._step_ns))
+        prefix = {key: np.array(steps[:, begin:]) for key, steps in self._actions.items()}
+        overlap = min((steps.shape[1] for steps in prefix.values()), default=0)
+        if not overlap:
+            return None
+        frozen = min(overlap, math.ceil(self._latency_s() * 1e9 / self._step_ns))
+        return {
+            "rtc": {"prefix": prefix, "frozen_steps": frozen, "ramp_rate": RAMP_RATE},
+        }

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop that keeps the control rate: a thread on absolute deadlines, real-time where allowed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gr00t_policy_core.control.clock import DeadlineTicker
+
+LATENESSES = 1000  # ticks that lateness is judged over
+JOIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Punctuality:
+    """How the loop kept its deadlines lately: s, and the ticks lost since the start."""
+
+    p99_s: float
+    max_s: float
+    lost: int
+
+
+class ControlLoop:
+    """Calls a function at the control rate, in a thread of its own.
+
+    Args:
+        rate_hz: Ticks per second, Hz.
+        tick: Called at each.
+        realtime_priority: SCHED_FIFO priority of the thread, or None.
+        cpu: CPU that the thread is kept on, or None.
+        warn: Told what the system refused, and why the loop ended if it failed.
+    """
+
+    def __init__(
+        self,
+        rate_hz: float,
+        tick: Callable[[], None],
+        *,
+        realtime_priority: int | None,
+        cpu: int | None,
+        warn: Callable[[str], object],
+    ) -> None:
+        self._rate_hz = rate_hz
+        self._tick = tick
+        self._realtime_priority = realtime_priority
+        self._cpu = cpu
+        self._warn = warn
+        self._ending = threading.Event()
+        self._lateness_ns: deque[int] = deque(maxlen=LATENESSES)
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is still ticking."""
+        return self._thread.is_alive()
+
+    def punctuality(self) -> Punctuality:
+        """How it kept its deadlines over the last thousand ticks."""
+        lateness_ns = sorted(self._lateness_ns)
+        if not lateness_ns:
+            return Punctuality(0.0, 0.0, self._lost)
+        p99_ns = lateness_ns[min(len(lateness_ns) - 1, int(0.99 * len(lateness_ns)))]
+        return Punctuality(p99_ns * 1e-9, lateness_ns[-1] * 1e-9, self._lost)
+
+    def end(self) -> None:
+        """End the thread; no tick is under way afterwards."""
+        self._ending.set()
+        self._thread.join(JOIN_S)
+
+    def _run(self) -> None:
+        self._ask_for_real_time()
+        ticker = DeadlineTicker(self._rate_hz)
+        while not self._ending.is_set():
+            self._lateness_ns.append(ticker.wait())
+            self._lost = ticker.lost
+            self._tick()
+
+    def _ask_for_real_time(self) -> None:
+        if self._cpu is not None:
+            try:
+                os.sched_setaffinity(0, {self._cpu})
+            except (OSError, AttributeError) as error:
+                self._warn(f"cpu_affinity {self._cpu} is refused: {error}")
+        if self._realtime_priority is not None:
+            try:
+                parameters = os.sched_param(self._realtime_priority)
+                os.sched_setscheduler(0, os.SCHED_FIFO, parameters)
+            except (OSError, AttributeError) as error:
+                self._warn(
+                    f"realtime_priority {self._realtime_priority} is refused: {error}; "
+                    "allow it with 'rtprio' in /etc/security/limits.conf or CAP_SYS_NICE"
+                )

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/diagnostics: what the status says, for the tools that watch whole robots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+
+from gr00t_ros.msg import PolicyStatus
+
+DIAGNOSTICS_PERIOD_S = 1.0
+
+LEVELS = {
+    PolicyStatus.STATE_STOPPED: DiagnosticStatus.OK,
+    PolicyStatus.STATE_WAITING: DiagnosticStatus.WARN,
+    PolicyStatus.STATE_RUNNING: DiagnosticStatus.OK,
+    PolicyStatus.STATE_HOLDING: DiagnosticStatus.WARN,
+}
+SUMMARIES = {
+    PolicyStatus.STATE_STOPPED: "stopped",
+    PolicyStatus.STATE_WAITING: "waiting",
+    PolicyStatus.STATE_RUNNING: "running",
+    PolicyStatus.STATE_HOLDING: "holding",
+}
+
+
+def diagnostics_publisher(node: Node) -> Publisher:
+    """A publisher of `/diagnostics`, whatever the node's namespace (REP-107)."""
+    return node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+
+
+def diagnostics(node: Node, status: PolicyStatus, now: Time) -> DiagnosticArray:
+    """A status as a message of `/diagnostics`: every field that has a value."""
+    state = SUMMARIES.get(status.state, "unknown")
+    entry = DiagnosticStatus(
+        level=LEVELS.get(status.state, DiagnosticStatus.ERROR),
+        name=node.get_fully_qualified_name().lstrip("/"),
+        message=f"{state}: {status.reason}" if status.reason else state,
+        hardware_id="gr00t_ros",
+        values=[KeyValue(key=key, value=text) for key, text in _values(status).items()],
+    )
+    array = DiagnosticArray(status=[entry])
+    array.header.stamp = now
+    return array
+
+
+def _values(status: PolicyStatus) -> Mapping[str, str]:
+    values = {
+        name: f"{getattr(status, name):.6g}"
+        for name, kind in status.get_fields_and_field_types().items()
+        if kind in ("double", "uint64", "uint32") and getattr(status, name) == getattr(status, name)
+    }
+    for name, age_s, rate_hz in zip(
+        status.stream_names, status.stream_ages_s, status.stream_rates_hz, strict=True
+    ):
+        values[f"{name} age_s"] = f"{age_s:.4g}"
+        values[f"{name} rate_hz"] = f"{rate_hz:.4g}"
+    return values

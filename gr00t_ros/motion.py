@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The player that a contract asks for, and the joints that it watches. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from gr00t_policy_core.control.chunk import Chunk
+from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
+from gr00t_ros.contract import ActionOutput, Contract
+from gr00t_ros.parameters import JOINT_INTERFACES
+from gr00t_ros.urdf import UrdfLimits
+
+
+
+class CommandedJoints:
+    """The joints that are commanded by name, and where they are now.
+
+    Args:
+        contract: Names them, and the streams that tell their positions.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        self._places = {
+            joint: (output.key, number)
+            for output in contract.action
+            for number, joint in enumerate(output.joints)
+        }
+        self.topics = {
+            stream.topic
+            for stream in contract.state
+            if stream.field == "position" and self._places.keys() & set(stream.joints)
+        }
+        self._positions: dict[str, float] = {}
+        self._stamp_ns: int | None = None
+
+    def update(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
+        """Take the positions of a message, rad (or m); those that are not finite are left out."""
+        for name, position in zip(names, positions, strict=False):
+            if name in self._places and math.isfinite(position):
+                self._positions[name] = position
+                self._stamp_ns = stamp_ns
+
+    def tell(self, player: MotionPlayer, layout: Layout) -> None:
+        """Tell a player where the joints are, where that is known."""
+        if self._stamp_ns is None:
+            return
+        player.measure(
+            {
+                layout.slices[key].start + number: self._positions[name]
+                for name, (key, number) in self._places.items()
+                if name in self._positions
+            },
+            self._stamp_ns,
+        )
+
+
+def make_layout(contract: Contract, chunk: Chunk) -> Layout:
+    """The player's layout: that of the first chunk, which alone knows how long some keys are."""
+    dimensions = {output.key: chunk.actions[output.key].shape[1] for output in contract.action}
+    poses = [output.key for output in contract.action if output.interface == "pose_stamped"]
+    return Layout(dimensions, poses)
+
+
+def make_player(
+    contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]
+) -> MotionPlayer:
+    """The player for a robot.
+
+    Args:
+        contract: How chunks are played, and the limits that its user gave.
+        layout: Of the action keys.
+        urdf: The limits of the robot description, by joint; the tighter of both hold.
+
+    Raises:
+        ValueError: The two contradict each other.
+    """
+    limits = dict(_limits(contract, layout, urdf))
+    watched = bool(CommandedJoints(contract).topics)
+    velocities = [
+        index
+        for output in contract.action
+        if output.interface == "twist_stamped"
+        for index in range(layout.slices[output.key].start, layout.slices[output.key].stop)
+    ]
+    settings = PlayerSettings(
+        period_s=1.0 / contract.control_rate_hz,
+        schedule=contract.motion.schedule,
+        limits=limits,
+        velocities=tuple(velocities),
+        max_jump=contract.motion.max_jump,
+        max_joint_age_s=contract.max_age_s if watched else None,
+    )
+    return MotionPlayer(layout, settings)
+
+
+def _limits(
+    contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]
+) -> Iterator[tuple[int, JointLimits]]:
+    for output in contract.action:
+        if not _commands_positions(output):
+            continue
+        start = layout.slices[output.key].start
+        for number, (joint, own) in enumerate(zip(output.joints, output.limits, strict=True)):
+            told = urdf.get(joint, UrdfLimits())
+            try:
+                limits = own.tighter(
+                    JointLimits(
+                        told.lower,
+                        told.upper,
+                        min(told.velocity, own.velocity),
+                        own.acceleration,
+                        own.jerk,
+                    )
+                )
+            except ValueError as error:
+                raise ValueError(f"{output.name}, joint {joint}: {error}") from error
+            yield start + number, limits
+
+
+def _commands_positions(output: ActionOutput) -> bool:
+    """A Float64MultiArray with joint names is taken for positions."""
+    return bool(output.joints) and output.interface in (*JOINT_INTERFACES, "float64_multi_array")
