@@ -265,7 +265,7 @@ class ControlNode(ManagedNode):
         now = self.get_clock().now()
         state, reason = self._state_and_reason()
         if state == PolicyStatus.STATE_HOLDING and state != self._told_state:
-            self.get_logger().warning(f"holding: {reason}", throttle_duration_sec=LOG_PERIOD_S)
+            self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
         self._told_state = state
         status = PolicyStatus(
             state=state,
@@ -294,7 +294,7 @@ class ControlNode(ManagedNode):
         status.steps_skipped = counts.steps_skipped
         status.limiter_hits = counts.limits.total()
         status.seam_jump = player.seam_jump if player is not None else 0.0
-        punctuality = self._loop.punctuality() if self._loop is not None else Punctuality(0, 0, 0)
+        punctuality = self._loop.punctuality() if self._loop is not None else Punctuality(0.0, 0.0, 0)
         status.tick_lateness_s, status.ticks_lost = punctuality.p99_s, punctuality.lost
         if command is None:
             return
@@ -312,7 +312,7 @@ class ControlNode(ManagedNode):
             waiting = self._gate.reason(time.monotonic_ns()) or self._why_not
             return PolicyStatus.STATE_WAITING, waiting or "no chunk received yet"
         if command.holding:
-            return PolicyStatus.STATE_HOLDING, player.reason
+            return PolicyStatus.STATE_HOLDING, f"holding: {player.reason}"
         return PolicyStatus.STATE_RUNNING, ""
 
 

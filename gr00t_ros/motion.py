@@ -79,7 +79,6 @@ def make_player(
         ValueError: The two contradict each other.
     """
     limits = dict(_limits(contract, layout, urdf))
-    watched = bool(CommandedJoints(contract).topics)
     velocities = [
         index
         for output in contract.action
@@ -92,7 +91,7 @@ def make_player(
         limits=limits,
         velocities=tuple(velocities),
         max_jump=contract.motion.max_jump,
-        max_joint_age_s=contract.max_age_s if watched else None,
+        max_joint_age_s=contract.max_age_s,
     )
     return MotionPlayer(layout, settings)
 

@@ -83,20 +83,29 @@ class JointLimiter:
     Args:
         limits: Of the joint.
         period_s: Between two commands, s.
-        position: Where the joint rests at the start, rad (or m).
+        position: Where the joint is at the start, rad (or m).
         hits: Counts, by the name of the limit, the ticks in which it bound.
+        velocity: How fast it moves at the start, rad/s (or m/s).
     """
 
     def __init__(
-        self, limits: JointLimits, period_s: float, position: float, hits: Counter[str]
+        self,
+        limits: JointLimits,
+        period_s: float,
+        position: float,
+        hits: Counter[str],
+        *,
+        velocity: float = 0.0,
     ) -> None:
         self._limits = limits
         self._period_s = period_s
         self._hits = hits
         self._planner = Ruckig(1, period_s)
         # The last three commands, newest first: limits are judged by their differences.
-        self._commands = (position, position, position)
-        self._state = _State(position, 0.0, 0.0)
+        velocity = _clipped(velocity, PLANNED_SHARE * limits.velocity)
+        step = velocity * period_s
+        self._commands = (position, position - step, position - 2 * step)
+        self._state = _State(position, velocity, 0.0)
         self._is_following = True
 
     @property

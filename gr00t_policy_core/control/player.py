@@ -30,8 +30,8 @@ class PlayerSettings:
         velocities: Indices of values that are velocities: holding commands zero.
         max_jump: A chunk whose path starts further away than this, in any limited joint, is
             refused, rad (or m).
-        max_joint_age_s: Joint positions older than this stop the motion, s; None where the
-            robot tells none.
+        max_joint_age_s: Joint positions that have come once and are older than this stop the
+            motion, s; None for any age.
     """
 
     period_s: float
@@ -109,7 +109,7 @@ class MotionPlayer:
             return reason
         if self._vector is None:
             return "no chunk received yet"
-        return f"chunk {self._progress.chunk_id} is used up and no other came"
+        return f"chunk {self._progress.chunk_id} ended and no other came"
 
     @property
     def seam_jump(self) -> float:
@@ -143,9 +143,12 @@ class MotionPlayer:
             self.counts.refused += 1
             self._last_refusal = str(error)
             raise
-        if self._vector is None or not self._schedule.is_playing:
-            self._begin_at(start, now_ns)
-        self._schedule.offer(chunk, now_ns)
+        if self._vector is None and not self._measured:
+            self._begin_unseen(chunk, now_ns)
+        else:
+            if not self._schedule.is_playing:
+                self._begin_at(start, now_ns)
+            self._schedule.offer(chunk, now_ns)
         self.counts.chunks += 1
         self._last_refusal = ""
         self._hold_reason = ""
@@ -175,9 +178,7 @@ class MotionPlayer:
             self._vector = self._following(now_ns)
         else:
             self.counts.holds += was_playing
-            self._vector = self._coming_to_rest()
-            # The next chunk goes on from where the joints really come to rest.
-            self._schedule.hold(now_ns, self._vector)
+            self._vector = self._coming_to_rest(now_ns)
         return self._command(self._vector)
 
     def allow(self, reason_why_not: str) -> None:
@@ -202,10 +203,8 @@ class MotionPlayer:
         if self._disabled:
             return self._disabled
         limit_s = self._settings.max_joint_age_s
-        if limit_s is None:
+        if limit_s is None or self._measured_ns is None:
             return ""
-        if self._measured_ns is None:
-            return "no joint positions received yet"
         age_s = (now_ns - self._measured_ns) * 1e-9
         if age_s <= limit_s:
             return ""
@@ -237,16 +236,34 @@ class MotionPlayer:
                 )
 
     def _begin_at(self, start: Row, now_ns: int) -> None:
+        """Go on from rest at this place."""
         if self._vector is start:
             return
+        # Before the first command the robot has not moved, however long ago the observation was.
+        self._schedule.hold(0 if self._vector is None else now_ns, start)
         self._vector = start
+        self._limit(start, np.zeros(len(start)))
+
+    def _begin_unseen(self, chunk: Chunk, now_ns: int) -> None:
+        """Where the joints are is not known: the chunk is believed as it is."""
+        self._schedule.offer(chunk, now_ns)
+        period_ns = self._settings.period_s * 1e9
+        here, soon = self._schedule.path(now_ns), self._schedule.path(now_ns + period_ns)
+        if here is not None and soon is not None:
+            self._vector = here
+            self._limit(2 * here - soon, (soon - here) / self._settings.period_s)
+
+    def _limit(self, positions: Row, velocities: Row) -> None:
         self._limiters = {
             index: JointLimiter(
-                limits, self._settings.period_s, float(start[index]), self.counts.limits
+                limits,
+                self._settings.period_s,
+                float(positions[index]),
+                self.counts.limits,
+                velocity=float(velocities[index]),
             )
             for index, limits in self._settings.limits.items()
         }
-        self._schedule.hold(now_ns, start)
 
     def _following(self, now_ns: int) -> Row:
         """One tick along the path, inside the limits."""
@@ -263,12 +280,21 @@ class MotionPlayer:
             vector[index] = limiter.follow(lambda ticks, i=index: float(path(ticks)[i]))
         return vector
 
-    def _coming_to_rest(self) -> Row:
-        """One tick of braking; at rest the place stays, and no velocity stays commanded."""
-        vector = np.array(self._vector)
+    def _coming_to_rest(self, now_ns: int) -> Row:
+        """One tick of settling at the end of the chunk, or of braking where motion is not allowed.
+
+        At rest the place stays, and no velocity stays commanded.
+        """
+        held = self._schedule.path(now_ns)
+        vector = np.array(self._vector if held is None else held)
+        is_braking = bool(self._stopped or self._hold_reason)
         for index, limiter in self._limiters.items():
-            vector[index] = limiter.brake()
+            target = float(vector[index])
+            vector[index] = limiter.brake() if is_braking else limiter.follow(lambda _, t=target: t)
         vector[list(self._settings.velocities)] = 0.0
+        if is_braking:
+            # The next chunk goes on from where the joints really come to rest.
+            self._schedule.hold(now_ns, vector)
         return vector
 
     def _command(self, vector: Row) -> Command:

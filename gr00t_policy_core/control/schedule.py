@@ -222,10 +222,8 @@ class ChunkSchedule:
     def _as_playing(self, chunk: Chunk, now_ns: int) -> _Playing:
         """Its first step is played at t0, or later by the time that the robot has held since."""
         start_ns = chunk.t0_ns
-        if not self._playing:
-            held_since_ns = self._held_since_ns
-            moved_until_ns = start_ns if held_since_ns is None else max(start_ns, held_since_ns)
-            start_ns += max(0, now_ns - moved_until_ns)
+        if not self._playing and self._held_since_ns is not None:
+            start_ns += max(0, now_ns - max(start_ns, self._held_since_ns))
         return _Playing(chunk, self._layout.rows(chunk), start_ns)
 
     def _begin_fade(self, here: Row, soon: Row, now_ns: int) -> None:

@@ -75,6 +75,9 @@ class Gr00tPolicy(ModalityPolicy):
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
 
+    def get_capabilities(self) -> tuple[str, ...]:
+        return ("rtc",)
+
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return {
             "state": {key.name: key.dim for key in self.embodiment.states},

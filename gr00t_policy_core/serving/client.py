@@ -87,6 +87,16 @@ class PolicyClient(ModalityPolicy):
             return False
         return True
 
+    def get_capabilities(self) -> tuple[str, ...]:
+        """What the server's policy can beyond the common interface; a stock server tells nothing.
+
+        Raises:
+            PolicyError: As `call_endpoint`.
+        """
+        reply = self.call_endpoint("ping", requires_input=False)
+        told = reply.get("capabilities") if isinstance(reply, dict) else None
+        return tuple(map(str, told)) if isinstance(told, list) else ()
+
     def kill_server(self) -> None:
         """Make the server end."""
         self.call_endpoint("kill", requires_input=False)

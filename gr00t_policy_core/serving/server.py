@@ -75,6 +75,7 @@ class PolicyServer:
         self._serializer = serializer
         self._stop_timeout_s = stop_timeout_s
         self._endpoints: dict[str, Endpoint] = {}
+        self._capabilities = list(getattr(policy, "get_capabilities", tuple)())
         self._at_once: dict[str, Callable[[], Any]] = {"ping": self._ping, "kill": self._kill}
         self._client_dialects: OrderedDict[bytes, Dialect] = OrderedDict()
         self._register_policy(policy)
@@ -239,8 +240,11 @@ class PolicyServer:
     def _refuse(self, route: list[bytes], error: BaseException) -> None:
         self._router.send(route, _failure(error))
 
-    def _ping(self) -> dict[str, str]:
-        return {"status": "ok", "message": "Server is running"}
+    def _ping(self) -> dict[str, Any]:
+        reply: dict[str, Any] = {"status": "ok", "message": "Server is running"}
+        if self._capabilities:
+            reply["capabilities"] = self._capabilities
+        return reply
 
     def _kill(self) -> None:
         logger.info("a client asked the server to stop")

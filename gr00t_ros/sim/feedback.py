@@ -76,6 +76,9 @@ class FeedbackExpert(ModalityPolicy):
             "language": ModalityConfig([0], [LANGUAGE_KEY]),
         }
 
+    def get_capabilities(self) -> tuple[str, ...]:
+        return ("rtc",)
+
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         groups = {"single_arm": ARM_JOINTS, "gripper": 1}
         return {"state": dict(groups), "action": dict(groups)}

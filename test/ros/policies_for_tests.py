@@ -81,6 +81,7 @@ def parameters(**changes: Any) -> dict[str, Any]:
         "action_rate_hz": ACTION_RATE_HZ,
         "control_rate_hz": 100.0,
         "replan_interval_s": 0.2,
+        "max_jump": 0.0,
         "instruction": "pick up the apple",
         "policy.timeout_s": 2.0,
         "video.front.topic": "front/image_raw",

@@ -62,7 +62,7 @@ def make_node(ros_context: Context, spin: Callable[[Node], Node]) -> Iterator[Ma
     yield make
     for node in nodes:
         node.executor.create_task(node.close)
-        wait_until(lambda n=node: not n._is_playing, what="the node is closed")
+        wait_until(lambda n=node: not n._is_active, what="the node is closed")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from helpers import wait_until
 
+from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros import inference
@@ -110,7 +111,8 @@ class Rig:
         self.prepared += 1
         if self.misfit is not None:
             raise self.misfit
-        return Session(build=self._build, replan_interval_s=self.interval_s)
+        timer = ReplanTimer(chunk_s=1.0, interval_s=self.interval_s, margin_s=0.0)
+        return Session(build=self._build, timer=timer)
 
     def _build(self) -> TimedObservation:
         if self.not_ready is not None:
