@@ -23,6 +23,7 @@ PLANNED_SHARE = 0.95
 REJOIN_TICKS = 4  # so many targets must be allowed before they are followed again
 LOOK_AHEAD_TICKS = 2  # that a target's velocity is taken over: not the jitter of one step
 CATCH_UP_PER_S = 15.0  # share of the distance to the target that is closed in a second
+CATCH_UP_PER_TICK = 0.25  # and at most in a tick: more would overshoot at a low control rate
 BRAKING_SHARE = 0.5  # of the acceleration limit, kept for braking before the target
 AT_REST = 1e-9
 
@@ -83,9 +84,10 @@ class JointLimiter:
     Args:
         limits: Of the joint.
         period_s: Between two commands, s.
-        position: Where the joint is at the start, rad (or m).
+        position: Where the joint is at the start, rad (or m); brought into its range.
         hits: Counts, by the name of the limit, the ticks in which it bound.
-        velocity: How fast it moves at the start, rad/s (or m/s).
+        velocity: How fast it moves at the start, rad/s (or m/s); 0 is taken where that cannot be
+            stopped within the range.
     """
 
     def __init__(
@@ -102,10 +104,12 @@ class JointLimiter:
         self._hits = hits
         self._planner = Ruckig(1, period_s)
         # The last three commands, newest first: limits are judged by their differences.
-        velocity = _clipped(velocity, PLANNED_SHARE * limits.velocity)
-        step = velocity * period_s
+        position = self._within_range(position)
+        self._state = _State(position, _clipped(velocity, PLANNED_SHARE * limits.velocity), 0.0)
+        if not self._can_stop_in_range(self._state):
+            self._state = _State(position, 0.0, 0.0)
+        step = self._state.velocity * period_s
         self._commands = (position, position - step, position - 2 * step)
-        self._state = _State(position, velocity, 0.0)
         self._is_following = True
 
     @property
@@ -149,7 +153,11 @@ class JointLimiter:
                 self._hits[bound] += 1
                 return False
             now, before, earlier = target, now, before
-        if not self._can_stop_in_range(self._passing(targets[0])):
+        reached = self._passing(targets[0])
+        if not self._can_level_off(reached):
+            self._hits["velocity"] += 1
+            return False
+        if not self._can_stop_in_range(reached):
             self._hits["position"] += 1
             return False
         return True
@@ -179,11 +187,12 @@ class JointLimiter:
 
     def _catching_velocity(self, reference: Reference) -> float:
         """The velocity that closes in on the target, and can be braked from before it."""
-        there = reference(0)
-        velocity = (reference(LOOK_AHEAD_TICKS) - there) / (LOOK_AHEAD_TICKS * self._period_s)
-        error = self._within_range(there) - self.position - self._state.velocity * self._period_s
+        period_s = self._period_s
+        there, ahead = (self._within_range(reference(n)) for n in (0, LOOK_AHEAD_TICKS))
+        velocity = (ahead - there) / (LOOK_AHEAD_TICKS * period_s)
+        error = there - self.position - self._state.velocity * period_s
         closing = min(
-            CATCH_UP_PER_S * abs(error),
+            min(CATCH_UP_PER_S, CATCH_UP_PER_TICK / period_s) * abs(error),
             math.sqrt(2.0 * BRAKING_SHARE * self._limits.acceleration * abs(error)),
         )
         return velocity + math.copysign(closing, error)
@@ -213,6 +222,12 @@ class JointLimiter:
 
     def _within_range(self, position: float) -> float:
         return min(max(position, self._limits.lower), self._limits.upper)
+
+    def _can_level_off(self, state: _State) -> bool:
+        """Whether the velocity limit is kept while the jerk limit lets the acceleration go."""
+        acceleration = state.acceleration
+        gained = acceleration * abs(acceleration) / (2.0 * PLANNED_SHARE * self._limits.jerk)
+        return abs(state.velocity + gained) <= self._limits.velocity
 
     def _can_stop_in_range(self, state: _State) -> bool:
         limits = self._limits
