@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class MotionGate:
-    """Says why the robot may not be moved now. Times are monotonic, ns.
+    """Says why the robot may not be moved now; safe between threads. Times are monotonic, ns.
 
     Args:
         enable_timeout_ns: An enable signal older than this counts as released, ns; None where the
@@ -31,10 +31,11 @@ class MotionGate:
 
     def reason(self, now_ns: int) -> str:
         """Why the robot may not be moved; empty where it may."""
-        if self._stopped or self._enable_timeout_ns is None:
-            return self._stopped
-        if self._enabled_ns is None:
+        stopped, enabled_ns = self._stopped, self._enabled_ns
+        if stopped or self._enable_timeout_ns is None:
+            return stopped
+        if enabled_ns is None:
             return "the enable signal is off"
-        if now_ns - self._enabled_ns > self._enable_timeout_ns:
-            return f"the enable signal is {(now_ns - self._enabled_ns) * 1e-9:.2f} s old"
+        if now_ns - enabled_ns > self._enable_timeout_ns:
+            return f"the enable signal is {(now_ns - enabled_ns) * 1e-9:.2f} s old"
         return ""
