@@ -15,9 +15,8 @@ from gr00t_ros.parameters import JOINT_INTERFACES
 from gr00t_ros.urdf import UrdfLimits
 
 
-
 class CommandedJoints:
-    """The joints that are commanded by name, and where they are now.
+    """The joints whose positions are commanded by name, and where they are now.
 
     Args:
         contract: Names them, and the streams that tell their positions.
@@ -27,6 +26,7 @@ class CommandedJoints:
         self._places = {
             joint: (output.key, number)
             for output in contract.action
+            if _commands_positions(output)
             for number, joint in enumerate(output.joints)
         }
         self.topics = {
@@ -34,28 +34,23 @@ class CommandedJoints:
             for stream in contract.state
             if stream.field == "position" and self._places.keys() & set(stream.joints)
         }
-        self._positions: dict[str, float] = {}
-        self._stamp_ns: int | None = None
+        self._known: dict[str, tuple[float, int]] = {}
 
     def update(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
         """Take the positions of a message, rad (or m); those that are not finite are left out."""
         for name, position in zip(names, positions, strict=False):
             if name in self._places and math.isfinite(position):
-                self._positions[name] = position
-                self._stamp_ns = stamp_ns
+                self._known[name] = position, stamp_ns
 
     def tell(self, player: MotionPlayer, layout: Layout) -> None:
         """Tell a player where the joints are, where that is known."""
-        if self._stamp_ns is None:
-            return
-        player.measure(
-            {
-                layout.slices[key].start + number: self._positions[name]
-                for name, (key, number) in self._places.items()
-                if name in self._positions
-            },
-            self._stamp_ns,
-        )
+        by_stamp: dict[int, dict[int, float]] = {}
+        for name, (position, stamp_ns) in self._known.items():
+            key, number = self._places[name]
+            index = layout.slices[key].start + number
+            by_stamp.setdefault(stamp_ns, {})[index] = position
+        for stamp_ns, positions in by_stamp.items():
+            player.measure(positions, stamp_ns)
 
 
 def make_layout(contract: Contract, chunk: Chunk) -> Layout:
@@ -65,9 +60,7 @@ def make_layout(contract: Contract, chunk: Chunk) -> Layout:
     return Layout(dimensions, poses)
 
 
-def make_player(
-    contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]
-) -> MotionPlayer:
+def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]) -> MotionPlayer:
     """The player for a robot.
 
     Args:
@@ -91,9 +84,25 @@ def make_player(
         limits=limits,
         velocities=tuple(velocities),
         max_jump=contract.motion.max_jump,
-        max_joint_age_s=contract.max_age_s,
+        max_joint_ages_s=dict(_max_ages_s(contract, layout)),
     )
     return MotionPlayer(layout, settings)
+
+
+def _max_ages_s(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:
+    """How old a position may be; of a joint that several streams tell, the most patient one's."""
+    ages_s: dict[str, float] = {}
+    for stream in contract.state:
+        if stream.field == "position":
+            for joint in stream.joints:
+                ages_s[joint] = max(stream.max_age_s, ages_s.get(joint, 0.0))
+    for output in contract.action:
+        if not _commands_positions(output):
+            continue
+        start = layout.slices[output.key].start
+        for number, joint in enumerate(output.joints):
+            if joint in ages_s:
+                yield start + number, ages_s[joint]
 
 
 def _limits(

@@ -64,12 +64,18 @@ class Layout:
             vector[part] = turned(share * turn(end[part], start[part]), start[part])
         return vector
 
-    def offset(self, to: Row, origin: Row) -> Row:
-        """What `moved` adds to `origin` to get `to`; a turn is a rotation vector, then a zero."""
+    def offset(self, to: Row, origin: Row, near: Row | None = None) -> Row:
+        """What `moved` adds to `origin` to get `to`; a turn is a rotation vector, then a zero.
+
+        Args:
+            to, origin: float64 (size,).
+            near: An offset of a moment before: a turn goes the way round that is closer to its.
+        """
         vector = to - origin
         for part in self.rotations:
+            rotvec = turn(to[part], origin[part])
             vector[part] = 0.0
-            vector[part][:3] = turn(to[part], origin[part])
+            vector[part][:3] = rotvec if near is None else _way_round(rotvec, near[part][:3])
         return vector
 
     def moved(self, origin: Row, offset: Row) -> Row:
@@ -94,6 +100,18 @@ def turn(to: Row, origin: Row) -> Row:
     """The rotation vector (3,), rad, that turns one unit quaternion into another."""
     conjugate = origin * np.array([-1.0, -1.0, -1.0, 1.0])
     return rotation.rotvec_from_quaternion(rotation.quaternion_product(to, conjugate))
+
+
+def _way_round(rotvec: Row, near: Row) -> Row:
+    """Of the two rotation vectors of one rotation that lie on its axis, the one closer to `near`.
+
+    Around half a turn the shorter way flips from one side to the other.
+    """
+    angle = float(np.linalg.norm(rotvec))
+    if not angle:
+        return rotvec
+    other = rotvec * (1.0 - 2.0 * np.pi / angle)
+    return min(rotvec, other, key=lambda way: float(np.linalg.norm(way - near)))
 
 
 def turned(rotvec: NDArray[np.float64], quaternion: Row) -> Row:

@@ -26,6 +26,7 @@ CATCH_UP_PER_S = 15.0  # share of the distance to the target that is closed in a
 CATCH_UP_PER_TICK = 0.25  # and at most in a tick: more would overshoot at a low control rate
 BRAKING_SHARE = 0.5  # of the acceleration limit, kept for braking before the target
 AT_REST = 1e-9
+LIMIT_NAMES = ("position", "velocity", "acceleration", "jerk")
 
 
 @dataclass(frozen=True, slots=True)

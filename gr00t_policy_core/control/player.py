@@ -10,12 +10,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.limits import JointLimiter, JointLimits
+from gr00t_policy_core.control.limits import LIMIT_NAMES, JointLimiter, JointLimits
 from gr00t_policy_core.control.schedule import ChunkSchedule, Progress, ScheduleSettings
 
 
@@ -30,8 +31,8 @@ class PlayerSettings:
         velocities: Indices of values that are velocities: holding commands zero.
         max_jump: A chunk whose path starts further away than this, in any limited joint, is
             refused, rad (or m).
-        max_joint_age_s: Joint positions that have come once and are older than this stop the
-            motion, s; None for any age.
+        max_joint_ages_s: By index: a position that has come once and is older than this stops
+            the motion, s; joints that are not named may be of any age.
     """
 
     period_s: float
@@ -39,7 +40,7 @@ class PlayerSettings:
     limits: Mapping[int, JointLimits] = field(default_factory=dict)
     velocities: tuple[int, ...] = ()
     max_jump: float = math.inf
-    max_joint_age_s: float | None = None
+    max_joint_ages_s: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,10 @@ class Command:
 
 @dataclass(slots=True)
 class PlayerCounts:
-    """What has happened so far. `limits` counts ticks by the name of the limit that bound."""
+    """What has happened so far. `limits` counts ticks by the name of the limit that bound.
+
+    Its names are there from the start, so that another thread may read while a tick counts.
+    """
 
     chunks: int = 0
     refused: int = 0
@@ -73,7 +77,7 @@ class PlayerCounts:
     fresh: int = 0
     holds: int = 0
     steps_skipped: int = 0
-    limits: Counter[str] = field(default_factory=Counter)
+    limits: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LIMIT_NAMES, 0)))
 
 
 class MotionPlayer:
@@ -91,12 +95,13 @@ class MotionPlayer:
         self._limiters: dict[int, JointLimiter] = {}
         self._vector: Row | None = None
         self._measured: dict[int, float] = {}
-        self._measured_ns: int | None = None
+        self._measured_ns: dict[int, int] = {}
         self._disabled = ""
         self._stopped = ""
         self._last_refusal = ""
         self._hold_reason = ""
         self._progress = Progress()
+        self._was_playing = False
         self.counts = PlayerCounts()
 
     @property
@@ -104,11 +109,12 @@ class MotionPlayer:
         """Why nothing is played, as of the last tick; empty while a chunk is."""
         if self._schedule.is_playing:
             return ""
-        reason = self._stopped or self._hold_reason or self._last_refusal
-        if reason:
-            return reason
+        if self._stopped:
+            return self._stopped
         if self._vector is None:
-            return "no chunk received yet"
+            return self._last_refusal or "no chunk received yet"
+        if self._hold_reason or self._last_refusal:
+            return self._hold_reason or self._last_refusal
         return f"chunk {self._progress.chunk_id} ended and no other came"
 
     @property
@@ -120,10 +126,12 @@ class MotionPlayer:
         """Tell where the joints are.
 
         Args:
-            positions: Of the limited joints, by their index in the layout's vector, rad (or m).
+            positions: Of limited joints, by their index in the layout's vector, rad (or m); the
+                other joints stay where they were last.
             stamp_ns: When they were there, ns.
         """
-        self._measured, self._measured_ns = dict(positions), stamp_ns
+        self._measured.update(positions)
+        self._measured_ns.update(dict.fromkeys(positions, stamp_ns))
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
         """Take a chunk as the newest.
@@ -136,6 +144,9 @@ class MotionPlayer:
             stopped = self._stop_reason(now_ns)
             if stopped:
                 raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {stopped}")
+            if self._vector is None and self._measured:
+                # Nothing was commanded yet: the robot is where the observation saw it.
+                self._schedule.rest(0)
             entry = self._schedule.entry(chunk, now_ns)
             start = self._start(entry)
             self._require_near(chunk, entry, start)
@@ -165,20 +176,26 @@ class MotionPlayer:
             None before there is anything to command.
         """
         self.counts.ticks += 1
-        was_playing = self._schedule.is_playing
         self._schedule.advance(now_ns)
         self._stopped = self._stop_reason(now_ns)
         if self._stopped and self._schedule.is_playing:
             self._schedule.hold(now_ns)
         if self._vector is None:
             return None
+        # What began to brake brakes to a standstill, even if the reason passes meanwhile.
+        interruption = self._schedule.interruption
+        if self._stopped:
+            self._hold_reason = f"no chunk came after a stop: {self._stopped}"
+        elif interruption and not self._hold_reason:
+            self._hold_reason = interruption
         if self._schedule.is_playing:
             self.counts.fresh += 1
             self._progress = self._schedule.progress(now_ns)
             self._vector = self._following(now_ns)
         else:
-            self.counts.holds += was_playing
+            self.counts.holds += self._was_playing
             self._vector = self._coming_to_rest(now_ns)
+        self._was_playing = self._schedule.is_playing
         return self._command(self._vector)
 
     def allow(self, reason_why_not: str) -> None:
@@ -196,19 +213,22 @@ class MotionPlayer:
         self._limiters.clear()
         self._vector = None
         self._progress = Progress()
-        self._last_refusal = ""
+        self._was_playing = False
+        self._last_refusal = self._hold_reason = ""
 
     def _stop_reason(self, now_ns: int) -> str:
         """Why the robot may not be moved now; empty where it may."""
         if self._disabled:
             return self._disabled
-        limit_s = self._settings.max_joint_age_s
-        if limit_s is None or self._measured_ns is None:
-            return ""
-        age_s = (now_ns - self._measured_ns) * 1e-9
-        if age_s <= limit_s:
-            return ""
-        return f"joint positions are {age_s:.2f} s old, at most {limit_s:g} s allowed"
+        for index, limit_s in self._settings.max_joint_ages_s.items():
+            age_s = (now_ns - self._measured_ns.get(index, now_ns)) * 1e-9
+            if age_s > limit_s:
+                name = self._layout.name_of(index)
+                return f"the position of {name} is {age_s:.2f} s old, {limit_s:g} s are allowed"
+            if age_s < -limit_s:
+                name = self._layout.name_of(index)
+                return f"the position of {name} is {-age_s:.2f} s in the future: clocks differ"
+        return ""
 
     def _start(self, entry: Row) -> Row:
         """Where the path goes on from: the last command, or the joints where they are elsewhere."""
@@ -239,8 +259,7 @@ class MotionPlayer:
         """Go on from rest at this place."""
         if self._vector is start:
             return
-        # Before the first command the robot has not moved, however long ago the observation was.
-        self._schedule.hold(0 if self._vector is None else now_ns, start)
+        self._schedule.hold(now_ns, start)
         self._vector = start
         self._limit(start, np.zeros(len(start)))
 
@@ -268,16 +287,17 @@ class MotionPlayer:
     def _following(self, now_ns: int) -> Row:
         """One tick along the path, inside the limits."""
         period_ns = self._settings.period_s * 1e9
-        ahead: dict[int, Row] = {}
+        ahead: dict[int, Row | None] = {}
 
-        def path(ticks: int) -> Row:
+        def path(index: int, ticks: int) -> float:
             if ticks not in ahead:
                 ahead[ticks] = self._schedule.path(now_ns + ticks * period_ns)
-            return ahead[ticks]
+            row = ahead[ticks]
+            return float(vector[index] if row is None else row[index])
 
-        vector = np.array(path(0))
+        vector = np.array(self._schedule.path(now_ns))
         for index, limiter in self._limiters.items():
-            vector[index] = limiter.follow(lambda ticks, i=index: float(path(ticks)[i]))
+            vector[index] = limiter.follow(partial(path, index))
         return vector
 
     def _coming_to_rest(self, now_ns: int) -> Row:
@@ -287,10 +307,10 @@ class MotionPlayer:
         """
         held = self._schedule.path(now_ns)
         vector = np.array(self._vector if held is None else held)
-        is_braking = bool(self._stopped or self._hold_reason)
+        is_braking = bool(self._hold_reason)
         for index, limiter in self._limiters.items():
-            target = float(vector[index])
-            vector[index] = limiter.brake() if is_braking else limiter.follow(lambda _, t=target: t)
+            target = partial(_stay, float(vector[index]))
+            vector[index] = limiter.brake() if is_braking else limiter.follow(target)
         vector[list(self._settings.velocities)] = 0.0
         if is_braking:
             # The next chunk goes on from where the joints really come to rest.
@@ -307,3 +327,7 @@ class MotionPlayer:
             at_rest=not playing and all(one.is_at_rest for one in self._limiters.values()),
             observed_ns=self._progress.observed_ns if playing else None,
         )
+
+
+def _stay(target: float, _: int) -> float:
+    return target

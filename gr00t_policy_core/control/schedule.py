@@ -123,7 +123,9 @@ class ChunkSchedule:
         self._held: Row | None = None
         self._held_since_ns: int | None = None
         self._last_now_ns: int | None = None
+        self._newest_t0_ns: int | None = None
         self._last_seam_jump = 0.0
+        self._interruption = ""
 
     @property
     def is_playing(self) -> bool:
@@ -134,6 +136,11 @@ class ChunkSchedule:
     def last_seam_jump(self) -> float:
         """How far the newest chunk was from the path when it came, largest value, rad or m."""
         return self._last_seam_jump
+
+    @property
+    def interruption(self) -> str:
+        """Why the newest chunk was broken off before its end; empty where it was not."""
+        return self._interruption
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
         """Take a chunk as the newest.
@@ -157,6 +164,8 @@ class ChunkSchedule:
         if before[0] is not None and before[1] is not None:
             self._begin_fade(before[0], before[1], now_ns)
         self._held_since_ns = None
+        self._newest_t0_ns = chunk.t0_ns
+        self._interruption = ""
 
     def entry(self, chunk: Chunk, now_ns: int) -> Row:
         """Where a chunk would be entered if it were offered now, float64 (size,).
@@ -171,13 +180,20 @@ class ChunkSchedule:
 
     def advance(self, now_ns: int) -> None:
         """Let time pass: chunks that are used up end, and the path holds where they ended."""
-        if self._last_now_ns is not None and now_ns < self._last_now_ns - CLOCK_JUMP_NS:
-            # The clock was set back: the stamps of what is being played mean nothing any more.
-            self.hold(self._last_now_ns)
-            self._held_since_ns = now_ns
+        last_ns = self._last_now_ns
         self._last_now_ns = now_ns
+        if last_ns is not None and now_ns < last_ns - CLOCK_JUMP_NS:
+            # The stamps of what is being played mean nothing any more.
+            self._break_off(last_ns, f"the clock was set back by {(last_ns - now_ns) * 1e-9:.2f} s")
+            self._held_since_ns, self._newest_t0_ns = now_ns, None
         if self._playing and now_ns >= self._playing[-1].end_ns:
-            self.hold(self._playing[-1].end_ns)
+            end_ns = self._playing[-1].end_ns
+            if last_ns is not None and end_ns > last_ns + CLOCK_JUMP_NS:
+                # The way to the last step was not commanded: no shortcut is taken to there.
+                gap_s = (now_ns - last_ns) * 1e-9
+                self._break_off(last_ns, f"time went on by {gap_s:.2f} s at once")
+            else:
+                self.hold(end_ns)
         self._playing = [playing for playing in self._playing if now_ns < playing.end_ns]
 
     def path(self, now_ns: float) -> Row | None:
@@ -214,10 +230,21 @@ class ChunkSchedule:
         if self._held_since_ns is None:
             self._held_since_ns = now_ns
 
+    def rest(self, since_ns: int) -> None:
+        """Say that the robot, which has no path yet, has not moved since an instant, ns."""
+        if not self._playing and self._held_since_ns is None:
+            self._held_since_ns = since_ns
+
     def clear(self) -> None:
         """Forget everything: there is no path until a new chunk."""
         self._playing, self._fade = [], None
-        self._held = self._held_since_ns = self._last_now_ns = None
+        self._held = self._held_since_ns = self._last_now_ns = self._newest_t0_ns = None
+        self._interruption = ""
+
+    def _break_off(self, now_ns: int, reason: str) -> None:
+        if self._playing:
+            self._interruption = reason
+        self.hold(now_ns)
 
     def _as_playing(self, chunk: Chunk, now_ns: int) -> _Playing:
         """Its first step is played at t0, or later by the time that the robot has held since."""
@@ -234,7 +261,7 @@ class ChunkSchedule:
         if self._settings.seam not in (Seam.OFFSET_FADE, Seam.RTC) or not self._settings.fade_s:
             return
         origin_soon = self._sampled(newest, now_ns + SLOPE_S * 1e9)
-        rate = (self._layout.offset(soon, origin_soon) - offset) / SLOPE_S
+        rate = (self._layout.offset(soon, origin_soon, near=offset) - offset) / SLOPE_S
         self._fade = _Fade(now_ns, offset, rate)
 
     def _ensemble(self, now_ns: float) -> Row:
@@ -268,10 +295,9 @@ class ChunkSchedule:
             raise ChunkRefusedError(
                 f"chunk {chunk.chunk_id} starts {ahead_s:.3f} s in the future: clocks differ"
             )
-        if self._playing and chunk.t0_ns < self._playing[-1].chunk.t0_ns:
-            playing = self._playing[-1].chunk.chunk_id
+        if self._newest_t0_ns is not None and chunk.t0_ns < self._newest_t0_ns:
             raise ChunkRefusedError(
-                f"chunk {chunk.chunk_id} is older than chunk {playing}, being played"
+                f"chunk {chunk.chunk_id} is of an older observation than the one before"
             )
 
     def _require_layout(self, chunk: Chunk) -> None:
@@ -284,7 +310,7 @@ class ChunkSchedule:
 
 
 def _catmull_rom(rows: Row, step: int, share: float) -> Row:
-    """The cubic through step and step + 1 with the slopes of their neighbours, one-sided at ends."""
+    """The cubic from step to step + 1 with the slopes of their neighbours, one-sided at ends."""
     before, after = rows[max(step - 1, 0)], rows[min(step + 2, len(rows) - 1)]
     start, end = rows[step], rows[step + 1]
     slope_in, slope_out = (end - before) / 2, (after - start) / 2
