@@ -63,7 +63,7 @@ class ReplanTimer:
             asked_s: When the policy was asked.
             answered_s: When it answered.
         """
-        self.latency.add(answered_s - asked_s)
+        self.latency.add(max(0.0, answered_s - asked_s))  # the clock may have been set back
         if self._sync:
             # The arm stood still until the answer came: the whole chunk is still to be played.
             return answered_s + self._chunk_s + self._margin_s
@@ -76,4 +76,6 @@ class ReplanTimer:
         """By the clock; after a stall the cadence starts anew instead of catching up."""
         due_s = asked_s if self._due_s is None else self._due_s
         following_s = due_s + interval_s
-        return following_s if asked_s < following_s <= asked_s + interval_s else asked_s + interval_s
+        return (
+            following_s if asked_s < following_s <= asked_s + interval_s else asked_s + interval_s
+        )
