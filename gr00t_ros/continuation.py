@@ -33,20 +33,27 @@ class Continuation:
         self._step_ns = step_s * 1e9
         self._latency_s = latency_s
         self._actions: Actions = {}
-        self._t0_ns = 0
+        self._start_ns = 0
+        self._end_ns = 0
 
-    def remember(self, actions: Actions, t0_ns: int) -> None:
+    def remember(self, actions: Actions, t0_ns: int, *, now_ns: int | None = None) -> None:
         """Take the chunk that is played from now on.
 
         Args:
             actions: float32 (1, horizon, D) by key, in the policy's units.
             t0_ns: Stamp of its observation, ns.
+            now_ns: The present, ns: time that the robot has stood still since the observation does
+                not pass for a chunk (as in `ChunkSchedule`). None where it is never waited for.
         """
-        self._actions, self._t0_ns = dict(actions), t0_ns
+        held_ns = 0 if now_ns is None else max(0, now_ns - max(t0_ns, self._end_ns))
+        horizon = min(steps.shape[1] for steps in actions.values())
+        self._start_ns = t0_ns + held_ns
+        self._end_ns = self._start_ns + round((horizon - 1) * self._step_ns)
+        self._actions = dict(actions)
 
-    def forget(self) -> None:
-        """There is no chunk to go on from: the robot was stopped."""
-        self._actions = {}
+    def forget(self, now_ns: int = 0) -> None:
+        """There is no chunk to go on from: the robot was stopped, at this instant, ns."""
+        self._actions, self._end_ns = {}, now_ns
 
     def options(self, t0_ns: int) -> dict[str, Any] | None:
         """The options for an observation: prefix step i belongs to step i of the chunk asked for.
@@ -58,7 +65,7 @@ class Continuation:
             ``{"rtc": {"prefix": {key: float32 (1, overlap, D)}, "frozen_steps": int,
             "ramp_rate": float}}``, or None where nothing is left.
         """
-        begin = max(0, round((t0_ns - self._t0_ns) / self._step_ns))
+        begin = max(0, round((t0_ns - self._start_ns) / self._step_ns))
         prefix = {key: np.array(steps[:, begin:]) for key, steps in self._actions.items()}
         overlap = min((steps.shape[1] for steps in prefix.values()), default=0)
         if not overlap:

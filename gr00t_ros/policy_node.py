@@ -205,7 +205,8 @@ class PolicyNode(ManagedNode):
             return None
         if CAPABILITY not in policy.get_capabilities():
             self.get_logger().warning(
-                "seam: rtc is asked for, but the policy cannot continue chunks: seams are faded"
+                "seam: rtc is asked for, but the policy cannot continue chunks: seams are faded",
+                once=True,  # this is asked again after every failure
             )
             return None
         step_s = 1.0 / contract.action_rate_hz
@@ -229,14 +230,15 @@ class PolicyNode(ManagedNode):
             self._continuation.remember(
                 {output.key: answer.action[output.key] for output in contract.action},
                 answer.t0_ns,
+                now_ns=self.get_clock().now().nanoseconds,
             )
         self._chunks.publish(message)
 
     def _publish_stop(self) -> None:
+        now = self.get_clock().now()
         if self._continuation is not None:
-            self._continuation.forget()
-        now = self.get_clock().now().to_msg()
-        self._chunks.publish(stop_message(chunk_id=self._chunk_id, now=now))
+            self._continuation.forget(now.nanoseconds)
+        self._chunks.publish(stop_message(chunk_id=self._chunk_id, now=now.to_msg()))
 
     def _publish_status(self) -> None:
         report = self._worker.report if self._worker is not None else Report()
