@@ -67,9 +67,11 @@ def _number(
 ) -> float:
     if element is None or not applies or element.get(name) is None:
         return default
+    text = element.get(name, "")
     try:
-        return float(element.get(name, ""))
-    except ValueError as error:
-        raise ValueError(
-            f"joint {joint.get('name')}: {name} is no number: {element.get(name)!r}"
-        ) from error
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise ValueError(f"joint {joint.get('name')}: {name} is no number: {text!r}")
+    return value
