@@ -39,6 +39,7 @@ LOG_PERIOD_S = 5.0
 BRAKING_S = 3.0  # to come to rest in, before a deactivation goes on without
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
+
 class ControlNode(ManagedNode):
     """Publishes commands at control rate while active: the newest chunk, or the last position.
 
@@ -112,6 +113,7 @@ class ControlNode(ManagedNode):
             self.destroy_subscription(subscription)
         self._sinks, self._inputs = [], []
         self._contract = self._joints = None
+        self._urdf = {}
 
     @property
     def _is_active(self) -> bool:
@@ -176,12 +178,15 @@ class ControlNode(ManagedNode):
         if contract is None or player is None:
             return
         now = self.get_clock().now()
+        before = self._command
         with self._lock:
             player.allow(self._gate.reason(time.monotonic_ns()))
             self._command = command = player.tick(now.nanoseconds)
         if command is None:
             return
-        if command.at_rest and contract.motion.on_starvation == "stop_publishing":
+        # The first command at rest goes out: it takes back what was a velocity.
+        was_at_rest = before is not None and before.at_rest
+        if command.at_rest and was_at_rest and contract.motion.on_starvation == "stop_publishing":
             return
         stamp = now.to_msg()
         for sink in self._sinks:
@@ -294,7 +299,8 @@ class ControlNode(ManagedNode):
         status.steps_skipped = counts.steps_skipped
         status.limiter_hits = counts.limits.total()
         status.seam_jump = player.seam_jump if player is not None else 0.0
-        punctuality = self._loop.punctuality() if self._loop is not None else Punctuality(0.0, 0.0, 0)
+        loop = self._loop
+        punctuality = loop.punctuality() if loop is not None else Punctuality(0.0, 0.0, 0)
         status.tick_lateness_s, status.ticks_lost = punctuality.p99_s, punctuality.lost
         if command is None:
             return
