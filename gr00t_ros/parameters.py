@@ -7,8 +7,8 @@ One table serves three readers: the nodes declare from it, the contract is check
 
 from __future__ import annotations
 
-import re
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
