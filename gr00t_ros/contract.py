@@ -136,7 +136,7 @@ class ActionOutput:
 
 @dataclass(frozen=True, slots=True)
 class MotionSettings:
-    """How the control node plays chunks. `None` for a topic, a priority or a CPU that is not set.
+    """How the control node plays chunks. None for a topic, priority, CPU or file that is not set.
 
     Args:
         schedule: How one chunk goes over into the next.
@@ -146,6 +146,7 @@ class MotionSettings:
         robot_description_topic: Where the URDF is published.
         realtime_priority: SCHED_FIFO priority of the loop.
         cpu_affinity: CPU that the loop is kept on.
+        record_path: File that a run is recorded into.
     """
 
     schedule: ScheduleSettings
@@ -156,6 +157,7 @@ class MotionSettings:
     robot_description_topic: str | None
     realtime_priority: int | None
     cpu_affinity: int | None
+    record_path: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,6 +443,7 @@ def _motion_settings(settings: Mapping[str, Any]) -> MotionSettings:
         robot_description_topic=settings["robot_description_topic"] or None,
         realtime_priority=settings["realtime_priority"] or None,
         cpu_affinity=settings["cpu_affinity"] if settings["cpu_affinity"] >= 0 else None,
+        record_path=settings["record_path"] or None,
     )
 
 

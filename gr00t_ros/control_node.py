@@ -7,6 +7,7 @@ import gc
 import math
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -22,6 +23,7 @@ from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.gate import MotionGate
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerCounts
+from gr00t_policy_core.control.recording import RecordingPlayer, write_events
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
 from gr00t_ros.contract import Contract
 from gr00t_ros.control_loop import ControlLoop, Punctuality
@@ -152,9 +154,23 @@ class ControlNode(ManagedNode):
         if self._loop is not None:
             self._loop.end()
             self._loop = None
+        self._write_recording()
         with self._lock:
             self._player = self._layout = self._command = None
         self._why_not = ""
+
+    def _write_recording(self) -> None:
+        contract, player = self._contract, self._player
+        if contract is None or not isinstance(player, RecordingPlayer):
+            return
+        path = Path(contract.motion.record_path or "")
+        try:
+            write_events(path, player.events)
+        except OSError as error:
+            self.get_logger().error(f"the run is not recorded: {error}")
+            return
+        cut = " (the beginning: it was too long)" if player.is_full else ""
+        self.get_logger().info(f"{len(player.events)} events of the run are in {path}{cut}")
 
     def _come_to_rest(self) -> None:
         """Let the loop brake; simulated time may stand still, so there the ticks are made here."""

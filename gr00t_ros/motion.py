@@ -10,6 +10,7 @@ from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_ros.contract import ActionOutput, Contract
 from gr00t_ros.parameters import JOINT_INTERFACES
 from gr00t_ros.urdf import UrdfLimits
@@ -86,7 +87,8 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
         max_jump=contract.motion.max_jump,
         max_joint_ages_s=dict(_max_ages_s(contract, layout)),
     )
-    return MotionPlayer(layout, settings)
+    kind = RecordingPlayer if contract.motion.record_path else MotionPlayer
+    return kind(layout, settings)
 
 
 def _max_ages_s(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:

@@ -122,6 +122,12 @@ TOP = (
     ),
     Parameter("realtime_priority", 0, "SCHED_FIFO priority of the control loop; 0: none", 0, 99),
     Parameter("cpu_affinity", -1, "CPU that the control loop is kept on; -1: any", -1, 1023),
+    Parameter(
+        "record_path",
+        "",
+        "file that the control node writes a run into when it is deactivated, to be played again; "
+        "empty: none",
+    ),
     Parameter("autostart", False, "configure, activate and start without being asked"),
 )
 

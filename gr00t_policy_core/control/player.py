@@ -207,15 +207,6 @@ class MotionPlayer:
         self._schedule.hold(now_ns)
         self._hold_reason = reason
 
-    def clear(self) -> None:
-        """Forget path and position: the next chunk starts where the joints are measured then."""
-        self._schedule.clear()
-        self._limiters.clear()
-        self._vector = None
-        self._progress = Progress()
-        self._was_playing = False
-        self._last_refusal = self._hold_reason = ""
-
     def _stop_reason(self, now_ns: int) -> str:
         """Why the robot may not be moved now; empty where it may."""
         if self._disabled:

@@ -235,12 +235,6 @@ class ChunkSchedule:
         if not self._playing and self._held_since_ns is None:
             self._held_since_ns = since_ns
 
-    def clear(self) -> None:
-        """Forget everything: there is no path until a new chunk."""
-        self._playing, self._fade = [], None
-        self._held = self._held_since_ns = self._last_now_ns = self._newest_t0_ns = None
-        self._interruption = ""
-
     def _break_off(self, now_ns: int, reason: str) -> None:
         if self._playing:
             self._interruption = reason

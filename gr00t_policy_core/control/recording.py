@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run of a player on record: everything that it was told, to be played again bit for bit.
+
+A recording is JSON lines, one event each; Python writes and reads floats exactly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.player import Command, MotionPlayer
+
+MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Joint positions, rad (or m), by index, and when they were there, ns."""
+
+    positions: Mapping[int, float]
+    stamp_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A chunk, and when it was offered, ns."""
+
+    chunk: Chunk
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Why the robot may not be moved; empty where it may."""
+
+    reason_why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A wish to come to rest, ns."""
+
+    now_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """A tick, ns."""
+
+    now_ns: int
+
+
+Event = Measured | Offered | Allowed | Held | Ticked
+EVENTS = {kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Ticked)}
+
+
+class RecordingPlayer(MotionPlayer):
+    """A player that keeps what it is told, in memory.
+
+    Once `MAX_EVENTS` are kept no more are: a recording has its beginning, or it could not be
+    played again.
+    """
+
+    events: list[Event]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.events = []
+        self._told_why_not = ""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether events were left out at the end."""
+        return len(self.events) >= MAX_EVENTS
+
+    def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
+        self._keep(Measured(dict(positions), stamp_ns))
+        super().measure(positions, stamp_ns)
+
+    def offer(self, chunk: Chunk, now_ns: int) -> None:
+        self._keep(Offered(chunk, now_ns))
+        super().offer(chunk, now_ns)
+
+    def allow(self, reason_why_not: str) -> None:
+        if reason_why_not != self._told_why_not:
+            self._told_why_not = reason_why_not
+            self._keep(Allowed(reason_why_not))
+        super().allow(reason_why_not)
+
+    def hold(self, now_ns: int, reason: str) -> None:
+        self._keep(Held(now_ns, reason))
+        super().hold(now_ns, reason)
+
+    def tick(self, now_ns: int) -> Command | None:
+        self._keep(Ticked(now_ns))
+        return super().tick(now_ns)
+
+    def _keep(self, event: Event) -> None:
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(event)
+
+
+def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | None]:
+    """Tell a player everything again; yields the command of each tick.
+
+    Args:
+        events: In their order.
+        player: Made as the recorded one was.
+    """
+    for event in events:
+        match event:
+            case Measured():
+                player.measure(event.positions, event.stamp_ns)
+            case Offered():
+                _offer(player, event)
+            case Allowed():
+                player.allow(event.reason_why_not)
+            case Held():
+                player.hold(event.now_ns, event.reason)
+            case Ticked():
+                yield player.tick(event.now_ns)
+
+
+def write_events(path: Path, events: Iterable[Event]) -> None:
+    """Write a recording.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        for event in events:
+            file.write(f"{json.dumps(_plain(event))}\n")
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Read a recording.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: A line is no event, naming it.
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield _event(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ValueError(f"{path}, line {number} is no event: {error}") from error
+
+
+def _offer(player: MotionPlayer, event: Offered) -> None:
+    try:
+        player.offer(event.chunk, event.now_ns)
+    except ChunkRefusedError:
+        return  # as it was then
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    if isinstance(event, Offered):
+        chunk = event.chunk
+        fields: dict[str, Any] = {
+            "chunk_id": chunk.chunk_id,
+            "t0_ns": chunk.t0_ns,
+            "dt_s": chunk.dt_s,
+            "actions": {key: rows.tolist() for key, rows in chunk.actions.items()},
+            "now_ns": event.now_ns,
+        }
+    else:
+        fields = asdict(event)
+    return {"event": type(event).__name__, **fields}
+
+
+def _event(fields: dict[str, Any]) -> Event:
+    kind = EVENTS[fields.pop("event")]
+    if kind is Offered:
+        now_ns = fields.pop("now_ns")
+        actions = {key: np.array(rows, np.float64) for key, rows in fields.pop("actions").items()}
+        return Offered(Chunk(actions=actions, **fields), now_ns)
+    if kind is Measured:
+        positions = {int(index): value for index, value in fields["positions"].items()}
+        return Measured(positions, fields["stamp_ns"])
+    return kind(**fields)
