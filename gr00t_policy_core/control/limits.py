@@ -24,7 +24,7 @@ REJOIN_TICKS = 4  # so many targets must be allowed before they are followed aga
 LOOK_AHEAD_TICKS = 2  # that a target's velocity is taken over: not the jitter of one step
 CATCH_UP_PER_S = 15.0  # share of the distance to the target that is closed in a second
 CATCH_UP_PER_TICK = 0.25  # and at most in a tick: more would overshoot at a low control rate
-BRAKING_SHARE = 0.5  # of the acceleration limit, kept for braking before the target
+BRAKING_SHARE = 0.5  # of the limits on acceleration and jerk, kept for braking at the target
 AT_REST = 1e-9
 LIMIT_NAMES = ("position", "velocity", "acceleration", "jerk")
 
@@ -192,9 +192,12 @@ class JointLimiter:
         there, ahead = (self._within_range(reference(n)) for n in (0, LOOK_AHEAD_TICKS))
         velocity = (ahead - there) / (LOOK_AHEAD_TICKS * period_s)
         error = there - self.position - self._state.velocity * period_s
+        distance = abs(error)
         closing = min(
-            min(CATCH_UP_PER_S, CATCH_UP_PER_TICK / period_s) * abs(error),
-            math.sqrt(2.0 * BRAKING_SHARE * self._limits.acceleration * abs(error)),
+            min(CATCH_UP_PER_S, CATCH_UP_PER_TICK / period_s) * distance,
+            # What constant deceleration, and what deceleration built up by jerk alone, can brake.
+            math.sqrt(2.0 * BRAKING_SHARE * self._limits.acceleration * distance),
+            (BRAKING_SHARE * self._limits.jerk * distance**2) ** (1.0 / 3.0),
         )
         return velocity + math.copysign(closing, error)
 
