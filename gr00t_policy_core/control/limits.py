@@ -85,10 +85,8 @@ class JointLimiter:
     Args:
         limits: Of the joint.
         period_s: Between two commands, s.
-        position: Where the joint is at the start, rad (or m); brought into its range.
+        position: Where the joint stands at the start, rad (or m); brought into its range.
         hits: Counts, by the name of the limit, the ticks in which it bound.
-        velocity: How fast it moves at the start, rad/s (or m/s); 0 is taken where that cannot be
-            stopped within the range.
     """
 
     def __init__(
@@ -97,20 +95,15 @@ class JointLimiter:
         period_s: float,
         position: float,
         hits: Counter[str],
-        *,
-        velocity: float = 0.0,
     ) -> None:
         self._limits = limits
         self._period_s = period_s
         self._hits = hits
         self._planner = Ruckig(1, period_s)
-        # The last three commands, newest first: limits are judged by their differences.
         position = self._within_range(position)
-        self._state = _State(position, _clipped(velocity, PLANNED_SHARE * limits.velocity), 0.0)
-        if not self._can_stop_in_range(self._state):
-            self._state = _State(position, 0.0, 0.0)
-        step = self._state.velocity * period_s
-        self._commands = (position, position - step, position - 2 * step)
+        self._state = _State(position, 0.0, 0.0)
+        # The last three commands, newest first: limits are judged by their differences.
+        self._commands = (position, position, position)
         self._is_following = True
 
     @property

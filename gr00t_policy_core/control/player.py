@@ -144,7 +144,7 @@ class MotionPlayer:
             stopped = self._stop_reason(now_ns)
             if stopped:
                 raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {stopped}")
-            if self._vector is None and self._measured:
+            if self._vector is None:
                 # Nothing was commanded yet: the robot is where the observation saw it.
                 self._schedule.rest(0)
             entry = self._schedule.entry(chunk, now_ns)
@@ -154,12 +154,9 @@ class MotionPlayer:
             self.counts.refused += 1
             self._last_refusal = str(error)
             raise
-        if self._vector is None and not self._measured:
-            self._begin_unseen(chunk, now_ns)
-        else:
-            if not self._schedule.is_playing:
-                self._begin_at(start, now_ns)
-            self._schedule.offer(chunk, now_ns)
+        if not self._schedule.is_playing:
+            self._begin_at(start, now_ns)
+        self._schedule.offer(chunk, now_ns)
         self.counts.chunks += 1
         self._last_refusal = ""
         self._hold_reason = ""
@@ -222,7 +219,10 @@ class MotionPlayer:
         return ""
 
     def _start(self, entry: Row) -> Row:
-        """Where the path goes on from: the last command, or the joints where they are elsewhere."""
+        """Where the path goes on from: the last command, or the joints where they are elsewhere.
+
+        A joint that was never seen is believed to be where the first chunk begins.
+        """
         if self._vector is not None and (self._schedule.is_playing or not self._is_displaced()):
             return self._vector
         start = entry if self._vector is None else self._vector
@@ -252,26 +252,9 @@ class MotionPlayer:
             return
         self._schedule.hold(now_ns, start)
         self._vector = start
-        self._limit(start, np.zeros(len(start)))
-
-    def _begin_unseen(self, chunk: Chunk, now_ns: int) -> None:
-        """Where the joints are is not known: the chunk is believed as it is."""
-        self._schedule.offer(chunk, now_ns)
-        period_ns = self._settings.period_s * 1e9
-        here, soon = self._schedule.path(now_ns), self._schedule.path(now_ns + period_ns)
-        if here is not None and soon is not None:
-            self._vector = here
-            self._limit(2 * here - soon, (soon - here) / self._settings.period_s)
-
-    def _limit(self, positions: Row, velocities: Row) -> None:
+        period_s, hits = self._settings.period_s, self.counts.limits
         self._limiters = {
-            index: JointLimiter(
-                limits,
-                self._settings.period_s,
-                float(positions[index]),
-                self.counts.limits,
-                velocity=float(velocities[index]),
-            )
+            index: JointLimiter(limits, period_s, float(start[index]), hits)
             for index, limits in self._settings.limits.items()
         }
 

@@ -104,23 +104,6 @@ def test_a_joint_that_starts_out_of_its_range_starts_at_its_edge(position: float
     assert set(commands) == {min(max(position, -2.0), 2.0)}
 
 
-@pytest.mark.parametrize("velocity", [1.0, -2.9, 100.0])
-def test_a_joint_that_is_moving_at_the_start_goes_on_from_its_speed(velocity: float) -> None:
-    limiter = JointLimiter(LIMITS, 0.01, 0.0, Counter(), velocity=velocity)
-    reached = float(np.clip(velocity, -2.85, 2.85))
-    commands = [-2 * reached * 0.01, -reached * 0.01, 0.0]
-    commands += [limiter.brake() for _ in range(100)]
-    require_within(np.array(commands), LIMITS, 0.01)
-    assert limiter.is_at_rest
-    assert commands[-1] * velocity > 0.0
-
-
-def test_a_speed_that_the_range_has_no_room_for_is_not_believed() -> None:
-    limiter = JointLimiter(LIMITS, 0.01, 1.99, Counter(), velocity=2.8)
-    commands = [limiter.position] * 3 + [limiter.brake() for _ in range(50)]
-    require_within(np.array(commands), LIMITS, 0.01)
-
-
 @pytest.mark.parametrize("begins_s", [0.05, 0.1, 0.35, 0.6])
 def test_braking_is_the_fastest_stop_inside_the_limits_and_ends_in_a_standstill(
     begins_s: float,
