@@ -259,7 +259,9 @@ class ChunkSchedule:
         self._fade = _Fade(now_ns, offset, rate)
 
     def _ensemble(self, now_ns: float) -> Row:
-        samples = np.stack([self._sampled(playing, now_ns) for playing in self._playing])
+        *older, newest = self._playing
+        covering = [*(playing for playing in older if now_ns < playing.end_ns), newest]
+        samples = np.stack([self._sampled(playing, now_ns) for playing in covering])
         weights = np.exp(-self._settings.ensemble_decay * np.arange(len(samples)))
         return self._layout.mean(samples, weights)
 
