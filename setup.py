@@ -6,12 +6,14 @@ from pathlib import Path
 REQUIRES = ["numpy>=1.21", "msgpack>=1.0", "pyzmq>=22"]
 
 REPLAY = ["pyarrow>=10"]
-SIM = [*REPLAY, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
+CONTROL = ["ruckig>=0.12"]
+SIM = [*REPLAY, *CONTROL, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
-TEST = [*REPLAY, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
+TEST = [*REPLAY, *CONTROL, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
 EXTRAS = {
     "replay": REPLAY,  # policies that play recorded datasets
     "gr00t": ["torch>=2.3", "transformers>=4.51", "safetensors>=0.4", "pillow>=9"],  # local models
+    "control": CONTROL,  # chunks inside the limits of the joints
     "sim": SIM,  # the simulated arm of the demo
     "lint": LINT,
     "test": TEST,
