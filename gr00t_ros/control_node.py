@@ -221,14 +221,28 @@ class ControlNode(ManagedNode):
             return
         try:
             chunk = chunk_from_message(contract, message)
+            player = self._player or self._make_player(contract, chunk)
+        except ChunkRefusedError as error:
+            self._refuse(error)
+            return
+        try:
             with self._lock:
-                player = self._player or self._make_player(contract, chunk)
                 player.allow(self._gate.reason(time.monotonic_ns()))
                 player.offer(chunk, now_ns)
         except ChunkRefusedError as error:
+            self._log_refusal(error)
+
+    def _refuse(self, error: ChunkRefusedError) -> None:
+        """Refuse what cannot be offered to a player."""
+        self._log_refusal(error)
+        if self._player is not None:
+            self._player.refuse(str(error))
+        else:
+            self._unplayable += 1
             self._why_not = str(error)
-            self._unplayable += self._player is None
-            self.get_logger().warning(f"refused: {error}", throttle_duration_sec=LOG_PERIOD_S)
+
+    def _log_refusal(self, error: ChunkRefusedError) -> None:
+        self.get_logger().warning(f"refused: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
     def _make_player(self, contract: Contract, chunk: Chunk) -> MotionPlayer:
         """Made by the first chunk, which alone knows how long some keys are."""
@@ -331,7 +345,8 @@ class ControlNode(ManagedNode):
         if self._loop is not None and not self._loop.is_alive:
             return PolicyStatus.STATE_STOPPED, "the control loop has failed; its error is on stderr"
         if player is None or command is None:
-            waiting = self._gate.reason(time.monotonic_ns()) or self._why_not
+            told = player.reason if player is not None else self._why_not
+            waiting = self._gate.reason(time.monotonic_ns()) or told
             return PolicyStatus.STATE_WAITING, waiting or "no chunk received yet"
         if command.holding:
             return PolicyStatus.STATE_HOLDING, f"holding: {player.reason}"

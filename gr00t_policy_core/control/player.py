@@ -151,8 +151,7 @@ class MotionPlayer:
             start = self._start(entry)
             self._require_near(chunk, entry, start)
         except ChunkRefusedError as error:
-            self.counts.refused += 1
-            self._last_refusal = str(error)
+            self.refuse(str(error))
             raise
         if not self._schedule.is_playing:
             self._begin_at(start, now_ns)
@@ -162,6 +161,11 @@ class MotionPlayer:
         self._hold_reason = ""
         entered = self._schedule.progress(now_ns)
         self.counts.steps_skipped += chunk.horizon - 1 - entered.steps_left
+
+    def refuse(self, reason: str) -> None:
+        """Count a chunk that was refused, here or before it could be offered."""
+        self.counts.refused += 1
+        self._last_refusal = reason
 
     def tick(self, now_ns: int) -> Command | None:
         """The command of this tick.
