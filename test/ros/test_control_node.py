@@ -121,15 +121,17 @@ def test_a_chunk_lands_within_half_a_control_period_of_where_time_says(
     received: list[JointState] = []
     ros_node.create_subscription(JointState, "commands", received.append, 200)
     activate(operator, chunks)
+    chunks.publish(ramp(now_ns(ros_node)))  # begins whenever it comes: the robot stands
+    wait_until(lambda: received, what="a command")
     t0_ns = now_ns(ros_node)
-    chunks.publish(ramp(t0_ns))
-    operator.wait_for_reason("ended and no other came")
+    chunks.publish(ramp(t0_ns, horizon=40, chunk_id=2))
+    operator.wait_for_reason("chunk 2 ended and no other came")
 
     def stamp_ns(message: JointState) -> int:
         return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
 
-    end_s = 19 * DT_S
-    played = [m for m in received if 0.0 < m.position[0] < RATE * end_s - 1e-6]
+    end_s, settled_s = 39 * DT_S, 0.8  # the seam is faded out, the start is caught up with
+    played = [m for m in received if settled_s < m.position[0] / RATE < end_s - 1e-6]
     errors_s = [
         abs(message.position[0] / RATE - (stamp_ns(message) - t0_ns) * 1e-9) for message in played
     ]
@@ -137,9 +139,7 @@ def test_a_chunk_lands_within_half_a_control_period_of_where_time_says(
     # The value is computed and stamped in one tick; a tick that the machine interrupted is rare.
     assert statistics.median(errors_s) < 0.5 * CONTROL_PERIOD_S
     assert sum(e < 0.5 * CONTROL_PERIOD_S for e in errors_s) >= 0.9 * len(errors_s)
-    values = [m.position[0] for m in received]
-    assert values == sorted(values)
-    assert values[-1] == pytest.approx(RATE * end_s)
+    wait_until(lambda: received[-1].position[0] == pytest.approx(RATE * end_s), what="the end")
 
 
 def test_joint_groups_on_one_topic_go_out_as_one_trajectory(
@@ -163,9 +163,12 @@ def test_a_late_chunk_skips_what_has_passed(
 ) -> None:
     make_node()
     activate(operator, chunks)
-    chunks.publish(ramp(now_ns(ros_node) - 400_000_000))
+    chunks.publish(ramp(now_ns(ros_node) - 500_000_000, horizon=60))
     wait_until(lambda: commands, what="a command")
-    assert first(commands[0][1]) >= 0.4 * RATE
+    assert first(commands[0][1]) < 0.05 * RATE  # a robot that has not moved begins at the beginning
+    chunks.publish(ramp(now_ns(ros_node) - 400_000_000, horizon=60, chunk_id=2))
+    status = operator.wait_for_status(lambda s: s.chunks_received == 2, "the second chunk")
+    assert 8 <= status.steps_skipped <= 12
 
 
 def test_the_newest_chunk_takes_over(
@@ -175,11 +178,11 @@ def test_the_newest_chunk_takes_over(
     activate(operator, chunks)
     chunks.publish(ramp(now_ns(ros_node), chunk_id=4))
     wait_until(lambda: commands, what="a command")
-    chunks.publish(ramp(now_ns(ros_node), start=50.0, chunk_id=5))
-    wait_until(lambda: first(commands[-1][1]) >= 50.0, what="commands of the second chunk")
-    operator.wait_for_status(lambda s: s.chunk_id == 5 and s.chunks_received == 2, "the newer")
-    later = [first(message) for _, message in commands]
-    assert later == sorted(later)
+    chunks.publish(ramp(now_ns(ros_node), start=2.0, chunk_id=5))
+    wait_until(lambda: first(commands[-1][1]) >= 2.0, what="commands of the second chunk")
+    status = operator.wait_for_status(lambda s: s.chunk_id == 5, "the newer")
+    assert status.chunks_received == 2
+    assert status.seam_jump == pytest.approx(2.0, abs=0.3)
 
 
 def test_a_used_up_chunk_is_held_at_control_rate_and_said(
@@ -196,6 +199,7 @@ def test_a_used_up_chunk_is_held_at_control_rate_and_said(
     status = operator.wait_for_reason("holding: chunk 3 ended and no other came")
     assert status.state == PolicyStatus.STATE_HOLDING
     assert (status.holds, status.steps_left) == (1, 0)
+    wait_until(lambda: len({first(m) for _, m in commands[-20:]}) == 1, what="it comes to rest")
     count = len(commands)
     wait_until(lambda: len(commands) > count + 20, what="the hold goes on being commanded")
     (held,) = {first(message) for _, message in commands[count:]}
@@ -203,9 +207,9 @@ def test_a_used_up_chunk_is_held_at_control_rate_and_said(
     operator.wait_for_status(lambda s: s.commands > status.commands, "the hold is counted")
     assert capfd.readouterr().err.count("chunk 3 ended and no other came") == 1
 
-    chunks.publish(ramp(now_ns(ros_node), start=7.0, chunk_id=4))
+    chunks.publish(ramp(now_ns(ros_node), start=0.7, horizon=60, chunk_id=4))
     operator.wait_until_running()
-    assert first(commands[-1][1]) >= 7.0
+    wait_until(lambda: first(commands[-1][1]) >= 0.7, what="it goes on from there")
 
 
 def test_the_message_without_steps_stops_at_once(
@@ -256,6 +260,11 @@ def refused_chunks(t0_ns: int) -> dict[str, tuple[ActionChunk, str]]:
     }
 
 
+def refused(node: ControlNode) -> int:
+    player = node._player
+    return node._unplayable + (player.counts.refused if player is not None else 0)
+
+
 def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_on(
     make_node: MakeNode,
     operator: Operator,
@@ -271,12 +280,12 @@ def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_o
     refusals = refused_chunks(now_ns(ros_node))
     for number, (message, _) in enumerate(refusals.values(), start=1):
         chunks.publish(message)
-        wait_until(lambda n=number: node._refused == n, what="it is refused")
+        wait_until(lambda n=number: refused(node) == n, what="it is refused")
     status = operator.wait_for_status(lambda s: s.chunks_refused == len(refusals), "the count")
     assert (status.state, status.chunk_id) == (PolicyStatus.STATE_RUNNING, 9)
     values = np.array([message.points[0].positions for _, message in commands])
     assert np.isfinite(values).all()
-    assert (values[:, 0] >= 5.0).all()
+    assert (np.diff(values, axis=0) >= 0.0).all()
     told = capfd.readouterr().err.count("refused: chunk 1")
     assert 1 <= told < len(refusals)  # said, and throttled
 
@@ -537,10 +546,13 @@ def test_simulated_time_that_starts_again_is_survived(
 
     sim_time.now_s = 3.0
     sim_time.run(lambda: clock.now().nanoseconds < 900 * 10**9, "time was set back")
-    count = len(commands)
-    sim_time.run(lambda: len(commands) > count + 10, "the position is held")
-    assert first(commands[-1][1]) == pytest.approx(held, abs=RATE * 0.2)
-    assert first(commands[-1][1]) == first(commands[-2][1])
+    operator.wait_for_reason("holding: the clock was set back by 99")
 
-    chunks.publish(ramp(sim_time.ns(), start=70.0, horizon=400, chunk_id=2))
-    sim_time.run(lambda: first(commands[-1][1]) >= 70.0, "a chunk of the new time is played")
+    def stands_still() -> bool:
+        return len({first(message) for _, message in commands[-10:]}) == 1
+
+    sim_time.run(stands_still, "it comes to rest")
+    assert first(commands[-1][1]) < held + RATE  # far from its end, at 20
+
+    chunks.publish(ramp(sim_time.ns(), start=3.0, horizon=400, chunk_id=2))
+    sim_time.run(lambda: first(commands[-1][1]) >= 3.0, "a chunk of the new time is played")
