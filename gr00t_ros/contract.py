@@ -107,7 +107,8 @@ class StateStream:
 class ActionOutput:
     """One group of commands. What is published is ``policy value * scale + offset``.
 
-    `limits` has one entry for each of `joints`, in rad (or m) and s.
+    `limits` has one entry for each of `joints`, in rad (or m) and s. `holds_zero` tells that the
+    values are velocities or deltas: to hold is to command none.
     """
 
     key: str
@@ -116,6 +117,7 @@ class ActionOutput:
     joints: tuple[str, ...]
     representation: str | None
     frame_id: str
+    holds_zero: bool
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     limits: tuple[JointLimits, ...]
@@ -281,10 +283,10 @@ def _delta_problems(contract: Contract, config: ModalityConfig | None) -> Iterat
     }
     for output in contract.action:
         is_delta = representations.get(output.key) is ActionRepresentation.DELTA
-        if is_delta and output.interface in POSITION_INTERFACES:
+        if is_delta and not output.holds_zero:
             yield (
-                f"{output.name}: the policy answers DELTA steps, which {output.interface} cannot "
-                "carry; use twist_stamped or float64_multi_array"
+                f"{output.name}: the policy answers DELTA steps, which are no positions; use "
+                "twist_stamped, or float64_multi_array with when_holding: zero"
             )
 
 
@@ -308,6 +310,8 @@ def _contract_problems(contract: Contract) -> Iterator[str]:
             yield f"{output.name}: {output.interface} needs joints"
         if output.interface == "pose_stamped" and not output.representation:
             yield f"{output.name}: pose_stamped needs representation"
+        if output.holds_zero and output.interface in POSITION_INTERFACES:
+            yield f"{output.name}: {output.interface} carries positions, when_holding must be last"
         if output.interface in ("pose_stamped", "twist_stamped") and not output.frame_id:
             yield f"{output.name}: {output.interface} needs frame_id"
         yield from _list_problems(output)
@@ -423,6 +427,8 @@ def _action_output(settings: Mapping[str, Any], key: str) -> ActionOutput:
         joints=tuple(settings[f"{prefix}.joints"]),
         representation=settings[f"{prefix}.representation"] or None,
         frame_id=settings[f"{prefix}.frame_id"],
+        holds_zero=settings[f"{prefix}.interface"] == "twist_stamped"
+        or settings[f"{prefix}.when_holding"] == "zero",
         scale=_floats(settings[f"{prefix}.scale"]),
         offset=_floats(settings[f"{prefix}.offset"]),
         limits=_limits(settings, prefix, len(settings[f"{prefix}.joints"])),

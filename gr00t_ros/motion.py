@@ -76,7 +76,7 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
     velocities = [
         index
         for output in contract.action
-        if output.interface == "twist_stamped"
+        if output.holds_zero
         for index in range(layout.slices[output.key].start, layout.slices[output.key].stop)
     ]
     settings = PlayerSettings(
@@ -133,4 +133,5 @@ def _limits(
 
 def _commands_positions(output: ActionOutput) -> bool:
     """A Float64MultiArray with joint names is taken for positions."""
-    return bool(output.joints) and output.interface in (*JOINT_INTERFACES, "float64_multi_array")
+    interfaces = (*JOINT_INTERFACES, "float64_multi_array")
+    return bool(output.joints) and not output.holds_zero and output.interface in interfaces

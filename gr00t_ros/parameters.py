@@ -25,6 +25,7 @@ POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
 SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
+WHEN_HOLDING = ("last", "zero")
 STARVATIONS = ("hold", "stop_publishing")
 INFERENCES = ("async", "sync")
 
@@ -183,6 +184,12 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
             choices=("", *REPRESENTATIONS),
         ),
         Parameter("frame_id", "", "pose_stamped, twist_stamped: frame of the command"),
+        Parameter(
+            "when_holding",
+            "last",
+            "float64_multi_array: the last values stay (positions), or zeros (velocities, deltas)",
+            choices=WHEN_HOLDING,
+        ),
         *_CONVERSION,
         *_LIMITS,
     ),

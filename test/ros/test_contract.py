@@ -242,4 +242,24 @@ def test_delta_steps_are_not_published_as_positions() -> None:
     delta = ActionConfig("DELTA", "NON_EEF", "DEFAULT")
     config = ModalityConfig([0, 1], ["arm", "gripper"], action_configs=[delta, absolute])
     (found,) = misfits(parse_contract(parameters()), {"action": config})
-    assert found.startswith("action.arm: the policy answers DELTA steps, which joint_trajectory")
+    assert found.startswith("action.arm: the policy answers DELTA steps, which are no positions")
+
+
+def test_delta_steps_may_be_an_array_that_ends_in_zeros() -> None:
+    configs = EchoPolicy().get_modality_config()
+    delta = ActionConfig("DELTA", "NON_EEF", "DEFAULT")
+    action = ModalityConfig([0, 1], ["arm", "gripper"], action_configs=[delta, delta])
+    values = parameters()
+    for key in ("arm", "gripper"):
+        values[f"action.{key}.topic"] = key
+        values[f"action.{key}.interface"] = "float64_multi_array"
+    with pytest.raises(SpecError, match="DELTA"):
+        hold_against(parse_contract(values), {**configs, "action": action}, {})
+
+    zeros = {f"action.{key}.when_holding": "zero" for key in ("arm", "gripper")}
+    hold_against(parse_contract({**values, **zeros}), {**configs, "action": action}, {})
+
+
+def test_positions_cannot_be_held_by_zeros() -> None:
+    (problem,) = problems_of(action__arm__when_holding="zero")
+    assert problem == ("action.arm: joint_trajectory carries positions, when_holding must be last")
