@@ -17,6 +17,7 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
+from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
@@ -94,6 +95,13 @@ class Gr00tPolicy(ModalityPolicy):
                 )
             elif not np.isfinite(state).all():
                 problems.append(f"state.{key.name}: has values that are not finite")
+        for action in self.embodiment.actions:
+            if action.relative is None or problems:
+                continue
+            reference = observation["state"][action.state_key][:, -1]
+            problem = reference_problem(reference, action.relative)
+            if problem is not None:
+                problems.append(f"state.{action.state_key}: {problem}")
         if problems:
             raise SpecError("bad observation", problems)
 
