@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,6 +40,21 @@ class Prompts:
 def formalize(prompt: str) -> str:
     """Lower case, without punctuation: how instructions were cleaned for training."""
     return PUNCTUATION.sub("", prompt.lower())
+
+
+class Tokenizer(Protocol):
+    """What a backbone asks of its tokenizer."""
+
+    pad_id: int
+
+    def chat(self, content: Sequence[dict[str, str]]) -> str:
+        """The text of a conversation with one message of the user."""
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text."""
+
+    def token(self, token_id: int) -> str:
+        """How a token is written."""
 
 
 class ChatTokenizer:

@@ -15,8 +15,8 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.head import Features
 from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
 from gr00t_policy_core.models.common.prompts import (
-    ChatTokenizer,
     Prompts,
+    Tokenizer,
     formalize,
     pad_left,
     place_features,
@@ -95,7 +95,7 @@ class EagleBackbone:
         self,
         network: EagleNetwork,
         config: Mapping[str, Any],
-        tokenizer: ChatTokenizer,
+        tokenizer: Tokenizer,
         pipeline: ImagePipeline,
         formalize_language: bool,
     ) -> None:

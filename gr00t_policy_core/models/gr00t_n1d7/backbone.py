@@ -15,8 +15,8 @@ from gr00t_policy_core.models.common.checkpoint import read_json
 from gr00t_policy_core.models.common.head import Features
 from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
 from gr00t_policy_core.models.common.prompts import (
-    ChatTokenizer,
     Prompts,
+    Tokenizer,
     formalize,
     pad_left,
     place_features,
@@ -53,7 +53,7 @@ class QwenBackbone:
     def __init__(
         self,
         network: nn.Module,
-        tokenizer: ChatTokenizer,
+        tokenizer: Tokenizer,
         pipeline: ImagePipeline,
         patches: PatchConfig,
         formalize_language: bool,
