@@ -54,7 +54,7 @@ class Worker:
     ) -> None:
         self._answer = answer
         self._notify = notify
-        self._jobs: queue.Queue[Job | None] = queue.Queue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._limit = limit
         self._answers: deque[Answer] = deque()
         self._outstanding = 0
