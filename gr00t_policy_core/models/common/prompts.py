@@ -36,6 +36,15 @@ class Prompts:
     mask: NDArray[np.bool_]
     images: NDArray[np.bool_]
 
+    def causal_mask(self) -> NDArray[np.bool_]:
+        """What each token attends to: bool (B, 1, S, S).
+
+        Made here because transformers, given `mask`, makes the host wait for the device to learn
+        whether anything is padded.
+        """
+        length = self.ids.shape[1]
+        return np.tri(length, dtype=np.bool_)[None, None] & self.mask[:, None, None, :]
+
 
 def formalize(prompt: str) -> str:
     """Lower case, without punctuation: how instructions were cleaned for training."""
