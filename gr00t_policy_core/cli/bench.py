@@ -44,6 +44,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--embodiment-tag", default=EmbodimentTag.NEW_EMBODIMENT, metavar="TAG")
     parser.add_argument("--device", default=None, help="default: cuda where there is a GPU")
     parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"))
+    parser.add_argument("--cuda-graphs", action="store_true", help="as of serve")
     parser.add_argument("--batch", type=positive, nargs="+", default=[1], metavar="B")
     parser.add_argument(
         "--cameras", type=positive, default=1, help="of a model with random weights (default: 1)"
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     write_line(
         f"{_device_name(policy.device)}, {str(policy.dtype).removeprefix('torch.')}, "
         f"torch {torch.__version__}, transformers {transformers.__version__}, "
-        f"{torch.get_num_threads()} CPU threads"
+        f"{torch.get_num_threads()} CPU threads{', CUDA graphs' * args.cuda_graphs}"
     )
     for batch in args.batch:
         observation = _observation(policy, batch)
@@ -91,6 +92,7 @@ def _policy(args: argparse.Namespace, device_name: str) -> tuple[ModelPolicy, st
             device=device_name,
             dtype=args.dtype,
             backbone_path=args.backbone_path,
+            cuda_graphs=args.cuda_graphs,
         )
         return checkpoint, f"{args.model_path}, {checkpoint.embodiment.tag}"
     build = find_random_builder(args.model)
@@ -104,7 +106,7 @@ def _policy(args: argparse.Namespace, device_name: str) -> tuple[ModelPolicy, st
         else "the published shape"
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
-    return ModelPolicy(model, device, dtype), what
+    return ModelPolicy(model, device, dtype, cuda_graphs=args.cuda_graphs), what
 
 
 def _device_name(device: Any) -> str:

@@ -15,6 +15,7 @@ from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
+from gr00t_policy_core.models.common.graphs import StaticCall
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
 from gr00t_policy_core.models.common.relative import reference_problem
@@ -32,13 +33,27 @@ class ModelPolicy(ModalityPolicy):
         model: With its weights.
         device: Where the weights are.
         dtype: Of the weights.
+        cuda_graphs: Record the action head as a CUDA graph for each shape of input that comes, and
+            replay it.
         strict: Check every observation before it is used and every action before it is returned.
+
+    Raises:
+        SpecError: CUDA graphs without a GPU.
     """
 
     def __init__(
-        self, model: Model, device: torch.device, dtype: torch.dtype, strict: bool = True
+        self,
+        model: Model,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        cuda_graphs: bool = False,
+        strict: bool = True,
     ) -> None:
         super().__init__(strict)
+        if cuda_graphs and device.type != "cuda":
+            raise SpecError("bad setting", [f"CUDA graphs need a GPU, the device is {device}"])
+        self._act = StaticCall(model.head.act) if cuda_graphs else model.head.act
         self.model = model
         self.embodiment = model.embodiment
         self.device = device
@@ -107,10 +122,15 @@ class ModelPolicy(ModalityPolicy):
             watch.lap("state")
             features = backbone.features(pictures, prompts)
             watch.device_lap("backbone")
-            conditioning = head.condition(features, self._to_device(torch.from_numpy(encoded)))
-            watch.device_lap("condition")
-            normalized = head.sample(conditioning, start, velocity_scale)
-            watch.device_lap("sample")
+            normalized = self._act(
+                features.tokens,
+                features.mask,
+                features.images,
+                self._to_device(torch.from_numpy(encoded)),
+                start,
+                velocity_scale,
+            )
+            watch.device_lap("head")
             answer = normalized.float().cpu().numpy()
             action = self.embodiment.decode_action(answer, state)
             watch.lap("decode")
@@ -160,6 +180,8 @@ class Gr00tPolicy(ModelPolicy):
         mask_padding: Let each row of a batch give what it gives alone. False computes as the
             reference does, where instructions of different length in one batch change each other's
             actions: some of N1.7's attention sees the padding.
+        cuda_graphs: Record the action head as a CUDA graph for each shape of input that comes, and
+            replay it. Not yet tried on a GPU, and therefore off.
         strict: Check every observation before it is used and every action before it is returned.
 
     Raises:
@@ -177,6 +199,7 @@ class Gr00tPolicy(ModelPolicy):
         dtype: str | None = None,
         backbone_path: str | Path | None = None,
         mask_padding: bool = False,
+        cuda_graphs: bool = False,
         strict: bool = True,
     ) -> None:
         where = find_device(device)
@@ -191,7 +214,7 @@ class Gr00tPolicy(ModelPolicy):
             backbone_path=backbone_path,
         )
         model.head.mask_padding = mask_padding
-        super().__init__(model, where, kind, strict)
+        super().__init__(model, where, kind, cuda_graphs=cuda_graphs, strict=strict)
 
 
 def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:

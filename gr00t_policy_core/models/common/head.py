@@ -144,6 +144,19 @@ class ActionHead(nn.Module):
         )
         self._steps: tuple[Step, ...] | None = None
 
+    def act(
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        images: Tensor,
+        state: Tensor,
+        noise: Tensor,
+        velocity_scale: Tensor | None,
+    ) -> Tensor:
+        """`condition` and `sample` in one, as a function of tensors; its arguments are theirs."""
+        conditioning = self.condition(Features(tokens, mask, images), state)
+        return self.sample(conditioning, noise, velocity_scale)
+
     def condition(self, features: Features, state: Tensor) -> Conditioning:
         """Prepare the denoising of one observation.
 

@@ -19,7 +19,7 @@ pytest.importorskip("transformers", reason="the models need transformers: pip in
 
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
 
-torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_num_threads(1)  # the models are tiny, and tests may run side by side
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = Path(os.environ.get("GR00T_GOLDEN") or ROOT.parent / "shared" / "golden")

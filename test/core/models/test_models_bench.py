@@ -8,7 +8,7 @@ from golden import golden_of
 
 from gr00t_policy_core.cli import main
 
-STAGES = ["images", "prompts", "state", "backbone", "condition", "sample", "decode", "total"]
+STAGES = ["images", "prompts", "state", "backbone", "head", "decode", "total"]
 FEW = ["--device", "cpu", "--runs", "2", "--warm-up", "1"]
 
 
