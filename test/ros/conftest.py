@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import gc
 import os
 import tempfile
 import threading
@@ -74,8 +75,11 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     yield add
     executor.shutdown()
     thread.join(timeout=10.0)
-    for node in nodes:
-        node.destroy_node()
+    while nodes:
+        nodes.pop().destroy_node()
+    # A lifecycle node refers to itself, and its services stay in the graph until it is collected:
+    # the next test's clients would find them.
+    gc.collect()
 
 
 @pytest.fixture

@@ -63,7 +63,8 @@ def make_node(
 
     yield make
     policy.go.set()
-    for node in nodes:
+    while nodes:
+        node = nodes.pop()
         node.executor.create_task(node.close)
         wait_until(lambda n=node: n._worker is None, what="the node is closed")
 
