@@ -10,9 +10,16 @@ SIM = [*REPLAY, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [*REPLAY, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
 BENCH = ["msgpack-numpy==0.4.8", "websockets>=14", "grpcio>=1.60", "matplotlib>=3.5"]
+GR00T = [
+    "torch>=2.5",  # attention gives zeros where everything is masked: padding
+    "transformers>=4.57",  # Qwen3-VL
+    "safetensors>=0.4",
+    "pillow>=9.1",
+    "opencv-python-headless>=4.5",
+]
 EXTRAS = {
     "replay": REPLAY,  # policies that play recorded datasets
-    "gr00t": ["torch>=2.3", "transformers>=4.51", "safetensors>=0.4", "pillow>=9"],  # local models
+    "gr00t": GR00T,  # local models
     "sim": SIM,  # the simulated arm of the demo
     "lint": LINT,
     "test": TEST,

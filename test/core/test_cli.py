@@ -256,6 +256,14 @@ def test_wrong_usage_is_one_line_and_status_2(arguments, expected, capsys):
     assert expected in one_line(capsys.readouterr().err)
 
 
+def test_a_model_without_torch_is_one_line_and_status_1(monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.startswith("gr00t_policy_core.models")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    assert main(["serve", "--model-path", "somewhere"]) == 1
+    assert "needs torch, which is not installed: pip install" in one_line(capsys.readouterr().err)
+
+
 def test_a_missing_dataset_is_one_line_and_status_1(tmp_path):
     ended = run("serve", "--dataset-path", tmp_path / "nowhere")
     assert ended.returncode == 1
