@@ -43,22 +43,24 @@ def _draw_bars(axes: Axes, rows: Sequence[Row]) -> None:
     mallocs = list(dict.fromkeys(row.malloc for row in rows))
     by_path = {row.path: row.p50_s for row in rows if row.malloc == mallocs[-1]}
     order = sorted(by_path, key=by_path.__getitem__, reverse=True)
-    height = 0.8 / len(mallocs)
+    thickness = 0.8 / len(mallocs)
     for index, malloc in enumerate(reversed(mallocs)):
-        chosen = {row.path: row for row in rows if row.malloc == malloc}
-        places = [place + (index - (len(mallocs) - 1) / 2) * height for place in range(len(order))]
-        p50 = [chosen[path].p50_s * 1e3 for path in order]
-        p99 = [chosen[path].p99_s * 1e3 for path in order]
-        colours = [COLOURS.get(path, OTHER) for path in order]
-        faded = 1.0 if malloc == mallocs[-1] else 0.5
-        axes.barh(places, p50, height * 0.92, color=colours, alpha=faded)
-        axes.plot(p99, places, "|", color="black", markersize=8, markeredgewidth=1.3)
-        for place, value in zip(places, p50, strict=True):
-            axes.text(value, place, f" {value:.2f}  malloc {malloc}", va="center", fontsize=7.5)
+        shift = (index - (len(mallocs) - 1) / 2) * thickness
+        alpha = 1.0 if malloc == mallocs[-1] else 0.45
+        for row in (row for row in rows if row.malloc == malloc):
+            place = order.index(row.path) + shift
+            p50_ms, p99_ms = row.p50_s * 1e3, row.p99_s * 1e3
+            colour = COLOURS.get(row.path, OTHER)
+            axes.barh(place, p50_ms, thickness * 0.9, color=colour, alpha=alpha)
+            axes.plot([p50_ms, p99_ms], [place, place], color=colour, alpha=alpha, linewidth=1)
+            axes.plot(p99_ms, place, "|", color=colour, alpha=alpha, markersize=7)
+            label = f"  {p50_ms:.2f} / {p99_ms:.1f}"
+            axes.text(p99_ms, place, label, va="center", fontsize=8)
     axes.set_yticks(range(len(order)), order)
-    axes.set_xlim(0, max(row.p99_s for row in rows) * 1.08e3)
-    axes.set_xlabel("round trip, ms: median (bar), 99th percentile (|)")
-    axes.set_title(f"{GOAL_SIZE.label} pixels, on one machine")
+    axes.set_xlim(0, max(row.p99_s for row in rows) * 1.2e3)
+    axes.set_xlabel("round trip, ms: median (bar) / 99th percentile (line)")
+    pale = f"; pale: malloc {mallocs[0]}, full: {mallocs[-1]}" if len(mallocs) > 1 else ""
+    axes.set_title(f"{GOAL_SIZE.label}{pale}")
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -76,6 +78,8 @@ def _draw_lines(axes: Axes, rows: Sequence[Row]) -> None:
             label=path,
         )
     axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.set_xlabel("pixels of one observation, MB")
     axes.set_ylabel("median round trip, ms")
     axes.set_title(f"1, 2, 4 cameras of 224x224, 480x640, 720x1280; malloc {rows[0].malloc}")

@@ -84,7 +84,7 @@ def _verdict(goal: Goal, rows: Sequence[Row], malloc: str) -> str:
     if not {goal.numerator, goal.denominator} <= p50.keys():
         return "not measured"
     ratio = p50[goal.numerator] / p50[goal.denominator]
-    return f"{ratio:.2f} {'met' if goal.met(ratio) else 'missed'}"
+    return f"{ratio:.3f} {'met' if goal.met(ratio) else 'missed'}"
 
 
 def median_table(rows: Sequence[Row]) -> Table:

@@ -50,8 +50,8 @@ def test_goals_are_judged_by_the_medians() -> None:
     table = report.goal_table([row("ours-tcp", 1.0), row("n1d6-tcp", 2.5), row("n1d7-tcp", 1.4)])
 
     verdicts = {goal: verdict for goal, _, verdict in table[1:]}
-    assert verdicts["ours against N1.6's manner"] == "2.50 met"
-    assert verdicts["ours against N1.7's manner"] == "1.40 missed"
+    assert verdicts["ours against N1.6's manner"] == "2.500 met"
+    assert verdicts["ours against N1.7's manner"] == "1.400 missed"
     assert verdicts["ours against the raw socket"] == "not measured"
 
 
