@@ -9,7 +9,6 @@ REPLAY = ["pyarrow>=10"]
 SIM = [*REPLAY, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [*REPLAY, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
-BENCH = ["msgpack-numpy==0.4.8", "websockets>=14", "grpcio>=1.60", "matplotlib>=3.5"]
 GR00T = [
     "torch>=2.5",  # attention gives zeros where everything is masked: padding
     "transformers>=4.57",  # Qwen3-VL
@@ -25,7 +24,7 @@ EXTRAS = {
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],
     # what others use, to compare with: Isaac-GR00T, openpi, LeRobot
-    "bench": ["msgpack-numpy==0.4.8", "websockets>=13", "grpcio>=1.60"],
+    "bench": ["msgpack-numpy==0.4.8", "websockets>=15", "grpcio>=1.60", "matplotlib>=3.5"],
 }
 
 if __name__ == "__main__":  # scripts/requirements.py reads the lists without setuptools
