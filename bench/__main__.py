@@ -29,10 +29,12 @@ def main() -> None:
 
 def _measure_server(args: argparse.Namespace) -> None:
     paths = [name for name in args.paths or transports.TRANSPORTS if _is_there(name)]
-    quick = round_trip.QUICK_SIZES if args.quick else round_trip.SIZES
+    sizes = args.sizes or (round_trip.QUICK_SIZES if args.quick else round_trip.SIZES)
     load_before = os.getloadavg()[0]
-    rows = round_trip.measure(paths, args.sizes or quick, args.malloc or MALLOC, args.quick, _say)
+    rows = round_trip.measure(paths, sizes, args.malloc or MALLOC, args.quick, _say)
     about = meta.describe(load_before)
+    turns = {size.label: round_trip.turns_for(size, args.quick) for size in sizes}
+    about["round_trips"] = {label: turn.samples for label, turn in turns.items()}
     _write_json("server", about, [row.as_json() for row in rows])
     text = f"{report.meta_report(about)}\n\n{report.round_trip_report(rows)}"
     _say(f"\n{text}\n")

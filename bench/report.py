@@ -136,10 +136,12 @@ def meta_report(meta: dict[str, Any]) -> str:
     """Where and when it was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
     before, after = meta["load_average"]["before"], meta["load_average"]["after"]
+    counts = [f"{count} ({label})" for label, count in meta.get("round_trips", {}).items()]
+    samples = f" Round trips of each path: {', '.join(counts)}." if counts else ""
     return (
         f"Measured {meta['date']} at commit {meta['commit']}: {meta['cpu']}, {meta['cores']} "
         f"cores; Python {meta['python']}, {versions}. Load average (1 min) {before:.2f} before, "
-        f"{after:.2f} after."
+        f"{after:.2f} after.{samples}"
     )
 
 
