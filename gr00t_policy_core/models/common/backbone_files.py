@@ -52,7 +52,7 @@ def find_backbone_files(
             f"backbone_path; needed are config.json, {_listed(needed)}",
         )
     try:
-        return _complete(download(name, PATTERNS), needed)
+        return _complete(download(name, PATTERNS, lambda at: not _missing(at, needed)), needed)
     except CheckpointError as error:
         raise CheckpointError(
             Path(name),
@@ -78,10 +78,14 @@ def _places(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
 
 
 def _complete(folder: Path, needed: Sequence[Sequence[str]]) -> Path:
-    missing = [names for names in needed if not any((folder / name).is_file() for name in names)]
+    missing = _missing(folder, needed)
     if missing:
         raise CheckpointError(folder, f"lacks {_listed(missing)}")
     return folder
+
+
+def _missing(folder: Path, needed: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    return [names for names in needed if not any((folder / name).is_file() for name in names)]
 
 
 def _listed(needed: Sequence[Sequence[str]]) -> str:

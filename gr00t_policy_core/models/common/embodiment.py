@@ -9,7 +9,7 @@ ones by bounds of their own, one set for each step (``relative_action`` in stati
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -176,11 +176,12 @@ def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, 
         raise SpecError(
             "wrong embodiment tag", [f"{tag!r} is not in {where}; the checkpoint knows {supported}"]
         )
-    raw = {name: config for name, config in known[tag].items() if name in MODALITIES}
-    missing = [name for name in MODALITIES if name not in raw]
+    missing = [name for name in MODALITIES if name not in known[tag]]
     if missing:
         raise CheckpointError(file, f"modality_configs.{tag} lacks {missing}")
-    modalities = modality_configs_from_json(raw)
+    modalities = modality_configs_from_json(
+        {name: _known_fields(known[tag][name]) for name in MODALITIES}
+    )
     statistics = checkpoint.statistics.get(tag)
     if not isinstance(statistics, dict):
         raise SpecError("bad statistics.json", [f"{tag} is missing"])
@@ -190,8 +191,16 @@ def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, 
         modalities=modalities,
         states=tuple(_state_keys(checkpoint, tag, modalities["state"])),
         actions=tuple(_action_keys(checkpoint, tag, modalities)),
-        exclude_state=bool(checkpoint.processor.get("exclude_state", False)),
+        exclude_state=bool(
+            checkpoint.processor.get("exclude_state") or known[tag]["state"].get("exclude_state")
+        ),
     )
+
+
+def _known_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A modality config without what training alone is interested in."""
+    names = {field.name for field in fields(ModalityConfig)}
+    return {name: value for name, value in config.items() if name in names}
 
 
 def _statistics(checkpoint: Checkpoint, tag: str, modality: str, key: str) -> KeyStatistics:

@@ -270,6 +270,32 @@ class TestWhereFilesMayBe:
         assert load(n1d7, folder).embodiment.index == 3
 
 
+class TestFieldsOfTraining:
+    def test_of_a_modality_are_ignored(self, n1d7, damaged):
+        folder = damaged(n1d7)
+
+        def add(content):
+            configs = content["processor_kwargs"]["modality_configs"][n1d7.tag]
+            configs["video"]["novelty"] = 1
+            configs["rl_info"] = {}
+
+        edit(folder / "processor_config.json", add)
+        assert_same_answer(load(n1d7, folder), n1d7)
+
+    @pytest.mark.parametrize("where", ["processor", "modality"])
+    def test_exclude_state_makes_the_network_read_zeros(self, n1d7, damaged, where):
+        folder = damaged(n1d7)
+
+        def exclude(content):
+            options = content["processor_kwargs"]
+            state = options["modality_configs"][n1d7.tag]["state"]
+            (options if where == "processor" else state)["exclude_state"] = True
+
+        edit(folder / "processor_config.json", exclude)
+        policy = load(n1d7, folder)
+        assert not policy.embodiment.encode_state(n1d7.group("one", "state"), 32).any()
+
+
 def rename(content: dict, old: str, new: str) -> None:
     content[new] = content.pop(old)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures and instructions on their way to a backbone."""
 
+import warnings
+
 import numpy as np
 import pytest
 from golden import torch
@@ -48,6 +50,14 @@ def test_pipelines_give_their_size_from_any_other(shape):
     for pipeline in (AreaCrop(96, 0.95), BilinearCrop((96, 96), (90, 90))):
         assert pipeline(white(*shape)).shape == (96, 96, 3)
         assert pipeline(white(*shape)).dtype == np.uint8
+
+
+def test_frames_as_they_come_over_the_wire_are_taken_without_a_warning():
+    frame = white(32, 32)
+    frame.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert BilinearCrop((16, 16), (14, 14))(frame).shape == (16, 16, 3)
 
 
 def test_a_picture_of_one_colour_stays_so():
