@@ -15,6 +15,7 @@ from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
+from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.graphs import StaticCall
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
@@ -208,7 +209,7 @@ class Gr00tPolicy(ModelPolicy):
         load = find_loader(checkpoint)
         model = load(
             checkpoint,
-            _tag(embodiment_tag),
+            find_tag(checkpoint, embodiment_tag),
             device=where,
             dtype=kind,
             backbone_path=backbone_path,
@@ -225,11 +226,6 @@ def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
     else:
         generator.manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float32)
-
-
-def _tag(tag: EmbodimentTag | str) -> str:
-    resolved = EmbodimentTag.resolve(tag)
-    return resolved.value if isinstance(resolved, EmbodimentTag) else resolved
 
 
 def find_device(device: str | int) -> torch.device:

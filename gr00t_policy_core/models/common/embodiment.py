@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import CheckpointError, SpecError
 from gr00t_policy_core.modality import (
     ActionConfig,
@@ -153,6 +154,25 @@ class Embodiment:
         encoded = np.zeros((*parts[0].shape[:2], max_dim), dtype=np.float32)
         encoded[..., : self.action_dim] = np.concatenate(parts, axis=-1)
         return encoded
+
+
+def find_tag(checkpoint: Checkpoint, tag: EmbodimentTag | str) -> str:
+    """How a checkpoint spells a tag; the tag's usual value where it does not know it.
+
+    One name may have another value in each line: UNITREE_G1 is "unitree_g1" in N1.6.
+
+    Raises:
+        ValueError: The tag is empty.
+        TypeError: The tag is not a string.
+    """
+    resolved = EmbodimentTag.resolve(tag)
+    spellings = [resolved.value, resolved.name] if isinstance(resolved, EmbodimentTag) else []
+    spellings += [tag.strip()]
+    known = checkpoint.processor.get("modality_configs", {})
+    for spelling in (*spellings, *(name.lower() for name in spellings)):
+        if spelling in known:
+            return spelling
+    return spellings[0]
 
 
 def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, int]) -> Embodiment:

@@ -9,7 +9,7 @@ import pytest
 from golden import golden_of, policy_of, torch
 from safetensors.torch import load_file, save_file
 
-from gr00t_policy_core import CheckpointError, SpecError
+from gr00t_policy_core import CheckpointError, EmbodimentTag, SpecError
 from gr00t_policy_core.models import Gr00tPolicy, gr00t_n1d6, gr00t_n1d7
 
 
@@ -270,6 +270,31 @@ class TestWhereFilesMayBe:
         assert load(n1d7, folder).embodiment.index == 3
 
 
+class TestATag:
+    @pytest.fixture
+    def unitree(self, damaged):
+        """A checkpoint of N1.6 for the tag that N1.7 gave another value."""
+        golden = golden_of("gr00t_n1d6/b")
+        folder = damaged(golden)
+        edit(folder / "statistics.json", lambda c: rename(c, golden.tag, "unitree_g1"))
+        configs = folder / "processor_config.json"
+        edit(
+            configs,
+            lambda c: rename(c["processor_kwargs"]["modality_configs"], golden.tag, "unitree_g1"),
+        )
+        return lambda tag: load(golden, folder, tag=tag)
+
+    @pytest.mark.parametrize("tag", ["unitree_g1", "UNITREE_G1", EmbodimentTag.UNITREE_G1])
+    def test_may_be_spelled_as_in_the_checkpoint_or_by_its_name(self, unitree, tag):
+        assert unitree(tag).embodiment.tag == "unitree_g1"
+
+    def test_of_ones_own_may_have_any_spelling(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        for name in ("statistics", "embodiment_id", "processor_config"):
+            edit(folder / f"{name}.json", lambda content: rename_tag(content, n1d7.tag, "My_Robot"))
+        assert load(n1d7, folder, tag=" My_Robot ").embodiment.tag == "My_Robot"
+
+
 class TestFieldsOfTraining:
     def test_of_a_modality_are_ignored(self, n1d7, damaged):
         folder = damaged(n1d7)
@@ -294,6 +319,11 @@ class TestFieldsOfTraining:
         edit(folder / "processor_config.json", exclude)
         policy = load(n1d7, folder)
         assert not policy.embodiment.encode_state(n1d7.group("one", "state"), 32).any()
+
+
+def rename_tag(content: dict, old: str, new: str) -> None:
+    options = content.get("processor_kwargs")
+    rename(options["modality_configs"] if options else content, old, new)
 
 
 def rename(content: dict, old: str, new: str) -> None:
