@@ -28,8 +28,8 @@ from gr00t_ros.sim.world import CubePlacement
 
 # Radius, azimuth, height, yaw and gripper: m, rad, m, rad, m, per s and per s^2. They keep every
 # joint below 1.6 rad/s where cubes may lie.
-_MAX_VELOCITY = np.array([0.22, 1.4, 0.18, 1.5, 0.06])
-_MAX_ACCELERATION = np.array([1.0, 6.0, 0.8, 6.5, 0.6])
+_MAX_VELOCITY = np.array([0.18, 1.3, 0.15, 1.4, 0.06])
+_MAX_ACCELERATION = np.array([0.7, 5.0, 0.55, 5.5, 0.6])
 
 # The chain from distance to velocity to acceleration to jerk, each slow enough for the next one:
 # no overshoot, and an error of the state that it starts from dies away.
