@@ -57,17 +57,9 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
-    import torch
-    import transformers
-
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    policy, what = _policy(args, device)
+    policy, what = _policy(args)
     write_line(what)
-    write_line(
-        f"{_device_name(policy.device)}, {str(policy.dtype).removeprefix('torch.')}, "
-        f"torch {torch.__version__}, transformers {transformers.__version__}, "
-        f"{torch.get_num_threads()} CPU threads{', CUDA graphs' * args.cuda_graphs}"
-    )
+    write_line(f"{policy.setting()}{', CUDA graphs' * args.cuda_graphs}")
     for batch in args.batch:
         observation = _observation(policy, batch)
         runs = [
@@ -79,12 +71,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _policy(args: argparse.Namespace, device_name: str) -> tuple[ModelPolicy, str]:
+def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     """What is measured, and in words what that is."""
     from gr00t_policy_core.models import Gr00tPolicy
     from gr00t_policy_core.models.lines import find_random_builder
-    from gr00t_policy_core.models.policy import ModelPolicy, find_device, find_dtype
+    from gr00t_policy_core.models.policy import (
+        ModelPolicy,
+        default_device,
+        find_device,
+        find_dtype,
+    )
 
+    device_name = args.device or default_device()
     if args.model_path is not None:
         checkpoint = Gr00tPolicy(
             args.embodiment_tag,
@@ -107,12 +105,6 @@ def _policy(args: argparse.Namespace, device_name: str) -> tuple[ModelPolicy, st
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
     return ModelPolicy(model, device, dtype, cuda_graphs=args.cuda_graphs), what
-
-
-def _device_name(device: Any) -> str:
-    import torch
-
-    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else "CPU"
 
 
 def _observation(policy: ModelPolicy, batch: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 from gr00t_policy_core.embodiment import EmbodimentTag
@@ -59,6 +60,15 @@ class ModelPolicy(ModalityPolicy):
         self.embodiment = model.embodiment
         self.device = device
         self.dtype = dtype
+
+    def setting(self) -> str:
+        """Where and with what this runs, in words, for who reports a measurement."""
+        on_gpu = self.device.type == "cuda"
+        device = torch.cuda.get_device_name(self.device) if on_gpu else "CPU"
+        return (
+            f"{device}, {str(self.dtype).removeprefix('torch.')}, torch {torch.__version__}, "
+            f"transformers {transformers.__version__}, {torch.get_num_threads()} CPU threads"
+        )
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
@@ -226,6 +236,11 @@ def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
     else:
         generator.manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float32)
+
+
+def default_device() -> str:
+    """``cuda`` where there is a GPU, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def find_device(device: str | int) -> torch.device:

@@ -5,12 +5,13 @@ import json
 
 import numpy as np
 import pytest
-from golden import golden_of, largest, policy_of, torch
+from golden import ROOT, golden_of, largest, policy_of, torch
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models import Gr00tPolicy
 from gr00t_policy_core.models.common.options import RealTimeChunking
 
+RTC = ROOT / "test" / "data" / "models" / "rtc.npz"
 OVERLAP = 6
 FROZEN = 2
 RATE = 4.0
@@ -121,6 +122,31 @@ def test_frozen_steps_are_those_of_the_chunk_in_execution_wherever_the_robot_is(
         np.testing.assert_allclose(action[key][:, :FROZEN], values[:, :FROZEN], atol=2e-5)
         assert largest(action[key][:, FROZEN:] - free[key][:, FROZEN:]) > 0.0
         assert largest(action[key][:, :FROZEN] - free[key][:, :FROZEN]) > 1e-3
+
+
+@pytest.mark.parametrize("case", ["one", "batch"])
+@pytest.mark.parametrize("name", ["gr00t_n1d7/a", "gr00t_n1d7/b"])
+def test_real_time_chunking_is_the_references(name, case):
+    """rtc.npz holds what Isaac-GR00T's action head of N1.7 answered to these prefixes.
+
+    8 steps of overlap, 3 frozen, ramp rate 5, seed 5; torch 2.13.0, diffusers 0.35.1, float32, CPU.
+    """
+    golden, policy = golden_of(name), policy_of(name)
+    prefix_name, observation = f"{name}/{case}/prefix/", golden.observation(case)
+    with np.load(RTC) as archive:
+        wanted = archive[f"{name}/{case}/normalized_action"]
+        prefix = {
+            key[len(prefix_name) :]: archive[key]
+            for key in archive.files
+            if key.startswith(prefix_name)
+        }
+    expected = policy.embodiment.decode_action(wanted, observation["state"])
+
+    rtc = {"prefix": prefix, "frozen_steps": 3, "ramp_rate": 5.0}
+    action, _ = policy.get_action(observation, {"seed": 5, "rtc": rtc})
+
+    for key, values in expected.items():
+        assert largest(action[key] - values) <= 1e-4 * largest(values), key
 
 
 def test_steps_after_the_frozen_ones_move_the_more_the_later_they_are():
