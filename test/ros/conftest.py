@@ -29,6 +29,9 @@ def ros_context() -> Iterator[Context]:
     context = Context()
     rclpy.init(context=context)
     yield context
+    # A lifecycle node refers to itself, and its services stay in the graph until it is collected:
+    # the next test's clients would find them.
+    gc.collect()
     context.try_shutdown()
 
 
@@ -38,7 +41,7 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
 
     The nodes must be made with `context=ros_context`; they are destroyed afterwards.
     """
-    executor = SingleThreadedExecutor(context=ros_context)
+    executor: SingleThreadedExecutor | None = SingleThreadedExecutor(context=ros_context)
     nodes: list[Node] = []
 
     def run() -> None:
@@ -57,9 +60,7 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     thread.join(timeout=10.0)
     while nodes:
         nodes.pop().destroy_node()
-    # A lifecycle node refers to itself, and its services stay in the graph until it is collected:
-    # the next test's clients would find them.
-    gc.collect()
+    executor = None  # it refers to the nodes, and `add` to it
 
 
 @pytest.fixture
