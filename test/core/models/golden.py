@@ -16,6 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the models need torch: pip install '.[gr00t]'")
 pytest.importorskip("transformers", reason="the models need transformers: pip install '.[gr00t]'")
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="comes with transformers")
 
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
 

@@ -4,7 +4,7 @@
 import re
 
 import pytest
-from golden import golden_of
+from models.golden import golden_of
 
 from gr00t_policy_core.cli import main
 

@@ -5,7 +5,7 @@ Shown on torch's meta device, where nothing has a value that could be read back.
 """
 
 import pytest
-from golden import torch
+from models.golden import torch
 
 from gr00t_policy_core.models import gr00t_n1d6, gr00t_n1d7
 from gr00t_policy_core.models.common.head import Features

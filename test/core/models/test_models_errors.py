@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden import golden_of, policy_of, torch
+from models.golden import golden_of, policy_of, torch
 from safetensors.torch import load_file, save_file
 
 from gr00t_policy_core import CheckpointError, EmbodimentTag, SpecError

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from golden import CASES, largest, policy_of, torch
+from models.golden import CASES, largest, policy_of, torch
 
 from gr00t_policy_core.models.policy import noise
 

@@ -2,7 +2,7 @@
 """Recorded calls, with a recorder that runs on a CPU: memory is its own, shapes have theirs."""
 
 import pytest
-from golden import golden_of, largest, policy_of, torch
+from models.golden import golden_of, largest, policy_of, torch
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models.common.graphs import Recording, StaticCall

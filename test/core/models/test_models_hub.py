@@ -3,10 +3,8 @@
 
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from golden import golden_of
-from huggingface_hub.errors import LocalEntryNotFoundError
+from models.golden import golden_of, huggingface_hub
 
 from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models import Gr00tPolicy
@@ -24,7 +22,7 @@ class Hub:
         self.asked.append((repository, local_files_only))
         assert not any("bin" in pattern for pattern in allow_patterns)
         if repository not in self.places[local_files_only]:
-            raise LocalEntryNotFoundError("not there")
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not there")
         return str(self.places[local_files_only][repository])
 
 

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from golden import torch
+from models.golden import torch
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models.common.images import (

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from golden import largest  # skips where torch is missing
+from models.golden import largest  # skips where torch is missing
 
 from gr00t_policy_core import ActionConfig, ActionFormat, ActionRepresentation, ActionType
 from gr00t_policy_core.errors import PolicyError, SpecError

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from golden import ROOT, golden_of, largest, policy_of, torch
+from models.golden import ROOT, golden_of, largest, policy_of, torch
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models import Gr00tPolicy

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from golden import ROOT, golden_of, largest, policy_of
+from models.golden import ROOT, golden_of, largest, policy_of
 from peers.lines import LINES
 from peers.stock import StockClient
 from policy_conformance import check_policy_conforms
