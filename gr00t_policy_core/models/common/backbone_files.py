@@ -27,8 +27,8 @@ def find_backbone_files(
     Args:
         name: What config.json calls it, for example ``nvidia/Cosmos-Reason2-2B``.
         backbone_path: The folder itself, one that holds it under its name, or a copy of the
-            Isaac-GR00T repository; None looks in the installed package `gr00t`, the local cache
-            of the Hugging Face hub and on the hub.
+            Isaac-GR00T repository; None looks for a folder of that name, in the installed package
+            `gr00t`, in the local cache of the Hugging Face hub and on the hub.
         needed: The files that must be there; of each entry one is enough.
         on_hub: Whether the hub has the backbone.
 
@@ -72,6 +72,7 @@ def _places(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
         yield given / IN_REPOSITORY / name
         yield given / IN_REPOSITORY.relative_to("gr00t") / name
         return
+    yield Path(name)  # which config.json may give as a path
     package = importlib.util.find_spec("gr00t")
     for folder in (package.submodule_search_locations or []) if package else []:
         yield Path(folder) / IN_REPOSITORY.relative_to("gr00t") / name

@@ -188,6 +188,10 @@ class TestTheBackbonesFiles:
         (folder / golden.backbone.name).symlink_to(golden.backbone)
         load(golden, golden.checkpoint, backbone_path=tmp_path)
 
+    def test_are_found_where_their_name_is_a_path(self, golden, monkeypatch):
+        monkeypatch.chdir(golden.folder)
+        load(golden, golden.checkpoint, backbone_path=None)
+
     @pytest.mark.usefixtures("no_weights")
     def test_that_are_missing_in_the_given_folder_are_named(self, golden, tmp_path):
         name = f"nvidia/{golden.backbone.name}"
