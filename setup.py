@@ -10,16 +10,23 @@ CONTROL = ["ruckig>=0.12"]
 SIM = [*REPLAY, *CONTROL, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [*REPLAY, *CONTROL, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
+GR00T = [
+    "torch>=2.5",  # attention gives zeros where everything is masked: padding
+    "transformers>=4.57",  # Qwen3-VL
+    "safetensors>=0.4",
+    "pillow>=9.1",
+    "opencv-python-headless>=4.5",
+]
 EXTRAS = {
     "replay": REPLAY,  # policies that play recorded datasets
-    "gr00t": ["torch>=2.3", "transformers>=4.51", "safetensors>=0.4", "pillow>=9"],  # local models
+    "gr00t": GR00T,  # local models
     "control": CONTROL,  # chunks inside the limits of the joints
     "sim": SIM,  # the simulated arm of the demo
     "lint": LINT,
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],
     # what others use, to compare with: Isaac-GR00T, openpi, LeRobot
-    "bench": ["msgpack-numpy==0.4.8", "websockets>=13", "grpcio>=1.60"],
+    "bench": ["msgpack-numpy==0.4.8", "websockets>=15", "grpcio>=1.60", "matplotlib>=3.5"],
 }
 
 if __name__ == "__main__":  # scripts/requirements.py reads the lists without setuptools

@@ -56,10 +56,10 @@ def turns_for(size: Size, quick: bool) -> Turns:
     if quick:
         return Turns(rounds=6, block=10)
     if size.pixel_bytes < 1_000_000:
-        return Turns(rounds=20, block=25)
+        return Turns(rounds=16, block=25)
     if size.pixel_bytes < 4_000_000:
-        return Turns(rounds=20, block=15)
-    return Turns(rounds=15, block=8)
+        return Turns(rounds=16, block=15)
+    return Turns(rounds=12, block=8)
 
 
 def measure(

@@ -67,6 +67,16 @@ def add_command(commands: Any) -> None:
         help="of the model (default: bfloat16, and float32 on a CPU)",
     )
     policy.add_argument(
+        "--mask-padding",
+        action="store_true",
+        help="let each row of a batch give what it gives alone (see docs/models.md)",
+    )
+    policy.add_argument(
+        "--cuda-graphs",
+        action="store_true",
+        help="replay the action head as CUDA graphs (not yet tried on a GPU)",
+    )
+    policy.add_argument(
         "--dataset-path", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset to replay"
     )
     policy.add_argument(
@@ -160,6 +170,8 @@ def _model(args: argparse.Namespace) -> BasePolicy:
         device=args.device,
         dtype=args.dtype,
         backbone_path=args.backbone_path,
+        mask_padding=args.mask_padding,
+        cuda_graphs=args.cuda_graphs,
         strict=args.strict,
     )
 

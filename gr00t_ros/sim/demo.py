@@ -16,12 +16,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.sim.dds_domain import reserve_domain
 from gr00t_ros.sim.demo_processes import (
     DATASET,
     DemoError,
@@ -59,7 +61,9 @@ def main(args: list[str] | None = None) -> int:
     except ValueError as error:
         say(f"demo: {error}")
         return 2
-    os.environ.update(demo_environment())  # this process talks DDS too
+    domain, domain_lock = _own_domain()
+    # This process talks DDS too.
+    os.environ.update({**demo_environment(), "ROS_DOMAIN_ID": domain})
     # Ctrl-C must reach this function, which ends the parts; rclpy would shut down under it.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -76,7 +80,18 @@ def main(args: list[str] | None = None) -> int:
     finally:
         rclpy.try_shutdown()
         spinner.join(5.0)
+        domain_lock.close()
     return _report(recorder)
+
+
+def _own_domain() -> tuple[str, IO[str]]:
+    """The DDS domain of the environment, or else one that no other demo has."""
+    given = os.environ.get("ROS_DOMAIN_ID")
+    if given:
+        return given, Path(os.devnull).open()
+    domain, lock = reserve_domain()
+    say(f"demo: `ROS_DOMAIN_ID={domain} ros2 topic list` in another terminal looks into it")
+    return str(domain), lock
 
 
 def _run(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -99,7 +100,7 @@ class DemoProcesses:
         log = self._log_folder / f"{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                command,
+                [*_ends_with_its_parent(), *command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -157,6 +158,12 @@ def port_from_log(log: Path) -> int | None:
     lines = log.read_text(errors="replace").splitlines()
     said = [line.rpartition(":")[2] for line in lines if line.startswith(LISTENING)]
     return int(said[0]) if said else None
+
+
+def _ends_with_its_parent() -> list[str]:
+    """What has the kernel end a part when the demo itself is killed, where util-linux has it."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -35,10 +35,12 @@ class JointHistory:
     positions: list[Sequence[float]] = field(default_factory=list)
 
     def add(self, names: Sequence[str], positions: Sequence[float]) -> None:
-        """Keep one row; all rows must have the same joints, in any order."""
+        """Keep one row; the joints may come in any order, and rows that lack some are left out."""
         if not self.names:
             self.names = tuple(names)
         by_name = dict(zip(names, positions, strict=True))
+        if not set(self.names) <= by_name.keys():
+            return
         self.times_s.append(time.monotonic())
         self.positions.append([by_name[name] for name in self.names])
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +45,7 @@ _NEAR_HAND_PX = 45.0
 _BIN_HALF_SIZE_M = 0.05
 _UNDER_HAND_M = 0.02
 _FADE_STEPS = 10
+_REACH_SHARE = 0.999  # of the stretched arm, where the elbow has no side to bend to
 
 
 class FeedbackExpert(ModalityPolicy):
@@ -157,9 +160,6 @@ class FeedbackExpert(ModalityPolicy):
             commands: Targets one step ago, now and in one step, float64 (3, 7).
             task: The cube's whereabouts.
             steps: How many targets, the first one now.
-
-        Raises:
-            SpecError: The joints are where the law has no way from.
         """
         hands = np.array([_vector(hand_pose(self._geometry, joints)) for joints in commands])
         start = HandMotion(
@@ -168,13 +168,18 @@ class FeedbackExpert(ModalityPolicy):
             acceleration=(hands[2] - 2 * hands[1] + hands[0]) / STEP_S**2,
         )
         way = run_ahead(start, task, steps=steps, step_s=STEP_S)
-        try:
-            targets = np.array([joint_targets(self._geometry, HandPose(*hand)) for hand in way])
-        except ValueError as error:
-            raise SpecError("bad observation", [str(error)]) from error
+        targets = np.array([self._joints_at(HandPose(*hand)) for hand in way])
         # What the joints are off a vertical hand is taken out little by little.
         fade = np.clip(1.0 - np.arange(steps) / _FADE_STEPS, 0.0, 1.0)
         return targets + fade[:, None] * (commands[1] - targets[0])
+
+    def _joints_at(self, hand: HandPose) -> tuple[float, ...]:
+        """The joints of a hand, which is drawn in where somebody has pushed it out of reach."""
+        geometry = self._geometry
+        rise_m = hand.height_m + geometry.hand_m - geometry.shoulder_height_m
+        reach_m = _REACH_SHARE * (geometry.upper_arm_m + geometry.forearm_m)
+        farthest_m = math.sqrt(max(reach_m**2 - rise_m**2, 0.0))
+        return joint_targets(geometry, replace(hand, radius_m=min(hand.radius_m, farthest_m)))
 
 
 def colour_in(instruction: str) -> str:

@@ -28,15 +28,16 @@ from gr00t_ros.sim.world import CubePlacement
 
 # Radius, azimuth, height, yaw and gripper: m, rad, m, rad, m, per s and per s^2. They keep every
 # joint below 1.6 rad/s where cubes may lie.
-_MAX_VELOCITY = np.array([0.22, 1.4, 0.18, 1.5, 0.06])
-_MAX_ACCELERATION = np.array([1.0, 6.0, 0.8, 6.5, 0.6])
+_MAX_VELOCITY = np.array([0.18, 1.3, 0.15, 1.4, 0.06])
+_MAX_ACCELERATION = np.array([0.7, 5.0, 0.55, 5.5, 0.6])
 
 # The chain from distance to velocity to acceleration to jerk, each slow enough for the next one:
 # no overshoot, and an error of the state that it starts from dies away.
 _VELOCITY_PER_DISTANCE_HZ = 3.5
 _ACCELERATION_PER_VELOCITY_HZ = 12.0
 _ACCELERATION_LAG_S = 0.03
-_SUBSTEPS = 4
+_SUBSTEPS = 8
+_OVERSPEED = 1.25  # while it slows down, the law goes so much faster than it wants to
 
 CLEAR_M = 0.06
 """Grasp point this high: jaws, and a cube between them, pass over cubes and the rim of the bin."""
@@ -111,7 +112,7 @@ def run_ahead(start: HandMotion, task: Task, *, steps: int, step_s: float) -> ND
     Returns:
         float64 (steps, 5): radius, azimuth, height, yaw, gripper.
     """
-    motion = start
+    motion = _undisturbed(start, task)
     way = [start.position]
     for _ in range(1, steps):
         hand = HandPose(*motion.position)
@@ -123,18 +124,46 @@ def run_ahead(start: HandMotion, task: Task, *, steps: int, step_s: float) -> ND
     return np.array(way)
 
 
+def _undisturbed(motion: HandMotion, task: Task) -> HandMotion:
+    """The motion as far as it is the law's own.
+
+    What goes faster than the law would, or another way, is what others have added (the fade of a
+    seam, a limiter that catches up, a push). Continued in the next chunk, which comes late, it
+    would come back again and again.
+    """
+    hand = HandPose(*motion.position)
+    goal = np.array(_vector(next_goal(hand, foreseen(hand, task))))
+    velocity = _between_zero_and(_OVERSPEED * _wanted_velocity(motion, goal), motion.velocity)
+    slowed = HandMotion(motion.position, velocity, motion.acceleration)
+    acceleration = _between_zero_and(_wanted_acceleration(slowed, goal), motion.acceleration)
+    return HandMotion(motion.position, velocity, acceleration)
+
+
 def _moved(motion: HandMotion, goal: NDArray[np.float64], time_s: float) -> HandMotion:
     """A short time later: straight to the goal, the slowest coordinate setting the pace."""
-    to_go_s = (goal - motion.position) / _MAX_VELOCITY
-    share = min(1.0 / max(float(np.abs(to_go_s).max()), 1e-9), _VELOCITY_PER_DISTANCE_HZ)
-    wanted_velocity = share * to_go_s * _MAX_VELOCITY
-    wanted = _ACCELERATION_PER_VELOCITY_HZ * (wanted_velocity - motion.velocity)
-    wanted = np.minimum(np.maximum(wanted, -_MAX_ACCELERATION), _MAX_ACCELERATION)
-    acceleration = motion.acceleration + (wanted - motion.acceleration) * (
-        time_s / _ACCELERATION_LAG_S
-    )
+    wanted = _wanted_acceleration(motion, goal)
+    share = time_s / _ACCELERATION_LAG_S
+    acceleration = motion.acceleration + share * (wanted - motion.acceleration)
     velocity = motion.velocity + acceleration * time_s
     return HandMotion(motion.position + velocity * time_s, velocity, acceleration)
+
+
+def _wanted_velocity(motion: HandMotion, goal: NDArray[np.float64]) -> NDArray[np.float64]:
+    to_go_s = (goal - motion.position) / _MAX_VELOCITY
+    share = min(1.0 / max(float(np.abs(to_go_s).max()), 1e-9), _VELOCITY_PER_DISTANCE_HZ)
+    return share * to_go_s * _MAX_VELOCITY
+
+
+def _wanted_acceleration(motion: HandMotion, goal: NDArray[np.float64]) -> NDArray[np.float64]:
+    missing = _wanted_velocity(motion, goal) - motion.velocity
+    wanted = _ACCELERATION_PER_VELOCITY_HZ * missing
+    return np.minimum(np.maximum(wanted, -_MAX_ACCELERATION), _MAX_ACCELERATION)
+
+
+def _between_zero_and(
+    bound: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.minimum(np.maximum(values, np.minimum(bound, 0.0)), np.maximum(bound, 0.0))
 
 
 def foreseen(hand: HandPose, task: Task) -> Task:

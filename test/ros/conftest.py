@@ -2,13 +2,10 @@
 """Every test process gets a DDS domain of its own, so that suites can run side by side."""
 
 import contextlib
-import fcntl
+import gc
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO
 
 import pytest
 import rclpy
@@ -16,23 +13,7 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-# Above 101 the domain's ports run into those that Linux hands out (docs.ros.org, "ROS_DOMAIN_ID").
-DOMAINS = range(1, 102)
-
-
-def reserve_domain() -> tuple[int, IO[str]]:
-    """A domain that no other test process of this machine has, for as long as the file is open."""
-    for domain in DOMAINS:
-        path = Path(tempfile.gettempdir(), f"gr00t_ros_test_domain_{domain}.lock")
-        file = path.open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            continue
-        return domain, file
-    raise RuntimeError(f"all DDS domains of {DOMAINS} are taken by running tests")
-
+from gr00t_ros.sim.dds_domain import reserve_domain
 
 # At import, before any test module: processes that tests start inherit it.
 _domain, _domain_lock = reserve_domain()
@@ -48,6 +29,9 @@ def ros_context() -> Iterator[Context]:
     context = Context()
     rclpy.init(context=context)
     yield context
+    # A lifecycle node refers to itself, and its services stay in the graph until it is collected:
+    # the next test's clients would find them.
+    gc.collect()
     context.try_shutdown()
 
 
@@ -57,7 +41,7 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
 
     The nodes must be made with `context=ros_context`; they are destroyed afterwards.
     """
-    executor = SingleThreadedExecutor(context=ros_context)
+    executor: SingleThreadedExecutor | None = SingleThreadedExecutor(context=ros_context)
     nodes: list[Node] = []
 
     def run() -> None:
@@ -74,8 +58,9 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     yield add
     executor.shutdown()
     thread.join(timeout=10.0)
-    for node in nodes:
-        node.destroy_node()
+    while nodes:
+        nodes.pop().destroy_node()
+    executor = None  # it refers to the nodes, and `add` to it
 
 
 @pytest.fixture

@@ -49,6 +49,8 @@ class Operator:
                 kind, f"{self._name}/{service}"
             )
         wait_until(client.service_is_ready, what=f"the service {service}")
+        same = self._peer.get_node_names().count(self._name)
+        assert same <= 1, f"{same} nodes named {self._name} in this domain: one was left behind"
         future = client.call_async(request)
         wait_until(future.done, timeout_s, f"the answer of {service}")
         return future.result()

@@ -60,7 +60,8 @@ def make_node(ros_context: Context, spin: Callable[[Node], Node]) -> Iterator[Ma
         return node
 
     yield make
-    for node in nodes:
+    while nodes:
+        node = nodes.pop()
         node.executor.create_task(node.close)
         wait_until(lambda n=node: not n._is_active, what="the node is closed")
 

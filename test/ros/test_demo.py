@@ -2,6 +2,7 @@
 """The demo as a user runs it: real processes, real DDS, real ZeroMQ, real signals."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,16 @@ def test_ctrl_c_ends_the_demo_and_leaves_no_process_behind(demo: subprocess.Pope
     demo.communicate(timeout=60)
 
     wait_until(lambda: not any(map(is_alive, parts)), what="all parts have ended")
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")
+def test_a_demo_that_is_killed_takes_its_parts_with_it(demo: subprocess.Popen[str]) -> None:
+    wait_until(lambda: len(parts_of(demo)) == 4, timeout_s=90, what="all parts are started")
+    parts = parts_of(demo)
+
+    demo.kill()
+
+    wait_until(lambda: not any(map(is_alive, parts)), timeout_s=30, what="all parts have ended")
 
 
 def test_a_demo_for_a_senseless_time_is_refused(tmp_path: Path) -> None:

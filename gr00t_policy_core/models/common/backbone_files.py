@@ -27,8 +27,8 @@ def find_backbone_files(
     Args:
         name: What config.json calls it, for example ``nvidia/Cosmos-Reason2-2B``.
         backbone_path: The folder itself, one that holds it under its name, or a copy of the
-            Isaac-GR00T repository; None looks in the installed package `gr00t`, the local cache
-            of the Hugging Face hub and on the hub.
+            Isaac-GR00T repository; None looks for a folder of that name, in the installed package
+            `gr00t`, in the local cache of the Hugging Face hub and on the hub.
         needed: The files that must be there; of each entry one is enough.
         on_hub: Whether the hub has the backbone.
 
@@ -52,7 +52,7 @@ def find_backbone_files(
             f"backbone_path; needed are config.json, {_listed(needed)}",
         )
     try:
-        return _complete(download(name, PATTERNS), needed)
+        return _complete(download(name, PATTERNS, lambda at: not _missing(at, needed)), needed)
     except CheckpointError as error:
         raise CheckpointError(
             Path(name),
@@ -72,16 +72,21 @@ def _places(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
         yield given / IN_REPOSITORY / name
         yield given / IN_REPOSITORY.relative_to("gr00t") / name
         return
+    yield Path(name)  # which config.json may give as a path
     package = importlib.util.find_spec("gr00t")
     for folder in (package.submodule_search_locations or []) if package else []:
         yield Path(folder) / IN_REPOSITORY.relative_to("gr00t") / name
 
 
 def _complete(folder: Path, needed: Sequence[Sequence[str]]) -> Path:
-    missing = [names for names in needed if not any((folder / name).is_file() for name in names)]
+    missing = _missing(folder, needed)
     if missing:
         raise CheckpointError(folder, f"lacks {_listed(missing)}")
     return folder
+
+
+def _missing(folder: Path, needed: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    return [names for names in needed if not any((folder / name).is_file() for name in names)]
 
 
 def _listed(needed: Sequence[Sequence[str]]) -> str:

@@ -7,10 +7,11 @@ before any weight is loaded. `gr00t_policy_core.models.common.weights` loads the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Checkpoint:
         folder: Where it is.
         config: ``config.json``.
         processor: ``processor_kwargs`` of ``processor_config.json``.
+        processor_folder: Where that and the other files of the processor are.
         statistics: ``statistics.json``: by embodiment tag, modality, key and kind.
         embodiment_ids: ``embodiment_id.json``, or empty where there is none: which of the
             per-embodiment weights a tag uses.
@@ -110,11 +112,24 @@ def _folder(model_path: str | Path) -> Path:
         return folder
     if isinstance(model_path, Path) or model_path.count("/") != 1 or model_path.startswith("."):
         raise CheckpointError(folder, "there is no such folder")
-    return download(model_path, FILES)
+    return download(model_path, FILES, _has_weights)
 
 
-def download(repository: str, patterns: list[str]) -> Path:
-    """A repository of the Hugging Face hub, from the local cache where that has it.
+def _has_weights(folder: Path) -> bool:
+    index = folder / INDEX
+    if not index.exists():
+        return any(folder.glob("model*.safetensors"))
+    shards = read_json(index).get("weight_map", {}).values()
+    return all((folder / shard).exists() for shard in shards)
+
+
+def download(repository: str, patterns: list[str], is_complete: Callable[[Path], bool]) -> Path:
+    """A repository of the Hugging Face hub, from the local cache where that has all of it.
+
+    Args:
+        repository: Its id.
+        patterns: The files to get.
+        is_complete: Whether a folder of the cache has what is needed.
 
     Raises:
         CheckpointError: It is neither there nor to be had.
@@ -122,10 +137,10 @@ def download(repository: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
-        return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
-        pass  # not in the cache
+    with contextlib.suppress(LocalEntryNotFoundError, ValueError):  # not in the cache
+        cached = snapshot_download(repository, allow_patterns=patterns, local_files_only=True)
+        if is_complete(Path(cached)):
+            return Path(cached)
     try:
         return Path(snapshot_download(repository, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:

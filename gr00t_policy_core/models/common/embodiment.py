@@ -9,12 +9,13 @@ ones by bounds of their own, one set for each step (``relative_action`` in stati
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import CheckpointError, SpecError
 from gr00t_policy_core.modality import (
     ActionConfig,
@@ -155,6 +156,25 @@ class Embodiment:
         return encoded
 
 
+def find_tag(checkpoint: Checkpoint, tag: EmbodimentTag | str) -> str:
+    """How a checkpoint spells a tag; the tag's usual value where it does not know it.
+
+    One name may have another value in each line: UNITREE_G1 is "unitree_g1" in N1.6.
+
+    Raises:
+        ValueError: The tag is empty.
+        TypeError: The tag is not a string.
+    """
+    resolved = EmbodimentTag.resolve(tag)
+    spellings = [resolved.value, resolved.name] if isinstance(resolved, EmbodimentTag) else []
+    spellings += [tag.strip()]
+    known = checkpoint.processor.get("modality_configs", {})
+    for spelling in (*spellings, *(name.lower() for name in spellings)):
+        if spelling in known:
+            return spelling
+    return spellings[0]
+
+
 def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, int]) -> Embodiment:
     """The robot `tag` of a checkpoint.
 
@@ -176,11 +196,12 @@ def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, 
         raise SpecError(
             "wrong embodiment tag", [f"{tag!r} is not in {where}; the checkpoint knows {supported}"]
         )
-    raw = {name: config for name, config in known[tag].items() if name in MODALITIES}
-    missing = [name for name in MODALITIES if name not in raw]
+    missing = [name for name in MODALITIES if name not in known[tag]]
     if missing:
         raise CheckpointError(file, f"modality_configs.{tag} lacks {missing}")
-    modalities = modality_configs_from_json(raw)
+    modalities = modality_configs_from_json(
+        {name: _known_fields(known[tag][name]) for name in MODALITIES}
+    )
     statistics = checkpoint.statistics.get(tag)
     if not isinstance(statistics, dict):
         raise SpecError("bad statistics.json", [f"{tag} is missing"])
@@ -190,8 +211,16 @@ def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, 
         modalities=modalities,
         states=tuple(_state_keys(checkpoint, tag, modalities["state"])),
         actions=tuple(_action_keys(checkpoint, tag, modalities)),
-        exclude_state=bool(checkpoint.processor.get("exclude_state", False)),
+        exclude_state=bool(
+            checkpoint.processor.get("exclude_state") or known[tag]["state"].get("exclude_state")
+        ),
     )
+
+
+def _known_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A modality config without what training alone is interested in."""
+    names = {field.name for field in fields(ModalityConfig)}
+    return {name: value for name, value in config.items() if name in names}
 
 
 def _statistics(checkpoint: Checkpoint, tag: str, modality: str, key: str) -> KeyStatistics:

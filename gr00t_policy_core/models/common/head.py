@@ -144,6 +144,19 @@ class ActionHead(nn.Module):
         )
         self._steps: tuple[Step, ...] | None = None
 
+    def act(
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        images: Tensor,
+        state: Tensor,
+        noise: Tensor,
+        velocity_scale: Tensor | None,
+    ) -> Tensor:
+        """`condition` and `sample` in one, as a function of tensors; its arguments are theirs."""
+        conditioning = self.condition(Features(tokens, mask, images), state)
+        return self.sample(conditioning, noise, velocity_scale)
+
     def condition(self, features: Features, state: Tensor) -> Conditioning:
         """Prepare the denoising of one observation.
 
@@ -180,7 +193,7 @@ class ActionHead(nn.Module):
         dt = 1.0 / self.config.num_inference_timesteps
         actions = noise
         for step in self.steps():
-            velocity = self._velocity(actions, conditioning, step)
+            velocity = self.velocity(actions, conditioning, step)
             if velocity_scale is not None:
                 velocity = velocity * velocity_scale
             actions = actions + dt * velocity
@@ -196,7 +209,7 @@ class ActionHead(nn.Module):
             )
         return self._steps
 
-    def _velocity(self, actions: Tensor, conditioning: Conditioning, step: Step) -> Tensor:
+    def velocity(self, actions: Tensor, conditioning: Conditioning, step: Step) -> Tensor:
         tokens = self.action_encoder(actions, step.time)
         if self.config.add_pos_embed:
             tokens = tokens + self.position_embedding.weight[: tokens.shape[1]]

@@ -116,8 +116,11 @@ class BilinearCrop:
     crop: tuple[int, int]
 
     def __call__(self, frame: Frame) -> Frame:
-        square = torch.from_numpy(letterbox(frame)).permute(2, 0, 1)[None]
-        resized = center_crop(self._resize(square), self.crop)
+        square = letterbox(frame)
+        if not square.flags.writeable:  # as it came over the wire, which torch warns about
+            square = square.copy()
+        image = torch.from_numpy(square).permute(2, 0, 1)[None]
+        resized = center_crop(self._resize(image), self.crop)
         return np.ascontiguousarray(self._resize(resized)[0].permute(1, 2, 0).numpy())
 
     def _resize(self, image: torch.Tensor) -> torch.Tensor:

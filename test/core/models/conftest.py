@@ -15,7 +15,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test goes to the network
 @pytest.fixture(params=NAMES)
 def golden(request: pytest.FixtureRequest):
     """Each checkpoint in turn."""
-    from golden import golden_of
+    from models.golden import golden_of
 
     return golden_of(request.param)
 
@@ -23,14 +23,14 @@ def golden(request: pytest.FixtureRequest):
 @pytest.fixture
 def policy(golden):
     """The policy of `golden`, loaded once."""
-    from golden import policy_of
+    from models.golden import policy_of
 
     return policy_of(golden.name)
 
 
 @pytest.fixture
 def n1d7():
-    from golden import golden_of
+    from models.golden import golden_of
 
     return golden_of("gr00t_n1d7/a")
 

@@ -16,10 +16,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the models need torch: pip install '.[gr00t]'")
 pytest.importorskip("transformers", reason="the models need transformers: pip install '.[gr00t]'")
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="comes with transformers")
 
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
 
-torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_num_threads(1)  # the models are tiny, and tests may run side by side
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = Path(os.environ.get("GR00T_GOLDEN") or ROOT.parent / "shared" / "golden")
@@ -76,7 +77,7 @@ class Golden:
         """Arrays of a case by key: its video, state or action."""
         prefix = f"{case}/{group}/"
         found = {k: v for k, v in self.arrays.items() if k.startswith(prefix)}
-        return {key[len(prefix) :]: value for key, value in found.items()}
+        return {key[len(prefix) :]: value.copy() for key, value in found.items()}
 
     def observation(self, case: str) -> dict[str, Any]:
         state = self.group(case, "state")

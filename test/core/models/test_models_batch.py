@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from golden import golden_of, largest, policy_of, rows_of, torch
+from models.golden import golden_of, largest, policy_of, rows_of, torch
 
 ROWS = 3
 

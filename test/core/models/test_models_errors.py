@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden import golden_of, policy_of, torch
+from models.golden import golden_of, policy_of, torch
 from safetensors.torch import load_file, save_file
 
-from gr00t_policy_core import CheckpointError, SpecError
+from gr00t_policy_core import CheckpointError, EmbodimentTag, SpecError
 from gr00t_policy_core.models import Gr00tPolicy, gr00t_n1d6, gr00t_n1d7
 
 
@@ -188,6 +188,10 @@ class TestTheBackbonesFiles:
         (folder / golden.backbone.name).symlink_to(golden.backbone)
         load(golden, golden.checkpoint, backbone_path=tmp_path)
 
+    def test_are_found_where_their_name_is_a_path(self, golden, monkeypatch):
+        monkeypatch.chdir(golden.folder)
+        load(golden, golden.checkpoint, backbone_path=None)
+
     @pytest.mark.usefixtures("no_weights")
     def test_that_are_missing_in_the_given_folder_are_named(self, golden, tmp_path):
         name = f"nvidia/{golden.backbone.name}"
@@ -232,6 +236,13 @@ class TestAnObservationIsRefused:
         with pytest.raises(SpecError, match=r"video\.ego_view: expected 2 steps, got 1"):
             policy_of(golden.name).get_action(observation)
 
+    def test_with_a_pose_that_is_none(self):
+        golden = golden_of("gr00t_n1d7/b")
+        observation = golden.observation("one")
+        observation["state"]["left_wrist_eef_9d"][..., 3:] = 0.0
+        with pytest.raises(SpecError, match=r"state\.left_wrist_eef_9d: .* two rows of a rotation"):
+            policy_of(golden.name).get_action(observation)
+
     def test_with_a_state_that_is_not_finite(self, n1d7):
         observation = n1d7.observation("one")
         observation["state"]["gripper"] = np.full((1, 1, 1), np.nan, np.float32)
@@ -261,6 +272,62 @@ class TestWhereFilesMayBe:
         folder = damaged(n1d7)
         edit(folder / "embodiment_id.json", lambda ids: ids.update({n1d7.tag: 3}))
         assert load(n1d7, folder).embodiment.index == 3
+
+
+class TestATag:
+    @pytest.fixture
+    def unitree(self, damaged):
+        """A checkpoint of N1.6 for the tag that N1.7 gave another value."""
+        golden = golden_of("gr00t_n1d6/b")
+        folder = damaged(golden)
+        edit(folder / "statistics.json", lambda c: rename(c, golden.tag, "unitree_g1"))
+        configs = folder / "processor_config.json"
+        edit(
+            configs,
+            lambda c: rename(c["processor_kwargs"]["modality_configs"], golden.tag, "unitree_g1"),
+        )
+        return lambda tag: load(golden, folder, tag=tag)
+
+    @pytest.mark.parametrize("tag", ["unitree_g1", "UNITREE_G1", EmbodimentTag.UNITREE_G1])
+    def test_may_be_spelled_as_in_the_checkpoint_or_by_its_name(self, unitree, tag):
+        assert unitree(tag).embodiment.tag == "unitree_g1"
+
+    def test_of_ones_own_may_have_any_spelling(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        for name in ("statistics", "embodiment_id", "processor_config"):
+            edit(folder / f"{name}.json", lambda content: rename_tag(content, n1d7.tag, "My_Robot"))
+        assert load(n1d7, folder, tag=" My_Robot ").embodiment.tag == "My_Robot"
+
+
+class TestFieldsOfTraining:
+    def test_of_a_modality_are_ignored(self, n1d7, damaged):
+        folder = damaged(n1d7)
+
+        def add(content):
+            configs = content["processor_kwargs"]["modality_configs"][n1d7.tag]
+            configs["video"]["novelty"] = 1
+            configs["rl_info"] = {}
+
+        edit(folder / "processor_config.json", add)
+        assert_same_answer(load(n1d7, folder), n1d7)
+
+    @pytest.mark.parametrize("where", ["processor", "modality"])
+    def test_exclude_state_makes_the_network_read_zeros(self, n1d7, damaged, where):
+        folder = damaged(n1d7)
+
+        def exclude(content):
+            options = content["processor_kwargs"]
+            state = options["modality_configs"][n1d7.tag]["state"]
+            (options if where == "processor" else state)["exclude_state"] = True
+
+        edit(folder / "processor_config.json", exclude)
+        policy = load(n1d7, folder)
+        assert not policy.embodiment.encode_state(n1d7.group("one", "state"), 32).any()
+
+
+def rename_tag(content: dict, old: str, new: str) -> None:
+    options = content.get("processor_kwargs")
+    rename(options["modality_configs"] if options else content, old, new)
 
 
 def rename(content: dict, old: str, new: str) -> None:

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""make bench-motion: the closed loop under latency, by strategy; build/bench/motion.json, docs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from bench import meta, motion_link, motion_report
+from bench.motion_metrics import Row, summarize
+from bench.motion_run import STRATEGIES, Case, Recording, Strategy, run_case
+from bench.processes import ROOT
+from bench.report import meta_report, write_section
+from gr00t_ros.sim.feedback import FeedbackExpert
+from gr00t_ros.sim.rendering import RenderingUnavailableError
+from gr00t_ros.sim.world import SimulatedArm
+
+RESULT = ROOT / "build" / "bench" / "motion.json"
+PAGE, PLOT = ROOT / "docs" / "motion.md", ROOT / "docs" / "motion.png"
+LATENCIES_S = (0.0, 0.05, 0.1, 0.2, 0.35)
+QUICK_LATENCIES_S = (0.0, 0.2, 0.35)
+SEEDS, QUICK_SEEDS = 20, 3
+PACKAGES = ("mujoco", "ruckig", "opencv-python-headless")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a process runs episodes with."""
+
+    arm: SimulatedArm
+    expert: FeedbackExpert
+
+    @classmethod
+    def make(cls) -> Bench:
+        arm = SimulatedArm()
+        return cls(arm, FeedbackExpert(arm))
+
+
+def measure(
+    strategies: Sequence[Strategy], latencies_s: Sequence[float], seeds: int, jobs: int
+) -> Iterator[list[Recording]]:
+    """All episodes of one strategy at one latency after the other.
+
+    Args:
+        strategies: To compare.
+        latencies_s: To inject, s.
+        seeds: Episodes of each.
+        jobs: Processes.
+    """
+    cases = [
+        Case(strategy, latency_s, seed)
+        for strategy in strategies
+        for latency_s in latencies_s
+        for seed in range(seeds)
+    ]
+    # Each process renders for itself: with more threads they would only wait for each other.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    # Not forked: OpenGL contexts and OpenCV's threads do not survive that.
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        recordings: list[Recording] = []
+        for recording in pool.imap(_run, cases, chunksize=2):
+            recordings.append(recording)
+            if len(recordings) == seeds:
+                yield recordings
+                recordings = []
+
+
+def _run(case: Case) -> Recording:
+    bench = _bench_of_this_process()
+    return run_case(bench.arm, bench.expert, case)
+
+
+@functools.cache
+def _bench_of_this_process() -> Bench:
+    return Bench.make()
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Command line; see ``--help``."""
+    options = _options(args)
+    try:
+        Bench.make().arm.render("front")
+    except RenderingUnavailableError as error:
+        _say(f"the expert needs pictures: {error}")
+        return 1
+    load_before = os.getloadavg()[0]
+    latencies_s = QUICK_LATENCIES_S if options.quick else LATENCIES_S
+    rows: list[Row] = []
+    shown: list[Recording] = []
+    for recordings in measure(STRATEGIES, latencies_s, options.seeds, options.jobs):
+        rows.append(summarize(recordings))
+        shown += recordings[:1]
+        _say(motion_report.progress(rows[-1]))
+    about = {**meta.describe(load_before), "link": _link(), "quick": options.quick}
+    about["versions"] |= dict(_versions())
+    _write(about, rows)
+    text = f"{meta_report(about)}\n\n{motion_report.report(rows)}"
+    _say(f"\n{text}\n")
+    if not options.quick:
+        # Here, because a quick look needs no matplotlib.
+        from bench import motion_plot
+
+        write_section("motion", text, PAGE)
+        motion_plot.draw(rows, shown, PLOT)
+    return 0
+
+
+def _link() -> dict[str, float]:
+    return {
+        "jitter": motion_link.JITTER,
+        "spike_chance": motion_link.SPIKE_CHANCE,
+        "spike_factor": motion_link.SPIKE,
+        "drop_chance": motion_link.DROP_CHANCE,
+        "timeout_s": motion_link.TIMEOUT_S,
+    }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
+
+
+def _write(about: dict[str, Any], rows: Sequence[Row]) -> None:
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"meta": about, "rows": [row.as_json() for row in rows]}, indent=1)
+    RESULT.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _options(args: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.motion", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a minute's look, docs untouched")
+    parser.add_argument("--seeds", type=int, help=f"episodes of each (default: {SEEDS})")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
+    )
+    options = parser.parse_args(args)
+    if options.seeds is None:
+        options.seeds = QUICK_SEEDS if options.quick else SEEDS
+    if options.seeds < 1 or options.jobs < 1:
+        parser.error("--seeds and --jobs must be at least 1")
+    return options
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
