@@ -45,6 +45,7 @@ class PolicySettings:
     token: str | None
     timeout_s: float
     model_path: str
+    backbone_path: str | None
     embodiment_tag: str
     device: str
 
@@ -386,6 +387,7 @@ def _policy_settings(settings: Mapping[str, Any]) -> PolicySettings:
         token=settings["policy.token"] or None,
         timeout_s=float(settings["policy.timeout_s"]),
         model_path=settings["policy.model_path"],
+        backbone_path=settings["policy.backbone_path"] or None,
         embodiment_tag=settings["policy.embodiment_tag"],
         device=settings["policy.device"],
     )

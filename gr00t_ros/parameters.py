@@ -67,6 +67,7 @@ TOP = (
     Parameter("policy.token", "", "token that the server asks for; empty: none"),
     Parameter("policy.timeout_s", 5.0, "s, longest wait for one answer of the policy", 0.05, 600.0),
     Parameter("policy.model_path", "", "backend local: checkpoint folder or hub id"),
+    Parameter("policy.backbone_path", "", "backend local: folder of the backbone's own files"),
     Parameter("policy.embodiment_tag", "new_embodiment", "backend local: embodiment tag"),
     Parameter("policy.device", "cuda", "backend local: torch device"),
     Parameter(
@@ -99,7 +100,7 @@ TOP = (
         "max_skew_s", 0.1, "s, largest distance of a sample from its time in the observation", 0, 60
     ),
     Parameter("seam", "offset_fade", "how one chunk goes over into the next", choices=SEAMS),
-    Parameter("fade_s", 0.2, "s, how long a difference at a seam is faded out for", 0.0, 10.0),
+    Parameter("fade_s", 0.3, "s, how long a difference at a seam is faded out for", 0.0, 10.0),
     Parameter("interpolation", "cubic", "path between two steps", choices=INTERPOLATIONS),
     Parameter(
         "max_jump",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from gr00t_policy_core import PolicyClient
-from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.contract import PolicySettings
 
@@ -32,4 +32,14 @@ def make_policy(settings: PolicySettings) -> BasePolicy:
                 "install the extra 'gr00t', or use policy.backend: server"
             ],
         ) from error
-    return Gr00tPolicy(settings.embodiment_tag, settings.model_path, device=settings.device)
+    try:
+        return Gr00tPolicy(
+            settings.embodiment_tag,
+            settings.model_path,
+            device=settings.device,
+            backbone_path=settings.backbone_path,
+        )
+    except SpecError:
+        raise
+    except PolicyError as error:
+        raise SpecError("the model cannot be loaded", [str(error)]) from error

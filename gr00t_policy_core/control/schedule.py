@@ -56,7 +56,7 @@ class ScheduleSettings:
     """
 
     seam: Seam = Seam.OFFSET_FADE
-    fade_s: float = 0.2
+    fade_s: float = 0.3
     cubic: bool = False
     ensemble_decay: float = 0.01
 
