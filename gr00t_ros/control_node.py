@@ -343,7 +343,7 @@ class ControlNode(ManagedNode):
         if not self._is_active:
             return PolicyStatus.STATE_STOPPED, "the node is not active"
         if self._loop is not None and not self._loop.is_alive:
-            return PolicyStatus.STATE_STOPPED, "the control loop has failed; its error is on stderr"
+            return PolicyStatus.STATE_WAITING, "the control loop has failed; its error is on stderr"
         if player is None or command is None:
             told = player.reason if player is not None else self._why_not
             waiting = self._gate.reason(time.monotonic_ns()) or told

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from builtin_interfaces.msg import Time
@@ -49,11 +50,14 @@ def diagnostics(node: Node, status: PolicyStatus, now: Time) -> DiagnosticArray:
 
 
 def _values(status: PolicyStatus) -> Mapping[str, str]:
+    kinds = status.get_fields_and_field_types()
     values = {
-        name: f"{getattr(status, name):.6g}"
-        for name, kind in status.get_fields_and_field_types().items()
-        if kind in ("double", "uint64", "uint32") and getattr(status, name) == getattr(status, name)
+        name: str(getattr(status, name))
+        for name, kind in kinds.items()
+        if kind in ("uint64", "uint32")
     }
+    durations = {name: getattr(status, name) for name, kind in kinds.items() if kind == "double"}
+    values |= {name: f"{value:.6g}" for name, value in durations.items() if not math.isnan(value)}
     for name, age_s, rate_hz in zip(
         status.stream_names, status.stream_ages_s, status.stream_rates_hz, strict=True
     ):
