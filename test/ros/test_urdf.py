@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Joint limits out of a robot description."""
+
+import math
+
+import pytest
+
+from gr00t_ros.urdf import UrdfLimits, urdf_limits
+
+
+def limits_of(joint: str) -> UrdfLimits:
+    return urdf_limits(f'<robot name="arm">{joint}</robot>')["j"]
+
+
+def test_the_limits_of_a_revolute_joint_are_read() -> None:
+    limit = '<limit lower="-1.5" upper="2" velocity="3.1" effort="9"/>'
+    assert limits_of(f'<joint name="j" type="revolute">{limit}</joint>') == UrdfLimits(-1.5, 2, 3.1)
+
+
+def test_what_is_left_out_of_a_limit_is_zero_as_the_format_has_it() -> None:
+    joint = '<joint name="j" type="prismatic"><limit upper="0.04" velocity="0.1"/></joint>'
+    assert limits_of(joint) == UrdfLimits(0.0, 0.04, 0.1)
+
+
+def test_a_continuous_joint_has_no_range() -> None:
+    limit = '<limit lower="-1" upper="1" velocity="2"/>'
+    joint = f'<joint name="j" type="continuous">{limit}</joint>'
+    assert limits_of(joint) == UrdfLimits(-math.inf, math.inf, 2.0)
+
+
+def test_a_velocity_of_zero_is_one_that_nobody_knows() -> None:
+    joint = '<joint name="j" type="revolute"><limit lower="-1" upper="1" velocity="0"/></joint>'
+    assert limits_of(joint).velocity == math.inf
+
+
+def test_soft_limits_hold_where_they_are_tighter() -> None:
+    joint = (
+        '<joint name="j" type="revolute"><limit lower="-1" upper="1" velocity="2"/>'
+        '<safety_controller soft_lower_limit="-0.9" soft_upper_limit="1.2" k_velocity="1"/></joint>'
+    )
+    assert limits_of(joint) == UrdfLimits(-0.9, 1.0, 2.0)
+
+
+def test_joints_that_do_not_move_are_left_out() -> None:
+    joints = '<joint name="f" type="fixed"/><joint name="m" type="continuous"/>'
+    assert urdf_limits(f"<robot>{joints}</robot>") == {"m": UrdfLimits()}
+
+
+def test_joints_of_transmissions_are_none() -> None:
+    text = '<robot><transmission><joint name="j"><x/></joint></transmission></robot>'
+    assert urdf_limits(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("<robot", "no XML"),
+        ("", "no XML"),
+        ('<!DOCTYPE r [<!ENTITY a "b">]><robot/>', "with entities is refused"),
+        (
+            '<robot><joint name="j" type="revolute"><limit velocity="fast"/></joint></robot>',
+            "joint j: velocity is no number: 'fast'",
+        ),
+        (
+            '<robot><joint name="j" type="revolute"><limit lower="nan"/></joint></robot>',
+            "joint j: lower is no number: 'nan'",
+        ),
+    ],
+)
+def test_what_is_no_description_is_named(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        urdf_limits(text)
