@@ -109,7 +109,7 @@ class InferenceWorker:
         self._logged_s: dict[str, float] = {}  # by cause, when its beginning was logged
         self._told_trouble = False
         self._asked_s = self._due_s = -math.inf  # by now_s
-        self._run_number = 0
+        self._run_number = self._due_run = 0
         self._started = False
         self._closing = False
         self._resets: list[Future[dict[str, Any]]] = []
@@ -189,11 +189,16 @@ class InferenceWorker:
         """Try one inference; returns how long to wait for the next try, s."""
         run_number = self._run_number
         now_s = self._now_s()
-        if self._asked_s <= now_s < self._due_s:
+        session = self._session
+        # A new run has no chunk to play: only a beat is kept over a stop or a reset.
+        is_awaited = run_number == self._due_run or (
+            session is not None and session.timer.is_periodic
+        )
+        if is_awaited and self._asked_s <= now_s < self._due_s:
             return min(self._due_s - now_s, CLOCK_POLL_S)
         self._awaits_message = False
         try:
-            session = self._session = self._session or self._prepare(self._policy)
+            session = self._session = session or self._prepare(self._policy)
             built = session.build()
             self._asked_s, started_s = now_s, time.monotonic()
             options = session.options(built.t0_ns)
@@ -212,6 +217,7 @@ class InferenceWorker:
         self._due_s = session.timer.next_s(
             observed_s=built.t0_ns * 1e-9, asked_s=now_s, answered_s=self._now_s()
         )
+        self._due_run = run_number
         return 0.0
 
     def _deliver(self, answer: Answer, run_number: int) -> None:

@@ -49,6 +49,11 @@ class ReplanTimer:
         self.latency = LatencyEstimate()
 
     @property
+    def is_periodic(self) -> bool:
+        """Whether observations are sent by the clock, whatever becomes of the answers."""
+        return self._interval_s is not None and not self._sync
+
+    @property
     def interval_s(self) -> float:
         """About how long it is from one observation to the next, s."""
         if self._interval_s is not None and not self._sync:
