@@ -36,6 +36,8 @@ class EchoPolicy(ModalityPolicy):
             "language": ModalityConfig([0], ["task"]),
         }
         self.observations: list[dict[str, Any]] = []
+        self.options: list[dict[str, Any] | None] = []
+        self.capabilities: tuple[str, ...] = ()
         self.resets = 0
         self.go = threading.Event()
         self.go.set()
@@ -46,6 +48,9 @@ class EchoPolicy(ModalityPolicy):
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return {"state": {"arm": 2, "gripper": 1}, "action": {"arm": 2, "gripper": 1}}
 
+    def get_capabilities(self) -> tuple[str, ...]:
+        return self.capabilities
+
     def reset(self, options: dict[str, Any] | None = None) -> dict[str, Any]:
         self.resets += 1
         return {"resets": self.resets}
@@ -54,6 +59,7 @@ class EchoPolicy(ModalityPolicy):
         self, observation: dict[str, Any], options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         self.observations.append(observation)
+        self.options.append(options)
         self.go.wait(timeout=30.0)
         climb = 0.1 / ACTION_RATE_HZ * np.arange(HORIZON, dtype=np.float32)[None, :, None]
         state = observation["state"]

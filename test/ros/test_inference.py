@@ -16,7 +16,7 @@ from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros import inference
-from gr00t_ros.inference import Answer, InferenceWorker, Session
+from gr00t_ros.inference import Answer, InferenceWorker, Session, no_options
 from gr00t_ros.observation import NotReadyError, TimedObservation
 
 
@@ -41,6 +41,7 @@ class ScriptedPolicy(BasePolicy):
         self.go.set()
         self.troubles: list[Exception] = []
         self.calls: list[str] = []
+        self.options: list[dict[str, Any] | None] = []
         self.at_once = 0
         self.most_at_once = 0
         self.threads: set[str] = set()
@@ -53,6 +54,7 @@ class ScriptedPolicy(BasePolicy):
         self, observation: dict[str, Any], options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         with self._counted("get_action"):
+            self.options.append(options)
             if self.troubles:
                 raise self.troubles.pop(0)
             return {"number": observation["number"]}, {"timing": {"total": 0.25}}
@@ -88,11 +90,20 @@ class Rig:
     """A worker with a policy, a source of observations and a list of what it published."""
 
     def __init__(
-        self, interval_s: float = 0.01, now_s: Callable[[], float] = time.monotonic
+        self,
+        interval_s: float | None = 0.01,
+        now_s: Callable[[], float] = time.monotonic,
+        *,
+        sync: bool = False,
+        options: Callable[[int], dict[str, Any] | None] = no_options,
     ) -> None:
         self.policy = ScriptedPolicy()
         self.log = Log()
         self.interval_s = interval_s
+        self.sync = sync
+        self.options = options
+        self._now_s = now_s
+        self.stamped = False  # with the present; else with the number of the observation
         self.not_ready: NotReadyError | None = None
         self.misfit: PolicyError | None = None
         self.prepared = 0
@@ -111,13 +122,15 @@ class Rig:
         self.prepared += 1
         if self.misfit is not None:
             raise self.misfit
-        timer = ReplanTimer(chunk_s=1.0, interval_s=self.interval_s, margin_s=0.0)
-        return Session(build=self._build, timer=timer)
+        timer = ReplanTimer(chunk_s=1.0, interval_s=self.interval_s, margin_s=0.0, sync=self.sync)
+        return Session(build=self._build, timer=timer, options=self.options)
 
     def _build(self) -> TimedObservation:
         if self.not_ready is not None:
             raise self.not_ready
         number = next(self._numbers)
+        if self.stamped:
+            return TimedObservation({"number": number}, t0_ns=round(self._now_s() * 1e9))
         return TimedObservation({"number": number}, t0_ns=number)
 
     def _publish(self, answer: Answer) -> None:
@@ -456,3 +469,89 @@ def test_an_idle_worker_closes_at_once_however_often_it_is_tried(
     """Closing must not slip between the worker's looking and its sleeping."""
     for _ in range(200):
         assert make_rig().worker.close(10.0)
+
+
+# When to ask, and what goes with it
+
+
+def test_without_an_interval_the_policy_is_asked_as_late_as_its_latency_allows(
+    make_rig: Callable[..., Rig],
+) -> None:
+    """A chunk lasts 1 s and an answer takes 0.3 s by the clock: asked after 0.7 s."""
+    clock = Clock()
+    rig = make_rig(interval_s=None, now_s=clock)
+    rig.stamped = True
+    rig.policy.go.clear()
+    rig.worker.start()
+    wait_until(lambda: rig.policy.count("get_action") == 1)
+    clock.now_s += 0.3
+    rig.policy.go.set()
+    rig.wait_for_answers(1)
+    for seconds, answers in ((0.35, 1), (0.04, 1), (0.02, 2)):
+        clock.advance(seconds)
+        assert len(rig.published) == answers
+
+
+def test_in_turn_the_policy_is_asked_once_the_chunk_has_been_played(
+    make_rig: Callable[..., Rig],
+) -> None:
+    clock = Clock()
+    rig = make_rig(interval_s=0.1, now_s=clock, sync=True)
+    rig.stamped = True
+    rig.policy.go.clear()
+    rig.worker.start()
+    wait_until(lambda: rig.policy.count("get_action") == 1)
+    clock.now_s += 0.3
+    rig.policy.go.set()
+    rig.wait_for_answers(1)
+    for seconds, answers in ((0.95, 1), (0.04, 1), (0.02, 2)):
+        clock.advance(seconds)
+        assert len(rig.published) == answers
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("interval_s", [None, 0.001])
+def test_no_two_requests_are_ever_under_way(
+    make_rig: Callable[..., Rig], sync: bool, interval_s: float | None
+) -> None:
+    clock = Clock()
+    rig = make_rig(interval_s=interval_s, now_s=clock, sync=sync)
+    rig.policy.go.clear()
+    rig.worker.start()
+    wait_until(lambda: rig.policy.count("get_action") == 1)
+    for _ in range(5):
+        clock.now_s += 10.0
+        rig.worker.notice_message()
+        rig.worker.start()
+    rig.policy.go.set()
+    rig.wait_for_answers(1)
+    assert rig.policy.most_at_once == 1
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_after_a_restart_or_a_reset_there_is_no_chunk_to_wait_for(
+    make_rig: Callable[..., Rig], sync: bool
+) -> None:
+    rig = make_rig(interval_s=None, now_s=Clock(), sync=sync)
+    rig.stamped = True
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    rig.worker.stop()
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    rig.worker.reset()
+    rig.wait_for_answers(1)
+    assert len(rig.published) == 3
+
+
+def test_options_are_made_for_the_time_of_each_observation(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(options=lambda t0_ns: {"rtc": {"prefix": t0_ns}})
+    rig.worker.start()
+    rig.wait_for_answers(3)
+    assert rig.policy.options[:3] == [{"rtc": {"prefix": number}} for number in range(3)]
+
+
+def test_a_policy_that_is_told_nothing_gets_no_options(rig: Rig) -> None:
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    assert rig.policy.options[0] is None
