@@ -42,6 +42,7 @@ HOMES = {
     "std_msgs": "gr00t_ros",
     "gr00t_ros": "gr00t_ros",
     "mujoco": "gr00t_ros.sim",
+    "ruckig": "gr00t_policy_core.control",
     "torch": "gr00t_policy_core.models",
     "transformers": "gr00t_policy_core.models",
 }
