@@ -33,8 +33,11 @@ def at_ms(ms: float) -> int:
     return T0_NS + round(ms * MS_NS)
 
 
-def empty(seam: Seam = Seam.REPLACE, *, dimensions: int = 1, **settings: float) -> ChunkSchedule:
-    return ChunkSchedule(Layout({"arm": dimensions}), ScheduleSettings(seam, **settings))
+def empty(
+    seam: Seam = Seam.REPLACE, *, fade_s: float = 0.2, cubic: bool = False, **settings: float
+) -> ChunkSchedule:
+    how = ScheduleSettings(seam, fade_s=fade_s, cubic=cubic, **settings)
+    return ChunkSchedule(Layout({"arm": 1}), how)
 
 
 def schedule_with(chunk: Chunk, *, now_ms: float = 0.0, seam: Seam = Seam.REPLACE) -> ChunkSchedule:
@@ -254,7 +257,7 @@ def angle_of(place: np.ndarray) -> float:
 
 
 def pose_schedule(seam: Seam, *angles_rad: float, cubic: bool = False) -> ChunkSchedule:
-    settings = ScheduleSettings(seam, cubic=cubic)
+    settings = ScheduleSettings(seam, fade_s=0.2, cubic=cubic)
     schedule = ChunkSchedule(Layout({"hand": 7}, poses=["hand"]), settings)
     schedule.offer(pose_chunk(1, *angles_rad), T0_NS)
     return schedule
