@@ -9,6 +9,7 @@ REPLAY = ["pyarrow>=10"]
 SIM = [*REPLAY, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [*REPLAY, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
+BENCH = ["msgpack-numpy==0.4.8", "websockets>=14", "grpcio>=1.60", "matplotlib>=3.5"]
 EXTRAS = {
     "replay": REPLAY,  # policies that play recorded datasets
     "gr00t": ["torch>=2.3", "transformers>=4.51", "safetensors>=0.4", "pillow>=9"],  # local models

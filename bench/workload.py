@@ -13,7 +13,7 @@ HORIZON = 16  # steps of an action chunk
 DIMENSION = 7  # values of a state, and of each step of a chunk
 STATE_KEY = "arm"
 PROMPT_KEY = "annotation.human.task_description"
-GRID = 16  # each picture is looked at in about so many rows and columns
+GRID = 4  # each picture is looked at in about so many rows and columns
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -244,7 +244,7 @@ def _entry_problems(modality: str, value: Any, steps: int) -> Iterator[str]:
 
 
 def _array_problems(value: Any, dtype: type[np.generic], steps: int, rest: str) -> Iterator[str]:
-    expected = f"a {np.dtype(dtype).name} array of shape (B, {steps}, {rest})"
+    expected = f"a {dtype.__name__} array of shape (B, {steps}, {rest})"
     if not isinstance(value, np.ndarray):
         yield f"expected {expected}, got {_describe(value)}"
         return

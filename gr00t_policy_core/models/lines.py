@@ -6,11 +6,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from typing import Any
 
 from gr00t_policy_core import models
-from gr00t_policy_core.errors import CheckpointError
+from gr00t_policy_core.errors import CheckpointError, SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
-from gr00t_policy_core.models.common.model import Loader
+from gr00t_policy_core.models.common.model import Loader, RandomBuilder
 
 PREFIX = "gr00t_"
 
@@ -29,14 +30,35 @@ def find_loader(checkpoint: Checkpoint) -> Loader:
             checkpoint.folder / "config.json",
             f"model_type is {model_type!r}; supported are the lines {known}",
         )
-    loader: Loader = importlib.import_module(f"{models.__name__}.{folder}").load
+    loader: Loader = _line(folder).load
     return loader
+
+
+def find_random_builder(line: str) -> RandomBuilder:
+    """The `random_model` of a line, for benchmarks.
+
+    Args:
+        line: The name of its folder, with or without ``gr00t_``.
+
+    Raises:
+        SpecError: There is no such line.
+    """
+    folder = PREFIX + line.removeprefix(PREFIX)
+    if folder not in known_lines():
+        names = [name.removeprefix(PREFIX) for name in known_lines()]
+        raise SpecError("unknown model", [f"must be one of {names}, got {line!r}"])
+    builder: RandomBuilder = _line(folder).random_model
+    return builder
 
 
 def known_lines() -> list[str]:
     """The names of the folders."""
     names = (module.name for module in pkgutil.iter_modules(models.__path__))
     return sorted(name for name in names if name.startswith(PREFIX))
+
+
+def _line(folder: str) -> Any:
+    return importlib.import_module(f"{models.__name__}.{folder}")
 
 
 def _snake_case(name: str) -> str:

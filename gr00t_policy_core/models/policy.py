@@ -17,6 +17,7 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
+from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
@@ -24,53 +25,24 @@ from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class Gr00tPolicy(ModalityPolicy):
-    """A GR00T N1.6 or N1.7 checkpoint.
+class ModelPolicy(ModalityPolicy):
+    """A model of any line, wherever it comes from.
 
     Args:
-        embodiment_tag: The robot to drive: a tag that the checkpoint knows.
-        model_path: The checkpoint's folder, or its id on the Hugging Face hub.
-        device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
-        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``; None takes
-            bfloat16, and float32 on a CPU.
-        backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
-            the hub's local cache and on the hub.
-        mask_padding: Let each row of a batch give what it gives alone. False computes as the
-            reference does, where instructions of different length in one batch change each other's
-            actions: some of N1.7's attention sees the padding.
+        model: With its weights.
+        device: Where the weights are.
+        dtype: Of the weights.
         strict: Check every observation before it is used and every action before it is returned.
-
-    Raises:
-        CheckpointError: Naming the file or the tensor that is missing or wrong.
-        SpecError: A tag that the checkpoint does not know, statistics that it lacks, or a setting
-            that is not supported.
     """
 
     def __init__(
-        self,
-        embodiment_tag: EmbodimentTag | str,
-        model_path: str | Path,
-        *,
-        device: str | int = "cuda",
-        dtype: str | None = None,
-        backbone_path: str | Path | None = None,
-        mask_padding: bool = False,
-        strict: bool = True,
+        self, model: Model, device: torch.device, dtype: torch.dtype, strict: bool = True
     ) -> None:
         super().__init__(strict)
-        self.device = _device(device)
-        self.dtype = _dtype(dtype, self.device)
-        checkpoint = open_checkpoint(model_path)
-        load = find_loader(checkpoint)
-        self.model: Model = load(
-            checkpoint,
-            _tag(embodiment_tag),
-            device=self.device,
-            dtype=self.dtype,
-            backbone_path=backbone_path,
-        )
-        self.model.head.mask_padding = mask_padding
-        self.embodiment = self.model.embodiment
+        self.model = model
+        self.embodiment = model.embodiment
+        self.device = device
+        self.dtype = dtype
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
@@ -97,6 +69,13 @@ class Gr00tPolicy(ModalityPolicy):
                 )
             elif not np.isfinite(state).all():
                 problems.append(f"state.{key.name}: has values that are not finite")
+        for action in self.embodiment.actions:
+            if action.relative is None or problems:
+                continue
+            reference = observation["state"][action.state_key][:, -1]
+            problem = reference_problem(reference, action.relative)
+            if problem is not None:
+                problems.append(f"state.{action.state_key}: {problem}")
         if problems:
             raise SpecError("bad observation", problems)
 
@@ -170,6 +149,54 @@ class Gr00tPolicy(ModalityPolicy):
         return values.to(self.device, self.dtype)
 
 
+class Gr00tPolicy(ModelPolicy):
+    """A GR00T N1.6 or N1.7 checkpoint.
+
+    Args:
+        embodiment_tag: The robot to drive: a tag that the checkpoint knows.
+        model_path: The checkpoint's folder, or its id on the Hugging Face hub.
+        device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
+        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``; None takes
+            bfloat16, and float32 on a CPU.
+        backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
+            the hub's local cache and on the hub.
+        mask_padding: Let each row of a batch give what it gives alone. False computes as the
+            reference does, where instructions of different length in one batch change each other's
+            actions: some of N1.7's attention sees the padding.
+        strict: Check every observation before it is used and every action before it is returned.
+
+    Raises:
+        CheckpointError: Naming the file or the tensor that is missing or wrong.
+        SpecError: A tag that the checkpoint does not know, statistics that it lacks, or a setting
+            that is not supported.
+    """
+
+    def __init__(
+        self,
+        embodiment_tag: EmbodimentTag | str,
+        model_path: str | Path,
+        *,
+        device: str | int = "cuda",
+        dtype: str | None = None,
+        backbone_path: str | Path | None = None,
+        mask_padding: bool = False,
+        strict: bool = True,
+    ) -> None:
+        where = find_device(device)
+        kind = find_dtype(dtype, where)
+        checkpoint = open_checkpoint(model_path)
+        load = find_loader(checkpoint)
+        model = load(
+            checkpoint,
+            _tag(embodiment_tag),
+            device=where,
+            dtype=kind,
+            backbone_path=backbone_path,
+        )
+        model.head.mask_padding = mask_padding
+        super().__init__(model, where, kind, strict)
+
+
 def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
     """Standard normal float32 values, drawn on the host so that a seed means the same anywhere."""
     generator = torch.Generator(device="cpu")
@@ -185,8 +212,12 @@ def _tag(tag: EmbodimentTag | str) -> str:
     return resolved.value if isinstance(resolved, EmbodimentTag) else resolved
 
 
-def _device(device: str | int) -> torch.device:
-    found = torch.device(device)
+def find_device(device: str | int) -> torch.device:
+    """The device of that name; raises `SpecError` where it is a GPU and there is none."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise SpecError("bad device", [f"{device!r}: {str(error).splitlines()[0]}"]) from error
     if found.type == "cuda" and not torch.cuda.is_available():
         raise SpecError(
             "bad device",
@@ -195,7 +226,8 @@ def _device(device: str | int) -> torch.device:
     return found
 
 
-def _dtype(name: str | None, device: torch.device) -> torch.dtype:
+def find_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The dtype of that name, or the device's usual one for None; raises `SpecError`."""
     if name is None:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     if name not in DTYPES:

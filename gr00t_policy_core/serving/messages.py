@@ -44,16 +44,21 @@ def read_request(buffer: bytes | memoryview) -> Request:
     reader = Reader(buffer)
     fields: dict[str | bytes, Any] = {"endpoint": DEFAULT_ENDPOINT}
     data = None
-    for _ in range(reader.map_size()):
+    for entries_left in reversed(range(reader.map_size())):
         key = reader.key()
         if key in ("endpoint", "api_token", "envelope"):
             fields[key] = reader.plain()
+        elif key == "data" and not entries_left:
+            # Not passed over only to find the end: whoever decodes it sees whether it is one value.
+            data = memoryview(buffer)[reader.at :]
+            break
         else:
             start = reader.at
             reader.skip()
             if key == "data":
                 data = memoryview(buffer)[start : reader.at]
-    reader.finish()
+    else:
+        reader.finish()
     endpoint = fields["endpoint"]
     return Request(
         endpoint=endpoint if isinstance(endpoint, str) else None,

@@ -24,7 +24,6 @@ from gr00t_policy_core.serving.worker import Job, Worker
 logger = logging.getLogger(__name__)
 
 REPLY_FORMATS = ("auto", "envelope", "bare")
-RECEIVE_BURST = 32
 REMEMBERED_CLIENTS = 1024
 
 
@@ -201,10 +200,8 @@ class PolicyServer:
         self._router.wait(timeout_s)
         for answer in self._worker.collect():
             self._router.send(answer.route, answer.reply)
-        for _ in range(RECEIVE_BURST):
-            message = self._router.receive()
-            if message is None:
-                return
+        message = self._router.receive()
+        if message is not None:
             self._dispatch(message)
 
     def _dispatch(self, message: Message) -> None:

@@ -54,7 +54,7 @@ class Worker:
     ) -> None:
         self._answer = answer
         self._notify = notify
-        self._jobs: queue.Queue[Job | None] = queue.Queue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._limit = limit
         self._answers: deque[Answer] = deque()
         self._outstanding = 0
@@ -108,7 +108,8 @@ class Worker:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._current = job
-            reply = self._answer(job)
-            self._current = None
-            self._answers.append(Answer(job.route, reply))
+            answer = Answer(job.route, self._answer(job))
+            # Or this observation would keep its memory from the next one.
+            self._current = job = None
+            self._answers.append(answer)
             self._notify()

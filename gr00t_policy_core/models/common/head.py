@@ -180,7 +180,7 @@ class ActionHead(nn.Module):
         dt = 1.0 / self.config.num_inference_timesteps
         actions = noise
         for step in self.steps():
-            velocity = self._velocity(actions, conditioning, step)
+            velocity = self.velocity(actions, conditioning, step)
             if velocity_scale is not None:
                 velocity = velocity * velocity_scale
             actions = actions + dt * velocity
@@ -196,7 +196,7 @@ class ActionHead(nn.Module):
             )
         return self._steps
 
-    def _velocity(self, actions: Tensor, conditioning: Conditioning, step: Step) -> Tensor:
+    def velocity(self, actions: Tensor, conditioning: Conditioning, step: Step) -> Tensor:
         tokens = self.action_encoder(actions, step.time)
         if self.config.add_pos_embed:
             tokens = tokens + self.position_embedding.weight[: tokens.shape[1]]

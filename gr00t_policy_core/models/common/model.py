@@ -2,7 +2,8 @@
 """What a line of GR00T has to bring: the seam between `Gr00tPolicy` and the folders beside it.
 
 A line is a folder of `gr00t_policy_core.models`, named as the ``model_type`` of its config.json in
-snake case (``Gr00tN1d7``: ``gr00t_n1d7``), whose package has a function `load` of type `Loader`.
+snake case (``Gr00tN1d7``: ``gr00t_n1d7``), whose package has two functions: `load`, a `Loader`,
+and `random_model`, a `RandomBuilder`.
 """
 
 from __future__ import annotations
@@ -55,3 +56,12 @@ class Loader(Protocol):
         dtype: torch.dtype,
         backbone_path: str | Path | None,
     ) -> Model: ...
+
+
+class RandomBuilder(Protocol):
+    """Builds a line's model with random weights, to measure how fast it is."""
+
+    def __call__(
+        self, *, small: bool, cameras: int, device: torch.device, dtype: torch.dtype
+    ) -> Model:
+        """The published shape, or a small one of the same make."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,10 +36,34 @@ class Prompts:
     mask: NDArray[np.bool_]
     images: NDArray[np.bool_]
 
+    def causal_mask(self) -> NDArray[np.bool_]:
+        """What each token attends to: bool (B, 1, S, S).
+
+        Made here because transformers, given `mask`, makes the host wait for the device to learn
+        whether anything is padded.
+        """
+        length = self.ids.shape[1]
+        return np.tri(length, dtype=np.bool_)[None, None] & self.mask[:, None, None, :]
+
 
 def formalize(prompt: str) -> str:
     """Lower case, without punctuation: how instructions were cleaned for training."""
     return PUNCTUATION.sub("", prompt.lower())
+
+
+class Tokenizer(Protocol):
+    """What a backbone asks of its tokenizer."""
+
+    pad_id: int
+
+    def chat(self, content: Sequence[dict[str, str]]) -> str:
+        """The text of a conversation with one message of the user."""
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text."""
+
+    def token(self, token_id: int) -> str:
+        """How a token is written."""
 
 
 class ChatTokenizer:

@@ -34,11 +34,22 @@ def format_problem(config: ActionConfig, dim: int) -> str | None:
     return None
 
 
+def reference_problem(reference: Array, config: ActionConfig) -> str | None:
+    """What keeps states (B, D) from being referred to, None if nothing does."""
+    if config.format is not ActionFormat.XYZ_ROT6D:
+        return None
+    try:
+        rotation.matrix_from_rot6d(reference[:, 3:].astype(np.float64))
+    except ValueError as error:
+        return f"its last 6 values must be two rows of a rotation: {error}"
+    return None
+
+
 def to_absolute(values: Array, reference: Array, config: ActionConfig) -> Array:
     """Relative actions (B, T, D) and the states (B, D) they refer to, to absolute actions.
 
     Raises:
-        PolicyError: A rotation that is none: the model or the state gave two parallel rows.
+        PolicyError: A rotation that is none: two parallel rows.
     """
     reference = reference[:, None, :].astype(np.float64)
     if config.type is ActionType.NON_EEF:

@@ -31,6 +31,9 @@ from gr00t_policy_core.models.gr00t_n1d6.backbone import (
     check_backbone,
 )
 from gr00t_policy_core.models.gr00t_n1d6.config import EMBODIMENT_IDS, PUBLISHED
+from gr00t_policy_core.models.gr00t_n1d6.random_weights import random_model
+
+__all__ = ["load", "random_model"]
 
 # Written by training but not used by the reference's inference either: the output layer, the vision
 # tower's pooling, and what replaced a dropped-out state.

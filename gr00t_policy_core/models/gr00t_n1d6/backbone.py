@@ -15,8 +15,8 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.head import Features
 from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
 from gr00t_policy_core.models.common.prompts import (
-    ChatTokenizer,
     Prompts,
+    Tokenizer,
     formalize,
     pad_left,
     place_features,
@@ -95,7 +95,7 @@ class EagleBackbone:
         self,
         network: EagleNetwork,
         config: Mapping[str, Any],
-        tokenizer: ChatTokenizer,
+        tokenizer: Tokenizer,
         pipeline: ImagePipeline,
         formalize_language: bool,
     ) -> None:
@@ -122,17 +122,20 @@ class EagleBackbone:
         model: Any = self.network.language_model["model"]
         weight = model.embed_tokens.weight
         device = weight.device
-        mask = torch.from_numpy(prompts.mask).to(device)
+        ids, mask, images, causal = (
+            torch.from_numpy(array).to(device)
+            for array in (prompts.ids, prompts.mask, prompts.images, prompts.causal_mask())
+        )
         pixels = pictures.values.to(device, weight.dtype)
         patches = self.network.vision_model["vision_model"](pixels)
         seen: Tensor = self.network.mlp1(patches, pictures.grid)
-        embeddings = model.embed_tokens(torch.from_numpy(prompts.ids).to(device))
+        embeddings = model.embed_tokens(ids)
         output = model(
             inputs_embeds=place_features(embeddings, prompts.images, seen),
-            attention_mask=mask.long(),
+            attention_mask=causal,
             use_cache=False,
         )
-        return Features(output.last_hidden_state, mask, torch.from_numpy(prompts.images).to(device))
+        return Features(output.last_hidden_state, mask, images)
 
     def _encode(self, text: str, images: int, tokens: int) -> tuple[int, ...]:
         """The tokens of an instruction and, after it, of `images` pictures."""

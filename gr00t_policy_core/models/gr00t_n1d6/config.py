@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # The defaults of Isaac-GR00T's Gr00tN1d6Config: a checkpoint writes only what differs from them.
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "model_name": "nvidia/Eagle-Block2A-2B-v2",
     "select_layer": 16,
     "backbone_embedding_dim": 2048,

@@ -33,6 +33,9 @@ from gr00t_policy_core.models.gr00t_n1d7.backbone import (
     restore_buffers,
 )
 from gr00t_policy_core.models.gr00t_n1d7.config import EMBODIMENT_IDS, PUBLISHED
+from gr00t_policy_core.models.gr00t_n1d7.random_weights import random_model
+
+__all__ = ["load", "random_model"]
 
 # The language model's last norm and output layer come after what the action head reads.
 UNUSED = r"backbone\.model\.(model\.language_model\.norm\.weight|lm_head\.weight)"

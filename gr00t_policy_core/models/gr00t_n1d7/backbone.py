@@ -15,8 +15,8 @@ from gr00t_policy_core.models.common.checkpoint import read_json
 from gr00t_policy_core.models.common.head import Features
 from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
 from gr00t_policy_core.models.common.prompts import (
-    ChatTokenizer,
     Prompts,
+    Tokenizer,
     formalize,
     pad_left,
     place_features,
@@ -53,7 +53,7 @@ class QwenBackbone:
     def __init__(
         self,
         network: nn.Module,
-        tokenizer: ChatTokenizer,
+        tokenizer: Tokenizer,
         pipeline: ImagePipeline,
         patches: PatchConfig,
         formalize_language: bool,
@@ -83,9 +83,10 @@ class QwenBackbone:
         device, dtype = weight.device, weight.dtype
         merge = self._patches.merge
         positions = rope_positions(prompts.images, prompts.mask, pictures.grid, merge)
-        mask = torch.from_numpy(prompts.mask).to(device)
-        images = torch.from_numpy(prompts.images).to(device)
-        ids = torch.from_numpy(prompts.ids).to(device)
+        ids, mask, images, causal = (
+            torch.from_numpy(array).to(device)
+            for array in (prompts.ids, prompts.mask, prompts.images, prompts.causal_mask())
+        )
 
         count = pictures.each * len(prompts.ids)
         grids = torch.tensor([[1, *pictures.grid]] * count, device=device)
@@ -93,7 +94,7 @@ class QwenBackbone:
         embeddings = model.language_model.embed_tokens(ids)
         output = model.language_model(
             inputs_embeds=place_features(embeddings, prompts.images, seen),
-            attention_mask=mask.long(),
+            attention_mask=causal,
             position_ids=torch.from_numpy(positions).to(device),
             visual_pos_masks=images,
             deepstack_visual_embeds=deepstack,

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # config.json of nvidia/GR00T-N1.7-3B, for what a checkpoint's own leaves out. The defaults of
 # Isaac-GR00T's code are others (12 layers of the language model, 16 of the DiT, no
 # vl_self_attention): those are of no published checkpoint.
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "model_name": "nvidia/Cosmos-Reason2-2B",
     "select_layer": 16,
     "backbone_embedding_dim": 2048,

@@ -76,7 +76,7 @@ class Golden:
         """Arrays of a case by key: its video, state or action."""
         prefix = f"{case}/{group}/"
         found = {k: v for k, v in self.arrays.items() if k.startswith(prefix)}
-        return {key[len(prefix) :]: value for key, value in found.items()}
+        return {key[len(prefix) :]: value.copy() for key, value in found.items()}
 
     def observation(self, case: str) -> dict[str, Any]:
         state = self.group(case, "state")

@@ -232,6 +232,13 @@ class TestAnObservationIsRefused:
         with pytest.raises(SpecError, match=r"video\.ego_view: expected 2 steps, got 1"):
             policy_of(golden.name).get_action(observation)
 
+    def test_with_a_pose_that_is_none(self):
+        golden = golden_of("gr00t_n1d7/b")
+        observation = golden.observation("one")
+        observation["state"]["left_wrist_eef_9d"][..., 3:] = 0.0
+        with pytest.raises(SpecError, match=r"state\.left_wrist_eef_9d: .* two rows of a rotation"):
+            policy_of(golden.name).get_action(observation)
+
     def test_with_a_state_that_is_not_finite(self, n1d7):
         observation = n1d7.observation("one")
         observation["state"]["gripper"] = np.full((1, 1, 1), np.nan, np.float32)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""make bench: measures, and writes build/bench/*.json, docs/benchmarks.md and its plot."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from bench import meta, report, round_trip, transports
+from bench.processes import MALLOC, ROOT
+from bench.workload import Size
+
+RESULTS = ROOT / "build" / "bench"
+PLOT = ROOT / "docs" / "benchmark_server.png"
+PARTS = ("server", "ros")
+
+
+def main() -> None:
+    args = _arguments()
+    parts = {"server": _measure_server, "ros": _measure_ros}
+    for part in args.parts or PARTS:
+        parts[part](args)
+
+
+def _measure_server(args: argparse.Namespace) -> None:
+    paths = [name for name in args.paths or transports.TRANSPORTS if _is_there(name)]
+    quick = round_trip.QUICK_SIZES if args.quick else round_trip.SIZES
+    load_before = os.getloadavg()[0]
+    rows = round_trip.measure(paths, args.sizes or quick, args.malloc or MALLOC, args.quick, _say)
+    about = meta.describe(load_before)
+    _write_json("server", about, [row.as_json() for row in rows])
+    text = f"{report.meta_report(about)}\n\n{report.round_trip_report(rows)}"
+    _say(f"\n{text}\n")
+    if _is_whole(args):
+        # Here, because a quick look at one path needs no matplotlib.
+        from bench import plot
+
+        report.write_section("server", text)
+        plot.draw(rows, PLOT)
+
+
+def _measure_ros(args: argparse.Namespace) -> None:
+    try:
+        reception = importlib.import_module("bench.ros.reception")
+        importlib.import_module("rclpy")
+    except ImportError as error:
+        _say(f"ROS: skipped, {error}")
+        return
+    load_before = os.getloadavg()[0]
+    rows = reception.measure(args.quick, _say)
+    about = meta.describe(load_before)
+    _write_json("ros", about, rows)
+    text = f"{report.meta_report(about)}\n\n{report.ros_report(rows)}"
+    _say(f"\n{text}\n")
+    if _is_whole(args):
+        report.write_section("ros", text)
+
+
+def _is_whole(args: argparse.Namespace) -> bool:
+    """Whether everything was measured in full, so that it may go into the docs."""
+    return not (args.quick or args.paths or args.sizes or args.malloc)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        transports.find(name)
+    except ImportError as error:
+        _say(f"{name}: skipped, {error}")
+        return False
+    return True
+
+
+def _write_json(name: str, about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"meta": about, "rows": rows}, indent=1)
+    (RESULTS / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _size(text: str) -> Size:
+    return Size.parse(text.split("x"))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure. A whole run also writes docs/benchmarks.md and its plot.",
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; else both")
+    parser.add_argument("--quick", action="store_true", help="less than a minute, docs untouched")
+    parser.add_argument(
+        "--paths", nargs="+", choices=transports.TRANSPORTS, help="server: only these ways"
+    )
+    parser.add_argument(
+        "--sizes", nargs="+", type=_size, metavar="CxHxW", help="server: as in 2x480x640"
+    )
+    parser.add_argument("--malloc", nargs="+", choices=MALLOC, help="server: only this setting")
+    args = parser.parse_args()
+    unknown = set(args.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return args
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gr00t-policy bench`: how long a model takes to answer, stage by stage."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gr00t_policy_core.cli.common import positive, write_line
+from gr00t_policy_core.embodiment import EmbodimentTag
+
+if TYPE_CHECKING:
+    from gr00t_policy_core.models.policy import ModelPolicy
+
+DESCRIPTION = """\
+Measure how long a model takes to answer, stage by stage: the median and the 99th percentile.
+Without a checkpoint the model has random weights, which takes just as long."""
+
+FRAME_SHAPE = (480, 640, 3)
+INSTRUCTION = "pick up the red cube and put it on the blue plate"
+SEED = 0
+
+
+def add_command(commands: Any) -> None:
+    """Add `bench` to the subparsers of the program."""
+    parser = commands.add_parser(
+        "bench", help="measure how fast a model answers", description=DESCRIPTION
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--model", default="n1d7", help="line of a model with random weights (default: n1d7)"
+    )
+    parser.add_argument(
+        "--size",
+        choices=("auto", "published", "small"),
+        default="auto",
+        help="of a model with random weights; auto is small on a CPU (default: auto)",
+    )
+    parser.add_argument("--model-path", metavar="PATH", help="measure this checkpoint instead")
+    parser.add_argument("--backbone-path", metavar="PATH", help="as of serve")
+    parser.add_argument("--embodiment-tag", default=EmbodimentTag.NEW_EMBODIMENT, metavar="TAG")
+    parser.add_argument("--device", default=None, help="default: cuda where there is a GPU")
+    parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"))
+    parser.add_argument("--batch", type=positive, nargs="+", default=[1], metavar="B")
+    parser.add_argument(
+        "--cameras", type=positive, default=1, help="of a model with random weights (default: 1)"
+    )
+    parser.add_argument("--runs", type=positive, default=50, help="default: 50")
+    parser.add_argument(
+        "--warm-up", type=positive, default=5, help="runs that do not count (default: 5)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print a table for each batch size."""
+    import torch
+    import transformers
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    policy, what = _policy(args, device)
+    write_line(what)
+    write_line(
+        f"{_device_name(policy.device)}, {str(policy.dtype).removeprefix('torch.')}, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}, "
+        f"{torch.get_num_threads()} CPU threads"
+    )
+    for batch in args.batch:
+        observation = _observation(policy, batch)
+        runs = [
+            policy.get_action(observation, {"seed": SEED})[1]["timing"]
+            for _ in range(args.warm_up + args.runs)
+        ][args.warm_up :]
+        for line in _table(batch, runs):
+            write_line(line)
+    return 0
+
+
+def _policy(args: argparse.Namespace, device_name: str) -> tuple[ModelPolicy, str]:
+    """What is measured, and in words what that is."""
+    from gr00t_policy_core.models import Gr00tPolicy
+    from gr00t_policy_core.models.lines import find_random_builder
+    from gr00t_policy_core.models.policy import ModelPolicy, find_device, find_dtype
+
+    if args.model_path is not None:
+        checkpoint = Gr00tPolicy(
+            args.embodiment_tag,
+            args.model_path,
+            device=device_name,
+            dtype=args.dtype,
+            backbone_path=args.backbone_path,
+        )
+        return checkpoint, f"{args.model_path}, {checkpoint.embodiment.tag}"
+    build = find_random_builder(args.model)
+    device = find_device(device_name)
+    dtype = find_dtype(args.dtype, device)
+    small = args.size == "small" or (args.size == "auto" and device.type == "cpu")
+    model = build(small=small, cameras=args.cameras, device=device, dtype=dtype)
+    shape = (
+        "a SMALL shape: its times say nothing about the published model"
+        if small
+        else "the published shape"
+    )
+    what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
+    return ModelPolicy(model, device, dtype), what
+
+
+def _device_name(device: Any) -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else "CPU"
+
+
+def _observation(policy: ModelPolicy, batch: int) -> dict[str, Any]:
+    """Noise for pictures and states, one instruction for all rows."""
+    rng = np.random.default_rng(SEED)
+    configs = policy.get_modality_config()
+    dims = policy.get_dimensions()["state"]
+    frames = (batch, len(configs["video"].delta_indices), *FRAME_SHAPE)
+    steps = (batch, len(configs["state"].delta_indices))
+    return {
+        "video": {
+            key: rng.integers(0, 256, frames, dtype=np.uint8)
+            for key in configs["video"].modality_keys
+        },
+        "state": {
+            key: rng.uniform(-0.5, 0.5, (*steps, dim)).astype(np.float32)
+            for key, dim in dims.items()
+        },
+        "language": {key: [[INSTRUCTION]] * batch for key in configs["language"].modality_keys},
+    }
+
+
+def _table(batch: int, runs: list[dict[str, float]]) -> Iterator[str]:
+    yield ""
+    yield f"batch {batch}, {len(runs)} runs"
+    yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9}"
+    for stage in runs[0]:
+        median, worst = np.percentile([1e3 * timing[stage] for timing in runs], [50, 99])
+        yield f"{stage:<10} {median:>9.2f} {worst:>9.2f}"

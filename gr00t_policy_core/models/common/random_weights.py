@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models with random weights, for benchmarks: how fast one is does not depend on what it learned.
+
+Everything but the weights and the tokenizer is what a checkpoint would have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.models.common.config import HeadConfig
+from gr00t_policy_core.models.common.embodiment import ActionKey, Embodiment, StateKey
+from gr00t_policy_core.models.common.normalization import MinMax
+
+ARM_DIM = 7
+HORIZON = 16
+WEIGHT_STD = 0.02
+PICTURE = "\0"
+WORDS = re.compile(rf"{PICTURE}|\w+|[^\w\s]")
+
+
+class WordTokenizer:
+    """A token for each word, about as many as a real tokenizer makes of an instruction.
+
+    Args:
+        picture_id: The token of pictures.
+        picture: What the chat template writes for the n-th picture.
+        vocabulary: How many tokens there are.
+    """
+
+    pad_id = 0
+
+    def __init__(self, picture_id: int, picture: str, vocabulary: int) -> None:
+        self._picture_id = picture_id
+        self._picture = picture
+        self._vocabulary = vocabulary
+
+    def chat(self, content: Sequence[dict[str, str]]) -> str:
+        pictures = 0
+        parts = []
+        for part in content:
+            if part["type"] == "image":
+                pictures += 1
+                parts.append(self._picture.format(pictures))
+            else:
+                parts.append(part["text"])
+        return f"<|im_start|>user\n{' '.join(parts)}<|im_end|>\n"
+
+    def encode(self, text: str) -> list[int]:
+        words = WORDS.findall(text)
+        return [self._picture_id if word == PICTURE else self._id(word) for word in words]
+
+    def token(self, token_id: int) -> str:
+        return PICTURE if token_id == self._picture_id else str(token_id)
+
+    def _id(self, word: str) -> int:
+        found = 1 + sum(word.encode()) % (self._vocabulary - 1)
+        return found if found != self._picture_id else found - 1
+
+
+def arm_with_gripper(cameras: int, head: HeadConfig) -> Embodiment:
+    """A robot of 7 joints and a gripper, with absolute actions."""
+    dims = {"arm": ARM_DIM, "gripper": 1}
+    bounds = {name: MinMax(-np.ones(dim), np.ones(dim), clip=True) for name, dim in dims.items()}
+    horizon = list(range(min(HORIZON, head.action_horizon)))
+    history = list(range(1 - head.state_steps_per_token, 1))
+    return Embodiment(
+        tag="benchmark",
+        index=0,
+        modalities={
+            "video": ModalityConfig([0], [f"camera_{number}" for number in range(cameras)]),
+            "state": ModalityConfig(history, list(dims)),
+            "action": ModalityConfig(horizon, list(dims)),
+            "language": ModalityConfig([0], ["annotation.human.task_description"]),
+        },
+        states=tuple(StateKey(name, dim, dim, bounds[name]) for name, dim in dims.items()),
+        actions=tuple(ActionKey(name, dim, bounds[name], None, name) for name, dim in dims.items()),
+        exclude_state=False,
+    )
+
+
+def fill_with_random_weights(
+    modules: Sequence[nn.Module], device: torch.device, dtype: torch.dtype
+) -> None:
+    """Give modules that were built without weights some."""
+    for module in modules:
+        module.to(dtype).to_empty(device=device)
+        module.requires_grad_(False).eval()
+        for parameter in module.parameters():
+            nn.init.normal_(parameter, std=WEIGHT_STD)

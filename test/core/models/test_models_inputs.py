@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures and instructions on their way to a backbone."""
+
+import numpy as np
+import pytest
+from golden import torch
+
+from gr00t_policy_core import SpecError
+from gr00t_policy_core.models.common.images import (
+    AreaCrop,
+    BilinearCrop,
+    center_crop,
+    image_pipeline,
+    letterbox,
+)
+from gr00t_policy_core.models.common.prompts import formalize, pad_left, place_features
+from gr00t_policy_core.models.gr00t_n1d6.vision import whole_tokens
+from gr00t_policy_core.models.gr00t_n1d7.vision import PatchConfig, rope_positions, smart_size
+
+
+def white(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), 255, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"),
+    [(2, 5, (1, 3), (0, 5)), (5, 2, (0, 5), (1, 3)), (3, 3, (0, 3), (0, 3))],
+)
+def test_a_letterbox_has_the_smaller_half_of_its_bars_first(height, width, rows, columns):
+    square = letterbox(white(height, width))
+    expected = np.zeros((max(height, width),) * 2, dtype=np.uint8)
+    expected[slice(*rows), slice(*columns)] = 255
+    np.testing.assert_array_equal(square, np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_a_centre_crop_rounds_halves_to_even_and_fills_up_with_black():
+    image = torch.arange(25).reshape(1, 5, 5)
+    assert center_crop(image, (2, 2))[0].tolist() == [[12, 13], [17, 18]]  # from 1.5, so 2
+    assert center_crop(image, (4, 4))[0, 0].tolist() == [0, 1, 2, 3]  # from 0.5, so 0
+    larger = center_crop(image + 1, (8, 5))[0]
+    assert larger.shape == (8, 5)
+    assert (larger == 0).all(dim=1).tolist() == [True] * 1 + [False] * 5 + [True] * 2
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (64, 48), (200, 200), (7, 300)])
+def test_pipelines_give_their_size_from_any_other(shape):
+    pytest.importorskip("cv2", reason="one of the pipelines needs OpenCV")
+    for pipeline in (AreaCrop(96, 0.95), BilinearCrop((96, 96), (90, 90))):
+        assert pipeline(white(*shape)).shape == (96, 96, 3)
+        assert pipeline(white(*shape)).dtype == np.uint8
+
+
+def test_a_picture_of_one_colour_stays_so():
+    pytest.importorskip("cv2", reason="one of the pipelines needs OpenCV")
+    for pipeline in (AreaCrop(32, 0.9), BilinearCrop((32, 32), (30, 30))):
+        assert (pipeline(white(77, 77)) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"use_albumentations": True}, AreaCrop(256, 0.95)),
+        (
+            {
+                "use_albumentations": True,
+                "shortest_image_edge": None,
+                "crop_fraction": None,
+                "image_target_size": [100, 100],
+                "image_crop_size": [90, 90],
+            },
+            AreaCrop(100, 0.9),
+        ),
+        (
+            {"image_target_size": [100, 90], "image_crop_size": [80, 70]},
+            BilinearCrop((100, 90), (80, 70)),
+        ),
+    ],
+)
+def test_the_processors_configuration_chooses_the_pipeline(fields, expected):
+    assert image_pipeline(fields) == expected
+
+
+@pytest.mark.parametrize("fields", [{}, {"use_albumentations": True, "shortest_image_edge": None}])
+def test_missing_image_sizes_are_named(fields):
+    with pytest.raises(SpecError, match="image"):
+        image_pipeline(fields)
+
+
+def test_instructions_lose_capitals_and_punctuation():
+    assert formalize("Pick up the Apple, don't drop it!") == "pick up the apple dont drop it"
+
+
+def test_rows_of_different_length_are_filled_up_on_the_left():
+    prompts = pad_left([[5, 9, 9, 6], [5, 9]], pad_id=0, image_id=9)
+    assert prompts.ids.tolist() == [[5, 9, 9, 6], [0, 0, 5, 9]]
+    assert prompts.mask.tolist() == [[True] * 4, [False, False, True, True]]
+    assert prompts.images.tolist() == [[False, True, True, False], [False, False, False, True]]
+
+
+def test_padding_that_is_called_like_a_picture_is_none():
+    assert not pad_left([[1, 2], [1]], pad_id=9, image_id=9).images.any()
+
+
+def test_features_of_pictures_are_placed_in_order():
+    prompts = pad_left([[9, 1, 9], [9]], pad_id=0, image_id=9)
+    features = torch.tensor([[1.0], [2.0], [3.0]])
+    placed = place_features(torch.zeros(2, 3, 1), prompts.images, features)
+    assert placed[..., 0].tolist() == [[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]]
+
+
+def test_rope_counts_text_on_and_gives_a_picture_rows_and_columns():
+    """Left padding, a word, a picture of 2 by 3 tokens, a word: as Qwen2-VL's paper draws it."""
+    images = np.array([[0, 0, 1, 1, 1, 1, 1, 1, 0]], dtype=bool)
+    mask = np.array([[0, 1, 1, 1, 1, 1, 1, 1, 1]], dtype=bool)
+    positions = rope_positions(images, mask, (4, 6), merge=2)
+    assert positions[:, 0].tolist() == [
+        [1, 0, 1, 1, 1, 1, 1, 1, 4],
+        [1, 0, 1, 1, 1, 2, 2, 2, 4],
+        [1, 0, 1, 2, 3, 1, 2, 3, 4],
+    ]
+
+
+PATCHES = PatchConfig(16, 2, 2, 65536, 16777216, (0.5,) * 3, (0.5,) * 3, 1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((256, 256), (256, 256)),
+        ((250, 270), (256, 256)),
+        ((100, 100), (256, 256)),  # enlarged to the least number of pixels
+        ((480, 640), (480, 640)),
+        ((8000, 8000), (4096, 4096)),  # shrunk to the largest
+    ],
+)
+def test_qwen_resizes_to_whole_tokens_within_its_limits(size, expected):
+    assert smart_size(*size, PATCHES) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((256, 256), (252, 252)), ((10, 10), (56, 56)), ((42, 70), (56, 56))]
+)
+def test_eagle_resizes_to_whole_tokens_halves_to_even(size, expected):
+    assert whole_tokens(*size) == expected

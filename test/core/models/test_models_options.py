@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A seed makes answers reproducible; real-time chunking continues the chunk in execution."""
+
+import json
+
+import numpy as np
+import pytest
+from golden import golden_of, largest, policy_of, torch
+
+from gr00t_policy_core import SpecError
+from gr00t_policy_core.models import Gr00tPolicy
+from gr00t_policy_core.models.common.options import RealTimeChunking
+
+OVERLAP = 6
+FROZEN = 2
+RATE = 4.0
+
+
+def test_a_seed_gives_the_same_answer_again(golden, policy):
+    observation = golden.observation("one")
+    first, again, other = (policy.get_action(observation, {"seed": seed})[0] for seed in (7, 7, 8))
+    for key, values in first.items():
+        np.testing.assert_array_equal(values, again[key])
+        assert largest(values - other[key]) > 0.0
+
+
+def test_answers_without_a_seed_differ_from_each_other_and_leave_torchs_generator_alone(n1d7):
+    policy, observation = policy_of(n1d7.name), n1d7.observation("one")
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    first, again = (policy.get_action(observation)[0] for _ in range(2))
+    assert largest(first["single_arm"] - again["single_arm"]) > 0.0
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"sed": 1}, "'sed' is unknown"),
+        ({"seed": -1}, "seed must be an integer"),
+        ({"seed": "1"}, "seed must be an integer"),
+        ({"seed": True}, "seed must be an integer"),
+        ({"rtc": 3}, "expected a dict"),
+        ({"rtc": {"prefix": {}}}, "expected a dict of .*ramp_rate"),
+    ],
+)
+def test_options_that_are_none_are_named(n1d7, options, named):
+    with pytest.raises(SpecError, match=named):
+        policy_of(n1d7.name).get_action(n1d7.observation("one"), options)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"frozen_steps": OVERLAP + 1}, "frozen_steps must be .* 0 to the overlap of 6, got 7"),
+        ({"frozen_steps": 1.0}, "frozen_steps must be an integer"),
+        ({"ramp_rate": -1.0}, "ramp_rate must be a number"),
+        ({"ramp_rate": float("nan")}, "ramp_rate must be a number"),
+        ({"prefix": [1]}, "prefix must be a dict"),
+        ({"single_arm": np.zeros((1, OVERLAP, 4), np.float32)}, r"\(1, overlap, 5\), got shape"),
+        ({"single_arm": np.zeros((2, OVERLAP, 5), np.float32)}, r"\(1, overlap, 5\), got shape"),
+        ({"single_arm": np.zeros((1, OVERLAP, 5))}, "float32.* got float64"),
+        ({"single_arm": np.full((1, OVERLAP, 5), np.nan, np.float32)}, "not finite"),
+        ({"single_arm": np.zeros((1, 3, 5), np.float32)}, "same number of steps"),
+        ({"single_arm": None}, "prefix.single_arm must be float32"),
+    ],
+)
+def test_real_time_chunking_that_does_not_fit_is_named(n1d7, change, named):
+    prefix = {
+        "single_arm": np.zeros((1, OVERLAP, 5), np.float32),
+        "gripper": np.zeros((1, OVERLAP, 1), np.float32),
+    }
+    rtc = {"prefix": prefix, "frozen_steps": FROZEN, "ramp_rate": RATE}
+    rtc.update({key: value for key, value in change.items() if key in rtc})
+    prefix.update({key: value for key, value in change.items() if key in prefix})
+    with pytest.raises(SpecError, match=named):
+        policy_of(n1d7.name).get_action(n1d7.observation("one"), {"rtc": rtc})
+
+
+def test_a_prefix_longer_than_the_chunk_is_named(n1d7):
+    action, _ = policy_of(n1d7.name).get_action(n1d7.observation("one"))
+    prefix = {key: np.repeat(values, 2, axis=1) for key, values in action.items()}
+    rtc = {"prefix": prefix, "frozen_steps": 0, "ramp_rate": 1.0}
+    with pytest.raises(SpecError, match="prefix must have 1 to 16 steps, got 32"):
+        policy_of(n1d7.name).get_action(n1d7.observation("one"), {"rtc": rtc})
+
+
+def later(observation):
+    """The observation of a moment later: every state has moved a little."""
+    moved = {key: values + np.float32(0.02) for key, values in observation["state"].items()}
+    return {**observation, "state": moved}
+
+
+@pytest.fixture
+def wide(golden, damaged):
+    """The policy of `golden` with bounds that any rotation is within."""
+    folder = damaged(golden)
+    file = folder / "statistics.json"
+    statistics = json.loads(file.read_text(encoding="utf-8"))
+    for bounds in statistics[golden.tag]["relative_action"].values():
+        shape = np.shape(bounds["min"])
+        bounds.update(min=np.full(shape, -1.5).tolist(), max=np.full(shape, 1.5).tolist())
+    file.write_text(json.dumps(statistics), encoding="utf-8")
+    return Gr00tPolicy(golden.tag, folder, device="cpu", backbone_path=golden.backbone)
+
+
+@pytest.mark.parametrize("case", ["one", "batch"])
+def test_frozen_steps_are_those_of_the_chunk_in_execution_wherever_the_robot_is(golden, wide, case):
+    """In physical units: relative actions are measured anew from the new state."""
+    observation = golden.observation(case)
+    planned = 0.3 * np.clip(golden.arrays[f"{case}/noise"], -2.0, 2.0)
+    before = wide.embodiment.decode_action(planned, observation["state"])
+    prefix = {key: values[:, 4 : 4 + OVERLAP] for key, values in before.items()}
+    now = later(observation)
+
+    rtc = {"prefix": prefix, "frozen_steps": FROZEN, "ramp_rate": RATE}
+    action, _ = wide.get_action(now, {"seed": 2, "rtc": rtc})
+    free, _ = wide.get_action(now, {"seed": 2})
+
+    for key, values in prefix.items():
+        np.testing.assert_allclose(action[key][:, :FROZEN], values[:, :FROZEN], atol=2e-5)
+        assert largest(action[key][:, FROZEN:] - free[key][:, FROZEN:]) > 0.0
+        assert largest(action[key][:, :FROZEN] - free[key][:, :FROZEN]) > 1e-3
+
+
+def test_steps_after_the_frozen_ones_move_the_more_the_later_they_are():
+    rtc = RealTimeChunking({"arm": np.zeros((1, OVERLAP, 1), np.float32)}, FROZEN, RATE)
+
+    scale = rtc.velocity_scale(10)[:, 0].numpy()
+
+    between = OVERLAP - FROZEN
+    t = np.arange(1, between + 1) / (between + 1)
+    ramp = (1 - np.exp(-RATE * t)) / (1 - np.exp(-RATE))
+    np.testing.assert_allclose(scale, [*[0.0] * FROZEN, *ramp, *[1.0] * 4], rtol=1e-6)
+
+
+def test_a_ramp_rate_of_zero_is_a_straight_ramp():
+    rtc = RealTimeChunking({"arm": np.zeros((1, 4, 1), np.float32)}, 0, 0.0)
+    np.testing.assert_allclose(rtc.velocity_scale(4)[:, 0], [0.2, 0.4, 0.6, 0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [0, OVERLAP])
+def test_all_or_none_of_the_overlap_may_be_frozen(frozen):
+    rtc = RealTimeChunking({"arm": np.zeros((1, OVERLAP, 1), np.float32)}, frozen, RATE)
+    scale = rtc.velocity_scale(8)[:, 0].numpy()
+    assert (scale[:frozen] == 0.0).all()
+    assert (np.diff(scale[frozen:]) >= 0.0).all()
+    assert (scale[OVERLAP:] == 1.0).all()
+
+
+def test_the_sampler_follows_the_scaled_velocity(n1d7):
+    """Held against Euler's method written out, with the head's own velocity."""
+    policy = policy_of(n1d7.name)
+    head, backbone = policy.model.head, policy.model.backbone
+    observation = n1d7.observation("one")
+    start = torch.from_numpy(n1d7.arrays["one/noise"])
+    scale = torch.linspace(0, 1, start.shape[1])[:, None]
+    with torch.inference_mode():
+        pictures = backbone.pictures(policy.frames(observation))
+        prompts = backbone.prompts(policy.instructions(observation), pictures)
+        state = torch.from_numpy(n1d7.arrays["one/model_state"])
+        conditioning = head.condition(backbone.features(pictures, prompts), state)
+        expected = start
+        for step in head.steps():
+            expected = expected + 0.25 * scale * head.velocity(expected, conditioning, step)
+        sampled = head.sample(conditioning, start, scale)
+    assert len(head.steps()) == 4
+    torch.testing.assert_close(sampled, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_golden_b_has_an_end_effector_to_re_anchor():
+    embodiment = policy_of(golden_of("gr00t_n1d7/b").name).embodiment
+    assert any(key.relative is not None and key.dim == 9 for key in embodiment.actions)

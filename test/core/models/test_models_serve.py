@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint behind `gr00t-policy serve`, asked by our client and by stock ones of both lines."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from golden import ROOT, golden_of, largest, policy_of
+from peers.lines import LINES
+from peers.stock import StockClient
+from policy_conformance import check_policy_conforms
+
+from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
+from gr00t_policy_core.cli import main
+
+
+@contextlib.contextmanager
+def serving(golden, *arguments):
+    """The port of a server process of a checkpoint."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "gr00t_policy_core", "serve", "--port", "0", "--device", "cpu"]
+    command += ["--model-path", golden.checkpoint, "--backbone-path", golden.backbone]
+    command += ["--embodiment-tag", golden.tag, *arguments]
+    with subprocess.Popen(
+        list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            match = re.fullmatch(r"listening on \S+:(\d+)\n", line)
+            assert match, f"no listening line but {line!r}"
+            yield int(match[1])
+        finally:
+            process.terminate()
+
+
+def assert_golden(golden, case, action):
+    expected = golden.group(case, "action")
+    assert action.keys() == expected.keys()
+    for key, values in expected.items():
+        assert largest(np.asarray(action[key]) - values) <= 1e-4 * largest(values), key
+
+
+def test_every_client_gets_the_references_answer(golden):
+    options = {"seed": golden.seed}
+    with serving(golden) as port:
+        for case in ("one", "batch"):
+            observation = golden.observation(case)
+            with PolicyClient("127.0.0.1", port, timeout_ms=60_000) as client:
+                action, info = client.get_action(observation, options)
+                assert_golden(golden, case, action)
+                assert info["timing"]["total"] > 0.0
+            for make_line in LINES.values():
+                with StockClient(make_line(), port) as stock:
+                    data = {"observation": observation, "options": options}
+                    action, _ = stock.call("get_action", data=data)
+                    assert_golden(golden, case, action)
+
+
+def test_real_time_chunking_works_over_the_wire(n1d7):
+    policy, observation = policy_of(n1d7.name), n1d7.observation("one")
+    before, _ = policy.get_action(observation, {"seed": 1})
+    prefix = {key: values[:, 8:].copy() for key, values in before.items()}
+    rtc = {"prefix": prefix, "frozen_steps": 3, "ramp_rate": 5.0}
+    options = {"seed": 2, "rtc": rtc}
+    expected, _ = policy.get_action(observation, options)
+
+    with (
+        PolicyServer(policy, host="127.0.0.1", port=0) as server,
+        PolicyClient("127.0.0.1", server.port, timeout_ms=60_000) as client,
+    ):
+        action, _ = client.get_action(observation, options)
+        with pytest.raises(RemoteError, match="frozen_steps"):
+            client.get_action(observation, {"rtc": {**rtc, "frozen_steps": 9}})
+
+    for key, values in expected.items():
+        np.testing.assert_allclose(action[key], values, atol=1e-5)
+
+
+def test_the_policy_conforms(golden, policy):
+    def observation(rows):
+        return golden.observation("one" if rows == 1 else "batch")
+
+    check_policy_conforms(policy, observation)
+
+
+def test_what_keeps_a_checkpoint_from_being_served_is_one_line_and_status_1(tmp_path, capsys):
+    missing = tmp_path / "nowhere"
+    assert main(["serve", "--model-path", str(missing), "--device", "cpu"]) == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "nowhere: there is no such folder" in message
+
+
+def test_a_tag_of_another_robot_is_one_line_and_status_1(capsys):
+    golden = golden_of("gr00t_n1d7/a")
+    arguments = ["--model-path", str(golden.checkpoint), "--device", "cpu"]
+    assert main(["serve", *arguments, "--embodiment-tag", "gr1"]) == 1
+    assert "'gr1' is not in processor_config.json" in capsys.readouterr().err
