@@ -7,13 +7,20 @@ REQUIRES = ["numpy>=1.21", "msgpack>=1.0", "pyzmq>=22"]
 
 REPLAY = ["pyarrow>=10"]
 SIM = [*REPLAY, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
+METRICS = ["prometheus-client>=0.16"]
+TOP = ["rich>=13"]
+JPEG = ["simplejpeg>=1.7"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
-TEST = [*REPLAY, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
+TEST = [*REPLAY, *METRICS, *TOP, *JPEG, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
 BENCH = ["msgpack-numpy==0.4.8", "websockets>=14", "grpcio>=1.60", "matplotlib>=3.5"]
 EXTRAS = {
     "replay": REPLAY,  # policies that play recorded datasets
     "gr00t": ["torch>=2.3", "transformers>=4.51", "safetensors>=0.4", "pillow>=9"],  # local models
     "sim": SIM,  # the simulated arm of the demo
+    "metrics": METRICS,  # serve --metrics-port
+    "top": TOP,  # gr00t-policy top
+    "jpeg": JPEG,  # pictures as JPEG on the wire
+    "ray": ["ray>=2.9"],  # serve --replicas
     "lint": LINT,
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],

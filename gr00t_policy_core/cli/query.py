@@ -10,7 +10,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gr00t_policy_core.cli.common import add_server_flags, api_token, positive, write_line
+from gr00t_policy_core.cli.common import (
+    add_key_flags,
+    add_server_flags,
+    api_token,
+    positive,
+    write_line,
+)
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving.client import PolicyClient
 from gr00t_policy_core.serving.wire import Dialect
@@ -33,6 +39,7 @@ def add_commands(commands: Any) -> None:
     for parser, run in ((ping, run_ping), (info, run_info)):
         parser.set_defaults(run=run)
         add_server_flags(parser, "localhost", "the server's host")
+        add_key_flags(parser)
         parser.add_argument(
             "--timeout-ms",
             type=positive,
@@ -77,7 +84,14 @@ def run_info(args: argparse.Namespace) -> int:
 
 
 def _client(args: argparse.Namespace) -> PolicyClient:
-    return PolicyClient(args.host, args.port, args.timeout_ms, api_token(args))
+    return PolicyClient(
+        args.host,
+        args.port,
+        args.timeout_ms,
+        api_token(args),
+        server_key=args.server_key,
+        keys=args.keys,
+    )
 
 
 def _round_trip_ms(client: PolicyClient) -> float:

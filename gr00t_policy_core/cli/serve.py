@@ -14,6 +14,7 @@ from typing import Any
 from gr00t_policy_core.cli.common import (
     add_server_flags,
     api_token,
+    port,
     positive,
     write_line,
 )
@@ -103,6 +104,26 @@ def add_command(commands: Any) -> None:
         help="auto answers each client in its own form (default)",
     )
     server.add_argument(
+        "--max-batch",
+        type=positive,
+        default=16,
+        metavar="ROWS",
+        help="most rows that the model is asked for at once when several clients wait; 1 asks for "
+        "one request at a time (default: 16)",
+    )
+    server.add_argument(
+        "--secure",
+        metavar="KEYS_DIR",
+        help="encrypt with CURVE and admit only the clients whose keys are listed in this folder, "
+        "which `gr00t-policy keys` makes",
+    )
+    server.add_argument(
+        "--metrics-port",
+        type=port,
+        metavar="PORT",
+        help="serve metrics to Prometheus on this port of 127.0.0.1",
+    )
+    server.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
@@ -122,7 +143,14 @@ def run(args: argparse.Namespace) -> int:
     if args.use_sim_policy_wrapper:
         policy = SimPolicyWrapper(policy, strict=args.strict)
     server = PolicyServer(
-        policy, args.host, args.port, api_token(args), reply_format=args.reply_format
+        policy,
+        args.host,
+        args.port,
+        api_token(args),
+        reply_format=args.reply_format,
+        keys=args.secure,
+        max_batch=args.max_batch,
+        metrics_port=args.metrics_port,
     )
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core import modality
@@ -12,6 +13,7 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 from gr00t_policy_core.serving import messages
 from gr00t_policy_core.serving.connection import Connection, Deadline
+from gr00t_policy_core.serving.curve import ClientKeys
 from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer, contains_arrays
 from gr00t_policy_core.serving.wire import Dialect
 
@@ -39,6 +41,9 @@ class PolicyClient(ModalityPolicy):
             another way, with flat keys for example.
         serializer: A subclass, where other classes of objects travel.
         max_message_bytes: A server that announces a larger reply is disconnected.
+        server_key: The public CURVE key of a secured server: its 40 characters, or the file
+            `server.key`; with `keys`. None: plain text.
+        keys: This client's own `NAME.key_secret`, which the server's `gr00t-policy keys` made.
 
     Raises:
         SpecError: A bad setting.
@@ -54,6 +59,8 @@ class PolicyClient(ModalityPolicy):
         *,
         serializer: type[MsgSerializer] = MsgSerializer,
         max_message_bytes: int = 256 * 2**20,
+        server_key: str | Path | None = None,
+        keys: str | Path | None = None,
     ) -> None:
         super().__init__(strict)
         problems = list(_problems(host, port, timeout_ms))
@@ -64,10 +71,13 @@ class PolicyClient(ModalityPolicy):
         self.timeout_ms = timeout_ms
         self.api_token = api_token
         self._serializer = serializer
-        self._connection = Connection(host, port, max_message_bytes=max_message_bytes)
+        self._connection = Connection(
+            host, port, max_message_bytes=max_message_bytes, keys=_keys(server_key, keys)
+        )
         self._configs: dict[str, ModalityConfig] | None = None
         self._dialect: Dialect | None = None
         self._asked_for_dialect = False
+        self._server_envelops = False
 
     @property
     def dialect(self) -> Dialect | None:
@@ -198,6 +208,9 @@ class PolicyClient(ModalityPolicy):
     def _ask_for_action(
         self, observation: Observation, options: Options | None, deadline: Deadline
     ) -> tuple[Action, Info]:
+        self._meet_server(observation, deadline)
+        if self._server_envelops:  # then it is ours, and drops what it comes to too late
+            options = {"deadline_s": deadline.remaining_ms / 1000, **(options or {})}
         data = {"observation": observation, "options": options}
         answer = self._call("get_action", data, deadline)
         if not (isinstance(answer, list) and len(answer) == 2):
@@ -248,9 +261,13 @@ class PolicyClient(ModalityPolicy):
         return reply["data"]
 
     def _request(self, endpoint: str, data: Any, deadline: Deadline) -> dict[str, Any]:
+        self._meet_server(data, deadline)
+        return self._exchange(endpoint, data, deadline)
+
+    def _meet_server(self, data: Any, deadline: Deadline) -> None:
+        """Find out what the server speaks, where it matters."""
         if not self._asked_for_dialect and contains_arrays(data):
             self._exchange("get_modality_config", None, deadline)
-        return self._exchange(endpoint, data, deadline)
 
     def _exchange(self, endpoint: str, data: Any, deadline: Deadline) -> dict[str, Any]:
         request = {"endpoint": endpoint, "envelope": True}
@@ -262,6 +279,7 @@ class PolicyClient(ModalityPolicy):
         try:
             decoded = self._decode(endpoint, self._connection.exchange(endpoint, encoded, deadline))
             reply = messages.normalise_reply(decoded.value)
+            self._server_envelops = messages.is_envelope(decoded.value)
         except BaseException:
             self._forget_server()
             raise
@@ -282,11 +300,20 @@ class PolicyClient(ModalityPolicy):
         self._configs = None
         self._dialect = None
         self._asked_for_dialect = False
+        self._server_envelops = False
 
 
 def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
     if "action" in configs:
         modality.check_action(action, configs["action"])
+
+
+def _keys(server_key: str | Path | None, keys: str | Path | None) -> ClientKeys | None:
+    if server_key is None and keys is None:
+        return None
+    if server_key is None or keys is None:
+        raise SpecError("bad client setting", ["server_key and keys go together"])
+    return ClientKeys.load(server_key, keys)
 
 
 def _problems(host: object, port: object, timeout_ms: object) -> list[str]:
