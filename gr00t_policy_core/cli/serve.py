@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ DTYPES = ("bfloat16", "float16", "float32")
 
 DESCRIPTION = """\
 Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
-it is ready; SIGINT and SIGTERM end it."""
+it answers; a model is then still loading, which ping tells. SIGINT and SIGTERM finish the request
+in progress, refuse the others and end it."""
 
 MALLOC_HELP = """\
 do not restart with glibc's malloc set up to keep large buffers instead of returning them to the
@@ -139,11 +141,8 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    policy = _policy(args)
-    if args.use_sim_policy_wrapper:
-        policy = SimPolicyWrapper(policy, strict=args.strict)
     server = PolicyServer(
-        policy,
+        _policy(args),
         args.host,
         args.port,
         api_token(args),
@@ -162,7 +161,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _policy(args: argparse.Namespace) -> BasePolicy:
+def _policy(args: argparse.Namespace) -> BasePolicy | Callable[[], BasePolicy]:
+    """A replay, which is there at once, or what loads a model while the server answers pings."""
     if (args.model_path is None) == (args.dataset_path is None):
         given = "neither" if args.model_path is None else "both"
         args.parser.error(
@@ -170,13 +170,20 @@ def _policy(args: argparse.Namespace) -> BasePolicy:
             f"got {given}"
         )
     if args.model_path is not None:
-        return _model(args)
-    return ReplayPolicy(
+        return lambda: _wrapped(_model(args), args)
+    replay = ReplayPolicy(
         args.dataset_path,
         _modality_configs(args.modality_config_path),
         args.execution_horizon,
         strict=args.strict,
     )
+    return _wrapped(replay, args)
+
+
+def _wrapped(policy: BasePolicy, args: argparse.Namespace) -> BasePolicy:
+    if not args.use_sim_policy_wrapper:
+        return policy
+    return SimPolicyWrapper(policy, strict=args.strict)
 
 
 def _model(args: argparse.Namespace) -> BasePolicy:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core import modality
-from gr00t_policy_core.errors import ProtocolError, RemoteError, SpecError
+from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 from gr00t_policy_core.serving import messages
@@ -18,6 +20,7 @@ from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer, contain
 from gr00t_policy_core.serving.wire import Dialect
 
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
+READY_POLL_S = 0.2  # between questions to a server that is not ready
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ class PolicyClient(ModalityPolicy):
         self._connection = Connection(
             host, port, max_message_bytes=max_message_bytes, keys=_keys(server_key, keys)
         )
+        self._pause = threading.Event()  # set by `close`
         self._configs: dict[str, ModalityConfig] | None = None
         self._dialect: Dialect | None = None
         self._asked_for_dialect = False
@@ -106,6 +110,43 @@ class PolicyClient(ModalityPolicy):
         reply = self.call_endpoint("ping", requires_input=False)
         told = reply.get("capabilities") if isinstance(reply, dict) else None
         return tuple(map(str, told)) if isinstance(told, list) else ()
+
+    def get_state(self) -> str:
+        """What the server says of itself: ``ready``, ``loading`` (the policy, still), ``failed``.
+
+        A stock server is always ready.
+
+        Raises:
+            PolicyError: As `call_endpoint`.
+        """
+        reply = self.call_endpoint("ping", requires_input=False)
+        return str(reply.get("state", "ready")) if isinstance(reply, dict) else "ready"
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Wait until the server answers and its policy is loaded.
+
+        Raises:
+            PolicyTimeoutError: Not within `timeout_s`; it says how far the server came.
+            RemoteError: The server lets this client not in, or could not load its policy.
+            ClosedError: After `close`.
+        """
+        ends_at = time.monotonic() + timeout_s
+        found = "no answer"
+        while (left_s := ends_at - time.monotonic()) > 0:
+            try:
+                deadline = Deadline(min(left_s * 1000, self.timeout_ms))
+                reply = self._call("ping", None, deadline)
+                found = reply.get("state", "ready") if isinstance(reply, dict) else "ready"
+            except (TimeoutError, ProtocolError) as error:
+                found = str(error)
+            if found == "ready":
+                return
+            if found == "failed":
+                raise RemoteError(f"{self._connection.server}: its policy could not be loaded")
+            self._pause.wait(min(READY_POLL_S, max(0.0, ends_at - time.monotonic())))
+        raise PolicyTimeoutError(
+            f"{self._connection.server} is not ready within {timeout_s} s ({found})"
+        )
 
     def kill_server(self) -> None:
         """Make the server end."""
@@ -192,6 +233,7 @@ class PolicyClient(ModalityPolicy):
 
     def close(self) -> None:
         """Disconnect; later calls raise `ClosedError`. May be called again."""
+        self._pause.set()
         self._connection.close()
 
     def __enter__(self) -> PolicyClient:
