@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, 
 from gr00t_policy_core.serving import messages
 from gr00t_policy_core.serving.connection import Connection, Deadline
 from gr00t_policy_core.serving.curve import ClientKeys
+from gr00t_policy_core.serving.failover import Failover, parse_hosts
 from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer, contains_arrays
 from gr00t_policy_core.serving.wire import Dialect
 
@@ -44,6 +46,9 @@ class PolicyClient(ModalityPolicy):
             another way, with flat keys for example.
         serializer: A subclass, where other classes of objects travel.
         max_message_bytes: A server that announces a larger reply is disconnected.
+        hosts: Several servers, ``"host"`` or ``"host:port"``, in place of `host`: the first that
+            answers is asked; after a failure the next one, and the first again when it is back.
+            They shall serve the same policy; one `api_token` and `server_key` is for all of them.
         server_key: The public CURVE key of a secured server: its 40 characters, or the file
             `server.key`; with `keys`. None: plain text.
         keys: This client's own `NAME.key_secret`, which the server's `gr00t-policy keys` made.
@@ -62,21 +67,27 @@ class PolicyClient(ModalityPolicy):
         *,
         serializer: type[MsgSerializer] = MsgSerializer,
         max_message_bytes: int = 256 * 2**20,
+        hosts: Sequence[str] | None = None,
         server_key: str | Path | None = None,
         keys: str | Path | None = None,
     ) -> None:
         super().__init__(strict)
-        problems = list(_problems(host, port, timeout_ms))
+        addresses = [(host, port)] if hosts is None else _addresses(hosts, port)
+        problems = [p for address in addresses for p in _problems(*address, timeout_ms)]
         if problems:
             raise SpecError("bad client setting", problems)
-        self.host = host
-        self.port = port
+        self.host, self.port = addresses[0]
         self.timeout_ms = timeout_ms
         self.api_token = api_token
         self._serializer = serializer
-        self._connection = Connection(
-            host, port, max_message_bytes=max_message_bytes, keys=_keys(server_key, keys)
-        )
+        curve = _keys(server_key, keys)
+        connections = [
+            Connection(*address, max_message_bytes=max_message_bytes, keys=curve)
+            for address in addresses
+        ]
+        self._connection: Connection | Failover = connections[0]
+        if len(connections) > 1:
+            self._connection = Failover(connections, api_token, self._forget_server)
         self._pause = threading.Event()  # set by `close`
         self._configs: dict[str, ModalityConfig] | None = None
         self._dialect: Dialect | None = None
@@ -348,6 +359,15 @@ class PolicyClient(ModalityPolicy):
 def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
     if "action" in configs:
         modality.check_action(action, configs["action"])
+
+
+def _addresses(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
+    if isinstance(hosts, str) or not hosts or not all(isinstance(h, str) for h in hosts):
+        raise SpecError("bad client setting", [f"hosts must be a list of str, got {hosts!r}"])
+    try:
+        return parse_hosts(hosts, port)
+    except ValueError as error:
+        raise SpecError("bad client setting", [f"hosts: {error}"]) from None
 
 
 def _keys(server_key: str | Path | None, keys: str | Path | None) -> ClientKeys | None:

@@ -50,6 +50,7 @@ class Connection:
         self, host: str, port: int, *, max_message_bytes: int, keys: ClientKeys | None = None
     ) -> None:
         self.server = f"{host}:{port}"
+        self._given = (host, port, max_message_bytes, keys)
         bare = host.strip("[]")
         self._ipv6 = ":" in bare
         self._address = f"tcp://[{bare}]:{port}" if self._ipv6 else f"tcp://{host}:{port}"
@@ -96,6 +97,11 @@ class Connection:
             if self._closed:
                 self.close()  # it came in the meantime, and left the socket to this thread
         return reply
+
+    def another(self) -> Connection:
+        """A connection of its own to the same server."""
+        host, port, max_message_bytes, keys = self._given
+        return Connection(host, port, max_message_bytes=max_message_bytes, keys=keys)
 
     def close(self) -> None:
         """Close the socket; a request in progress in another thread ends as it would have."""
