@@ -11,7 +11,7 @@ from typing import Any
 
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving import batching, messages
+from gr00t_policy_core.serving import batching, images, messages
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Answer, Job
@@ -106,7 +106,10 @@ class Answering:
         data = job.request.data
         decoded = Decoded(None, None) if data is None else self._serializer.decode(data)
         ask = Ask(job, self._dialect_of(job.client, decoded.dialect))
-        ask.args, ask.kwargs = job.endpoint.arguments(decoded.value)
+        value = decoded.value
+        if job.endpoint.name == ACTION_ENDPOINT:
+            value = _with_pixels(value)
+        ask.args, ask.kwargs = job.endpoint.arguments(value)
         if job.endpoint.name == ACTION_ENDPOINT:
             ask.deadline_s = _take_deadline(job, ask.kwargs)
         if not alone:
@@ -223,6 +226,13 @@ class Answering:
 def failure(error: BaseException) -> bytes:
     """The reply that says what went wrong, for every client."""
     return MsgSerializer.to_bytes(messages.failure(messages.error_text(error)))
+
+
+def _with_pixels(data: Any) -> Any:
+    """The data of a request for actions with arrays in place of JPEG."""
+    if isinstance(data, dict) and "observation" in data:
+        return {**data, "observation": images.from_jpeg(data["observation"])}
+    return images.from_jpeg(data)
 
 
 def _take_deadline(job: Job, kwargs: dict[str, Any]) -> float | None:

@@ -14,7 +14,7 @@ from gr00t_policy_core import modality
 from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
-from gr00t_policy_core.serving import messages
+from gr00t_policy_core.serving import images, messages
 from gr00t_policy_core.serving.connection import Connection, Deadline
 from gr00t_policy_core.serving.curve import ClientKeys
 from gr00t_policy_core.serving.failover import Failover, parse_hosts
@@ -49,6 +49,9 @@ class PolicyClient(ModalityPolicy):
         hosts: Several servers, ``"host"`` or ``"host:port"``, in place of `host`: the first that
             answers is asked; after a failure the next one, and the first again when it is back.
             They shall serve the same policy; one `api_token` and `server_key` is for all of them.
+        image_encoding: ``"jpeg"`` sends pictures as JPEG to servers that take it (for slow
+            networks; it loses something), and raw to others. Needs simplejpeg.
+        quality: Of the JPEG, 1 to 100.
         server_key: The public CURVE key of a secured server: its 40 characters, or the file
             `server.key`; with `keys`. None: plain text.
         keys: This client's own `NAME.key_secret`, which the server's `gr00t-policy keys` made.
@@ -68,14 +71,21 @@ class PolicyClient(ModalityPolicy):
         serializer: type[MsgSerializer] = MsgSerializer,
         max_message_bytes: int = 256 * 2**20,
         hosts: Sequence[str] | None = None,
+        image_encoding: str = "raw",
+        quality: int = 90,
         server_key: str | Path | None = None,
         keys: str | Path | None = None,
     ) -> None:
         super().__init__(strict)
         addresses = [(host, port)] if hosts is None else _addresses(hosts, port)
         problems = [p for address in addresses for p in _problems(*address, timeout_ms)]
+        problems += _image_problems(image_encoding, quality)
         if problems:
             raise SpecError("bad client setting", problems)
+        if image_encoding == "jpeg":
+            images.require()
+        self.image_encoding = image_encoding
+        self.quality = quality
         self.host, self.port = addresses[0]
         self.timeout_ms = timeout_ms
         self.api_token = api_token
@@ -93,6 +103,7 @@ class PolicyClient(ModalityPolicy):
         self._dialect: Dialect | None = None
         self._asked_for_dialect = False
         self._server_envelops = False
+        self._takes_jpeg: bool | None = None
 
     @property
     def dialect(self) -> Dialect | None:
@@ -211,7 +222,7 @@ class PolicyClient(ModalityPolicy):
         if not self.strict:
             return self._ask_for_action(observation, options, deadline)
         configs = self._known_configs(deadline)
-        modality.check_observation(observation, configs)
+        modality.check_observation(images.stand_ins(observation), configs)
         action, info = self._ask_for_action(observation, options, deadline)
         _check_action(action, configs)
         return action, info
@@ -264,6 +275,7 @@ class PolicyClient(ModalityPolicy):
         self._meet_server(observation, deadline)
         if self._server_envelops:  # then it is ours, and drops what it comes to too late
             options = {"deadline_s": deadline.remaining_ms / 1000, **(options or {})}
+        observation = self._encoded(observation, deadline)
         data = {"observation": observation, "options": options}
         answer = self._call("get_action", data, deadline)
         if not (isinstance(answer, list) and len(answer) == 2):
@@ -273,6 +285,18 @@ class PolicyClient(ModalityPolicy):
             )
         action, info = answer
         return action, info
+
+    def _encoded(self, observation: Observation, deadline: Deadline) -> Any:
+        """The observation with its pictures as this client and the server want them."""
+        if self.image_encoding == "raw":
+            return images.to_pixels(observation)
+        if self._takes_jpeg is None:
+            reply = self._call("ping", None, deadline)
+            told = reply.get("capabilities") if isinstance(reply, dict) else None
+            self._takes_jpeg = isinstance(told, list) and images.CAPABILITY in told
+        if self._takes_jpeg:
+            return images.to_jpeg(observation, self.quality)
+        return images.to_pixels(observation)
 
     def _known_configs(self, deadline: Deadline) -> dict[str, ModalityConfig]:
         """The server's configs, asked for once while it goes on answering."""
@@ -354,6 +378,7 @@ class PolicyClient(ModalityPolicy):
         self._dialect = None
         self._asked_for_dialect = False
         self._server_envelops = False
+        self._takes_jpeg = None
 
 
 def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
@@ -386,6 +411,15 @@ def _problems(host: object, port: object, timeout_ms: object) -> list[str]:
         problems.append(f"port must be 1 to 65535, got {port!r}")
     if not isinstance(timeout_ms, (int, float)) or not 0 < timeout_ms <= MAX_TIMEOUT_MS:
         problems.append(f"timeout_ms must be 1 to {MAX_TIMEOUT_MS}, got {timeout_ms!r}")
+    return problems
+
+
+def _image_problems(image_encoding: object, quality: object) -> list[str]:
+    problems = []
+    if image_encoding not in ("raw", "jpeg"):
+        problems.append(f"image_encoding must be 'raw' or 'jpeg', got {image_encoding!r}")
+    if type(quality) is not int or not 1 <= quality <= 100:
+        problems.append(f"quality must be 1 to 100, got {quality!r}")
     return problems
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, ProtocolError, SpecError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving import messages
+from gr00t_policy_core.serving import images, messages
 from gr00t_policy_core.serving.answering import Answering, failure
 from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
@@ -375,8 +375,10 @@ class PolicyServer:
     def _ping(self, request: Request) -> dict[str, Any]:
         """The reply of Isaac-GR00T's server, and more where there is something to tell."""
         reply: dict[str, Any] = {"status": "ok", "message": "Server is running"}
-        if self._capabilities:
-            reply["capabilities"] = self._capabilities
+        # Stock clients send no JPEG: what they get is what their own server says.
+        jpeg = [images.CAPABILITY] if request.envelope and images.is_available() else []
+        if self._capabilities or jpeg:
+            reply["capabilities"] = [*self._capabilities, *jpeg]
         if self.state != "ready":
             reply["state"] = self.state
         return reply

@@ -89,20 +89,20 @@ class Worker:
 
     def _run(self) -> None:
         self._prepare()
-        last, took_s = 1, 0.0
+        last, waiting, took_s = 1, 0, 0.0
         while (first := self._queue.take()) is not None:
             started_s = time.monotonic()
             jobs = [first]
             if self._joinable(first) and (most := self._max_batch()) > 1:
                 if last > 1:
-                    self._gather(min(last, most), took_s)
+                    self._gather(min(last + waiting, most), took_s)
                     started_s = time.monotonic()
                 jobs += self._queue.take_more(most - 1, self._joinable)
             self._current = first.endpoint.name
             for answer in self._answer(jobs):
                 self._answers.append(answer)
                 self._notify()
-            last, took_s = len(jobs), time.monotonic() - started_s
+            last, waiting, took_s = len(jobs), len(self._queue), time.monotonic() - started_s
             self._ended_s = started_s + took_s
             # Or these observations would keep their memory from the next ones.
             del first, jobs, answer

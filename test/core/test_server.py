@@ -149,10 +149,9 @@ def test_dimensions_are_told(stock):
 
 
 def test_a_client_that_asks_for_the_envelope_gets_it(server, ask):
-    assert ask(server, {"endpoint": "ping", "envelope": True}) == {
-        "status": "success",
-        "data": RUNNING,
-    }
+    reply = ask(server, {"endpoint": "ping", "envelope": True})
+    assert reply["status"] == "success"
+    assert RUNNING.items() <= reply["data"].items()
 
 
 @pytest.mark.parametrize("asked", [False, None, 1, "true", [True]])
