@@ -50,7 +50,7 @@ def add_commands(commands: Any) -> None:
 
 def run_ping(args: argparse.Namespace) -> int:
     """Print the round trip."""
-    with _client(args) as client:
+    with make_client(args) as client:
         round_trip_ms = _round_trip_ms(client)
     write_line(f"{args.host}:{args.port} answers in {round_trip_ms:.2f} ms (median of {PINGS})")
     return 0
@@ -58,7 +58,7 @@ def run_ping(args: argparse.Namespace) -> int:
 
 def run_info(args: argparse.Namespace) -> int:
     """Print the modality configs, the dimensions, the dialect and the round trip."""
-    with _client(args) as client:
+    with make_client(args) as client:
         round_trip_ms = _round_trip_ms(client)
         configs = client.get_modality_config()
         dimensions = client.get_dimensions()
@@ -83,7 +83,7 @@ def run_info(args: argparse.Namespace) -> int:
     return 0
 
 
-def _client(args: argparse.Namespace) -> PolicyClient:
+def make_client(args: argparse.Namespace) -> PolicyClient:
     return PolicyClient(
         args.host,
         args.port,
