@@ -158,7 +158,7 @@ class Router:
             frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
         except zmq.Again:
             return None
-        size = len(frames[0])
+        size = 0  # but for the first, which libzmq made
         more = frames[0].more
         while more:
             frame = self._socket.recv(copy=False)
