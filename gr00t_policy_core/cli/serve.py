@@ -30,8 +30,8 @@ DTYPES = ("bfloat16", "float16", "float32")
 
 DESCRIPTION = """\
 Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
-it answers; a model is then still loading, which ping tells. SIGINT and SIGTERM finish the request
-in progress, refuse the others and end it."""
+it is ready; while a model loads, ping is answered already and tells so. SIGINT and SIGTERM finish
+the request in progress, refuse the others and end it."""
 
 MALLOC_HELP = """\
 do not restart with glibc's malloc set up to keep large buffers instead of returning them to the
@@ -141,6 +141,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    host = f"[{args.host}]" if ":" in args.host else args.host
     server = PolicyServer(
         _policy(args),
         args.host,
@@ -150,12 +151,10 @@ def run(args: argparse.Namespace) -> int:
         keys=args.secure,
         max_batch=args.max_batch,
         metrics_port=args.metrics_port,
+        on_ready=lambda: write_line(f"listening on {host}:{server.port}"),
     )
-
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
-    host = f"[{args.host}]" if ":" in args.host else args.host
-    write_line(f"listening on {host}:{server.port}")
     with contextlib.suppress(ClosedError):  # the signal came before `run`
         server.run()
     return 0

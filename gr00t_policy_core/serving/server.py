@@ -65,6 +65,7 @@ class PolicyServer:
         metrics_port: Serve the metrics to Prometheus on this port of this machine; 0 picks a free
             one, `metrics_port` then tells which. None: do not. Needs prometheus-client.
         metrics_host: The interface for that.
+        on_ready: Called once, in the policy's thread, when the policy is there.
         stop_timeout_s: How long `stop` waits for the request in progress.
 
     Raises:
@@ -89,6 +90,7 @@ class PolicyServer:
         max_queued_bytes: int = 2**30,
         metrics_port: int | None = None,
         metrics_host: str = "127.0.0.1",
+        on_ready: Callable[[], None] | None = None,
         stop_timeout_s: float = 5.0,
     ) -> None:
         problems = list(_problems(api_token, reply_format, max_batch))
@@ -110,6 +112,7 @@ class PolicyServer:
         self._metrics = Metrics()
         self._failures = FailureLog()
         self._answering = Answering(serializer, reply_format, self._metrics, self._failures)
+        self._on_ready = on_ready
         self._load: Callable[[], BasePolicy] | None = None
         self._load_error: BaseException | None = None
         if callable(policy) and not hasattr(policy, "get_action"):
@@ -241,11 +244,12 @@ class PolicyServer:
     def _prepare(self) -> None:
         """In the policy's thread, before the first request."""
         self._own_threads.add(threading.get_ident())
-        if self._load is None:
-            return
         try:
-            self._take_policy(self._load())
-            logger.info("the policy is loaded")
+            if self._load is not None:
+                self._take_policy(self._load())
+                logger.info("the policy is loaded")
+            if self._on_ready is not None:
+                self._on_ready()
         except BaseException as error:
             logger.error("the policy cannot be loaded: %s", messages.error_text(error))
             self._load_error = error

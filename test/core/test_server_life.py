@@ -140,3 +140,15 @@ def test_an_endpoint_of_ones_own_outlives_the_loading(loading):
         loading.release.set()
         client.wait_until_ready(10)
         assert client.get_dimensions() == {"mine": {}}
+
+
+def test_whoever_waits_for_the_policy_is_told_once():
+    told = []
+    load = Loading()
+    with serve(load, on_ready=lambda: told.append(server.state)) as server:
+        assert told == []
+        load.release.set()
+        with PolicyClient("127.0.0.1", server.port) as client:
+            client.wait_until_ready(10)
+            client.reset()
+    assert told == ["ready"]
