@@ -24,7 +24,8 @@ from gr00t_policy_core.errors import ClosedError, SpecError
 from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
 from gr00t_policy_core.policies import ReplayPolicy, SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving.server import REPLY_FORMATS, PolicyServer
+from gr00t_policy_core.serving.server import PolicyServer
+from gr00t_policy_core.serving.server_settings import REPLY_FORMATS
 
 DTYPES = ("bfloat16", "float16", "float32")
 

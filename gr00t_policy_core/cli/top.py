@@ -34,15 +34,13 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show the metrics again and again."""
     try:
-        from rich.console import Console
         from rich.live import Live
     except ImportError as error:
         raise ImportError(f"top needs: pip install '.[top]' ({error})") from None
-    console = Console()
     pause = threading.Event()
     with make_client(args) as client:
         before, asked_s = client.call_endpoint("metrics"), time.monotonic()
-        with Live(console=console, auto_refresh=False, transient=args.once) as live:
+        with Live(auto_refresh=False) as live:
             while True:
                 pause.wait(INTERVAL_S)
                 try:
@@ -56,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
                 if args.once:
                     break
                 before, asked_s = now, now_s
-        console.print(view(before, now, now_s - asked_s))
     return 0
 
 

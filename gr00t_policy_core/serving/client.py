@@ -14,14 +14,13 @@ from gr00t_policy_core import modality
 from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
+from gr00t_policy_core.serving import client_settings as settings
 from gr00t_policy_core.serving import images, messages
 from gr00t_policy_core.serving.connection import Connection, Deadline
-from gr00t_policy_core.serving.curve import ClientKeys
-from gr00t_policy_core.serving.failover import Failover, parse_hosts
+from gr00t_policy_core.serving.failover import Failover
 from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer, contains_arrays
 from gr00t_policy_core.serving.wire import Dialect
 
-MAX_TIMEOUT_MS = 24 * 3600 * 1000
 READY_POLL_S = 0.2  # between questions to a server that is not ready
 
 logger = logging.getLogger(__name__)
@@ -77,9 +76,11 @@ class PolicyClient(ModalityPolicy):
         keys: str | Path | None = None,
     ) -> None:
         super().__init__(strict)
-        addresses = [(host, port)] if hosts is None else _addresses(hosts, port)
-        problems = [p for address in addresses for p in _problems(*address, timeout_ms)]
-        problems += _image_problems(image_encoding, quality)
+        addresses = [(host, port)] if hosts is None else settings.read_addresses(hosts, port)
+        problems = [
+            p for address in addresses for p in settings.address_problems(*address, timeout_ms)
+        ]
+        problems += settings.image_problems(image_encoding, quality)
         if problems:
             raise SpecError("bad client setting", problems)
         if image_encoding == "jpeg":
@@ -90,7 +91,7 @@ class PolicyClient(ModalityPolicy):
         self.timeout_ms = timeout_ms
         self.api_token = api_token
         self._serializer = serializer
-        curve = _keys(server_key, keys)
+        curve = settings.read_keys(server_key, keys)
         connections = [
             Connection(*address, max_message_bytes=max_message_bytes, keys=curve)
             for address in addresses
@@ -384,43 +385,6 @@ class PolicyClient(ModalityPolicy):
 def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
     if "action" in configs:
         modality.check_action(action, configs["action"])
-
-
-def _addresses(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
-    if isinstance(hosts, str) or not hosts or not all(isinstance(h, str) for h in hosts):
-        raise SpecError("bad client setting", [f"hosts must be a list of str, got {hosts!r}"])
-    try:
-        return parse_hosts(hosts, port)
-    except ValueError as error:
-        raise SpecError("bad client setting", [f"hosts: {error}"]) from None
-
-
-def _keys(server_key: str | Path | None, keys: str | Path | None) -> ClientKeys | None:
-    if server_key is None and keys is None:
-        return None
-    if server_key is None or keys is None:
-        raise SpecError("bad client setting", ["server_key and keys go together"])
-    return ClientKeys.load(server_key, keys)
-
-
-def _problems(host: object, port: object, timeout_ms: object) -> list[str]:
-    problems = []
-    if not isinstance(host, str) or not host or any(c in host for c in " /*"):
-        problems.append(f"host must be the name or address of a server, got {host!r}")
-    if type(port) is not int or not 1 <= port <= 65535:
-        problems.append(f"port must be 1 to 65535, got {port!r}")
-    if not isinstance(timeout_ms, (int, float)) or not 0 < timeout_ms <= MAX_TIMEOUT_MS:
-        problems.append(f"timeout_ms must be 1 to {MAX_TIMEOUT_MS}, got {timeout_ms!r}")
-    return problems
-
-
-def _image_problems(image_encoding: object, quality: object) -> list[str]:
-    problems = []
-    if image_encoding not in ("raw", "jpeg"):
-        problems.append(f"image_encoding must be 'raw' or 'jpeg', got {image_encoding!r}")
-    if type(quality) is not int or not 1 <= quality <= 100:
-        problems.append(f"quality must be 1 to 100, got {quality!r}")
-    return problems
 
 
 def _is_unknown_endpoint(error: RemoteError) -> bool:

@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, ProtocolError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving import images, messages
+from gr00t_policy_core.serving import server_settings as settings
 from gr00t_policy_core.serving.answering import Answering, failure
 from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
@@ -26,12 +27,8 @@ from gr00t_policy_core.serving.serializer import MsgSerializer
 from gr00t_policy_core.serving.transport import LINGER_MS, Message, Router
 from gr00t_policy_core.serving.worker import Worker
 
-if TYPE_CHECKING:
-    from gr00t_policy_core.serving.prometheus import Exporter
-
 logger = logging.getLogger(__name__)
 
-REPLY_FORMATS = ("auto", "envelope", "bare")
 POLICY_ENDPOINTS = ("get_action", "reset", "get_modality_config", "get_dimensions")
 WITH_INPUT = ("get_action", "reset")
 
@@ -93,7 +90,7 @@ class PolicyServer:
         on_ready: Callable[[], None] | None = None,
         stop_timeout_s: float = 5.0,
     ) -> None:
-        problems = list(_problems(api_token, reply_format, max_batch))
+        problems = list(settings.problems(api_token, reply_format, max_batch))
         if problems:
             raise SpecError("bad server setting", problems)
         self.policy: BasePolicy | None = None
@@ -137,7 +134,7 @@ class PolicyServer:
         self._exporter = None
         if metrics_port is not None:
             try:
-                self._exporter = _exporter(metrics_host, metrics_port, self.metrics)
+                self._exporter = settings.make_exporter(metrics_host, metrics_port, self.metrics)
             except BaseException:
                 self._router.close()
                 raise
@@ -390,24 +387,3 @@ class PolicyServer:
     def _kill(self, request: Request) -> None:
         logger.info("a client asked the server to stop")
         self._stopping = True
-
-
-def _exporter(host: str, port: int, snapshot: Callable[[], dict[str, Any]]) -> Exporter:
-    try:
-        from gr00t_policy_core.serving.prometheus import Exporter
-    except ImportError as error:
-        raise ImportError(
-            f"metrics for Prometheus need: pip install '.[metrics]' ({error})"
-        ) from None
-    return Exporter(host, port, snapshot)
-
-
-def _problems(api_token: object, reply_format: object, max_batch: object) -> list[str]:
-    problems = []
-    if api_token is not None and not (isinstance(api_token, str) and api_token):
-        problems.append("api_token must be a non-empty str, or None for no token")
-    if reply_format not in REPLY_FORMATS:
-        problems.append(f"reply_format must be one of {REPLY_FORMATS}, got {reply_format!r}")
-    if type(max_batch) is not int or max_batch < 1:
-        problems.append(f"max_batch must be an integer of at least 1, got {max_batch!r}")
-    return problems

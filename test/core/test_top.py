@@ -23,6 +23,6 @@ def test_a_server_is_shown_with_its_clients(server, client, capsys, monkeypatch)
 
 
 def test_the_extra_is_named_where_rich_is_not_installed(server, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setitem(sys.modules, "rich.live", None)
     assert main(["top", "--host", "127.0.0.1", "--port", str(server.port), "--once"]) == 1
     assert ".[top]" in capsys.readouterr().err
