@@ -8,8 +8,15 @@ REQUIRES = ["numpy>=1.21", "msgpack>=1.0", "pyzmq>=22"]
 REPLAY = ["pyarrow>=10"]
 CONTROL = ["ruckig>=0.12"]
 SIM = [*REPLAY, *CONTROL, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
+METRICS = ["prometheus-client>=0.16"]
+TOP = ["rich>=13"]
+JPEG = ["simplejpeg>=1.7"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
-TEST = [*REPLAY, *CONTROL, "pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"]
+TEST = [
+    *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG),
+    *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"),
+]
+BENCH = ["msgpack-numpy==0.4.8", "websockets>=15", "grpcio>=1.60", "matplotlib>=3.5"]
 GR00T = [
     "torch>=2.5",  # attention gives zeros where everything is masked: padding
     "transformers>=4.57",  # Qwen3-VL
@@ -22,11 +29,15 @@ EXTRAS = {
     "gr00t": GR00T,  # local models
     "control": CONTROL,  # chunks inside the limits of the joints
     "sim": SIM,  # the simulated arm of the demo
+    "metrics": METRICS,  # serve --metrics-port
+    "top": TOP,  # gr00t-policy top
+    "jpeg": JPEG,  # pictures as JPEG on the wire
+    "ray": ["ray>=2.9"],  # serve --replicas
     "lint": LINT,
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],
     # what others use, to compare with: Isaac-GR00T, openpi, LeRobot
-    "bench": ["msgpack-numpy==0.4.8", "websockets>=15", "grpcio>=1.60", "matplotlib>=3.5"],
+    "bench": BENCH,
 }
 
 if __name__ == "__main__":  # scripts/requirements.py reads the lists without setuptools

@@ -8,6 +8,7 @@ the core is a decorator on `BasePolicy` or an implementation of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import Any, TypeAlias
 
 from gr00t_policy_core import modality
@@ -28,6 +29,24 @@ class BasePolicy(ABC):
 
     def __init__(self, strict: bool = True) -> None:
         self.strict = strict
+
+    @property
+    def max_batch_size(self) -> int:
+        """Most rows that a server may ask for in one call, on behalf of several clients.
+
+        1, the default: every request by itself. A policy whose answer to a row is the same in any
+        company, and does not depend on earlier calls, says more, most simply by a class attribute
+        ``max_batch_size = 16``. In its info, arrays and lists of B entries are then one for each
+        row, and all else concerns every row.
+        """
+        return 1
+
+    def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
+        """What requests must have in common to be answered in one call; None: never in company.
+
+        Their keys, shapes but for B, dtypes and options are always the same.
+        """
+        return ()
 
     @abstractmethod
     def check_observation(self, observation: Observation) -> None:
@@ -142,3 +161,10 @@ class PolicyWrapper(BasePolicy):
 
     def get_capabilities(self) -> tuple[str, ...]:
         return self.policy.get_capabilities()
+
+    @property
+    def max_batch_size(self) -> int:
+        return self.policy.max_batch_size
+
+    def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
+        return self.policy.batch_key(observation, options)

@@ -11,7 +11,7 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from gr00t_policy_core.cli import bench, malloc, query, serve
+from gr00t_policy_core.cli import bench, keys, malloc, query, serve, top
 from gr00t_policy_core.cli.common import OneLineParser
 from gr00t_policy_core.errors import PolicyError
 
@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve.add_command(commands)
     query.add_commands(commands)
+    keys.add_command(commands)
+    top.add_command(commands)
     bench.add_command(commands)
     return parser
 

@@ -34,6 +34,18 @@ def add_server_flags(parser: argparse.ArgumentParser, host: str, host_help: str)
     )
 
 
+def add_key_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of a client of a secured server."""
+    parser.add_argument(
+        "--server-key",
+        metavar="KEY",
+        help="public key of a server that was started with --secure: the text, or its file",
+    )
+    parser.add_argument(
+        "--keys", metavar="FILE", help="this client's own NAME.key_secret, with --server-key"
+    )
+
+
 def api_token(args: argparse.Namespace) -> str | None:
     """The token of the command line, else of the environment, else None."""
     return args.api_token or os.environ.get(TOKEN_VARIABLE) or None

@@ -10,7 +10,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gr00t_policy_core.cli.common import add_server_flags, api_token, positive, write_line
+from gr00t_policy_core.cli.common import (
+    add_key_flags,
+    add_server_flags,
+    api_token,
+    positive,
+    write_line,
+)
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving.client import PolicyClient
 from gr00t_policy_core.serving.wire import Dialect
@@ -33,6 +39,7 @@ def add_commands(commands: Any) -> None:
     for parser, run in ((ping, run_ping), (info, run_info)):
         parser.set_defaults(run=run)
         add_server_flags(parser, "localhost", "the server's host")
+        add_key_flags(parser)
         parser.add_argument(
             "--timeout-ms",
             type=positive,
@@ -43,7 +50,7 @@ def add_commands(commands: Any) -> None:
 
 def run_ping(args: argparse.Namespace) -> int:
     """Print the round trip."""
-    with _client(args) as client:
+    with make_client(args) as client:
         round_trip_ms = _round_trip_ms(client)
     write_line(f"{args.host}:{args.port} answers in {round_trip_ms:.2f} ms (median of {PINGS})")
     return 0
@@ -51,7 +58,7 @@ def run_ping(args: argparse.Namespace) -> int:
 
 def run_info(args: argparse.Namespace) -> int:
     """Print the modality configs, the dimensions, the dialect and the round trip."""
-    with _client(args) as client:
+    with make_client(args) as client:
         round_trip_ms = _round_trip_ms(client)
         configs = client.get_modality_config()
         dimensions = client.get_dimensions()
@@ -76,8 +83,15 @@ def run_info(args: argparse.Namespace) -> int:
     return 0
 
 
-def _client(args: argparse.Namespace) -> PolicyClient:
-    return PolicyClient(args.host, args.port, args.timeout_ms, api_token(args))
+def make_client(args: argparse.Namespace) -> PolicyClient:
+    return PolicyClient(
+        args.host,
+        args.port,
+        args.timeout_ms,
+        api_token(args),
+        server_key=args.server_key,
+        keys=args.keys,
+    )
 
 
 def _round_trip_ms(client: PolicyClient) -> float:

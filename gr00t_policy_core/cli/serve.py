@@ -8,12 +8,14 @@ import contextlib
 import json
 import logging
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core.cli.common import (
     add_server_flags,
     api_token,
+    port,
     positive,
     write_line,
 )
@@ -22,13 +24,15 @@ from gr00t_policy_core.errors import ClosedError, SpecError
 from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
 from gr00t_policy_core.policies import ReplayPolicy, SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving.server import REPLY_FORMATS, PolicyServer
+from gr00t_policy_core.serving.server import PolicyServer
+from gr00t_policy_core.serving.server_settings import REPLY_FORMATS
 
 DTYPES = ("bfloat16", "float16", "float32")
 
 DESCRIPTION = """\
 Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
-it is ready; SIGINT and SIGTERM end it."""
+it is ready; while a model loads, ping is answered already and tells so. SIGINT and SIGTERM finish
+the request in progress, refuse the others and end it."""
 
 MALLOC_HELP = """\
 do not restart with glibc's malloc set up to keep large buffers instead of returning them to the
@@ -113,6 +117,26 @@ def add_command(commands: Any) -> None:
         help="auto answers each client in its own form (default)",
     )
     server.add_argument(
+        "--max-batch",
+        type=positive,
+        default=16,
+        metavar="ROWS",
+        help="most rows that the model is asked for at once when several clients wait; 1 asks for "
+        "one request at a time (default: 16)",
+    )
+    server.add_argument(
+        "--secure",
+        metavar="KEYS_DIR",
+        help="encrypt with CURVE and admit only the clients whose keys are listed in this folder, "
+        "which `gr00t-policy keys` makes",
+    )
+    server.add_argument(
+        "--metrics-port",
+        type=port,
+        metavar="PORT",
+        help="serve metrics to Prometheus on this port of 127.0.0.1",
+    )
+    server.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
@@ -128,23 +152,27 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    policy = _policy(args)
-    if args.use_sim_policy_wrapper:
-        policy = SimPolicyWrapper(policy, strict=args.strict)
+    host = f"[{args.host}]" if ":" in args.host else args.host
     server = PolicyServer(
-        policy, args.host, args.port, api_token(args), reply_format=args.reply_format
+        _policy(args),
+        args.host,
+        args.port,
+        api_token(args),
+        reply_format=args.reply_format,
+        keys=args.secure,
+        max_batch=args.max_batch,
+        metrics_port=args.metrics_port,
+        on_ready=lambda: write_line(f"listening on {host}:{server.port}"),
     )
-
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
-    host = f"[{args.host}]" if ":" in args.host else args.host
-    write_line(f"listening on {host}:{server.port}")
     with contextlib.suppress(ClosedError):  # the signal came before `run`
         server.run()
     return 0
 
 
-def _policy(args: argparse.Namespace) -> BasePolicy:
+def _policy(args: argparse.Namespace) -> BasePolicy | Callable[[], BasePolicy]:
+    """A replay, which is there at once, or what loads a model while the server answers pings."""
     if (args.model_path is None) == (args.dataset_path is None):
         given = "neither" if args.model_path is None else "both"
         args.parser.error(
@@ -152,13 +180,20 @@ def _policy(args: argparse.Namespace) -> BasePolicy:
             f"got {given}"
         )
     if args.model_path is not None:
-        return _model(args)
-    return ReplayPolicy(
+        return lambda: _wrapped(_model(args), args)
+    replay = ReplayPolicy(
         args.dataset_path,
         _modality_configs(args.modality_config_path),
         args.execution_horizon,
         strict=args.strict,
     )
+    return _wrapped(replay, args)
+
+
+def _wrapped(policy: BasePolicy, args: argparse.Namespace) -> BasePolicy:
+    if not args.use_sim_policy_wrapper:
+        return policy
+    return SimPolicyWrapper(policy, strict=args.strict)
 
 
 def _model(args: argparse.Namespace) -> BasePolicy:

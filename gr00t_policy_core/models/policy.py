@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 
+MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -72,6 +73,23 @@ class ModelPolicy(ModalityPolicy):
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
+
+    @property
+    def max_batch_size(self) -> int:
+        return MAX_BATCH_ROWS
+
+    def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
+        """None with a seed or real-time chunking; else the one instruction, where it matters.
+
+        The noise of a seed is drawn for the whole batch, so a row's depends on its company. And
+        unless padding is masked, so does an answer where instructions differ.
+        """
+        if options:
+            return None
+        if self.model.head.mask_padding:
+            return ()
+        instructions = set(self.instructions(observation))
+        return instructions.pop() if len(instructions) == 1 else None
 
     def get_capabilities(self) -> tuple[str, ...]:
         return ("rtc",)

@@ -4,18 +4,24 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core import modality
-from gr00t_policy_core.errors import ProtocolError, RemoteError, SpecError
+from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
-from gr00t_policy_core.serving import messages
+from gr00t_policy_core.serving import client_settings as settings
+from gr00t_policy_core.serving import images, messages
 from gr00t_policy_core.serving.connection import Connection, Deadline
+from gr00t_policy_core.serving.failover import Failover
 from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer, contains_arrays
 from gr00t_policy_core.serving.wire import Dialect
 
-MAX_TIMEOUT_MS = 24 * 3600 * 1000
+READY_POLL_S = 0.2  # between questions to a server that is not ready
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,15 @@ class PolicyClient(ModalityPolicy):
             another way, with flat keys for example.
         serializer: A subclass, where other classes of objects travel.
         max_message_bytes: A server that announces a larger reply is disconnected.
+        hosts: Several servers, ``"host"`` or ``"host:port"``, in place of `host`: the first that
+            answers is asked; after a failure the next one, and the first again when it is back.
+            They shall serve the same policy; one `api_token` and `server_key` is for all of them.
+        image_encoding: ``"jpeg"`` sends pictures as JPEG to servers that take it (for slow
+            networks; it loses something), and raw to others. Needs simplejpeg.
+        quality: Of the JPEG, 1 to 100.
+        server_key: The public CURVE key of a secured server: its 40 characters, or the file
+            `server.key`; with `keys`. None: plain text.
+        keys: This client's own `NAME.key_secret`, which the server's `gr00t-policy keys` made.
 
     Raises:
         SpecError: A bad setting.
@@ -54,20 +69,42 @@ class PolicyClient(ModalityPolicy):
         *,
         serializer: type[MsgSerializer] = MsgSerializer,
         max_message_bytes: int = 256 * 2**20,
+        hosts: Sequence[str] | None = None,
+        image_encoding: str = "raw",
+        quality: int = 90,
+        server_key: str | Path | None = None,
+        keys: str | Path | None = None,
     ) -> None:
         super().__init__(strict)
-        problems = list(_problems(host, port, timeout_ms))
+        addresses = [(host, port)] if hosts is None else settings.read_addresses(hosts, port)
+        problems = [
+            p for address in addresses for p in settings.address_problems(*address, timeout_ms)
+        ]
+        problems += settings.image_problems(image_encoding, quality)
         if problems:
             raise SpecError("bad client setting", problems)
-        self.host = host
-        self.port = port
+        if image_encoding == "jpeg":
+            images.require()
+        self.image_encoding = image_encoding
+        self.quality = quality
+        self.host, self.port = addresses[0]
         self.timeout_ms = timeout_ms
         self.api_token = api_token
         self._serializer = serializer
-        self._connection = Connection(host, port, max_message_bytes=max_message_bytes)
+        curve = settings.read_keys(server_key, keys)
+        connections = [
+            Connection(*address, max_message_bytes=max_message_bytes, keys=curve)
+            for address in addresses
+        ]
+        self._connection: Connection | Failover = connections[0]
+        if len(connections) > 1:
+            self._connection = Failover(connections, api_token, self._forget_server)
+        self._pause = threading.Event()  # set by `close`
         self._configs: dict[str, ModalityConfig] | None = None
         self._dialect: Dialect | None = None
         self._asked_for_dialect = False
+        self._server_envelops = False
+        self._takes_jpeg: bool | None = None
 
     @property
     def dialect(self) -> Dialect | None:
@@ -96,6 +133,43 @@ class PolicyClient(ModalityPolicy):
         reply = self.call_endpoint("ping", requires_input=False)
         told = reply.get("capabilities") if isinstance(reply, dict) else None
         return tuple(map(str, told)) if isinstance(told, list) else ()
+
+    def get_state(self) -> str:
+        """What the server says of itself: ``ready``, ``loading`` (the policy, still), ``failed``.
+
+        A stock server is always ready.
+
+        Raises:
+            PolicyError: As `call_endpoint`.
+        """
+        reply = self.call_endpoint("ping", requires_input=False)
+        return str(reply.get("state", "ready")) if isinstance(reply, dict) else "ready"
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Wait until the server answers and its policy is loaded.
+
+        Raises:
+            PolicyTimeoutError: Not within `timeout_s`; it says how far the server came.
+            RemoteError: The server lets this client not in, or could not load its policy.
+            ClosedError: After `close`.
+        """
+        ends_at = time.monotonic() + timeout_s
+        found = "no answer"
+        while (left_s := ends_at - time.monotonic()) > 0:
+            try:
+                deadline = Deadline(min(left_s * 1000, self.timeout_ms))
+                reply = self._call("ping", None, deadline)
+                found = reply.get("state", "ready") if isinstance(reply, dict) else "ready"
+            except (TimeoutError, ProtocolError) as error:
+                found = str(error)
+            if found == "ready":
+                return
+            if found == "failed":
+                raise RemoteError(f"{self._connection.server}: its policy could not be loaded")
+            self._pause.wait(min(READY_POLL_S, max(0.0, ends_at - time.monotonic())))
+        raise PolicyTimeoutError(
+            f"{self._connection.server} is not ready within {timeout_s} s ({found})"
+        )
 
     def kill_server(self) -> None:
         """Make the server end."""
@@ -149,7 +223,7 @@ class PolicyClient(ModalityPolicy):
         if not self.strict:
             return self._ask_for_action(observation, options, deadline)
         configs = self._known_configs(deadline)
-        modality.check_observation(observation, configs)
+        modality.check_observation(images.stand_ins(observation), configs)
         action, info = self._ask_for_action(observation, options, deadline)
         _check_action(action, configs)
         return action, info
@@ -182,6 +256,7 @@ class PolicyClient(ModalityPolicy):
 
     def close(self) -> None:
         """Disconnect; later calls raise `ClosedError`. May be called again."""
+        self._pause.set()
         self._connection.close()
 
     def __enter__(self) -> PolicyClient:
@@ -198,6 +273,10 @@ class PolicyClient(ModalityPolicy):
     def _ask_for_action(
         self, observation: Observation, options: Options | None, deadline: Deadline
     ) -> tuple[Action, Info]:
+        self._meet_server(observation, deadline)
+        if self._server_envelops:  # then it is ours, and drops what it comes to too late
+            options = {"deadline_s": deadline.remaining_ms / 1000, **(options or {})}
+        observation = self._encoded(observation, deadline)
         data = {"observation": observation, "options": options}
         answer = self._call("get_action", data, deadline)
         if not (isinstance(answer, list) and len(answer) == 2):
@@ -207,6 +286,18 @@ class PolicyClient(ModalityPolicy):
             )
         action, info = answer
         return action, info
+
+    def _encoded(self, observation: Observation, deadline: Deadline) -> Any:
+        """The observation with its pictures as this client and the server want them."""
+        if self.image_encoding == "raw":
+            return images.to_pixels(observation)
+        if self._takes_jpeg is None:
+            reply = self._call("ping", None, deadline)
+            told = reply.get("capabilities") if isinstance(reply, dict) else None
+            self._takes_jpeg = isinstance(told, list) and images.CAPABILITY in told
+        if self._takes_jpeg:
+            return images.to_jpeg(observation, self.quality)
+        return images.to_pixels(observation)
 
     def _known_configs(self, deadline: Deadline) -> dict[str, ModalityConfig]:
         """The server's configs, asked for once while it goes on answering."""
@@ -248,9 +339,13 @@ class PolicyClient(ModalityPolicy):
         return reply["data"]
 
     def _request(self, endpoint: str, data: Any, deadline: Deadline) -> dict[str, Any]:
+        self._meet_server(data, deadline)
+        return self._exchange(endpoint, data, deadline)
+
+    def _meet_server(self, data: Any, deadline: Deadline) -> None:
+        """Find out what the server speaks, where it matters."""
         if not self._asked_for_dialect and contains_arrays(data):
             self._exchange("get_modality_config", None, deadline)
-        return self._exchange(endpoint, data, deadline)
 
     def _exchange(self, endpoint: str, data: Any, deadline: Deadline) -> dict[str, Any]:
         request = {"endpoint": endpoint, "envelope": True}
@@ -262,6 +357,7 @@ class PolicyClient(ModalityPolicy):
         try:
             decoded = self._decode(endpoint, self._connection.exchange(endpoint, encoded, deadline))
             reply = messages.normalise_reply(decoded.value)
+            self._server_envelops = messages.is_envelope(decoded.value)
         except BaseException:
             self._forget_server()
             raise
@@ -282,22 +378,13 @@ class PolicyClient(ModalityPolicy):
         self._configs = None
         self._dialect = None
         self._asked_for_dialect = False
+        self._server_envelops = False
+        self._takes_jpeg = None
 
 
 def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
     if "action" in configs:
         modality.check_action(action, configs["action"])
-
-
-def _problems(host: object, port: object, timeout_ms: object) -> list[str]:
-    problems = []
-    if not isinstance(host, str) or not host or any(c in host for c in " /*"):
-        problems.append(f"host must be the name or address of a server, got {host!r}")
-    if type(port) is not int or not 1 <= port <= 65535:
-        problems.append(f"port must be 1 to 65535, got {port!r}")
-    if not isinstance(timeout_ms, (int, float)) or not 0 < timeout_ms <= MAX_TIMEOUT_MS:
-        problems.append(f"timeout_ms must be 1 to {MAX_TIMEOUT_MS}, got {timeout_ms!r}")
-    return problems
 
 
 def _is_unknown_endpoint(error: RemoteError) -> bool:

@@ -16,6 +16,7 @@ from gr00t_policy_core.errors import (
     PolicyTimeoutError,
     ProtocolError,
 )
+from gr00t_policy_core.serving.curve import ClientKeys
 
 
 class Deadline:
@@ -42,14 +43,19 @@ class Connection:
         host: Name or address of the server.
         port: Its port.
         max_message_bytes: A server that announces a larger reply is disconnected.
+        keys: Encrypt, for the server that they name; None: plain text.
     """
 
-    def __init__(self, host: str, port: int, *, max_message_bytes: int) -> None:
+    def __init__(
+        self, host: str, port: int, *, max_message_bytes: int, keys: ClientKeys | None = None
+    ) -> None:
         self.server = f"{host}:{port}"
+        self._given = (host, port, max_message_bytes, keys)
         bare = host.strip("[]")
         self._ipv6 = ":" in bare
         self._address = f"tcp://[{bare}]:{port}" if self._ipv6 else f"tcp://{host}:{port}"
         self._max_message_bytes = max_message_bytes
+        self._keys = keys
         self._closed = False
         self._pid = os.getpid()
         self._turn = threading.Lock()
@@ -92,6 +98,11 @@ class Connection:
                 self.close()  # it came in the meantime, and left the socket to this thread
         return reply
 
+    def another(self) -> Connection:
+        """A connection of its own to the same server."""
+        host, port, max_message_bytes, keys = self._given
+        return Connection(host, port, max_message_bytes=max_message_bytes, keys=keys)
+
     def close(self) -> None:
         """Close the socket; a request in progress in another thread ends as it would have."""
         self._closed = True
@@ -120,6 +131,8 @@ class Connection:
         connecting.setsockopt(zmq.TCP_KEEPALIVE, 1)
         connecting.setsockopt(zmq.MAXMSGSIZE, self._max_message_bytes)
         connecting.setsockopt(zmq.IPV6, int(self._ipv6))
+        if self._keys is not None:
+            self._keys.protect(connecting)
         try:
             connecting.connect(self._address)
         except zmq.ZMQError as error:

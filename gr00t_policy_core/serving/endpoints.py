@@ -48,8 +48,8 @@ class Endpoint:
             signature = None
         return cls(name, handler, requires_input, signature)
 
-    def call(self, data: Any) -> Any:
-        """Call the handler with the data of a request.
+    def arguments(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the handler is called with for the data of a request.
 
         The entries of a map become keyword arguments where the handler takes just those, as
         Isaac-GR00T passes them. Anything else is passed whole, as the one argument.
@@ -62,11 +62,7 @@ class Endpoint:
                 unexpected.
         """
         if not self.requires_input:
-            return self.handler()
-        args, kwargs = self._arguments(data)
-        return self.handler(*args, **kwargs)
-
-    def _arguments(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return (), {}
         if data is None:
             if not self._binds():
                 raise SpecError(f"bad request for {self.name}", ["it needs data, none came"])

@@ -78,6 +78,11 @@ def failure(error: str) -> dict[str, Any]:
     return {"status": "error", "error": error}
 
 
+def is_envelope(reply: Any) -> bool:
+    """Whether a reply is of the enveloped form, and no error."""
+    return isinstance(reply, dict) and reply.get("status") == "success" and "data" in reply
+
+
 def normalise_reply(reply: Any) -> dict[str, Any]:
     """Bring a reply of either form into the enveloped one.
 
@@ -85,7 +90,7 @@ def normalise_reply(reply: Any) -> dict[str, Any]:
     """
     if not isinstance(reply, dict):
         return success(reply)
-    if reply.get("status") == "success" and "data" in reply:
+    if is_envelope(reply):
         return success(reply["data"])
     if "error" in reply:
         return failure(str(reply["error"]))

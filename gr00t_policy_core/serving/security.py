@@ -22,8 +22,10 @@ def token_matches(expected: str | None, given: object) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
+    """Whether an address is this machine's own: only it can listen or speak there."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return host == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 peer of a socket for both
+    return (mapped or address).is_loopback

@@ -6,35 +6,45 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, ProtocolError, SpecError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving import messages
+from gr00t_policy_core.serving import images, messages
+from gr00t_policy_core.serving import server_settings as settings
+from gr00t_policy_core.serving.answering import Answering, failure
+from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
+from gr00t_policy_core.serving.failures import FailureLog
+from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.messages import Request
+from gr00t_policy_core.serving.metrics import Metrics
+from gr00t_policy_core.serving.queue import FairQueue
 from gr00t_policy_core.serving.security import is_loopback, token_matches
-from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer
+from gr00t_policy_core.serving.serializer import MsgSerializer
 from gr00t_policy_core.serving.transport import LINGER_MS, Message, Router
-from gr00t_policy_core.serving.wire import Dialect
-from gr00t_policy_core.serving.worker import Job, Worker
+from gr00t_policy_core.serving.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-REPLY_FORMATS = ("auto", "envelope", "bare")
-REMEMBERED_CLIENTS = 1024
+POLICY_ENDPOINTS = ("get_action", "reset", "get_modality_config", "get_dimensions")
+WITH_INPUT = ("get_action", "reset")
 
 
 class PolicyServer:
-    """Serves a policy: one thread for the sockets, one for the policy.
+    """Serves a policy to many clients: one thread for the sockets, one for the policy.
 
-    The address is bound here; clients are answered from `run` or `start` on. Requests are
-    answered one at a time and in order, but ``ping`` and ``kill`` at once.
+    The address is bound here; clients are answered from `run` or `start` on. ``ping``, ``metrics``
+    and ``kill`` are answered at once. All else waits for its turn: clients take turns, each in its
+    own order, and requests for actions that wait are answered together where the policy says that
+    it can (`BasePolicy.max_batch_size`).
 
     Args:
-        policy: Answers ``get_action``, ``reset``, ``get_modality_config``, ``get_dimensions``.
+        policy: Answers ``get_action``, ``reset``, ``get_modality_config``, ``get_dimensions``. Or
+            a function that makes it: it is called in the policy's thread, and until it returns
+            the server's state, which ``ping`` tells, is ``loading``.
         host: ``"*"`` for every interface, or the address or name of one.
         port: 0 picks a free one; `port` then tells which.
         api_token: Every request must carry it; None lets everyone in.
@@ -42,54 +52,123 @@ class PolicyServer:
             the two forms: `gr00t_policy_core.serving.messages`); ``"envelope"`` or ``"bare"``
             forces one for every client.
         serializer: A subclass, where other classes of objects travel.
+        keys: Folder of CURVE keys (`gr00t_policy_core.serving.curve`): connections are encrypted,
+            and only the clients listed there come in. None: plain text.
+        max_batch: Most rows that the policy is asked for in one call, if it says as much; 1 asks
+            for one request at a time.
         max_message_bytes: A client that announces a larger request is disconnected.
         max_queued_requests: Beyond these, requests are answered with an error at once.
+        max_queued_bytes: Likewise, for the data that wait with them.
+        metrics_port: Serve the metrics to Prometheus on this port of this machine; 0 picks a free
+            one, `metrics_port` then tells which. None: do not. Needs prometheus-client.
+        metrics_host: The interface for that.
+        on_ready: Called once, in the policy's thread, when the policy is there.
         stop_timeout_s: How long `stop` waits for the request in progress.
 
     Raises:
         AddressError: The server cannot listen there; another program does already, for example.
         SpecError: A bad setting.
+        ImportError: A package that a setting needs is missing.
     """
 
     def __init__(
         self,
-        policy: BasePolicy,
+        policy: BasePolicy | Callable[[], BasePolicy],
         host: str = "*",
         port: int = 5555,
         api_token: str | None = None,
         *,
         reply_format: str = "auto",
         serializer: type[MsgSerializer] = MsgSerializer,
+        keys: str | Path | None = None,
+        max_batch: int = 16,
         max_message_bytes: int = 256 * 2**20,
         max_queued_requests: int = 64,
+        max_queued_bytes: int = 2**30,
+        metrics_port: int | None = None,
+        metrics_host: str = "127.0.0.1",
+        on_ready: Callable[[], None] | None = None,
         stop_timeout_s: float = 5.0,
     ) -> None:
-        problems = list(_problems(api_token, reply_format))
+        problems = list(settings.problems(api_token, reply_format, max_batch))
         if problems:
             raise SpecError("bad server setting", problems)
-        self.policy = policy
+        self.policy: BasePolicy | None = None
         self.host = host
         self._token = api_token
-        self._reply_format = reply_format
-        self._serializer = serializer
+        self._keys = None if keys is None else ServerKeys.load(keys)
+        self._max_batch = max_batch
         self._stop_timeout_s = stop_timeout_s
         self._endpoints: dict[str, Endpoint] = {}
-        self._capabilities = list(getattr(policy, "get_capabilities", tuple)())
-        self._at_once: dict[str, Callable[[], Any]] = {"ping": self._ping, "kill": self._kill}
-        self._client_dialects: OrderedDict[bytes, Dialect] = OrderedDict()
-        self._register_policy(policy)
+        self._capabilities: list[str] = []
+        self._at_once: dict[str, Callable[[Request], Any]] = {
+            "ping": self._ping,
+            "metrics": lambda _: self.metrics(),
+            "kill": self._kill,
+        }
+        self._metrics = Metrics()
+        self._failures = FailureLog()
+        self._answering = Answering(serializer, reply_format, self._metrics, self._failures)
+        self._on_ready = on_ready
+        self._load: Callable[[], BasePolicy] | None = None
+        self._load_error: BaseException | None = None
+        if callable(policy) and not hasattr(policy, "get_action"):
+            self._load = policy
+        else:
+            self._take_policy(cast(BasePolicy, policy))
         self._state = threading.RLock()
         self._begun = False
         self._stopping = False
         self._done = threading.Event()
         self._own_threads: set[int] = set()
-        self._router = Router(host, port, max_message_bytes=max_message_bytes)
-        self._worker = Worker(self._answer, self._router.wake, max_queued_requests)
+        self._router = Router(host, port, max_message_bytes=max_message_bytes, keys=self._keys)
+        self._queue = FairQueue(max_queued_requests, max_queued_bytes)
+        self._worker = Worker(
+            prepare=self._prepare,
+            answer=self._answering.answer,
+            joinable=self._answering.joinable,
+            notify=self._router.wake,
+            queue=self._queue,
+            max_batch=lambda: self._answering.max_batch,
+        )
+        self._exporter = None
+        if metrics_port is not None:
+            try:
+                self._exporter = settings.make_exporter(metrics_host, metrics_port, self.metrics)
+            except BaseException:
+                self._router.close()
+                raise
 
     @property
     def port(self) -> int:
         """The port that clients connect to."""
         return self._router.port
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The port that Prometheus reads; None where there is none."""
+        return None if self._exporter is None else self._exporter.port
+
+    @property
+    def state(self) -> str:
+        """``loading``, ``ready``, ``failed`` (the policy could not be loaded) or ``stopping``."""
+        if self._load_error is not None:
+            return "failed"
+        if self._stopping:
+            return "stopping"
+        return "loading" if self.policy is None else "ready"
+
+    def metrics(self) -> dict[str, Any]:
+        """What the endpoint ``metrics`` answers (docs/serving.md); safe in any thread."""
+        return {
+            "state": self.state,
+            **self._metrics.snapshot(),
+            "waiting": {"requests": len(self._queue), "bytes": self._queue.waiting_bytes},
+            "in_progress": self._worker.in_progress,
+            "max_batch": self._answering.max_batch,
+            "encrypted": self._keys is not None,
+            "open_to_network": self._is_open,
+        }
 
     def register_endpoint(self, name: str, handler: Handler, requires_input: bool = True) -> None:
         """Answer requests for `name` with what `handler` returns.
@@ -111,9 +190,12 @@ class PolicyServer:
 
         Raises:
             ClosedError: The server has run already.
+            Exception: What making the policy raised.
         """
         self._begin()
         self._serve()
+        if self._load_error is not None:
+            raise self._load_error
 
     def start(self) -> PolicyServer:
         """Do what `run` does in a thread of the server's own; returns the server.
@@ -136,8 +218,7 @@ class PolicyServer:
         with self._state:
             if not self._begun:
                 self._begun = True
-                self._router.close()
-                self._done.set()
+                self._close()
         if threading.get_ident() not in self._own_threads:
             self._done.wait(self._stop_timeout_s + 2 * LINGER_MS / 1000)
 
@@ -147,11 +228,30 @@ class PolicyServer:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def _register_policy(self, policy: BasePolicy) -> None:
-        self.register_endpoint("get_action", policy.get_action)
-        self.register_endpoint("reset", policy.reset)
-        for name in ("get_modality_config", "get_dimensions"):
-            self.register_endpoint(name, getattr(policy, name, dict), requires_input=False)
+    def _take_policy(self, policy: BasePolicy) -> None:
+        self._capabilities = list(getattr(policy, "get_capabilities", tuple)())
+        for name in POLICY_ENDPOINTS:
+            if name not in self._endpoints:
+                self.register_endpoint(name, getattr(policy, name, dict), name in WITH_INPUT)
+        self._answering.policy = policy
+        self._answering.policy_endpoint = self._endpoints["get_action"]
+        self._answering.max_batch = min(self._max_batch, getattr(policy, "max_batch_size", 1))
+        self.policy = policy
+
+    def _prepare(self) -> None:
+        """In the policy's thread, before the first request."""
+        self._own_threads.add(threading.get_ident())
+        try:
+            if self._load is not None:
+                self._take_policy(self._load())
+                logger.info("the policy is loaded")
+            if self._on_ready is not None:
+                self._on_ready()
+        except BaseException as error:
+            logger.error("the policy cannot be loaded: %s", messages.error_text(error))
+            self._load_error = error
+            self._stopping = True
+            self._router.wake()
 
     def _begin(self) -> None:
         with self._state:
@@ -170,23 +270,36 @@ class PolicyServer:
                 self._finish()
         finally:
             self._worker.close()
-            self._router.close()
-            self._done.set()
+            self._close()
+
+    def _close(self) -> None:
+        self._router.close()
+        if self._exporter is not None:
+            self._exporter.close()
+        self._done.set()
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether anybody on the network may come in."""
+        return self._token is None and self._keys is None and not is_loopback(self.host)
 
     def _announce(self) -> None:
-        logger.info("policy server is listening on %s", self._router.address)
-        if self._token is None and not is_loopback(self.host):
+        how = "encrypted, for listed clients only" if self._keys is not None else "in plain text"
+        logger.info("policy server is listening on %s, %s", self._router.address, how)
+        if self._is_open:
             logger.warning(
                 "%s is open to the network without a token: whoever reaches it can drive the "
-                "policy and stop the server; set api_token, or host='127.0.0.1'",
+                "policy; set keys or api_token, or host='127.0.0.1'",
                 self._router.address,
             )
 
     def _finish(self) -> None:
-        """Wait for the request in progress; whatever else comes is refused."""
+        """Wait for the requests in progress; whatever else comes is refused."""
         ends_at = time.monotonic() + self._stop_timeout_s
         for job in self._worker.close():
             self._refuse(job.route, PolicyError("the server is stopping"))
+        if self.policy is None:
+            return  # nothing is in progress but the loading, which nobody waits for any more
         while self._worker.busy and (remaining_s := ends_at - time.monotonic()) > 0:
             self._turn(remaining_s)
         if self._worker.busy:
@@ -199,7 +312,7 @@ class PolicyServer:
     def _turn(self, timeout_s: float | None) -> None:
         self._router.wait(timeout_s)
         for answer in self._worker.collect():
-            self._router.send(answer.route, answer.reply)
+            self._send(answer)
         message = self._router.receive()
         if message is not None:
             self._dispatch(message)
@@ -209,7 +322,7 @@ class PolicyServer:
         try:
             self._accept(message)
         except Exception as error:
-            _log_failure("a request", message.peer, error)
+            self._failures.add("a request", message.peer, error)
             self._refuse(message.route, error)
 
     def _accept(self, message: Message) -> None:
@@ -225,73 +338,52 @@ class PolicyServer:
             raise ProtocolError("the endpoint must be a string")
         endpoint = self._endpoints.get(name)
         if endpoint is not None:
-            if not self._worker.submit(Job(message.route, request, endpoint, message.peer)):
-                raise PolicyError("the server is busy: too many requests are waiting already")
+            self._count(message, name, message.body.nbytes)
+            self._submit(Job(message.route, request, endpoint, message.peer))
         elif name in self._at_once:
-            result = self._at_once[name]()
-            self._router.send(message.route, self._encode(request, result, None))
+            self._count(message, name, message.body.nbytes)
+            self._answer_at_once(name, request, message)
+        elif name in POLICY_ENDPOINTS:
+            raise PolicyError("the policy is still loading; ping tells its state")
         else:
             known = ", ".join(sorted({*self._endpoints, *self._at_once}))
             raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
 
-    def _refuse(self, route: list[bytes], error: BaseException) -> None:
-        self._router.send(route, _failure(error))
+    def _count(self, message: Message, name: str, size: int) -> None:
+        self._metrics.request(message.route[0], message.peer, name, size)
 
-    def _ping(self) -> dict[str, Any]:
+    def _submit(self, job: Job) -> None:
+        for refused in self._worker.submit(job):
+            error = PolicyError("the server is busy: too many requests are waiting already")
+            self._failures.add(refused.endpoint.name, refused.peer, error)
+            self._refuse(refused.route, error)
+
+    def _answer_at_once(self, name: str, request: Request, message: Message) -> None:
+        unproven = self._token is None and self._keys is None
+        if name == "kill" and unproven and not is_loopback(message.peer):
+            raise PolicyError("kill is refused from another host where neither token nor keys are")
+        reply = self._answering.encode(request, self._at_once[name](request), None)
+        self._send(Answer(message.route, reply))
+
+    def _send(self, answer: Answer) -> None:
+        self._metrics.sent(len(answer.reply))
+        self._router.send(answer.route, answer.reply)
+
+    def _refuse(self, route: list[bytes], error: BaseException) -> None:
+        self._metrics.error(type(error).__name__, route[0])
+        self._send(Answer(route, failure(error)))
+
+    def _ping(self, request: Request) -> dict[str, Any]:
+        """The reply of Isaac-GR00T's server, and more where there is something to tell."""
         reply: dict[str, Any] = {"status": "ok", "message": "Server is running"}
-        if self._capabilities:
-            reply["capabilities"] = self._capabilities
+        # Stock clients send no JPEG: what they get is what their own server says.
+        jpeg = [images.CAPABILITY] if request.envelope and images.is_available() else []
+        if self._capabilities or jpeg:
+            reply["capabilities"] = [*self._capabilities, *jpeg]
+        if self.state != "ready":
+            reply["state"] = self.state
         return reply
 
-    def _kill(self) -> None:
+    def _kill(self, request: Request) -> None:
         logger.info("a client asked the server to stop")
         self._stopping = True
-
-    def _answer(self, job: Job) -> bytes:
-        """Compute a reply, in the worker's thread."""
-        self._own_threads.add(threading.get_ident())
-        try:
-            data = job.request.data
-            decoded = Decoded(None, None) if data is None else self._serializer.decode(data)
-            dialect = self._dialect_of(job.route[0], decoded.dialect)
-            result = job.endpoint.call(decoded.value)
-            return self._encode(job.request, result, dialect)
-        except BaseException as error:
-            _log_failure(job.endpoint.name, job.peer, error)
-            return _failure(error)
-
-    def _dialect_of(self, client: bytes, seen: Dialect | None) -> Dialect | None:
-        """The dialect of this request, else the last one of the same client."""
-        dialect = seen or self._client_dialects.pop(client, None)
-        if dialect is not None:
-            self._client_dialects[client] = dialect
-            self._client_dialects.move_to_end(client)
-            if len(self._client_dialects) > REMEMBERED_CLIENTS:
-                self._client_dialects.popitem(last=False)
-        return dialect
-
-    def _encode(self, request: Request, result: Any, dialect: Dialect | None) -> bytes:
-        form = self._reply_format
-        if form == "auto":
-            form = "envelope" if request.envelope else "bare"
-        reply = messages.success(result) if form == "envelope" else result
-        return self._serializer.to_bytes(reply, dialect=dialect)
-
-
-def _problems(api_token: object, reply_format: object) -> list[str]:
-    problems = []
-    if api_token is not None and not (isinstance(api_token, str) and api_token):
-        problems.append("api_token must be a non-empty str, or None for no token")
-    if reply_format not in REPLY_FORMATS:
-        problems.append(f"reply_format must be one of {REPLY_FORMATS}, got {reply_format!r}")
-    return problems
-
-
-def _failure(error: BaseException) -> bytes:
-    return MsgSerializer.to_bytes(messages.failure(messages.error_text(error)))
-
-
-def _log_failure(what: str, peer: str, error: BaseException) -> None:
-    text = " ".join(messages.error_text(error).split())[:300]
-    logger.error("%s from %s failed: %s", what, peer, text)
-    logger.debug("%s from %s failed", what, peer, exc_info=error)

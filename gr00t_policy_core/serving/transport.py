@@ -15,6 +15,7 @@ from typing import Any
 import zmq
 
 from gr00t_policy_core.errors import AddressError
+from gr00t_policy_core.serving.curve import Gate, ServerKeys
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +63,25 @@ class Router:
         host: ``"*"`` for every interface (IPv6 too where there is one), an address, the name of
             an interface or of this machine.
         port: 0 picks a free one.
-        max_message_bytes: A client that announces a larger message is disconnected.
+        max_message_bytes: A client that announces a larger frame is disconnected; a message
+            whose frames are larger together is refused.
+        keys: Encrypt, and admit only the clients that they list; None: plain text, for everyone.
 
     Raises:
         AddressError: It cannot listen there.
     """
 
-    def __init__(self, host: str, port: int, *, max_message_bytes: int) -> None:
+    def __init__(
+        self, host: str, port: int, *, max_message_bytes: int, keys: ServerKeys | None = None
+    ) -> None:
         self._context = zmq.Context()
+        self._max_message_bytes = max_message_bytes
+        self._keys = keys
+        self._gate = None if keys is None else Gate(self._context, keys)
         try:
             self._socket = self._bind(host, port, max_message_bytes)
         except BaseException:
-            self._context.destroy(linger=0)
+            self._close_context()
             raise
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -91,6 +99,8 @@ class Router:
             for option, value in {**_OPTIONS, zmq.MAXMSGSIZE: max_message_bytes}.items():
                 listener.setsockopt(option, value)
             listener.setsockopt(zmq.IPV6, int(ipv6))
+            if self._keys is not None:
+                self._keys.protect(listener)
             try:
                 listener.bind(f"tcp://{interface}:{port}")
             except zmq.ZMQError as raised:
@@ -148,13 +158,19 @@ class Router:
             frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
         except zmq.Again:
             return None
+        size = 0  # but for the first, which libzmq made
         more = frames[0].more
         while more:
             frame = self._socket.recv(copy=False)
             more = frame.more
-            if len(frames) <= MAX_FRAMES:
+            size += len(frame)
+            if len(frames) <= MAX_FRAMES and size <= self._max_message_bytes:
                 frames.append(frame)
-        return _message(frames)
+        message = _message(frames)
+        if size <= self._max_message_bytes:
+            return message
+        problem = f"malformed message: {size} bytes, at most {self._max_message_bytes} may come"
+        return Message(message.route, None, problem, message.peer)
 
     def send(self, route: list[bytes], reply: bytes) -> None:
         """Send a reply; where the client is gone or does not read, it is dropped."""
@@ -166,9 +182,14 @@ class Router:
     def close(self) -> None:
         """Send what is on its way, for `LINGER_MS` at most, and close everything."""
         self._socket.close()
-        self._context.term()
+        self._close_context()
         self._wake_in.close()
         self._wake_out.close()
+
+    def _close_context(self) -> None:
+        if self._gate is not None:
+            self._gate.close()
+        self._context.term()
 
 
 def _interfaces(host: str) -> list[tuple[str, bool]]:

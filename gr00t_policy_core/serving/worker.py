@@ -1,41 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that answers requests one at a time, in order, beside the thread of the sockets."""
+"""One thread that answers requests, those that wait together, beside the thread of the sockets."""
 
 from __future__ import annotations
 
-import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
-from gr00t_policy_core.serving.endpoints import Endpoint
-from gr00t_policy_core.serving.messages import Request
+from gr00t_policy_core.serving.jobs import Answer, Job
+from gr00t_policy_core.serving.queue import FairQueue
 
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A request that a handler is to answer.
-
-    Args:
-        route: The frames that lead the reply back to its client; the first is the client's own.
-        request: The request, its data still encoded.
-        endpoint: Who answers it.
-        peer: Where it came from, for the log.
-    """
-
-    route: list[bytes]
-    request: Request
-    endpoint: Endpoint
-    peer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An encoded reply and the way to its client."""
-
-    route: list[bytes]
-    reply: bytes
+# After requests were answered together their clients ask again at about the same time. The first
+# of them would else be answered alone, and the others wait for it. Measured with 16 clients and a
+# policy of 40 ms (100 ms for 16 rows; 2 cores): without this 109 answers/s, p99 154 ms; with it
+# 133 answers/s, p99 124 ms. A server that has been idle for longer waits for nobody.
+GATHER_SHARE = 0.2  # of what the last answers took, at most
+GATHER_S = 0.02  # and never longer
 
 
 class Worker:
@@ -44,33 +25,43 @@ class Worker:
     All methods are for one other thread, the one that submits and collects.
 
     Args:
-        answer: Computes an encoded reply; it must not raise.
+        prepare: Called in the worker's thread before the first job; it must not raise.
+        answer: Computes encoded replies to jobs, one for each; it must not raise.
+        joinable: Whether a job may be answered together with others.
         notify: Called in the worker's thread whenever there is something to collect.
-        limit: How many jobs may wait.
+        queue: Where jobs wait.
+        max_batch: How many joinable jobs are handed over together.
     """
 
     def __init__(
-        self, answer: Callable[[Job], bytes], notify: Callable[[], None], limit: int
+        self,
+        *,
+        prepare: Callable[[], None],
+        answer: Callable[[list[Job]], Iterable[Answer]],
+        joinable: Callable[[Job], bool],
+        notify: Callable[[], None],
+        queue: FairQueue,
+        max_batch: Callable[[], int],
     ) -> None:
+        self._prepare = prepare
         self._answer = answer
+        self._joinable = joinable
         self._notify = notify
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._limit = limit
+        self._queue = queue
+        self._max_batch = max_batch
         self._answers: deque[Answer] = deque()
         self._outstanding = 0
-        self._current: Job | None = None
+        self._current: str | None = None
         self._thread = threading.Thread(target=self._run, name="gr00t-policy-worker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, job: Job) -> bool:
-        """Queue a job; False where too many wait already."""
-        if self._jobs.qsize() >= self._limit:
-            return False
-        self._outstanding += 1
-        self._jobs.put(job)
-        return True
+    def submit(self, job: Job) -> list[Job]:
+        """Queue a job; returns those that are not going to be answered for want of room."""
+        refused = self._queue.put(job)
+        self._outstanding += 1 - len(refused)
+        return refused
 
     def collect(self) -> list[Answer]:
         """The answers that are ready."""
@@ -81,17 +72,9 @@ class Worker:
         return ready
 
     def close(self) -> list[Job]:
-        """Let the thread end after the job in progress; returns those that it will not do."""
-        dropped = []
-        while not self._jobs.empty():
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is not None:
-                dropped.append(job)
+        """Let the thread end after the jobs in progress; returns those that it will not do."""
+        dropped = self._queue.close()
         self._outstanding -= len(dropped)
-        self._jobs.put(None)
         return dropped
 
     @property
@@ -102,14 +85,30 @@ class Worker:
     @property
     def in_progress(self) -> str | None:
         """The endpoint that is being answered right now."""
-        job = self._current
-        return None if job is None else job.endpoint.name
+        return self._current
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            self._current = job
-            answer = Answer(job.route, self._answer(job))
-            # Or this observation would keep its memory from the next one.
-            self._current = job = None
-            self._answers.append(answer)
-            self._notify()
+        self._prepare()
+        last, waiting, took_s = 1, 0, 0.0
+        while (first := self._queue.take()) is not None:
+            started_s = time.monotonic()
+            jobs = [first]
+            if self._joinable(first) and (most := self._max_batch()) > 1:
+                if last > 1:
+                    self._gather(min(last + waiting, most), took_s)
+                    started_s = time.monotonic()
+                jobs += self._queue.take_more(most - 1, self._joinable)
+            self._current = first.endpoint.name
+            for answer in self._answer(jobs):
+                self._answers.append(answer)
+                self._notify()
+            last, waiting, took_s = len(jobs), len(self._queue), time.monotonic() - started_s
+            self._ended_s = started_s + took_s
+            # Or these observations would keep their memory from the next ones.
+            del first, jobs, answer
+            self._current = None
+
+    def _gather(self, count: int, took_s: float) -> None:
+        """Let clients that were just answered together come back together."""
+        until_s = self._ended_s + min(GATHER_SHARE * took_s, GATHER_S)
+        self._queue.wait_for(count - 1, until_s)

@@ -13,7 +13,14 @@ import pytest
 import zmq
 from conftest import wait_until
 from peers.stock import StockClient
-from toy_policy import HORIZON, PROMPT_KEY, ToyPolicy, expected_action, toy_observation
+from toy_policy import (
+    HORIZON,
+    PROMPT_KEY,
+    ToyPolicy,
+    expected_action,
+    toy_observation,
+    untimed,
+)
 
 from gr00t_policy_core import (
     AddressError,
@@ -60,7 +67,7 @@ def ask(sockets):
 def test_a_stock_client_gets_actions_in_its_own_dialect(stock):
     observation = toy_observation()
     action, info = stock.call("get_action", data={"observation": observation, "options": None})
-    assert info == {"options": None, "prompt": "pick up the apple"}
+    assert untimed(info) == {"options": None, "prompt": "pick up the apple"}
     for key, values in expected_action(observation).items():
         np.testing.assert_array_equal(action[key], values)
 
@@ -131,7 +138,7 @@ def test_the_data_may_be_a_flat_observation(line):
         flat = {"state.x": np.ones((1, 1, 2), np.float32), PROMPT_KEY: ["go"]}
         action, info = client.call("get_action", data=flat)
         np.testing.assert_array_equal(action["action.x"], flat["state.x"])
-        assert info == {"prompt": ["go"]}
+        assert untimed(info) == {"prompt": ["go"]}
 
 
 def test_dimensions_are_told(stock):
@@ -142,10 +149,9 @@ def test_dimensions_are_told(stock):
 
 
 def test_a_client_that_asks_for_the_envelope_gets_it(server, ask):
-    assert ask(server, {"endpoint": "ping", "envelope": True}) == {
-        "status": "success",
-        "data": RUNNING,
-    }
+    reply = ask(server, {"endpoint": "ping", "envelope": True})
+    assert reply["status"] == "success"
+    assert RUNNING.items() <= reply["data"].items()
 
 
 @pytest.mark.parametrize("asked", [False, None, 1, "true", [True]])

@@ -56,3 +56,9 @@ def toy_observation(batch: int = 1, height: int = 48, width: int = 64) -> dict[s
 def expected_action(observation: dict[str, Any]) -> dict[str, Any]:
     """What `ToyPolicy` answers."""
     return {key: np.repeat(observation["state"][key], HORIZON, axis=1) for key in DIMENSIONS}
+
+
+def untimed(info: dict[str, Any]) -> dict[str, Any]:
+    """An info without what the server measured, which it must have."""
+    assert {"queue_s", "inference_s", "total_s", "total"} <= info["timing"].keys()
+    return {key: value for key, value in info.items() if key != "timing"}

@@ -72,3 +72,21 @@ def test_masked_padding_changes_padded_rows_only(name):
 
     assert largest((masked - reference)[~padded]) <= 1e-5
     assert all(largest(row) > 1e-3 for row in (masked - reference)[padded])
+
+
+def test_a_server_joins_only_what_stays_the_same_in_company(golden, policy):
+    observation = golden.observation("batch")
+    key = golden.language_key
+    one = {**observation, "language": {key: [["lift the cube"]] * ROWS}}
+    other = {**observation, "language": {key: [["lift the cube"]] * (ROWS - 1) + [["put it down"]]}}
+
+    assert policy.max_batch_size > 1
+    assert policy.batch_key(one, None) == "lift the cube"
+    assert policy.batch_key(other, None) is None
+    assert policy.batch_key(one, {"seed": 1}) is None
+
+
+def test_with_masked_padding_a_server_joins_different_instructions():
+    golden = golden_of("gr00t_n1d7/a")
+    policy = policy_of("gr00t_n1d7/a", mask_padding=True)
+    assert policy.batch_key(golden.observation("batch"), None) == ()

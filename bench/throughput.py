@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many answers a second a server gives to many robots: ours, and one of a single thread.
+
+python -m bench.throughput [--seconds S] [--clients N ...]    writes build/bench/throughput.json
+
+The policy takes 40 ms for one row and 10 % of that more for each further one. Every robot asks
+again as soon as it is answered. The single-thread server is an echo in the reference's manner: a
+REP socket, one request at a time. All clients of a run live in a few processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bench import transports, workload
+from bench.processes import ROOT, Worker, end_with_stdin, environment, tell
+from bench.transports import isaac_gr00t, ours
+from bench.workload import STATE_KEY, Size
+from gr00t_policy_core import PolicyServer
+
+ROW_S = 0.040
+FURTHER_ROW_SHARE = 0.1
+SIZE = Size(2, 224, 224)
+CLIENTS = (1, 4, 16, 64)
+MAX_ROWS = 16
+CLIENT_PROCESSES = 2
+MODULE = "bench.throughput"  # __name__ is another in the process that was started
+SERVERS = {"ours": "ours-tcp", "single-thread": "n1d6-tcp"}  # and the transport of its clients
+RESULT = ROOT / "build" / "bench" / "throughput.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the result; times in s."""
+
+    server: str
+    clients: int
+    answers_per_s: float
+    p50_s: float
+    p99_s: float
+    worst_client_p50_s: float
+
+
+def policy_time_s(rows: int) -> float:
+    """What the measured policy takes for so many rows."""
+    return ROW_S * (1 + FURTHER_ROW_SHARE * (rows - 1))
+
+
+class SlowPolicy(ours.FreePolicy):
+    """Takes its time as a model on an accelerator does: without holding the interpreter."""
+
+    max_batch_size = MAX_ROWS
+
+    def _get_action(
+        self, observation: dict[str, Any], options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        rows = len(observation["state"][STATE_KEY])
+        threading.Event().wait(policy_time_s(rows))
+        return {STATE_KEY: answer(observation)}, {}
+
+
+def answer(observation: dict[str, Any]) -> Any:
+    """Each row's chunk: its own state over the horizon."""
+    return np.repeat(observation["state"][STATE_KEY], workload.HORIZON, axis=1)
+
+
+def run_server(name: str) -> None:
+    end_with_stdin()
+    if name == "ours":
+        server = PolicyServer(SlowPolicy(SIZE), host=ours.HOST, port=0)
+        tell(server.port)
+        server.run()
+        return
+
+    def slow(observation: dict[str, Any]) -> Any:
+        threading.Event().wait(policy_time_s(1))
+        return answer(observation)
+
+    isaac_gr00t.workload.answer = slow  # type: ignore[assignment]
+    transports.find(SERVERS[name]).serve(SIZE, tell)
+
+
+def run_clients(name: str, address: str, count: int, first: int) -> None:
+    """Be `count` robots; for each line "SECONDS" tell the times of each robot's round trips."""
+    with ExitStack() as stack:
+        find = transports.find(SERVERS[name])
+        asks = [stack.enter_context(find.connect(SIZE, address)) for _ in range(count)]
+        tell("ready")
+        for line in sys.stdin:
+            times: list[list[float]] = [[] for _ in asks]
+            ends_at = time.perf_counter() + float(line)
+            threads = [
+                threading.Thread(
+                    target=_ask_until, args=(ends_at, ask, first + index, times[index])
+                )
+                for index, ask in enumerate(asks)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            tell(times)
+
+
+def _ask_until(ends_at: float, ask: transports.Ask, seed: int, times: list[float]) -> None:
+    observation = workload.make_observation(SIZE, seed)
+    wanted = answer(observation)
+    while (start := time.perf_counter()) < ends_at:
+        got = ask(observation)
+        if (end := time.perf_counter()) < ends_at or not times:
+            times.append(end - start)
+        if not np.array_equal(got, wanted):
+            raise RuntimeError("a client got another's answer")
+
+
+def measure(name: str, clients: int, seconds: float) -> Row:
+    """Let so many robots ask one server for so long."""
+    env = environment("default")
+    processes = min(CLIENT_PROCESSES, clients)
+    shares = [clients // processes + (i < clients % processes) for i in range(processes)]
+    with ExitStack() as stack:
+        server = stack.enter_context(Worker(MODULE, "server", name, env=env))
+        address = str(server.read())
+        workers = []
+        for index, share in enumerate(shares):
+            arguments = (name, address, str(share), str(sum(shares[:index])))
+            worker = Worker(MODULE, "clients", *arguments, env=env)
+            workers.append(stack.enter_context(worker))
+        for worker in workers:
+            worker.read()
+        _together(workers, min(1.0, seconds))  # warm-up
+        times = _together(workers, seconds)
+    return row(name, clients, seconds, times)
+
+
+def _together(workers: Sequence[Worker], seconds: float) -> list[list[float]]:
+    results: list[list[list[float]]] = [[] for _ in workers]
+
+    def ask(index: int) -> None:
+        results[index] = workers[index].ask(seconds)
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(len(workers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [times for result in results for times in result]
+
+
+def row(name: str, clients: int, seconds: float, times: Sequence[Sequence[float]]) -> Row:
+    """What the round trips of every robot, s, come to."""
+    everything = [value for own in times for value in own]
+    p50, p99 = np.percentile(everything, [50, 99])
+    slowest = max(float(np.median(own)) if own else seconds for own in times)
+    return Row(name, clients, len(everything) / seconds, float(p50), float(p99), slowest)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["server"]:
+        return run_server(sys.argv[2])
+    if sys.argv[1:2] == ["clients"]:
+        return run_clients(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.throughput")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each row")
+    parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
+    args = parser.parse_args()
+    rows = []
+    for clients in args.clients:
+        for name in SERVERS:
+            measured = measure(name, clients, args.seconds)
+            rows.append(measured)
+            sys.stdout.write(
+                f"{clients:3} clients, {name:13} {measured.answers_per_s:7.1f} answers/s, p50 "
+                f"{measured.p50_s * 1e3:6.0f} ms, p99 {measured.p99_s * 1e3:6.0f} ms, slowest "
+                f"client's p50 {measured.worst_client_p50_s * 1e3:6.0f} ms\n"
+            )
+            sys.stdout.flush()
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps([asdict(each) for each in rows], indent=1) + "\n")
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gr00t-policy top`: a server's clients, rates and latencies, live."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gr00t_policy_core.cli.common import add_key_flags, add_server_flags
+from gr00t_policy_core.cli.query import DEFAULT_TIMEOUT_MS, make_client
+from gr00t_policy_core.errors import PolicyError
+from gr00t_policy_core.serving.metrics import quantile
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+INTERVAL_S = 1.0
+
+
+def add_command(commands: Any) -> None:
+    """Add `top` to the subparsers of the program."""
+    parser = commands.add_parser(
+        "top", help="watch a server live", description="Watch a server until Ctrl-C."
+    )
+    parser.set_defaults(run=run, timeout_ms=DEFAULT_TIMEOUT_MS)
+    add_server_flags(parser, "localhost", "the server's host")
+    add_key_flags(parser)
+    parser.add_argument("--once", action="store_true", help="show it once, after one second")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the metrics again and again."""
+    try:
+        from rich.live import Live
+    except ImportError as error:
+        raise ImportError(f"top needs: pip install '.[top]' ({error})") from None
+    pause = threading.Event()
+    with make_client(args) as client:
+        before, asked_s = client.call_endpoint("metrics"), time.monotonic()
+        with Live(auto_refresh=False) as live:
+            while True:
+                pause.wait(INTERVAL_S)
+                try:
+                    now, now_s = client.call_endpoint("metrics"), time.monotonic()
+                except PolicyError as error:
+                    if args.once:
+                        raise
+                    live.update(str(error), refresh=True)
+                    continue
+                live.update(view(before, now, now_s - asked_s), refresh=True)
+                if args.once:
+                    break
+                before, asked_s = now, now_s
+    return 0
+
+
+def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> Table:
+    """Two snapshots of the metrics, so many seconds apart, as a table."""
+    from rich.table import Table
+
+    answers = (now["queue_s"]["count"] - before["queue_s"]["count"]) / seconds
+    batches = now["batch_size"]
+    mean_batch = batches["sum"] / batches["count"] if batches["count"] else 0.0
+    secured = "encrypted" if now["encrypted"] else "plain text"
+    title = (
+        f"{now['state']} for {now['uptime_s']:.0f} s, {answers:.1f} answers/s, "
+        f"{now['waiting']['requests']} waiting, {sum(now['errors'].values())} errors\n"
+        f"inference p50 ≤ {_ms(quantile(now['inference_s'], 0.5))}, "
+        f"p99 ≤ {_ms(quantile(now['inference_s'], 0.99))}; queue p99 ≤ "
+        f"{_ms(quantile(now['queue_s'], 0.99))}; {mean_batch:.1f} requests a call\n"
+        f"in {_rate(before, now, 'received_bytes', seconds)}, "
+        f"out {_rate(before, now, 'sent_bytes', seconds)}, {secured}"
+        + (", OPEN TO THE NETWORK" if now["open_to_network"] else "")
+    )
+    table = Table(title=title, title_justify="left")
+    for heading in ("client", "connected", "idle", "requests", "errors", "mean", "last"):
+        table.add_column(heading, justify="left" if heading == "client" else "right")
+    for client in sorted(now["clients"], key=lambda c: -c["requests"]):
+        mean_s = client["total_s"] / client["answers"] if client["answers"] else 0.0
+        table.add_row(
+            client["peer"],
+            f"{client['connected_s']:.0f} s",
+            f"{client['idle_s']:.1f} s",
+            str(client["requests"]),
+            str(client["errors"]),
+            _ms(mean_s),
+            _ms(client["last_total_s"]),
+        )
+    return table
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
+
+
+def _rate(before: Mapping[str, Any], now: Mapping[str, Any], key: str, seconds: float) -> str:
+    return f"{(now[key] - before[key]) / seconds / 1e6:.2f} MB/s"

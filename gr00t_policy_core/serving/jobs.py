@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What passes between the thread of the sockets and that of the policy."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from gr00t_policy_core.serving.endpoints import Endpoint
+from gr00t_policy_core.serving.messages import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that a handler is to answer.
+
+    Args:
+        route: The frames that lead the reply back to its client; the first is the client's own.
+        request: The request, its data still encoded.
+        endpoint: Who answers it.
+        peer: Where it came from, for the log.
+        received_s: When, in `time.monotonic`.
+    """
+
+    route: list[bytes]
+    request: Request
+    endpoint: Endpoint
+    peer: str
+    received_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def client(self) -> bytes:
+        """Whose it is."""
+        return self.route[0]
+
+    @property
+    def size(self) -> int:
+        """How many bytes of data wait with it."""
+        return 0 if self.request.data is None else self.request.data.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An encoded reply and the way to its client."""
+
+    route: list[bytes]
+    reply: bytes

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server's metrics as Prometheus reads them, by HTTP; needs prometheus-client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from gr00t_policy_core.errors import AddressError
+
+PREFIX = "gr00t_policy"
+
+
+class Exporter:
+    """Answers GET /metrics in threads of its own.
+
+    Args:
+        host: Interface to listen on.
+        port: 0 picks a free one; `port` then tells which.
+        snapshot: Makes what the endpoint `metrics` answers.
+
+    Raises:
+        AddressError: It cannot listen there.
+    """
+
+    def __init__(self, host: str, port: int, snapshot: Callable[[], Mapping[str, Any]]) -> None:
+        registry = CollectorRegistry()
+        registry.register(_Snapshots(snapshot))
+        try:
+            self._server, self._thread = start_http_server(port, host, registry)
+        except OSError as error:
+            raise AddressError(f"cannot serve metrics on {host}:{port}: {error}") from error
+        self.port: int = self._server.server_port
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Snapshots(Collector):  # type: ignore[misc, unused-ignore]  # where it is not installed
+    def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        return families(self._snapshot())
+
+
+def families(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
+    """The metrics of a snapshot, by Prometheus's naming rules."""
+    requests = CounterMetricFamily(
+        f"{PREFIX}_requests", "Requests taken, by endpoint", labels=["endpoint"]
+    )
+    for endpoint, count in snapshot["requests"].items():
+        requests.add_metric([endpoint], count)
+    yield requests
+    errors = CounterMetricFamily(f"{PREFIX}_errors", "Error replies, by kind", labels=["kind"])
+    for kind, count in snapshot["errors"].items():
+        errors.add_metric([kind], count)
+    yield errors
+    for name, text in (("received_bytes", "Data of requests"), ("sent_bytes", "Replies")):
+        yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=snapshot[name])
+    for name, key, text in (
+        ("batch_size", "batch_size", "Requests answered by one call of the policy"),
+        ("queue_seconds", "queue_s", "From received to the policy's turn"),
+        ("inference_seconds", "inference_s", "One call of the policy"),
+    ):
+        yield _histogram(f"{PREFIX}_{name}", text, snapshot[key])
+    waiting = snapshot["waiting"]
+    for name, text, value in (
+        ("clients", "Clients that asked something in the last minute", len(snapshot["clients"])),
+        ("waiting_requests", "Requests that wait", waiting["requests"]),
+        ("waiting_bytes", "Data that waits with them", waiting["bytes"]),
+        ("ready", "1 once the policy is loaded", snapshot["state"] == "ready"),
+        ("open_to_network", "1 where anybody may come in", snapshot["open_to_network"]),
+        ("uptime_seconds", "Since the server began", snapshot["uptime_s"]),
+    ):
+        yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=float(value))
+
+
+def _histogram(name: str, text: str, histogram: Mapping[str, Any]) -> HistogramMetricFamily:
+    total = 0
+    buckets = []
+    bounds = [*(f"{bound:g}" for bound in histogram["bounds"]), "+Inf"]
+    for bound, count in zip(bounds, histogram["counts"], strict=True):
+        total += count
+        buckets.append((bound, total))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram["sum"])

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that wait for the policy: clients take turns, however much one of them asks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from gr00t_policy_core.serving.jobs import Job
+
+
+class FairQueue:
+    """Jobs by client; each client's are in order, and the clients take turns. Thread-safe.
+
+    Args:
+        max_jobs: How many may wait in all.
+        max_bytes: How much data may wait in all. A single job may be larger than that.
+    """
+
+    def __init__(self, max_jobs: int, max_bytes: int) -> None:
+        self._max_jobs = max_jobs
+        self._max_bytes = max_bytes
+        self._by_client: OrderedDict[bytes, deque[Job]] = OrderedDict()  # whose turn it is first
+        self._jobs = 0
+        self._bytes = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return self._jobs
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much data waits."""
+        return self._bytes
+
+    def put(self, job: Job) -> list[Job]:
+        """Add a job; returns those that must go for want of room.
+
+        A client with fewer jobs than another takes the place of the other's last one, so that
+        nobody who asks often shuts the others out. Where that makes no room it is the new job
+        that goes.
+        """
+        gone: list[Job] = []
+        with self._changed:
+            while self._is_full_for(job) and self._gives_way(job.client):
+                gone.append(self._drop_last_of_the_longest())
+            if self._closed or self._is_full_for(job):
+                gone.append(job)
+                return gone
+            self._by_client.setdefault(job.client, deque()).append(job)
+            self._jobs += 1
+            self._bytes += job.size
+            self._changed.notify()
+        return gone
+
+    def take(self) -> Job | None:
+        """Wait for the next job, and take it; None once the queue is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            if not self._jobs:
+                return None
+            return self._take_from(next(iter(self._by_client)))
+
+    def take_more(self, limit: int, wanted: Callable[[Job], bool]) -> list[Job]:
+        """Take up to `limit` more that are there already, in turns.
+
+        A client's later jobs never pass an earlier one that is not wanted.
+        """
+        taken: list[Job] = []
+        with self._changed:
+            clients = deque(self._by_client)
+            while clients and len(taken) < limit:
+                client = clients.popleft()
+                if not wanted(self._by_client[client][0]):
+                    continue
+                taken.append(self._take_from(client))
+                if client in self._by_client:
+                    clients.append(client)
+        return taken
+
+    def wait_for(self, count: int, until_s: float) -> None:
+        """Wait until `count` jobs are there, or `until_s` of `time.monotonic` has come."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._jobs >= count or self._closed, until_s - time.monotonic()
+            )
+
+    def close(self) -> list[Job]:
+        """Take no more; returns those that wait."""
+        with self._changed:
+            self._closed = True
+            left = [job for jobs in self._by_client.values() for job in jobs]
+            self._by_client.clear()
+            self._jobs = self._bytes = 0
+            self._changed.notify_all()
+        return left
+
+    def _is_full_for(self, job: Job) -> bool:
+        if self._jobs >= self._max_jobs:
+            return True
+        return self._jobs > 0 and self._bytes + job.size > self._max_bytes
+
+    def _gives_way(self, client: bytes) -> bool:
+        """Whether another client has so many jobs that one of its own should go for this one."""
+        own = len(self._by_client.get(client, ()))
+        return max(map(len, self._by_client.values()), default=0) > own + 1
+
+    def _drop_last_of_the_longest(self) -> Job:
+        client = max(self._by_client, key=lambda client: len(self._by_client[client]))
+        job = self._by_client[client].pop()
+        self._forget(job)
+        return job
+
+    def _take_from(self, client: bytes) -> Job:
+        job = self._by_client[client].popleft()
+        self._by_client.move_to_end(client)
+        self._forget(job)
+        return job
+
+    def _forget(self, job: Job) -> None:
+        self._jobs -= 1
+        self._bytes -= job.size
+        if not self._by_client[job.client]:
+            del self._by_client[job.client]

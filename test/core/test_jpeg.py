@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures as JPEG on the wire: only to who takes them, and never more than announced."""
+
+import numpy as np
+import pytest
+from peers.stock import StockServer
+from toy_policy import ToyPolicy, toy_observation
+
+from gr00t_policy_core import PolicyClient, PolicyServer, ProtocolError, SpecError
+from gr00t_policy_core.serving import JpegVideo, images
+
+simplejpeg = pytest.importorskip("simplejpeg", reason="pip install '.[jpeg]'")
+
+
+class Watching(ToyPolicy):
+    def _get_action(self, observation, options=None):
+        self.video = observation["video"]
+        return super()._get_action(observation, options)
+
+
+def smooth_observation(batch=1):
+    """Pictures that JPEG keeps well: ramps."""
+    observation = toy_observation(batch)
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
+    for key in observation["video"]:
+        observation["video"][key] = np.broadcast_to(
+            ramp[None, None, None, :, None], (batch, 1, 48, 64, 3)
+        ).copy()
+    return observation
+
+
+@pytest.fixture
+def watching():
+    policy = Watching()
+    with PolicyServer(policy, host="127.0.0.1", port=0) as server:
+        yield policy, server
+
+
+def client_of(server, **settings):
+    return PolicyClient("127.0.0.1", server.port, timeout_ms=10_000, **settings)
+
+
+def test_pictures_travel_as_jpeg_where_the_server_takes_them(watching):
+    policy, server = watching
+    observation = smooth_observation(batch=2)
+    raw = observation["video"]["front"].nbytes * 2
+    with client_of(server, image_encoding="jpeg", quality=95) as client:
+        assert "jpeg" in client.get_capabilities()
+        before = server.metrics()["received_bytes"]
+        client.get_action(observation)
+        assert server.metrics()["received_bytes"] - before < raw / 3
+    for key, pixels in observation["video"].items():
+        got = policy.video[key]
+        assert (got.shape, got.dtype, got.flags.writeable) == (pixels.shape, np.uint8, False)
+        assert np.abs(got.astype(int) - pixels).max() < 8
+
+
+def test_a_server_that_does_not_say_so_gets_pixels(line):
+    observation = smooth_observation()
+    with (
+        StockServer(line) as server,
+        client_of(server, image_encoding="jpeg", strict=False) as client,
+    ):
+        client.get_action(observation)
+        sent = server.requests[-1]["data"]["observation"]["video"]["front"]
+        np.testing.assert_array_equal(sent, observation["video"]["front"])
+
+
+def test_without_simplejpeg_a_server_takes_pixels_only(watching, monkeypatch):
+    policy, server = watching
+    with client_of(server, image_encoding="jpeg") as client:
+        monkeypatch.setattr(images, "is_available", lambda: False)
+        assert "jpeg" not in client.get_capabilities()
+        observation = smooth_observation()
+        client.get_action(observation)
+        np.testing.assert_array_equal(policy.video["front"], observation["video"]["front"])
+
+
+@pytest.mark.parametrize("image_encoding", ["jpeg", "raw"])
+def test_what_is_jpeg_already_goes_as_it_is(watching, image_encoding):
+    policy, server = watching
+    observation = smooth_observation()
+    frame = simplejpeg.encode_jpeg(observation["video"]["front"][0, 0], 80)
+    observation["video"]["front"] = JpegVideo([frame], (1, 1, 48, 64, 3))
+    with client_of(server, image_encoding=image_encoding) as client:
+        client.get_action(observation)
+    np.testing.assert_array_equal(policy.video["front"][0, 0], simplejpeg.decode_jpeg(frame))
+
+
+def test_a_bare_ping_is_still_a_stock_servers(server, sockets):
+    import msgpack
+    import zmq
+
+    asking = sockets.socket(zmq.REQ)
+    asking.connect(f"tcp://127.0.0.1:{server.port}")
+    asking.send(msgpack.packb({"endpoint": "ping"}))
+    assert msgpack.unpackb(asking.recv()) == {"status": "ok", "message": "Server is running"}
+
+
+def as_jpeg(shape, frames):
+    return {"video": {"front": {"__jpeg__": True, "shape": shape, "frames": frames}}}
+
+
+FRAME = simplejpeg.encode_jpeg(np.zeros((48, 64, 3), np.uint8))
+SHAPE = [1, 1, 48, 64, 3]
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames", "says"),
+    [
+        ([1, 1, 48, 64], [FRAME], "shape must be"),
+        ([1, 1, 48, 64, 4], [FRAME], "shape must be"),
+        ("text", [FRAME], "shape must be"),
+        ([1, 1, 0, 64, 3], [FRAME], "at least 1"),
+        ([1, True, 48, 64, 3], [FRAME], "at least 1"),
+        ([1, 1, 10**6, 10**6, 3], [FRAME], "at most"),
+        ([10**9, 1, 48, 64, 3], [FRAME], "at most"),
+        ([2, 1, 48, 64, 3], [FRAME], "needs 2 pictures"),
+        (SHAPE, FRAME, "needs 1 pictures"),
+        (SHAPE, ["text"], "must be bytes"),
+        (SHAPE, [b""], "no JPEG"),
+        (SHAPE, [b"\x89PNG\r\n\x1a\n" + bytes(100)], "no JPEG"),
+        ([1, 1, 64, 48, 3], [FRAME], "was announced"),
+    ],
+)
+def test_pictures_that_are_not_what_they_say_are_refused_unseen(watching, shape, frames, says):
+    _, server = watching
+    with pytest.raises(ProtocolError, match=says):
+        images.from_jpeg(as_jpeg(shape, frames))
+    with client_of(server, strict=False) as client:
+        reply = client.send_request("get_action", {"observation": as_jpeg(shape, frames)})
+        assert says in reply["error"]
+        assert client.ping()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"image_encoding": "png"}, {"quality": 0}, {"quality": 101}, {"quality": 9.5}]
+)
+def test_settings_that_make_no_jpeg_are_refused(settings):
+    with pytest.raises(SpecError, match="bad client setting"):
+        PolicyClient(**settings)
+
+
+def test_the_extra_is_named_where_simplejpeg_is_not_installed(monkeypatch):
+    monkeypatch.setattr(images, "is_available", lambda: False)
+    with pytest.raises(ImportError, match=r"\.\[jpeg\]"):
+        PolicyClient(image_encoding="jpeg")
+
+
+def test_frames_must_be_as_many_as_the_shape_says():
+    with pytest.raises(SpecError, match="2 pictures for shape"):
+        JpegVideo([FRAME, FRAME], (1, 1, 48, 64, 3))

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is next, and who must go, when many clients wait for one policy."""
+
+import threading
+import time
+
+import pytest
+
+from gr00t_policy_core.serving.endpoints import Endpoint
+from gr00t_policy_core.serving.jobs import Job
+from gr00t_policy_core.serving.messages import Request
+from gr00t_policy_core.serving.queue import FairQueue
+
+ACT = Endpoint.of("get_action", lambda observation: None, True)
+RESET = Endpoint.of("reset", lambda: None, False)
+
+
+def job(client: str, number: int = 0, size: int = 1, endpoint: Endpoint = ACT) -> Job:
+    data = memoryview(bytes(size))
+    return Job([client.encode()], Request(endpoint.name, None, False, data), endpoint, str(number))
+
+
+def names(jobs: list[Job]) -> list[str]:
+    return [f"{job.client.decode()}{job.peer}" for job in jobs]
+
+
+def filled(*jobs: Job, max_jobs: int = 100, max_bytes: int = 10**9) -> FairQueue:
+    queue = FairQueue(max_jobs, max_bytes)
+    for each in jobs:
+        assert queue.put(each) == []
+    return queue
+
+
+def drained(queue: FairQueue) -> list[Job]:
+    return [queue.take() for _ in range(len(queue))]
+
+
+def acts(each: Job) -> bool:
+    return each.endpoint is ACT
+
+
+def test_clients_take_turns_and_each_keeps_its_order() -> None:
+    queue = filled(*(job("a", n) for n in range(4)), job("b", 0), job("c", 0), job("c", 1))
+    assert names(drained(queue)) == ["a0", "b0", "c0", "a1", "c1", "a2", "a3"]
+    assert len(queue) == 0
+    assert queue.waiting_bytes == 0
+
+
+def test_a_client_that_was_served_waits_for_the_others() -> None:
+    queue = filled(job("a", 0), job("b", 0))
+    assert names([queue.take()]) == ["a0"]
+    queue.put(job("a", 1))
+    assert names(drained(queue)) == ["b0", "a1"]
+
+
+def test_more_are_taken_in_turns_too() -> None:
+    queue = filled(*(job("a", n) for n in range(3)), job("b", 0), job("c", 0))
+    assert names(queue.take_more(4, acts)) == ["a0", "b0", "c0", "a1"]
+    assert names(drained(queue)) == ["a2"]
+
+
+def test_nothing_passes_an_earlier_request_of_the_same_client() -> None:
+    queue = filled(job("a", 0), job("a", 1, endpoint=RESET), job("a", 2), job("b", 0))
+    assert names(queue.take_more(10, acts)) == ["a0", "b0"]
+    assert names(drained(queue)) == ["a1", "a2"]
+
+
+def test_beyond_the_limit_the_new_one_goes() -> None:
+    queue = filled(job("a", 0), job("b", 0), max_jobs=2)
+    assert names(queue.put(job("c", 0))) == ["c0"]
+    assert names(drained(queue)) == ["a0", "b0"]
+
+
+def test_whoever_fills_the_queue_makes_room_for_others() -> None:
+    queue = filled(*(job("greedy", n) for n in range(4)), max_jobs=4)
+    assert names(queue.put(job("a"))) == ["greedy3"]
+    assert names(queue.put(job("greedy", 4))) == ["greedy4"]
+    assert names(queue.put(job("b"))) == ["greedy2"]
+    assert names(drained(queue)) == ["greedy0", "a0", "b0", "greedy1"]
+
+
+def test_bytes_are_limited_but_one_message_always_fits() -> None:
+    queue = filled(job("a", 0, size=60), max_bytes=100)
+    assert names(queue.put(job("b", 0, size=50))) == ["b0"]
+    assert queue.put(job("b", 1, size=40)) == []
+    assert queue.waiting_bytes == 100
+    assert names(drained(queue)) == ["a0", "b1"]
+    assert queue.put(job("c", 0, size=1000)) == []
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_take_waits_for_a_job_or_the_end(closes: bool) -> None:
+    queue = FairQueue(1, 1)
+    taken: list[Job | None] = []
+    waiting = threading.Thread(target=lambda: taken.append(queue.take()))
+    waiting.start()
+    if closes:
+        queue.close()
+    else:
+        queue.put(job("a"))
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert (taken == [None]) is closes
+
+
+def test_close_gives_back_what_waits_and_takes_no_more() -> None:
+    queue = filled(job("a"), job("b"))
+    assert names(queue.close()) == ["a0", "b0"]
+    assert names(queue.put(job("c"))) == ["c0"]
+    assert queue.take() is None
+
+
+def test_waiting_for_company_ends_with_it_or_with_its_time() -> None:
+    queue = filled(job("a"), job("b"))
+    queue.wait_for(2, time.monotonic() + 60)
+    queue.wait_for(3, time.monotonic() - 1)
+    queue.wait_for(3, time.monotonic() + 0.01)
+    assert len(queue) == 2
