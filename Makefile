@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-motion lint clean build setup
+.PHONY: help demo test bench bench-motion bench-control lint clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/motion.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-control   measure how each control loop keeps its rate, docs/control.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make clean   remove what building and running made; the ROS 2 set-up in .venv stays"
 	@echo
 	@echo "Where no ROS 2 is sourced, demo, test and bench set one up in .venv first: kilted, or DISTRO=jazzy."
@@ -49,6 +50,9 @@ bench: build
 
 bench-motion: build
 	@$(ROS); exec python -m bench.motion $(BENCH_ARGS)
+
+bench-control: build
+	@$(ROS); exec python -m bench.control $(BENCH_ARGS)
 
 lint:
 	@scripts/setup.bash lint
