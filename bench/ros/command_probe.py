@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
@@ -32,6 +32,7 @@ from gr00t_ros.qos import CHUNK, SENSOR
 
 DEPTH = 2000  # commands that may wait while this process does not get a core
 TURNS_PER_CHUNK = 6
+END_POLL_S = 0.2  # the end of stdin is noticed when the executor wakes up
 
 
 class Probe(Node):
@@ -95,21 +96,27 @@ def _stamp_ns(message: JointState) -> int:
 def main() -> None:
     rclpy.init()
     node = Probe(parameters()["action.arm.topic"])
-    feed = Feed(node) if "--feed" in sys.argv[1:] else None
+    if "--feed" in sys.argv[1:]:
+        Feed(node)
+
+    ending = threading.Event()
 
     def answer() -> None:
         node.first.wait()
         tell("ready")
         for _ in sys.stdin:
             tell(node.take())
-        rclpy.try_shutdown()
+        ending.set()
 
     threading.Thread(target=answer, daemon=True).start()
-    try:
-        rclpy.spin(node)
-    except ExternalShutdownException:
-        node.destroy_node()
-    del feed
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    # The node is ended by the thread that spins it: another one would pull it from under it.
+    while not ending.is_set():
+        executor.spin_once(timeout_sec=END_POLL_S)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
