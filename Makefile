@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-motion bench-throughput fuzz soak lint clean build setup
+.PHONY: help demo test bench bench-control bench-motion bench-throughput fuzz soak lint clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/motion.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-control   measure how each control loop keeps its rate, docs/control.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-throughput   answers a second, to 1 … 64 robots at once"
 	@echo "make fuzz    mutated messages against the decoder and a server (FUZZ_SECONDS=180)"
 	@echo "make soak    a server under load, and its memory before and after (SOAK_SECONDS=600)"
@@ -52,6 +53,9 @@ bench: build
 
 bench-motion: build
 	@$(ROS); exec python -m bench.motion $(BENCH_ARGS)
+
+bench-control: build
+	@$(ROS); exec python -m bench.control $(BENCH_ARGS)
 
 bench-throughput: build
 	@$(ROS); exec python -m bench.throughput $(BENCH_ARGS)
