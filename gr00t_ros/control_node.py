@@ -26,7 +26,7 @@ from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerCounts
 from gr00t_policy_core.control.recording import RecordingPlayer, write_events
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
 from gr00t_ros.contract import Contract
-from gr00t_ros.control_loop import ControlLoop, Punctuality
+from gr00t_ros.control_loop import ControlLoop, Punctuality, keep_loop_punctual
 from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.lifecycle import ManagedNode, spin_node
 from gr00t_ros.motion import CommandedJoints, make_layout, make_player
@@ -355,4 +355,12 @@ class ControlNode(ManagedNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the control node as a process."""
-    return spin_node(ControlNode, args)
+    return spin_node(_punctual_node, args)
+
+
+def _punctual_node() -> ControlNode:
+    """The node, in a process that is its own: its threads give way to the control loop."""
+    node = ControlNode()
+    priority = node.get_parameter("realtime_priority").value
+    keep_loop_punctual(priority or None, node.get_logger().warning)
+    return node

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,3 +130,25 @@ def test_a_system_without_real_time_scheduling_is_told_too(
     make_loop(ticked.set, realtime_priority=5)
     assert ticked.wait(10.0)
     assert "realtime_priority 5 is refused" in warnings[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at threads in /proc")
+def test_the_other_threads_of_a_real_time_process_are_real_time_below_the_loop() -> None:
+    code = (
+        "import os, sys, threading\n"
+        "from gr00t_ros.control_loop import keep_loop_punctual\n"
+        "release = threading.Event()\n"
+        "threading.Thread(target=release.wait).start()\n"
+        "warnings = []\n"
+        "keep_loop_punctual(30, warnings.append)\n"
+        "tasks = map(int, os.listdir('/proc/self/task'))\n"
+        "kinds = {(os.sched_getscheduler(t), os.sched_getparam(t).sched_priority) for t in tasks}\n"
+        "release.set()\n"
+        "print(bool(warnings), kinds == {(os.SCHED_FIFO, 20)}, sys.getswitchinterval() < 1e-3)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    refused, real_time, prompt = run.stdout.split()
+    assert (refused == "True") != (real_time == "True")
+    assert prompt == "True"
