@@ -362,5 +362,6 @@ def _punctual_node() -> ControlNode:
     """The node, in a process that is its own: its threads give way to the control loop."""
     node = ControlNode()
     priority = node.get_parameter("realtime_priority").value
-    keep_loop_punctual(priority or None, node.get_logger().warning)
+    is_given = isinstance(priority, int) and priority > 0  # what is wrong, `configure` tells
+    keep_loop_punctual(priority if is_given else None, node.get_logger().warning)
     return node
