@@ -80,6 +80,7 @@ def test_metrics_tell_that_anybody_may_come_in():
 
 
 def test_prometheus_reads_the_metrics():
+    pytest.importorskip("prometheus_client", reason="pip install '.[metrics]'")
     with (
         PolicyServer(ToyPolicy(), host="127.0.0.1", port=0, metrics_port=0) as server,
         PolicyClient("127.0.0.1", server.port) as client,
@@ -100,6 +101,7 @@ def test_prometheus_reads_the_metrics():
 
 
 def test_a_metrics_port_in_use_leaves_nothing_behind(server):
+    pytest.importorskip("prometheus_client", reason="pip install '.[metrics]'")
     with (
         PolicyServer(ToyPolicy(), host="127.0.0.1", port=0, metrics_port=0) as first,
         pytest.raises(AddressError, match="cannot serve metrics"),
