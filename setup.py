@@ -32,7 +32,6 @@ EXTRAS = {
     "metrics": METRICS,  # serve --metrics-port
     "top": TOP,  # gr00t-policy top
     "jpeg": JPEG,  # pictures as JPEG on the wire
-    "ray": ["ray>=2.9"],  # serve --replicas
     "lint": LINT,
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],
