@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract between a robot and a policy: parameters in, frozen dataclasses out. Pure.
 
-`parse_contract` checks the parameters by themselves, `hold_against` checks them against what the
-policy says of itself. Both name everything that is wrong at once.
+`parse_contract` checks the parameters by themselves and names everything that is wrong at once;
+`gr00t_ros.fit` checks them against what the policy says of itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.modality import ActionRepresentation, ModalityConfig
 from gr00t_ros.parameters import (
     ACTION,
     JOINT_INTERFACES,
@@ -230,67 +229,6 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
     return contract
 
 
-def hold_against(
-    contract: Contract,
-    configs: Mapping[str, ModalityConfig],
-    dimensions: Mapping[str, Mapping[str, int]],
-) -> None:
-    """Hold the contract against what the policy says of itself, key by key.
-
-    Args:
-        contract: The robot's side.
-        configs: The policy's modality configs.
-        dimensions: Values per step of the policy's keys, ``{"state": {key: D}, "action": …}``;
-            what is not in it cannot be checked (stock servers do not tell).
-
-    Raises:
-        SpecError: With one sentence for everything that does not fit.
-    """
-    problems = [
-        problem
-        for modality, entries in (
-            (VIDEO, contract.video),
-            (STATE, contract.state),
-            (ACTION, contract.action),
-        )
-        for problem in _key_problems(modality, {e.key for e in entries}, configs.get(modality))
-    ]
-    for entry in (*contract.state, *contract.action):
-        modality = STATE if isinstance(entry, StateStream) else ACTION
-        expected = dimensions.get(modality, {}).get(entry.key)
-        if expected is not None and entry.dimension not in (None, expected):
-            problems.append(f"{entry.name} has {_size(entry)}, the policy expects {expected}")
-    problems.extend(_delta_problems(contract, configs.get(ACTION)))
-    if problems:
-        raise SpecError("the parameters do not fit the policy", problems)
-
-
-def _key_problems(modality: str, given: set[str], config: ModalityConfig | None) -> Iterator[str]:
-    expected = config.modality_keys if config is not None else []
-    for key in expected:
-        if key not in given:
-            yield f"{modality}.{key}: no topic given"
-    for key in sorted(given.difference(expected)):
-        yield f"{modality}.{key}: the policy has no such key, it has {list(expected)}"
-
-
-def _delta_problems(contract: Contract, config: ModalityConfig | None) -> Iterator[str]:
-    """A DELTA step is no position: published as one it would throw the arm towards zero."""
-    if config is None or config.action_configs is None:
-        return
-    representations = {
-        key: action.rep
-        for key, action in zip(config.modality_keys, config.action_configs, strict=True)
-    }
-    for output in contract.action:
-        is_delta = representations.get(output.key) is ActionRepresentation.DELTA
-        if is_delta and not output.holds_zero:
-            yield (
-                f"{output.name}: the policy answers DELTA steps, which are no positions; use "
-                "twist_stamped, or float64_multi_array with when_holding: zero"
-            )
-
-
 def _missing_modalities(values: Mapping[str, Any]) -> Iterator[str]:
     if not keys_of(VIDEO, values) and not keys_of(STATE, values):
         yield "no video.<key>.topic and no state.<key>.topic: nothing to observe"
@@ -371,12 +309,6 @@ def _topic_problems(outputs: tuple[ActionOutput, ...]) -> Iterator[str]:
         repeated = sorted({joint for joint in joints if joints.count(joint) > 1})
         if repeated:
             yield f"{names}: {repeated} commanded twice on topic {topic}"
-
-
-def _size(entry: StateStream | ActionOutput) -> str:
-    dimension = entry.dimension or 0
-    noun = "joint" if entry.joints else "value"
-    return f"{dimension} {noun}{'' if dimension == 1 else 's'}"
 
 
 def _policy_settings(settings: Mapping[str, Any]) -> PolicySettings:

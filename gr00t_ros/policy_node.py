@@ -22,8 +22,9 @@ from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.continuation import CAPABILITY, Continuation
-from gr00t_ros.contract import Contract, PolicySettings, hold_against
+from gr00t_ros.contract import Contract, PolicySettings
 from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
+from gr00t_ros.fit import hold_against
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
 from gr00t_ros.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus

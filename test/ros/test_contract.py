@@ -10,7 +10,8 @@ from policies_for_tests import EchoPolicy, parameters
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ActionConfig, ModalityConfig
-from gr00t_ros.contract import Contract, hold_against, parse_contract
+from gr00t_ros.contract import Contract, parse_contract
+from gr00t_ros.fit import hold_against
 
 
 def problems_of(**changes: Any) -> list[str]:

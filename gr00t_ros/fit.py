@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a robot fits a policy: the contract against what the policy says of itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.modality import ActionRepresentation, ModalityConfig
+from gr00t_ros.contract import ActionOutput, Contract, StateStream
+from gr00t_ros.parameters import ACTION, STATE, VIDEO
+
+
+def hold_against(
+    contract: Contract,
+    configs: Mapping[str, ModalityConfig],
+    dimensions: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Hold the contract against what the policy says of itself, key by key.
+
+    Args:
+        contract: The robot's side.
+        configs: The policy's modality configs.
+        dimensions: Values per step of the policy's keys, ``{"state": {key: D}, "action": …}``;
+            what is not in it cannot be checked (stock servers do not tell).
+
+    Raises:
+        SpecError: With one sentence for everything that does not fit.
+    """
+    problems = [
+        problem
+        for modality, entries in (
+            (VIDEO, contract.video),
+            (STATE, contract.state),
+            (ACTION, contract.action),
+        )
+        for problem in _key_problems(modality, {e.key for e in entries}, configs.get(modality))
+    ]
+    for entry in (*contract.state, *contract.action):
+        modality = STATE if isinstance(entry, StateStream) else ACTION
+        expected = dimensions.get(modality, {}).get(entry.key)
+        if expected is not None and entry.dimension not in (None, expected):
+            problems.append(f"{entry.name} has {_size(entry)}, the policy expects {expected}")
+    problems.extend(_delta_problems(contract, configs.get(ACTION)))
+    if problems:
+        raise SpecError("the parameters do not fit the policy", problems)
+
+
+def _key_problems(modality: str, given: set[str], config: ModalityConfig | None) -> Iterator[str]:
+    expected = config.modality_keys if config is not None else []
+    for key in expected:
+        if key not in given:
+            yield f"{modality}.{key}: no topic given"
+    for key in sorted(given.difference(expected)):
+        yield f"{modality}.{key}: the policy has no such key, it has {list(expected)}"
+
+
+def _delta_problems(contract: Contract, config: ModalityConfig | None) -> Iterator[str]:
+    """A DELTA step is no position: published as one it would throw the arm towards zero."""
+    if config is None or config.action_configs is None:
+        return
+    representations = {
+        key: action.rep
+        for key, action in zip(config.modality_keys, config.action_configs, strict=True)
+    }
+    for output in contract.action:
+        is_delta = representations.get(output.key) is ActionRepresentation.DELTA
+        if is_delta and not output.holds_zero:
+            yield (
+                f"{output.name}: the policy answers DELTA steps, which are no positions; use "
+                "twist_stamped, or float64_multi_array with when_holding: zero"
+            )
+
+
+def _size(entry: StateStream | ActionOutput) -> str:
+    dimension = entry.dimension or 0
+    noun = "joint" if entry.joints else "value"
+    return f"{dimension} {noun}{'' if dimension == 1 else 's'}"
