@@ -169,7 +169,7 @@ class _Policy:
             return None
         self._due_s = self._timer.next_s(observed_s=asked_s, asked_s=asked_s, answered_s=now_s)
         if self._continuation is not None:
-            self._continuation.remember(action, chunk.t0_ns)
+            self._continuation.remember(action, chunk.t0_ns, now_ns=round(now_s * 1e9))
         return chunk
 
 

@@ -162,8 +162,12 @@ def port_from_log(log: Path) -> int | None:
 
 def _ends_with_its_parent() -> list[str]:
     """What has the kernel end a part when the demo itself is killed, where util-linux has it."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+    setpriv, shell = shutil.which("setpriv"), shutil.which("sh")
+    if setpriv is None or shell is None:
+        return []
+    # The demo may have been killed before the kernel was told to watch it.
+    unless_orphaned = '[ "$PPID" = "$0" ] && exec "$@"'
+    return [setpriv, "--pdeathsig", "TERM", shell, "-c", unless_orphaned, str(os.getpid())]
 
 
 def _tail(log: Path, lines: int = 12) -> str:

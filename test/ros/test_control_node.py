@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,8 @@ def test_a_chunk_lands_within_half_a_control_period_of_where_time_says(
         return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
 
     end_s, settled_s = 39 * DT_S, 0.8  # the seam is faded out, the start is caught up with
-    played = [m for m in received if settled_s < m.position[0] / RATE < end_s - 1e-6]
+    until_end = takewhile(lambda m: m.position[0] / RATE < end_s - 1e-6, received)
+    played = [m for m in until_end if settled_s < m.position[0] / RATE]
     errors_s = [
         abs(message.position[0] / RATE - (stamp_ns(message) - t0_ns) * 1e-9) for message in played
     ]
