@@ -154,6 +154,7 @@ class ControlNode(ManagedNode):
         if self._loop is not None:
             self._loop.end()
             self._loop = None
+        gc.unfreeze()  # what is let go of from now on can be collected
         self._write_recording()
         with self._lock:
             self._player = self._layout = self._command = None

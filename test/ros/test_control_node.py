@@ -198,7 +198,7 @@ def test_a_used_up_chunk_is_held_at_control_rate_and_said(
 ) -> None:
     make_node()
     activate(operator, chunks)
-    chunks.publish(ramp(now_ns(ros_node), horizon=5, chunk_id=3))
+    chunks.publish(ramp(now_ns(ros_node), horizon=11, chunk_id=3))
     status = operator.wait_for_reason("holding: chunk 3 ended and no other came")
     assert status.state == PolicyStatus.STATE_HOLDING
     assert (status.holds, status.steps_left) == (1, 0)
@@ -206,7 +206,7 @@ def test_a_used_up_chunk_is_held_at_control_rate_and_said(
     count = len(commands)
     wait_until(lambda: len(commands) > count + 20, what="the hold goes on being commanded")
     (held,) = {first(message) for _, message in commands[count:]}
-    assert held == pytest.approx(RATE * 4 * DT_S)
+    assert held == pytest.approx(RATE * 10 * DT_S)
     operator.wait_for_status(lambda s: s.commands > status.commands, "the hold is counted")
     assert capfd.readouterr().err.count("chunk 3 ended and no other came") == 1
 
