@@ -4,6 +4,8 @@
 Each also derives from the built-in that existing Isaac-GR00T code catches in its place.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 
@@ -19,7 +21,11 @@ class SpecError(PolicyError, ValueError):
 
     def __init__(self, what: str, problems: list[str]) -> None:
         super().__init__(f"{what}: {'; '.join(problems)}")
+        self.what = what
         self.problems = list(problems)
+
+    def __reduce__(self) -> tuple[type[SpecError], tuple[str, list[str]]]:
+        return type(self), (self.what, self.problems)  # as it crosses to another process
 
 
 class DatasetError(PolicyError, ValueError):
@@ -28,6 +34,10 @@ class DatasetError(PolicyError, ValueError):
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file}: {problem}")
         self.file = file
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[DatasetError], tuple[Path, str]]:
+        return type(self), (self.file, self.problem)
 
 
 class CheckpointError(PolicyError, ValueError):
@@ -36,6 +46,10 @@ class CheckpointError(PolicyError, ValueError):
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file}: {problem}")
         self.file = file
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[CheckpointError], tuple[Path, str]]:
+        return type(self), (self.file, self.problem)
 
 
 class ProtocolError(PolicyError, ValueError):

@@ -8,7 +8,8 @@ the core is a decorator on `BasePolicy` or an implementation of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from gr00t_policy_core import modality
@@ -18,6 +19,32 @@ Observation: TypeAlias = dict[str, Any]
 Action: TypeAlias = dict[str, Any]
 Info: TypeAlias = dict[str, Any]
 Options: TypeAlias = dict[str, Any]
+BatchRule: TypeAlias = Callable[[Observation, "Options | None"], "Hashable | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutOptions:
+    """A `BatchRule`: requests without options are joined.
+
+    Args:
+        instruction_key: Of a language whose instruction (the first of each row) must be the same;
+            None where they may differ.
+    """
+
+    instruction_key: str | None = None
+
+    def __call__(self, observation: Observation, options: Options | None) -> Hashable | None:
+        if options:
+            return None
+        if self.instruction_key is None:
+            return ()
+        instructions = {row[0] for row in observation["language"][self.instruction_key]}
+        return instructions.pop() if len(instructions) == 1 else None
+
+
+def join_alike(observation: Observation, options: Options | None) -> Hashable | None:
+    """A `BatchRule`: keys, shapes, dtypes and options are all that must be the same."""
+    return ()
 
 
 class BasePolicy(ABC):
@@ -46,7 +73,14 @@ class BasePolicy(ABC):
 
         Their keys, shapes but for B, dtypes and options are always the same.
         """
-        return ()
+        return join_alike(observation, options)
+
+    def get_batch_rule(self) -> BatchRule | None:
+        """`batch_key` for a process that does not have this policy: small, and can be pickled.
+
+        None where only the policy itself can tell; its replicas then answer one request at a time.
+        """
+        return join_alike if type(self).batch_key is BasePolicy.batch_key else None
 
     @abstractmethod
     def check_observation(self, observation: Observation) -> None:
@@ -168,3 +202,7 @@ class PolicyWrapper(BasePolicy):
 
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
         return self.policy.batch_key(observation, options)
+
+    def get_batch_rule(self) -> BatchRule | None:
+        own = type(self).batch_key is not PolicyWrapper.batch_key
+        return None if own else self.policy.get_batch_rule()

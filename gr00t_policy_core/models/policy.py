@@ -23,7 +23,15 @@ from gr00t_policy_core.models.common.options import InferenceOptions, read_optio
 from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.lines import find_loader
-from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
+from gr00t_policy_core.policy import (
+    Action,
+    BatchRule,
+    Info,
+    ModalityPolicy,
+    Observation,
+    Options,
+    WithoutOptions,
+)
 
 MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -84,12 +92,12 @@ class ModelPolicy(ModalityPolicy):
         The noise of a seed is drawn for the whole batch, so a row's depends on its company. And
         unless padding is masked, so does an answer where instructions differ.
         """
-        if options:
-            return None
+        return self.get_batch_rule()(observation, options)
+
+    def get_batch_rule(self) -> BatchRule:
         if self.model.head.mask_padding:
-            return ()
-        instructions = set(self.instructions(observation))
-        return instructions.pop() if len(instructions) == 1 else None
+            return WithoutOptions()
+        return WithoutOptions(self.embodiment.modalities["language"].modality_keys[0])
 
     def get_capabilities(self) -> tuple[str, ...]:
         return ("rtc",)

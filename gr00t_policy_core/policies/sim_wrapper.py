@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from gr00t_policy_core import modality
@@ -61,11 +61,15 @@ class SimPolicyWrapper(PolicyWrapper):
         action, info = self.policy.get_action(nested, options)
         return {f"action.{key}": value for key, value in action.items()}, info
 
+    def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
+        return self.policy.batch_key(_nested(observation, self._known_configs()), options)
+
     def _known_configs(self) -> dict[str, ModalityConfig]:
         """Asked for once an episode: of a remote policy they cost a round trip."""
-        if self._configs is None:
-            self._configs = self.get_modality_config()
-        return self._configs
+        configs = self._configs
+        if configs is None:
+            configs = self._configs = self.get_modality_config()
+        return configs
 
 
 Gr00tSimPolicyWrapper = SimPolicyWrapper

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How requests become replies, in the policy's thread: one by one, or several in one call."""
+"""How requests become replies, in the lanes of the policy: one by one, or several in one call."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +52,9 @@ class Ask:
 
 
 class Answering:
-    """Computes encoded replies; everything but `policy` is set before the first request.
+    """Computes encoded replies, in several threads where the policy can be called from them.
+
+    Handlers other than the policy's own `get_action` run one at a time.
 
     Args:
         serializer: Reads and writes messages.
@@ -69,7 +74,9 @@ class Answering:
         self._reply_format = reply_format
         self._metrics = metrics
         self._failures = failures
+        self._dialects_lock = threading.Lock()
         self._client_dialects: OrderedDict[bytes, Dialect] = OrderedDict()
+        self._one_at_a_time = threading.Lock()
         self.policy: BasePolicy | None = None
         self.policy_endpoint: Endpoint | None = None
         self.max_batch = 1
@@ -134,14 +141,17 @@ class Answering:
             ask.alike = (form[0], key, self._serializer.to_bytes(options))
 
     def _next_group(self, asks: list[Ask]) -> list[Ask]:
-        """The first request, and those that can be joined with it."""
+        """The first request, and those that can be joined with it; no client's passes another."""
         group = [asks[0]]
         rows = asks[0].rows
+        behind = set()
         for ask in asks[1:]:
-            fits = rows + ask.rows <= self.max_batch
+            fits = rows + ask.rows <= self.max_batch and ask.job.client not in behind
             if fits and ask.alike is not None and ask.alike == asks[0].alike:
                 group.append(ask)
                 rows += ask.rows
+            else:
+                behind.add(ask.job.client)
         return group
 
     def _answer_together(self, group: list[Ask]) -> Iterator[Answer]:
@@ -165,7 +175,8 @@ class Answering:
         observation = batching.join([ask.kwargs["observation"] for ask in group])
         options = group[0].kwargs["options"]
         started_s = time.monotonic()
-        result = group[0].job.endpoint.handler(observation, options)
+        with self._alone(group[0].job.endpoint):
+            result = group[0].job.endpoint.handler(observation, options)
         inference_s = time.monotonic() - started_s
         action, info = result
         parts = batching.split(action, info, [ask.rows for ask in group])
@@ -181,13 +192,19 @@ class Answering:
         endpoint = ask.job.endpoint
         started_s = time.monotonic()
         try:
-            result = endpoint.handler(*ask.args, **ask.kwargs)
+            with self._alone(endpoint):
+                result = endpoint.handler(*ask.args, **ask.kwargs)
             inference_s = time.monotonic() - started_s
             if endpoint.name == ACTION_ENDPOINT:
                 self._metrics.batch(1, inference_s)
             return self._reply(ask, result, started_s, inference_s)
         except BaseException as error:
             return self._failed(ask.job, error)
+
+    def _alone(self, endpoint: Endpoint) -> AbstractContextManager[object]:
+        """Held while a handler runs that never runs beside another one."""
+        own = self.policy is not None and endpoint.handler == self.policy.get_action
+        return contextlib.nullcontext() if own else self._one_at_a_time
 
     def _reply(self, ask: Ask, result: Any, started_s: float, inference_s: float) -> Answer:
         job = ask.job
@@ -214,13 +231,14 @@ class Answering:
 
     def _dialect_of(self, client: bytes, seen: Dialect | None) -> Dialect | None:
         """The dialect of this request, else the last one of the same client."""
-        dialect = seen or self._client_dialects.pop(client, None)
-        if dialect is not None:
-            self._client_dialects[client] = dialect
-            self._client_dialects.move_to_end(client)
-            if len(self._client_dialects) > REMEMBERED_CLIENTS:
-                self._client_dialects.popitem(last=False)
-        return dialect
+        with self._dialects_lock:
+            dialect = seen or self._client_dialects.pop(client, None)
+            if dialect is not None:
+                self._client_dialects[client] = dialect
+                self._client_dialects.move_to_end(client)
+                if len(self._client_dialects) > REMEMBERED_CLIENTS:
+                    self._client_dialects.popitem(last=False)
+            return dialect
 
 
 def failure(error: BaseException) -> bytes:

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection
 
 from gr00t_policy_core.serving.jobs import Job
 
 
 class FairQueue:
     """Jobs by client; each client's are in order, and the clients take turns. Thread-safe.
+
+    A client's next job is handed out when those before it are `done`, or with them.
 
     Args:
         max_jobs: How many may wait in all.
@@ -23,6 +25,7 @@ class FairQueue:
         self._max_jobs = max_jobs
         self._max_bytes = max_bytes
         self._by_client: OrderedDict[bytes, deque[Job]] = OrderedDict()  # whose turn it is first
+        self._in_progress: Counter[bytes] = Counter()  # jobs taken and not done, by client
         self._jobs = 0
         self._bytes = 0
         self._closed = False
@@ -53,39 +56,48 @@ class FairQueue:
             self._by_client.setdefault(job.client, deque()).append(job)
             self._jobs += 1
             self._bytes += job.size
-            self._changed.notify()
+            self._changed.notify_all()
         return gone
 
     def take(self) -> Job | None:
         """Wait for the next job, and take it; None once the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed)
-            if not self._jobs:
-                return None
-            return self._take_from(next(iter(self._by_client)))
+            self._changed.wait_for(lambda: self._next_client() is not None or self._closed)
+            client = self._next_client()
+            return None if client is None else self._take_from(client)
 
-    def take_more(self, limit: int, wanted: Callable[[Job], bool]) -> list[Job]:
-        """Take up to `limit` more that are there already, in turns.
+    def take_more(self, first: Job, limit: int, wanted: Callable[[Job], bool]) -> list[Job]:
+        """Take up to `limit` more that are there already, in turns, to be done with `first`.
 
         A client's later jobs never pass an earlier one that is not wanted.
         """
         taken: list[Job] = []
         with self._changed:
+            mine = {first.client}
             clients = deque(self._by_client)
             while clients and len(taken) < limit:
                 client = clients.popleft()
-                if not wanted(self._by_client[client][0]):
+                elsewhere = client in self._in_progress and client not in mine
+                if elsewhere or not wanted(self._by_client[client][0]):
                     continue
                 taken.append(self._take_from(client))
+                mine.add(client)
                 if client in self._by_client:
                     clients.append(client)
         return taken
 
-    def wait_for(self, count: int, until_s: float) -> None:
-        """Wait until `count` jobs are there, or `until_s` of `time.monotonic` has come."""
+    def done(self, jobs: Collection[Job]) -> None:
+        """Their answers are on their way: the next ones of their clients may be taken."""
+        with self._changed:
+            self._in_progress -= Counter(job.client for job in jobs)
+            self._changed.notify_all()
+
+    def wait_for(self, clients: Collection[bytes], enough: int, until_s: float) -> None:
+        """Wait for a job of each client, for `enough` jobs, or for `until_s` (`time.monotonic`)."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._jobs >= count or self._closed, until_s - time.monotonic()
+                lambda: self._closed or self._jobs >= enough or self._has_all(clients),
+                until_s - time.monotonic(),
             )
 
     def close(self) -> list[Job]:
@@ -97,6 +109,12 @@ class FairQueue:
             self._jobs = self._bytes = 0
             self._changed.notify_all()
         return left
+
+    def _next_client(self) -> bytes | None:
+        return next((c for c in self._by_client if c not in self._in_progress), None)
+
+    def _has_all(self, clients: Collection[bytes]) -> bool:
+        return all(client in self._by_client for client in clients)
 
     def _is_full_for(self, job: Job) -> bool:
         if self._jobs >= self._max_jobs:
@@ -117,6 +135,7 @@ class FairQueue:
     def _take_from(self, client: bytes) -> Job:
         job = self._by_client[client].popleft()
         self._by_client.move_to_end(client)
+        self._in_progress[client] += 1
         self._forget(job)
         return job
 

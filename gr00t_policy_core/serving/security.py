@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
+
+logger = logging.getLogger("gr00t_policy_core.serving.server")
 
 
 def token_matches(expected: str | None, given: object) -> bool:
@@ -29,3 +32,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
     mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 peer of a socket for both
     return (mapped or address).is_loopback
+
+
+def announce(address: str, encrypted: bool, is_open: bool) -> None:
+    """Log where a server listens and who may come in, loudly where that is anybody."""
+    how = "encrypted, for listed clients only" if encrypted else "in plain text"
+    logger.info("policy server is listening on %s, %s", address, how)
+    if is_open:
+        logger.warning(
+            "%s is open to the network without a token: whoever reaches it can drive the "
+            "policy; set keys or api_token, or host='127.0.0.1'",
+            address,
+        )

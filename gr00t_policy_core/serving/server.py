@@ -10,36 +10,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from gr00t_policy_core.errors import ClosedError, PolicyError, ProtocolError, SpecError
+from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving import images, messages
 from gr00t_policy_core.serving import server_settings as settings
-from gr00t_policy_core.serving.answering import Answering, failure
+from gr00t_policy_core.serving.answering import Answering
 from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
 from gr00t_policy_core.serving.failures import FailureLog
-from gr00t_policy_core.serving.jobs import Answer, Job
+from gr00t_policy_core.serving.lanes import Lanes, OneLane
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.queue import FairQueue
-from gr00t_policy_core.serving.security import is_loopback, token_matches
+from gr00t_policy_core.serving.reception import POLICY_ENDPOINTS, Reception
+from gr00t_policy_core.serving.security import announce, is_loopback
 from gr00t_policy_core.serving.serializer import MsgSerializer
-from gr00t_policy_core.serving.transport import LINGER_MS, Message, Router
+from gr00t_policy_core.serving.transport import LINGER_MS, Router
 from gr00t_policy_core.serving.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-POLICY_ENDPOINTS = ("get_action", "reset", "get_modality_config", "get_dimensions")
 WITH_INPUT = ("get_action", "reset")
 
 
 class PolicyServer:
-    """Serves a policy to many clients: one thread for the sockets, one for the policy.
+    """Serves a policy to many clients: one thread for the sockets, one or several for the policy.
 
     The address is bound here; clients are answered from `run` or `start` on. ``ping``, ``metrics``
     and ``kill`` are answered at once. All else waits for its turn: clients take turns, each in its
     own order, and requests for actions that wait are answered together where the policy says that
-    it can (`BasePolicy.max_batch_size`).
+    it can (`BasePolicy.max_batch_size`), or at the same time where there are several `lanes`.
 
     Args:
         policy: Answers ``get_action``, ``reset``, ``get_modality_config``, ``get_dimensions``. Or
@@ -63,7 +63,10 @@ class PolicyServer:
             one, `metrics_port` then tells which. None: do not. Needs prometheus-client.
         metrics_host: The interface for that.
         on_ready: Called once, in the policy's thread, when the policy is there.
-        stop_timeout_s: How long `stop` waits for the request in progress.
+        stop_timeout_s: How long `stop` waits for the requests in progress.
+        lanes: What stands behind a policy that may be called from several threads: a `ReplicaPool`
+            (`gr00t_policy_core.serving.replicas`), whose `start` is then the policy. The server
+            closes it at its end. None: the policy is only ever called in one thread.
 
     Raises:
         AddressError: The server cannot listen there; another program does already, for example.
@@ -89,23 +92,19 @@ class PolicyServer:
         metrics_host: str = "127.0.0.1",
         on_ready: Callable[[], None] | None = None,
         stop_timeout_s: float = 5.0,
+        lanes: Lanes | None = None,
     ) -> None:
         problems = list(settings.problems(api_token, reply_format, max_batch))
         if problems:
             raise SpecError("bad server setting", problems)
         self.policy: BasePolicy | None = None
         self.host = host
-        self._token = api_token
         self._keys = None if keys is None else ServerKeys.load(keys)
         self._max_batch = max_batch
         self._stop_timeout_s = stop_timeout_s
         self._endpoints: dict[str, Endpoint] = {}
         self._capabilities: list[str] = []
-        self._at_once: dict[str, Callable[[Request], Any]] = {
-            "ping": self._ping,
-            "metrics": lambda _: self.metrics(),
-            "kill": self._kill,
-        }
+        self._lanes = lanes or OneLane()
         self._metrics = Metrics()
         self._failures = FailureLog()
         self._answering = Answering(serializer, reply_format, self._metrics, self._failures)
@@ -116,20 +115,35 @@ class PolicyServer:
             self._load = policy
         else:
             self._take_policy(cast(BasePolicy, policy))
+        self._is_open = api_token is None and self._keys is None and not is_loopback(host)
         self._state = threading.RLock()
         self._begun = False
         self._stopping = False
         self._done = threading.Event()
-        self._own_threads: set[int] = set()
+        self._thread: threading.Thread | None = None
         self._router = Router(host, port, max_message_bytes=max_message_bytes, keys=self._keys)
         self._queue = FairQueue(max_queued_requests, max_queued_bytes)
         self._worker = Worker(
+            lanes=self._lanes.size,
             prepare=self._prepare,
+            turn=self._lanes.turn,
             answer=self._answering.answer,
             joinable=self._answering.joinable,
             notify=self._router.wake,
             queue=self._queue,
             max_batch=lambda: self._answering.max_batch,
+        )
+        self._reception = Reception(
+            self._router,
+            self._worker,
+            self._answering,
+            self._metrics,
+            self._failures,
+            endpoints=self._endpoints,
+            at_once={"ping": self._ping, "metrics": lambda _: self.metrics(), "kill": self._kill},
+            token=api_token,
+            encrypted=self._keys is not None,
+            is_stopping=lambda: self._stopping,
         )
         self._exporter = None
         if metrics_port is not None:
@@ -151,12 +165,15 @@ class PolicyServer:
 
     @property
     def state(self) -> str:
-        """``loading``, ``ready``, ``failed`` (the policy could not be loaded) or ``stopping``."""
+        """``loading``, ``ready``, ``failed`` (the policy could not be loaded) or ``stopping``.
+
+        Where there are replicas it is ``loading``, too, while all of them are being replaced.
+        """
         if self._load_error is not None:
             return "failed"
         if self._stopping:
             return "stopping"
-        return "loading" if self.policy is None else "ready"
+        return "ready" if self.policy is not None and self._lanes.ready else "loading"
 
     def metrics(self) -> dict[str, Any]:
         """What the endpoint ``metrics`` answers (docs/serving.md); safe in any thread."""
@@ -168,6 +185,7 @@ class PolicyServer:
             "max_batch": self._answering.max_batch,
             "encrypted": self._keys is not None,
             "open_to_network": self._is_open,
+            **self._lanes.status(),
         }
 
     def register_endpoint(self, name: str, handler: Handler, requires_input: bool = True) -> None:
@@ -176,8 +194,9 @@ class PolicyServer:
         Args:
             name: A name in use is taken over.
             handler: Gets the entries of the request's data as keyword arguments where its
-                signature takes them, else the data as its one argument. It runs in the policy's
-                thread, never beside another handler. What it raises becomes an error reply.
+                signature takes them, else the data as its one argument. It runs in a thread of
+                the policy, never beside another handler; where there are replicas, they may
+                compute actions meanwhile. What it raises becomes an error reply.
             requires_input: False: the handler is called without arguments.
 
         Raises:
@@ -219,8 +238,19 @@ class PolicyServer:
             if not self._begun:
                 self._begun = True
                 self._close()
-        if threading.get_ident() not in self._own_threads:
-            self._done.wait(self._stop_timeout_s + 2 * LINGER_MS / 1000)
+        if threading.current_thread() is not self._thread and not self._worker.is_here():
+            self._done.wait(self._stop_timeout_s + 2 * LINGER_MS / 1000 + self._lanes.close_s)
+
+    def restart_replicas(self) -> None:
+        """Begin a rolling restart of the replicas; returns at once. Safe in a signal handler.
+
+        One after the other finishes its call, ends, and loads the policy anew, while the others
+        answer; no request is lost. With a single one, requests wait meanwhile.
+
+        Raises:
+            SpecError: There are no replicas.
+        """
+        self._lanes.restart()
 
     def __enter__(self) -> PolicyServer:
         return self.start()
@@ -240,7 +270,6 @@ class PolicyServer:
 
     def _prepare(self) -> None:
         """In the policy's thread, before the first request."""
-        self._own_threads.add(threading.get_ident())
         try:
             if self._load is not None:
                 self._take_policy(self._load())
@@ -248,6 +277,8 @@ class PolicyServer:
             if self._on_ready is not None:
                 self._on_ready()
         except BaseException as error:
+            if self._stopping:
+                return  # which interrupts the loading of replicas
             logger.error("the policy cannot be loaded: %s", messages.error_text(error))
             self._load_error = error
             self._stopping = True
@@ -260,13 +291,13 @@ class PolicyServer:
             self._begun = True
 
     def _serve(self) -> None:
-        self._own_threads.add(threading.get_ident())
+        self._thread = threading.current_thread()
         try:
             self._worker.start()
-            self._announce()
+            announce(self._router.address, self._keys is not None, self._is_open)
             with self._router.woken_by_signals():
                 while not self._stopping:
-                    self._turn(None)
+                    self._reception.turn(None)
                 self._finish()
         finally:
             self._worker.close()
@@ -276,102 +307,27 @@ class PolicyServer:
         self._router.close()
         if self._exporter is not None:
             self._exporter.close()
-        self._done.set()
-
-    @property
-    def _is_open(self) -> bool:
-        """Whether anybody on the network may come in."""
-        return self._token is None and self._keys is None and not is_loopback(self.host)
-
-    def _announce(self) -> None:
-        how = "encrypted, for listed clients only" if self._keys is not None else "in plain text"
-        logger.info("policy server is listening on %s, %s", self._router.address, how)
-        if self._is_open:
-            logger.warning(
-                "%s is open to the network without a token: whoever reaches it can drive the "
-                "policy; set keys or api_token, or host='127.0.0.1'",
-                self._router.address,
-            )
+        try:
+            self._lanes.close()
+        finally:
+            self._done.set()
 
     def _finish(self) -> None:
         """Wait for the requests in progress; whatever else comes is refused."""
         ends_at = time.monotonic() + self._stop_timeout_s
         for job in self._worker.close():
-            self._refuse(job.route, PolicyError("the server is stopping"))
+            self._reception.refuse(job.route, PolicyError("the server is stopping"))
+        self._lanes.drain()
         if self.policy is None:
             return  # nothing is in progress but the loading, which nobody waits for any more
         while self._worker.busy and (remaining_s := ends_at - time.monotonic()) > 0:
-            self._turn(remaining_s)
+            self._reception.turn(remaining_s)
         if self._worker.busy:
             logger.error(
                 "stopping although %s has not returned within %.1f s",
                 self._worker.in_progress,
                 self._stop_timeout_s,
             )
-
-    def _turn(self, timeout_s: float | None) -> None:
-        self._router.wait(timeout_s)
-        for answer in self._worker.collect():
-            self._send(answer)
-        message = self._router.receive()
-        if message is not None:
-            self._dispatch(message)
-
-    def _dispatch(self, message: Message) -> None:
-        """Answer a message, or hand it to the worker; nothing in it may stop the server."""
-        try:
-            self._accept(message)
-        except Exception as error:
-            self._failures.add("a request", message.peer, error)
-            self._refuse(message.route, error)
-
-    def _accept(self, message: Message) -> None:
-        if message.body is None:
-            raise ProtocolError(message.problem)
-        request = messages.read_request(message.body)
-        if not token_matches(self._token, request.token):
-            raise PolicyError("Unauthorized: Invalid API token")
-        if self._stopping:
-            raise PolicyError("the server is stopping")
-        name = request.endpoint
-        if name is None:
-            raise ProtocolError("the endpoint must be a string")
-        endpoint = self._endpoints.get(name)
-        if endpoint is not None:
-            self._count(message, name, message.body.nbytes)
-            self._submit(Job(message.route, request, endpoint, message.peer))
-        elif name in self._at_once:
-            self._count(message, name, message.body.nbytes)
-            self._answer_at_once(name, request, message)
-        elif name in POLICY_ENDPOINTS:
-            raise PolicyError("the policy is still loading; ping tells its state")
-        else:
-            known = ", ".join(sorted({*self._endpoints, *self._at_once}))
-            raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
-
-    def _count(self, message: Message, name: str, size: int) -> None:
-        self._metrics.request(message.route[0], message.peer, name, size)
-
-    def _submit(self, job: Job) -> None:
-        for refused in self._worker.submit(job):
-            error = PolicyError("the server is busy: too many requests are waiting already")
-            self._failures.add(refused.endpoint.name, refused.peer, error)
-            self._refuse(refused.route, error)
-
-    def _answer_at_once(self, name: str, request: Request, message: Message) -> None:
-        unproven = self._token is None and self._keys is None
-        if name == "kill" and unproven and not is_loopback(message.peer):
-            raise PolicyError("kill is refused from another host where neither token nor keys are")
-        reply = self._answering.encode(request, self._at_once[name](request), None)
-        self._send(Answer(message.route, reply))
-
-    def _send(self, answer: Answer) -> None:
-        self._metrics.sent(len(answer.reply))
-        self._router.send(answer.route, answer.reply)
-
-    def _refuse(self, route: list[bytes], error: BaseException) -> None:
-        self._metrics.error(type(error).__name__, route[0])
-        self._send(Answer(route, failure(error)))
 
     def _ping(self, request: Request) -> dict[str, Any]:
         """The reply of Isaac-GR00T's server, and more where there is something to tell."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that answers requests, those that wait together, beside the thread of the sockets."""
+"""The threads that answer requests, those that wait together, beside the one of the sockets."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
+from gr00t_policy_core.serving.gathering import Gathering
 from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.queue import FairQueue
 
-# After requests were answered together their clients ask again at about the same time. The first
-# of them would else be answered alone, and the others wait for it. Measured with 16 clients and a
-# policy of 40 ms (100 ms for 16 rows; 2 cores): without this 109 answers/s, p99 154 ms; with it
-# 133 answers/s, p99 124 ms. A server that has been idle for longer waits for nobody.
-GATHER_SHARE = 0.2  # of what the last answers took, at most
-GATHER_S = 0.02  # and never longer
-
 
 class Worker:
-    """Answers jobs in a thread of its own.
+    """Answers jobs in threads of its own, one for each lane.
 
-    All methods are for one other thread, the one that submits and collects.
+    All methods are for one other thread, the one that submits and collects. The answers to one
+    client come in the order of its jobs.
 
     Args:
-        prepare: Called in the worker's thread before the first job; it must not raise.
+        lanes: How many.
+        prepare: Called in the first lane before any job; it must not raise.
+        turn: Held while a joinable job, and those joined with it, are answered.
         answer: Computes encoded replies to jobs, one for each; it must not raise.
         joinable: Whether a job may be answered together with others.
-        notify: Called in the worker's thread whenever there is something to collect.
+        notify: Called in a lane whenever there is something to collect.
         queue: Where jobs wait.
         max_batch: How many joinable jobs are handed over together.
     """
@@ -36,7 +34,9 @@ class Worker:
     def __init__(
         self,
         *,
+        lanes: int,
         prepare: Callable[[], None],
+        turn: Callable[[], AbstractContextManager[None]],
         answer: Callable[[list[Job]], Iterable[Answer]],
         joinable: Callable[[Job], bool],
         notify: Callable[[], None],
@@ -44,6 +44,7 @@ class Worker:
         max_batch: Callable[[], int],
     ) -> None:
         self._prepare = prepare
+        self._turn = turn
         self._answer = answer
         self._joinable = joinable
         self._notify = notify
@@ -51,11 +52,23 @@ class Worker:
         self._max_batch = max_batch
         self._answers: deque[Answer] = deque()
         self._outstanding = 0
-        self._current: str | None = None
-        self._thread = threading.Thread(target=self._run, name="gr00t-policy-worker", daemon=True)
+        self._gathering = Gathering()
+        self._prepared = threading.Event()
+        self._current: list[str | None] = [None] * lanes
+        self._threads = [
+            threading.Thread(
+                target=self._run, args=(lane,), name=f"gr00t-policy-lane-{lane}", daemon=True
+            )
+            for lane in range(lanes)
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
+
+    def is_here(self) -> bool:
+        """Whether this thread is one of its own."""
+        return threading.current_thread() in self._threads
 
     def submit(self, job: Job) -> list[Job]:
         """Queue a job; returns those that are not going to be answered for want of room."""
@@ -72,7 +85,7 @@ class Worker:
         return ready
 
     def close(self) -> list[Job]:
-        """Let the thread end after the jobs in progress; returns those that it will not do."""
+        """Let the lanes end after the jobs in progress; returns those that they will not do."""
         dropped = self._queue.close()
         self._outstanding -= len(dropped)
         return dropped
@@ -84,31 +97,42 @@ class Worker:
 
     @property
     def in_progress(self) -> str | None:
-        """The endpoint that is being answered right now."""
-        return self._current
+        """The endpoints that are being answered right now; None: none is."""
+        return ", ".join(name for name in self._current if name is not None) or None
 
-    def _run(self) -> None:
-        self._prepare()
-        last, waiting, took_s = 1, 0, 0.0
+    def _run(self, lane: int) -> None:
+        if lane == 0:
+            self._prepare()
+            self._prepared.set()
+        self._prepared.wait()
         while (first := self._queue.take()) is not None:
-            started_s = time.monotonic()
-            jobs = [first]
-            if self._joinable(first) and (most := self._max_batch()) > 1:
-                if last > 1:
-                    self._gather(min(last + waiting, most), took_s)
-                    started_s = time.monotonic()
-                jobs += self._queue.take_more(most - 1, self._joinable)
-            self._current = first.endpoint.name
-            for answer in self._answer(jobs):
-                self._answers.append(answer)
-                self._notify()
-            last, waiting, took_s = len(jobs), len(self._queue), time.monotonic() - started_s
-            self._ended_s = started_s + took_s
-            # Or these observations would keep their memory from the next ones.
-            del first, jobs, answer
-            self._current = None
+            if self._joinable(first):
+                with self._turn():
+                    self._do(lane, first, self._company(first))
+            else:
+                self._do(lane, first, [])
+            del first  # or its observation would keep its memory from the next ones
 
-    def _gather(self, count: int, took_s: float) -> None:
-        """Let clients that were just answered together come back together."""
-        until_s = self._ended_s + min(GATHER_SHARE * took_s, GATHER_S)
-        self._queue.wait_for(count - 1, until_s)
+    def _company(self, first: Job) -> list[Job]:
+        """What is to be answered together with a job."""
+        self._gathering.came([first])
+        most = self._max_batch()
+        if most < 2:
+            return []
+        expected, until_s = self._gathering.expected(time.monotonic())
+        if expected:
+            self._queue.wait_for(expected, most - 1, until_s)
+        others = self._queue.take_more(first, most - 1, self._joinable)
+        self._gathering.came(others)
+        return others
+
+    def _do(self, lane: int, first: Job, others: list[Job]) -> None:
+        started_s = time.monotonic()
+        jobs = [first, *others]
+        self._current[lane] = first.endpoint.name
+        for answer in self._answer(jobs):
+            self._answers.append(answer)
+            self._notify()
+        self._gathering.answered(jobs, started_s, time.monotonic())
+        self._queue.done(jobs)
+        self._current[lane] = None

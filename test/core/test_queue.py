@@ -32,7 +32,11 @@ def filled(*jobs: Job, max_jobs: int = 100, max_bytes: int = 10**9) -> FairQueue
 
 
 def drained(queue: FairQueue) -> list[Job]:
-    return [queue.take() for _ in range(len(queue))]
+    jobs = []
+    while len(queue):
+        jobs.append(queue.take())
+        queue.done(jobs[-1:])
+    return jobs
 
 
 def acts(each: Job) -> bool:
@@ -48,21 +52,45 @@ def test_clients_take_turns_and_each_keeps_its_order() -> None:
 
 def test_a_client_that_was_served_waits_for_the_others() -> None:
     queue = filled(job("a", 0), job("b", 0))
-    assert names([queue.take()]) == ["a0"]
+    first = queue.take()
+    assert names([first]) == ["a0"]
+    queue.done([first])
     queue.put(job("a", 1))
     assert names(drained(queue)) == ["b0", "a1"]
 
 
 def test_more_are_taken_in_turns_too() -> None:
     queue = filled(*(job("a", n) for n in range(3)), job("b", 0), job("c", 0))
-    assert names(queue.take_more(4, acts)) == ["a0", "b0", "c0", "a1"]
+    first = queue.take()
+    more = queue.take_more(first, 3, acts)
+    assert names([first, *more]) == ["a0", "b0", "c0", "a1"]
+    queue.done([first, *more])
     assert names(drained(queue)) == ["a2"]
 
 
 def test_nothing_passes_an_earlier_request_of_the_same_client() -> None:
     queue = filled(job("a", 0), job("a", 1, endpoint=RESET), job("a", 2), job("b", 0))
-    assert names(queue.take_more(10, acts)) == ["a0", "b0"]
+    first = queue.take()
+    more = queue.take_more(first, 10, acts)
+    assert names([first, *more]) == ["a0", "b0"]
+    queue.done([first, *more])
     assert names(drained(queue)) == ["a1", "a2"]
+
+
+def test_a_clients_next_request_waits_until_the_one_before_it_is_done() -> None:
+    queue = filled(job("a", 0), job("a", 1), job("b", 0), job("b", 1))
+    in_one_lane, in_another = queue.take(), queue.take()
+    assert names([in_one_lane, in_another]) == ["a0", "b0"]
+    assert names(queue.take_more(in_one_lane, 10, acts)) == ["a1"]  # in the lane of a0
+    taken: list[Job | None] = []
+    waiting = threading.Thread(target=lambda: taken.append(queue.take()))
+    waiting.start()
+    queue.done([in_one_lane])
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    queue.done([in_another])
+    waiting.join(10)
+    assert names(taken) == ["b1"]
 
 
 def test_beyond_the_limit_the_new_one_goes() -> None:
@@ -110,9 +138,10 @@ def test_close_gives_back_what_waits_and_takes_no_more() -> None:
     assert queue.take() is None
 
 
-def test_waiting_for_company_ends_with_it_or_with_its_time() -> None:
+def test_waiting_for_company_ends_with_it_or_with_enough_or_with_its_time() -> None:
     queue = filled(job("a"), job("b"))
-    queue.wait_for(2, time.monotonic() + 60)
-    queue.wait_for(3, time.monotonic() - 1)
-    queue.wait_for(3, time.monotonic() + 0.01)
+    queue.wait_for({b"a", b"b"}, 10, time.monotonic() + 60)
+    queue.wait_for({b"c"}, 2, time.monotonic() + 60)
+    queue.wait_for({b"c"}, 10, time.monotonic() - 1)
+    queue.wait_for({b"c"}, 10, time.monotonic() + 0.01)
     assert len(queue) == 2

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes in: answered at once, handed to the lanes of the policy, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from gr00t_policy_core.errors import PolicyError, ProtocolError
+from gr00t_policy_core.serving import messages
+from gr00t_policy_core.serving.answering import Answering, failure
+from gr00t_policy_core.serving.endpoints import Endpoint
+from gr00t_policy_core.serving.failures import FailureLog
+from gr00t_policy_core.serving.jobs import Answer, Job
+from gr00t_policy_core.serving.messages import Request
+from gr00t_policy_core.serving.metrics import Metrics
+from gr00t_policy_core.serving.security import is_loopback, token_matches
+from gr00t_policy_core.serving.transport import Message, Router
+from gr00t_policy_core.serving.worker import Worker
+
+POLICY_ENDPOINTS = ("get_action", "reset", "get_modality_config", "get_dimensions")
+
+AtOnce: TypeAlias = Callable[[Request], Any]
+
+
+class Reception:
+    """For the thread of the sockets.
+
+    Args:
+        router: Where messages come from and replies go.
+        worker: Who answers what needs its turn.
+        answering: Encodes what is answered at once.
+        metrics: Told what came and went.
+        failures: Told what was refused.
+        endpoints: By name, those that need their turn; may grow.
+        at_once: By name, those that are answered here, unless `endpoints` has the name, too.
+        token: That every request must carry; None lets everyone in.
+        encrypted: Clients have proven who they are.
+        is_stopping: Whether everything is to be refused.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        worker: Worker,
+        answering: Answering,
+        metrics: Metrics,
+        failures: FailureLog,
+        *,
+        endpoints: Mapping[str, Endpoint],
+        at_once: Mapping[str, AtOnce],
+        token: str | None,
+        encrypted: bool,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._router = router
+        self._worker = worker
+        self._answering = answering
+        self._metrics = metrics
+        self._failures = failures
+        self._endpoints = endpoints
+        self._at_once = at_once
+        self._token = token
+        self._encrypted = encrypted
+        self._is_stopping = is_stopping
+
+    def turn(self, timeout_s: float | None) -> None:
+        """Wait for something to do, and do it; nothing in a message may stop the server."""
+        self._router.wait(timeout_s)
+        for answer in self._worker.collect():
+            self._send(answer)
+        message = self._router.receive()
+        if message is None:
+            return
+        try:
+            self._accept(message)
+        except Exception as error:
+            self._failures.add("a request", message.peer, error)
+            self.refuse(message.route, error)
+
+    def refuse(self, route: list[bytes], error: BaseException) -> None:
+        """Answer with an error."""
+        self._metrics.error(type(error).__name__, route[0])
+        self._send(Answer(route, failure(error)))
+
+    def _accept(self, message: Message) -> None:
+        if message.body is None:
+            raise ProtocolError(message.problem)
+        request = messages.read_request(message.body)
+        if not token_matches(self._token, request.token):
+            raise PolicyError("Unauthorized: Invalid API token")
+        if self._is_stopping():
+            raise PolicyError("the server is stopping")
+        name = request.endpoint
+        if name is None:
+            raise ProtocolError("the endpoint must be a string")
+        endpoint = self._endpoints.get(name)
+        if endpoint is not None:
+            self._count(message, name, message.body.nbytes)
+            self._submit(Job(message.route, request, endpoint, message.peer))
+        elif name in self._at_once:
+            self._count(message, name, message.body.nbytes)
+            self._answer_at_once(name, request, message)
+        elif name in POLICY_ENDPOINTS:
+            raise PolicyError("the policy is still loading; ping tells its state")
+        else:
+            known = ", ".join(sorted({*self._endpoints, *self._at_once}))
+            raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
+
+    def _count(self, message: Message, name: str, size: int) -> None:
+        self._metrics.request(message.route[0], message.peer, name, size)
+
+    def _submit(self, job: Job) -> None:
+        for refused in self._worker.submit(job):
+            error = PolicyError("the server is busy: too many requests are waiting already")
+            self._failures.add(refused.endpoint.name, refused.peer, error)
+            self.refuse(refused.route, error)
+
+    def _answer_at_once(self, name: str, request: Request, message: Message) -> None:
+        unproven = self._token is None and not self._encrypted
+        if name == "kill" and unproven and not is_loopback(message.peer):
+            raise PolicyError("kill is refused from another host where neither token nor keys are")
+        reply = self._answering.encode(request, self._at_once[name](request), None)
+        self._send(Answer(message.route, reply))
+
+    def _send(self, answer: Answer) -> None:
+        self._metrics.sent(len(answer.reply))
+        self._router.send(answer.route, answer.reply)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ray itself: started for this process alone, or joined; and left again."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import secrets
+import threading
+from typing import Any
+
+from gr00t_policy_core.errors import AddressError, ClosedError, SpecError
+
+logger = logging.getLogger(__name__)
+
+LEAVE_S = 15.0  # Ray stops its processes within about 2 s
+NO_SIGTERM_HANDLER = "SIGTERM handler is not set"
+# Read by Ray as its processes start. What the user has set stays.
+NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0"}
+# Only so does Ray listen on loopback alone; else all but its dashboard listen on every interface.
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+
+
+class Cluster:
+    """This process's connection to Ray.
+
+    Args:
+        address: Of a cluster that this machine is part of, ``HOST:PORT`` or ``auto``. None starts
+            Ray for this process: on loopback, without a dashboard, and nobody else comes in.
+
+    Raises:
+        SpecError: An address of a kind that is not supported.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        if address is not None and "://" in address:
+            raise SpecError(
+                "bad Ray address",
+                [f"{address}: give HOST:PORT and run the server on a machine of the cluster"],
+            )
+        self._address = address
+        self._ray: Any = None
+        self._error: BaseException | None = None
+        self._connected = threading.Event()
+        self._leave = threading.Event()
+        self._thread = threading.Thread(target=self._stay, name="gr00t-policy-ray", daemon=True)
+
+    def join(self) -> Any:
+        """Start or join Ray; returns the module.
+
+        Raises:
+            ImportError: Ray is not installed.
+            AddressError: It cannot be started, or there is none at that address.
+            ClosedError: After `leave`.
+        """
+        _import_ray(self._environment())
+        self._thread.start()
+        self._connected.wait()
+        if self._error is not None:
+            where = "on this machine" if self._address is None else f"at {self._address}"
+            raise AddressError(
+                f"cannot reach Ray {where}: {' '.join(str(self._error).split())[:300]}"
+            ) from self._error
+        if self._leave.is_set():
+            raise ClosedError("left Ray while it was joined")
+        return self._ray
+
+    def leave(self) -> None:
+        """End what was started here; a cluster that was joined goes on. May be called again."""
+        self._leave.set()
+        if self._thread.is_alive():
+            self._thread.join(LEAVE_S)
+
+    def _stay(self) -> None:
+        """Ray's processes end with the *thread* that started them (prctl), so one stays for them.
+
+        It is not the main thread, where Ray would put a SIGTERM handler in place of ours.
+        """
+        try:
+            self._ray = _import_ray({})
+            was_there = self._ray.is_initialized()
+            if not was_there:
+                self._connect()
+        except BaseException as error:
+            self._error = error
+            return
+        finally:
+            self._connected.set()
+        self._leave.wait()
+        if not was_there:
+            self._ray.shutdown()
+
+    def _connect(self) -> None:
+        ours = {"include_dashboard": False} if self._address is None else {}
+        chatter = logging.getLogger("ray._private.worker")
+        chatter.addFilter(_is_no_chatter)
+        try:
+            self._ray.init(self._address or "local", configure_logging=False, **ours)
+        finally:
+            chatter.removeFilter(_is_no_chatter)
+
+    def _environment(self) -> dict[str, str]:
+        if self._address is not None:
+            return NO_REPORTS
+        settings = {**NO_REPORTS, **LOOPBACK_ONLY}
+        if AUTH_MODE not in os.environ and AUTH_TOKEN not in os.environ:
+            settings |= {AUTH_MODE: "token", AUTH_TOKEN: secrets.token_hex(32)}
+        return settings
+
+
+def _import_ray(environment: dict[str, str]) -> Any:
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise ImportError(f"replicas need Ray: pip install '.[ray]' ({error})") from None
+
+
+def _is_no_chatter(record: logging.LogRecord) -> bool:
+    return NO_SIGTERM_HANDLER not in record.getMessage()
