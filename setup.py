@@ -11,6 +11,7 @@ SIM = [*REPLAY, *CONTROL, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
 METRICS = ["prometheus-client>=0.16"]
 TOP = ["rich>=13"]
 JPEG = ["simplejpeg>=1.7"]
+RAY = ["ray>=2.9"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
     *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG),
@@ -32,6 +33,7 @@ EXTRAS = {
     "metrics": METRICS,  # serve --metrics-port
     "top": TOP,  # gr00t-policy top
     "jpeg": JPEG,  # pictures as JPEG on the wire
+    "ray": RAY,  # serve --replicas
     "lint": LINT,
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],

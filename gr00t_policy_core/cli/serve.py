@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core.cli.common import (
@@ -19,11 +17,12 @@ from gr00t_policy_core.cli.common import (
     positive,
     write_line,
 )
+from gr00t_policy_core.cli.loading import LoadPolicy
 from gr00t_policy_core.embodiment import EmbodimentTag
-from gr00t_policy_core.errors import ClosedError, SpecError
-from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
-from gr00t_policy_core.policies import ReplayPolicy, SimPolicyWrapper
+from gr00t_policy_core.errors import ClosedError
+from gr00t_policy_core.policies import SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.serving.replicas import ReplicaPool
 from gr00t_policy_core.serving.server import PolicyServer
 from gr00t_policy_core.serving.server_settings import REPLY_FORMATS
 
@@ -32,7 +31,8 @@ DTYPES = ("bfloat16", "float16", "float32")
 DESCRIPTION = """\
 Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
 it is ready; while a model loads, ping is answered already and tells so. SIGINT and SIGTERM finish
-the request in progress, refuse the others and end it."""
+the requests in progress, refuse the others and end it. With --replicas, SIGHUP restarts them one
+after the other without losing a request."""
 
 MALLOC_HELP = """\
 do not restart with glibc's malloc set up to keep large buffers instead of returning them to the
@@ -125,6 +125,19 @@ def add_command(commands: Any) -> None:
         "one request at a time (default: 16)",
     )
     server.add_argument(
+        "--replicas",
+        type=positive,
+        metavar="N",
+        help="answer by N processes with the policy, each with a GPU of its own where there are "
+        "GPUs; needs Ray: pip install '.[ray]' (default: the policy is in this process)",
+    )
+    server.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="put the replicas on the Ray cluster there, which this machine must be part of "
+        "(default: Ray is started for this server alone, on loopback)",
+    )
+    server.add_argument(
         "--secure",
         metavar="KEYS_DIR",
         help="encrypt with CURVE and admit only the clients whose keys are listed in this folder, "
@@ -152,9 +165,11 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    _check_usage(args)
     host = f"[{args.host}]" if ":" in args.host else args.host
+    policy, lanes = _policy(args)
     server = PolicyServer(
-        _policy(args),
+        policy,
         args.host,
         args.port,
         api_token(args),
@@ -163,63 +178,51 @@ def run(args: argparse.Namespace) -> int:
         max_batch=args.max_batch,
         metrics_port=args.metrics_port,
         on_ready=lambda: write_line(f"listening on {host}:{server.port}"),
+        lanes=lanes,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
+    if lanes is not None:
+        signal.signal(signal.SIGHUP, lambda *_: server.restart_replicas())
     with contextlib.suppress(ClosedError):  # the signal came before `run`
         server.run()
     return 0
 
 
-def _policy(args: argparse.Namespace) -> BasePolicy | Callable[[], BasePolicy]:
-    """A replay, which is there at once, or what loads a model while the server answers pings."""
+def _check_usage(args: argparse.Namespace) -> None:
     if (args.model_path is None) == (args.dataset_path is None):
         given = "neither" if args.model_path is None else "both"
         args.parser.error(
             f"give either --dataset-path (a dataset to replay) or --model-path (a model), "
             f"got {given}"
         )
+    if args.ray_address is not None and args.replicas is None:
+        args.parser.error("--ray-address says where --replicas are: give both")
+    if args.replicas is not None and args.device.startswith("cuda:"):
+        args.parser.error(
+            f"--replicas are given a GPU each, --device is cuda then, got {args.device}"
+        )
+
+
+def _policy(
+    args: argparse.Namespace,
+) -> tuple[BasePolicy | Callable[[], BasePolicy], ReplicaPool | None]:
+    """A policy that is there at once, or what makes it while the server answers pings."""
+    load = LoadPolicy.of(args)
+    if args.replicas is not None:
+        pool = ReplicaPool(
+            load.anywhere(), args.replicas, address=args.ray_address, use_gpus=load.uses_gpu
+        )
+        return (lambda: _wrapped(pool.start(), args)), pool
     if args.model_path is not None:
-        return lambda: _wrapped(_model(args), args)
-    replay = ReplayPolicy(
-        args.dataset_path,
-        _modality_configs(args.modality_config_path),
-        args.execution_horizon,
-        strict=args.strict,
-    )
-    return _wrapped(replay, args)
+        return (lambda: _wrapped(load(), args)), None
+    return _wrapped(load(), args), None
 
 
 def _wrapped(policy: BasePolicy, args: argparse.Namespace) -> BasePolicy:
     if not args.use_sim_policy_wrapper:
         return policy
     return SimPolicyWrapper(policy, strict=args.strict)
-
-
-def _model(args: argparse.Namespace) -> BasePolicy:
-    from gr00t_policy_core.models import Gr00tPolicy
-
-    return Gr00tPolicy(
-        args.embodiment_tag,
-        args.model_path,
-        device=args.device,
-        dtype=args.dtype,
-        backbone_path=args.backbone_path,
-        mask_padding=args.mask_padding,
-        cuda_graphs=args.cuda_graphs,
-        strict=args.strict,
-    )
-
-
-def _modality_configs(path: str | None) -> dict[str, ModalityConfig] | None:
-    if path is None:
-        return None
-    if not path.endswith(".json"):
-        raise SpecError("bad --modality-config-path", [f"must be a .json file, got {path}"])
-    try:
-        return modality_configs_from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise SpecError("bad --modality-config-path", [f"{path}: {error}"]) from error
 
 
 def _embodiment_tag(text: str) -> EmbodimentTag | str:

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import secrets
+import sys
 import threading
 from typing import Any
 
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 LEAVE_S = 15.0  # Ray stops its processes within about 2 s
 NO_SIGTERM_HANDLER = "SIGTERM handler is not set"
 # Read by Ray as its processes start. What the user has set stays.
-NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0"}
+NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_COLOR_PREFIX": "0"}  # and plain logs
 # Only so does Ray listen on loopback alone; else all but its dashboard listen on every interface.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
@@ -28,7 +29,9 @@ class Cluster:
 
     Args:
         address: Of a cluster that this machine is part of, ``HOST:PORT`` or ``auto``. None starts
-            Ray for this process: on loopback, without a dashboard, and nobody else comes in.
+            Ray for this process: on loopback, without a dashboard, and nobody else comes in. (Where
+            Ray was imported before, it listens where its own settings say.) Ray that this process
+            has started or joined already is used, and left as it is.
 
     Raises:
         SpecError: An address of a kind that is not supported.
@@ -111,8 +114,9 @@ class Cluster:
 
 
 def _import_ray(environment: dict[str, str]) -> Any:
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
+    if "ray" not in sys.modules:  # later they would be believed by its processes, not by this one
+        for name, value in environment.items():
+            os.environ.setdefault(name, value)
     try:
         return importlib.import_module("ray")
     except ImportError as error:

@@ -255,7 +255,7 @@ class ReplicaPool:
             logger.warning("the replicas are being restarted already")
             return
         try:
-            done = all(self._restart_one(slot) for slot in self._slots)
+            done = bool(self._slots) and all(self._restart_one(slot) for slot in self._slots)
         finally:
             self._restarting.release()
         if done:
@@ -336,7 +336,6 @@ class ReplicaPool:
                 self._changed.notify_all()
 
     def _call_twice(self, method: str, *args: Any) -> Any:
-        reason = ""
         for attempt in (1, 2):
             if self._mine.slot is None:
                 self._mine.slot = self._take()
@@ -346,9 +345,8 @@ class ReplicaPool:
             life = slot.lives
             try:
                 return slot.call(method, *args)
-            except ReplicaDiedError as error:
-                reason = str(error)
+            except ReplicaDiedError:
                 self._counts["retries"] += attempt == 1
                 self._lose(slot, life)
                 self._release()
-        raise PolicyError(f"two replicas died while they answered this request ({reason})")
+        raise PolicyError("two replicas died while they answered this request")

@@ -121,6 +121,6 @@ class Slot:
 
 
 def _summary(error: BaseException) -> str:
-    """Ray's errors are pages long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1]}"[:300] if lines else type(error).__name__
+    """Ray's errors are pages long: the last line, without its guesses."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: {lines[-1].partition(' Some common causes')[0]}"[:300]

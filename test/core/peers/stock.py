@@ -15,12 +15,14 @@ ACTION_HORIZON = 16
 class StockClient:
     """A REQ socket; the reply is whatever the server sent, decoded by the line's own rules."""
 
-    def __init__(self, line: Line, port: int, api_token: str | None = None) -> None:
+    def __init__(
+        self, line: Line, port: int, api_token: str | None = None, timeout_s: float = 10.0
+    ) -> None:
         self.line = line
         self.api_token = api_token
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.REQ)
-        self._socket.setsockopt(zmq.RCVTIMEO, 10_000)
+        self._socket.setsockopt(zmq.RCVTIMEO, int(timeout_s * 1000))
         self._socket.setsockopt(zmq.SNDTIMEO, 10_000)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(f"tcp://127.0.0.1:{port}")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How `serve` makes its policy, as data: replicas make it in processes of their own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from gr00t_policy_core.embodiment import EmbodimentTag
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
+from gr00t_policy_core.policies import ReplayPolicy
+from gr00t_policy_core.policy import BasePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPolicy:
+    """Makes the policy that flags of `serve` describe; the fields are those flags.
+
+    Exactly one of `model_path` and `dataset_path` is given.
+    """
+
+    model_path: str | None
+    backbone_path: str | None
+    embodiment_tag: EmbodimentTag | str
+    device: str
+    dtype: str | None
+    mask_padding: bool
+    cuda_graphs: bool
+    dataset_path: str | None
+    modality_config_path: str | None
+    execution_horizon: int | None
+    strict: bool
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> LoadPolicy:
+        """Take them from the command line."""
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+    def anywhere(self) -> LoadPolicy:
+        """The same for processes with another working directory: local paths made absolute."""
+        paths = ("model_path", "backbone_path", "dataset_path", "modality_config_path")
+        given = {name: getattr(self, name) for name in paths if getattr(self, name) is not None}
+        return replace(
+            self, **{k: str(Path(v).absolute()) for k, v in given.items() if Path(v).exists()}
+        )
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether it wants a GPU."""
+        return self.model_path is not None and self.device.startswith("cuda")
+
+    def __call__(self) -> BasePolicy:
+        """Make it.
+
+        Raises:
+            PolicyError: A setting, a file or a dataset is not right.
+            ImportError: A package is missing.
+        """
+        return self._replay() if self.model_path is None else self._model(self.model_path)
+
+    def _replay(self) -> BasePolicy:
+        if self.dataset_path is None:
+            raise SpecError("no policy", ["neither model_path nor dataset_path is given"])
+        return ReplayPolicy(
+            self.dataset_path,
+            _modality_configs(self.modality_config_path),
+            self.execution_horizon,
+            strict=self.strict,
+        )
+
+    def _model(self, model_path: str) -> BasePolicy:
+        from gr00t_policy_core.models import Gr00tPolicy
+
+        return Gr00tPolicy(
+            self.embodiment_tag,
+            model_path,
+            device=self.device,
+            dtype=self.dtype,
+            backbone_path=self.backbone_path,
+            mask_padding=self.mask_padding,
+            cuda_graphs=self.cuda_graphs,
+            strict=self.strict,
+        )
+
+
+def _modality_configs(path: str | None) -> dict[str, ModalityConfig] | None:
+    if path is None:
+        return None
+    if not path.endswith(".json"):
+        raise SpecError("bad --modality-config-path", [f"must be a .json file, got {path}"])
+    try:
+        return modality_configs_from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise SpecError("bad --modality-config-path", [f"{path}: {error}"]) from error
