@@ -41,10 +41,12 @@ class LoadPolicy:
 
     def anywhere(self) -> LoadPolicy:
         """The same for processes with another working directory: local paths made absolute."""
-        paths = ("model_path", "backbone_path", "dataset_path", "modality_config_path")
-        given = {name: getattr(self, name) for name in paths if getattr(self, name) is not None}
         return replace(
-            self, **{k: str(Path(v).absolute()) for k, v in given.items() if Path(v).exists()}
+            self,
+            model_path=_absolute(self.model_path),
+            backbone_path=_absolute(self.backbone_path),
+            dataset_path=_absolute(self.dataset_path),
+            modality_config_path=_absolute(self.modality_config_path),
         )
 
     @property
@@ -95,3 +97,8 @@ def _modality_configs(path: str | None) -> dict[str, ModalityConfig] | None:
         return modality_configs_from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except ValueError as error:
         raise SpecError("bad --modality-config-path", [f"{path}: {error}"]) from error
+
+
+def _absolute(path: str | None) -> str | None:
+    """Of what is there; else it is an id on the hub, or a mistake to be named as it was made."""
+    return path if path is None or not Path(path).exists() else str(Path(path).absolute())

@@ -74,6 +74,7 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
         f"in {_rate(before, now, 'received_bytes', seconds)}, "
         f"out {_rate(before, now, 'sent_bytes', seconds)}, {secured}"
         + (", OPEN TO THE NETWORK" if now["open_to_network"] else "")
+        + _replicas(now.get("replicas"))
     )
     table = Table(title=title, title_justify="left")
     for heading in ("client", "connected", "idle", "requests", "errors", "mean", "last"):
@@ -90,6 +91,15 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
             _ms(client["last_total_s"]),
         )
     return table
+
+
+def _replicas(counted: Mapping[str, Any] | None) -> str:
+    if counted is None:
+        return ""
+    return (
+        f"\n{counted['ready']} of {counted['size']} replicas ready, {counted['deaths']} deaths, "
+        f"{counted['retries']} requests tried again"
+    )
 
 
 def _ms(seconds: float) -> str:

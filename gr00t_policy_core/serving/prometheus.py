@@ -85,6 +85,17 @@ def families(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
         ("uptime_seconds", "Since the server began", snapshot["uptime_s"]),
     ):
         yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=float(value))
+    if "replicas" in snapshot:
+        yield from _replicas(snapshot["replicas"])
+
+
+def _replicas(counted: Mapping[str, Any]) -> Iterator[Metric]:
+    states = GaugeMetricFamily(f"{PREFIX}_replicas", "Replicas, by state", labels=["state"])
+    for state in ("ready", "loading", "restarting", "failed"):
+        states.add_metric([state], counted[state])
+    yield states
+    for name, text in (("deaths", "Replicas that died"), ("retries", "Requests that lost theirs")):
+        yield CounterMetricFamily(f"{PREFIX}_replica_{name}", text, value=counted[name])
 
 
 def _histogram(name: str, text: str, histogram: Mapping[str, Any]) -> HistogramMetricFamily:

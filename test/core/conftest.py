@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers, clients and messages for the tests of the wire."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 import zmq
 from peers.lines import LINES, Line
+from peers.stock import StockClient
 from toy_policy import ToyPolicy
 
-from gr00t_policy_core import PolicyClient, PolicyServer
+from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyServer
 
+RUNNING = {"status": "ok", "message": "Server is running"}
 WIRE = Path(__file__).resolve().parents[1] / "data" / "wire"
 
 
@@ -43,6 +48,13 @@ def server() -> Iterator[PolicyServer]:
 
 
 @pytest.fixture
+def stock(line: Line, server: PolicyServer) -> Iterator[StockClient]:
+    """A client of `server` of each line in turn."""
+    with StockClient(line, server.port) as connected:
+        yield connected
+
+
+@pytest.fixture
 def client(server: PolicyServer) -> Iterator[PolicyClient]:
     """A client of `server`."""
     with PolicyClient("127.0.0.1", server.port, timeout_ms=10_000) as connected:
@@ -55,6 +67,28 @@ def sockets() -> Iterator[zmq.Context]:
     context = zmq.Context()
     yield context
     context.destroy(linger=0)
+
+
+@pytest.fixture
+def ask(sockets: zmq.Context) -> Callable[..., Any]:
+    """One request from a fresh socket, decoded without our code: ``ask(server, {...})``."""
+
+    def send(server: PolicyServer, *frames: Any) -> Any:
+        asking = sockets.socket(zmq.REQ)
+        asking.connect(f"tcp://127.0.0.1:{server.port}")
+        packed = [f if isinstance(f, bytes) else MsgSerializer.to_bytes(f) for f in frames]
+        asking.send_multipart(packed)
+        assert asking.poll(10_000), "no reply"
+        return msgpack.unpackb(asking.recv())
+
+    return send
+
+
+@contextlib.contextmanager
+def serving(policy: Any = None, **settings: Any) -> Iterator[PolicyServer]:
+    """A running server of a `ToyPolicy`, or of another."""
+    with PolicyServer(policy or ToyPolicy(), host="127.0.0.1", port=0, **settings) as running:
+        yield running
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What clients must not notice of replicas: order, errors, resets, handlers of one's own."""
 
+import os
+import signal
 import threading
 
 import numpy as np
@@ -79,6 +81,15 @@ def test_a_reset_reaches_every_replica_while_none_answers(tmp_path) -> None:
         resetting.join(WAIT_S)
         assert sorted(noted(tmp_path, "reset")) == sorted(noted(tmp_path, "load"))
         assert client.reset({"episode": 2}) == {"options": {"episode": 2}, "resets": 2}
+
+
+def test_a_replacement_is_reset_as_the_others_were(tmp_path) -> None:
+    with served(tmp_path) as running, running.client() as client:
+        client.reset({"episode": 3})
+        os.kill(noted(tmp_path, "load")[0], signal.SIGKILL)
+        wait_until(lambda: running.replicas()["deaths"] == 1, WAIT_S)
+        running.wait_until_all_are_ready()
+        assert sorted(noted(tmp_path, "reset")) == sorted(noted(tmp_path, "load"))
 
 
 def test_resets_of_many_clients_at_once_hold_up_nobody(tmp_path) -> None:

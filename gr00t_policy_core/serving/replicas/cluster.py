@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
+import re
 import secrets
+import socket
 import sys
 import threading
 from typing import Any
 
 from gr00t_policy_core.errors import AddressError, ClosedError, SpecError
+from gr00t_policy_core.serving.replicas.undertaker import Undertaker
 
 logger = logging.getLogger(__name__)
 
+AUTO = "auto"
+ANSWER_S = 5.0  # Ray itself would wait for minutes
 LEAVE_S = 15.0  # Ray stops its processes within about 2 s
 NO_SIGTERM_HANDLER = "SIGTERM handler is not set"
 # Read by Ray as its processes start. What the user has set stays.
@@ -38,10 +44,10 @@ class Cluster:
     """
 
     def __init__(self, address: str | None) -> None:
-        if address is not None and "://" in address:
+        if address not in (None, AUTO) and not re.fullmatch(r"[^/]+:\d{1,5}", address):
             raise SpecError(
                 "bad Ray address",
-                [f"{address}: give HOST:PORT and run the server on a machine of the cluster"],
+                [f"{address}: give HOST:PORT, and run the server on a machine of the cluster"],
             )
         self._address = address
         self._ray: Any = None
@@ -81,28 +87,34 @@ class Cluster:
 
         It is not the main thread, where Ray would put a SIGTERM handler in place of ours.
         """
-        try:
-            self._ray = _import_ray({})
-            was_there = self._ray.is_initialized()
-            if not was_there:
-                self._connect()
-        except BaseException as error:
-            self._error = error
-            return
-        finally:
-            self._connected.set()
-        self._leave.wait()
-        if not was_there:
-            self._ray.shutdown()
+        with contextlib.ExitStack() as leaving:
+            try:
+                self._ray = _import_ray({})
+                if not self._ray.is_initialized():
+                    self._connect(leaving)
+            except BaseException as error:
+                self._error = error
+                return
+            finally:
+                self._connected.set()
+            self._leave.wait()
 
-    def _connect(self) -> None:
-        ours = {"include_dashboard": False} if self._address is None else {}
+    def _connect(self, leaving: contextlib.ExitStack) -> None:
         chatter = logging.getLogger("ray._private.worker")
         chatter.addFilter(_is_no_chatter)
-        try:
-            self._ray.init(self._address or "local", configure_logging=False, **ours)
-        finally:
-            chatter.removeFilter(_is_no_chatter)
+        leaving.callback(chatter.removeFilter, _is_no_chatter)
+        if self._address is None:
+            undertaker = Undertaker()
+            leaving.callback(undertaker.close)
+            leaving.callback(self._ray.shutdown)
+            here = self._ray.init("local", include_dashboard=False, configure_logging=False)
+            undertaker.watch(os.path.realpath(here.address_info["session_dir"]))
+            return
+        if self._address != AUTO:
+            host, _, port = self._address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+        leaving.callback(self._ray.shutdown)
+        self._ray.init(self._address, configure_logging=False)
 
     def _environment(self) -> dict[str, str]:
         if self._address is not None:

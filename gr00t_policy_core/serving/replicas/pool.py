@@ -70,6 +70,8 @@ class ReplicaPool:
         self._keepers: list[threading.Thread] = []
         self._counts: Counter[str] = Counter()
         self._facts: Facts | None = None
+        self._calling_all = False
+        self._last_for_all: tuple[Any, ...] | None = None  # method and arguments
         self._changed = threading.Condition()
         self._mine = threading.local()  # .in_turn, and .slot: what the turn of this thread is with
         self._closing = threading.Event()
@@ -146,21 +148,31 @@ class ReplicaPool:
     def call_all(self, method: str, *args: Any) -> Any:
         """Call a method of every replica that is ready, while none of them does anything else.
 
-        Returns what the last of them returned. One that dies of it is replaced like any other.
+        Returns what the last of them returned. One that dies of it is replaced like any other, and
+        a replacement gets the last such call before it answers anything.
         """
         held: list[Slot] = []
         answers = []
+        with self._changed:
+            self._changed.wait_for(lambda: not self._calling_all)
+            self._calling_all = True
         try:
-            held.extend(slot for slot in self._slots if self._hold(slot))
+            for slot in self._slots:
+                if self._hold(slot):
+                    held.append(slot)
             for slot in held:
                 life = slot.lives
                 try:
                     answers.append(slot.call(method, *args))
                 except ReplicaDiedError:
                     self._lose(slot, life)
+            self._last_for_all = (method, *args)
         finally:
-            for slot in held:
-                self._let_go(slot)
+            with self._changed:
+                self._calling_all = False
+                for slot in held:
+                    slot.busy = False
+                self._changed.notify_all()
         if not answers:
             raise self._refusal() or PolicyError("no replica is ready; ping tells when one is")
         return answers[-1]
@@ -225,7 +237,11 @@ class ReplicaPool:
         while not self._closing.is_set():
             try:
                 facts = slot.begin()
+                life = self._admit(slot, facts)
             except PolicyError as error:
+                slot.kill()
+                if not self._closing.is_set():
+                    logger.error("replica %d cannot be loaded: %s", slot.number, error)
                 self._set(slot, slots.FAILED, error)
                 if self._closing.wait(pause_s):
                     return
@@ -233,19 +249,34 @@ class ReplicaPool:
                 self._set(slot, slots.RESTARTING)
                 continue
             pause_s = FIRST_PAUSE_S
-            logger.info("replica %d is ready, in process %d", slot.number, facts.pid)
-            self._facts = self._facts or facts
-            life = slot.lives
-            self._set(slot, slots.READY)
             reason = slot.wait_for_its_end()
             if not self._closing.is_set() and not slot.leaving:
                 logger.error("replica %d died and is replaced: %s", slot.number, reason)
                 self._counts["deaths"] += 1
             self._lose(slot, life)
 
+    def _admit(self, slot: Slot, facts: Facts) -> int:
+        """Let it answer, once it is where the last call to all has led; returns which life it is.
+
+        Raises:
+            PolicyError: It cannot be led there.
+        """
+        done: tuple[Any, ...] | None = None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._calling_all or self._closing.is_set())
+                wanted = self._last_for_all
+                if wanted is done:
+                    self._facts = self._facts or facts
+                    slot.state, slot.problem = slots.READY, None
+                    self._changed.notify_all()
+                    logger.info("replica %d is ready, in process %d", slot.number, facts.pid)
+                    return slot.lives
+            if wanted is not None:
+                slot.call(*wanted)
+            done = wanted
+
     def _set(self, slot: Slot, state: str, problem: PolicyError | None = None) -> None:
-        if problem is not None and not self._closing.is_set():
-            logger.error("replica %d cannot be loaded: %s", slot.number, problem)
         with self._changed:
             slot.state, slot.problem = state, problem
             self._changed.notify_all()

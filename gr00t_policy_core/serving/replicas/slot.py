@@ -13,7 +13,7 @@ from gr00t_policy_core.serving.replicas.replica import LIFE, Facts, Replica
 LOADING, READY, RESTARTING, FAILED = STATES = ("loading", "ready", "restarting", "failed")
 
 
-class ReplicaDiedError(Exception):
+class ReplicaDiedError(PolicyError):
     """The process that was asked is gone."""
 
 
@@ -76,7 +76,6 @@ class Slot:
         except self._ray.exceptions.RayError as raised:
             raise PolicyError(f"its process failed: {_summary(raised)}") from raised
         if error is not None:
-            self.kill()
             raise error
         told: Facts = facts
         return told
