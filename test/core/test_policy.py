@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy interface and the wrapper around one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from policy_conformance import check_policy_conforms
@@ -14,6 +16,8 @@ from gr00t_policy_core import (
     PolicyWrapper,
     SpecError,
 )
+from gr00t_policy_core.errors import CheckpointError, DatasetError
+from gr00t_policy_core.policy import WithoutOptions
 
 
 class Echo(ModalityPolicy):
@@ -149,3 +153,47 @@ def test_a_wrapper_forwards_everything():
 def test_strict_may_be_given_by_name_or_by_place():
     assert PolicyWrapper(Echo(), False).strict is False
     assert PolicyWrapper(Echo(), strict=False).strict is False
+
+
+def test_a_wrapper_joins_by_the_rule_of_its_policy_unless_it_has_its_own():
+    class ByOption(Echo):
+        def batch_key(self, observation, options=None):
+            return "mine"
+
+    class Wrapper(PolicyWrapper):
+        def batch_key(self, observation, options=None):
+            return "mine"
+
+    assert Echo().get_batch_rule()({}, {"seed": 1}) == ()
+    assert PolicyWrapper(Echo()).get_batch_rule() is Echo().get_batch_rule()
+    assert ByOption().get_batch_rule() is None  # nobody else can tell
+    assert PolicyWrapper(ByOption()).get_batch_rule() is None
+    assert Wrapper(Echo()).get_batch_rule() is None
+
+
+def test_requests_without_options_are_joined_by_their_one_instruction():
+    def saying(*instructions):
+        return {"language": {"task": [[text] for text in instructions]}}
+
+    rule = WithoutOptions("task")
+    assert rule(saying("go", "go"), None) == "go"
+    assert rule(saying("go", "stay"), {}) is None
+    assert rule(saying("go"), {"seed": 1}) is None
+    assert WithoutOptions()(saying("go", "stay"), None) == ()
+    assert WithoutOptions()(saying("go"), {"seed": 1}) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SpecError("bad observation", ["state.arm: missing", "video.front: missing"]),
+        DatasetError(Path("meta/info.json"), "no such file"),
+        CheckpointError(Path("config.json"), "no model_type"),
+    ],
+)
+def test_errors_cross_to_another_process_whole(error):
+    maker, arguments = error.__reduce__()
+    other = maker(*arguments)
+    assert type(other) is type(error)
+    assert str(other) == str(error)
+    assert vars(other) == vars(error)

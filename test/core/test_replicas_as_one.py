@@ -192,14 +192,3 @@ def test_a_policy_that_may_depend_on_earlier_calls_is_warned_about(tmp_path, cap
         caplog.clear()
         with served(tmp_path, 2, joins=joins):
             assert ("each of the 2 replicas goes its own way" in caplog.text) is warned
-
-
-@pytest.mark.parametrize("size", [0, -1, 1.5, True, "2"])
-def test_a_pool_needs_a_size(size) -> None:
-    with pytest.raises(SpecError, match="size must be"):
-        ReplicaPool(ToyPolicy, size)
-
-
-def test_ray_by_its_client_is_refused_with_what_to_do() -> None:
-    with pytest.raises(SpecError, match="on a machine of the cluster"):
-        ReplicaPool(ToyPolicy, 1, address="ray://gpu-box:10001")

@@ -69,8 +69,20 @@ class Server:
         return [
             int(path.name)
             for path in Path("/proc").iterdir()
-            if path.name.isdigit() and f"{MARK}={self.mark}".encode() in read(path / "environ")
+            if path.name.isdigit() and self._began(path)
         ]
+
+    def _began(self, process: Path) -> bool:
+        """By its environment, or by the name of Ray's logs where Ray wrote over that."""
+        session = f"_{self.process.pid}/logs/"
+        if f"{MARK}={self.mark}".encode() in read(process / "environ"):
+            return True
+        with contextlib.suppress(OSError):
+            for descriptor in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if session in os.readlink(descriptor):
+                        return True
+        return False
 
     def end(self) -> None:
         for pid in self.processes():
@@ -170,9 +182,11 @@ def test_nothing_is_left_of_a_server_that_was_killed(dataset) -> None:
         wait_until(lambda: server.processes() == [], WAIT_S)
 
 
-def test_a_server_that_still_loads_its_replicas_stops_at_once_with_0(dataset) -> None:
-    with serving("--dataset-path", dataset, "--replicas", 1, "--log-level", "debug") as server:
+@pytest.mark.parametrize("ray_begins", [False, True])
+def test_a_server_that_still_loads_its_replicas_stops_with_0(dataset, ray_begins) -> None:
+    with serving("--dataset-path", dataset, "--replicas", 1) as server:
         wait_until(lambda: any("is listening on" in line for line in server.log), WAIT_S)
+        wait_until(lambda: len(server.processes()) > (2 if ray_begins else 0), WAIT_S)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(WAIT_S) == 0
         wait_until(lambda: server.processes() == [], WAIT_S)

@@ -184,3 +184,21 @@ def test_failures_without_end_reach_the_log_as_few_lines(server, sockets, caplog
         dealer.recv_multipart()
     wait_until(lambda: server.metrics()["errors"].get("ProtocolError") == 500)
     assert len([r for r in caplog.records if r.levelname == "ERROR"]) == 9
+
+
+def test_prometheus_reads_the_replicas():
+    pytest.importorskip("prometheus_client", reason="pip install '.[metrics]'")
+    from gr00t_policy_core.serving.prometheus import families
+
+    states = {"ready": 3, "loading": 0, "restarting": 1, "failed": 0}
+    counted = {"size": 4, **states, "deaths": 2, "retries": 1, "calls": [1, 2, 3, 4]}
+    with PolicyServer(ToyPolicy(), host="127.0.0.1", port=0) as server:
+        snapshot = {**server.metrics(), "replicas": counted}
+    samples = {
+        (sample.name, sample.labels.get("state")): sample.value
+        for family in families(snapshot)
+        for sample in family.samples
+    }
+    assert {state: samples["gr00t_policy_replicas", state] for state in states} == states
+    assert samples["gr00t_policy_replica_deaths_total", None] == 2
+    assert samples["gr00t_policy_replica_retries_total", None] == 1

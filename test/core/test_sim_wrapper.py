@@ -250,3 +250,12 @@ def test_reset_and_configs_are_those_of_the_policy_within():
     policy = Recording()
     assert SimPolicyWrapper(policy).reset() == {}
     assert SimPolicyWrapper(policy).get_modality_config() == policy.get_modality_config()
+
+
+def test_flat_requests_are_joined_as_the_policy_within_says():
+    class ByInstruction(Recording):
+        def batch_key(self, observation, options=None):
+            return observation["language"][PROMPT][0][0]
+
+    flat = {"state.arm": np.zeros((1, 1, 6), np.float32), PROMPT: ["go"]}
+    assert SimPolicyWrapper(ByInstruction()).batch_key(flat, None) == "go"

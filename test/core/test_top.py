@@ -26,3 +26,13 @@ def test_the_extra_is_named_where_rich_is_not_installed(server, capsys, monkeypa
     monkeypatch.setitem(sys.modules, "rich.live", None)
     assert main(["top", "--host", "127.0.0.1", "--port", str(server.port), "--once"]) == 1
     assert ".[top]" in capsys.readouterr().err
+
+
+def test_replicas_are_shown(server):
+    pytest.importorskip("rich", reason="pip install '.[top]'")
+    from gr00t_policy_core.cli.top import view
+
+    counted = {"size": 4, "ready": 3, "deaths": 2, "retries": 1}
+    metrics = {**server.metrics(), "replicas": counted}
+    shown = str(view(metrics, metrics, 1.0).title)
+    assert "3 of 4 replicas ready, 2 deaths, 1 requests tried again" in shown

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 ANSWER_S = 5.0  # Ray itself would wait for minutes
-LEAVE_S = 15.0  # Ray stops its processes within about 2 s
+LEAVE_S = 20.0  # Ray needs about 5 s to begin, and 2 s to end
 NO_SIGTERM_HANDLER = "SIGTERM handler is not set"
 # Read by Ray as its processes start. What the user has set stays.
 NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_COLOR_PREFIX": "0"}  # and plain logs
@@ -52,6 +52,7 @@ class Cluster:
         self._address = address
         self._ray: Any = None
         self._error: BaseException | None = None
+        self._state = threading.Lock()
         self._connected = threading.Event()
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._stay, name="gr00t-policy-ray", daemon=True)
@@ -65,20 +66,22 @@ class Cluster:
             ClosedError: After `leave`.
         """
         _import_ray(self._environment())
-        self._thread.start()
+        with self._state:
+            if self._leave.is_set():
+                raise ClosedError("Ray was left before it was joined")
+            self._thread.start()
         self._connected.wait()
         if self._error is not None:
             where = "on this machine" if self._address is None else f"at {self._address}"
             raise AddressError(
                 f"cannot reach Ray {where}: {' '.join(str(self._error).split())[:300]}"
             ) from self._error
-        if self._leave.is_set():
-            raise ClosedError("left Ray while it was joined")
         return self._ray
 
     def leave(self) -> None:
         """End what was started here; a cluster that was joined goes on. May be called again."""
-        self._leave.set()
+        with self._state:
+            self._leave.set()
         if self._thread.is_alive():
             self._thread.join(LEAVE_S)
 

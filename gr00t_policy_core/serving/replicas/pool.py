@@ -89,6 +89,8 @@ class ReplicaPool:
             ClosedError: Closed meanwhile.
         """
         ray = self._cluster.join()
+        if self._closing.is_set():
+            raise ClosedError("the pool is closed")
         gpus = self._gpus_each(ray)
         self._slots = [
             Slot(

@@ -59,10 +59,13 @@ def _writes(process: Path, folder: Path) -> bool:
 
 def main() -> None:
     """Wait, and end them."""
+    server = os.getppid()
     folder = sys.stdin.buffer.read().decode()
     if not folder:
         return
-    while pids := writers(Path(folder)):  # what ends may have begun something meanwhile
+    while pids := set(writers(Path(folder))) - {
+        server
+    }:  # what ends may have begun something meanwhile
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is waited for: only clients known to ask again at once. Times are given, not slept."""
+
+from gr00t_policy_core.serving.endpoints import Endpoint
+from gr00t_policy_core.serving.gathering import GATHER_S, GATHER_SHARE, Gathering
+from gr00t_policy_core.serving.jobs import Job
+from gr00t_policy_core.serving.messages import Request
+
+ACT = Endpoint.of("get_action", lambda observation: None, True)
+
+
+def job(client: str, received_s: float = 0.0) -> Job:
+    request = Request("get_action", None, False, None)
+    return Job([client.encode()], request, ACT, client, received_s)
+
+
+def answered_together(gathering: Gathering, *clients: str, at_s: float, took_s: float) -> None:
+    gathering.answered([job(client) for client in clients], at_s - took_s, at_s)
+
+
+def test_nobody_is_waited_for_before_having_come_back_at_once() -> None:
+    gathering = Gathering()
+    assert gathering.expected(0.0) == (set(), 0.0)
+    answered_together(gathering, "a", "b", at_s=10.0, took_s=0.05)
+    assert gathering.expected(10.0)[0] == set()
+
+
+def test_clients_that_came_back_at_once_are_waited_for_the_next_time() -> None:
+    gathering = Gathering()
+    answered_together(gathering, "a", "b", "slow", at_s=10.0, took_s=0.05)
+    gathering.came([job("a", 10.001), job("b", 10.009), job("slow", 10.011)])
+    answered_together(gathering, "a", "b", "slow", at_s=20.0, took_s=0.05)
+    assert gathering.expected(20.0) == ({b"a", b"b"}, 20.0 + GATHER_SHARE * 0.05)
+    gathering.came([job("a", 20.001)])
+    assert gathering.expected(20.001)[0] == {b"b"}
+    assert gathering.expected(20.011)[0] == set()
+
+
+def test_a_wait_is_never_longer_than_the_limit() -> None:
+    gathering = Gathering()
+    for start_s in (10.0, 20.0):
+        answered_together(gathering, "a", "b", at_s=start_s, took_s=5.0)
+        gathering.came([job("a", start_s + 0.001)])
+    answered_together(gathering, "a", "b", at_s=30.0, took_s=5.0)
+    assert gathering.expected(30.0) == ({b"a"}, 30.0 + GATHER_S)
+
+
+def test_a_client_that_came_late_is_waited_for_no_more() -> None:
+    gathering = Gathering()
+    answered_together(gathering, "a", "b", at_s=10.0, took_s=0.05)
+    gathering.came([job("a", 10.001), job("b", 10.001)])
+    answered_together(gathering, "a", "b", at_s=20.0, took_s=0.05)
+    gathering.came([job("a", 20.001), job("b", 20.5)])
+    answered_together(gathering, "a", "b", at_s=30.0, took_s=0.05)
+    assert gathering.expected(30.0)[0] == {b"a"}
+
+
+def test_a_client_that_was_answered_alone_is_never_waited_for() -> None:
+    gathering = Gathering()
+    answered_together(gathering, "a", "b", at_s=10.0, took_s=0.05)
+    gathering.came([job("a", 10.001), job("b", 10.001)])
+    answered_together(gathering, "a", at_s=20.0, took_s=0.05)
+    answered_together(gathering, "b", "b", at_s=21.0, took_s=0.05)  # its own two, in one call
+    assert gathering.expected(20.0)[0] == set()
+    assert gathering.expected(21.0)[0] == set()

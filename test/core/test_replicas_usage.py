@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`serve --replicas` as it is asked for wrongly, or where Ray is missing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from lerobot_writer import write_dataset
+from toy_policy import ToyPolicy
+
+from gr00t_policy_core import SpecError
+from gr00t_policy_core.cli import main
+from gr00t_policy_core.serving.replicas import ReplicaPool
+
+TIMEOUT_S = 60
+
+
+def test_without_ray_it_says_what_to_install(tmp_path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError('not here')\n")
+    dataset = write_dataset(tmp_path / "dataset", [20])
+    command = [sys.executable, "-m", "gr00t_policy_core", "serve", "--port", "0"]
+    result = subprocess.run(
+        [*command, "--dataset-path", str(dataset), "--replicas", "2"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "pip install '.[ray]'" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--ray-address", "gpu-box:6379"], "--ray-address says where --replicas are"),
+        (["--replicas", "2", "--device", "cuda:1"], "got cuda:1"),
+        (["--replicas", "0"], "must be at least 1"),
+    ],
+)
+def test_flags_are_checked(capsys, flags, says) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--dataset-path", "nowhere", *flags])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["ray://gpu-box:10001", "gpu-box", "gpu-box:port"])
+def test_an_address_that_is_none_is_refused(capsys, address) -> None:
+    flags = ["--dataset-path", "nowhere", "--replicas", "1", "--ray-address", address]
+    assert main(["serve", *flags]) == 1
+    assert f"bad Ray address: {address}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "2"])
+def test_a_pool_needs_a_size(size) -> None:
+    with pytest.raises(SpecError, match="size must be"):
+        ReplicaPool(ToyPolicy, size)
