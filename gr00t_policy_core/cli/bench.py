@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
 def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     """What is measured, and in words what that is."""
     from gr00t_policy_core.models import Gr00tPolicy
+    from gr00t_policy_core.models.common.runner import RunSettings
     from gr00t_policy_core.models.lines import find_random_builder
     from gr00t_policy_core.models.policy import (
         ModelPolicy,
@@ -104,7 +105,7 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
         else "the published shape"
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
-    return ModelPolicy(model, device, dtype, cuda_graphs=args.cuda_graphs), what
+    return ModelPolicy(model, device, dtype, RunSettings(cuda_graphs=args.cuda_graphs)), what
 
 
 def _observation(policy: ModelPolicy, batch: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,18 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.embodiment import find_tag
-from gr00t_policy_core.models.common.graphs import StaticCall
+from gr00t_policy_core.models.common.graphs import Recorder
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
 from gr00t_policy_core.models.common.relative import reference_problem
+from gr00t_policy_core.models.common.runner import Runner, RunSettings
 from gr00t_policy_core.models.common.timing import Stopwatch
+from gr00t_policy_core.models.common.transfer import to_device
 from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 
 MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
+DEFAULT_SETTINGS = RunSettings()
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -36,12 +40,12 @@ class ModelPolicy(ModalityPolicy):
         model: With its weights.
         device: Where the weights are.
         dtype: Of the weights.
-        cuda_graphs: Record the action head as a CUDA graph for each shape of input that comes, and
-            replay it.
+        settings: How the networks are run.
         strict: Check every observation before it is used and every action before it is returned.
+        record: How calls are recorded, with `settings.cuda_graphs`; CUDA graphs by default.
 
     Raises:
-        SpecError: CUDA graphs without a GPU.
+        SpecError: A setting that does not work here.
     """
 
     def __init__(
@@ -49,14 +53,14 @@ class ModelPolicy(ModalityPolicy):
         model: Model,
         device: torch.device,
         dtype: torch.dtype,
+        settings: RunSettings = DEFAULT_SETTINGS,
         *,
-        cuda_graphs: bool = False,
         strict: bool = True,
+        record: Recorder | None = None,
     ) -> None:
         super().__init__(strict)
-        if cuda_graphs and device.type != "cuda":
-            raise SpecError("bad setting", [f"CUDA graphs need a GPU, the device is {device}"])
-        self._act = StaticCall(model.head.act) if cuda_graphs else model.head.act
+        self.runner = Runner(model, device, dtype, settings, record)
+        self.settings = settings
         self.model = model
         self.embodiment = model.embodiment
         self.device = device
@@ -86,7 +90,7 @@ class ModelPolicy(ModalityPolicy):
         """
         if options:
             return None
-        if self.model.head.mask_padding:
+        if self.settings.mask_padding:
             return ()
         instructions = set(self.instructions(observation))
         return instructions.pop() if len(instructions) == 1 else None
@@ -138,34 +142,29 @@ class ModelPolicy(ModalityPolicy):
         Returns:
             The action, and ``{"timing": {stage: seconds}}``.
         """
+        with torch.inference_mode(), _on(self.device):
+            return self._answer(observation, options)
+
+    def _answer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
         watch = Stopwatch(self.device)
         state = observation["state"]
         frames = self.frames(observation)
         parsed = read_options(options, self.embodiment, len(frames))
 
-        backbone, head = self.model.backbone, self.model.head
-        with torch.inference_mode():
-            pictures = backbone.pictures(frames)
-            watch.lap("images")
-            prompts = backbone.prompts(self.instructions(observation), pictures)
-            watch.lap("prompts")
-            encoded = self.embodiment.encode_state(state, head.config.max_state_dim)
-            start, velocity_scale = self._start(parsed, state, len(frames))
-            watch.lap("state")
-            features = backbone.features(pictures, prompts)
-            watch.device_lap("backbone")
-            normalized = self._act(
-                features.tokens,
-                features.mask,
-                features.images,
-                self._to_device(torch.from_numpy(encoded)),
-                start,
-                velocity_scale,
-            )
-            watch.device_lap("head")
-            answer = normalized.float().cpu().numpy()
-            action = self.embodiment.decode_action(answer, state)
-            watch.lap("decode")
+        pictures = to_device(self.model.backbone.pictures(frames), self.device)
+        watch.lap("images")
+        tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
+        watch.lap("prompts")
+        encoded = self.embodiment.encode_state(state, self.model.head.config.max_state_dim)
+        states = self._to_device(torch.from_numpy(encoded))
+        start, velocity_scale = self._start(parsed, state, len(frames))
+        watch.lap("state")
+        features = self.runner.features(pictures, tokens)
+        watch.device_lap("backbone")
+        normalized = self.runner.actions(features, tokens, states, start, velocity_scale)
+        watch.device_lap("head")
+        action = self.embodiment.decode_action(normalized.float().cpu().numpy(), state)
+        watch.lap("decode")
         return action, {"timing": watch.seconds()}
 
     def frames(self, observation: Observation) -> list[list[Any]]:
@@ -195,7 +194,7 @@ class ModelPolicy(ModalityPolicy):
         return self._to_device(start), self._to_device(scale)
 
     def _to_device(self, values: Tensor) -> Tensor:
-        return values.to(self.device, self.dtype)
+        return to_device(values.to(self.dtype), self.device)
 
 
 class Gr00tPolicy(ModelPolicy):
@@ -212,8 +211,10 @@ class Gr00tPolicy(ModelPolicy):
         mask_padding: Let each row of a batch give what it gives alone. False computes as the
             reference does, where instructions of different length in one batch change each other's
             actions: some of N1.7's attention sees the padding.
-        cuda_graphs: Record the action head as a CUDA graph for each shape of input that comes, and
-            replay it. Not yet tried on a GPU, and therefore off.
+        cuda_graphs: Record the networks as CUDA graphs, for each shape of input that comes, and
+            replay them. Not yet tried on a GPU, and therefore off.
+        compile: Compile the networks with torch.compile: ``default``, or ``max-autotune``, which
+            takes minutes before the first answer; None for not.
         strict: Check every observation before it is used and every action before it is returned.
 
     Raises:
@@ -232,6 +233,7 @@ class Gr00tPolicy(ModelPolicy):
         backbone_path: str | Path | None = None,
         mask_padding: bool = False,
         cuda_graphs: bool = False,
+        compile: str | None = None,
         strict: bool = True,
     ) -> None:
         where = find_device(device)
@@ -245,8 +247,8 @@ class Gr00tPolicy(ModelPolicy):
             dtype=kind,
             backbone_path=backbone_path,
         )
-        model.head.mask_padding = mask_padding
-        super().__init__(model, where, kind, cuda_graphs=cuda_graphs, strict=strict)
+        settings = RunSettings(mask_padding, cuda_graphs, compile)
+        super().__init__(model, where, kind, settings, strict=strict)
 
 
 def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
@@ -257,6 +259,11 @@ def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
     else:
         generator.manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float32)
+
+
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    """Streams and events are those of the current GPU, which need not be the policy's."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def default_device() -> str:

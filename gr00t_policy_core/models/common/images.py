@@ -24,25 +24,12 @@ DEFAULT_EDGE = 256
 DEFAULT_FRACTION = 0.95
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """The pictures of a batch as a vision tower reads them, on the host; all have one size.
-
-    Args:
-        values: float32, the layout is the backbone's own.
-        grid: Patches of a picture: rows and columns.
-        each: Pictures of each row of the batch.
-        tokens: Tokens that stand for a picture.
-    """
-
-    values: torch.Tensor
-    grid: tuple[int, int]
-    each: int
-    tokens: int
-
-
 class ImagePipeline(Protocol):
-    """A frame of any size in, a square one of the pipeline's size out."""
+    """A frame of any size in, one of the pipeline's size out."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what comes out, pixels."""
 
     def __call__(self, frame: Frame) -> Frame: ...
 
@@ -87,6 +74,10 @@ class AreaCrop:
     edge: int
     fraction: float
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.edge, self.edge
+
     def __call__(self, frame: Frame) -> Frame:
         square = self._resize(letterbox(frame))
         side = max(1, int(square.shape[0] * self.fraction))
@@ -114,6 +105,10 @@ class BilinearCrop:
 
     target: tuple[int, int]
     crop: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.target
 
     def __call__(self, frame: Frame) -> Frame:
         square = letterbox(frame)

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from models.golden import golden_of, largest, policy_of, rows_of, torch
+from models.golden import features_of, golden_of, largest, policy_of, rows_of, torch
 
 ROWS = 3
 
@@ -17,14 +17,13 @@ def answers_alone(policy, observation, start) -> list[np.ndarray]:
 
 
 def normalized(policy, observation, start) -> np.ndarray:
-    backbone, head = policy.model.backbone, policy.model.head
+    embodiment, head = policy.embodiment, policy.model.head
     with torch.inference_mode():
-        pictures = backbone.pictures(policy.frames(observation))
-        prompts = backbone.prompts(policy.instructions(observation), pictures)
-        state = policy.embodiment.encode_state(observation["state"], head.config.max_state_dim)
-        features = backbone.features(pictures, prompts)
-        conditioning = head.condition(features, torch.from_numpy(state))
-        return head.sample(conditioning, torch.from_numpy(start)).numpy()
+        features, tokens = features_of(policy, observation)
+        state = embodiment.encode_state(observation["state"], head.config.max_state_dim)
+        noise = torch.from_numpy(start)
+        actions = policy.runner.actions(features, tokens, torch.from_numpy(state), noise, None)
+        return actions.numpy()
 
 
 @pytest.mark.parametrize(
