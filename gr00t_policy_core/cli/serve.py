@@ -19,6 +19,7 @@ from gr00t_policy_core.cli.common import (
     positive,
     write_line,
 )
+from gr00t_policy_core.cli.model_flags import add_model_flags, model_settings
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import ClosedError, SpecError
 from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
@@ -26,8 +27,6 @@ from gr00t_policy_core.policies import ReplayPolicy, SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving.server import PolicyServer
 from gr00t_policy_core.serving.server_settings import REPLY_FORMATS
-
-DTYPES = ("bfloat16", "float16", "float32")
 
 DESCRIPTION = """\
 Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
@@ -52,12 +51,6 @@ def add_command(commands: Any) -> None:
         help="checkpoint of a GR00T N1.6 or N1.7 model: a folder, or an id on the Hugging Face hub",
     )
     policy.add_argument(
-        "--backbone-path",
-        metavar="PATH",
-        help="the backbone's tokenizer and configuration files: their folder, or a copy of the "
-        "Isaac-GR00T repository (default: the Hugging Face hub and its local cache)",
-    )
-    policy.add_argument(
         "--embodiment-tag",
         type=_embodiment_tag,
         default=EmbodimentTag.NEW_EMBODIMENT,
@@ -65,21 +58,7 @@ def add_command(commands: Any) -> None:
         help="robot that the model is to drive, name or value (default: new_embodiment)",
     )
     policy.add_argument("--device", default="cuda", help="where the model runs (default: cuda)")
-    policy.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        help="of the model (default: bfloat16, and float32 on a CPU)",
-    )
-    policy.add_argument(
-        "--mask-padding",
-        action="store_true",
-        help="let each row of a batch give what it gives alone (see docs/models.md)",
-    )
-    policy.add_argument(
-        "--cuda-graphs",
-        action="store_true",
-        help="replay the action head as CUDA graphs (not yet tried on a GPU)",
-    )
+    add_model_flags(policy)
     policy.add_argument(
         "--dataset-path", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset to replay"
     )
@@ -205,8 +184,7 @@ def _model(args: argparse.Namespace) -> BasePolicy:
         device=args.device,
         dtype=args.dtype,
         backbone_path=args.backbone_path,
-        mask_padding=args.mask_padding,
-        cuda_graphs=args.cuda_graphs,
+        **model_settings(args),
         strict=args.strict,
     )
 

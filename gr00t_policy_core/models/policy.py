@@ -20,6 +20,7 @@ from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.graphs import Recorder
 from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
 from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.runner import Runner, RunSettings
@@ -66,14 +67,41 @@ class ModelPolicy(ModalityPolicy):
         self.device = device
         self.dtype = dtype
 
-    def setting(self) -> str:
-        """Where and with what this runs, in words, for who reports a measurement."""
+    def environment(self) -> dict[str, str | int]:
+        """Where and with what this runs, for who reports a measurement."""
         on_gpu = self.device.type == "cuda"
-        device = torch.cuda.get_device_name(self.device) if on_gpu else "CPU"
-        return (
-            f"{device}, {str(self.dtype).removeprefix('torch.')}, torch {torch.__version__}, "
-            f"transformers {transformers.__version__}, {torch.get_num_threads()} CPU threads"
-        )
+        found: dict[str, str | int] = {
+            "device": torch.cuda.get_device_name(self.device) if on_gpu else "CPU",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "cpu_threads": torch.get_num_threads(),
+        }
+        if on_gpu:
+            found["cuda"] = str(torch.version.cuda)
+            found["cudnn"] = torch.backends.cudnn.version() or 0
+            found["peak_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
+        return found
+
+    def count_operators(self, observation: Observation) -> dict[str, int]:
+        """How many operators an answer runs on the device, by stage; see `OperatorCount`.
+
+        As the networks are written: neither compiled nor recorded.
+        """
+        frames = self.frames(observation)
+        config = self.model.head.config
+        shape = (len(frames), config.action_horizon, config.max_action_dim)
+        encoded = self.embodiment.encode_state(observation["state"], config.max_state_dim)
+        with torch.inference_mode(), _on(self.device):
+            pictures = to_device(self.model.backbone.pictures(frames), self.device)
+            tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
+            states = self._to_device(torch.from_numpy(encoded))
+            start = self._to_device(noise(0, shape))
+            with OperatorCount() as backbone:
+                features = self.runner.see(pictures, *tokens)
+            with OperatorCount() as head:
+                self.runner.act(features, states, start, None, *tokens)
+        return {"backbone": backbone.total, "head": head.total}
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
@@ -163,7 +191,9 @@ class ModelPolicy(ModalityPolicy):
         watch.device_lap("backbone")
         normalized = self.runner.actions(features, tokens, states, start, velocity_scale)
         watch.device_lap("head")
-        action = self.embodiment.decode_action(normalized.float().cpu().numpy(), state)
+        answer = normalized.float().cpu().numpy()  # the one time that the host waits
+        watch.resume()
+        action = self.embodiment.decode_action(answer, state)
         watch.lap("decode")
         return action, {"timing": watch.seconds()}
 
