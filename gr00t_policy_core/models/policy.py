@@ -111,17 +111,20 @@ class ModelPolicy(ModalityPolicy):
         return MAX_BATCH_ROWS
 
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
-        """None with a seed or real-time chunking; else the one instruction, where it matters.
+        """None with a seed or real-time chunking; else the prompts' length, where it matters.
 
         The noise of a seed is drawn for the whole batch, so a row's depends on its company. And
-        unless padding is masked, so does an answer where instructions differ.
+        where padding is attended to, an answer is only the same beside prompts as long as its own.
         """
         if options:
             return None
-        if self.settings.mask_padding:
+        if self.settings.mask_padding or not self.model.head.config.attends_to_padding:
             return ()
-        instructions = set(self.instructions(observation))
-        return instructions.pop() if len(instructions) == 1 else None
+        pictures = len(self.frames(observation)[0])
+        backbone = self.model.backbone
+        texts = set(self.instructions(observation))
+        lengths = {backbone.prompts([text], pictures).length for text in texts}
+        return lengths.pop() if len(lengths) == 1 else None
 
     def get_capabilities(self) -> tuple[str, ...]:
         return ("rtc",)
