@@ -38,6 +38,11 @@ def add_model_flags(parser: Any) -> None:
         choices=COMPILE_MODES,
         help="compile the networks with torch.compile (not yet tried on a GPU)",
     )
+    parser.add_argument(
+        "--device-images",
+        action="store_true",
+        help="resize pictures on the device (not yet tried on a GPU)",
+    )
 
 
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -46,4 +51,5 @@ def model_settings(args: argparse.Namespace) -> dict[str, Any]:
         "mask_padding": args.mask_padding,
         "cuda_graphs": args.cuda_graphs,
         "compile": args.compile,
+        "device_images": args.device_images,
     }

@@ -25,7 +25,7 @@ from gr00t_policy_core.models.common.options import InferenceOptions, read_optio
 from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.runner import Runner, RunSettings
 from gr00t_policy_core.models.common.timing import Stopwatch
-from gr00t_policy_core.models.common.transfer import to_device
+from gr00t_policy_core.models.common.transfer import frames_to_device, to_device
 from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 
@@ -93,7 +93,7 @@ class ModelPolicy(ModalityPolicy):
         shape = (len(frames), config.action_horizon, config.max_action_dim)
         encoded = self.embodiment.encode_state(observation["state"], config.max_state_dim)
         with torch.inference_mode(), _on(self.device):
-            pictures = to_device(self.model.backbone.pictures(frames), self.device)
+            pictures = self._pictures(observation)
             tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
             states = self._to_device(torch.from_numpy(encoded))
             start = self._to_device(noise(0, shape))
@@ -182,7 +182,7 @@ class ModelPolicy(ModalityPolicy):
         frames = self.frames(observation)
         parsed = read_options(options, self.embodiment, len(frames))
 
-        pictures = to_device(self.model.backbone.pictures(frames), self.device)
+        pictures = self._pictures(observation)
         watch.lap("images")
         tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
         watch.lap("prompts")
@@ -207,6 +207,23 @@ class ModelPolicy(ModalityPolicy):
         steps = range(len(config.delta_indices))
         rows = range(len(videos[0]))
         return [[video[row, step] for step in steps for video in videos] for row in rows]
+
+    def _pictures(self, observation: Observation) -> Tensor:
+        """The pictures on the device, in the order of `frames`: uint8 (pictures, H, W, 3)."""
+        backbone = self.model.backbone
+        if not self.settings.device_images:
+            return to_device(backbone.pictures(self.frames(observation)), self.device)
+        videos = [
+            frames_to_device(observation["video"][key], self.device)
+            for key in self.embodiment.modalities["video"].modality_keys
+        ]
+        if len({video.shape for video in videos}) == 1:
+            return backbone.pictures_on_device(torch.stack(videos, dim=2).flatten(0, 2))
+        resized = [
+            backbone.pictures_on_device(video.flatten(0, 1)).unflatten(0, video.shape[:2])
+            for video in videos
+        ]
+        return torch.stack(resized, dim=2).flatten(0, 2)
 
     def instructions(self, observation: Observation) -> list[str]:
         """One for each row; a checkpoint with several keys was trained on paraphrases."""
@@ -248,6 +265,7 @@ class Gr00tPolicy(ModelPolicy):
             replay them. Not yet tried on a GPU, and therefore off.
         compile: Compile the networks with torch.compile: ``default``, or ``max-autotune``, which
             takes minutes before the first answer; None for not.
+        device_images: Resize pictures on the device; each bit is the same. Not yet tried on a GPU.
         strict: Check every observation before it is used and every action before it is returned.
 
     Raises:
@@ -267,6 +285,7 @@ class Gr00tPolicy(ModelPolicy):
         mask_padding: bool = False,
         cuda_graphs: bool = False,
         compile: str | None = None,
+        device_images: bool = False,
         strict: bool = True,
     ) -> None:
         where = find_device(device)
@@ -280,7 +299,7 @@ class Gr00tPolicy(ModelPolicy):
             dtype=kind,
             backbone_path=backbone_path,
         )
-        settings = RunSettings(mask_padding, cuda_graphs, compile)
+        settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
         super().__init__(model, where, kind, settings, strict=strict)
 
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area, triangle
 
 Frame = NDArray[np.uint8]
 
@@ -32,6 +33,9 @@ class ImagePipeline(Protocol):
         """Height and width of what comes out, pixels."""
 
     def __call__(self, frame: Frame) -> Frame: ...
+
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
 
 
 def image_pipeline(processor: Mapping[str, Any]) -> ImagePipeline:
@@ -84,6 +88,13 @@ class AreaCrop:
         begin = (square.shape[0] - side) // 2
         return self._resize(square[begin : begin + side, begin : begin + side])
 
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        square = resize_area(letterbox_on_device(frames), self.edge)
+        side = max(1, int(self.edge * self.fraction))
+        begin = (self.edge - side) // 2
+        end = begin + side
+        return resize_area(square[:, begin:end, begin:end], self.edge)
+
     def _resize(self, square: Frame) -> Frame:
         if square.shape[0] == self.edge:
             return square
@@ -118,6 +129,11 @@ class BilinearCrop:
         resized = center_crop(self._resize(image), self.crop)
         return np.ascontiguousarray(self._resize(resized)[0].permute(1, 2, 0).numpy())
 
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        square = resize_antialiased(letterbox_on_device(frames), self.target, triangle, None)
+        cropped = center_crop(square.permute(0, 3, 1, 2), self.crop).permute(0, 2, 3, 1)
+        return resize_antialiased(cropped, self.target, triangle, None)
+
     def _resize(self, image: torch.Tensor) -> torch.Tensor:
         if tuple(image.shape[-2:]) == self.target:
             return image
@@ -136,6 +152,15 @@ def letterbox(frame: Frame) -> Frame:
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = frame
     return square
+
+
+def letterbox_on_device(frames: torch.Tensor) -> torch.Tensor:
+    """`letterbox` of (N, H, W, 3)."""
+    height, width = frames.shape[1:3]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    borders = (0, 0, left, side - width - left, top, side - height - top)
+    return F.pad(frames, borders) if any(borders) else frames
 
 
 def center_crop(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -35,6 +35,9 @@ class Backbone(Protocol):
         On the host; H and W are the same for all frames that there are.
         """
 
+    def pictures_on_device(self, frames: Tensor) -> Tensor:
+        """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
+
     def pixels(self, pictures: Tensor) -> Tensor:
         """Pictures to what the vision tower reads: float32, of the backbone's own layout."""
 

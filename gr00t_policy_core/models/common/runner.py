@@ -35,11 +35,13 @@ class RunSettings:
         mask_padding: Let each row of a batch give what it gives alone; see `lay_out`.
         cuda_graphs: Record each function as a CUDA graph for each set of shapes, and replay it.
         compile: One of `gr00t_policy_core.models.common.compiled.MODES`; None compiles nothing.
+        device_images: Resize pictures on the device; each bit is the same.
     """
 
     mask_padding: bool = False
     cuda_graphs: bool = False
     compile: str | None = None
+    device_images: bool = False
 
 
 class Runner:

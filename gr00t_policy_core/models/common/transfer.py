@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -15,3 +18,10 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return values.to(device)
     return values.contiguous().pin_memory().to(device, non_blocking=True)
+
+
+def frames_to_device(frames: NDArray[Any], device: torch.device) -> Tensor:
+    """Frames, uint8 of any shape, there: copied once on the host, into pinned memory for a GPU."""
+    staged = torch.empty(frames.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    staged.numpy()[...] = frames
+    return staged.to(device, non_blocking=True)

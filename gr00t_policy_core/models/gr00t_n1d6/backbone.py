@@ -23,6 +23,7 @@ from gr00t_policy_core.models.gr00t_n1d6.vision import (
     Siglip,
     SiglipConfig,
     fit,
+    fit_on_device,
     to_pixels,
     whole_tokens,
 )
@@ -110,6 +111,9 @@ class EagleBackbone:
 
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
         return fit([self.pipeline(frame) for row in rows for frame in row])
+
+    def pictures_on_device(self, frames: Tensor) -> Tensor:
+        return fit_on_device(self.pipeline.on_device(frames))
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """What the vision tower reads, float32 (pictures, 3, H, W)."""

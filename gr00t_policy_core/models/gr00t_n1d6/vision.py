@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.fused import FusedLinear
 from gr00t_policy_core.models.common.images import Frame
+from gr00t_policy_core.models.common.resample import PILLOW_BITS, cubic, resize_antialiased
 
 PATCH = 14
 MERGE = 2  # patches a side that become one token
@@ -73,6 +74,15 @@ def fit(frames: list[Frame]) -> Tensor:
         for frame in frames
     ]
     return torch.from_numpy(np.stack(resized))
+
+
+def fit_on_device(images: Tensor) -> Tensor:
+    """The same of uint8 (N, H, W, 3) on their device; of square pictures bit by bit.
+
+    Of others Pillow resizes that direction first which is cheaper, or rows, by its release.
+    """
+    height, width = images.shape[1:3]
+    return resize_antialiased(images, whole_tokens(height, width), cubic, PILLOW_BITS)
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from gr00t_policy_core.models.gr00t_n1d7.vision import (
     PatchConfig,
     Patching,
     fit,
+    fit_on_device,
     rope_positions,
     smart_size,
 )
@@ -72,6 +73,9 @@ class QwenBackbone:
 
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
         return fit([self.pipeline(frame) for row in rows for frame in row], self._patches)
+
+    def pictures_on_device(self, frames: Tensor) -> Tensor:
+        return fit_on_device(self.pipeline.on_device(frames), self._patches)
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """What the vision tower reads, float32 (pictures, patches, values of a patch)."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gr00t_policy_core.models.common.images import Frame
+from gr00t_policy_core.models.common.resample import cubic, resize_antialiased
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,12 @@ def fit(frames: list[Frame], config: PatchConfig) -> Tensor:
         align_corners=False,
     )
     return resized.permute(0, 2, 3, 1).contiguous()
+
+
+def fit_on_device(images: Tensor, config: PatchConfig) -> Tensor:
+    """The same of uint8 (N, H, W, 3), bit by bit, on their device."""
+    height, width = images.shape[1:3]
+    return resize_antialiased(images, smart_size(height, width, config), cubic, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,13 +48,21 @@ def test_a_checkpoint_can_be_measured_and_the_report_be_kept(capsys, tmp_path):
     assert main(["bench", *paths, "--embodiment-tag", golden.tag, *flags, *FEW]) == 0
     output = capsys.readouterr().out
     assert f"{golden.checkpoint}, {golden.tag}" in output
-    assert "mask_padding True, cuda_graphs False, compile None" in output.splitlines()
+    assert (
+        "mask_padding True, cuda_graphs False, compile None, device_images False"
+        in output.splitlines()
+    )
     assert tables(output) == {1: STAGES}
 
     report = json.loads(file.read_text("utf-8"))
     assert report["what"] == f"{golden.checkpoint}, {golden.tag}"
     assert report["environment"]["torch"] == torch.__version__
-    assert report["options"] == {"mask_padding": True, "cuda_graphs": False, "compile": None}
+    assert report["options"] == {
+        "mask_padding": True,
+        "cuda_graphs": False,
+        "compile": None,
+        "device_images": False,
+    }
     (batch,) = report["batches"]
     assert (batch["batch"], batch["runs"]) == (1, 2)
     assert list(batch["stages"]) == STAGES

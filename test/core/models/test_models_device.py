@@ -65,6 +65,19 @@ def test_a_whole_call_reads_nothing_back(line, texts, mask_padding):
     assert (actions.device, actions.dtype) == (META, torch.bfloat16)
 
 
+@pytest.mark.parametrize("size", [(480, 640), (512, 512), (100, 100)])
+@pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
+def test_resizing_pictures_reads_nothing_back(line, size):
+    model = line.random_model(small=True, cameras=1, device=META, dtype=torch.bfloat16)
+    frames = ones(CAMERAS, *size, 3, dtype=torch.uint8)
+    with torch.inference_mode():
+        model.backbone.pictures_on_device(frames)  # brings the weights of this size, which stay
+        with OnlyOnTheDevice():
+            pictures = model.backbone.pictures_on_device(frames)
+    assert pictures.shape == (CAMERAS, *PICTURE_SIZES[line], 3)
+    assert (pictures.device, pictures.dtype) == (META, torch.uint8)
+
+
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
 def test_a_whole_call_of_a_round_length_reads_nothing_back(line):
     tokens, *_ = run(line, TEXTS[:1], RunSettings(compile="default"))
