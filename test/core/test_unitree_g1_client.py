@@ -19,14 +19,9 @@ from gr00t_policy_core import ModalityConfig, ModalityPolicy, PolicyServer
 
 HORIZON = 50
 # unitree_g1_full_body_with_waist_height_nav_cmd of Isaac-GR00T N1.7
-STATE = {
-    **{"left_leg": 6, "right_leg": 6, "waist": 3},
-    **{"left_arm": 7, "right_arm": 7, "left_hand": 7, "right_hand": 7},
-}
-ACTION = {
-    **{"left_arm": 7, "right_arm": 7, "left_hand": 7, "right_hand": 7},
-    **{"waist": 3, "base_height_command": 1, "navigate_command": 3},
-}
+ARMS = {"left_arm": 7, "right_arm": 7, "left_hand": 7, "right_hand": 7}
+STATE = {"left_leg": 6, "right_leg": 6, "waist": 3, **ARMS}
+ACTION = {**ARMS, "waist": 3, "base_height_command": 1, "navigate_command": 3}
 PROMPT_KEY = "annotation.human.task_description"
 
 
