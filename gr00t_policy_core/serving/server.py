@@ -127,7 +127,8 @@ class PolicyServer:
             prepare=self._prepare,
             answer=self._answering.answer,
             joinable=self._answering.joinable,
-            notify=self._router.wake,
+            deliver=self._send,
+            notify=self._answered,
             queue=self._queue,
             max_batch=lambda: self._answering.max_batch,
         )
@@ -311,8 +312,6 @@ class PolicyServer:
 
     def _turn(self, timeout_s: float | None) -> None:
         self._router.wait(timeout_s)
-        for answer in self._worker.collect():
-            self._send(answer)
         message = self._router.receive()
         if message is not None:
             self._dispatch(message)
@@ -364,6 +363,11 @@ class PolicyServer:
             raise PolicyError("kill is refused from another host where neither token nor keys are")
         reply = self._answering.encode(request, self._at_once[name](request), None)
         self._send(Answer(message.route, reply))
+
+    def _answered(self) -> None:
+        """In the policy's thread."""
+        if self._stopping:
+            self._router.wake()  # `_finish` waits for this answer
 
     def _send(self, answer: Answer) -> None:
         self._metrics.sent(len(answer.reply))
