@@ -113,6 +113,9 @@ class Connection:
     def _ask(self, endpoint: str, request: bytes, deadline: Deadline) -> memoryview:
         if self._socket is None:
             self._socket = self._connect(endpoint)
+        # A refused handshake leaves the socket without a way out until it connects again.
+        if not self._socket.poll(deadline.remaining_ms, zmq.POLLOUT):
+            raise self._timeout(endpoint, deadline, "the server does not let this client in")
         self._socket.send(request, zmq.NOBLOCK, copy=False)
         if not self._socket.poll(deadline.remaining_ms):
             raise self._timeout(endpoint, deadline, "no server listens there, or it is busy")

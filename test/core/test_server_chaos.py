@@ -78,7 +78,7 @@ def free_port() -> int:
 class Robot(threading.Thread):
     """Asks without end, another question each time, and counts what comes back."""
 
-    def __init__(self, port: int, seed: int, timeout_ms: int = 150) -> None:
+    def __init__(self, port: int, seed: int, timeout_ms: int) -> None:
         super().__init__()
         self.outcomes: Counter[str] = Counter()
         self.done = threading.Event()
@@ -106,8 +106,8 @@ class Robot(threading.Thread):
 
 
 @contextlib.contextmanager
-def robots(port: int, count: int) -> Iterator[list[Robot]]:
-    crew = [Robot(port, seed) for seed in range(count)]
+def robots(port: int, count: int, timeout_ms: int = 150) -> Iterator[list[Robot]]:
+    crew = [Robot(port, seed, timeout_ms) for seed in range(count)]
     for robot in crew:
         robot.start()
     try:
@@ -143,7 +143,7 @@ def test_robots_outlive_a_server_that_is_killed_and_frozen_again_and_again():
 
 def test_a_server_outlives_clients_that_are_killed_and_frozen_again_and_again(server, client):
     generator = random.Random(1)
-    with phoenix("client", server.port) as stranger, robots(server.port, 1) as crew:
+    with phoenix("client", server.port) as stranger, robots(server.port, 1, 10_000) as crew:
         for cycle in range(2 * CYCLES):
             threading.Event().wait(generator.uniform(0, 0.02))
             if cycle % 2:
