@@ -165,7 +165,7 @@ class Router:
             if not self._has_message():
                 return None
             frames, size = self._frames()
-        message = _message(frames)
+        message = _message(frames, cut=len(frames) > MAX_FRAMES)
         if size <= self._max_message_bytes:
             return message
         problem = f"malformed message: {size} bytes, at most {self._max_message_bytes} may come"
@@ -229,7 +229,7 @@ def _interfaces(host: str) -> list[tuple[str, bool]]:
     return [(f"[{address}]" if ipv6 else address, ipv6) for ipv6, address in by_family]
 
 
-def _message(frames: list[Any]) -> Message:
+def _message(frames: list[Any], *, cut: bool) -> Message:
     peer = _peer(frames[-1])
     empty = next((i for i, frame in enumerate(frames[1:], 1) if len(frame) == 0), 0)
     route = [frame.bytes for frame in frames[: empty + 1]]
@@ -239,7 +239,7 @@ def _message(frames: list[Any]) -> Message:
     problem = (
         "malformed message: it is empty"
         if not body
-        else f"malformed message: one frame expected, {len(body)} came"
+        else f"malformed message: one frame expected, {len(body)}{' or more' * cut} came"
     )
     return Message(route, None, problem, peer)
 
