@@ -17,6 +17,7 @@ TEST = [
     *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"),
 ]
 BENCH = ["msgpack-numpy==0.4.8", "websockets>=15", "grpcio>=1.60", "matplotlib>=3.5"]
+FUZZ = ["atheris>=2.3"]
 GR00T = [
     "torch>=2.5",  # attention gives zeros where everything is masked: padding
     "transformers>=4.57",  # Qwen3-VL
@@ -37,6 +38,7 @@ EXTRAS = {
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],
     # what others use, to compare with: Isaac-GR00T, openpi, LeRobot
     "bench": BENCH,
+    "fuzz": FUZZ,  # make fuzz, guided by coverage
 }
 
 if __name__ == "__main__":  # scripts/requirements.py reads the lists without setuptools
