@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ class PolicyClient(ModalityPolicy):
         self._connection: Connection | Failover = connections[0]
         if len(connections) > 1:
             self._connection = Failover(connections, api_token, self._forget_server)
+        self._name = uuid.uuid4().hex  # the server knows it by this after a reconnection
         self._pause = threading.Event()  # set by `close`
         self._configs: dict[str, ModalityConfig] | None = None
         self._dialect: Dialect | None = None
@@ -348,7 +350,7 @@ class PolicyClient(ModalityPolicy):
             self._exchange("get_modality_config", None, deadline)
 
     def _exchange(self, endpoint: str, data: Any, deadline: Deadline) -> dict[str, Any]:
-        request = {"endpoint": endpoint, "envelope": True}
+        request = {"endpoint": endpoint, "envelope": True, "client": self._name}
         if data is not None:
             request["data"] = data
         if self.api_token:
