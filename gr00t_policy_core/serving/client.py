@@ -37,8 +37,8 @@ class PolicyClient(ModalityPolicy):
     Arrays in answers are read-only views of the received message; copy what is to be changed.
 
     Args:
-        host: Name or address of the server.
-        port: Its port.
+        host: Name or address of the server; or ``"ipc:///path"``, its Unix socket.
+        port: Its port; not used with a Unix socket.
         timeout_ms: How long each call may take.
         api_token: What the server was started with; None or empty for none.
         strict: Check observations against the server's own modality configs before they leave,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.serving.addresses import ipc_problems, is_ipc
 from gr00t_policy_core.serving.curve import ClientKeys
 from gr00t_policy_core.serving.failover import parse_hosts
 
@@ -35,7 +36,9 @@ def read_keys(server_key: str | Path | None, keys: str | Path | None) -> ClientK
 def address_problems(host: object, port: object, timeout_ms: object) -> list[str]:
     """What is wrong with one address and the time for an answer."""
     problems = []
-    if not isinstance(host, str) or not host or any(c in host for c in " /*"):
+    if isinstance(host, str) and is_ipc(host):
+        problems += ipc_problems(host)
+    elif not isinstance(host, str) or not host or any(c in host for c in " /*"):
         problems.append(f"host must be the name or address of a server, got {host!r}")
     if type(port) is not int or not 1 <= port <= 65535:
         problems.append(f"port must be 1 to 65535, got {port!r}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import msgpack
 
 from gr00t_policy_core.errors import AddressError, PolicyTimeoutError
+from gr00t_policy_core.serving.addresses import is_ipc
 from gr00t_policy_core.serving.connection import Connection, Deadline
 
 logger = logging.getLogger(__name__)
@@ -136,6 +137,9 @@ def parse_hosts(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
     """
     found = []
     for host in hosts:
+        if is_ipc(host):
+            found.append((host, port))
+            continue
         name, colon, number = host.rpartition(":")
         if colon and (":" not in name or name.endswith("]")):
             found.append((name, int(number)))

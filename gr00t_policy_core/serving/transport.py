@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import signal
 import socket
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from typing import Any
 import zmq
 
 from gr00t_policy_core.errors import AddressError
+from gr00t_policy_core.serving import addresses
+from gr00t_policy_core.serving.addresses import is_ipc
 from gr00t_policy_core.serving.curve import Gate, ServerKeys
 
 logger = logging.getLogger(__name__)
@@ -64,8 +68,8 @@ class Router:
 
     Args:
         host: ``"*"`` for every interface (IPv6 too where there is one), an address, the name of
-            an interface or of this machine.
-        port: 0 picks a free one.
+            an interface or of this machine; or ``ipc://`` and a path, for a Unix socket.
+        port: 0 picks a free one; not used with a Unix socket.
         max_message_bytes: A client that announces a larger frame is disconnected; a message
             whose frames are larger together is refused.
         keys: Encrypt, and admit only the clients that they list; None: plain text, for everyone.
@@ -94,11 +98,13 @@ class Router:
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._poll.register(self._wake_out, select.POLLIN)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self.port = int(self.address.rpartition(":")[2])
+        self.port = 0 if is_ipc(host) else int(self.address.rpartition(":")[2])
 
     def _bind(self, host: str, port: int, max_message_bytes: int) -> zmq.Socket[bytes]:
+        if is_ipc(host):
+            _check_free(host)
         error: zmq.ZMQError | None = None
-        for interface, ipv6 in _interfaces(host):
+        for url, ipv6 in _places(host, port):
             listener = self._context.socket(zmq.ROUTER)
             for option, value in {**_OPTIONS, zmq.MAXMSGSIZE: max_message_bytes}.items():
                 listener.setsockopt(option, value)
@@ -106,7 +112,7 @@ class Router:
             if self._keys is not None:
                 self._keys.protect(listener)
             try:
-                listener.bind(f"tcp://{interface}:{port}")
+                listener.bind(url)
             except zmq.ZMQError as raised:
                 listener.close(linger=0)
                 error = raised
@@ -114,14 +120,15 @@ class Router:
                     break
             else:
                 return listener
+        where = addresses.name(host, port)
         if error is not None and error.errno == zmq.EADDRINUSE:
             raise AddressError(
-                f"cannot listen on {host}:{port}: another program does already; stop it, or "
-                "choose another port (0 picks a free one)"
+                f"cannot listen on {where}: another program does already; stop it, or choose "
+                "another port (0 picks a free one)"
             )
         raise AddressError(
-            f"cannot listen on {host}:{port}: {error}; the host must be '*' or an address of this "
-            "machine"
+            f"cannot listen on {where}: {error}; the host must be '*', an address of this machine, "
+            "or ipc:// and a path whose folder is there"
         )
 
     def wake(self) -> None:
@@ -188,6 +195,8 @@ class Router:
     def close(self) -> None:
         """Send what is on its way, for `LINGER_MS` at most, and close everything."""
         with self._turn:
+            if is_ipc(self.address):
+                os.unlink(self.address[len(addresses.IPC) :])  # libzmq leaves it there
             self._socket.close()
         self._close_context()
         self._wake_in.close()
@@ -215,8 +224,14 @@ class Router:
         self._context.term()
 
 
-def _interfaces(host: str) -> list[tuple[str, bool]]:
+def _places(host: str, port: int) -> list[tuple[str, bool]]:
     """What to bind to, in order, and whether it is IPv6."""
+    if is_ipc(host):
+        return [(host, False)]
+    return [(f"tcp://{interface}:{port}", ipv6) for interface, ipv6 in _interfaces(host)]
+
+
+def _interfaces(host: str) -> list[tuple[str, bool]]:
     if host == "*":
         return [("*", True), ("*", False)]
     bare = host.strip("[]")
@@ -227,6 +242,19 @@ def _interfaces(host: str) -> list[tuple[str, bool]]:
     # IPv4 first: clients of Isaac-GR00T connect over it.
     by_family = sorted({(info[0] == socket.AF_INET6, str(info[4][0])) for info in found})
     return [(f"[{address}]" if ipv6 else address, ipv6) for ipv6, address in by_family]
+
+
+def _check_free(host: str) -> None:
+    """libzmq takes the socket of a running server away without a word."""
+    path = host[len(addresses.IPC) :]
+    problems = addresses.ipc_problems(host)
+    if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+        problems = [f"{path} is there already, and is no socket"]
+    with socket.socket(socket.AF_UNIX) as probe:
+        if not problems and probe.connect_ex(path) == 0:
+            problems = ["another program does already; stop it, or choose another path"]
+    if problems:
+        raise AddressError(f"cannot listen on {host}: {problems[0]}")
 
 
 def _message(frames: list[Any], *, cut: bool) -> Message:
