@@ -11,9 +11,10 @@ SIM = [*REPLAY, *CONTROL, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
 METRICS = ["prometheus-client>=0.16"]
 TOP = ["rich>=13"]
 JPEG = ["simplejpeg>=1.7"]
+RESIZE = ["opencv-python-headless>=4.5"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
-    *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG),
+    *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
     *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"),
 ]
 BENCH = ["msgpack-numpy==0.4.8", "websockets>=15", "grpcio>=1.60", "matplotlib>=3.5"]
@@ -23,7 +24,7 @@ GR00T = [
     "transformers>=4.57",  # Qwen3-VL
     "safetensors>=0.4",
     "pillow>=9.1",
-    "opencv-python-headless>=4.5",
+    *RESIZE,
 ]
 EXTRAS = {
     "replay": REPLAY,  # policies that play recorded datasets
@@ -33,6 +34,7 @@ EXTRAS = {
     "metrics": METRICS,  # serve --metrics-port
     "top": TOP,  # gr00t-policy top
     "jpeg": JPEG,  # pictures as JPEG on the wire
+    "resize": RESIZE,  # pictures at the policy's size on the wire
     "lint": LINT,
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from gr00t_policy_core.errors import SpecError
-
-Frame = NDArray[np.uint8]
+from gr00t_policy_core.resize import Frame, SquareResize, area_resized, letterbox
 
 DEFAULT_EDGE = 256
 DEFAULT_FRACTION = 0.95
@@ -43,6 +41,10 @@ class Pictures:
 
 class ImagePipeline(Protocol):
     """A frame of any size in, a square one of the pipeline's size out."""
+
+    @property
+    def first(self) -> SquareResize | None:
+        """What it does first, where that leaves its own results as they are; else None."""
 
     def __call__(self, frame: Frame) -> Frame: ...
 
@@ -87,20 +89,17 @@ class AreaCrop:
     edge: int
     fraction: float
 
-    def __call__(self, frame: Frame) -> Frame:
-        square = self._resize(letterbox(frame))
-        side = max(1, int(square.shape[0] * self.fraction))
-        begin = (square.shape[0] - side) // 2
-        return self._resize(square[begin : begin + side, begin : begin + side])
+    @property
+    def first(self) -> SquareResize:
+        return SquareResize(self.edge)
 
-    def _resize(self, square: Frame) -> Frame:
-        if square.shape[0] == self.edge:
+    def __call__(self, frame: Frame) -> Frame:
+        square = self.first(frame)
+        side = max(1, int(self.edge * self.fraction))
+        if side == self.edge:
             return square
-        cv2 = _cv2()
-        resized: Frame = cv2.resize(
-            np.ascontiguousarray(square), (self.edge, self.edge), interpolation=cv2.INTER_AREA
-        )
-        return resized
+        begin = (self.edge - side) // 2
+        return area_resized(square[begin : begin + side, begin : begin + side], self.edge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +113,8 @@ class BilinearCrop:
 
     target: tuple[int, int]
     crop: tuple[int, int]
+    # Torch's interpolation is not to be had on a robot, and no other one gives the same bits.
+    first: ClassVar[None] = None
 
     def __call__(self, frame: Frame) -> Frame:
         square = letterbox(frame)
@@ -131,18 +132,6 @@ class BilinearCrop:
         )
 
 
-def letterbox(frame: Frame) -> Frame:
-    """The frame in the middle of a black square; the smaller half of the bars comes first."""
-    height, width = frame.shape[:2]
-    side = max(height, width)
-    if height == width:
-        return np.ascontiguousarray(frame)
-    square = np.zeros((side, side, 3), dtype=np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = frame
-    return square
-
-
 def center_crop(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The middle of (..., H, W), with black borders where it is smaller than `size`."""
     missing = [max(wanted - has, 0) for wanted, has in zip(size, image.shape[-2:], strict=True)]
@@ -155,14 +144,3 @@ def center_crop(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         round((has - wanted) / 2) for wanted, has in zip(size, image.shape[-2:], strict=True)
     )
     return image[..., top : top + size[0], left : left + size[1]]
-
-
-def _cv2() -> Any:
-    try:
-        import cv2
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "this checkpoint's images are resized with OpenCV, which is not installed: "
-            "pip install opencv-python-headless"
-        ) from error
-    return cv2

@@ -18,12 +18,17 @@ import torch
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.embodiment import Embodiment
 from gr00t_policy_core.models.common.head import ActionHead, Features
-from gr00t_policy_core.models.common.images import Frame, Pictures
+from gr00t_policy_core.models.common.images import ImagePipeline, Pictures
 from gr00t_policy_core.models.common.prompts import Prompts
+from gr00t_policy_core.resize import Frame
 
 
 class Backbone(Protocol):
     """The vision-language model of a line, and how its inputs are made."""
+
+    @property
+    def pipeline(self) -> ImagePipeline:
+        """What the checkpoint does to frames first."""
 
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Pictures:
         """Camera frames to what the vision tower reads; within a row by time, then by camera."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.head import Features
-from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
+from gr00t_policy_core.models.common.images import ImagePipeline, Pictures
 from gr00t_policy_core.models.common.prompts import (
     Prompts,
     Tokenizer,
@@ -29,6 +29,7 @@ from gr00t_policy_core.models.gr00t_n1d6.vision import (
     SiglipConfig,
     to_pixels,
 )
+from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
 
@@ -101,7 +102,7 @@ class EagleBackbone:
     ) -> None:
         self.network = network
         self._tokenizer = tokenizer
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._formalize = formalize_language
         self._image_id = int(config["image_token_index"])
         self._image_token = tokenizer.token(self._image_id)
@@ -109,7 +110,7 @@ class EagleBackbone:
 
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Pictures:
         """`values` are float32 (pictures, 3, H, W)."""
-        values = to_pixels([self._pipeline(frame) for row in rows for frame in row])
+        values = to_pixels([self.pipeline(frame) for row in rows for frame in row])
         grid = (values.shape[2] // PATCH, values.shape[3] // PATCH)
         tokens = grid[0] * grid[1] // MERGE**2
         return Pictures(values, grid, len(values) // len(rows), tokens)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.images import Frame
+from gr00t_policy_core.resize import Frame
 
 PATCH = 14
 MERGE = 2  # patches a side that become one token

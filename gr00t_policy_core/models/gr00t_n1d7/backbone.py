@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.checkpoint import read_json
 from gr00t_policy_core.models.common.head import Features
-from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
+from gr00t_policy_core.models.common.images import ImagePipeline, Pictures
 from gr00t_policy_core.models.common.prompts import (
     Prompts,
     Tokenizer,
@@ -26,6 +26,7 @@ from gr00t_policy_core.models.gr00t_n1d7.vision import (
     rope_positions,
     to_patches,
 )
+from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
 
@@ -60,7 +61,7 @@ class QwenBackbone:
     ) -> None:
         self.network: Any = network
         self._tokenizer = tokenizer
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._patches = patches
         self._formalize = formalize_language
         self._image_id = int(self.network.config.image_token_id)
@@ -68,7 +69,7 @@ class QwenBackbone:
 
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Pictures:
         """`values` are float32 (pictures · patches, values of a patch)."""
-        frames = [self._pipeline(frame) for row in rows for frame in row]
+        frames = [self.pipeline(frame) for row in rows for frame in row]
         values, grid = to_patches(frames, self._patches)
         tokens = grid[0] * grid[1] // self._patches.merge**2
         return Pictures(values, grid, len(frames) // len(rows), tokens)
