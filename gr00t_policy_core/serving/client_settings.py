@@ -21,9 +21,17 @@ def read_addresses(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
     if isinstance(hosts, str) or not hosts or not all(isinstance(h, str) for h in hosts):
         raise SpecError("bad client setting", [f"hosts must be a list of str, got {hosts!r}"])
     try:
-        return parse_hosts(hosts, port)
+        addresses = parse_hosts(hosts, port)
     except ValueError as error:
         raise SpecError("bad client setting", [f"hosts: {error}"]) from None
+    problems = [
+        f"hosts: {given!r}: {problem}"
+        for given, address in zip(hosts, addresses, strict=True)
+        for problem in _address_problems(*address)
+    ]
+    if problems:
+        raise SpecError("bad client setting", problems)
+    return addresses
 
 
 def read_keys(server_key: str | Path | None, keys: str | Path | None) -> ClientKeys | None:
@@ -31,7 +39,8 @@ def read_keys(server_key: str | Path | None, keys: str | Path | None) -> ClientK
     if server_key is None and keys is None:
         return None
     if server_key is None or keys is None:
-        raise SpecError("bad client setting", ["server_key and keys go together"])
+        missing = "server_key" if server_key is None else "keys"
+        raise SpecError("bad client setting", [f"server_key and keys go together, no {missing}"])
     return ClientKeys.load(server_key, keys)
 
 

@@ -14,8 +14,11 @@ from rclpy.context import Context
 from rclpy.node import Node
 from worker_rig import Rig
 
+from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros import inference
+from gr00t_ros.contract import PolicySettings
 from gr00t_ros.msg import ActionChunk
+from gr00t_ros.policies import make_policy
 from gr00t_ros.policy_node import PolicyNode
 
 
@@ -27,14 +30,13 @@ def policy() -> Iterator[EchoPolicy]:
 
 
 @pytest.fixture
-def make_node(
-    ros_context: Context, spin: Callable[[Node], Node], policy: EchoPolicy
-) -> Iterator[MakeNode]:
+def start_node(ros_context: Context, spin: Callable[[Node], Node]) -> Iterator[MakeNode]:
+    """Starts policy nodes: a policy factory, and changes to the parameters."""
     nodes: list[PolicyNode] = []
 
-    def make(**changes: Any) -> PolicyNode:
+    def start(policy_factory: Callable[[PolicySettings], BasePolicy], **changes: Any) -> PolicyNode:
         node = PolicyNode(
-            policy_factory=lambda settings: policy,
+            policy_factory=policy_factory,
             context=ros_context,
             parameter_overrides=overrides(parameters(**changes)),
         )
@@ -42,12 +44,24 @@ def make_node(
         spin(node)
         return node
 
-    yield make
-    policy.go.set()
+    yield start
     while nodes:
         node = nodes.pop()
         node.executor.create_task(node.close)
         wait_until(lambda n=node: n._worker is None, what="the node is closed")
+
+
+@pytest.fixture
+def make_node(start_node: MakeNode, policy: EchoPolicy) -> Iterator[MakeNode]:
+    """Starts policy nodes that ask `policy`."""
+    yield lambda **changes: start_node(lambda settings: policy, **changes)
+    policy.go.set()
+
+
+@pytest.fixture
+def make_client_node(start_node: MakeNode) -> MakeNode:
+    """Starts policy nodes that ask the server of their parameters."""
+    return lambda **changes: start_node(make_policy, **{"policy__host": "127.0.0.1", **changes})
 
 
 @pytest.fixture
