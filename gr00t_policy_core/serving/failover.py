@@ -148,11 +148,8 @@ def parse_hosts(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
     """
     found = []
     for host in hosts:
-        if is_ipc(host):
-            found.append((host, port))
-            continue
         name, colon, number = host.rpartition(":")
-        if not colon or (":" in name and not name.endswith("]")):
+        if is_ipc(host) or not colon or (":" in name and not name.endswith("]")):
             found.append((host, port))
         elif number.isdecimal():
             found.append((name, int(number)))
