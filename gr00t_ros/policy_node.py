@@ -195,8 +195,8 @@ class PolicyNode(ManagedNode):
 
         timer = ReplanTimer(
             chunk_s=(horizon - 1) / contract.action_rate_hz,
+            step_s=1.0 / contract.action_rate_hz,
             interval_s=contract.replan_interval_s,
-            margin_s=1.0 / contract.action_rate_hz,
             sync=contract.inference == "sync",
         )
         self._continuation = _continue_chunks(contract, capabilities, timer)

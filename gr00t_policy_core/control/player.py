@@ -17,7 +17,17 @@ import numpy as np
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import LIMIT_NAMES, JointLimiter, JointLimits
-from gr00t_policy_core.control.schedule import ChunkSchedule, Progress, ScheduleSettings
+from gr00t_policy_core.control.playing import Gentleness
+from gr00t_policy_core.control.schedule import (
+    SLOPE_NS,
+    ChunkSchedule,
+    Leaving,
+    Progress,
+    ScheduleSettings,
+)
+
+# Share of the joints' limits that slowing down and fading may take.
+GENTLE_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,6 @@ class PlayerSettings:
         period_s: Between two ticks, s.
         schedule: How chunks are played.
         limits: Of the limited joints, by their index in the layout's vector.
-        velocities: Indices of values that are velocities: holding commands zero.
         max_jump: A chunk whose path starts further away than this, in any limited joint, is
             refused, rad (or m).
         max_joint_ages_s: By index: a position that has come once and is older than this stops
@@ -38,7 +47,6 @@ class PlayerSettings:
     period_s: float
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     limits: Mapping[int, JointLimits] = field(default_factory=dict)
-    velocities: tuple[int, ...] = ()
     max_jump: float = math.inf
     max_joint_ages_s: Mapping[int, float] = field(default_factory=dict)
 
@@ -91,9 +99,10 @@ class MotionPlayer:
     def __init__(self, layout: Layout, settings: PlayerSettings) -> None:
         self._layout = layout
         self._settings = settings
-        self._schedule = ChunkSchedule(layout, settings.schedule)
+        self._schedule = ChunkSchedule(layout, settings.schedule, _gentleness(layout, settings))
         self._limiters: dict[int, JointLimiter] = {}
         self._vector: Row | None = None
+        self._ticked_ns = 0
         self._measured: dict[int, float] = {}
         self._measured_ns: dict[int, int] = {}
         self._disabled = ""
@@ -155,7 +164,7 @@ class MotionPlayer:
             raise
         if not self._schedule.is_playing:
             self._begin_at(start, now_ns)
-        self._schedule.offer(chunk, now_ns)
+        self._schedule.offer(chunk, now_ns, self._leaving(now_ns))
         self.counts.chunks += 1
         self._last_refusal = ""
         self._hold_reason = ""
@@ -197,6 +206,7 @@ class MotionPlayer:
             self.counts.holds += self._was_playing
             self._vector = self._coming_to_rest(now_ns)
         self._was_playing = self._schedule.is_playing
+        self._ticked_ns = now_ns
         return self._command(self._vector)
 
     def allow(self, reason_why_not: str) -> None:
@@ -262,9 +272,22 @@ class MotionPlayer:
             for index, limits in self._settings.limits.items()
         }
 
+    def _leaving(self, now_ns: int) -> Leaving | None:
+        """Where the commands are and go: beside the path where a limit or a stop holds them."""
+        leaving = self._schedule.leaving(now_ns)
+        if leaving is None:
+            return None
+        since_s = (now_ns - self._ticked_ns) * 1e-9
+        for index, limiter in self._limiters.items():
+            if not limiter.is_following:
+                here = limiter.position + limiter.velocity * since_s
+                leaving.here[index] = here
+                leaving.soon[index] = here + limiter.velocity * SLOPE_NS * 1e-9
+        return leaving
+
     def _following(self, now_ns: int) -> Row:
         """One tick along the path, inside the limits."""
-        period_ns = self._settings.period_s * 1e9
+        period_ns = round(self._settings.period_s * 1e9)
         ahead: dict[int, Row | None] = {}
 
         def path(index: int, ticks: int) -> float:
@@ -289,7 +312,7 @@ class MotionPlayer:
         for index, limiter in self._limiters.items():
             target = partial(_stay, float(vector[index]))
             vector[index] = limiter.brake() if is_braking else limiter.follow(target)
-        vector[list(self._settings.velocities)] = 0.0
+        vector[self._layout.is_velocity] = 0.0
         if is_braking:
             # The next chunk goes on from where the joints really come to rest.
             self._schedule.hold(now_ns, vector)
@@ -305,6 +328,15 @@ class MotionPlayer:
             at_rest=not playing and all(one.is_at_rest for one in self._limiters.values()),
             observed_ns=self._progress.observed_ns if playing else None,
         )
+
+
+def _gentleness(layout: Layout, settings: PlayerSettings) -> Gentleness:
+    """Far from the limits: what the chunks themselves want comes on top."""
+    gentleness = Gentleness.none(layout.size)
+    for index, limits in settings.limits.items():
+        gentleness.acceleration[index] = GENTLE_SHARE * limits.acceleration
+        gentleness.jerk[index] = GENTLE_SHARE * limits.jerk
+    return gentleness
 
 
 def _stay(target: float, _: int) -> float:
