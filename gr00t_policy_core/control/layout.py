@@ -44,6 +44,7 @@ class Layout:
         wrong = [key for key in poses if self.dimensions.get(key) != POSE_DIMENSION]
         if wrong:
             raise ValueError(f"a pose has {POSE_DIMENSION} values, {wrong} have another number")
+        self.poses = tuple(poses)
         self.rotations = tuple(
             slice(self.slices[key].start + 3, self.slices[key].stop) for key in poses
         )

@@ -14,12 +14,8 @@ from test_limits import require_within
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import LIMIT_NAMES, JointLimits
-from gr00t_policy_core.control.player import (
-    GENTLE_SHARE,
-    Command,
-    MotionPlayer,
-    PlayerSettings,
-)
+from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.robot_limits import GENTLE_SHARE
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 
 T0_NS = 1_700_000_000_000_000_000

@@ -120,9 +120,7 @@ class Rig:
         self.prepared += 1
         if self.misfit is not None:
             raise self.misfit
-        timer = ReplanTimer(
-            chunk_s=1.0, step_s=0.1, interval_s=self.interval_s, sync=self.sync
-        )
+        timer = ReplanTimer(chunk_s=1.0, step_s=0.1, interval_s=self.interval_s, sync=self.sync)
         return Session(build=self._build, timer=timer, options=self.options)
 
     def _build(self) -> TimedObservation:
