@@ -36,12 +36,22 @@ LIMIT_FIELDS = ("min_position", "max_position", "max_velocity", "max_acceleratio
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """Where the policy runs. `token` is None where the server asks for none."""
+    """Where the policy runs, and how pictures travel there.
+
+    `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
+    asks for none.
+    """
 
     backend: str
     host: str
     port: int
+    hosts: tuple[str, ...]
     token: str | None
+    server_key: str | None
+    keys: str | None
+    image_encoding: str
+    quality: int
+    resize: bool
     timeout_s: float
     model_path: str
     backbone_path: str | None
@@ -316,7 +326,13 @@ def _policy_settings(settings: Mapping[str, Any]) -> PolicySettings:
         backend=settings["policy.backend"],
         host=settings["policy.host"],
         port=settings["policy.port"],
+        hosts=tuple(settings["policy.hosts"]),
         token=settings["policy.token"] or None,
+        server_key=settings["policy.server_key"] or None,
+        keys=settings["policy.keys"] or None,
+        image_encoding=settings["policy.image_encoding"],
+        quality=settings["policy.quality"],
+        resize=settings["policy.resize"],
         timeout_s=float(settings["policy.timeout_s"]),
         model_path=settings["policy.model_path"],
         backbone_path=settings["policy.backbone_path"] or None,

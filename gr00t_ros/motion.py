@@ -58,7 +58,8 @@ def make_layout(contract: Contract, chunk: Chunk) -> Layout:
     """The player's layout: that of the first chunk, which alone knows how long some keys are."""
     dimensions = {output.key: chunk.actions[output.key].shape[1] for output in contract.action}
     poses = [output.key for output in contract.action if output.interface == "pose_stamped"]
-    return Layout(dimensions, poses)
+    velocities = [output.key for output in contract.action if output.holds_zero]
+    return Layout(dimensions, poses, velocities)
 
 
 def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]) -> MotionPlayer:
@@ -73,17 +74,10 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
         ValueError: The two contradict each other.
     """
     limits = dict(_limits(contract, layout, urdf))
-    velocities = [
-        index
-        for output in contract.action
-        if output.holds_zero
-        for index in range(layout.slices[output.key].start, layout.slices[output.key].stop)
-    ]
     settings = PlayerSettings(
         period_s=1.0 / contract.control_rate_hz,
         schedule=contract.motion.schedule,
         limits=limits,
-        velocities=tuple(velocities),
         max_jump=contract.motion.max_jump,
         max_joint_ages_s=dict(_max_ages_s(contract, layout)),
     )

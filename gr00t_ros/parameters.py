@@ -23,6 +23,7 @@ JOINT_INTERFACES = ("joint_trajectory", "joint_state")
 INTERFACES = (*JOINT_INTERFACES, "float64_multi_array", "pose_stamped", "twist_stamped")
 POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
+IMAGE_ENCODINGS = ("raw", "jpeg")
 SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
 WHEN_HOLDING = ("last", "zero")
@@ -64,7 +65,34 @@ TOP = (
     Parameter("policy.backend", "server", "where the policy runs", choices=BACKENDS),
     Parameter("policy.host", "localhost", "host of the policy server"),
     Parameter("policy.port", 5555, "TCP port of the policy server", 1, 65535),
+    Parameter(
+        "policy.hosts",
+        [],
+        "several policy servers, each `host` or `host:port`, in place of policy.host: the first "
+        "that answers is asked, and again once it is back",
+    ),
     Parameter("policy.token", "", "token that the server asks for; empty: none"),
+    Parameter(
+        "policy.server_key",
+        "",
+        "secured server: its public CURVE key, or the file server.key; empty: plain text",
+    ),
+    Parameter(
+        "policy.keys", "", "secured server: file NAME.key_secret that `gr00t-policy keys` made"
+    ),
+    Parameter(
+        "policy.image_encoding",
+        "raw",
+        "jpeg: pictures travel as JPEG to a server that takes it, and those of a CompressedImage "
+        "topic as they came",
+        choices=IMAGE_ENCODINGS,
+    ),
+    Parameter("policy.quality", 90, "image_encoding jpeg: quality of the JPEG made here", 1, 100),
+    Parameter(
+        "policy.resize",
+        False,
+        "pictures travel at the size that the policy makes them first, where it says so",
+    ),
     Parameter("policy.timeout_s", 5.0, "s, longest wait for one answer of the policy", 0.05, 600.0),
     Parameter("policy.model_path", "", "backend local: checkpoint folder or hub id"),
     Parameter("policy.backbone_path", "", "backend local: folder of the backbone's own files"),

@@ -25,6 +25,7 @@ from gr00t_policy_core.errors import ClosedError, SpecError
 from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
 from gr00t_policy_core.policies import ReplayPolicy, SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.serving import addresses
 from gr00t_policy_core.serving.server import PolicyServer
 from gr00t_policy_core.serving.server_settings import REPLY_FORMATS
 
@@ -88,7 +89,11 @@ def add_command(commands: Any) -> None:
     )
 
     server = parser.add_argument_group("the server")
-    add_server_flags(server, "127.0.0.1", "interface to listen on; 0.0.0.0 for the whole network")
+    add_server_flags(
+        server,
+        "127.0.0.1",
+        "interface to listen on; 0.0.0.0 for the whole network, ipc:///path for a Unix socket",
+    )
     server.add_argument(
         "--reply-format",
         choices=REPLY_FORMATS,
@@ -131,7 +136,6 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    host = f"[{args.host}]" if ":" in args.host else args.host
     server = PolicyServer(
         _policy(args),
         args.host,
@@ -141,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
         keys=args.secure,
         max_batch=args.max_batch,
         metrics_port=args.metrics_port,
-        on_ready=lambda: write_line(f"listening on {host}:{server.port}"),
+        on_ready=lambda: write_line(f"listening on {addresses.name(args.host, server.port)}"),
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())

@@ -127,7 +127,8 @@ class ModelPolicy(ModalityPolicy):
         return lengths.pop() if len(lengths) == 1 else None
 
     def get_capabilities(self) -> tuple[str, ...]:
-        return ("rtc",)
+        first = self.model.backbone.pipeline.first
+        return ("rtc",) if first is None else ("rtc", first.capability)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError
-from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.policy import BasePolicy, asked_by
 from gr00t_policy_core.serving import batching, images, messages
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
@@ -181,7 +181,8 @@ class Answering:
         endpoint = ask.job.endpoint
         started_s = time.monotonic()
         try:
-            result = endpoint.handler(*ask.args, **ask.kwargs)
+            with asked_by(ask.job.asker):
+                result = endpoint.handler(*ask.args, **ask.kwargs)
             inference_s = time.monotonic() - started_s
             if endpoint.name == ACTION_ENDPOINT:
                 self._metrics.batch(1, inference_s)

@@ -6,6 +6,10 @@ from __future__ import annotations
 import hmac
 import ipaddress
 
+from gr00t_policy_core.serving.addresses import is_ipc
+
+IPC_PEER = "localhost:"  # libzmq's address of a Unix socket's client: "localhost:UID:GID:PID"
+
 
 def token_matches(expected: str | None, given: object) -> bool:
     """Whether a request's token lets it in, compared in constant time.
@@ -23,6 +27,8 @@ def token_matches(expected: str | None, given: object) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether an address is this machine's own: only it can listen or speak there."""
+    if is_ipc(host) or host.startswith(IPC_PEER):
+        return True
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:

@@ -45,8 +45,9 @@ class PolicyServer:
         policy: Answers ``get_action``, ``reset``, ``get_modality_config``, ``get_dimensions``. Or
             a function that makes it: it is called in the policy's thread, and until it returns
             the server's state, which ``ping`` tells, is ``loading``.
-        host: ``"*"`` for every interface, or the address or name of one.
-        port: 0 picks a free one; `port` then tells which.
+        host: ``"*"`` for every interface, or the address or name of one; or ``"ipc:///path"``, a
+            Unix socket, for clients of this machine whom its file lets in.
+        port: 0 picks a free one; `port` then tells which. Not used with a Unix socket.
         api_token: Every request must carry it; None lets everyone in.
         reply_format: ``"auto"`` answers each client in the form that it understands (design of
             the two forms: `gr00t_policy_core.serving.messages`); ``"envelope"`` or ``"bare"``
@@ -127,7 +128,8 @@ class PolicyServer:
             prepare=self._prepare,
             answer=self._answering.answer,
             joinable=self._answering.joinable,
-            notify=self._router.wake,
+            deliver=self._send,
+            notify=self._answered,
             queue=self._queue,
             max_batch=lambda: self._answering.max_batch,
         )
@@ -311,8 +313,6 @@ class PolicyServer:
 
     def _turn(self, timeout_s: float | None) -> None:
         self._router.wait(timeout_s)
-        for answer in self._worker.collect():
-            self._send(answer)
         message = self._router.receive()
         if message is not None:
             self._dispatch(message)
@@ -364,6 +364,11 @@ class PolicyServer:
             raise PolicyError("kill is refused from another host where neither token nor keys are")
         reply = self._answering.encode(request, self._at_once[name](request), None)
         self._send(Answer(message.route, reply))
+
+    def _answered(self) -> None:
+        """In the policy's thread."""
+        if self._stopping:
+            self._router.wake()  # `_finish` waits for this answer
 
     def _send(self, answer: Answer) -> None:
         self._metrics.sent(len(answer.reply))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from gr00t_policy_core.serving.jobs import Answer, Job
@@ -22,13 +21,14 @@ GATHER_S = 0.02  # and never longer
 class Worker:
     """Answers jobs in a thread of its own.
 
-    All methods are for one other thread, the one that submits and collects.
+    All methods are for one other thread, the one that submits.
 
     Args:
         prepare: Called in the worker's thread before the first job; it must not raise.
         answer: Computes encoded replies to jobs, one for each; it must not raise.
         joinable: Whether a job may be answered together with others.
-        notify: Called in the worker's thread whenever there is something to collect.
+        deliver: Called in the worker's thread with each answer; it must not raise.
+        notify: Called in the worker's thread when an answer is delivered and counted.
         queue: Where jobs wait.
         max_batch: How many joinable jobs are handed over together.
     """
@@ -39,6 +39,7 @@ class Worker:
         prepare: Callable[[], None],
         answer: Callable[[list[Job]], Iterable[Answer]],
         joinable: Callable[[Job], bool],
+        deliver: Callable[[Answer], None],
         notify: Callable[[], None],
         queue: FairQueue,
         max_batch: Callable[[], int],
@@ -46,11 +47,12 @@ class Worker:
         self._prepare = prepare
         self._answer = answer
         self._joinable = joinable
+        self._deliver = deliver
         self._notify = notify
         self._queue = queue
         self._max_batch = max_batch
-        self._answers: deque[Answer] = deque()
-        self._outstanding = 0
+        self._accepted = 0  # jobs that were or will be answered
+        self._answered = 0  # written by the worker's thread only
         self._current: str | None = None
         self._thread = threading.Thread(target=self._run, name="gr00t-policy-worker", daemon=True)
 
@@ -59,28 +61,21 @@ class Worker:
 
     def submit(self, job: Job) -> list[Job]:
         """Queue a job; returns those that are not going to be answered for want of room."""
+        self._accepted += 1
         refused = self._queue.put(job)
-        self._outstanding += 1 - len(refused)
+        self._accepted -= len(refused)
         return refused
-
-    def collect(self) -> list[Answer]:
-        """The answers that are ready."""
-        ready = []
-        while self._answers:
-            ready.append(self._answers.popleft())
-        self._outstanding -= len(ready)
-        return ready
 
     def close(self) -> list[Job]:
         """Let the thread end after the jobs in progress; returns those that it will not do."""
         dropped = self._queue.close()
-        self._outstanding -= len(dropped)
+        self._accepted -= len(dropped)
         return dropped
 
     @property
     def busy(self) -> bool:
-        """Whether an answer has still to be collected."""
-        return self._outstanding > 0
+        """Whether an answer has still to be delivered."""
+        return self._accepted > self._answered
 
     @property
     def in_progress(self) -> str | None:
@@ -100,7 +95,8 @@ class Worker:
                 jobs += self._queue.take_more(most - 1, self._joinable)
             self._current = first.endpoint.name
             for answer in self._answer(jobs):
-                self._answers.append(answer)
+                self._deliver(answer)
+                self._answered += 1
                 self._notify()
             last, waiting, took_s = len(jobs), len(self._queue), time.monotonic() - started_s
             self._ended_s = started_s + took_s

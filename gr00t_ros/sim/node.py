@@ -156,12 +156,10 @@ class SimNode(Node):
         ]
         try:
             with self._lock:
-                now_s = time.monotonic()
                 current = dict(zip(self._arm.joint_names, self._arm.targets.tolist(), strict=True))
-                # Where the last command has led by now, not where the physics last took it up: or
-                # commands that come right before each step would hardly move the arm.
-                current.update(self._follower.targets(now_s))
-                self._follower.accept(message.joint_names, points, current=current, now_s=now_s)
+                self._follower.accept(
+                    message.joint_names, points, current=current, now_s=time.monotonic()
+                )
         except TrajectoryRefusedError as error:
             self.get_logger().warning(
                 f"joint trajectory refused: {error}", throttle_duration_sec=1.0

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area, triangle
-
-Frame = NDArray[np.uint8]
+from gr00t_policy_core.resize import Frame, SquareResize, area_resized, letterbox
 
 DEFAULT_EDGE = 256
 DEFAULT_FRACTION = 0.95
@@ -31,6 +29,10 @@ class ImagePipeline(Protocol):
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of what comes out, pixels."""
+
+    @property
+    def first(self) -> SquareResize | None:
+        """What it does first, where that leaves its own results as they are; else None."""
 
     def __call__(self, frame: Frame) -> Frame: ...
 
@@ -82,11 +84,17 @@ class AreaCrop:
     def size(self) -> tuple[int, int]:
         return self.edge, self.edge
 
+    @property
+    def first(self) -> SquareResize:
+        return SquareResize(self.edge)
+
     def __call__(self, frame: Frame) -> Frame:
-        square = self._resize(letterbox(frame))
-        side = max(1, int(square.shape[0] * self.fraction))
-        begin = (square.shape[0] - side) // 2
-        return self._resize(square[begin : begin + side, begin : begin + side])
+        square = self.first(frame)
+        side = max(1, int(self.edge * self.fraction))
+        if side == self.edge:
+            return square
+        begin = (self.edge - side) // 2
+        return area_resized(square[begin : begin + side, begin : begin + side], self.edge)
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
         square = resize_area(letterbox_on_device(frames), self.edge)
@@ -94,15 +102,6 @@ class AreaCrop:
         begin = (self.edge - side) // 2
         end = begin + side
         return resize_area(square[:, begin:end, begin:end], self.edge)
-
-    def _resize(self, square: Frame) -> Frame:
-        if square.shape[0] == self.edge:
-            return square
-        cv2 = _cv2()
-        resized: Frame = cv2.resize(
-            np.ascontiguousarray(square), (self.edge, self.edge), interpolation=cv2.INTER_AREA
-        )
-        return resized
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +115,8 @@ class BilinearCrop:
 
     target: tuple[int, int]
     crop: tuple[int, int]
+    # Torch's interpolation is not to be had on a robot, and no other one gives the same bits.
+    first: ClassVar[None] = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -142,18 +143,6 @@ class BilinearCrop:
         )
 
 
-def letterbox(frame: Frame) -> Frame:
-    """The frame in the middle of a black square; the smaller half of the bars comes first."""
-    height, width = frame.shape[:2]
-    side = max(height, width)
-    if height == width:
-        return np.ascontiguousarray(frame)
-    square = np.zeros((side, side, 3), dtype=np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = frame
-    return square
-
-
 def letterbox_on_device(frames: torch.Tensor) -> torch.Tensor:
     """`letterbox` of (N, H, W, 3)."""
     height, width = frames.shape[1:3]
@@ -175,14 +164,3 @@ def center_crop(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         round((has - wanted) / 2) for wanted, has in zip(size, image.shape[-2:], strict=True)
     )
     return image[..., top : top + size[0], left : left + size[1]]
-
-
-def _cv2() -> Any:
-    try:
-        import cv2
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "this checkpoint's images are resized with OpenCV, which is not installed: "
-            "pip install opencv-python-headless"
-        ) from error
-    return cv2

@@ -19,15 +19,18 @@ from torch import Tensor
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.embodiment import Embodiment
 from gr00t_policy_core.models.common.head import ActionHead
-from gr00t_policy_core.models.common.images import Frame, ImagePipeline
+from gr00t_policy_core.models.common.images import ImagePipeline
 from gr00t_policy_core.models.common.layout import Tokens
 from gr00t_policy_core.models.common.prompts import Prompts
+from gr00t_policy_core.resize import Frame
 
 
 class Backbone(Protocol):
     """The vision-language model of a line, and how its inputs are made."""
 
-    pipeline: ImagePipeline
+    @property
+    def pipeline(self) -> ImagePipeline:
+        """What the checkpoint does to frames first."""
 
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
         """Camera frames, resized: uint8 (pictures, H, W, 3); within a row by time, then by camera.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
-from gr00t_policy_core.models.common.images import Frame, ImagePipeline
+from gr00t_policy_core.models.common.images import ImagePipeline
 from gr00t_policy_core.models.common.layout import Tokens
 from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
 from gr00t_policy_core.models.gr00t_n1d6.vision import (
@@ -27,6 +27,7 @@ from gr00t_policy_core.models.gr00t_n1d6.vision import (
     to_pixels,
     whole_tokens,
 )
+from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.checkpoint import read_json
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
-from gr00t_policy_core.models.common.images import Frame, ImagePipeline
+from gr00t_policy_core.models.common.images import ImagePipeline
 from gr00t_policy_core.models.common.layout import Tokens
 from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
 from gr00t_policy_core.models.gr00t_n1d7.tower import find_places, look
@@ -25,6 +25,7 @@ from gr00t_policy_core.models.gr00t_n1d7.vision import (
     rope_positions,
     smart_size,
 )
+from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
 

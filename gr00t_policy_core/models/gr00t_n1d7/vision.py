@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gr00t_policy_core.models.common.images import Frame
 from gr00t_policy_core.models.common.resample import cubic, resize_antialiased
+from gr00t_policy_core.resize import Frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from gr00t_policy_core.models.common.images import (
     BilinearCrop,
     center_crop,
     image_pipeline,
-    letterbox,
 )
 from gr00t_policy_core.models.common.prompts import formalize, pad
 from gr00t_policy_core.models.gr00t_n1d6.vision import whole_tokens
@@ -22,17 +21,6 @@ from gr00t_policy_core.models.gr00t_n1d7.vision import PatchConfig, rope_positio
 
 def white(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 255, dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "rows", "columns"),
-    [(2, 5, (1, 3), (0, 5)), (5, 2, (0, 5), (1, 3)), (3, 3, (0, 3), (0, 3))],
-)
-def test_a_letterbox_has_the_smaller_half_of_its_bars_first(height, width, rows, columns):
-    square = letterbox(white(height, width))
-    expected = np.zeros((max(height, width),) * 2, dtype=np.uint8)
-    expected[slice(*rows), slice(*columns)] = 255
-    np.testing.assert_array_equal(square, np.repeat(expected[..., None], 3, axis=2))
 
 
 def test_a_centre_crop_rounds_halves_to_even_and_fills_up_with_black():
