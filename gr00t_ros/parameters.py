@@ -63,7 +63,9 @@ class Parameter:
 
 TOP = (
     Parameter("policy.backend", "server", "where the policy runs", choices=BACKENDS),
-    Parameter("policy.host", "localhost", "host of the policy server"),
+    Parameter(
+        "policy.host", "localhost", "host of the policy server, or its Unix socket: ipc:///path"
+    ),
     Parameter("policy.port", 5555, "TCP port of the policy server", 1, 65535),
     Parameter(
         "policy.hosts",
