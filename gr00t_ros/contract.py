@@ -29,34 +29,10 @@ from gr00t_ros.parameters import (
     parameters_for,
     value_problem,
 )
+from gr00t_ros.policy_settings import PolicySettings
 
 TWIST_DIMENSION = 6
 LIMIT_FIELDS = ("min_position", "max_position", "max_velocity", "max_acceleration", "max_jerk")
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySettings:
-    """Where the policy runs, and how pictures travel there.
-
-    `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
-    asks for none.
-    """
-
-    backend: str
-    host: str
-    port: int
-    hosts: tuple[str, ...]
-    token: str | None
-    server_key: str | None
-    keys: str | None
-    image_encoding: str
-    quality: int
-    resize: bool
-    timeout_s: float
-    model_path: str
-    backbone_path: str | None
-    embodiment_tag: str
-    device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +196,7 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
         raise SpecError("bad parameters", problems)
 
     contract = Contract(
-        policy=_policy_settings(settings),
+        policy=PolicySettings.of(settings),
         instruction=settings["instruction"],
         video=tuple(_video_stream(settings, key) for key in keys_of(VIDEO, values)),
         state=tuple(_state_stream(settings, key) for key in keys_of(STATE, values)),
@@ -319,26 +295,6 @@ def _topic_problems(outputs: tuple[ActionOutput, ...]) -> Iterator[str]:
         repeated = sorted({joint for joint in joints if joints.count(joint) > 1})
         if repeated:
             yield f"{names}: {repeated} commanded twice on topic {topic}"
-
-
-def _policy_settings(settings: Mapping[str, Any]) -> PolicySettings:
-    return PolicySettings(
-        backend=settings["policy.backend"],
-        host=settings["policy.host"],
-        port=settings["policy.port"],
-        hosts=tuple(settings["policy.hosts"]),
-        token=settings["policy.token"] or None,
-        server_key=settings["policy.server_key"] or None,
-        keys=settings["policy.keys"] or None,
-        image_encoding=settings["policy.image_encoding"],
-        quality=settings["policy.quality"],
-        resize=settings["policy.resize"],
-        timeout_s=float(settings["policy.timeout_s"]),
-        model_path=settings["policy.model_path"],
-        backbone_path=settings["policy.backbone_path"] or None,
-        embodiment_tag=settings["policy.embodiment_tag"],
-        device=settings["policy.device"],
-    )
 
 
 def _video_stream(settings: Mapping[str, Any], key: str) -> VideoStream:
