@@ -67,6 +67,7 @@ class PolicyNode(ManagedNode):
         self._worker: InferenceWorker | None = None
         self._instruction = ""
         self._continuation: Continuation | None = None
+        self._timer: ReplanTimer | None = None
         self._chunk_id = 0
         self._t0_ns: int | None = None
         self._active = False
@@ -194,7 +195,7 @@ class PolicyNode(ManagedNode):
             instruction = self._instruction or contract.instruction
             return builder.build(self.get_clock().now().nanoseconds, instruction)
 
-        timer = ReplanTimer(
+        timer = self._timer = ReplanTimer(
             chunk_s=(horizon - 1) / contract.action_rate_hz,
             step_s=1.0 / contract.action_rate_hz,
             interval_s=contract.replan_interval_s,
@@ -276,6 +277,7 @@ class PolicyNode(ManagedNode):
             status.observation_age_s = (now.nanoseconds - self._t0_ns) * 1e-9
         if self._sources is not None:
             self._add_streams(status, self._sources, now.nanoseconds)
+        self._add_complaint(status)
         self._status.publish(status)
         self._newest_status = status
 
@@ -297,6 +299,13 @@ class PolicyNode(ManagedNode):
                 throttle_duration_sec=STARVING_LOG_PERIOD_S,
             )
             status.reason = "; ".join([r for r in (status.reason, *starving) if r])
+
+    def _add_complaint(self, status: PolicyStatus) -> None:
+        """A policy that cannot keep up runs, but nobody should have to guess why the arm stops."""
+        complaint = self._timer.complaint if self._timer is not None else ""
+        if complaint and status.state == PolicyStatus.STATE_RUNNING:
+            status.reason = "; ".join([r for r in (status.reason, complaint) if r])
+            self.get_logger().warning(complaint, throttle_duration_sec=STARVING_LOG_PERIOD_S)
 
     def _state(self, reason: str) -> int:
         if not self._active or self._worker is None or not self._worker.started:
