@@ -22,7 +22,7 @@ help:
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/motion.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-control   measure how each control loop keeps its rate, docs/control.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-throughput   answers a second, to 1 … 64 robots at once"
-	@echo "make fuzz    mutated messages against the decoder and a server (FUZZ_SECONDS=180)"
+	@echo "make fuzz    made-up and damaged messages against the decoder and a server (FUZZ_SECONDS=180)"
 	@echo "make soak    a server under load, and its memory before and after (SOAK_SECONDS=600)"
 	@echo "make clean   remove what building and running made; the ROS 2 set-up in .venv stays"
 	@echo
@@ -60,8 +60,9 @@ bench-control: build
 bench-throughput: build
 	@$(ROS); exec python -m bench.throughput $(BENCH_ARGS)
 
-# The fixed corpus of the tests, and then new messages for so many seconds.
+# Starts from the fixed corpus of the tests, and makes new messages for so many seconds.
 fuzz: build
+	@scripts/setup.bash fuzz
 	@$(ROS); exec python -m bench.fuzz $${FUZZ_SECONDS:-180}
 
 soak: build

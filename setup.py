@@ -12,18 +12,20 @@ METRICS = ["prometheus-client>=0.16"]
 TOP = ["rich>=13"]
 JPEG = ["simplejpeg>=1.7"]
 RAY = ["ray>=2.9"]
+RESIZE = ["opencv-python-headless>=4.5"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
-    *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG),
+    *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
     *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"),
 ]
 BENCH = ["msgpack-numpy==0.4.8", "websockets>=15", "grpcio>=1.60", "matplotlib>=3.5"]
+FUZZ = ["atheris>=2.3"]
 GR00T = [
     "torch>=2.5",  # attention gives zeros where everything is masked: padding
     "transformers>=4.57",  # Qwen3-VL
     "safetensors>=0.4",
     "pillow>=9.1",
-    "opencv-python-headless>=4.5",
+    *RESIZE,
 ]
 EXTRAS = {
     "replay": REPLAY,  # policies that play recorded datasets
@@ -34,11 +36,13 @@ EXTRAS = {
     "top": TOP,  # gr00t-policy top
     "jpeg": JPEG,  # pictures as JPEG on the wire
     "ray": RAY,  # serve --replicas
+    "resize": RESIZE,  # pictures at the policy's size on the wire
     "lint": LINT,
     "test": TEST,
     "dev": [*SIM, *LINT, *TEST, "pre-commit>=3"],
     # what others use, to compare with: Isaac-GR00T, openpi, LeRobot
     "bench": BENCH,
+    "fuzz": FUZZ,  # make fuzz, guided by coverage
 }
 
 if __name__ == "__main__":  # scripts/requirements.py reads the lists without setuptools

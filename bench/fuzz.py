@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mutated messages against the decoder and a running server: `python -m bench.fuzz SECONDS`.
+"""Damaged messages against the decoder and a running server: `python -m bench.fuzz SECONDS`.
 
-Every message starts as a valid request and is damaged by a seeded generator; the seed of a failure
+Where atheris is installed `bench.fuzz_decoder` has the first half of the time. In the other half,
+every message starts as a valid request and is damaged by a seeded generator; the seed of a failure
 is told. The decoder may only decode, or raise `ProtocolError`; the server must answer each one,
 and a ping after it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -18,9 +21,11 @@ import numpy as np
 import zmq
 
 from bench import workload
+from bench.report import say
 from bench.transports import ours
 from bench.workload import Size
 from gr00t_policy_core import Dialect, MsgSerializer, PolicyServer, ProtocolError
+from gr00t_policy_core.serving import images
 
 SIZE = Size(1, 8, 8)
 TIMEOUT_MS = 10_000
@@ -31,8 +36,10 @@ def valid_messages() -> list[bytes]:
     """Requests of both dialects, with and without what ours add."""
     observation = workload.make_observation(SIZE, seed=0)
     data = {"observation": observation, "options": {"deadline_s": 5.0, "x": np.float32(1)}}
+    pictures = images.to_jpeg(observation, 90) if images.is_available() else observation
     requests = [
         {"endpoint": "get_action", "data": data},
+        {"endpoint": "get_action", "data": {"observation": pictures}},
         {"endpoint": "get_action", "envelope": True, "api_token": "t", "data": observation},
         {"endpoint": "reset", "data": {"options": {"episode_index": 5}}},
         {"endpoint": "get_modality_config"},
@@ -115,8 +122,22 @@ def fuzz(seeds: Sequence[int] | range, port: int) -> Counter[str]:
     return outcomes
 
 
+def fuzz_decoder(seconds: float) -> None:
+    """Run `bench.fuzz_decoder` in a process of its own, which libFuzzer ends.
+
+    Raises:
+        subprocess.CalledProcessError: It found something; what and where it has said itself.
+    """
+    command = [sys.executable, "-m", "bench.fuzz_decoder", f"{seconds:.0f}"]
+    subprocess.run(command, check=True)
+
+
 def main() -> None:
     ends_at = time.monotonic() + float(sys.argv[1] if len(sys.argv) > 1 else 180)
+    if importlib.util.find_spec("atheris") is None:
+        say("atheris is not installed: no coverage-guided fuzzing of the decoder")
+    else:
+        fuzz_decoder((ends_at - time.monotonic()) / 2)
     first = random.SystemRandom().randrange(2**32)
     outcomes: Counter[str] = Counter()
     with PolicyServer(ours.FreePolicy(SIZE), host=ours.HOST, port=0) as server:
@@ -124,7 +145,7 @@ def main() -> None:
             outcomes += fuzz(range(first, first + 1000), server.port)
             first += 1000
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-    sys.stdout.write(f"no crash, every message answered: {told}\n")
+    say(f"no crash, every message answered: {told}")
 
 
 if __name__ == "__main__":

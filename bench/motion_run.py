@@ -124,8 +124,8 @@ class _Policy:
         self._fates = fates(case.latency_s, case.seed)
         self._timer = ReplanTimer(
             chunk_s=(HORIZON - 1) * STEP_S,
+            step_s=STEP_S,
             interval_s=EXECUTED_STEPS * STEP_S if strategy.often else None,
-            margin_s=1.0 / contract.action_rate_hz,
             sync=strategy.sync,
         )
         self._continuation = (

@@ -15,14 +15,14 @@ import numpy as np
 
 from bench import transports, workload
 from bench.processes import end_with_stdin, tell
-from bench.transports import Ask
+from bench.transports import Ask, Transport
 from bench.workload import Size
 
 CHECKS = 3
 UNMEASURED = 2  # round trips at the start of a block, with what other processes left in the caches
 
 
-def check(ask: Ask, size: Size) -> None:
+def check(transport: Transport, ask: Ask, size: Size) -> None:
     """Compare answers with what they should be, bit for bit.
 
     Raises:
@@ -30,7 +30,7 @@ def check(ask: Ask, size: Size) -> None:
     """
     for seed in range(1, CHECKS + 1):
         observation = workload.make_observation(size, seed)
-        wanted, got = workload.answer(observation), ask(observation)
+        wanted, got = workload.answer(transport.arriving(observation)), ask(observation)
         if got.dtype != wanted.dtype or not np.array_equal(got, wanted):
             raise RuntimeError(f"a wrong answer to observation {seed} of {size.label}: {got}")
 
@@ -42,8 +42,9 @@ def run_server(name: str, size: Size) -> None:
 
 def run_client(name: str, size: Size, address: str) -> None:
     observation = workload.make_observation(size, seed=0)
-    with transports.find(name).connect(size, address) as ask:
-        check(ask, size)
+    transport = transports.find(name)
+    with transport.connect(size, address) as ask:
+        check(transport, ask, size)
         tell("ready")
         for line in sys.stdin:
             for _ in range(UNMEASURED):

@@ -18,6 +18,9 @@ from bench.round_trip import Row
 
 COLOURS = {
     OURS: "#d62728",
+    "ours-ipc": "#e7969c",
+    "ours-curve": "#843c39",
+    "ours-jpeg": "#e6550d",
     "n1d6-client-on-ours": "#ff9896",
     "n1d7-client-on-ours": "#f7b6a2",
     "n1d6-tcp": "#1f77b4",

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many answers a second a server gives to many robots: ours, and one of a single thread.
 
-python -m bench.throughput [--seconds S] [--clients N ...]    writes build/bench/throughput.json
+python -m bench.throughput [--seconds S] [--clients N ...]
+
+It writes build/bench/throughput.json, and a whole run the table in docs/serving.md.
 
 The policy takes 40 ms for one row and 10 % of that more for each further one. Every robot asks
 again as soon as it is answered. The single-thread server is an echo in the reference's manner: a
@@ -11,18 +13,18 @@ REP socket, one request at a time. All clients of a run live in a few processes 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from bench import transports, workload
+from bench import meta, report, transports, workload
 from bench.processes import ROOT, Worker, end_with_stdin, environment, tell
 from bench.transports import isaac_gr00t, ours
 from bench.workload import STATE_KEY, Size
@@ -36,7 +38,12 @@ MAX_ROWS = 16
 CLIENT_PROCESSES = 2
 MODULE = "bench.throughput"  # __name__ is another in the process that was started
 SERVERS = {"ours": "ours-tcp", "single-thread": "n1d6-tcp"}  # and the transport of its clients
+SECONDS = 8.0  # for each row
 RESULT = ROOT / "build" / "bench" / "throughput.json"
+PAGE = ROOT / "docs" / "serving.md"
+GOAL_CLIENTS = 16
+GOAL_RATIO = 5.0  # of our answers/s to those of the single thread
+GOAL_WAIT = 2.0  # of the slowest client's median to that of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,28 +172,63 @@ def row(name: str, clients: int, seconds: float, times: Sequence[Sequence[float]
     return Row(name, clients, len(everything) / seconds, float(p50), float(p99), slowest)
 
 
+def text(about: dict[str, Any], rows: Sequence[Row]) -> str:
+    """The goals and the rows, as docs/serving.md has them."""
+    head = ["clients", "server", "answers/s", "p50", "p99", "slowest client's p50"]
+    table = [head, *([*_cells(each)] for each in rows)]
+    goals = "\n".join(f"- {goal}" for goal in _goals(rows))
+    return f"{report.meta_report(about)}\n\n{goals}\n\n{report.markdown(table)}"
+
+
+def _cells(row: Row) -> Iterator[str]:
+    yield str(row.clients)
+    yield row.server
+    yield f"{row.answers_per_s:.1f}"
+    for value_s in (row.p50_s, row.p99_s, row.worst_client_p50_s):
+        yield f"{value_s * 1e3:.0f} ms"
+
+
+def _goals(rows: Sequence[Row]) -> Iterator[str]:
+    found = {(each.server, each.clients): each for each in rows}
+    ours_row, single = (found.get((name, GOAL_CLIENTS)) for name in SERVERS)
+    if ours_row and single:
+        ratio = ours_row.answers_per_s / single.answers_per_s
+        verdict = "met" if ratio >= GOAL_RATIO else "missed"
+        yield (
+            f"answers/s at {GOAL_CLIENTS} clients against the single thread: {ratio:.2f} "
+            f"(goal ≥ {GOAL_RATIO:g}, {verdict})"
+        )
+    waits = [each.worst_client_p50_s / each.p50_s for each in rows if each.server == "ours"]
+    if waits:
+        verdict = "met" if max(waits) <= GOAL_WAIT else "missed"
+        yield (
+            f"the slowest client's median against that of all, at worst: {max(waits):.2f} "
+            f"(goal ≤ {GOAL_WAIT:g}, {verdict})"
+        )
+
+
 def main() -> None:
     if sys.argv[1:2] == ["server"]:
         return run_server(sys.argv[2])
     if sys.argv[1:2] == ["clients"]:
         return run_clients(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.throughput")
-    parser.add_argument("--seconds", type=float, default=10.0, help="for each row")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each row")
     parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
     args = parser.parse_args()
+    load_before = os.getloadavg()[0]
     rows = []
     for clients in args.clients:
         for name in SERVERS:
-            measured = measure(name, clients, args.seconds)
-            rows.append(measured)
-            sys.stdout.write(
-                f"{clients:3} clients, {name:13} {measured.answers_per_s:7.1f} answers/s, p50 "
-                f"{measured.p50_s * 1e3:6.0f} ms, p99 {measured.p99_s * 1e3:6.0f} ms, slowest "
-                f"client's p50 {measured.worst_client_p50_s * 1e3:6.0f} ms\n"
-            )
+            sys.stdout.write(f"{clients} clients, {name}\n")
             sys.stdout.flush()
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps([asdict(each) for each in rows], indent=1) + "\n")
+            rows.append(measure(name, clients, args.seconds))
+    about = meta.describe(load_before)
+    found = text(about, rows)
+    sys.stdout.write(f"\n{found}\n")
+    report.write_result(RESULT, about, [asdict(each) for each in rows])
+    if args.seconds >= SECONDS and set(args.clients) >= set(CLIENTS):
+        report.write_section("throughput", found, PAGE)
     return None
 
 

@@ -13,6 +13,8 @@ HORIZON = 16  # steps of an action chunk
 DIMENSION = 7  # values of a state, and of each step of a chunk
 STATE_KEY = "arm"
 PROMPT_KEY = "annotation.human.task_description"
+PATCHES = (12, 16)  # of colour in a picture, rows and columns
+NOISE = 4  # of its pixels, at most
 GRID = 4  # each picture is looked at in about so many rows and columns
 
 
@@ -47,14 +49,22 @@ def camera_keys(size: Size) -> list[str]:
 
 
 def make_observation(size: Size, seed: int) -> dict[str, Any]:
-    """Random pixels and states, laid out as a GR00T policy reads them, B = T = 1."""
+    """Random pictures and states, laid out as a GR00T policy reads them, B = T = 1."""
     generator = np.random.default_rng(seed)
-    shape = (1, 1, size.height, size.width, 3)
     return {
-        "video": {k: generator.integers(0, 256, shape, dtype=np.uint8) for k in camera_keys(size)},
+        "video": {key: _picture(size, generator)[None, None] for key in camera_keys(size)},
         "state": {STATE_KEY: generator.normal(size=(1, 1, DIMENSION)).astype(np.float32)},
         "language": {PROMPT_KEY: [["pick up the apple and put it on the plate"]]},
     }
+
+
+def _picture(size: Size, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """Patches of colour under noise: what pure noise would be to JPEG, no camera sends."""
+    patches = generator.integers(NOISE, 256 - NOISE, (*PATCHES, 3))
+    rows = np.arange(size.height) * PATCHES[0] // size.height
+    columns = np.arange(size.width) * PATCHES[1] // size.width
+    noise = generator.integers(-NOISE, NOISE, (size.height, size.width, 3))
+    return (patches[rows][:, columns] + noise).astype(np.uint8)
 
 
 def answer(observation: dict[str, Any]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from gr00t_policy_core.modality import (
     ModalityConfig,
 )
 from gr00t_policy_core.policies import Gr00tSimPolicyWrapper, ReplayPolicy, SimPolicyWrapper
-from gr00t_policy_core.policy import BasePolicy, ModalityPolicy, PolicyWrapper
+from gr00t_policy_core.policy import BasePolicy, ModalityPolicy, PolicyWrapper, current_client
 from gr00t_policy_core.serving import Dialect, MsgSerializer, PolicyClient, PolicyServer
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "ReplayPolicy",
     "SimPolicyWrapper",
     "SpecError",
+    "current_client",
 ]

@@ -8,7 +8,9 @@ the core is a decorator on `BasePolicy` or an implementation of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -45,6 +47,27 @@ class WithoutOptions:
 def join_alike(observation: Observation, options: Options | None) -> Hashable | None:
     """A `BatchRule`: keys, shapes, dtypes and options are all that must be the same."""
     return ()
+
+
+_client: ContextVar[str] = ContextVar("client", default="")
+
+
+def current_client() -> str:
+    """Whose request is being answered: a text that no other client of the server has.
+
+    Empty where no server asks. A policy that keeps something between requests keeps it by this.
+    """
+    return _client.get()
+
+
+@contextmanager
+def asked_by(client: str) -> Iterator[None]:
+    """Within, in this thread, `current_client` is this one; for servers."""
+    token = _client.set(client)
+    try:
+        yield
+    finally:
+        _client.reset(token)
 
 
 class BasePolicy(ABC):
@@ -143,6 +166,8 @@ class BasePolicy(ABC):
         """What the policy can beyond the common interface, for example ``"rtc"``.
 
         ``"rtc"``: ``options["rtc"]`` of `get_action` makes a chunk go on from the present one.
+        ``"resize:area:256"``: whatever comes is made that size first, in the way of
+        `gr00t_policy_core.resize`, so that clients may do it.
         """
         return ()
 

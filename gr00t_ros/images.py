@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gr00t_policy_core.serving.images import MAX_PIXELS
 from gr00t_ros.contract import VideoStream
 from gr00t_ros.conversions import ConversionError
+from gr00t_ros.jpeg import JpegHeader
 
 Rgb = NDArray[np.uint8]
 
@@ -55,9 +57,14 @@ def rgb_from_compressed(message: Any) -> Rgb:
     """The pixels of a sensor_msgs/CompressedImage (jpeg or png), uint8 (H, W, 3) RGB.
 
     Raises:
-        ConversionError: The bytes are no such image.
+        ConversionError: The bytes are no such image, or announce more than `MAX_PIXELS` pixels.
     """
     data = np.frombuffer(message.data, dtype=np.uint8)
+    header = JpegHeader.of(message.data)
+    if header is not None and header.height * header.width > MAX_PIXELS:
+        raise ConversionError(
+            f"a jpeg of {header.width}x{header.height} pixels: at most {MAX_PIXELS} are decoded"
+        )
     bgr = _decoded(data)
     if bgr is None:
         raise ConversionError(

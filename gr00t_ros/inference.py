@@ -82,7 +82,7 @@ class InferenceWorker:
         policy: Answers observations; called from the worker's thread only.
         prepare: Holds the policy against the robot and returns the session. Called before the
             first observation and again after every failure, since another policy may answer then.
-            Raises `PolicyError`.
+            Raises `PolicyError`, or `NotReadyError` where there is only something to wait for.
         publish: Takes each answer, in the worker's thread; not called any more once `stop` has
             returned.
         logger: Told of each new trouble once, and of its end.
@@ -207,7 +207,7 @@ class InferenceWorker:
             self._deliver(Answer(action, info, built.t0_ns, round_trip_s), run_number)
         except NotReadyError as trouble:
             self._skip(trouble)
-            return POLL_S
+            return POLL_S if self._session else RETRY_S
         except PolicyError as trouble:
             self._fail(trouble, str(trouble))
             return RETRY_S
@@ -237,7 +237,7 @@ class InferenceWorker:
 
     def _skip(self, trouble: NotReadyError) -> None:
         """Count skips at the rate of inference, not at that of looking again."""
-        self._awaits_message = True
+        self._awaits_message = self._session is not None  # a server is no sooner ready for messages
         interval_s = self._session.timer.interval_s if self._session else RETRY_S
         if time.monotonic() - self._skip_counted_s >= interval_s:
             self._skip_counted_s = time.monotonic()

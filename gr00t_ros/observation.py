@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from gr00t_policy_core.control.samples import Sample, SampleBuffer
 from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract import Contract, StateStream, VideoStream
 from gr00t_ros.conversions import ConversionError, state_reader
 from gr00t_ros.images import resized, rgb_from_compressed, rgb_from_image
+from gr00t_ros.jpeg import jpeg_video
 
 Buffers = Mapping[str, SampleBuffer[Any]]
 
@@ -39,7 +41,10 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TimedObservation:
-    """An observation in the policy's layout with B = 1, and its time t0, ns."""
+    """An observation in the policy's layout with B = 1, and its time t0, ns.
+
+    A video that is JPEG already may be a `JpegVideo` in place of an array.
+    """
 
     observation: dict[str, Any]
     t0_ns: int
@@ -54,11 +59,19 @@ class ObservationBuilder:
         contract: The robot's streams.
         configs: The policy's modality configs: which steps of history each modality has.
         buffers: By stream name (``video.front``); the values are ROS messages.
+        takes_jpeg: The policy decodes JPEG: a camera's that are to keep their size are not decoded
+            here.
     """
 
     def __init__(
-        self, contract: Contract, configs: Mapping[str, ModalityConfig], buffers: Buffers
+        self,
+        contract: Contract,
+        configs: Mapping[str, ModalityConfig],
+        buffers: Buffers,
+        *,
+        takes_jpeg: bool = False,
     ) -> None:
+        self._takes_jpeg = takes_jpeg
         self._contract = contract
         self._configs = configs
         self._buffers = buffers
@@ -91,7 +104,7 @@ class ObservationBuilder:
         observation: dict[str, Any] = {}
         if "language" in self._configs:
             observation["language"] = self._language(self._configs["language"], instruction)
-        observation["video"] = {s.key: self._converted(s, samples) for s, samples in video}
+        observation["video"] = {s.key: self._video(s, samples) for s, samples in video}
         observation["state"] = {s.key: self._converted(s, samples) for s, samples in state}
         return TimedObservation(observation, t0_ns)
 
@@ -115,6 +128,15 @@ class ObservationBuilder:
             self._at(stream, t0_ns + round(delta * self._step_ns))
             for delta in self._configs[modality].delta_indices
         ]
+
+    def _video(
+        self, stream: VideoStream, samples: list[Sample[Any]]
+    ) -> NDArray[np.uint8] | JpegVideo:
+        if self._takes_jpeg and stream.width is None:
+            video = jpeg_video([sample.value for sample in samples])
+            if video is not None:
+                return video
+        return self._converted(stream, samples)
 
     def _converted(
         self, stream: VideoStream | StateStream, samples: list[Sample[Any]]

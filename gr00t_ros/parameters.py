@@ -21,8 +21,10 @@ REPRESENTATIONS = {"xyz_rot6d": 9, "xyz_rotvec": 6, "xyz_quat": 7}
 JOINT_FIELDS = ("position", "velocity", "effort")
 JOINT_INTERFACES = ("joint_trajectory", "joint_state")
 INTERFACES = (*JOINT_INTERFACES, "float64_multi_array", "pose_stamped", "twist_stamped")
+BODY_INTERFACES = ("pose_stamped", "twist_stamped")
 POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
+IMAGE_ENCODINGS = ("raw", "jpeg")
 SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
 WHEN_HOLDING = ("last", "zero")
@@ -62,9 +64,38 @@ class Parameter:
 
 TOP = (
     Parameter("policy.backend", "server", "where the policy runs", choices=BACKENDS),
-    Parameter("policy.host", "localhost", "host of the policy server"),
+    Parameter(
+        "policy.host", "localhost", "host of the policy server, or its Unix socket: ipc:///path"
+    ),
     Parameter("policy.port", 5555, "TCP port of the policy server", 1, 65535),
+    Parameter(
+        "policy.hosts",
+        [],
+        "several policy servers, each `host` or `host:port`, in place of policy.host: the first "
+        "that answers is asked, and again once it is back",
+    ),
     Parameter("policy.token", "", "token that the server asks for; empty: none"),
+    Parameter(
+        "policy.server_key",
+        "",
+        "secured server: its public CURVE key, or the file server.key; empty: plain text",
+    ),
+    Parameter(
+        "policy.keys", "", "secured server: file NAME.key_secret that `gr00t-policy keys` made"
+    ),
+    Parameter(
+        "policy.image_encoding",
+        "raw",
+        "jpeg: pictures travel as JPEG to a server that takes it, and those of a CompressedImage "
+        "topic as they came",
+        choices=IMAGE_ENCODINGS,
+    ),
+    Parameter("policy.quality", 90, "image_encoding jpeg: quality of the JPEG made here", 1, 100),
+    Parameter(
+        "policy.resize",
+        False,
+        "pictures travel at the size that the policy makes them first, where it says so",
+    ),
     Parameter("policy.timeout_s", 5.0, "s, longest wait for one answer of the policy", 0.05, 600.0),
     Parameter("policy.model_path", "", "backend local: checkpoint folder or hub id"),
     Parameter("policy.backbone_path", "", "backend local: folder of the backbone's own files"),
@@ -105,7 +136,8 @@ TOP = (
     Parameter(
         "max_jump",
         0.5,
-        "rad or m: a chunk that begins further than this from a joint is refused; 0: any distance",
+        "rad and m: a chunk that begins further than this from a joint or pose is refused; 0: any "
+        "distance",
         0.0,
         100.0,
     ),
@@ -152,6 +184,13 @@ _LIMITS = (
     Parameter("max_acceleration", [25.0], "joints: rad/s² (or m/s²); 1 or D values"),
     Parameter("max_jerk", [500.0], "joints: rad/s³ (or m/s³); 1 or D values"),
 )
+_BODY = "pose_stamped, twist_stamped: "
+_BODY_LIMITS = (
+    Parameter("max_linear_velocity", 1.0, f"{_BODY}m/s", 1e-3, 100.0),
+    Parameter("max_linear_acceleration", 5.0, f"{_BODY}m/s²", 1e-3, 1000.0),
+    Parameter("max_angular_velocity", 3.0, f"{_BODY}rad/s", 1e-3, 100.0),
+    Parameter("max_angular_acceleration", 15.0, f"{_BODY}rad/s²", 1e-3, 1000.0),
+)
 
 FIELDS: Mapping[str, tuple[Parameter, ...]] = {
     VIDEO: (
@@ -193,6 +232,7 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
         ),
         *_CONVERSION,
         *_LIMITS,
+        *_BODY_LIMITS,
     ),
 }
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -20,17 +20,19 @@ from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.control.schedule import Seam
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.resize import SquareResize
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.continuation import CAPABILITY, Continuation
-from gr00t_ros.contract import Contract, PolicySettings
+from gr00t_ros.contract import Contract
 from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.fit import hold_against
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
 from gr00t_ros.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
-from gr00t_ros.observation import ObservationBuilder, TimedObservation
-from gr00t_ros.policies import make_policy
+from gr00t_ros.observation import NotReadyError, ObservationBuilder, TimedObservation
+from gr00t_ros.policies import make_policy, require_loaded, takes_jpeg
+from gr00t_ros.policy_settings import PolicySettings
 from gr00t_ros.qos import CHUNK, INSTRUCTION, STATUS
 from gr00t_ros.sources import Sources
 
@@ -65,6 +67,7 @@ class PolicyNode(ManagedNode):
         self._worker: InferenceWorker | None = None
         self._instruction = ""
         self._continuation: Continuation | None = None
+        self._timer: ReplanTimer | None = None
         self._chunk_id = 0
         self._t0_ns: int | None = None
         self._active = False
@@ -90,7 +93,7 @@ class PolicyNode(ManagedNode):
             _require_fit(contract, policy)
         except SpecError:
             raise
-        except PolicyError as error:
+        except (PolicyError, NotReadyError) as error:
             self.get_logger().warning(f"the policy does not answer yet, going on without: {error}")
         self._contract = contract
         self._sources = Sources(self, contract, self._on_message)
@@ -181,37 +184,48 @@ class PolicyNode(ManagedNode):
         if contract is None or sources is None:
             raise PolicyError("the node is being cleaned up")
         configs = _require_fit(contract, policy)
-        builder = ObservationBuilder(contract, configs, sources.buffers)
+        capabilities = policy.get_capabilities()
+        self._tell_what_is_missing(contract, capabilities)
+        builder = ObservationBuilder(
+            contract, configs, sources.buffers, takes_jpeg=takes_jpeg(contract.policy, capabilities)
+        )
         horizon = len(configs["action"].delta_indices)
 
         def build() -> TimedObservation:
             instruction = self._instruction or contract.instruction
             return builder.build(self.get_clock().now().nanoseconds, instruction)
 
-        timer = ReplanTimer(
+        timer = self._timer = ReplanTimer(
             chunk_s=(horizon - 1) / contract.action_rate_hz,
+            step_s=1.0 / contract.action_rate_hz,
             interval_s=contract.replan_interval_s,
-            margin_s=1.0 / contract.action_rate_hz,
             sync=contract.inference == "sync",
         )
-        self._continuation = self._continue_chunks(contract, policy, timer)
+        self._continuation = _continue_chunks(contract, capabilities, timer)
         if self._continuation is None:
             return Session(build, timer)
         return Session(build, timer, self._continuation.options)
 
-    def _continue_chunks(
-        self, contract: Contract, policy: BasePolicy, timer: ReplanTimer
-    ) -> Continuation | None:
-        if contract.motion.schedule.seam is not Seam.RTC:
-            return None
-        if CAPABILITY not in policy.get_capabilities():
-            self.get_logger().warning(
+    def _tell_what_is_missing(self, contract: Contract, capabilities: Sequence[str]) -> None:
+        """Once each, since this is asked again after every failure."""
+        warn = self.get_logger().warning
+        settings = contract.policy
+        if contract.motion.schedule.seam is Seam.RTC and CAPABILITY not in capabilities:
+            warn(
                 "seam: rtc is asked for, but the policy cannot continue chunks: seams are faded",
-                once=True,  # this is asked again after every failure
+                once=True,
             )
-            return None
-        step_s = 1.0 / contract.action_rate_hz
-        return Continuation(step_s=step_s, latency_s=lambda: timer.latency.value_s)
+        if settings.image_encoding == "jpeg" and not takes_jpeg(settings, capabilities):
+            warn(
+                "policy.image_encoding: jpeg is asked for, but the policy takes pixels only",
+                once=True,
+            )
+        if settings.resize and SquareResize.told_by(capabilities) is None:
+            warn(
+                "policy.resize is asked for, but the policy does not say what size it makes "
+                "pictures first: they keep theirs",
+                once=True,
+            )
 
     def _publish_chunk(self, answer: Answer) -> None:
         """Called in the worker's thread."""
@@ -263,6 +277,7 @@ class PolicyNode(ManagedNode):
             status.observation_age_s = (now.nanoseconds - self._t0_ns) * 1e-9
         if self._sources is not None:
             self._add_streams(status, self._sources, now.nanoseconds)
+        self._add_complaint(status)
         self._status.publish(status)
         self._newest_status = status
 
@@ -285,6 +300,13 @@ class PolicyNode(ManagedNode):
             )
             status.reason = "; ".join([r for r in (status.reason, *starving) if r])
 
+    def _add_complaint(self, status: PolicyStatus) -> None:
+        """A policy that cannot keep up runs, but nobody should have to guess why the arm stops."""
+        complaint = self._timer.complaint if self._timer is not None else ""
+        if complaint and status.state == PolicyStatus.STATE_RUNNING:
+            status.reason = "; ".join([r for r in (status.reason, complaint) if r])
+            self.get_logger().warning(complaint, throttle_duration_sec=STARVING_LOG_PERIOD_S)
+
     def _state(self, reason: str) -> int:
         if not self._active or self._worker is None or not self._worker.started:
             return PolicyStatus.STATE_STOPPED
@@ -293,11 +315,21 @@ class PolicyNode(ManagedNode):
 
 def _require_fit(contract: Contract, policy: BasePolicy) -> dict[str, Any]:
     """The policy's modality configs, held against the contract."""
+    require_loaded(policy)
     configs = policy.get_modality_config()
     if "action" not in configs:
         raise SpecError("the policy does not say what it needs", [f"it told only {list(configs)}"])
     hold_against(contract, configs, policy.get_dimensions())
     return configs
+
+
+def _continue_chunks(
+    contract: Contract, capabilities: Sequence[str], timer: ReplanTimer
+) -> Continuation | None:
+    if contract.motion.schedule.seam is not Seam.RTC or CAPABILITY not in capabilities:
+        return None
+    step_s = 1.0 / contract.action_rate_hz
+    return Continuation(step_s=step_s, latency_s=lambda: timer.latency.value_s)
 
 
 def _close(policy: BasePolicy) -> None:

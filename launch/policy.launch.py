@@ -19,7 +19,7 @@ NODES = ("policy_node", "control_node")
 
 ARGUMENTS = (
     ("config", str(CONFIG / "demo.yaml"), "YAML file with the parameters of both nodes"),
-    ("host", "", "host of the policy server; empty: as in the config"),
+    ("host", "", "host of the policy server, or several: a,b:5556; empty: as in the config"),
     ("port", "", "TCP port of the policy server; empty: as in the config"),
     ("instruction", "", "what the robot is asked to do; empty: as in the config"),
     ("autostart", "true", "configure, activate and start without being asked (true | false)"),
@@ -40,7 +40,7 @@ def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
         "use_sim_time": _flag("use_sim_time", given["use_sim_time"]),
     }
     if given["host"]:
-        overrides["policy.host"] = given["host"]
+        overrides["policy.hosts"] = given["host"].split(",")
     if given["port"]:
         overrides["policy.port"] = int(given["port"])
     if given["instruction"]:

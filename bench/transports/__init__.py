@@ -22,6 +22,9 @@ Ready: TypeAlias = Callable[[object], None]
 # By name: the module and the object in it. Modules are imported in the processes that need them.
 TRANSPORTS = {
     "ours-tcp": "ours:TCP",
+    "ours-ipc": "ours:IPC",
+    "ours-curve": "ours:CURVE",
+    "ours-jpeg": "ours_jpeg:JPEG",
     "n1d6-tcp": "isaac_gr00t:N1D6",
     "n1d7-tcp": "isaac_gr00t:N1D7",
     "n1d6-client-on-ours": "isaac_gr00t:N1D6_CLIENT_ON_OURS",
@@ -40,6 +43,10 @@ class Transport(Protocol):
 
     def connect(self, size: Size, address: str) -> AbstractContextManager[Ask]:
         """A connected client: a function that sends one observation and returns its chunk."""
+
+    def arriving(self, observation: dict[str, Any]) -> dict[str, Any]:
+        """What the server gets to see of an observation: all of it, where nothing is lost."""
+        return observation
 
 
 def find(name: str) -> Transport:

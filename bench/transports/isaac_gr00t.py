@@ -19,7 +19,7 @@ import numpy as np
 import zmq
 
 from bench import workload
-from bench.transports import Ask, Ready
+from bench.transports import Ask, Ready, Transport
 from bench.transports.ours import OursTcp
 from bench.workload import STATE_KEY, Size
 
@@ -96,7 +96,7 @@ def _get_action(observation: dict[str, Any], options: Any = None) -> tuple[Any, 
 
 
 @dataclass(frozen=True, slots=True)
-class StockPair:
+class StockPair(Transport):
     """Stock client, stock server."""
 
     line: Line

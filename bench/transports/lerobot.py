@@ -24,7 +24,7 @@ import grpc
 import numpy as np
 
 from bench import workload
-from bench.transports import Ask, Ready
+from bench.transports import Ask, Ready, Transport
 from bench.workload import Size
 
 SERVICE = "bench.AsyncInference"
@@ -100,7 +100,7 @@ class _Service:
         return pickle.dumps(actions)
 
 
-class LerobotGrpc:
+class LerobotGrpc(Transport):
     def serve(self, size: Size, ready: Ready) -> None:
         service = _Service()
         server = grpc.server(ThreadPoolExecutor(max_workers=4))

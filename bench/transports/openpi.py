@@ -17,7 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.sync.client import connect
 
 from bench import workload
-from bench.transports import Ask, Ready
+from bench.transports import Ask, Ready, Transport
 from bench.workload import STATE_KEY, Size
 
 
@@ -50,7 +50,7 @@ async def _answer_all(connection: ServerConnection) -> None:
         await connection.send(packer.pack(action))
 
 
-class OpenpiWebsockets:
+class OpenpiWebsockets(Transport):
     def serve(self, size: Size, ready: Ready) -> None:
         async def run() -> None:
             settings: dict[str, Any] = {"compression": None, "max_size": None}

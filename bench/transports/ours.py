@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import workload
-from bench.transports import Ask, Ready
+from bench.transports import Ask, Ready, Transport
 from bench.workload import HORIZON, PROMPT_KEY, STATE_KEY, Size
 from gr00t_policy_core import (
     ActionConfig,
@@ -17,8 +19,10 @@ from gr00t_policy_core import (
     PolicyClient,
     PolicyServer,
 )
+from gr00t_policy_core.serving.curve import write_keys
 
 HOST = "127.0.0.1"
+ROBOT = "robot"
 
 
 class FreePolicy(ModalityPolicy):
@@ -43,7 +47,7 @@ class FreePolicy(ModalityPolicy):
         return {STATE_KEY: workload.answer(observation)}, {}
 
 
-class OursTcp:
+class OursTcp(Transport):
     """PolicyServer and PolicyClient."""
 
     def serve(self, size: Size, ready: Ready) -> None:
@@ -54,7 +58,53 @@ class OursTcp:
     @contextmanager
     def connect(self, size: Size, address: str) -> Iterator[Ask]:
         with PolicyClient(HOST, int(address)) as client:
-            yield lambda observation: client.get_action(observation)[0][STATE_KEY]
+            yield asking(client)
+
+
+class OursIpc(Transport):
+    """The same on a Unix socket."""
+
+    def serve(self, size: Size, ready: Ready) -> None:
+        with TemporaryDirectory() as folder:
+            host = f"ipc://{folder}/policy.sock"
+            server = PolicyServer(FreePolicy(size), host=host)
+            ready(host)
+            server.run()
+
+    @contextmanager
+    def connect(self, size: Size, address: str) -> Iterator[Ask]:
+        with PolicyClient(address) as client:
+            yield asking(client)
+
+
+class OursCurve(Transport):
+    """Over TCP, encrypted."""
+
+    def serve(self, size: Size, ready: Ready) -> None:
+        with TemporaryDirectory() as folder:
+            write_keys(folder, [ROBOT])
+            server = PolicyServer(FreePolicy(size), host=HOST, port=0, keys=folder)
+            ready(f"{server.port} {folder}")
+            server.run()
+
+    @contextmanager
+    def connect(self, size: Size, address: str) -> Iterator[Ask]:
+        port, _, folder = address.partition(" ")
+        keys = Path(folder)
+        with PolicyClient(
+            HOST,
+            int(port),
+            server_key=keys / "server.key",
+            keys=keys / f"{ROBOT}.key_secret",
+        ) as client:
+            yield asking(client)
+
+
+def asking(client: PolicyClient) -> Ask:
+    """What a measurement asks a client."""
+    return lambda observation: client.get_action(observation)[0][STATE_KEY]
 
 
 TCP = OursTcp()
+IPC = OursIpc()
+CURVE = OursCurve()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench import workload
-from bench.transports import Ask, Ready
+from bench.transports import Ask, Ready, Transport
 from bench.workload import DIMENSION, HORIZON, Size
 
 
@@ -40,7 +40,7 @@ def _fill(connection: socket.socket, array: Any) -> bool:
     return True
 
 
-class RawTcp:
+class RawTcp(Transport):
     def serve(self, size: Size, ready: Ready) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             ready(listener.getsockname()[1])

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import argparse
+import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gr00t_policy_core.cli.common import positive, write_line
+from gr00t_policy_core.cli.model_flags import add_model_flags, model_settings
 from gr00t_policy_core.embodiment import EmbodimentTag
 
 if TYPE_CHECKING:
@@ -40,11 +44,9 @@ def add_command(commands: Any) -> None:
         help="of a model with random weights; auto is small on a CPU (default: auto)",
     )
     parser.add_argument("--model-path", metavar="PATH", help="measure this checkpoint instead")
-    parser.add_argument("--backbone-path", metavar="PATH", help="as of serve")
     parser.add_argument("--embodiment-tag", default=EmbodimentTag.NEW_EMBODIMENT, metavar="TAG")
     parser.add_argument("--device", default=None, help="default: cuda where there is a GPU")
-    parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"))
-    parser.add_argument("--cuda-graphs", action="store_true", help="as of serve")
+    add_model_flags(parser)
     parser.add_argument("--batch", type=positive, nargs="+", default=[1], metavar="B")
     parser.add_argument(
         "--cameras", type=positive, default=1, help="of a model with random weights (default: 1)"
@@ -53,27 +55,60 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--warm-up", type=positive, default=5, help="runs that do not count (default: 5)"
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it there, too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
     policy, what = _policy(args)
+    options = model_settings(args)
     write_line(what)
-    write_line(f"{policy.setting()}{', CUDA graphs' * args.cuda_graphs}")
-    for batch in args.batch:
-        observation = _observation(policy, batch)
-        runs = [
-            policy.get_action(observation, {"seed": SEED})[1]["timing"]
-            for _ in range(args.warm_up + args.runs)
-        ][args.warm_up :]
-        for line in _table(batch, runs):
+    write_line(", ".join(f"{name} {value}" for name, value in policy.environment().items()))
+    write_line(", ".join(f"{name} {value}" for name, value in options.items()))
+    batches = []
+    for size in args.batch:
+        batch = _measure(policy, size, args.warm_up, args.runs)
+        batches.append(batch)
+        for line in _table(batch):
             write_line(line)
+    if args.json is not None:
+        report = {
+            "what": what,
+            "environment": policy.environment(),
+            "options": options,
+            "batches": batches,
+        }
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[str, Any]:
+    """Times of a batch size, by stage; the first answer compiles and records what there is to."""
+    observation = _observation(policy, size)
+    begin = time.perf_counter()
+    timings = []
+    for number in range(warm_up + runs):
+        timings.append(policy.get_action(observation, {"seed": SEED})[1]["timing"])
+        if number == 0:
+            first_s = time.perf_counter() - begin
+    stages = {}
+    for stage in timings[0]:
+        values_ms = [1e3 * timing[stage] for timing in timings[warm_up:]]
+        median, worst = np.percentile(values_ms, [50, 99])
+        stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
+    return {
+        "batch": size,
+        "runs": runs,
+        "first_answer_s": first_s,
+        "stages": stages,
+        "operators": policy.count_operators(observation),
+    }
 
 
 def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     """What is measured, and in words what that is."""
     from gr00t_policy_core.models import Gr00tPolicy
+    from gr00t_policy_core.models.common.runner import RunSettings
     from gr00t_policy_core.models.lines import find_random_builder
     from gr00t_policy_core.models.policy import (
         ModelPolicy,
@@ -90,7 +125,7 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
             device=device_name,
             dtype=args.dtype,
             backbone_path=args.backbone_path,
-            cuda_graphs=args.cuda_graphs,
+            **model_settings(args),
         )
         return checkpoint, f"{args.model_path}, {checkpoint.embodiment.tag}"
     build = find_random_builder(args.model)
@@ -104,7 +139,7 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
         else "the published shape"
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
-    return ModelPolicy(model, device, dtype, cuda_graphs=args.cuda_graphs), what
+    return ModelPolicy(model, device, dtype, RunSettings(**model_settings(args))), what
 
 
 def _observation(policy: ModelPolicy, batch: int) -> dict[str, Any]:
@@ -127,10 +162,12 @@ def _observation(policy: ModelPolicy, batch: int) -> dict[str, Any]:
     }
 
 
-def _table(batch: int, runs: list[dict[str, float]]) -> Iterator[str]:
+def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
-    yield f"batch {batch}, {len(runs)} runs"
-    yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9}"
-    for stage in runs[0]:
-        median, worst = np.percentile([1e3 * timing[stage] for timing in runs], [50, 99])
-        yield f"{stage:<10} {median:>9.2f} {worst:>9.2f}"
+    yield f"batch {batch['batch']}, {batch['runs']} runs"
+    yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
+    for stage, times in batch["stages"].items():
+        operators = batch["operators"].get(stage, "")
+        line = f"{stage:<10} {times['p50_ms']:>9.2f} {times['p99_ms']:>9.2f} {operators:>10}"
+        yield line.rstrip()
+    yield f"first answer after {batch['first_answer_s']:.2f} s"

@@ -7,7 +7,9 @@ import argparse
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
+from gr00t_policy_core.cli.model_flags import model_settings
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
@@ -19,7 +21,8 @@ from gr00t_policy_core.policy import BasePolicy
 class LoadPolicy:
     """Makes the policy that flags of `serve` describe; the fields are those flags.
 
-    Exactly one of `model_path` and `dataset_path` is given.
+    Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
+    (`model_settings`).
     """
 
     model_path: str | None
@@ -27,8 +30,7 @@ class LoadPolicy:
     embodiment_tag: EmbodimentTag | str
     device: str
     dtype: str | None
-    mask_padding: bool
-    cuda_graphs: bool
+    settings: dict[str, Any]
     dataset_path: str | None
     modality_config_path: str | None
     execution_horizon: int | None
@@ -37,7 +39,9 @@ class LoadPolicy:
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:
         """Take them from the command line."""
-        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+        named = {field.name for field in fields(cls)} - {"settings"}
+        given = {name: getattr(args, name) for name in named}
+        return cls(**given, settings=model_settings(args))
 
     def anywhere(self) -> LoadPolicy:
         """The same for processes with another working directory: local paths made absolute."""
@@ -82,8 +86,7 @@ class LoadPolicy:
             device=self.device,
             dtype=self.dtype,
             backbone_path=self.backbone_path,
-            mask_padding=self.mask_padding,
-            cuda_graphs=self.cuda_graphs,
+            **self.settings,
             strict=self.strict,
         )
 

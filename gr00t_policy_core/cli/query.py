@@ -18,6 +18,7 @@ from gr00t_policy_core.cli.common import (
     write_line,
 )
 from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.serving import addresses
 from gr00t_policy_core.serving.client import PolicyClient
 from gr00t_policy_core.serving.wire import Dialect
 
@@ -38,7 +39,7 @@ def add_commands(commands: Any) -> None:
     info.add_argument("--json", action="store_true", help="as one JSON object")
     for parser, run in ((ping, run_ping), (info, run_info)):
         parser.set_defaults(run=run)
-        add_server_flags(parser, "localhost", "the server's host")
+        add_server_flags(parser, "localhost", "the server's host, or ipc:///path")
         add_key_flags(parser)
         parser.add_argument(
             "--timeout-ms",
@@ -52,7 +53,8 @@ def run_ping(args: argparse.Namespace) -> int:
     """Print the round trip."""
     with make_client(args) as client:
         round_trip_ms = _round_trip_ms(client)
-    write_line(f"{args.host}:{args.port} answers in {round_trip_ms:.2f} ms (median of {PINGS})")
+    server = addresses.name(args.host, args.port)
+    write_line(f"{server} answers in {round_trip_ms:.2f} ms (median of {PINGS})")
     return 0
 
 
@@ -74,7 +76,7 @@ def run_info(args: argparse.Namespace) -> int:
         }
         write_line(json.dumps(info))
         return 0
-    write_line(f"server      {args.host}:{args.port}")
+    write_line(f"server      {addresses.name(args.host, args.port)}")
     write_line(f"dialect     {dialect}")
     write_line(f"round trip  {round_trip_ms:.2f} ms (median of {PINGS} pings)")
     for modality, config in configs.items():

@@ -18,15 +18,15 @@ from gr00t_policy_core.cli.common import (
     write_line,
 )
 from gr00t_policy_core.cli.loading import LoadPolicy
+from gr00t_policy_core.cli.model_flags import add_model_flags
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import ClosedError
 from gr00t_policy_core.policies import SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.serving import addresses
 from gr00t_policy_core.serving.replicas import ReplicaPool
 from gr00t_policy_core.serving.server import PolicyServer
 from gr00t_policy_core.serving.server_settings import REPLY_FORMATS
-
-DTYPES = ("bfloat16", "float16", "float32")
 
 DESCRIPTION = """\
 Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
@@ -52,12 +52,6 @@ def add_command(commands: Any) -> None:
         help="checkpoint of a GR00T N1.6 or N1.7 model: a folder, or an id on the Hugging Face hub",
     )
     policy.add_argument(
-        "--backbone-path",
-        metavar="PATH",
-        help="the backbone's tokenizer and configuration files: their folder, or a copy of the "
-        "Isaac-GR00T repository (default: the Hugging Face hub and its local cache)",
-    )
-    policy.add_argument(
         "--embodiment-tag",
         type=_embodiment_tag,
         default=EmbodimentTag.NEW_EMBODIMENT,
@@ -65,21 +59,7 @@ def add_command(commands: Any) -> None:
         help="robot that the model is to drive, name or value (default: new_embodiment)",
     )
     policy.add_argument("--device", default="cuda", help="where the model runs (default: cuda)")
-    policy.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        help="of the model (default: bfloat16, and float32 on a CPU)",
-    )
-    policy.add_argument(
-        "--mask-padding",
-        action="store_true",
-        help="let each row of a batch give what it gives alone (see docs/models.md)",
-    )
-    policy.add_argument(
-        "--cuda-graphs",
-        action="store_true",
-        help="replay the action head as CUDA graphs (not yet tried on a GPU)",
-    )
+    add_model_flags(policy)
     policy.add_argument(
         "--dataset-path", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset to replay"
     )
@@ -109,7 +89,11 @@ def add_command(commands: Any) -> None:
     )
 
     server = parser.add_argument_group("the server")
-    add_server_flags(server, "127.0.0.1", "interface to listen on; 0.0.0.0 for the whole network")
+    add_server_flags(
+        server,
+        "127.0.0.1",
+        "interface to listen on; 0.0.0.0 for the whole network, ipc:///path for a Unix socket",
+    )
     server.add_argument(
         "--reply-format",
         choices=REPLY_FORMATS,
@@ -166,7 +150,6 @@ def run(args: argparse.Namespace) -> int:
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     _check_usage(args)
-    host = f"[{args.host}]" if ":" in args.host else args.host
     policy, lanes = _policy(args)
     server = PolicyServer(
         policy,
@@ -177,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
         keys=args.secure,
         max_batch=args.max_batch,
         metrics_port=args.metrics_port,
-        on_ready=lambda: write_line(f"listening on {host}:{server.port}"),
+        on_ready=lambda: write_line(f"listening on {addresses.name(args.host, server.port)}"),
         lanes=lanes,
     )
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -23,12 +23,18 @@ class Layout:
     Args:
         dimensions: Values per step by action key.
         poses: The keys that are poses, of 7 values.
+        velocities: The keys that are velocities (or deltas): to stand still is to command zero.
 
     Raises:
         ValueError: A pose of another dimension.
     """
 
-    def __init__(self, dimensions: Mapping[str, int], poses: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        dimensions: Mapping[str, int],
+        poses: Collection[str] = (),
+        velocities: Collection[str] = (),
+    ) -> None:
         self.dimensions = dict(dimensions)
         self.slices: dict[str, slice] = {}
         self.size = 0
@@ -38,9 +44,13 @@ class Layout:
         wrong = [key for key in poses if self.dimensions.get(key) != POSE_DIMENSION]
         if wrong:
             raise ValueError(f"a pose has {POSE_DIMENSION} values, {wrong} have another number")
+        self.poses = tuple(poses)
         self.rotations = tuple(
             slice(self.slices[key].start + 3, self.slices[key].stop) for key in poses
         )
+        self.is_velocity = np.zeros(self.size, dtype=bool)
+        for key in velocities:
+            self.is_velocity[self.slices[key]] = True
 
     def rows(self, chunk: Chunk) -> Row:
         """The steps of a chunk, float64 (horizon, size)."""
@@ -84,6 +94,18 @@ class Layout:
         for part in self.rotations:
             vector[part] = turned(offset[part][:3], origin[part])
         return vector
+
+    def speed(self, origin: Row, to: Row, dt_s: float) -> Row:
+        """How fast the values go from one vector to another within `dt_s`, float64 (size,), per s.
+
+        Each value of a rotation has the speed of the whole turn, rad/s; a velocity is its own.
+        """
+        speed = np.abs(to - origin) / dt_s
+        for part in self.rotations:
+            speed[part] = np.linalg.norm(turn(to[part], origin[part])) / dt_s
+        is_velocity = self.is_velocity
+        speed[is_velocity] = np.maximum(np.abs(origin[is_velocity]), np.abs(to[is_velocity]))
+        return speed
 
     def mean(self, vectors: Row, weights: Row) -> Row:
         """The weighted mean of vectors (n, size); of rotations the normalised chordal mean."""

@@ -112,6 +112,16 @@ class JointLimiter:
         return self._commands[0]
 
     @property
+    def velocity(self) -> float:
+        """Of the last command, rad/s (or m/s)."""
+        return self._state.velocity
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the last command was the target itself."""
+        return self._is_following
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether the commands have come to a standstill."""
         moving = max(abs(self._state.velocity), abs(self._state.acceleration))
@@ -129,7 +139,10 @@ class JointLimiter:
         self._is_following = self._allows(targets)
         if self._is_following:
             return self._step_to(self._passing(targets[0]))
-        return self._step_to(self._towards(self._catching_velocity(reference)))
+        target, ahead = (self._within_range(reference(n)) for n in (0, LOOK_AHEAD_TICKS))
+        if target == ahead:
+            return self._step_to(self._heeding_range(self._one_tick_to(target)))
+        return self._step_to(self._towards(self._catching_velocity(target, ahead)))
 
     def brake(self) -> float:
         """The command of this tick on the fastest way to a standstill."""
@@ -179,10 +192,14 @@ class JointLimiter:
             _clipped(acceleration, limits.acceleration),
         )
 
-    def _catching_velocity(self, reference: Reference) -> float:
-        """The velocity that closes in on the target, and can be braked from before it."""
+    def _catching_velocity(self, there: float, ahead: float) -> float:
+        """The velocity that closes in on a moving target, and can be braked from before it.
+
+        Args:
+            there: Where the target is.
+            ahead: Where it will be `LOOK_AHEAD_TICKS` later.
+        """
         period_s = self._period_s
-        there, ahead = (self._within_range(reference(n)) for n in (0, LOOK_AHEAD_TICKS))
         velocity = (ahead - there) / (LOOK_AHEAD_TICKS * period_s)
         error = there - self.position - self._state.velocity * period_s
         distance = abs(error)
@@ -197,14 +214,27 @@ class JointLimiter:
     def _towards(self, velocity: float) -> _State:
         """One tick towards a velocity, or towards rest where the range would be left otherwise."""
         limit = PLANNED_SHARE * self._limits.velocity
-        reached = self._one_tick(_clipped(velocity, limit))
+        return self._heeding_range(self._one_tick(_clipped(velocity, limit)))
+
+    def _heeding_range(self, reached: _State | None) -> _State:
         if reached is not None and self._can_stop_in_range(reached):
             return reached
         self._hits["position"] += 1
         return self._one_tick(0.0) or _State(self.position, 0.0, 0.0)
 
     def _one_tick(self, velocity: float) -> _State | None:
-        plan = self._velocity_change(self._state, velocity)
+        return self._after_a_tick(self._velocity_change(self._state, velocity))
+
+    def _one_tick_to(self, position: float) -> _State | None:
+        """One tick on the fastest way to rest at a place: beyond it only as far as it has to."""
+        request = self._request(self._state)
+        request.control_interface = ControlInterface.Position
+        request.target_position = [position]
+        request.target_velocity = [0.0]
+        request.max_velocity = [PLANNED_SHARE * self._limits.velocity]
+        return self._after_a_tick(self._plan(request))
+
+    def _after_a_tick(self, plan: Trajectory | None) -> _State | None:
         if plan is None:
             return None
         position, reached, acceleration = plan.at_time(self._period_s)
@@ -242,14 +272,21 @@ class JointLimiter:
 
     def _velocity_change(self, state: _State, velocity: float) -> Trajectory | None:
         """Ruckig's fastest way from a state to a velocity, or None where it finds none."""
-        request = InputParameter(1)
+        request = self._request(state)
         request.control_interface = ControlInterface.Velocity
+        request.target_velocity = [velocity]
+        return self._plan(request)
+
+    def _request(self, state: _State) -> InputParameter:
+        request = InputParameter(1)
         request.current_position = [state.position]
         request.current_velocity = [state.velocity]
         request.current_acceleration = [state.acceleration]
-        request.target_velocity = [velocity]
         request.max_acceleration = [PLANNED_SHARE * self._limits.acceleration]
         request.max_jerk = [PLANNED_SHARE * self._limits.jerk]
+        return request
+
+    def _plan(self, request: InputParameter) -> Trajectory | None:
         plan = Trajectory(1)
         result = self._planner.calculate(request, plan)
         return plan if result in (Result.Working, Result.Finished) else None

@@ -10,14 +10,21 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
+from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.limits import LIMIT_NAMES, JointLimiter, JointLimits
-from gr00t_policy_core.control.schedule import ChunkSchedule, Progress, ScheduleSettings
+from gr00t_policy_core.control.limits import LIMIT_NAMES, JointLimits
+from gr00t_policy_core.control.robot_limits import RobotLimiter, gentleness_of, jumps
+from gr00t_policy_core.control.schedule import (
+    SLOPE_NS,
+    ChunkSchedule,
+    Leaving,
+    Progress,
+    ScheduleSettings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +35,9 @@ class PlayerSettings:
         period_s: Between two ticks, s.
         schedule: How chunks are played.
         limits: Of the limited joints, by their index in the layout's vector.
-        velocities: Indices of values that are velocities: holding commands zero.
-        max_jump: A chunk whose path starts further away than this, in any limited joint, is
-            refused, rad (or m).
+        bodies: Limits of poses and twists, by their action key.
+        max_jump: A chunk whose path starts further away than this, in any limited joint or pose,
+            is refused: rad and m.
         max_joint_ages_s: By index: a position that has come once and is older than this stops
             the motion, s; joints that are not named may be of any age.
     """
@@ -38,7 +45,7 @@ class PlayerSettings:
     period_s: float
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     limits: Mapping[int, JointLimits] = field(default_factory=dict)
-    velocities: tuple[int, ...] = ()
+    bodies: Mapping[str, BodyLimits] = field(default_factory=dict)
     max_jump: float = math.inf
     max_joint_ages_s: Mapping[int, float] = field(default_factory=dict)
 
@@ -91,9 +98,12 @@ class MotionPlayer:
     def __init__(self, layout: Layout, settings: PlayerSettings) -> None:
         self._layout = layout
         self._settings = settings
-        self._schedule = ChunkSchedule(layout, settings.schedule)
-        self._limiters: dict[int, JointLimiter] = {}
+        self._schedule = ChunkSchedule(
+            layout, settings.schedule, gentleness_of(layout, settings.limits, settings.bodies)
+        )
+        self._limiter: RobotLimiter | None = None
         self._vector: Row | None = None
+        self._ticked_ns = 0
         self._measured: dict[int, float] = {}
         self._measured_ns: dict[int, int] = {}
         self._disabled = ""
@@ -123,11 +133,11 @@ class MotionPlayer:
         return self._schedule.last_seam_jump
 
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
-        """Tell where the joints are.
+        """Tell where the joints and poses are.
 
         Args:
-            positions: Of limited joints, by their index in the layout's vector, rad (or m); the
-                other joints stay where they were last.
+            positions: Of limited joints and of whole poses, by their index in the layout's vector,
+                rad (or m); the others stay where they were last.
             stamp_ns: When they were there, ns.
         """
         self._measured.update(positions)
@@ -155,7 +165,7 @@ class MotionPlayer:
             raise
         if not self._schedule.is_playing:
             self._begin_at(start, now_ns)
-        self._schedule.offer(chunk, now_ns)
+        self._schedule.offer(chunk, now_ns, self._leaving(now_ns))
         self.counts.chunks += 1
         self._last_refusal = ""
         self._hold_reason = ""
@@ -181,7 +191,8 @@ class MotionPlayer:
         self._stopped = self._stop_reason(now_ns)
         if self._stopped and self._schedule.is_playing:
             self._schedule.hold(now_ns)
-        if self._vector is None:
+        limiter = self._limiter
+        if limiter is None:
             return None
         # What began to brake brakes to a standstill, even if the reason passes meanwhile.
         interruption = self._schedule.interruption
@@ -192,12 +203,13 @@ class MotionPlayer:
         if self._schedule.is_playing:
             self.counts.fresh += 1
             self._progress = self._schedule.progress(now_ns)
-            self._vector = self._following(now_ns)
+            self._vector = self._following(limiter, now_ns)
         else:
             self.counts.holds += self._was_playing
-            self._vector = self._coming_to_rest(now_ns)
+            self._vector = self._coming_to_rest(limiter, now_ns)
         self._was_playing = self._schedule.is_playing
-        return self._command(self._vector)
+        self._ticked_ns = now_ns
+        return self._command(limiter, self._vector)
 
     def allow(self, reason_why_not: str) -> None:
         """Say whether the robot may be moved: empty where it may, else it comes to rest."""
@@ -234,21 +246,17 @@ class MotionPlayer:
 
     def _is_displaced(self) -> bool:
         """Whether a joint at rest is not where it was commanded to: somebody else has moved it."""
-        vector, limit = self._vector, self._settings.max_jump
+        vector = self._vector
         if vector is None:
             return False
-        return any(abs(at - vector[index]) > limit for index, at in self._measured.items())
+        measured = [self._measured.get(i, value) for i, value in enumerate(vector.tolist())]
+        limits, limit = self._settings.limits, self._settings.max_jump
+        return any(True for _ in jumps(self._layout, limits, np.array(measured), vector, limit))
 
     def _require_near(self, chunk: Chunk, entry: Row, start: Row) -> None:
         limit = self._settings.max_jump
-        for index in self._settings.limits:
-            jump = abs(entry[index] - start[index])
-            if jump > limit:
-                raise ChunkRefusedError(
-                    f"chunk {chunk.chunk_id}: {self._layout.name_of(index)} would jump by "
-                    f"{jump:.3f}, from {start[index]:.3f} to {entry[index]:.3f}; "
-                    f"max_jump is {limit:g}"
-                )
+        for jump in jumps(self._layout, self._settings.limits, entry, start, limit):
+            raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {jump}; max_jump is {limit:g}")
 
     def _begin_at(self, start: Row, now_ns: int) -> None:
         """Go on from rest at this place."""
@@ -256,56 +264,60 @@ class MotionPlayer:
             return
         self._schedule.hold(now_ns, start)
         self._vector = start
-        period_s, hits = self._settings.period_s, self.counts.limits
-        self._limiters = {
-            index: JointLimiter(limits, period_s, float(start[index]), hits)
-            for index, limits in self._settings.limits.items()
-        }
+        self._limiter = RobotLimiter(
+            self._layout,
+            self._settings.limits,
+            self._settings.bodies,
+            period_s=self._settings.period_s,
+            start=start,
+            hits=self.counts.limits,
+        )
 
-    def _following(self, now_ns: int) -> Row:
+    def _leaving(self, now_ns: int) -> Leaving | None:
+        """Where the commands are and go: beside the path where a limit or a stop holds them."""
+        leaving = self._schedule.leaving(now_ns)
+        if leaving is None or self._limiter is None:
+            return leaving
+        since_s = (now_ns - self._ticked_ns) * 1e-9
+        self._limiter.overwrite(leaving.here, since_s)
+        self._limiter.overwrite(leaving.soon, since_s + SLOPE_NS * 1e-9)
+        return leaving
+
+    def _following(self, limiter: RobotLimiter, now_ns: int) -> Row:
         """One tick along the path, inside the limits."""
-        period_ns = self._settings.period_s * 1e9
-        ahead: dict[int, Row | None] = {}
+        period_ns = round(self._settings.period_s * 1e9)
+        ahead: dict[int, Row] = {}
 
-        def path(index: int, ticks: int) -> float:
+        def path(ticks: int) -> Row:
             if ticks not in ahead:
-                ahead[ticks] = self._schedule.path(now_ns + ticks * period_ns)
-            row = ahead[ticks]
-            return float(vector[index] if row is None else row[index])
+                row = self._schedule.path(now_ns + ticks * period_ns)
+                ahead[ticks] = ahead[0] if row is None else row
+            return ahead[ticks]
 
-        vector = np.array(self._schedule.path(now_ns))
-        for index, limiter in self._limiters.items():
-            vector[index] = limiter.follow(partial(path, index))
-        return vector
+        return limiter.follow(path)
 
-    def _coming_to_rest(self, now_ns: int) -> Row:
+    def _coming_to_rest(self, limiter: RobotLimiter, now_ns: int) -> Row:
         """One tick of settling at the end of the chunk, or of braking where motion is not allowed.
 
         At rest the place stays, and no velocity stays commanded.
         """
         held = self._schedule.path(now_ns)
-        vector = np.array(self._vector if held is None else held)
-        is_braking = bool(self._hold_reason)
-        for index, limiter in self._limiters.items():
-            target = partial(_stay, float(vector[index]))
-            vector[index] = limiter.brake() if is_braking else limiter.follow(target)
-        vector[list(self._settings.velocities)] = 0.0
-        if is_braking:
-            # The next chunk goes on from where the joints really come to rest.
-            self._schedule.hold(now_ns, vector)
+        target = np.array(self._vector if held is None else held)
+        target[self._layout.is_velocity] = 0.0
+        if not self._hold_reason:
+            return limiter.follow(lambda _: target)
+        vector = limiter.brake(target)
+        # The next chunk goes on from where the joints really come to rest.
+        self._schedule.hold(now_ns, vector)
         return vector
 
-    def _command(self, vector: Row) -> Command:
+    def _command(self, limiter: RobotLimiter, vector: Row) -> Command:
         playing = self._schedule.is_playing
         return Command(
             values=self._layout.split(vector),
             chunk_id=self._progress.chunk_id,
             steps_left=self._progress.steps_left if playing else 0,
             holding=not playing,
-            at_rest=not playing and all(one.is_at_rest for one in self._limiters.values()),
+            at_rest=not playing and limiter.is_at_rest,
             observed_ns=self._progress.observed_ns if playing else None,
         )
-
-
-def _stay(target: float, _: int) -> float:
-    return target

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 LATENCIES = 50  # answers that the latency is estimated from
 LATENCY_SHARE = 0.9  # of them came within it: robust, and not one spike
+# A chunk that no other has taken over from slows down before its end, over about so much of it: an
+# arm at 1.3 rad/s with the default limits (`playing.slowing_s`).
+SLOWING_S = 0.15
+SLOWING_SHARE = 0.25  # of a chunk, at most
 
 
 class LatencyEstimate:
@@ -25,7 +30,7 @@ class LatencyEstimate:
         if not self._latencies_s:
             return 0.0
         ordered = sorted(self._latencies_s)
-        return ordered[int(LATENCY_SHARE * (len(ordered) - 1))]
+        return ordered[math.ceil(LATENCY_SHARE * len(ordered)) - 1]
 
 
 class ReplanTimer:
@@ -33,17 +38,18 @@ class ReplanTimer:
 
     Args:
         chunk_s: From the first step of a chunk to its last, s.
-        interval_s: Between two observations, s; None to ask as late as the latency allows.
-        margin_s: Time that an answer shall come before the chunk is used up, s.
+        step_s: Between two steps of it, s.
+        interval_s: Between two observations, s; None to ask as late as the latency allows: an
+            answer shall come before the chunk slows down towards its end.
         sync: Ask only when the chunk has been played; `interval_s` is not used then.
     """
 
     def __init__(
-        self, *, chunk_s: float, interval_s: float | None, margin_s: float, sync: bool = False
+        self, *, chunk_s: float, step_s: float, interval_s: float | None, sync: bool = False
     ) -> None:
         self._chunk_s = chunk_s
         self._interval_s = interval_s
-        self._margin_s = margin_s
+        self._margin_s = step_s + min(SLOWING_S, SLOWING_SHARE * chunk_s)
         self._sync = sync
         self._due_s: float | None = None
         self.latency = LatencyEstimate()
@@ -52,6 +58,20 @@ class ReplanTimer:
     def is_periodic(self) -> bool:
         """Whether observations are sent by the clock, whatever becomes of the answers."""
         return self._interval_s is not None and not self._sync
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong with the policy's pace, and what to do; empty where it keeps up.
+
+        A chunk that comes later than it lasts has no step left to play.
+        """
+        if self._sync or self.latency.value_s < self._chunk_s:
+            return ""
+        return (
+            f"the policy takes {self.latency.value_s:.2f} s, a chunk lasts {self._chunk_s:.2f} s, "
+            "and the robot stands still in between; make the policy faster or its chunks longer, "
+            "or set inference: sync, which plays each of them from its beginning"
+        )
 
     @property
     def interval_s(self) -> float:

@@ -3,27 +3,29 @@
 
 Step i of a chunk belongs to ``t0 + i * dt``, where t0 is the stamp of the observation that the
 chunk was computed from: a step whose time has passed is never played, however late the chunk came.
-Time that the robot spent holding does not pass for a chunk: a robot that has not moved since the
-observation begins at the first step.
+Time that the robot spent holding, or lost by slowing down towards the end of a chunk, does not pass
+for the next one: a robot that has not moved since the observation begins at the first step.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
+from gr00t_policy_core.control.fade import Fade, gentle_fade
 from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.playing import Gentleness, Playing, play
 
 # A clock that goes back by less is jitter between machines; by more, it was set back.
 CLOCK_JUMP_NS = 500_000_000
 # A chunk from further ahead than this was stamped by another clock.
 MAX_FUTURE_NS = 1_000_000_000
-# The slope of the path is taken over this time, s.
-SLOPE_S = 1e-3
+# The slope of the path is taken over this time, ns.
+SLOPE_NS = 1_000_000
 # Chunks that ensemble keeps at most; the oldest go.
 MAX_CHUNKS = 64
 
@@ -50,7 +52,7 @@ class ScheduleSettings:
 
     Args:
         seam: How one chunk goes over into the next.
-        fade_s: How long a difference is faded out for, s.
+        fade_s: How long a difference is faded out for, s; longer where that would be rough.
         cubic: Between steps along cubics (Catmull-Rom) instead of straight lines.
         ensemble_decay: ACT's m: the i-th oldest chunk weighs ``exp(-m * i)``.
     """
@@ -62,40 +64,11 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Playing:
-    """A chunk being played: its first step belongs to `start_ns`."""
+class Leaving:
+    """Where the commands are at an instant, and `SLOPE_NS` later; float64 (size,) each."""
 
-    chunk: Chunk
-    rows: Row
-    start_ns: int
-
-    @property
-    def end_ns(self) -> int:
-        return self.start_ns + self.chunk.end_ns - self.chunk.t0_ns
-
-    def position_at(self, now_ns: float) -> float:
-        """In steps, from 0 to the last."""
-        steps = (now_ns - self.start_ns) * 1e-9 / self.chunk.dt_s
-        return min(max(steps, 0.0), float(len(self.rows) - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Fade:
-    """What is added to the newest chunk since a switch: an offset, and its rate per second."""
-
-    since_ns: int
-    offset: Row
-    rate: Row
-
-    def at(self, now_ns: float, fade_s: float) -> Row | None:
-        """The cubic Hermite curve from offset and rate to zero and zero, or None past its end."""
-        share = (now_ns - self.since_ns) * 1e-9 / fade_s
-        if share >= 1.0:
-            return None
-        share = max(share, 0.0)
-        kept = (2.0 * share - 3.0) * share * share + 1.0
-        travelled = fade_s * share * (1.0 - share) ** 2
-        return kept * self.offset + travelled * self.rate
+    here: Row
+    soon: Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +86,21 @@ class ChunkSchedule:
     Args:
         layout: Keys and dimensions of every chunk.
         settings: How chunks are played.
+        gentleness: How much acceleration slowing down and fading may add; any, by default.
     """
 
-    def __init__(self, layout: Layout, settings: ScheduleSettings | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        settings: ScheduleSettings | None = None,
+        gentleness: Gentleness | None = None,
+    ) -> None:
         self._layout = layout
         self._settings = settings or ScheduleSettings()
-        self._playing: list[_Playing] = []
-        self._fade: _Fade | None = None
+        self._gentleness = gentleness or Gentleness.none(layout.size)
+        self._playing: list[Playing] = []
+        self._fade: Fade | None = None
+        self._ended: Playing | None = None  # what was played to its end before the present hold
         self._held: Row | None = None
         self._held_since_ns: int | None = None
         self._last_now_ns: int | None = None
@@ -142,27 +123,25 @@ class ChunkSchedule:
         """Why the newest chunk was broken off before its end; empty where it was not."""
         return self._interruption
 
-    def offer(self, chunk: Chunk, now_ns: int) -> None:
+    def offer(self, chunk: Chunk, now_ns: int, leaving: Leaving | None = None) -> None:
         """Take a chunk as the newest.
 
         Args:
             chunk: Its keys and dimensions must be those of the layout.
             now_ns: The present, on the clock of the observation stamps, ns.
+            leaving: Where the commands really are; on the path, by default.
 
         Raises:
             ChunkRefusedError: All of its steps have passed, it is older than the newest, it is
                 from the future, or its keys or dimensions differ. What is played goes on.
         """
-        self.advance(now_ns)
-        self._require_timely(chunk, now_ns)
-        self._require_layout(chunk)
-        playing = self._as_playing(chunk, now_ns)
-        before = self.path(now_ns), self.path(now_ns + SLOPE_S * 1e9)
+        playing = self._welcome(chunk, now_ns)
+        leaving = leaving or self.leaving(now_ns)
         self._fade = None
         is_ensemble = self._settings.seam is Seam.ENSEMBLE
         self._playing = [*(self._playing if is_ensemble else []), playing][-MAX_CHUNKS:]
-        if before[0] is not None and before[1] is not None:
-            self._begin_fade(before[0], before[1], now_ns)
+        if leaving is not None:
+            self._begin_fade(leaving, now_ns)
         self._held_since_ns = None
         self._newest_t0_ns = chunk.t0_ns
         self._interruption = ""
@@ -173,10 +152,12 @@ class ChunkSchedule:
         Raises:
             ChunkRefusedError: As `offer`.
         """
-        self.advance(now_ns)
-        self._require_timely(chunk, now_ns)
-        self._require_layout(chunk)
-        return self._sampled(self._as_playing(chunk, now_ns), now_ns)
+        return self._sampled(self._welcome(chunk, now_ns), now_ns)
+
+    def leaving(self, now_ns: int) -> Leaving | None:
+        """Where the path is and goes at an instant; None before the first chunk."""
+        here, soon = self.path(now_ns), self.path(now_ns + SLOPE_NS)
+        return None if here is None or soon is None else Leaving(np.array(here), np.array(soon))
 
     def advance(self, now_ns: int) -> None:
         """Let time pass: chunks that are used up end, and the path holds where they ended."""
@@ -185,18 +166,22 @@ class ChunkSchedule:
         if last_ns is not None and now_ns < last_ns - CLOCK_JUMP_NS:
             # The stamps of what is being played mean nothing any more.
             self._break_off(last_ns, f"the clock was set back by {(last_ns - now_ns) * 1e-9:.2f} s")
-            self._held_since_ns, self._newest_t0_ns = now_ns, None
-        if self._playing and now_ns >= self._playing[-1].end_ns:
-            end_ns = self._playing[-1].end_ns
+            self._held_since_ns, self._newest_t0_ns, self._ended = now_ns, None, None
+        if self._playing and now_ns >= self._end_ns:
+            end_ns = self._end_ns
             if last_ns is not None and end_ns > last_ns + CLOCK_JUMP_NS:
                 # The way to the last step was not commanded: no shortcut is taken to there.
                 gap_s = (now_ns - last_ns) * 1e-9
                 self._break_off(last_ns, f"time went on by {gap_s:.2f} s at once")
             else:
+                ended = self._playing[-1]
                 self.hold(end_ns)
-        self._playing = [playing for playing in self._playing if now_ns < playing.end_ns]
+                self._ended = ended
+        if len(self._playing) > 1:
+            *older, newest = self._playing
+            self._playing = [*(one for one in older if now_ns < one.last_ns), newest]
 
-    def path(self, now_ns: float) -> Row | None:
+    def path(self, now_ns: int) -> Row | None:
         """Where the robot shall be at an instant near the present, float64 (size,).
 
         The place of the hold where nothing is played, None before the first chunk.
@@ -206,7 +191,7 @@ class ChunkSchedule:
         if self._settings.seam is Seam.ENSEMBLE:
             return self._ensemble(now_ns)
         newest = self._sampled(self._playing[-1], now_ns)
-        fade = self._fade.at(now_ns, self._settings.fade_s) if self._fade is not None else None
+        fade = self._fade.at(now_ns) if self._fade is not None else None
         return newest if fade is None else self._layout.moved(newest, fade)
 
     def progress(self, now_ns: int) -> Progress:
@@ -214,7 +199,7 @@ class ChunkSchedule:
         if not self._playing:
             return Progress()
         newest = self._playing[-1]
-        left = len(newest.rows) - 1 - math.floor(newest.position_at(now_ns))
+        left = len(newest.rows) - 1 - math.floor(newest.steps_at(now_ns))
         return Progress(newest.chunk.chunk_id, left, newest.chunk.t0_ns)
 
     def hold(self, now_ns: int, position: Row | None = None) -> None:
@@ -225,6 +210,8 @@ class ChunkSchedule:
             position: Where it stays, float64 (size,); where the path is, by default.
         """
         place = self.path(now_ns) if position is None else position
+        if self._playing:
+            self._ended = None
         self._playing, self._fade = [], None
         self._held = place
         if self._held_since_ns is None:
@@ -240,33 +227,65 @@ class ChunkSchedule:
             self._interruption = reason
         self.hold(now_ns)
 
-    def _as_playing(self, chunk: Chunk, now_ns: int) -> _Playing:
-        """Its first step is played at t0, or later by the time that the robot has held since."""
-        start_ns = chunk.t0_ns
-        if not self._playing and self._held_since_ns is not None:
-            start_ns += max(0, now_ns - max(start_ns, self._held_since_ns))
-        return _Playing(chunk, self._layout.rows(chunk), start_ns)
+    @property
+    def _end_ns(self) -> int:
+        """When the newest chunk, and the fade into it, have been played to their end, ns."""
+        end_ns = self._playing[-1].end_ns
+        return end_ns if self._fade is None else max(end_ns, self._fade.end_ns)
 
-    def _begin_fade(self, here: Row, soon: Row, now_ns: int) -> None:
+    def _welcome(self, chunk: Chunk, now_ns: int) -> Playing:
+        """The chunk as it would be played from now on, if nothing speaks against it."""
+        self.advance(now_ns)
+        self._require_layout(chunk)
+        self._require_stamp(chunk, now_ns)
+        playing = play(
+            chunk,
+            self._layout,
+            self._gentleness,
+            start_ns=chunk.t0_ns + self._stood_ns(chunk.t0_ns, now_ns),
+            now_ns=now_ns,
+            from_rest=not self._playing,
+        )
+        _require_steps_ahead(playing, now_ns)
+        return playing
+
+    def _stood_ns(self, since_ns: int, now_ns: int) -> int:
+        """How much of the time since an instant did not pass for the robot, ns."""
+        played = self._playing[-1] if self._playing else self._ended
+        if played is not None:
+            return max(0, round((played.lost_s(now_ns) - played.lost_s(since_ns)) * 1e9))
+        if self._held_since_ns is None:
+            return 0
+        return max(0, now_ns - max(since_ns, self._held_since_ns))
+
+    def _begin_fade(self, leaving: Leaving, now_ns: int) -> None:
         newest = self._playing[-1]
-        origin = self._sampled(newest, now_ns)
-        offset = self._layout.offset(here, origin)
+        origin, origin_soon = (
+            self._sampled(newest, at_ns) for at_ns in (now_ns, now_ns + SLOPE_NS)
+        )
+        offset = self._layout.offset(leaving.here, origin)
         self._last_seam_jump = float(np.max(np.abs(offset)))
-        if self._settings.seam not in (Seam.OFFSET_FADE, Seam.RTC) or not self._settings.fade_s:
+        fade_s = self._settings.fade_s
+        if self._settings.seam not in (Seam.OFFSET_FADE, Seam.RTC) or not fade_s:
             return
-        origin_soon = self._sampled(newest, now_ns + SLOPE_S * 1e9)
-        rate = (self._layout.offset(soon, origin_soon, near=offset) - offset) / SLOPE_S
-        self._fade = _Fade(now_ns, offset, rate)
+        offset_soon = self._layout.offset(leaving.soon, origin_soon, near=offset)
+        rate = (offset_soon - offset) / (SLOPE_NS * 1e-9)
+        self._fade = gentle_fade(now_ns, offset, rate, fade_s=fade_s, gentleness=self._gentleness)
 
-    def _ensemble(self, now_ns: float) -> Row:
+    def _ensemble(self, now_ns: int) -> Row:
         *older, newest = self._playing
-        covering = [*(playing for playing in older if now_ns < playing.end_ns), newest]
-        samples = np.stack([self._sampled(playing, now_ns) for playing in covering])
+        # Only the newest comes to an end: the others are left before they slow down.
+        covering = [replace(one, slowing_s=0.0) for one in older if now_ns < one.last_ns]
+        samples = np.stack([self._sampled(playing, now_ns) for playing in [*covering, newest]])
         weights = np.exp(-self._settings.ensemble_decay * np.arange(len(samples)))
         return self._layout.mean(samples, weights)
 
-    def _sampled(self, playing: _Playing, now_ns: float) -> Row:
-        rows, position = playing.rows, playing.position_at(now_ns)
+    def _sampled(self, playing: Playing, now_ns: int) -> Row:
+        vector = self._at_steps(playing.rows, playing.steps_at(now_ns))
+        vector[self._layout.is_velocity] *= playing.rate_at(now_ns)
+        return vector
+
+    def _at_steps(self, rows: Row, position: float) -> Row:
         step = min(int(position), len(rows) - 1)
         share = position - step
         if not share:
@@ -279,13 +298,7 @@ class ChunkSchedule:
                 vector[part] = turned
         return vector
 
-    def _require_timely(self, chunk: Chunk, now_ns: int) -> None:
-        if now_ns > chunk.end_ns:
-            late_s = (now_ns - chunk.end_ns) * 1e-9
-            raise ChunkRefusedError(
-                f"chunk {chunk.chunk_id} came {late_s:.3f} s after its last step: "
-                "the policy is slower than its horizon, or clocks differ"
-            )
+    def _require_stamp(self, chunk: Chunk, now_ns: int) -> None:
         if chunk.t0_ns > now_ns + MAX_FUTURE_NS:
             ahead_s = (chunk.t0_ns - now_ns) * 1e-9
             raise ChunkRefusedError(
@@ -303,6 +316,18 @@ class ChunkSchedule:
                 f"chunk {chunk.chunk_id} has keys and dimensions {came}, "
                 f"expected {self._layout.dimensions}"
             )
+
+
+def _require_steps_ahead(playing: Playing, now_ns: int) -> None:
+    chunk = playing.chunk
+    if now_ns < playing.last_ns or (chunk.horizon == 1 and now_ns == playing.last_ns):
+        return
+    old_s, lasts_s = (now_ns - chunk.t0_ns) * 1e-9, (chunk.end_ns - chunk.t0_ns) * 1e-9
+    raise ChunkRefusedError(
+        f"chunk {chunk.chunk_id} came {old_s:.3f} s after its observation: no step is left of its "
+        f"{lasts_s:.3f} s; the policy is slower than its chunks are long (inference: sync waits "
+        "for it), or clocks differ"
+    )
 
 
 def _catmull_rom(rows: Row, step: int, share: float) -> Row:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.embodiment import find_tag
-from gr00t_policy_core.models.common.graphs import StaticCall
+from gr00t_policy_core.models.common.graphs import Recorder
 from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
 from gr00t_policy_core.models.common.relative import reference_problem
+from gr00t_policy_core.models.common.runner import Runner, RunSettings
 from gr00t_policy_core.models.common.timing import Stopwatch
+from gr00t_policy_core.models.common.transfer import frames_to_device, to_device
 from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import (
     Action,
@@ -34,6 +38,7 @@ from gr00t_policy_core.policy import (
 )
 
 MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
+DEFAULT_SETTINGS = RunSettings()
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -44,12 +49,12 @@ class ModelPolicy(ModalityPolicy):
         model: With its weights.
         device: Where the weights are.
         dtype: Of the weights.
-        cuda_graphs: Record the action head as a CUDA graph for each shape of input that comes, and
-            replay it.
+        settings: How the networks are run.
         strict: Check every observation before it is used and every action before it is returned.
+        record: How calls are recorded, with `settings.cuda_graphs`; CUDA graphs by default.
 
     Raises:
-        SpecError: CUDA graphs without a GPU.
+        SpecError: A setting that does not work here.
     """
 
     def __init__(
@@ -57,27 +62,54 @@ class ModelPolicy(ModalityPolicy):
         model: Model,
         device: torch.device,
         dtype: torch.dtype,
+        settings: RunSettings = DEFAULT_SETTINGS,
         *,
-        cuda_graphs: bool = False,
         strict: bool = True,
+        record: Recorder | None = None,
     ) -> None:
         super().__init__(strict)
-        if cuda_graphs and device.type != "cuda":
-            raise SpecError("bad setting", [f"CUDA graphs need a GPU, the device is {device}"])
-        self._act = StaticCall(model.head.act) if cuda_graphs else model.head.act
+        self.runner = Runner(model, device, dtype, settings, record)
+        self.settings = settings
         self.model = model
         self.embodiment = model.embodiment
         self.device = device
         self.dtype = dtype
 
-    def setting(self) -> str:
-        """Where and with what this runs, in words, for who reports a measurement."""
+    def environment(self) -> dict[str, str | int]:
+        """Where and with what this runs, for who reports a measurement."""
         on_gpu = self.device.type == "cuda"
-        device = torch.cuda.get_device_name(self.device) if on_gpu else "CPU"
-        return (
-            f"{device}, {str(self.dtype).removeprefix('torch.')}, torch {torch.__version__}, "
-            f"transformers {transformers.__version__}, {torch.get_num_threads()} CPU threads"
-        )
+        found: dict[str, str | int] = {
+            "device": torch.cuda.get_device_name(self.device) if on_gpu else "CPU",
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "cpu_threads": torch.get_num_threads(),
+        }
+        if on_gpu:
+            found["cuda"] = str(torch.version.cuda)
+            found["cudnn"] = torch.backends.cudnn.version() or 0
+            found["peak_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
+        return found
+
+    def count_operators(self, observation: Observation) -> dict[str, int]:
+        """How many operators an answer runs on the device, by stage; see `OperatorCount`.
+
+        As the networks are written: neither compiled nor recorded.
+        """
+        frames = self.frames(observation)
+        config = self.model.head.config
+        shape = (len(frames), config.action_horizon, config.max_action_dim)
+        encoded = self.embodiment.encode_state(observation["state"], config.max_state_dim)
+        with torch.inference_mode(), _on(self.device):
+            pictures = self._pictures(observation)
+            tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
+            states = self._to_device(torch.from_numpy(encoded))
+            start = self._to_device(noise(0, shape))
+            with OperatorCount() as backbone:
+                features = self.runner.see(pictures, *tokens)
+            with OperatorCount() as head:
+                self.runner.act(features, states, start, None, *tokens)
+        return {"backbone": backbone.total, "head": head.total}
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
@@ -87,20 +119,34 @@ class ModelPolicy(ModalityPolicy):
         return MAX_BATCH_ROWS
 
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
-        """None with a seed or real-time chunking; else the one instruction, where it matters.
+        """None with a seed or real-time chunking; else the prompts' length, where it matters.
 
         The noise of a seed is drawn for the whole batch, so a row's depends on its company. And
-        unless padding is masked, so does an answer where instructions differ.
+        where padding is attended to, an answer is only the same beside prompts as long as its own.
         """
-        return self.get_batch_rule()(observation, options)
+        if options:
+            return None
+        if self._ignores_padding:
+            return ()
+        pictures = len(self.frames(observation)[0])
+        backbone = self.model.backbone
+        texts = set(self.instructions(observation))
+        lengths = {backbone.prompts([text], pictures).length for text in texts}
+        return lengths.pop() if len(lengths) == 1 else None
 
     def get_batch_rule(self) -> BatchRule:
-        if self.model.head.mask_padding:
+        """As `batch_key`; but without the tokenizer only one instruction, where that matters."""
+        if self._ignores_padding:
             return WithoutOptions()
         return WithoutOptions(self.embodiment.modalities["language"].modality_keys[0])
 
+    @property
+    def _ignores_padding(self) -> bool:
+        return self.settings.mask_padding or not self.model.head.config.attends_to_padding
+
     def get_capabilities(self) -> tuple[str, ...]:
-        return ("rtc",)
+        first = self.model.backbone.pipeline.first
+        return ("rtc",) if first is None else ("rtc", first.capability)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return {
@@ -146,34 +192,31 @@ class ModelPolicy(ModalityPolicy):
         Returns:
             The action, and ``{"timing": {stage: seconds}}``.
         """
+        with torch.inference_mode(), _on(self.device):
+            return self._answer(observation, options)
+
+    def _answer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
         watch = Stopwatch(self.device)
         state = observation["state"]
         frames = self.frames(observation)
         parsed = read_options(options, self.embodiment, len(frames))
 
-        backbone, head = self.model.backbone, self.model.head
-        with torch.inference_mode():
-            pictures = backbone.pictures(frames)
-            watch.lap("images")
-            prompts = backbone.prompts(self.instructions(observation), pictures)
-            watch.lap("prompts")
-            encoded = self.embodiment.encode_state(state, head.config.max_state_dim)
-            start, velocity_scale = self._start(parsed, state, len(frames))
-            watch.lap("state")
-            features = backbone.features(pictures, prompts)
-            watch.device_lap("backbone")
-            normalized = self._act(
-                features.tokens,
-                features.mask,
-                features.images,
-                self._to_device(torch.from_numpy(encoded)),
-                start,
-                velocity_scale,
-            )
-            watch.device_lap("head")
-            answer = normalized.float().cpu().numpy()
-            action = self.embodiment.decode_action(answer, state)
-            watch.lap("decode")
+        pictures = self._pictures(observation)
+        watch.lap("images")
+        tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
+        watch.lap("prompts")
+        encoded = self.embodiment.encode_state(state, self.model.head.config.max_state_dim)
+        states = self._to_device(torch.from_numpy(encoded))
+        start, velocity_scale = self._start(parsed, state, len(frames))
+        watch.lap("state")
+        features = self.runner.features(pictures, tokens)
+        watch.device_lap("backbone")
+        normalized = self.runner.actions(features, tokens, states, start, velocity_scale)
+        watch.device_lap("head")
+        answer = normalized.float().cpu().numpy()  # the one time that the host waits
+        watch.resume()
+        action = self.embodiment.decode_action(answer, state)
+        watch.lap("decode")
         return action, {"timing": watch.seconds()}
 
     def frames(self, observation: Observation) -> list[list[Any]]:
@@ -183,6 +226,23 @@ class ModelPolicy(ModalityPolicy):
         steps = range(len(config.delta_indices))
         rows = range(len(videos[0]))
         return [[video[row, step] for step in steps for video in videos] for row in rows]
+
+    def _pictures(self, observation: Observation) -> Tensor:
+        """The pictures on the device, in the order of `frames`: uint8 (pictures, H, W, 3)."""
+        backbone = self.model.backbone
+        if not self.settings.device_images:
+            return to_device(backbone.pictures(self.frames(observation)), self.device)
+        videos = [
+            frames_to_device(observation["video"][key], self.device)
+            for key in self.embodiment.modalities["video"].modality_keys
+        ]
+        if len({video.shape for video in videos}) == 1:
+            return backbone.pictures_on_device(torch.stack(videos, dim=2).flatten(0, 2))
+        resized = [
+            backbone.pictures_on_device(video.flatten(0, 1)).unflatten(0, video.shape[:2])
+            for video in videos
+        ]
+        return torch.stack(resized, dim=2).flatten(0, 2)
 
     def instructions(self, observation: Observation) -> list[str]:
         """One for each row; a checkpoint with several keys was trained on paraphrases."""
@@ -203,7 +263,7 @@ class ModelPolicy(ModalityPolicy):
         return self._to_device(start), self._to_device(scale)
 
     def _to_device(self, values: Tensor) -> Tensor:
-        return values.to(self.device, self.dtype)
+        return to_device(values.to(self.dtype), self.device)
 
 
 class Gr00tPolicy(ModelPolicy):
@@ -220,8 +280,11 @@ class Gr00tPolicy(ModelPolicy):
         mask_padding: Let each row of a batch give what it gives alone. False computes as the
             reference does, where instructions of different length in one batch change each other's
             actions: some of N1.7's attention sees the padding.
-        cuda_graphs: Record the action head as a CUDA graph for each shape of input that comes, and
-            replay it. Not yet tried on a GPU, and therefore off.
+        cuda_graphs: Record the networks as CUDA graphs, for each shape of input that comes, and
+            replay them. Not yet tried on a GPU, and therefore off.
+        compile: Compile the networks with torch.compile: ``default``, or ``max-autotune``, which
+            takes minutes before the first answer; None for not.
+        device_images: Resize pictures on the device; each bit is the same. Not yet tried on a GPU.
         strict: Check every observation before it is used and every action before it is returned.
 
     Raises:
@@ -240,6 +303,8 @@ class Gr00tPolicy(ModelPolicy):
         backbone_path: str | Path | None = None,
         mask_padding: bool = False,
         cuda_graphs: bool = False,
+        compile: str | None = None,
+        device_images: bool = False,
         strict: bool = True,
     ) -> None:
         where = find_device(device)
@@ -253,8 +318,8 @@ class Gr00tPolicy(ModelPolicy):
             dtype=kind,
             backbone_path=backbone_path,
         )
-        model.head.mask_padding = mask_padding
-        super().__init__(model, where, kind, cuda_graphs=cuda_graphs, strict=strict)
+        settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
+        super().__init__(model, where, kind, settings, strict=strict)
 
 
 def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
@@ -265,6 +330,11 @@ def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
     else:
         generator.manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float32)
+
+
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    """Streams and events are those of the current GPU, which need not be the policy's."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def default_device() -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,17 @@ import numpy as np
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import OBSERVATION_MODALITIES, ModalityConfig
 from gr00t_policy_core.policies.lerobot import LeRobotDataset, Matrix
-from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
+from gr00t_policy_core.policy import (
+    Action,
+    Info,
+    ModalityPolicy,
+    Observation,
+    Options,
+    current_client,
+)
 
 EPISODES_KEPT = 8  # in memory: action columns only, so some hundred kilobytes
+CLIENTS_KEPT = 256  # whoever has not asked for longest starts anew
 LANGUAGE_PREFIX = "annotation."
 # Keys that Isaac-GR00T fills from the episode list and not from modality.json.
 LANGUAGE_OF_EPISODE = ("task", "sub_task")
@@ -47,7 +56,8 @@ class ReplayPolicy(ModalityPolicy):
     """Plays the episodes of a LeRobot v2.1 (or v2.0) or v3.0 dataset through the policy interface.
 
     Observations are checked like those of a model, then not looked at; the videos of the dataset
-    are not needed. Not thread-safe: one episode is played at a time.
+    are not needed. Each client of a server (`current_client`) has an episode and a step of its
+    own, at first step 0 of `episode_index`, and `reset` moves nobody else's. Not thread-safe.
 
     Args:
         dataset_path: The directory that holds `meta/` and `data/`.
@@ -95,12 +105,25 @@ class ReplayPolicy(ModalityPolicy):
             else _integer("execution_horizon", execution_horizon, 1, horizon)
         )
         self._read_actions = functools.lru_cache(maxsize=EPISODES_KEPT)(self._read_episode)
-        self._position = self._position_at(episode_index, 0)
+        self._start = self._position_at(episode_index, 0)
+        self._positions: OrderedDict[str, _Position] = OrderedDict()  # by client, latest last
 
     @property
     def num_episodes(self) -> int:
         """Episodes in the dataset."""
         return len(self._dataset.episodes)
+
+    @property
+    def _position(self) -> _Position:
+        return self._positions.get(current_client(), self._start)
+
+    @_position.setter
+    def _position(self, position: _Position) -> None:
+        client = current_client()
+        self._positions[client] = position
+        self._positions.move_to_end(client)
+        if len(self._positions) > CLIENTS_KEPT:
+            self._positions.popitem(last=False)
 
     @property
     def episode_length(self) -> int:

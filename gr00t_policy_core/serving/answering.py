@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError
-from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.policy import BasePolicy, asked_by
 from gr00t_policy_core.serving import batching, images, messages
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
@@ -192,7 +192,7 @@ class Answering:
         endpoint = ask.job.endpoint
         started_s = time.monotonic()
         try:
-            with self._alone(endpoint):
+            with asked_by(ask.job.asker), self._alone(endpoint):
                 result = endpoint.handler(*ask.args, **ask.kwargs)
             inference_s = time.monotonic() - started_s
             if endpoint.name == ACTION_ENDPOINT:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core import modality
-from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError, SpecError
+from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
+from gr00t_policy_core.resize import SquareResize
 from gr00t_policy_core.serving import client_settings as settings
-from gr00t_policy_core.serving import images, messages
+from gr00t_policy_core.serving import images
 from gr00t_policy_core.serving.connection import Connection, Deadline
-from gr00t_policy_core.serving.failover import Failover
-from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer, contains_arrays
+from gr00t_policy_core.serving.conversation import Conversation
+from gr00t_policy_core.serving.serializer import MsgSerializer
 from gr00t_policy_core.serving.wire import Dialect
 
 READY_POLL_S = 0.2  # between questions to a server that is not ready
@@ -36,8 +37,8 @@ class PolicyClient(ModalityPolicy):
     Arrays in answers are read-only views of the received message; copy what is to be changed.
 
     Args:
-        host: Name or address of the server.
-        port: Its port.
+        host: Name or address of the server; or ``"ipc:///path"``, its Unix socket.
+        port: Its port; not used with a Unix socket.
         timeout_ms: How long each call may take.
         api_token: What the server was started with; None or empty for none.
         strict: Check observations against the server's own modality configs before they leave,
@@ -51,12 +52,17 @@ class PolicyClient(ModalityPolicy):
         image_encoding: ``"jpeg"`` sends pictures as JPEG to servers that take it (for slow
             networks; it loses something), and raw to others. Needs simplejpeg.
         quality: Of the JPEG, 1 to 100.
+        resize: Make pictures as small as the policy makes them first, where the server says how
+            (`gr00t_policy_core.resize`) and that has fewer pixels; the answers stay the same bit
+            for bit, given the same OpenCV on both sides. Needs OpenCV. What is JPEG already and
+            goes as such keeps its size.
         server_key: The public CURVE key of a secured server: its 40 characters, or the file
             `server.key`; with `keys`. None: plain text.
         keys: This client's own `NAME.key_secret`, which the server's `gr00t-policy keys` made.
 
     Raises:
         SpecError: A bad setting.
+        ImportError: A package that a setting needs is missing.
     """
 
     def __init__(
@@ -72,44 +78,36 @@ class PolicyClient(ModalityPolicy):
         hosts: Sequence[str] | None = None,
         image_encoding: str = "raw",
         quality: int = 90,
+        resize: bool = False,
         server_key: str | Path | None = None,
         keys: str | Path | None = None,
     ) -> None:
         super().__init__(strict)
         addresses = [(host, port)] if hosts is None else settings.read_addresses(hosts, port)
-        problems = [
-            p for address in addresses for p in settings.address_problems(*address, timeout_ms)
-        ]
-        problems += settings.image_problems(image_encoding, quality)
-        if problems:
-            raise SpecError("bad client setting", problems)
-        if image_encoding == "jpeg":
-            images.require()
+        settings.check(addresses, timeout_ms, image_encoding, quality)
+        settings.require_packages(image_encoding, resize)
         self.image_encoding = image_encoding
         self.quality = quality
+        self.resize = resize
         self.host, self.port = addresses[0]
         self.timeout_ms = timeout_ms
-        self.api_token = api_token
-        self._serializer = serializer
         curve = settings.read_keys(server_key, keys)
         connections = [
             Connection(*address, max_message_bytes=max_message_bytes, keys=curve)
             for address in addresses
         ]
-        self._connection: Connection | Failover = connections[0]
-        if len(connections) > 1:
-            self._connection = Failover(connections, api_token, self._forget_server)
+        self._server = Conversation(connections, serializer, api_token)
         self._pause = threading.Event()  # set by `close`
-        self._configs: dict[str, ModalityConfig] | None = None
-        self._dialect: Dialect | None = None
-        self._asked_for_dialect = False
-        self._server_envelops = False
-        self._takes_jpeg: bool | None = None
+
+    @property
+    def api_token(self) -> str | None:
+        """What requests carry."""
+        return self._server.api_token
 
     @property
     def dialect(self) -> Dialect | None:
         """What the server was heard to write; None while it is not known, or writes both."""
-        return self._dialect
+        return self._server.known.dialect
 
     def ping(self) -> bool:
         """Whether a policy server answers.
@@ -130,9 +128,7 @@ class PolicyClient(ModalityPolicy):
         Raises:
             PolicyError: As `call_endpoint`.
         """
-        reply = self.call_endpoint("ping", requires_input=False)
-        told = reply.get("capabilities") if isinstance(reply, dict) else None
-        return tuple(map(str, told)) if isinstance(told, list) else ()
+        return self._ask_for_capabilities(Deadline(self.timeout_ms))
 
     def get_state(self) -> str:
         """What the server says of itself: ``ready``, ``loading`` (the policy, still), ``failed``.
@@ -158,17 +154,17 @@ class PolicyClient(ModalityPolicy):
         while (left_s := ends_at - time.monotonic()) > 0:
             try:
                 deadline = Deadline(min(left_s * 1000, self.timeout_ms))
-                reply = self._call("ping", None, deadline)
+                reply = self._server.call("ping", None, deadline)
                 found = reply.get("state", "ready") if isinstance(reply, dict) else "ready"
             except (TimeoutError, ProtocolError) as error:
                 found = str(error)
             if found == "ready":
                 return
             if found == "failed":
-                raise RemoteError(f"{self._connection.server}: its policy could not be loaded")
+                raise RemoteError(f"{self._server.server}: its policy could not be loaded")
             self._pause.wait(min(READY_POLL_S, max(0.0, ends_at - time.monotonic())))
         raise PolicyTimeoutError(
-            f"{self._connection.server} is not ready within {timeout_s} s ({found})"
+            f"{self._server.server} is not ready within {timeout_s} s ({found})"
         )
 
     def kill_server(self) -> None:
@@ -193,7 +189,7 @@ class PolicyClient(ModalityPolicy):
             AddressError: Host and port are no address.
             ClosedError: After `close`.
         """
-        return self._request(endpoint, data, Deadline(self.timeout_ms))
+        return self._server.request(endpoint, data, Deadline(self.timeout_ms))
 
     def call_endpoint(self, endpoint: str, data: Any = None, requires_input: bool = True) -> Any:
         """Ask any endpoint, and get the data of its reply.
@@ -207,7 +203,8 @@ class PolicyClient(ModalityPolicy):
             RemoteError: The server answered with an error.
             PolicyError: As in `send_request`.
         """
-        return self._call(endpoint, data if requires_input else None, Deadline(self.timeout_ms))
+        data = data if requires_input else None
+        return self._server.call(endpoint, data, Deadline(self.timeout_ms))
 
     def get_action(
         self, observation: Observation, options: Options | None = None
@@ -230,9 +227,9 @@ class PolicyClient(ModalityPolicy):
 
     def reset(self, options: Options | None = None) -> Info:
         """Start a new episode; returns what the policy documents."""
-        self._forget_server()
+        self._server.forget()
         info = self.call_endpoint("reset", {"options": options})
-        return self._as_map("reset", {} if info is None else info)
+        return self._server.as_map("reset", {} if info is None else info)
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         """Ask the server for the configs of its policy, by modality."""
@@ -246,7 +243,7 @@ class PolicyClient(ModalityPolicy):
             if not _is_unknown_endpoint(error):
                 raise
             return {}
-        return self._as_map("get_dimensions", dimensions)
+        return self._server.as_map("get_dimensions", dimensions)
 
     def check_observation(self, observation: Observation) -> None:
         modality.check_observation(observation, self._known_configs(Deadline(self.timeout_ms)))
@@ -257,7 +254,7 @@ class PolicyClient(ModalityPolicy):
     def close(self) -> None:
         """Disconnect; later calls raise `ClosedError`. May be called again."""
         self._pause.set()
-        self._connection.close()
+        self._server.close()
 
     def __enter__(self) -> PolicyClient:
         return self
@@ -273,113 +270,71 @@ class PolicyClient(ModalityPolicy):
     def _ask_for_action(
         self, observation: Observation, options: Options | None, deadline: Deadline
     ) -> tuple[Action, Info]:
-        self._meet_server(observation, deadline)
-        if self._server_envelops:  # then it is ours, and drops what it comes to too late
+        server = self._server
+        server.meet(observation, deadline)
+        if server.known.envelops:  # then it is ours, and drops what it comes to too late
             options = {"deadline_s": deadline.remaining_ms / 1000, **(options or {})}
-        observation = self._encoded(observation, deadline)
+        observation = self._as_server_takes_it(observation, deadline)
         data = {"observation": observation, "options": options}
-        answer = self._call("get_action", data, deadline)
+        answer = server.call("get_action", data, deadline)
         if not (isinstance(answer, list) and len(answer) == 2):
             raise ProtocolError(
-                f"{self._connection.server} get_action: expected [action, info], "
-                f"got {type(answer).__name__}"
+                f"{server.server} get_action: expected [action, info], got {type(answer).__name__}"
             )
         action, info = answer
         return action, info
 
-    def _encoded(self, observation: Observation, deadline: Deadline) -> Any:
+    def _as_server_takes_it(self, observation: Observation, deadline: Deadline) -> Any:
         """The observation with its pictures as this client and the server want them."""
-        if self.image_encoding == "raw":
+        if self.image_encoding == "raw" and not self.resize:
             return images.to_pixels(observation)
-        if self._takes_jpeg is None:
-            reply = self._call("ping", None, deadline)
-            told = reply.get("capabilities") if isinstance(reply, dict) else None
-            self._takes_jpeg = isinstance(told, list) and images.CAPABILITY in told
-        if self._takes_jpeg:
-            return images.to_jpeg(observation, self.quality)
-        return images.to_pixels(observation)
+        told = self._known_capabilities(deadline)
+        as_jpeg = self.image_encoding == "jpeg" and images.CAPABILITY in told
+        if not as_jpeg:
+            observation = images.to_pixels(observation)
+        if self.resize and (first := SquareResize.told_by(told)):
+            observation = images.resized(observation, first)
+        return images.to_jpeg(observation, self.quality) if as_jpeg else observation
+
+    def _known_capabilities(self, deadline: Deadline) -> tuple[str, ...]:
+        """The server's capabilities, asked for once while it goes on answering."""
+        told = self._server.known.capabilities
+        if told is None:
+            told = self._ask_for_capabilities(deadline)
+            self._server.known.capabilities = told
+            if self.resize and SquareResize.told_by(told) is None:
+                logger.info("%s tells no size: pictures keep theirs", self._server.server)
+        return told
+
+    def _ask_for_capabilities(self, deadline: Deadline) -> tuple[str, ...]:
+        reply = self._server.call("ping", None, deadline)
+        told = reply.get("capabilities") if isinstance(reply, dict) else None
+        return tuple(map(str, told)) if isinstance(told, list) else ()
 
     def _known_configs(self, deadline: Deadline) -> dict[str, ModalityConfig]:
         """The server's configs, asked for once while it goes on answering."""
-        configs = self._configs
+        configs = self._server.known.configs
         if configs is None:
             try:
                 configs = self._ask_for_configs(deadline)
             except RemoteError as error:
                 if not _is_unknown_endpoint(error):
                     raise
-                logger.warning("%s tells no modality configs", self._connection.server)
+                logger.warning("%s tells no modality configs", self._server.server)
                 configs = {}
-            self._configs = configs
+            self._server.known.configs = configs
         return configs
 
     def _ask_for_configs(self, deadline: Deadline) -> dict[str, ModalityConfig]:
-        configs = self._as_map(
-            "get_modality_config", self._call("get_modality_config", None, deadline)
-        )
+        answer = self._server.call("get_modality_config", None, deadline)
+        configs = self._server.as_map("get_modality_config", answer)
         for name, config in configs.items():
             if not isinstance(config, ModalityConfig):
                 raise ProtocolError(
-                    f"{self._connection.server} get_modality_config: expected a modality config "
+                    f"{self._server.server} get_modality_config: expected a modality config "
                     f"for {name}, got {type(config).__name__}"
                 )
         return configs
-
-    def _as_map(self, endpoint: str, answer: Any) -> dict[str, Any]:
-        if isinstance(answer, dict):
-            return answer
-        raise ProtocolError(
-            f"{self._connection.server} {endpoint}: expected a map, got {type(answer).__name__}"
-        )
-
-    def _call(self, endpoint: str, data: Any, deadline: Deadline) -> Any:
-        reply = self._request(endpoint, data, deadline)
-        if reply["status"] == "error":
-            raise RemoteError(f"{self._connection.server} {endpoint}: {reply['error']}")
-        return reply["data"]
-
-    def _request(self, endpoint: str, data: Any, deadline: Deadline) -> dict[str, Any]:
-        self._meet_server(data, deadline)
-        return self._exchange(endpoint, data, deadline)
-
-    def _meet_server(self, data: Any, deadline: Deadline) -> None:
-        """Find out what the server speaks, where it matters."""
-        if not self._asked_for_dialect and contains_arrays(data):
-            self._exchange("get_modality_config", None, deadline)
-
-    def _exchange(self, endpoint: str, data: Any, deadline: Deadline) -> dict[str, Any]:
-        request = {"endpoint": endpoint, "envelope": True}
-        if data is not None:
-            request["data"] = data
-        if self.api_token:
-            request["api_token"] = self.api_token
-        encoded = self._serializer.to_bytes(request, dialect=self._dialect)
-        try:
-            decoded = self._decode(endpoint, self._connection.exchange(endpoint, encoded, deadline))
-            reply = messages.normalise_reply(decoded.value)
-            self._server_envelops = messages.is_envelope(decoded.value)
-        except BaseException:
-            self._forget_server()
-            raise
-        if reply["status"] == "error":
-            self._forget_server()
-        self._dialect = decoded.dialect or self._dialect
-        self._asked_for_dialect |= endpoint == "get_modality_config"
-        return reply
-
-    def _decode(self, endpoint: str, reply: memoryview) -> Decoded:
-        try:
-            return self._serializer.decode(reply)
-        except ProtocolError as error:
-            raise ProtocolError(f"{self._connection.server} {endpoint}: {error}") from None
-
-    def _forget_server(self) -> None:
-        """Another server may answer next time."""
-        self._configs = None
-        self._dialect = None
-        self._asked_for_dialect = False
-        self._server_envelops = False
-        self._takes_jpeg = None
 
 
 def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:

@@ -16,6 +16,7 @@ from gr00t_policy_core.errors import (
     PolicyTimeoutError,
     ProtocolError,
 )
+from gr00t_policy_core.serving import addresses
 from gr00t_policy_core.serving.curve import ClientKeys
 
 
@@ -40,8 +41,8 @@ class Connection:
     late one is never taken for the answer to another request.
 
     Args:
-        host: Name or address of the server.
-        port: Its port.
+        host: Name or address of the server, or ``ipc://`` and the path of its Unix socket.
+        port: Its port; not used with a Unix socket.
         max_message_bytes: A server that announces a larger reply is disconnected.
         keys: Encrypt, for the server that they name; None: plain text.
     """
@@ -49,11 +50,10 @@ class Connection:
     def __init__(
         self, host: str, port: int, *, max_message_bytes: int, keys: ClientKeys | None = None
     ) -> None:
-        self.server = f"{host}:{port}"
+        self.server = addresses.name(host, port)
         self._given = (host, port, max_message_bytes, keys)
-        bare = host.strip("[]")
-        self._ipv6 = ":" in bare
-        self._address = f"tcp://[{bare}]:{port}" if self._ipv6 else f"tcp://{host}:{port}"
+        self._ipv6 = ":" in host and not addresses.is_ipc(host)
+        self._address = addresses.url(host, port)
         self._max_message_bytes = max_message_bytes
         self._keys = keys
         self._closed = False
@@ -113,6 +113,9 @@ class Connection:
     def _ask(self, endpoint: str, request: bytes, deadline: Deadline) -> memoryview:
         if self._socket is None:
             self._socket = self._connect(endpoint)
+        # A refused handshake leaves the socket without a way out until it connects again.
+        if not self._socket.poll(deadline.remaining_ms, zmq.POLLOUT):
+            raise self._timeout(endpoint, deadline, "the server does not let this client in")
         self._socket.send(request, zmq.NOBLOCK, copy=False)
         if not self._socket.poll(deadline.remaining_ms):
             raise self._timeout(endpoint, deadline, "no server listens there, or it is busy")

@@ -100,7 +100,7 @@ class ClientKeys:
         Raises:
             SpecError: No such file, or no such key in it.
         """
-        return cls(_server_key(server_key), *_read_pair(Path(keys)))
+        return cls(_server_key(server_key), *_read_pair(Path(keys).expanduser()))
 
     def protect(self, connecting: zmq.Socket[bytes]) -> None:
         """Make a socket a CURVE client; to be called before it connects."""
@@ -154,19 +154,24 @@ def _read_pair(path: Path) -> tuple[bytes, bytes]:
     try:
         public, secret = zmq.auth.load_certificate(path)
     except (OSError, ValueError) as error:
-        raise SpecError("bad keys", [f"{path}: {error}"]) from None
+        raise _bad_keys(f"{error}; `gr00t-policy keys` makes such files") from None
     if secret is None:
-        raise SpecError("bad keys", [f"{path} holds no secret key; it is in the .key_secret file"])
+        raise _bad_keys(f"{path} holds no secret key; it is in the .key_secret file")
     if path.stat().st_mode & 0o077:
-        raise SpecError("bad keys", [f"{path} is open to other users; chmod 600 it"])
+        raise _bad_keys(f"{path} is open to other users; chmod 600 it")
     return public, secret
 
 
+def _bad_keys(problem: str) -> SpecError:
+    return SpecError("bad keys", [f"keys: {problem}"])
+
+
 def _server_key(key: str | Path) -> bytes:
-    if isinstance(key, str) and len(key) == KEY_CHARS and not Path(key).exists():
+    path = Path(key).expanduser()
+    if isinstance(key, str) and len(key) == KEY_CHARS and not path.exists():
         return key.encode()
     try:
-        return zmq.auth.load_certificate(key)[0]
+        return zmq.auth.load_certificate(path)[0]
     except (OSError, ValueError) as error:
         raise SpecError(
             "bad keys",

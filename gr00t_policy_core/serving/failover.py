@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 import msgpack
 
 from gr00t_policy_core.errors import AddressError, PolicyTimeoutError
+from gr00t_policy_core.serving.addresses import is_ipc
 from gr00t_policy_core.serving.connection import Connection, Deadline
 
 logger = logging.getLogger(__name__)
 
 PROBE_S = 1.0  # longest wait for a server to show that it is there, before the next one is tried
 RETURN_S = 2.0  # between questions to an earlier server whether it is back
+READY, LOADING = "ready", "loading"  # as servers say it
+SILENT = "gives no answer"
 
 
 class Failover:
@@ -81,15 +84,23 @@ class Failover:
             self._returned = None
         if self._current is not None:
             return self._current
+        states: list[str] = []
         for index, connection in enumerate(self._connections):
             left = len(self._connections) - index
             wait_ms = min(PROBE_S * 1000, deadline.remaining_ms / (left + 1))
-            if wait_ms > 0 and self._answers(connection, wait_ms):
+            states.append(self._state_of(connection, wait_ms) if wait_ms > 0 else SILENT)
+            if states[-1] == READY:
                 self._use(index)
                 return index
-        known = ", ".join(connection.server for connection in self._connections)
+        awake = [index for index, state in enumerate(states) if state != SILENT]
+        if endpoint == "ping" and awake:  # who asks how far they are is told so
+            return min(awake, key=lambda index: states[index] != LOADING)
+        known = ", ".join(
+            f"{connection.server} {state}"
+            for connection, state in zip(self._connections, states, strict=True)
+        )
         raise PolicyTimeoutError(
-            f"{known} {endpoint}: no answer within {deadline.timeout_ms} ms (none of them answers)"
+            f"{endpoint}: no server is ready within {deadline.timeout_ms} ms ({known})"
         )
 
     def _use(self, index: int) -> None:
@@ -101,13 +112,14 @@ class Failover:
             self._watching = threading.Thread(target=self._watch, daemon=True)
             self._watching.start()
 
-    def _answers(self, connection: Connection, timeout_ms: float) -> bool:
+    def _state_of(self, connection: Connection, timeout_ms: float) -> str:
+        """What a server says of itself."""
         try:
             reply = connection.exchange("ping", self._ping, Deadline(timeout_ms))
             fields = msgpack.unpackb(reply)
         except (TimeoutError, AddressError, ValueError):
-            return False
-        return isinstance(fields, dict) and fields.get("state", "ready") == "ready"
+            return SILENT
+        return str(fields.get("state", READY)) if isinstance(fields, dict) else SILENT
 
     def _watch(self) -> None:
         """Ask earlier servers whether they are back, until the first one is."""
@@ -115,7 +127,7 @@ class Failover:
         while not self._closed.wait(RETURN_S):
             serving = self._current
             for index in range(serving or 0):
-                if self._answers(feelers[index], PROBE_S * 1000):
+                if self._state_of(feelers[index], PROBE_S * 1000) == READY:
                     self._returned = index
                     break
         for feeler in feelers:
@@ -137,8 +149,10 @@ def parse_hosts(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
     found = []
     for host in hosts:
         name, colon, number = host.rpartition(":")
-        if colon and (":" not in name or name.endswith("]")):
+        if is_ipc(host) or not colon or (":" in name and not name.endswith("]")):
+            found.append((host, port))
+        elif number.isdecimal():
             found.append((name, int(number)))
         else:
-            found.append((host, port))
+            raise ValueError(f'{host!r} is neither "host" nor "host:port"')
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures as JPEG on the wire, for clients on slow networks; needs simplejpeg.
+"""Pictures on the wire, smaller for slow networks: as JPEG (needs simplejpeg), or resized.
 
 In place of a video's array a message then holds ``{"__jpeg__": true, "shape": [B, T, H, W, 3],
 "frames": [bytes, …]}``, B * T pictures in the order of their axes. JPEG loses something: quality
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gr00t_policy_core.errors import ProtocolError, SpecError
+from gr00t_policy_core.resize import SquareResize
 
 CAPABILITY = "jpeg"
 MARKER = "__jpeg__"
@@ -97,6 +98,25 @@ def from_jpeg(observation: Any) -> Any:
     return _replaced(observation, lambda video: _decode(video) if _is_jpeg(video) else video)
 
 
+def resized(observation: Any, first: SquareResize) -> Any:
+    """The observation with every video at the size that its policy makes first, where it is less.
+
+    Args:
+        observation: Nested or flat; only uint8 arrays of shape (B, T, H, W, 3) are changed.
+        first: What that policy says of itself.
+    """
+
+    def change(video: Any) -> Any:
+        if not _is_pixels(video) or not first.saves(*video.shape[2:4]):
+            return video
+        small = np.empty((*video.shape[:2], first.edge, first.edge, 3), np.uint8)
+        for at in np.ndindex(video.shape[:2]):
+            small[at] = first(video[at])
+        return small
+
+    return _replaced(observation, change)
+
+
 def _replaced(observation: Any, change: Callable[[Any], Any]) -> Any:
     """The observation with each video changed; itself where none changes."""
     if not isinstance(observation, Mapping):
@@ -117,13 +137,17 @@ def _encode(video: Any, quality: int) -> Any:
 
     if isinstance(video, JpegVideo):
         return {MARKER: True, "shape": list(video.shape), "frames": list(video.frames)}
-    if not isinstance(video, np.ndarray) or video.dtype != np.uint8:
-        return video
-    if video.ndim != 5 or video.shape[-1] != 3 or 0 in video.shape:
+    if not _is_pixels(video):
         return video
     pictures = np.ascontiguousarray(video).reshape(-1, *video.shape[2:])
     frames = [simplejpeg.encode_jpeg(picture, quality, "RGB", "420") for picture in pictures]
     return {MARKER: True, "shape": list(video.shape), "frames": frames}
+
+
+def _is_pixels(video: Any) -> bool:
+    if not isinstance(video, np.ndarray) or video.dtype != np.uint8:
+        return False
+    return video.ndim == 5 and video.shape[-1] == 3 and 0 not in video.shape
 
 
 def _is_jpeg(video: Any) -> bool:

@@ -30,8 +30,13 @@ class Job:
 
     @property
     def client(self) -> bytes:
-        """Whose it is."""
+        """Whose it is: the connection's own name."""
         return self.route[0]
+
+    @property
+    def asker(self) -> str:
+        """Whose it is for the policy: as its client calls itself, or else its connection."""
+        return self.request.client or self.route[0].hex()
 
     @property
     def size(self) -> int:

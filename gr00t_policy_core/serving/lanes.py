@@ -25,8 +25,8 @@ class Lanes(Protocol):
     def ready(self) -> bool:
         """Whether a call would be begun now, or wait only for others."""
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Within, calls of this thread begin at once; entering waits until they can."""
+    def turn(self, client: str) -> AbstractContextManager[None]:
+        """Within, this thread's calls for a client begin at once; entering waits until they can."""
 
     def status(self) -> dict[str, Any]:
         """For the server's metrics."""
@@ -52,7 +52,7 @@ class OneLane:
     close_s = 0.0
     ready = True
 
-    def turn(self) -> AbstractContextManager[None]:
+    def turn(self, client: str) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def status(self) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is around the data: requests as the server sees them, replies in both forms.
 
-A request is a map ``{"endpoint": str, "data": …, "api_token": str, "envelope": bool}``, each entry
-optional. A bare reply is the data itself, as clients of Isaac-GR00T expect it; an enveloped one is
-``{"status": "success", "data": …}``. Errors are ``{"status": "error", "error": str}`` in both.
+A request is a map ``{"endpoint": str, "data": …, "api_token": str, "envelope": bool, "client":
+str}``, each entry optional. A bare reply is the data itself, as clients of Isaac-GR00T expect it;
+an enveloped one is ``{"status": "success", "data": …}``. Errors are ``{"status": "error", "error":
+str}`` in both.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.serving.reader import Reader
 
 MAX_ERROR_CHARS = 2000
+MAX_CLIENT_CHARS = 64
 DEFAULT_ENDPOINT = "get_action"
 
 
@@ -27,12 +29,14 @@ class Request:
         token: The api token, whatever its type; None where there is none.
         envelope: The client understands enveloped replies.
         data: The bytes of the data, still encoded; None where there are none.
+        client: What it calls itself, the same after a reconnection; None where it does not.
     """
 
     endpoint: str | None
     token: object
     envelope: bool
     data: memoryview | None
+    client: str | None = None
 
 
 def read_request(buffer: bytes | memoryview) -> Request:
@@ -46,7 +50,7 @@ def read_request(buffer: bytes | memoryview) -> Request:
     data = None
     for entries_left in reversed(range(reader.map_size())):
         key = reader.key()
-        if key in ("endpoint", "api_token", "envelope"):
+        if key in ("endpoint", "api_token", "envelope", "client"):
             fields[key] = reader.plain()
         elif key == "data" and not entries_left:
             # Not passed over only to find the end: whoever decodes it sees whether it is one value.
@@ -59,12 +63,13 @@ def read_request(buffer: bytes | memoryview) -> Request:
                 data = memoryview(buffer)[start : reader.at]
     else:
         reader.finish()
-    endpoint = fields["endpoint"]
+    endpoint, client = fields["endpoint"], fields.get("client")
     return Request(
         endpoint=endpoint if isinstance(endpoint, str) else None,
         token=fields.get("api_token"),
         envelope=fields.get("envelope") is True,
         data=data,
+        client=client[:MAX_CLIENT_CHARS] if isinstance(client, str) else None,
     )
 
 

@@ -24,7 +24,7 @@ AtOnce: TypeAlias = Callable[[Request], Any]
 
 
 class Reception:
-    """For the thread of the sockets.
+    """All methods but `send` are for the thread of the sockets.
 
     Args:
         router: Where messages come from and replies go.
@@ -67,8 +67,6 @@ class Reception:
     def turn(self, timeout_s: float | None) -> None:
         """Wait for something to do, and do it; nothing in a message may stop the server."""
         self._router.wait(timeout_s)
-        for answer in self._worker.collect():
-            self._send(answer)
         message = self._router.receive()
         if message is None:
             return
@@ -81,7 +79,12 @@ class Reception:
     def refuse(self, route: list[bytes], error: BaseException) -> None:
         """Answer with an error."""
         self._metrics.error(type(error).__name__, route[0])
-        self._send(Answer(route, failure(error)))
+        self.send(Answer(route, failure(error)))
+
+    def send(self, answer: Answer) -> None:
+        """Send a reply; safe in any thread."""
+        self._metrics.sent(len(answer.reply))
+        self._router.send(answer.route, answer.reply)
 
     def _accept(self, message: Message) -> None:
         if message.body is None:
@@ -121,8 +124,4 @@ class Reception:
         if name == "kill" and unproven and not is_loopback(message.peer):
             raise PolicyError("kill is refused from another host where neither token nor keys are")
         reply = self._answering.encode(request, self._at_once[name](request), None)
-        self._send(Answer(message.route, reply))
-
-    def _send(self, answer: Answer) -> None:
-        self._metrics.sent(len(answer.reply))
-        self._router.send(answer.route, answer.reply)
+        self.send(Answer(message.route, reply))

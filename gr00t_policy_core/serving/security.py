@@ -7,7 +7,11 @@ import hmac
 import ipaddress
 import logging
 
+from gr00t_policy_core.serving.addresses import is_ipc
+
 logger = logging.getLogger("gr00t_policy_core.serving.server")
+
+IPC_PEER = "localhost:"  # libzmq's address of a Unix socket's client: "localhost:UID:GID:PID"
 
 
 def token_matches(expected: str | None, given: object) -> bool:
@@ -26,6 +30,8 @@ def token_matches(expected: str | None, given: object) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether an address is this machine's own: only it can listen or speak there."""
+    if is_ipc(host) or host.startswith(IPC_PEER):
+        return True
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:

@@ -17,6 +17,7 @@ import numpy as np
 from gr00t_policy_core.errors import EncodingError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import wire
+from gr00t_policy_core.serving.array_heads import ArrayHeads
 from gr00t_policy_core.serving.reader import MAX_DEPTH, Reader
 from gr00t_policy_core.serving.wire import Dialect
 
@@ -81,7 +82,7 @@ class MsgSerializer:
     def decode(cls, buffer: Buffer, *, writable: bool = False) -> Decoded:
         """Decode a message as `from_bytes` does, and tell the dialect it was written in."""
         mapper = _Mapper(cls.decode_custom_classes, writable)
-        reader = Reader(buffer, mapper.map, wire.PAYLOAD_KEYS)
+        reader = Reader(buffer, mapper.map, mapper.known, wire.PAYLOAD_KEYS)
         value = reader.value()
         reader.finish()
         return Decoded(value, next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None)
@@ -125,6 +126,9 @@ def _dialect(dialect: Dialect | str | None) -> Dialect | None:
         raise SpecError("bad dialect", [f"expected one of {known}, got {dialect!r}"]) from None
 
 
+_ARRAY_HEADS = ArrayHeads()
+
+
 class _Mapper:
     """What becomes of the maps of one message."""
 
@@ -135,11 +139,26 @@ class _Mapper:
         self._writable = writable
         self.dialects: set[Dialect] = set()
 
-    def map(self, fields: dict[Any, Any]) -> Any:
+    def known(self, message: memoryview, at: int) -> tuple[Any, int, int] | None:
+        """An array whose head is known, the end of its map, and how many values that holds."""
+        found = _ARRAY_HEADS.find(message, at)
+        if found is None:
+            return None
+        head, data_at = found
+        data = message[data_at : data_at + head.size]
+        if len(data) < head.size:
+            return None
+        array = head.array(data)
+        self.dialects.add(head.dialect)
+        return (array.copy() if self._writable else array), data_at + head.size, head.items
+
+    def map(self, fields: dict[Any, Any], message: memoryview, items: int) -> Any:
         found = wire.decode_array(fields)
         if found is not None:
             array, dialect = found
             self.dialects.add(dialect)
+            if isinstance(array, np.ndarray):
+                _ARRAY_HEADS.learn(message, array, items, dialect)
             return array.copy() if self._writable else array
         for key in wire.PAYLOAD_KEYS & fields.keys():
             if isinstance(fields[key], memoryview):

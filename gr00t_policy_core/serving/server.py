@@ -45,8 +45,9 @@ class PolicyServer:
         policy: Answers ``get_action``, ``reset``, ``get_modality_config``, ``get_dimensions``. Or
             a function that makes it: it is called in the policy's thread, and until it returns
             the server's state, which ``ping`` tells, is ``loading``.
-        host: ``"*"`` for every interface, or the address or name of one.
-        port: 0 picks a free one; `port` then tells which.
+        host: ``"*"`` for every interface, or the address or name of one; or ``"ipc:///path"``, a
+            Unix socket, for clients of this machine whom its file lets in.
+        port: 0 picks a free one; `port` then tells which. Not used with a Unix socket.
         api_token: Every request must carry it; None lets everyone in.
         reply_format: ``"auto"`` answers each client in the form that it understands (design of
             the two forms: `gr00t_policy_core.serving.messages`); ``"envelope"`` or ``"bare"``
@@ -129,7 +130,8 @@ class PolicyServer:
             turn=self._lanes.turn,
             answer=self._answering.answer,
             joinable=self._answering.joinable,
-            notify=self._router.wake,
+            deliver=lambda answer: self._reception.send(answer),
+            notify=self._answered,
             queue=self._queue,
             max_batch=lambda: self._answering.max_batch,
         )
@@ -328,6 +330,11 @@ class PolicyServer:
                 self._worker.in_progress,
                 self._stop_timeout_s,
             )
+
+    def _answered(self) -> None:
+        """In a thread of the policy."""
+        if self._stopping:
+            self._router.wake()  # `_finish` waits for this answer
 
     def _ping(self, request: Request) -> dict[str, Any]:
         """The reply of Isaac-GR00T's server, and more where there is something to tell."""

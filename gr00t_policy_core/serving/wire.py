@@ -60,6 +60,7 @@ CONFIG_MARKERS = {
     Dialect.N1D6: "__ModalityConfig_class__",
     Dialect.N1D7: "__ModalityConfig__",
 }
+_CONFIG_MARKERS = frozenset(CONFIG_MARKERS.values())
 
 
 def bin_header(size: int) -> bytes:
@@ -282,9 +283,9 @@ def decode_config(
     Raises:
         ProtocolError: Marked as a config, but malformed.
     """
-    dialects = frozenset(d for d, marker in CONFIG_MARKERS.items() if marker in fields)
-    if not dialects:
+    if _CONFIG_MARKERS.isdisjoint(fields):
         return None
+    dialects = frozenset(d for d, marker in CONFIG_MARKERS.items() if marker in fields)
     as_json = fields.get("as_json")
     if not isinstance(as_json, dict):
         raise ProtocolError(f"a modality config needs a map under 'as_json', got {_name(as_json)}")

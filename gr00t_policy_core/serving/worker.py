@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
@@ -17,8 +16,8 @@ from gr00t_policy_core.serving.queue import FairQueue
 class Worker:
     """Answers jobs in threads of its own, one for each lane.
 
-    All methods are for one other thread, the one that submits and collects. The answers to one
-    client come in the order of its jobs.
+    All methods are for one other thread, the one that submits. The answers to one client come in
+    the order of its jobs.
 
     Args:
         lanes: How many.
@@ -26,7 +25,8 @@ class Worker:
         turn: Held while a joinable job, and those joined with it, are answered.
         answer: Computes encoded replies to jobs, one for each; it must not raise.
         joinable: Whether a job may be answered together with others.
-        notify: Called in a lane whenever there is something to collect.
+        deliver: Called in a lane with each answer; it must not raise.
+        notify: Called in a lane when an answer is delivered and counted.
         queue: Where jobs wait.
         max_batch: How many joinable jobs are handed over together.
     """
@@ -36,9 +36,10 @@ class Worker:
         *,
         lanes: int,
         prepare: Callable[[], None],
-        turn: Callable[[], AbstractContextManager[None]],
+        turn: Callable[[str], AbstractContextManager[None]],
         answer: Callable[[list[Job]], Iterable[Answer]],
         joinable: Callable[[Job], bool],
+        deliver: Callable[[Answer], None],
         notify: Callable[[], None],
         queue: FairQueue,
         max_batch: Callable[[], int],
@@ -47,11 +48,12 @@ class Worker:
         self._turn = turn
         self._answer = answer
         self._joinable = joinable
+        self._deliver = deliver
         self._notify = notify
         self._queue = queue
         self._max_batch = max_batch
-        self._answers: deque[Answer] = deque()
-        self._outstanding = 0
+        self._accepted = 0  # jobs that were or will be answered
+        self._answered = [0] * lanes  # each written by its own lane only
         self._gathering = Gathering()
         self._prepared = threading.Event()
         self._current: list[str | None] = [None] * lanes
@@ -72,28 +74,21 @@ class Worker:
 
     def submit(self, job: Job) -> list[Job]:
         """Queue a job; returns those that are not going to be answered for want of room."""
+        self._accepted += 1
         refused = self._queue.put(job)
-        self._outstanding += 1 - len(refused)
+        self._accepted -= len(refused)
         return refused
-
-    def collect(self) -> list[Answer]:
-        """The answers that are ready."""
-        ready = []
-        while self._answers:
-            ready.append(self._answers.popleft())
-        self._outstanding -= len(ready)
-        return ready
 
     def close(self) -> list[Job]:
         """Let the lanes end after the jobs in progress; returns those that they will not do."""
         dropped = self._queue.close()
-        self._outstanding -= len(dropped)
+        self._accepted -= len(dropped)
         return dropped
 
     @property
     def busy(self) -> bool:
-        """Whether an answer has still to be collected."""
-        return self._outstanding > 0
+        """Whether an answer has still to be delivered."""
+        return self._accepted > sum(self._answered)
 
     @property
     def in_progress(self) -> str | None:
@@ -107,7 +102,7 @@ class Worker:
         self._prepared.wait()
         while (first := self._queue.take()) is not None:
             if self._joinable(first):
-                with self._turn():
+                with self._turn(first.asker):
                     self._do(lane, first, self._company(first))
             else:
                 self._do(lane, first, [])
@@ -131,7 +126,8 @@ class Worker:
         jobs = [first, *others]
         self._current[lane] = first.endpoint.name
         for answer in self._answer(jobs):
-            self._answers.append(answer)
+            self._deliver(answer)
+            self._answered[lane] += 1
             self._notify()
         self._gathering.answered(jobs, started_s, time.monotonic())
         self._queue.done(jobs)

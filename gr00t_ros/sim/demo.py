@@ -40,6 +40,7 @@ from gr00t_ros.sim.demo_report import summarise, write_pictures
 
 FOLDER = Path("demo")
 START_S = 60.0  # for all parts to come up, on a busy machine
+LOOK_AGAIN_S = 0.05
 LINE_PERIOD_S = 0.5
 PAUSE_S = 0.7  # between the end of an episode and the next
 
@@ -121,9 +122,8 @@ def _play_episodes(recorder: DemoRecorder, processes: DemoProcesses, duration_s:
         recorder.call("policy_node/reset")
         episode_end_s = min(time.monotonic() + episode_s + PAUSE_S, end_s)
         while (now_s := time.monotonic()) < episode_end_s:
-            processes.require_alive()
             _show_status(recorder)
-            time.sleep(min(LINE_PERIOD_S, episode_end_s - now_s))
+            processes.let_run(min(LINE_PERIOD_S, episode_end_s - now_s))
     recorder.call("policy_node/stop")
 
 
@@ -163,10 +163,9 @@ def _report(recorder: DemoRecorder) -> int:
 def _wait(processes: DemoProcesses, ready: Callable[[], object], what: str) -> object:
     deadline_s = time.monotonic() + START_S
     while not (result := ready()):
-        processes.require_alive()
         if time.monotonic() > deadline_s:
             raise DemoError(f"not within {START_S:g} s: {what}; see the logs in {FOLDER / 'log'}")
-        time.sleep(0.05)
+        processes.let_run(LOOK_AGAIN_S)
     return result
 
 

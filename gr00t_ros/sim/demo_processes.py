@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class DemoProcesses:
         self._log_folder = log_folder
         self._environment = dict(environment)
         self._processes: list[DemoProcess] = []
+        self._one_has_ended = threading.Event()
         log_folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, command: Sequence[str]) -> DemoProcess:
@@ -109,10 +111,17 @@ class DemoProcesses:
             )
         process = DemoProcess(name, popen, log)
         self._processes.append(process)
+        threading.Thread(target=self._notice_the_end_of, args=[popen], daemon=True).start()
         return process
 
-    def require_alive(self) -> None:
-        """Raise `DemoError` with the last lines of its log when a part has ended by itself."""
+    def let_run(self, seconds: float) -> None:
+        """Return after so long.
+
+        Raises:
+            DemoError: At once when a part has ended by itself; with the last lines of its log.
+        """
+        if not self._one_has_ended.wait(seconds):
+            return
         for process in self._processes:
             if process.popen.poll() is not None:
                 raise DemoError(
@@ -138,6 +147,10 @@ class DemoProcesses:
             running = [p for p in running if p.popen.poll() is None]
             if not running:
                 return
+
+    def _notice_the_end_of(self, popen: subprocess.Popen[bytes]) -> None:
+        popen.wait()
+        self._one_has_ended.set()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,20 +27,20 @@ LIFTED_M = 0.06  # a cube's centre this high above the table is in the gripper's
 
 @dataclass
 class JointHistory:
-    """Positions over time: s on this machine's monotonic clock, and rad (m for the gripper)."""
+    """Positions over time: s on the nodes' clock, and rad (m for the gripper)."""
 
     names: tuple[str, ...] = ()
     times_s: list[float] = field(default_factory=list)
     positions: list[Sequence[float]] = field(default_factory=list)
 
-    def add(self, names: Sequence[str], positions: Sequence[float]) -> None:
+    def add(self, time_s: float, names: Sequence[str], positions: Sequence[float]) -> None:
         """Keep one row; the joints may come in any order, and rows that lack some are left out."""
         if not self.names:
             self.names = tuple(names)
         by_name = dict(zip(names, positions, strict=True))
         if not set(self.names) <= by_name.keys():
             return
-        self.times_s.append(time.monotonic())
+        self.times_s.append(time_s)
         self.positions.append([by_name[name] for name in self.names])
 
     def of(self, names: Sequence[str]) -> NDArray[np.float64]:
@@ -58,7 +57,7 @@ class DemoRecorder(Node):
         round_trips_s: Of every chunk, s.
         policy_status, control_status: The newest, or None.
         lifted_picture: uint8 (H, W, 3) RGB of the front camera when a cube was highest, or None.
-        lifted_at_s: Monotonic time of that picture, s.
+        lifted_at_s: The time of that picture, s.
     """
 
     def __init__(self) -> None:
@@ -113,11 +112,13 @@ class DemoRecorder(Node):
 
     def _on_joints(self, message: JointState) -> None:
         if self._recording:
-            self.measured.add(message.name, message.position)
+            self.measured.add(_stamp_s(message), message.name, message.position)
 
     def _on_command(self, message: JointTrajectory) -> None:
         if self._recording:
-            self.commanded.add(message.joint_names, message.points[0].positions)
+            # Its stamp is 0, which means: from its arrival on.
+            now_s = self.get_clock().now().nanoseconds * 1e-9
+            self.commanded.add(now_s, message.joint_names, message.points[0].positions)
 
     def _on_chunk(self, message: ActionChunk) -> None:
         if self._recording and not is_stop(message):
@@ -132,7 +133,12 @@ class DemoRecorder(Node):
         if self._recording and height_m > self._highest_m + 0.005:
             self._highest_m = height_m
             self.lifted_picture = rgb_from_image(message).copy()
-            self.lifted_at_s = time.monotonic()
+            self.lifted_at_s = _stamp_s(message)
 
     def _on_status(self, attribute: str) -> Any:
         return lambda message: setattr(self, attribute, message)
+
+
+def _stamp_s(message: Any) -> float:
+    stamp = message.header.stamp
+    return float(stamp.sec + stamp.nanosec * 1e-9)

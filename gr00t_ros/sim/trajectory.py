@@ -61,7 +61,9 @@ class TrajectoryFollower:
             joint_names: The joints it moves, in any order; what the points' positions belong to.
             points: Where to be when, at least one. A first point later than 0 is approached
                 linearly from the current target; at 0 it is the target at once.
-            current: Target of every joint now.
+            current: Targets now of the joints that no trajectory has named yet. The others start
+                where theirs have led by `now_s`, not where somebody last took their targets up:
+                or commands that come right before each of those times would hardly move the arm.
             now_s: The time on the clock that ``targets`` is asked with.
 
         Raises:
@@ -72,10 +74,11 @@ class TrajectoryFollower:
         self._check(joint_names, points)
         times_s = tuple(now_s + point.time_from_start_s for point in points)
         approach = points[0].time_from_start_s > 0
+        start = {**current, **self.targets(now_s)}
         for column, name in enumerate(joint_names):
             positions = tuple(point.positions[column] for point in points)
             self._tracks[name] = (
-                _Track((now_s, *times_s), (current[name], *positions))
+                _Track((now_s, *times_s), (start[name], *positions))
                 if approach
                 else _Track(times_s, positions)
             )

@@ -16,7 +16,7 @@ SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
 
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
-    {"errors", "rotation"},
+    {"errors", "resize", "rotation"},
     {"embodiment", "modality"},
     {"policy"},
     {"serving", "policies", "models"},

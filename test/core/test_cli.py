@@ -261,7 +261,7 @@ def test_a_model_without_torch_is_one_line_and_status_1(monkeypatch, capsys):
     for name in [name for name in sys.modules if name.startswith("gr00t_policy_core.models")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    assert main(["serve", "--model-path", "somewhere"]) == 1
+    assert main(["serve", "--model-path", "somewhere", "--port", "0"]) == 1
     assert "needs torch, which is not installed: pip install" in one_line(capsys.readouterr().err)
 
 

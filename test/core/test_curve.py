@@ -6,9 +6,10 @@ import stat
 import msgpack
 import pytest
 import zmq
+from conftest import wait_until
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
-from gr00t_policy_core import PolicyClient, PolicyServer, SpecError
+from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, SpecError
 from gr00t_policy_core.cli import main
 from gr00t_policy_core.serving.curve import ClientKeys, ServerKeys, write_keys
 
@@ -73,6 +74,20 @@ def test_a_client_of_another_server_is_told_nothing_but_a_timeout(secured, keys,
     other = tmp_path / "other"
     settings = {"server_key": keys / "server.key", "keys": other / "robot1.key_secret"}
     with PolicyClient("127.0.0.1", secured.port, timeout_ms=300, **settings) as client:
+        assert client.ping() is False
+
+
+def test_a_connection_that_libzmq_gave_up_is_told_as_a_timeout(secured, keys, tmp_path):
+    """A client that is not listed may hear so before it has sent its request."""
+    write_keys(tmp_path / "other", ["robot1"])
+    other = tmp_path / "other"
+    settings = {"server_key": keys / "server.key", "keys": other / "robot1.key_secret"}
+    with PolicyClient("127.0.0.1", secured.port, timeout_ms=300, **settings) as client:
+        connection = client._server._connection
+        connection._socket = connection._connect("ping")
+        wait_until(lambda: not connection._socket.poll(0, zmq.POLLOUT))
+        with pytest.raises(PolicyTimeoutError, match="does not let this client in"):
+            client.call_endpoint("ping", requires_input=False)
         assert client.ping() is False
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures as JPEG on the wire: only to who takes them, and never more than announced."""
 
+import threading
+
 import numpy as np
 import pytest
 from peers.stock import StockServer
@@ -85,6 +87,32 @@ def test_what_is_jpeg_already_goes_as_it_is(watching, image_encoding):
     with client_of(server, image_encoding=image_encoding) as client:
         client.get_action(observation)
     np.testing.assert_array_equal(policy.video["front"][0, 0], simplejpeg.decode_jpeg(frame))
+
+
+def test_others_are_answered_while_pictures_are_decoded(watching, monkeypatch):
+    _, server = watching
+    decode, entered, may_go_on = images.from_jpeg, threading.Event(), threading.Event()
+
+    def held(observation):
+        entered.set()
+        assert may_go_on.wait(10)
+        return decode(observation)
+
+    monkeypatch.setattr(images, "from_jpeg", held)
+    with client_of(server, image_encoding="jpeg") as client, client_of(server) as other:
+        answers = []
+        asking = threading.Thread(
+            target=lambda: answers.append(client.get_action(smooth_observation()))
+        )
+        asking.start()
+        try:
+            assert entered.wait(10)
+            assert other.ping()
+            assert other.call_endpoint("metrics")["in_progress"] == "get_action"
+        finally:
+            may_go_on.set()
+            asking.join()
+        assert len(answers) == 1
 
 
 def test_a_bare_ping_is_still_a_stock_servers(server, sockets):

@@ -207,12 +207,11 @@ PERIOD_S = 0.01
 
 def make_player(kind: type[MotionPlayer], seam: Seam, max_jump: float) -> MotionPlayer:
     return kind(
-        Layout({"arm": 2, "hand": 7, "base": 1}, poses=["hand"]),
+        Layout({"arm": 2, "hand": 7, "base": 1}, poses=["hand"], velocities=["base"]),
         PlayerSettings(
             period_s=PERIOD_S,
             schedule=ScheduleSettings(seam, cubic=True),
             limits=PLAYER_LIMITS,
-            velocities=(9,),
             max_jump=max_jump,
             max_joint_ages_s={0: 0.2, 1: 0.2},
         ),

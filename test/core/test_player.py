@@ -15,11 +15,19 @@ from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import LIMIT_NAMES, JointLimits
 from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.robot_limits import GENTLE_SHARE
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 
 T0_NS = 1_700_000_000_000_000_000
 PERIOD_S, DT_S = 0.01, 0.05
 LIMITS = JointLimits(-4.0, 4.0, 3.0, 25.0, 500.0)
+
+
+def setting_out_s(speed: float) -> float:
+    """What a ramp of that speed falls behind while it is set going, s: so gently that the
+    acceleration and the jerk stay below a share of the limits."""
+    acceleration, jerk = GENTLE_SHARE * LIMITS.acceleration, GENTLE_SHARE * LIMITS.jerk
+    return 0.5 * max(1.5 * speed / acceleration, math.sqrt(6.0 * speed / jerk))
 
 
 class Rig:
@@ -28,12 +36,11 @@ class Rig:
     def __init__(self, *, seam: Seam = Seam.OFFSET_FADE, **settings: Any) -> None:
         values: dict[str, Any] = {
             "limits": {0: LIMITS, 1: LIMITS},
-            "velocities": (2,),
             "max_joint_ages_s": {0: 0.5, 1: 0.5},
             **settings,
         }
         self.player = MotionPlayer(
-            Layout({"arm": 2, "base": 1}),
+            Layout({"arm": 2, "base": 1}, velocities=["base"]),
             PlayerSettings(period_s=PERIOD_S, schedule=ScheduleSettings(seam), **values),
         )
         self.now_ns = T0_NS
@@ -106,7 +113,7 @@ def test_a_robot_at_rest_begins_at_the_first_step_however_late_the_chunk_is() ->
     assert rig.arm == pytest.approx(1.0, abs=0.01)
     assert rig.player.counts.steps_skipped == 0
     rig.run(0.5)
-    assert rig.arm == pytest.approx(1.255, abs=1e-3)
+    assert rig.arm == pytest.approx(1.0 + 0.5 * (0.51 - setting_out_s(0.5)), abs=1e-6)
     rig.require_smooth(1.0, -1.0)
 
 
@@ -126,7 +133,7 @@ def test_it_begins_where_the_joints_are_measured() -> None:
     rig.run(0.01)
     assert_allclose(rig.last.values["arm"], [0.3, -0.2], atol=1e-3)
     rig.run(0.6)
-    assert rig.arm == pytest.approx(0.1 + 0.5 * 0.61, abs=1e-3)
+    assert rig.arm == pytest.approx(0.1 + 0.5 * (0.61 - setting_out_s(0.5)), abs=1e-3)
     rig.require_smooth(0.3, -0.2)
 
 
@@ -136,7 +143,7 @@ def test_where_no_joint_is_seen_the_first_step_is_believed_to_be_where_the_robot
     rig.run(0.01)
     assert rig.arm == pytest.approx(2.0, abs=1e-3)
     rig.run(0.5)
-    assert rig.arm == pytest.approx(2.0 + 0.5 * 0.51, abs=1e-6)
+    assert rig.arm == pytest.approx(2.0 + 0.5 * (0.51 - setting_out_s(0.5)), abs=1e-6)
     rig.require_smooth(2.0, -2.0)
 
 
@@ -183,7 +190,7 @@ def test_while_a_chunk_is_played_a_jump_is_measured_from_the_command() -> None:
         rig.offer(start=1.0)
     rig.run(0.2)
     assert not rig.last.holding
-    assert rig.arm == pytest.approx(0.35, abs=1e-6)
+    assert rig.arm == pytest.approx(0.5 * (0.7 - setting_out_s(0.5)), abs=1e-6)
 
 
 def test_a_refused_chunk_leaves_what_is_played_alone_and_the_reason_empty() -> None:
@@ -219,9 +226,11 @@ def test_a_velocity_does_not_stay_commanded() -> None:
     rig.offer(speed=1.0)
     rig.run(0.5)
     assert rig.last.values["base"][0] == 1.0
-    rig.run(0.5)
+    rig.run(0.7)
     assert rig.last.holding
     assert rig.last.values["base"][0] == 0.0
+    speeds = [0.0] + [float(command.values["base"][0]) for command in rig.commands]
+    assert np.abs(np.diff(speeds)).max() < 0.1  # it rises and falls with the rate of the chunk
 
 
 def test_a_chunk_that_comes_back_is_blended_in() -> None:
@@ -231,7 +240,7 @@ def test_a_chunk_that_comes_back_is_blended_in() -> None:
     rig.offer(start=1.2, speed=-0.5, late_s=0.2)
     rig.run(0.8)
     assert not rig.last.holding
-    assert rig.arm == pytest.approx(1.2 - 0.4, abs=1e-6)
+    assert rig.arm == pytest.approx(1.2 - 0.5 * (0.8 - setting_out_s(0.5)), abs=1e-6)
     rig.require_smooth()
 
 
@@ -291,7 +300,7 @@ def test_once_allowed_again_the_next_chunk_is_blended_in() -> None:
     rig.offer(start=1.3, speed=0.5)
     rig.run(0.8)
     assert rig.player.reason == ""
-    assert rig.arm == pytest.approx(1.3 + 0.5 * 0.8, abs=1e-6)
+    assert rig.arm == pytest.approx(1.3 + 0.5 * (0.8 - setting_out_s(0.5)), abs=1e-6)
     rig.require_smooth()
 
 
@@ -304,7 +313,7 @@ def test_a_chunk_may_come_while_the_arm_is_still_braking() -> None:
     rig.offer(start=1.4, speed=1.0)
     rig.run(0.8)
     assert rig.player.reason == ""
-    assert rig.arm == pytest.approx(1.4 + 0.8, abs=1e-6)
+    assert rig.arm == pytest.approx(1.4 + 0.8 - setting_out_s(1.0), abs=1e-6)
     rig.require_smooth()
 
 
@@ -338,7 +347,7 @@ def test_joint_positions_that_grow_old_stop_the_motion_and_come_back() -> None:
     rig.offer(start=held + 0.1)
     rig.run(0.5)
     assert rig.player.reason == ""
-    assert rig.arm == pytest.approx(held + 0.1 + 0.25, abs=1e-3)
+    assert rig.arm == pytest.approx(held + 0.1 + 0.5 * (0.5 - setting_out_s(0.5)), abs=1e-3)
     rig.require_smooth()
 
 
@@ -393,8 +402,8 @@ def test_a_clock_that_jumps_ahead_brakes_where_the_arm_is() -> None:
 def test_a_command_tells_the_chunk_and_the_observation_behind_it() -> None:
     rig = Rig()
     rig.offer(late_s=0.1)
-    rig.run(0.11)
-    assert (rig.last.chunk_id, rig.last.steps_left) == (1, 17)
+    rig.run(0.16)
+    assert (rig.last.chunk_id, rig.last.steps_left) == (1, 18)
     assert rig.last.observed_ns == T0_NS - 100_000_000
     rig.run(1.0)
     assert (rig.last.chunk_id, rig.last.steps_left, rig.last.observed_ns) == (1, 0, None)
@@ -405,7 +414,8 @@ def test_the_seam_jump_is_that_of_the_newest_chunk() -> None:
     rig.offer(horizon=40)
     rig.run(0.5)
     rig.offer(start=0.35)
-    assert rig.player.seam_jump == pytest.approx(0.35 - 0.25)
+    was = 0.5 * (0.5 - setting_out_s(0.5))
+    assert rig.player.seam_jump == pytest.approx(0.35 - was)
 
 
 def test_limits_that_bind_are_counted_by_name_and_all_names_are_there_from_the_start() -> None:
@@ -426,7 +436,8 @@ def test_fresh_ticks_are_counted() -> None:
     rig.offer(horizon=11)
     rig.run(1.0)
     counts = rig.player.counts
-    assert (counts.ticks, counts.fresh, counts.holds) == (100, 49, 1)
+    # 50 ticks of chunk, and 0.14 s more to set out and to slow down.
+    assert (counts.ticks, counts.fresh, counts.holds) == (100, 64, 1)
 
 
 def test_values_without_limits_follow_the_path_itself() -> None:

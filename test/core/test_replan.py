@@ -3,13 +3,14 @@
 
 import pytest
 
-from gr00t_policy_core.control.replan import LATENCIES, LatencyEstimate, ReplanTimer
+from gr00t_policy_core.control.replan import LATENCIES, SLOWING_S, LatencyEstimate, ReplanTimer
 
 CHUNK_S = 1.5
+MARGIN_S = 0.05 + SLOWING_S
 
 
 def timer(*, interval_s: float | None = None, sync: bool = False) -> ReplanTimer:
-    return ReplanTimer(chunk_s=CHUNK_S, interval_s=interval_s, margin_s=0.1, sync=sync)
+    return ReplanTimer(chunk_s=CHUNK_S, step_s=0.05, interval_s=interval_s, sync=sync)
 
 
 def test_no_latency_is_known_before_the_first_answer() -> None:
@@ -41,7 +42,7 @@ def test_what_was_long_ago_is_forgotten() -> None:
 def test_the_answer_comes_a_margin_before_the_chunk_is_used_up(latency_s: float) -> None:
     asking = timer()
     due_s = asking.next_s(observed_s=99.9, asked_s=100.0, answered_s=100.0 + latency_s)
-    assert due_s + latency_s == pytest.approx(99.9 + CHUNK_S - 0.1)
+    assert due_s + latency_s == pytest.approx(99.9 + CHUNK_S - MARGIN_S)
     assert asking.interval_s == CHUNK_S
 
 
@@ -72,7 +73,7 @@ def test_after_a_stall_or_a_clock_that_was_set_back_the_beat_starts_anew(jump_s:
 def test_in_turn_the_policy_is_asked_once_the_whole_chunk_was_played() -> None:
     asking = timer(interval_s=0.2, sync=True)
     due_s = asking.next_s(observed_s=100.0, asked_s=100.0, answered_s=100.3)
-    assert due_s == pytest.approx(100.3 + CHUNK_S + 0.1)
+    assert due_s == pytest.approx(100.3 + CHUNK_S + MARGIN_S)
     assert asking.interval_s == CHUNK_S
 
 

@@ -110,7 +110,7 @@ def test_requests_joined_with_one_that_kills_are_answered(tmp_path) -> None:
 
 
 def test_a_rolling_restart_under_load_loses_no_request(tmp_path) -> None:
-    with served(tmp_path) as running:
+    with served(tmp_path, joins=True) as running:
         before = set(noted(tmp_path, "load"))
         stop = threading.Event()
         answered: list[int] = []

@@ -191,4 +191,4 @@ def test_a_policy_that_may_depend_on_earlier_calls_is_warned_about(tmp_path, cap
     for joins, warned in ((True, False), (False, True)):
         caplog.clear()
         with served(tmp_path, 2, joins=joins):
-            assert ("each of the 2 replicas goes its own way" in caplog.text) is warned
+            assert ("each client stays with one replica" in caplog.text) is warned

@@ -165,6 +165,8 @@ def test_a_dataset_is_replayed_by_replicas_on_loopback_until_sigterm(dataset) ->
             action, info = client.get_action(observe(dataset))
             np.testing.assert_array_equal(action["single_arm"][0, 0], action_at(0, 7)[:6])
             assert info["step_index"] == 7
+            for step in (23, 39, 55, 71):  # its place is in one replica, and it stays there
+                assert client.get_action(observe(dataset))[1]["step_index"] == step
             wait_until(lambda: client.call_endpoint("metrics")["replicas"]["ready"] == 2, WAIT_S)
         started = server.processes()
         assert len(started) > 5

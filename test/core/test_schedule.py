@@ -279,7 +279,7 @@ def test_the_offset_of_a_rotation_is_faded_by_turning() -> None:
     schedule = pose_schedule(Seam.OFFSET_FADE, *[0.0] * 9)
     schedule.offer(pose_chunk(2, *[1.0] * 9), T0_NS)
     angles = [angle_of(np.array(schedule.path(at_ms(ms)))) for ms in (0, 50, 100, 200)]
-    assert angles == pytest.approx([0.0, 0.15625, 0.5, 1.0])
+    assert angles == pytest.approx([0.0, 0.103515625, 0.5, 1.0])
 
 
 def test_a_chunk_half_a_turn_away_does_not_spin_the_hand() -> None:
@@ -289,7 +289,7 @@ def test_a_chunk_half_a_turn_away_does_not_spin_the_hand() -> None:
     schedule.offer(pose_chunk(2, *[there] * 9), T0_NS)
     places = np.array([schedule.path(at_ms(ms)) for ms in range(300)])
     turns = 2.0 * np.arccos(np.clip(np.abs(np.sum(places[1:, 3:] * places[:-1, 3:], axis=1)), 0, 1))
-    assert turns.max() < 1.6 * np.pi / 200.0  # rad a ms: a cubic's highest speed is 1.5 times even
+    assert turns.max() < 1.95 * np.pi / 200.0  # rad a ms: at most 1.875 times an even turn
 
 
 # Refusing
@@ -298,7 +298,7 @@ def test_a_chunk_half_a_turn_away_does_not_spin_the_hand() -> None:
 @pytest.mark.parametrize(
     ("chunk", "now_ms", "reason"),
     [
-        (ramp(2), 201.0, r"chunk 2 came 0\.001 s after its last step"),
+        (ramp(2), 201.0, r"chunk 2 came 0\.201 s after .* no step is left of its 0\.200 s"),
         (ramp(2, t0_ms=1500.0), 100.0, r"chunk 2 starts 1\.400 s in the future: clocks differ"),
         (ramp(2, t0_ms=-10.0), 100.0, "chunk 2 is of an older observation than the one before"),
         (ramp(2, keys=("arm", "gripper")), 100.0, "expected {'arm': 1}"),

@@ -103,6 +103,17 @@ def test_arguments_reach_the_nodes_in_their_namespace(
     assert status[0].state == PolicyStatus.STATE_WAITING
 
 
+def test_several_hosts_are_one_argument(
+    launch: Callable[..., subprocess.Popen[str]], ros_node: Node
+) -> None:
+    status = newest_status(ros_node, "policy_node/status")
+
+    launch("policy.launch.py", "host:=127.0.0.2,127.0.0.3:5777", f"port:={free_port()}")
+
+    told = "127.0.0.3:5777 gives no answer"
+    wait_until(lambda: status and told in status[0].reason, 60, "both hosts are told")
+
+
 def test_a_config_that_is_not_there_is_named(
     launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:

@@ -21,6 +21,9 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
 from gr00t_ros.msg import ActionChunk, ActionValues, PolicyStatus
+from gr00t_ros.policy_node import PolicyNode
+
+MakeNode = Callable[..., PolicyNode]
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 CLEANUP = Transition.TRANSITION_CLEANUP
@@ -150,6 +153,16 @@ class Robot:
             if self._stamped:
                 image.header.stamp = stamp
             self._images.publish(image)
+
+
+def robot_and_chunks(
+    ros_node: Node, operator: Operator, chunks: list[ActionChunk], **options: Any
+) -> Robot:
+    """A running robot, the node started, and a first chunk received."""
+    robot = Robot(ros_node, **options)
+    assert operator.trigger("start").success
+    wait_until(lambda: chunks, 15.0, "a first chunk")
+    return robot
 
 
 def chunk_of(

@@ -102,11 +102,10 @@ def test_a_demo_for_a_senseless_time_is_refused(tmp_path: Path) -> None:
 
 def test_a_part_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Path) -> None:
     processes = DemoProcesses(tmp_path, os.environ)
-    part = processes.start("part", [sys.executable, "-c", "raise SystemExit('out of coffee')"])
-    part.popen.wait(timeout=60)
+    processes.start("part", [sys.executable, "-c", "raise SystemExit('out of coffee')"])
 
     with pytest.raises(DemoError, match=r"part ended with status 1:\nout of coffee"):
-        processes.require_alive()
+        processes.let_run(60.0)
 
 
 def test_a_part_that_ignores_signals_is_killed(tmp_path: Path) -> None:

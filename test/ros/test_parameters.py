@@ -73,7 +73,7 @@ def test_each_key_in_use_has_all_fields_of_its_modality() -> None:
             "action.arm.interfce",
             "action.arm.interfce: no such parameter, did you mean action.arm.interface?",
         ),
-        ("policy.hots", "policy.hots: no such parameter, did you mean policy.host?"),
+        ("policy.hots", "policy.hots: no such parameter, did you mean policy.hosts?"),
         ("video.topic", "video.topic: no such parameter"),
         ("zzz", "zzz: no such parameter"),
     ],

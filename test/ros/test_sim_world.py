@@ -255,6 +255,22 @@ def test_a_trajectory_of_some_joints_leaves_the_others_on_theirs() -> None:
     assert moving.targets(10.5) == {"a": pytest.approx(0.5), "b": 5.0}
 
 
+@pytest.mark.parametrize("lead_s", [0.0001, 0.005, 0.0099])
+def test_a_stream_of_commands_is_followed_whenever_the_physics_takes_it_up(lead_s: float) -> None:
+    period_s, speed = 0.01, 2.0
+    moving = TrajectoryFollower(JOINTS)
+    taken = dict(CURRENT)  # what the physics took up last
+    for tick in range(1, 201):
+        now_s = tick * period_s
+        # As the control node streams: be there when the next command comes.
+        moving.accept(
+            ["a"], [TrajectoryPoint(period_s, [speed * now_s])], current=taken, now_s=now_s
+        )
+        taken.update(moving.targets(now_s + lead_s))
+        behind_s = period_s - lead_s  # the way of the command that is being followed
+        assert taken["a"] == pytest.approx(speed * (now_s - behind_s))
+
+
 @pytest.mark.parametrize(
     ("names", "points", "complaint"),
     [

@@ -53,6 +53,11 @@ class HeadConfig:
     dit_output_dim: int
     vl_self_attention: TransformerConfig | None
 
+    @property
+    def attends_to_padding(self) -> bool:
+        """Whether some attention sees what rows are filled up with, as in the reference."""
+        return self.vl_self_attention is not None or self.attend_text_every_n_blocks is None
+
 
 # What the blocks here compute; a checkpoint that says otherwise would get wrong numbers.
 SUPPORTED = {

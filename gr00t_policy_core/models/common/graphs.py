@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A function of tensors, recorded once as a CUDA graph and replayed.
+"""A function of tensors, recorded once as a CUDA graph for each set of shapes, and replayed.
 
-A GR00T head runs 4 steps of 32 blocks, each of a dozen small kernels: one launch replaces them all.
+A call of GR00T starts some two thousand kernels, most of them shorter than it takes the host to
+start them. A replayed graph starts them all at once.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,6 +21,9 @@ Function: TypeAlias = Callable[..., Tensor]
 Inputs: TypeAlias = Sequence["Tensor | None"]
 
 WARM_UPS = 3  # before capture, as PyTorch's documentation asks for
+KEPT = 8
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,53 +35,111 @@ class Recording:
     replay: Callable[[], None]
 
 
-Recorder: TypeAlias = Callable[[Function, Inputs], Recording]
+class Recorder(Protocol):
+    """Records calls: CUDA graphs, and in tests something that a CPU can do."""
+
+    def __call__(self, function: Function, inputs: Inputs) -> Recording:
+        """Record `function(*inputs)`, which depends on `inputs` only and reads nothing back.
+
+        Raises:
+            RuntimeError: It cannot be recorded.
+        """
 
 
-def record_cuda_graph(function: Function, inputs: Inputs) -> Recording:
-    """Capture a call; `function` must not read values back, and depend on `inputs` only."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UPS):
-            function(*inputs)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = function(*inputs)
-    return Recording(inputs, output, graph.replay)
+def shapes_of(inputs: Inputs) -> object:
+    """What inputs have in common that one recording or compilation is good for."""
+    return tuple(None if given is None else (given.shape, given.dtype) for given in inputs)
+
+
+class CudaGraphs:
+    """Captures CUDA graphs.
+
+    All share one pool of memory for what lies between input and output. That is safe as long as one
+    replay follows the other in one queue and no output is used after the next one, which is what
+    `StaticCall` sees to; without it, each graph would keep all of its intermediate results.
+
+    Args:
+        device: The GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, function: Function, inputs: Inputs) -> Recording:
+        """Warm up on a side stream, as capture asks for, and capture there."""
+        main = torch.cuda.current_stream(self._device)
+        side = torch.cuda.Stream(self._device)
+        side.wait_stream(main)
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):
+                function(*inputs)
+        main.wait_stream(side)
+        torch.cuda.synchronize(self._device)
+        graph = torch.cuda.CUDAGraph()
+        # Threads that have nothing to do with it, a server's for example, may go on meanwhile.
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=side, capture_error_mode="thread_local"
+        ):
+            output = function(*inputs)
+        return Recording(inputs, output, graph.replay)
 
 
 class StaticCall:
     """Calls a function by replaying a recording of it, one for each set of shapes.
 
+    A call that cannot be recorded is computed as if there were no recordings, and so are all after
+    it; the log says so once. May be called by several threads; they take turns.
+
     Args:
-        function: Of tensors (or None), giving a tensor.
+        function: Of tensors (or None), giving a tensor. It never sees the tensors that it is called
+            with, which must not be changed afterwards: one that comes again is not copied again.
         record: How a call is recorded.
-        kept: How many recordings are kept; each holds the memory of all its intermediate results.
+        turn: Of all calls whose recordings share memory.
+        kept: How many recordings are kept, those that were used last: each holds its inputs and its
+            output, and what the recorder needs.
     """
 
     def __init__(
-        self, function: Function, record: Recorder = record_cuda_graph, kept: int = 8
+        self,
+        function: Function,
+        record: Recorder,
+        turn: threading.Lock | None = None,
+        kept: int = KEPT,
     ) -> None:
         self._function = function
         self._record = record
         self._kept = kept
-        self._recordings: OrderedDict[object, Recording] = OrderedDict()
+        self._recordings: OrderedDict[object, tuple[Recording, list[Tensor | None]]] = OrderedDict()
+        self._works = True
+        self._turn = turn or threading.Lock()
 
     def __call__(self, *inputs: Tensor | None) -> Tensor:
-        recording = self._recording(inputs)
-        for own, given in zip(recording.inputs, inputs, strict=True):
-            if own is not None and given is not None:
-                own.copy_(given)
-        recording.replay()
-        return recording.output.clone()
+        with self._turn:
+            found = self._find(inputs) if self._works else None
+            if found is None:
+                return self._function(*inputs)
+            recording, last = found
+            for i, (own, given) in enumerate(zip(recording.inputs, inputs, strict=True)):
+                if own is not None and given is not None and given is not last[i]:
+                    own.copy_(given, non_blocking=True)
+                    last[i] = given
+            recording.replay()
+            return recording.output.clone()
 
-    def _recording(self, inputs: Inputs) -> Recording:
-        key = tuple(None if given is None else (given.shape, given.dtype) for given in inputs)
+    def _find(self, inputs: Inputs) -> tuple[Recording, list[Tensor | None]] | None:
+        key = shapes_of(inputs)
         if key not in self._recordings:
             own = [None if given is None else given.clone() for given in inputs]
-            self._recordings[key] = self._record(self._function, own)
+            try:
+                recording = self._record(self._function, own)
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                logger.warning("no CUDA graphs, each kernel is started by itself: %s", reason)
+                self._works = False
+                self._recordings.clear()
+                return None
+            self._recordings[key] = (recording, list(inputs))
             if len(self._recordings) > self._kept:
                 self._recordings.popitem(last=False)
         self._recordings.move_to_end(key)

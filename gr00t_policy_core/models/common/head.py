@@ -9,6 +9,7 @@ for each embodiment are those of the one that is driven: plain linear layers.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.config import HeadConfig
+from gr00t_policy_core.models.common.layout import Tokens
 from gr00t_policy_core.models.common.transformer import (
     Context,
     DiT,
@@ -27,33 +29,18 @@ PER_EMBODIMENT = ("state_encoder.", "action_encoder.", "action_decoder.")
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
-    """What a backbone saw and read.
-
-    Args:
-        tokens: (B, S, backbone_embedding_dim).
-        mask: bool (B, S), False where padded.
-        images: bool (B, S), True where a token is of an image.
-    """
-
-    tokens: Tensor
-    mask: Tensor
-    images: Tensor
-
-
-@dataclass(frozen=True, slots=True)
 class Conditioning:
     """Everything that the denoising of one observation needs besides the noise.
 
     Args:
         state: (B, state tokens, input_embedding_dim).
         contexts: What each block of the DiT attends to.
-        tokens: The vision-language tokens themselves, (B, S, backbone_embedding_dim).
+        features: Of the vision-language tokens, (B, S, backbone_embedding_dim).
     """
 
     state: Tensor
     contexts: list[Context | None]
-    tokens: Tensor
+    features: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +102,11 @@ class ActionHead(nn.Module):
 
     Args:
         config: Its shape.
-
-    Attributes:
-        mask_padding: Keep padding out of vl_self_attention and of a plain DiT. The reference does
-            not: there, a row of a batch changes with the length of the longest instruction.
     """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
-        self.mask_padding = False
         width, hidden = config.input_embedding_dim, config.hidden_size
         state_dim = config.state_steps_per_token * config.max_state_dim
         self.state_encoder = Mlp(state_dim, hidden, width)
@@ -144,40 +126,31 @@ class ActionHead(nn.Module):
         )
         self._steps: tuple[Step, ...] | None = None
 
-    def act(
-        self,
-        tokens: Tensor,
-        mask: Tensor,
-        images: Tensor,
-        state: Tensor,
-        noise: Tensor,
-        velocity_scale: Tensor | None,
-    ) -> Tensor:
-        """`condition` and `sample` in one, as a function of tensors; its arguments are theirs."""
-        conditioning = self.condition(Features(tokens, mask, images), state)
-        return self.sample(conditioning, noise, velocity_scale)
-
-    def condition(self, features: Features, state: Tensor) -> Conditioning:
+    def condition(self, features: Tensor, tokens: Tokens, state: Tensor) -> Conditioning:
         """Prepare the denoising of one observation.
 
         Args:
-            features: Of the backbone.
+            features: Of the backbone, (B, S, backbone_embedding_dim).
+            tokens: What they are of.
             state: (B, T, max_state_dim), normalised.
         """
         config = self.config
-        tokens = features.tokens
         if config.use_vlln:
-            tokens = self.vlln(tokens)
+            features = self.vlln(features)
         if config.vl_self_attention is not None:
-            tokens = self.vl_self_attention(tokens, self._padding_mask(features))
+            features = self.vl_self_attention(features, tokens.visible)
         batch, steps, dim = state.shape
         per_token = config.state_steps_per_token
         state = state.reshape(batch, steps // per_token, per_token * dim)
-        contexts = self.model.contexts(tokens, self._masks(features))
-        return Conditioning(self.state_encoder(state), contexts, tokens)
+        contexts = self.model.contexts(self._sources(features, tokens))
+        return Conditioning(self.state_encoder(state), contexts, features)
 
     def sample(
-        self, conditioning: Conditioning, noise: Tensor, velocity_scale: Tensor | None = None
+        self,
+        conditioning: Conditioning,
+        noise: Tensor,
+        velocity_scale: Tensor | None = None,
+        euler: Callable[..., Tensor] | None = None,
     ) -> Tensor:
         """Denoise.
 
@@ -186,18 +159,29 @@ class ActionHead(nn.Module):
             noise: Where to begin, (B, action_horizon, max_action_dim).
             velocity_scale: How much each step of the chunk may move, (B, action_horizon, 1) or
                 less by broadcasting; None for 1 everywhere.
+            euler: What takes the place of `euler`, compiled for example.
 
         Returns:
             Normalised actions, of the shape and dtype of `noise`.
         """
-        dt = 1.0 / self.config.num_inference_timesteps
+        euler = euler or self.euler
         actions = noise
         for step in self.steps():
-            velocity = self.velocity(actions, conditioning, step)
-            if velocity_scale is not None:
-                velocity = velocity * velocity_scale
-            actions = actions + dt * velocity
+            actions = euler(actions, conditioning, step, velocity_scale)
         return actions
+
+    def euler(
+        self,
+        actions: Tensor,
+        conditioning: Conditioning,
+        step: Step,
+        velocity_scale: Tensor | None,
+    ) -> Tensor:
+        """One step of `sample`."""
+        velocity = self.velocity(actions, conditioning, step)
+        if velocity_scale is not None:
+            velocity = velocity * velocity_scale
+        return torch.add(actions, velocity, alpha=1.0 / self.config.num_inference_timesteps)
 
     def steps(self) -> tuple[Step, ...]:
         """The Euler steps, computed when first asked for and kept: they depend on weights only."""
@@ -218,14 +202,16 @@ class ActionHead(nn.Module):
         velocity: Tensor = self.action_decoder(x[:, -actions.shape[1] :])
         return velocity
 
-    def _masks(self, features: Features) -> list[Tensor | None]:
-        """Which tokens the 1st, 2nd, … cross-attention sees, to be gone through in turn."""
+    def _sources(self, features: Tensor, tokens: Tokens) -> list[tuple[Tensor, Tensor | None]]:
+        """What the 1st, 2nd, … cross-attention sees, to be gone through in turn.
+
+        Text and pictures are taken out instead of masked: fewer keys, and no mask for pictures.
+        """
         every = self.config.attend_text_every_n_blocks
         if every is None:
-            return [self._padding_mask(features)]
-        text = (features.mask & ~features.images)[:, None, None]
-        images = (features.mask & features.images)[:, None, None]
-        return [text, *[images] * (every - 1)]
-
-    def _padding_mask(self, features: Features) -> Tensor | None:
-        return features.mask[:, None, None] if self.mask_padding else None
+            return [(features, tokens.visible)]
+        text, images = (
+            features.flatten(0, 1).index_select(0, where).unflatten(0, (len(features), -1))
+            for where in (tokens.text, tokens.images)
+        )
+        return [(text, tokens.text_visible), *[(images, None)] * (every - 1)]

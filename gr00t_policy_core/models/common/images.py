@@ -9,42 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from gr00t_policy_core.errors import SpecError
-
-Frame = NDArray[np.uint8]
+from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area, triangle
+from gr00t_policy_core.resize import Frame, SquareResize, area_resized, letterbox
 
 DEFAULT_EDGE = 256
 DEFAULT_FRACTION = 0.95
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """The pictures of a batch as a vision tower reads them, on the host; all have one size.
-
-    Args:
-        values: float32, the layout is the backbone's own.
-        grid: Patches of a picture: rows and columns.
-        each: Pictures of each row of the batch.
-        tokens: Tokens that stand for a picture.
-    """
-
-    values: torch.Tensor
-    grid: tuple[int, int]
-    each: int
-    tokens: int
-
-
 class ImagePipeline(Protocol):
-    """A frame of any size in, a square one of the pipeline's size out."""
+    """A frame of any size in, one of the pipeline's size out."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what comes out, pixels."""
+
+    @property
+    def first(self) -> SquareResize | None:
+        """What it does first, where that leaves its own results as they are; else None."""
 
     def __call__(self, frame: Frame) -> Frame: ...
+
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
 
 
 def image_pipeline(processor: Mapping[str, Any]) -> ImagePipeline:
@@ -87,20 +80,28 @@ class AreaCrop:
     edge: int
     fraction: float
 
-    def __call__(self, frame: Frame) -> Frame:
-        square = self._resize(letterbox(frame))
-        side = max(1, int(square.shape[0] * self.fraction))
-        begin = (square.shape[0] - side) // 2
-        return self._resize(square[begin : begin + side, begin : begin + side])
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.edge, self.edge
 
-    def _resize(self, square: Frame) -> Frame:
-        if square.shape[0] == self.edge:
+    @property
+    def first(self) -> SquareResize:
+        return SquareResize(self.edge)
+
+    def __call__(self, frame: Frame) -> Frame:
+        square = self.first(frame)
+        side = max(1, int(self.edge * self.fraction))
+        if side == self.edge:
             return square
-        cv2 = _cv2()
-        resized: Frame = cv2.resize(
-            np.ascontiguousarray(square), (self.edge, self.edge), interpolation=cv2.INTER_AREA
-        )
-        return resized
+        begin = (self.edge - side) // 2
+        return area_resized(square[begin : begin + side, begin : begin + side], self.edge)
+
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        square = resize_area(letterbox_on_device(frames), self.edge)
+        side = max(1, int(self.edge * self.fraction))
+        begin = (self.edge - side) // 2
+        end = begin + side
+        return resize_area(square[:, begin:end, begin:end], self.edge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,12 @@ class BilinearCrop:
 
     target: tuple[int, int]
     crop: tuple[int, int]
+    # Torch is not to be had on a robot, and OpenCV does not give the same bits.
+    first: ClassVar[None] = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.target
 
     def __call__(self, frame: Frame) -> Frame:
         square = letterbox(frame)
@@ -123,6 +130,11 @@ class BilinearCrop:
         resized = center_crop(self._resize(image), self.crop)
         return np.ascontiguousarray(self._resize(resized)[0].permute(1, 2, 0).numpy())
 
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        square = resize_antialiased(letterbox_on_device(frames), self.target, triangle, None)
+        cropped = center_crop(square.permute(0, 3, 1, 2), self.crop).permute(0, 2, 3, 1)
+        return resize_antialiased(cropped, self.target, triangle, None)
+
     def _resize(self, image: torch.Tensor) -> torch.Tensor:
         if tuple(image.shape[-2:]) == self.target:
             return image
@@ -131,16 +143,13 @@ class BilinearCrop:
         )
 
 
-def letterbox(frame: Frame) -> Frame:
-    """The frame in the middle of a black square; the smaller half of the bars comes first."""
-    height, width = frame.shape[:2]
+def letterbox_on_device(frames: torch.Tensor) -> torch.Tensor:
+    """`letterbox` of (N, H, W, 3)."""
+    height, width = frames.shape[1:3]
     side = max(height, width)
-    if height == width:
-        return np.ascontiguousarray(frame)
-    square = np.zeros((side, side, 3), dtype=np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = frame
-    return square
+    borders = (0, 0, left, side - width - left, top, side - height - top)
+    return F.pad(frames, borders) if any(borders) else frames
 
 
 def center_crop(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -155,14 +164,3 @@ def center_crop(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         round((has - wanted) / 2) for wanted, has in zip(size, image.shape[-2:], strict=True)
     )
     return image[..., top : top + size[0], left : left + size[1]]
-
-
-def _cv2() -> Any:
-    try:
-        import cv2
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "this checkpoint's images are resized with OpenCV, which is not installed: "
-            "pip install opencv-python-headless"
-        ) from error
-    return cv2

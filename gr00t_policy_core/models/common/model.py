@@ -14,25 +14,53 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.embodiment import Embodiment
-from gr00t_policy_core.models.common.head import ActionHead, Features
-from gr00t_policy_core.models.common.images import Frame, Pictures
+from gr00t_policy_core.models.common.head import ActionHead
+from gr00t_policy_core.models.common.images import ImagePipeline
+from gr00t_policy_core.models.common.layout import Tokens
 from gr00t_policy_core.models.common.prompts import Prompts
+from gr00t_policy_core.resize import Frame
 
 
 class Backbone(Protocol):
     """The vision-language model of a line, and how its inputs are made."""
 
-    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Pictures:
-        """Camera frames to what the vision tower reads; within a row by time, then by camera."""
+    @property
+    def pipeline(self) -> ImagePipeline:
+        """What the checkpoint does to frames first."""
 
-    def prompts(self, texts: Sequence[str], pictures: Pictures) -> Prompts:
-        """The instruction of each row to tokens, with room for its pictures."""
+    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
+        """Camera frames, resized: uint8 (pictures, H, W, 3); within a row by time, then by camera.
 
-    def features(self, pictures: Pictures, prompts: Prompts) -> Features:
-        """What the action head attends to, on the model's device."""
+        On the host; H and W are the same for all frames that there are.
+        """
+
+    def pictures_on_device(self, frames: Tensor) -> Tensor:
+        """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
+
+    def pixels(self, pictures: Tensor) -> Tensor:
+        """Pictures to what the vision tower reads: float32, of the backbone's own layout."""
+
+    def prompts(self, texts: Sequence[str], pictures: int, multiple: int = 1) -> Prompts:
+        """The instruction of each row to tokens, with room for so many pictures each.
+
+        Args:
+            texts: The instructions.
+            pictures: Of each row.
+            multiple: Of what the number of tokens is to be one.
+        """
+
+    def rotary(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the tokens' positions, on the host: (B or 1, S, head_dim) each."""
+
+    def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
+        """What the action head attends to: (B, S, backbone_embedding_dim).
+
+        On the device; nothing is read back, and no shape depends on a value.
+        """
 
 
 @dataclass(frozen=True, slots=True)

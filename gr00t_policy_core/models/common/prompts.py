@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gr00t_policy_core.errors import CheckpointError
 
@@ -27,23 +25,16 @@ class Prompts:
     """The tokens of a batch, on the host.
 
     Args:
-        ids: int64 (B, S), padded on the left.
-        mask: bool (B, S), False where padded.
+        ids: int64 (B, S), filled up at the beginning of each row, and at the end of all.
+        mask: bool (B, S), False where filled up.
         images: bool (B, S), True where an image's features stand.
+        length: Of the longest row; what comes after is there to make S a round number.
     """
 
     ids: Ids
     mask: NDArray[np.bool_]
     images: NDArray[np.bool_]
-
-    def causal_mask(self) -> NDArray[np.bool_]:
-        """What each token attends to: bool (B, 1, S, S).
-
-        Made here because transformers, given `mask`, makes the host wait for the device to learn
-        whether anything is padded.
-        """
-        length = self.ids.shape[1]
-        return np.tri(length, dtype=np.bool_)[None, None] & self.mask[:, None, None, :]
+    length: int
 
 
 def formalize(prompt: str) -> str:
@@ -111,27 +102,24 @@ class ChatTokenizer:
         return str(self._tokenizer.convert_ids_to_tokens(token_id))
 
 
-def pad_left(rows: Sequence[Sequence[int]], pad_id: int, image_id: int) -> Prompts:
-    """Rows of different length as one batch, filled up at the beginning."""
-    length = max(len(row) for row in rows)
-    ids = np.full((len(rows), length), pad_id, dtype=np.int64)
-    mask = np.zeros((len(rows), length), dtype=np.bool_)
-    for i, row in enumerate(rows):
-        ids[i, length - len(row) :] = row
-        mask[i, length - len(row) :] = True
-    return Prompts(ids, mask, (ids == image_id) & mask)
-
-
-def place_features(embeddings: Tensor, images: NDArray[np.bool_], features: Tensor) -> Tensor:
-    """Put the features of pictures where their tokens are, in order.
+def pad(rows: Sequence[Sequence[int]], pad_id: int, image_id: int, multiple: int = 1) -> Prompts:
+    """Rows of different length as one batch.
 
     Args:
-        embeddings: (B, S, width) of all tokens.
-        images: bool (B, S); on the host, so that nobody waits for the device to count them.
-        features: (tokens of pictures in the whole batch, width).
+        rows: The tokens of each; shorter ones are filled up at the beginning.
+        pad_id: With what.
+        image_id: The token of pictures.
+        multiple: Of what the length of the batch is to be one; it is filled up at the end, where
+            nothing that comes before can see it.
     """
-    rows, columns = (torch.from_numpy(at).to(embeddings.device) for at in np.nonzero(images))
-    return embeddings.index_put((rows, columns), features.to(embeddings.dtype))
+    length = max(len(row) for row in rows)
+    shape = (len(rows), -(-length // multiple) * multiple)
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.bool_)
+    for i, row in enumerate(rows):
+        ids[i, length - len(row) : length] = row
+        mask[i, length - len(row) : length] = True
+    return Prompts(ids, mask, (ids == image_id) & mask, length)
 
 
 def _chat_template(folder: Path, names: Sequence[str]) -> str:

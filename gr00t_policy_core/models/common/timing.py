@@ -42,6 +42,10 @@ class Stopwatch:
         self._begin = end
         self._last = time.perf_counter()
 
+    def resume(self) -> None:
+        """Begin the next stage now: what the host waited for is in the device's stages."""
+        self._last = time.perf_counter()
+
     def seconds(self) -> dict[str, float]:
         """By stage, and ``total`` since the stopwatch was made."""
         laps_s = dict(self._laps_s)

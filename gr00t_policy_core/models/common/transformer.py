@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The blocks of the action head: attention, feed-forward, and the diffusion transformer (DiT).
 
-Modules and parameters have the names that they have in a checkpoint. What depends on the
-observation only (keys and values of the vision-language tokens) or on nothing at all (the
-modulation by the timestep) is computed apart, so that a denoising step only does what it must.
+Modules and parameters have the names that they have in a checkpoint, but for layers that are fused.
+What depends on the observation only (keys and values of the vision-language tokens) or on nothing
+at all (the modulation by the timestep) is computed apart, so that a denoising step only does what
+it must.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.config import TransformerConfig
+from gr00t_policy_core.models.common.fused import FusedLinear
 
 FEED_FORWARD_FACTOR = 4
 TIMESTEP_CHANNELS = 256
@@ -31,17 +33,17 @@ class Context:
     Args:
         keys: (B, heads, S, head_dim).
         values: (B, heads, S, head_dim).
-        mask: bool (B, 1, 1, S), True where to attend; None for everywhere.
+        bias: What is added to the scores, (B, 1, 1, S): 0 or -inf; None for nothing.
     """
 
     keys: Tensor
     values: Tensor
-    mask: Tensor | None
+    bias: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
 class Modulation:
-    """A timestep as the DiT sees it: scale and shift of each norm, (width,) each.
+    """A timestep as the DiT sees it: weight and bias of each norm, (width,) each.
 
     Args:
         blocks: By block.
@@ -52,31 +54,53 @@ class Modulation:
     output: tuple[Tensor, Tensor]
 
 
-class Attention(nn.Module):
-    """Multi-head attention of (B, T, width) to itself or to a context of another width."""
+class SelfAttention(nn.Module):
+    """Multi-head attention of (B, T, width) to itself."""
 
-    def __init__(self, config: TransformerConfig, context_dim: int | None = None) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.to_qkv = FusedLinear(width, {"to_q": width, "to_k": width, "to_v": width})
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        q, k, v = (split_heads(part, self.heads) for part in self.to_qkv.apart(x))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        result: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
+        return result
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of (B, T, width) to a context of another width."""
+
+    def __init__(self, config: TransformerConfig, context_dim: int) -> None:
         super().__init__()
         width = config.width
         self.heads = config.heads
         self.to_q = nn.Linear(width, width)
-        self.to_k = nn.Linear(context_dim or width, width)
-        self.to_v = nn.Linear(context_dim or width, width)
+        self.to_kv = FusedLinear(context_dim, {"to_k": width, "to_v": width})
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def context(self, tokens: Tensor, mask: Tensor | None = None) -> Context:
+    def context(self, tokens: Tensor, bias: Tensor | None) -> Context:
         """Keys and values of the tokens (B, S, context_dim) to attend to."""
-        return Context(self._split(self.to_k(tokens)), self._split(self.to_v(tokens)), mask)
+        keys, values = (split_heads(part, self.heads) for part in self.to_kv.apart(tokens))
+        return Context(keys, values, bias)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         attended = F.scaled_dot_product_attention(
-            self._split(self.to_q(x)), context.keys, context.values, attn_mask=context.mask
+            split_heads(self.to_q(x), self.heads),
+            context.keys,
+            context.values,
+            attn_mask=context.bias,
         )
         result: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
         return result
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, T, heads · head_dim) to (B, heads, T, head_dim)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 class TanhGelu(nn.Module):
@@ -109,13 +133,12 @@ class SelfAttentionBlock(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width, NORM_EPS)
-        self.attn1 = Attention(config)
+        self.attn1 = SelfAttention(config)
         self.norm3 = nn.LayerNorm(config.width, NORM_EPS)
         self.ff = FeedForward(config.width)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        normed = self.norm1(x)
-        x = x + self.attn1(normed, self.attn1.context(normed, mask))
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        x = x + self.attn1(self.norm1(x), bias)
         return torch.add(x, self.ff(self.norm3(x)))
 
 
@@ -128,23 +151,24 @@ class SelfAttentionTransformer(nn.Module):
             SelfAttentionBlock(config) for _ in range(config.layers)
         )
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, S, width) to the same; `mask` is bool (B, 1, 1, S), True where to attend."""
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, S, width) to the same; `bias` is added to the scores: (B, 1, 1, S), 0 or -inf."""
         for block in self.transformer_blocks:
-            x = block(x, mask)
+            x = block(x, bias)
         return x
 
 
 class AdaLayerNorm(nn.Module):
-    """A norm without weights of its own: scale and shift come from the timestep."""
+    """A norm without weights of its own: they come from the timestep."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(width, 2 * width)
 
     def modulation(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the norm: (width,) each."""
         scale, shift = self.linear(F.silu(timestep)).chunk(2, dim=-1)
-        return scale, shift
+        return 1 + scale, shift.clone()
 
     def forward(self, x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
         return modulate(x, modulation, NORM_EPS)
@@ -156,15 +180,15 @@ class DiTBlock(nn.Module):
     def __init__(self, config: TransformerConfig, context_dim: int | None) -> None:
         super().__init__()
         self.norm1 = AdaLayerNorm(config.width)
-        self.attn1 = Attention(config, context_dim)
+        self.attn1 = (
+            SelfAttention(config) if context_dim is None else CrossAttention(config, context_dim)
+        )
         self.ff = FeedForward(config.width)
 
     def forward(
         self, x: Tensor, modulation: tuple[Tensor, Tensor], context: Context | None
     ) -> Tensor:
-        normed = self.norm1(x, modulation)
-        own = self.attn1.context(normed) if context is None else context
-        x = x + self.attn1(normed, own)
+        x = x + self.attn1(self.norm1(x, modulation), context)
         return torch.add(x, self.ff(F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)))
 
 
@@ -228,15 +252,14 @@ class DiT(nn.Module):
         embedding = self.timestep_encoder(timestep)
         shift, scale = self.proj_out_1(F.silu(embedding)).chunk(2, dim=-1)
         blocks = tuple(block.norm1.modulation(embedding) for block in self.transformer_blocks)
-        return Modulation(blocks, (scale, shift))
+        return Modulation(blocks, (1 + scale, shift.clone()))
 
-    def contexts(self, tokens: Tensor, masks: Sequence[Tensor | None]) -> list[Context | None]:
+    def contexts(self, sources: Sequence[tuple[Tensor, Tensor | None]]) -> list[Context | None]:
         """What each block attends to; the same for every denoising step.
 
         Args:
-            tokens: (B, S, context_dim).
-            masks: bool (B, 1, 1, S) of the first, second, … block that attends to `tokens`, over
-                and over.
+            sources: Of the first, second, … block that does not attend to its own tokens, over and
+                over: tokens (B, S, context_dim), and what is added to their scores (B, 1, 1, S).
         """
         contexts: list[Context | None] = []
         for i, block in enumerate(self.transformer_blocks):
@@ -244,7 +267,7 @@ class DiT(nn.Module):
                 contexts.append(None)
                 continue
             crossing = i // 2 if self.interleave else i
-            contexts.append(block.attn1.context(tokens, masks[crossing % len(masks)]))
+            contexts.append(block.attn1.context(*sources[crossing % len(sources)]))
         return contexts
 
     def forward(
@@ -260,6 +283,6 @@ class DiT(nn.Module):
 
 
 def modulate(x: Tensor, modulation: tuple[Tensor, Tensor], eps: float) -> Tensor:
-    """Layer norm, scaled and shifted."""
-    scale, shift = modulation
-    return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
+    """Layer norm with the weight and bias of a timestep: the same for all rows, so one kernel."""
+    weight, bias = modulation
+    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.errors import CheckpointError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.fused import FusedLinear
 from gr00t_policy_core.models.common.head import PER_EMBODIMENT
 
 SHOWN = 5  # names that an error lists
@@ -40,6 +42,23 @@ class Part:
 
     module: nn.Module
     naming: Naming
+
+    def parameters(self) -> dict[str, list[tuple[Source, tuple[int, ...]]]]:
+        """Each parameter's sources and their shapes: several, one upon the other, where fused."""
+        found = {}
+        for name, value in self.module.state_dict().items():
+            path, _, kind = name.rpartition(".")
+            owner = self.module.get_submodule(path)
+            shape = tuple(value.shape)
+            if isinstance(owner, FusedLinear):
+                beside = path.rpartition(".")[0]
+                found[name] = [
+                    (self.naming(f"{beside}.{layer}.{kind}"), (width, *shape[1:]))
+                    for layer, width in owner.outputs.items()
+                ]
+            else:
+                found[name] = [(self.naming(name), shape)]
+        return found
 
 
 def prefixed(prefix: str) -> Naming:
@@ -74,10 +93,9 @@ def check_weights(checkpoint: Checkpoint, parts: Iterable[Part], unused: str) ->
     problems = []
     expected = set()
     for part in parts:
-        for name, value in part.module.state_dict().items():
-            source = part.naming(name)
+        for source, shape in itertools.chain.from_iterable(part.parameters().values()):
             expected.add(source.name)
-            problem = _problem(checkpoint, source, tuple(value.shape))
+            problem = _problem(checkpoint, source, shape)
             if problem is not None:
                 problems.append(problem)
     allowed = re.compile(unused)
@@ -96,22 +114,28 @@ def load_weights(
 ) -> None:
     """Read the weights of all parts and put them into place; file by file, each tensor once."""
     for part in parts:
-        values = dict(_read(checkpoint, part, device, dtype))
+        values = _read(checkpoint, part, device, dtype)
         part.module.load_state_dict(values, strict=True, assign=True)
         part.module.requires_grad_(False).eval()
 
 
 def _read(
     checkpoint: Checkpoint, part: Part, device: torch.device, dtype: torch.dtype
-) -> Iterator[tuple[str, Tensor]]:
-    by_file: dict[str, list[tuple[str, Source]]] = {}
-    for name in part.module.state_dict():
-        source = part.naming(name)
-        by_file.setdefault(str(checkpoint.tensors[source.name].file), []).append((name, source))
+) -> dict[str, Tensor]:
+    by_file: dict[str, list[tuple[Source, Tensor]]] = {}
+    values = {}
+    for name, sources in part.parameters().items():
+        shape = (sum(shape[0] for _, shape in sources), *sources[0][1][1:])
+        values[name] = torch.empty(shape, device=device, dtype=dtype)
+        places = values[name].split([shape[0] for _, shape in sources])
+        for (source, _), place in zip(sources, places, strict=True):
+            file = str(checkpoint.tensors[source.name].file)
+            by_file.setdefault(file, []).append((source, place))
     for file, entries in by_file.items():
         with safe_open(file, framework="pt", device=str(device)) as tensors:
-            for name, source in entries:
-                yield name, _tensor(tensors, source).to(device=device, dtype=dtype)
+            for source, place in entries:
+                place.copy_(_tensor(tensors, source))
+    return values
 
 
 def _tensor(tensors: Mapping[str, Tensor], source: Source) -> Tensor:

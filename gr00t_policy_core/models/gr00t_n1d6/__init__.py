@@ -71,7 +71,7 @@ def load(
     check_weights(checkpoint, parts, UNUSED)
 
     load_weights(checkpoint, parts, device, dtype)
-    network.restore_buffers(device)
+    network.restore_buffers()
     backbone = EagleBackbone(
         network,
         backbone_config,

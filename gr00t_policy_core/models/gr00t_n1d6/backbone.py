@@ -12,23 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.head import Features
-from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
-from gr00t_policy_core.models.common.prompts import (
-    Prompts,
-    Tokenizer,
-    formalize,
-    pad_left,
-    place_features,
-)
+from gr00t_policy_core.models.common.decoder import decode, with_our_layers
+from gr00t_policy_core.models.common.images import ImagePipeline
+from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
 from gr00t_policy_core.models.gr00t_n1d6.vision import (
     MERGE,
     PATCH,
     Connector,
     Siglip,
     SiglipConfig,
+    fit,
+    fit_on_device,
     to_pixels,
+    whole_tokens,
 )
+from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
 
@@ -61,16 +60,15 @@ class EagleNetwork(nn.Module):
             "max_window_layers": select_layer,
         }
         settings = Qwen3Config(**{k: v for k, v in text.items() if k not in NOT_OURS})
-        settings._attn_implementation = "sdpa"
         self.vision_model = nn.ModuleDict({"vision_model": Siglip(vision)})
         self.mlp1 = Connector(vision.width, settings.hidden_size)
-        self.language_model = nn.ModuleDict({"model": Qwen3Model(settings)})
+        language = with_our_layers(Qwen3Model(settings))
+        self.language_model = nn.ModuleDict({"model": language})
 
-    def restore_buffers(self, device: torch.device) -> None:
-        """Compute the rotary frequencies, which are in no checkpoint, in float32."""
+    def restore_buffers(self) -> None:
+        """Compute the rotary frequencies, which are in no checkpoint, in float32, on the host."""
         model: Any = self.language_model["model"]
-        with torch.device(device):
-            model.rotary_emb = type(model.rotary_emb)(config=model.config)
+        model.rotary_emb = type(model.rotary_emb)(config=model.config)
 
 
 # Of the file's own making, or about dtypes and attention, which are chosen here.
@@ -100,49 +98,52 @@ class EagleBackbone:
         formalize_language: bool,
     ) -> None:
         self.network = network
+        self.pipeline = pipeline
         self._tokenizer = tokenizer
-        self._pipeline = pipeline
         self._formalize = formalize_language
         self._image_id = int(config["image_token_index"])
         self._image_token = tokenizer.token(self._image_id)
+        height, width = whole_tokens(*pipeline.size)
+        self._grid = (height // PATCH, width // PATCH)
+        self._tokens_each = self._grid[0] * self._grid[1] // MERGE**2
+        tower: Any = network.vision_model["vision_model"]
+        self._positions = tower.embeddings.positions(self._grid)
         self._encoded = lru_cache(CACHED_PROMPTS)(self._encode)
 
-    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Pictures:
-        """`values` are float32 (pictures, 3, H, W)."""
-        values = to_pixels([self._pipeline(frame) for row in rows for frame in row])
-        grid = (values.shape[2] // PATCH, values.shape[3] // PATCH)
-        tokens = grid[0] * grid[1] // MERGE**2
-        return Pictures(values, grid, len(values) // len(rows), tokens)
+    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
+        return fit([self.pipeline(frame) for row in rows for frame in row])
 
-    def prompts(self, texts: Sequence[str], pictures: Pictures) -> Prompts:
-        rows = [self._encoded(text, pictures.each, pictures.tokens) for text in texts]
-        return pad_left(rows, self._tokenizer.pad_id, self._image_id)
+    def pictures_on_device(self, frames: Tensor) -> Tensor:
+        return fit_on_device(self.pipeline.on_device(frames))
 
-    def features(self, pictures: Pictures, prompts: Prompts) -> Features:
+    def pixels(self, pictures: Tensor) -> Tensor:
+        """What the vision tower reads, float32 (pictures, 3, H, W)."""
+        return to_pixels(pictures)
+
+    def prompts(self, texts: Sequence[str], pictures: int, multiple: int = 1) -> Prompts:
+        rows = [self._encoded(text, pictures) for text in texts]
+        return pad(rows, self._tokenizer.pad_id, self._image_id, multiple)
+
+    def rotary(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         model: Any = self.network.language_model["model"]
-        weight = model.embed_tokens.weight
-        device = weight.device
-        ids, mask, images, causal = (
-            torch.from_numpy(array).to(device)
-            for array in (prompts.ids, prompts.mask, prompts.images, prompts.causal_mask())
-        )
-        pixels = pictures.values.to(device, weight.dtype)
-        patches = self.network.vision_model["vision_model"](pixels)
-        seen: Tensor = self.network.mlp1(patches, pictures.grid)
-        embeddings = model.embed_tokens(ids)
-        output = model(
-            inputs_embeds=place_features(embeddings, prompts.images, seen),
-            attention_mask=causal,
-            use_cache=False,
-        )
-        return Features(output.last_hidden_state, mask, images)
+        like = torch.empty(0, dtype=model.embed_tokens.weight.dtype)
+        # Padding is counted, as in the reference; only distances matter.
+        cos, sin = model.rotary_emb(like, torch.arange(prompts.ids.shape[1])[None])
+        return cos, sin
 
-    def _encode(self, text: str, images: int, tokens: int) -> tuple[int, ...]:
+    def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
+        model: Any = self.network.language_model["model"]
+        tower: Any = self.network.vision_model["vision_model"]
+        pixels = self.pixels(pictures).to(model.embed_tokens.weight.dtype)
+        seen = self.network.mlp1(tower(pixels, self._positions), self._grid)
+        return decode(model, tokens, seen)
+
+    def _encode(self, text: str, images: int) -> tuple[int, ...]:
         """The tokens of an instruction and, after it, of `images` pictures."""
         instruction = formalize(text) if self._formalize else text
         content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * images
         chat = self._tokenizer.chat(content)
-        picture = f"<img>{self._image_token * tokens}</img>"
+        picture = f"<img>{self._image_token * self._tokens_each}</img>"
         return tuple(self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat)))
 
 

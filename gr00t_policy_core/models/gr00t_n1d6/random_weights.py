@@ -87,7 +87,7 @@ def random_model(*, small: bool, cameras: int, device: torch.device, dtype: torc
         network = EagleNetwork(config, {**PUBLISHED, **changes}["select_layer"])
         head = ActionHead(head_config)
     fill_with_random_weights((network, head), device, dtype)
-    network.restore_buffers(device)
+    network.restore_buffers()
     vocabulary = BACKBONE["text_config"]["vocab_size"]
     tokenizer = WordTokenizer(BACKBONE["image_token_index"], "<image-{}>", vocabulary)
     backbone = EagleBackbone(network, config, tokenizer, AreaCrop(EDGE, 0.95), True)

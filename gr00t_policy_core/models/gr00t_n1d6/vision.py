@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vision tower of GR00T N1.6: SigLIP2 on pictures of any size, and what leads to its tokens.
 
-Modules and parameters have the names that they have in a checkpoint. Eagle's own code packs all
-pictures into one sequence; here they are a batch, since all of them have one size.
+Modules and parameters have the names that they have in a checkpoint, but for layers that are fused.
+Eagle's own code packs all pictures into one sequence; here they are a batch, since all of them have
+one size.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.images import Frame
+from gr00t_policy_core.models.common.fused import FusedLinear
+from gr00t_policy_core.models.common.resample import PILLOW_BITS, cubic, resize_antialiased
+from gr00t_policy_core.resize import Frame
 
 PATCH = 14
 MERGE = 2  # patches a side that become one token
@@ -63,15 +66,28 @@ class SiglipConfig:
         )
 
 
-def to_pixels(frames: list[Frame]) -> Tensor:
-    """Pictures of one size, resized to whole tokens: float32 (N, 3, H, W) in [-1, 1]."""
+def fit(frames: list[Frame]) -> Tensor:
+    """Pictures of one size, resized to whole tokens: uint8 (N, H, W, 3)."""
     height, width = whole_tokens(*frames[0].shape[:2])
     resized = [
         np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
         for frame in frames
     ]
-    images = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
-    return (images.float() - 127.5) / 127.5
+    return torch.from_numpy(np.stack(resized))
+
+
+def fit_on_device(images: Tensor) -> Tensor:
+    """The same of uint8 (N, H, W, 3) on their device; of square pictures bit by bit.
+
+    Of others Pillow resizes that direction first which is cheaper, or rows, by its release.
+    """
+    height, width = images.shape[1:3]
+    return resize_antialiased(images, whole_tokens(height, width), cubic, PILLOW_BITS)
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """uint8 (N, H, W, 3) to float32 (N, 3, H, W) in [-1, 1]."""
+    return (images.permute(0, 3, 1, 2) - 127.5) / 127.5
 
 
 def whole_tokens(height: int, width: int) -> tuple[int, int]:
@@ -97,15 +113,16 @@ class Embeddings(nn.Module):
         self.patch_embedding = nn.Linear(3 * PATCH**2, config.width)
         self.position_embedding = nn.Embedding(config.patches, config.width)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, positions: Tensor) -> Tensor:
         count, _, height, width = pixels.shape
         grid = (height // PATCH, width // PATCH)
         patches = pixels.reshape(count, 3, grid[0], PATCH, grid[1], PATCH)
         patches = patches.permute(0, 2, 4, 3, 5, 1).reshape(count, grid[0] * grid[1], -1)
         embedded: Tensor = self.patch_embedding(patches)
-        return embedded + self._positions(grid)
+        return embedded + positions
 
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """What is added for where the patches of such a picture are, (1, patches, width)."""
         weight = self.position_embedding.weight
         side = round(len(weight) ** 0.5)
         learned = weight.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
@@ -119,15 +136,13 @@ class Attention(nn.Module):
     def __init__(self, config: SiglipConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.q_proj = nn.Linear(config.width, config.width)
-        self.k_proj = nn.Linear(config.width, config.width)
-        self.v_proj = nn.Linear(config.width, config.width)
+        width = config.width
+        self.qkv_proj = FusedLinear(width, {"q_proj": width, "k_proj": width, "v_proj": width})
         self.out_proj = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (
-            projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv_proj.apart(x)
         )
         attended = F.scaled_dot_product_attention(q, k, v)
         result: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
@@ -176,7 +191,10 @@ class Encoder(nn.Module):
 
 
 class Siglip(nn.Module):
-    """SigLIP2 without its pooling head: pixels (N, 3, H, W) to (N, patches, width)."""
+    """SigLIP2 without its pooling head.
+
+    Pixels (N, 3, H, W) and the `positions` of their grid to (N, patches, width).
+    """
 
     def __init__(self, config: SiglipConfig) -> None:
         super().__init__()
@@ -184,8 +202,8 @@ class Siglip(nn.Module):
         self.encoder = Encoder(config)
         self.post_layernorm = nn.LayerNorm(config.width, config.eps)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        result: Tensor = self.post_layernorm(self.encoder(self.embeddings(pixels)))
+    def forward(self, pixels: Tensor, positions: Tensor) -> Tensor:
+        result: Tensor = self.post_layernorm(self.encoder(self.embeddings(pixels, positions)))
         return result
 
 

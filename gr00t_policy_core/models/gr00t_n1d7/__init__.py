@@ -72,7 +72,7 @@ def load(
     check_weights(checkpoint, parts, UNUSED)
 
     load_weights(checkpoint, parts, device, dtype)
-    restore_buffers(network, device)
+    restore_buffers(network)
     backbone = QwenBackbone(
         network,
         tokenizer,

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.checkpoint import read_json
-from gr00t_policy_core.models.common.head import Features
-from gr00t_policy_core.models.common.images import Frame, ImagePipeline, Pictures
-from gr00t_policy_core.models.common.prompts import (
-    Prompts,
-    Tokenizer,
-    formalize,
-    pad_left,
-    place_features,
-)
+from gr00t_policy_core.models.common.decoder import decode, with_our_layers
+from gr00t_policy_core.models.common.images import ImagePipeline
+from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
+from gr00t_policy_core.models.gr00t_n1d7.tower import find_places, look
 from gr00t_policy_core.models.gr00t_n1d7.vision import (
     PatchConfig,
+    Patching,
+    fit,
+    fit_on_device,
     rope_positions,
-    to_patches,
+    smart_size,
 )
+from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
 
@@ -59,73 +59,63 @@ class QwenBackbone:
         formalize_language: bool,
     ) -> None:
         self.network: Any = network
+        self.pipeline = pipeline
         self._tokenizer = tokenizer
-        self._pipeline = pipeline
         self._patches = patches
         self._formalize = formalize_language
         self._image_id = int(self.network.config.image_token_id)
+        height, width = smart_size(*pipeline.size, patches)
+        self._grid = (height // patches.patch, width // patches.patch)
+        self._tokens_each = self._grid[0] * self._grid[1] // patches.merge**2
+        weight = self.network.visual.pos_embed.weight
+        self._places = find_places(self.network.visual, self._grid)
+        self._patching = Patching.make(patches, weight.device)
         self._encoded = lru_cache(CACHED_PROMPTS)(self._encode)
 
-    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Pictures:
-        """`values` are float32 (pictures · patches, values of a patch)."""
-        frames = [self._pipeline(frame) for row in rows for frame in row]
-        values, grid = to_patches(frames, self._patches)
-        tokens = grid[0] * grid[1] // self._patches.merge**2
-        return Pictures(values, grid, len(frames) // len(rows), tokens)
+    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
+        return fit([self.pipeline(frame) for row in rows for frame in row], self._patches)
 
-    def prompts(self, texts: Sequence[str], pictures: Pictures) -> Prompts:
-        rows = [self._encoded(text, pictures.each, pictures.tokens) for text in texts]
-        return pad_left(rows, self._tokenizer.pad_id, self._image_id)
+    def pictures_on_device(self, frames: Tensor) -> Tensor:
+        return fit_on_device(self.pipeline.on_device(frames), self._patches)
 
-    def features(self, pictures: Pictures, prompts: Prompts) -> Features:
+    def pixels(self, pictures: Tensor) -> Tensor:
+        """What the vision tower reads, float32 (pictures, patches, values of a patch)."""
+        return self._patching(pictures)
+
+    def prompts(self, texts: Sequence[str], pictures: int, multiple: int = 1) -> Prompts:
+        rows = [self._encoded(text, pictures) for text in texts]
+        return pad(rows, self._tokenizer.pad_id, self._image_id, multiple)
+
+    def rotary(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        positions = rope_positions(prompts.images, prompts.mask, self._grid, self._patches.merge)
+        language = self.network.language_model
+        like = torch.empty(0, dtype=language.embed_tokens.weight.dtype)
+        cos, sin = language.rotary_emb(like, torch.from_numpy(positions))
+        return cos, sin
+
+    def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
         model = self.network
-        weight = model.language_model.embed_tokens.weight
-        device, dtype = weight.device, weight.dtype
-        merge = self._patches.merge
-        positions = rope_positions(prompts.images, prompts.mask, pictures.grid, merge)
-        ids, mask, images, causal = (
-            torch.from_numpy(array).to(device)
-            for array in (prompts.ids, prompts.mask, prompts.images, prompts.causal_mask())
-        )
+        patches = self.pixels(pictures).to(model.visual.pos_embed.weight.dtype)
+        seen, deepstack = look(model.visual, patches, self._places)
+        return decode(model.language_model, tokens, seen, deepstack)
 
-        count = pictures.each * len(prompts.ids)
-        grids = torch.tensor([[1, *pictures.grid]] * count, device=device)
-        seen, deepstack = _vision(model.visual, pictures.values.to(device, dtype), grids)
-        embeddings = model.language_model.embed_tokens(ids)
-        output = model.language_model(
-            inputs_embeds=place_features(embeddings, prompts.images, seen),
-            attention_mask=causal,
-            position_ids=torch.from_numpy(positions).to(device),
-            visual_pos_masks=images,
-            deepstack_visual_embeds=deepstack,
-            use_cache=False,
-        )
-        return Features(output.last_hidden_state, mask, images)
-
-    def _encode(self, text: str, images: int, tokens: int) -> tuple[int, ...]:
-        """The tokens of an instruction after `images` pictures of `tokens` tokens each."""
+    def _encode(self, text: str, images: int) -> tuple[int, ...]:
+        """The tokens of an instruction after `images` pictures."""
         instruction = formalize(text) if self._formalize else text
         content = [{"type": "image"}] * images + [{"type": "text", "text": instruction}]
         encoded = self._tokenizer.encode(self._tokenizer.chat(content))
         result: list[int] = []
         for token in encoded:
-            result.extend([token] * (tokens if token == self._image_id else 1))
+            result.extend([token] * (self._tokens_each if token == self._image_id else 1))
         return tuple(result)
-
-
-def _vision(visual: Any, pixels: Tensor, grids: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What the vision tower saw, and its deepstack features, from either line of transformers."""
-    output = visual(pixels, grid_thw=grids)
-    if isinstance(output, tuple):  # 4.57
-        return output
-    return output.pooler_output, output.deepstack_features  # 5
 
 
 def build_network(config: Mapping[str, Any], select_layer: int) -> nn.Module:
     """Qwen3-VL without weights and without its last norm, as transformers builds it.
 
     GR00T's action head reads what the last kept layer gives, before the norm that follows: that
-    norm is left out, whatever a release of transformers takes for the last hidden state.
+    norm is left out, whatever a release of transformers takes for the last hidden state. The
+    language model's layers are those of `gr00t_policy_core.models.common.decoder`.
 
     Args:
         config: The backbone's config.json.
@@ -135,25 +125,21 @@ def build_network(config: Mapping[str, Any], select_layer: int) -> nn.Module:
 
     cut = {**config, "text_config": {**config["text_config"], "num_hidden_layers": select_layer}}
     settings = Qwen3VLConfig(**{k: v for k, v in cut.items() if k not in ("dtype", "torch_dtype")})
-    settings._attn_implementation = "sdpa"
     with torch.device("meta"):
         network = Qwen3VLModel(settings)
+        with_our_layers(network.language_model)
     network.language_model.norm = nn.Identity()
     module: nn.Module = network
     return module
 
 
-def restore_buffers(network: Any, device: torch.device) -> None:
-    """Compute the rotary frequencies, which are in no checkpoint, in float32."""
-    language, visual = network.language_model, network.visual
-    with torch.device(device):
-        language.rotary_emb = type(language.rotary_emb)(config=language.config)
-        rotary = type(visual.rotary_pos_emb)
-        head_dim = visual.config.hidden_size // visual.config.num_heads
-        try:
-            visual.rotary_pos_emb = rotary(visual.config)  # transformers 5
-        except TypeError:
-            visual.rotary_pos_emb = rotary(head_dim // 2)  # 4.57
+def restore_buffers(network: Any) -> None:
+    """Compute the rotary frequencies, which are in no checkpoint, in float32.
+
+    They stay on the host, where prompts are; the vision tower's are made with its `Places`.
+    """
+    language = network.language_model
+    language.rotary_emb = type(language.rotary_emb)(config=language.config)
 
 
 def read_patch_config(folder: Path) -> PatchConfig:

@@ -126,7 +126,7 @@ def random_model(*, small: bool, cameras: int, device: torch.device, dtype: torc
     with torch.device("meta"):
         head = ActionHead(head_config)
     fill_with_random_weights((network, head), device, dtype)
-    restore_buffers(network, device)
+    restore_buffers(network)
     vocabulary = BACKBONE["text_config"]["vocab_size"]
     tokenizer = WordTokenizer(BACKBONE["image_token_id"], PICTURE, vocabulary)
     backbone = QwenBackbone(network, tokenizer, AreaCrop(EDGE, 0.95), PATCHES, True)

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gr00t_policy_core.models.common.images import Frame
+from gr00t_policy_core.models.common.resample import cubic, resize_antialiased
+from gr00t_policy_core.resize import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +73,62 @@ def smart_size(height: int, width: int, config: PatchConfig) -> tuple[int, int]:
     return new_height, new_width
 
 
-def to_patches(frames: list[Frame], config: PatchConfig) -> tuple[Tensor, tuple[int, int]]:
-    """Pictures of one size to patches.
+def fit(frames: list[Frame], config: PatchConfig) -> Tensor:
+    """Pictures of one size, resized to whole tokens: uint8 (N, H, W, 3)."""
+    images = torch.from_numpy(np.stack(frames))
+    size = smart_size(images.shape[1], images.shape[2], config)
+    if size == tuple(images.shape[1:3]):
+        return images
+    resized = F.interpolate(
+        images.permute(0, 3, 1, 2).contiguous(),
+        size,
+        mode="bicubic",
+        antialias=True,
+        align_corners=False,
+    )
+    return resized.permute(0, 2, 3, 1).contiguous()
+
+
+def fit_on_device(images: Tensor, config: PatchConfig) -> Tensor:
+    """The same of uint8 (N, H, W, 3), bit by bit, on their device."""
+    height, width = images.shape[1:3]
+    return resize_antialiased(images, smart_size(height, width, config), cubic, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Patching:
+    """How pictures become patches, on their device.
 
     Args:
-        frames: N pictures, uint8 (H, W, 3).
-        config: How to cut them.
-
-    Returns:
-        float32 (N · patches, 3 · temporal · patch²), and the grid of each picture (rows,
-        columns). The patches of one token come one after another.
+        mean: float32 (3,), in units of a pixel's value.
+        std: The same.
+        config: How to cut.
     """
-    images = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
-    size = smart_size(images.shape[2], images.shape[3], config)
-    if size != tuple(images.shape[-2:]):
-        images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
-    # One multiplication for rescaling and normalising, as the fast image processor does.
-    mean = torch.tensor(config.mean) / config.scale
-    std = torch.tensor(config.std) / config.scale
-    values = (images.float() - mean[:, None, None]) / std[:, None, None]
 
-    patch, merge = config.patch, config.merge
-    height, width = size[0] // patch, size[1] // patch
-    count = values.shape[0]
-    cut = values.reshape(
-        count, 3, height // merge, merge, patch, width // merge, merge, patch
-    ).permute(0, 2, 5, 3, 6, 1, 4, 7)
-    repeated = cut[..., None, :, :].expand(*cut.shape[:-2], config.temporal, patch, patch)
-    return repeated.reshape(count * height * width, -1), (height, width)
+    mean: Tensor
+    std: Tensor
+    config: PatchConfig
+
+    @classmethod
+    def make(cls, config: PatchConfig, device: torch.device) -> Patching:
+        # One division for rescaling and normalising, as the fast image processor does.
+        mean = torch.tensor(config.mean, dtype=torch.float32) / config.scale
+        std = torch.tensor(config.std, dtype=torch.float32) / config.scale
+        return cls(mean.to(device), std.to(device), config)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (N, H, W, 3) to float32 (N, patches, 3 · temporal · patch²).
+
+        The patches of one token come one after another.
+        """
+        patch, merge = self.config.patch, self.config.merge
+        values = (images - self.mean) / self.std
+        count, height, width, _ = images.shape
+        rows, columns = height // (patch * merge), width // (patch * merge)
+        cut = values.reshape(count, rows, merge, patch, columns, merge, patch, 3)
+        cut = cut.permute(0, 1, 4, 2, 5, 7, 3, 6)[..., None, :, :]
+        repeated = cut.expand(*cut.shape[:-3], self.config.temporal, patch, patch)
+        return repeated.reshape(count, rows * columns * merge**2, -1)
 
 
 def rope_positions(

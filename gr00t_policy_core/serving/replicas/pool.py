@@ -7,12 +7,12 @@ import contextlib
 import logging
 import os
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
-from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.policy import BasePolicy, current_client
 from gr00t_policy_core.serving.replicas import slot as slots
 from gr00t_policy_core.serving.replicas.cluster import LEAVE_S, Cluster
 from gr00t_policy_core.serving.replicas.policy import PooledPolicy
@@ -26,6 +26,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = (
     60.0,
 )  # before a replica that could not be loaded is tried again
 JOIN_S = 5.0
+CLIENTS_KEPT = 256  # whose places are known: those that asked last
 DRAIN_S = 60.0  # a call that takes longer does not hold up a rolling restart
 
 
@@ -71,7 +72,8 @@ class ReplicaPool:
         self._counts: Counter[str] = Counter()
         self._facts: Facts | None = None
         self._calling_all = False
-        self._last_for_all: tuple[Any, ...] | None = None  # method and arguments
+        self._last_for_all: OrderedDict[str, tuple[Any, ...]] = OrderedDict()  # by client
+        self._homes: OrderedDict[str, tuple[Slot, int]] = OrderedDict()  # of clients, and its life
         self._changed = threading.Condition()
         self._mine = threading.local()  # .in_turn, and .slot: what the turn of this thread is with
         self._closing = threading.Event()
@@ -112,12 +114,11 @@ class ReplicaPool:
             self._changed.wait_for(lambda: self._facts is not None or self._refusal() is not None)
             if self._facts is None:
                 raise self._refusal() or ClosedError("the pool is closed")
-        if self.size > 1 and self._facts.max_batch_size == 1:
+        if self.size > 1 and self._keeps_places:
             logger.warning(
                 "the policy does not say that its answers are independent of earlier calls "
-                "(max_batch_size is 1); where they are not, each of the %d replicas goes its own "
-                "way: serve it with one",
-                self.size,
+                "(max_batch_size is 1): each client stays with one replica, and begins anew, "
+                "after its last reset, where that is replaced"
             )
         return PooledPolicy(self, self._facts)
 
@@ -127,9 +128,9 @@ class ReplicaPool:
         return any(slot.state == slots.READY for slot in self._slots)
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Have a replica to this thread; waits until one is free."""
-        self._mine.in_turn, self._mine.slot = True, self._take()
+    def turn(self, client: str) -> Iterator[None]:
+        """Have a replica to this thread, for a client; waits until one is free."""
+        self._mine.in_turn, self._mine.slot = True, self._take(client)
         try:
             yield
         finally:
@@ -142,17 +143,19 @@ class ReplicaPool:
         Raises:
             PolicyError: It raised; both died; or there is none and will be none.
         """
+        client = current_client()
         if getattr(self._mine, "in_turn", False):
-            return self._call_twice(method, *args)
-        with self.turn():
-            return self._call_twice(method, *args)
+            return self._call_twice(client, method, *args)
+        with self.turn(client):
+            return self._call_twice(client, method, *args)
 
     def call_all(self, method: str, *args: Any) -> Any:
         """Call a method of every replica that is ready, while none of them does anything else.
 
         Returns what the last of them returned. One that dies of it is replaced like any other, and
-        a replacement gets the last such call before it answers anything.
+        a replacement gets the last such call of each client before it answers anything.
         """
+        client = current_client()
         held: list[Slot] = []
         answers = []
         with self._changed:
@@ -165,10 +168,10 @@ class ReplicaPool:
             for slot in held:
                 life = slot.lives
                 try:
-                    answers.append(slot.call(method, *args))
+                    answers.append(slot.call(client, method, *args))
                 except ReplicaDiedError:
                     self._lose(slot, life)
-            self._last_for_all = (method, *args)
+            self._remember(client, method, *args)
         finally:
             with self._changed:
                 self._calling_all = False
@@ -263,19 +266,20 @@ class ReplicaPool:
         Raises:
             PolicyError: It cannot be led there.
         """
-        done: tuple[Any, ...] | None = None
+        done: dict[str, tuple[Any, ...]] = {}
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: not self._calling_all or self._closing.is_set())
-                wanted = self._last_for_all
-                if wanted is done:
+                wanted = dict(self._last_for_all)
+                if all(done.get(client) is call for client, call in wanted.items()):
                     self._facts = self._facts or facts
                     slot.state, slot.problem = slots.READY, None
                     self._changed.notify_all()
                     logger.info("replica %d is ready, in process %d", slot.number, facts.pid)
                     return slot.lives
-            if wanted is not None:
-                slot.call(*wanted)
+            for client, call in wanted.items():
+                if done.get(client) is not call:
+                    slot.call(client, *call)
             done = wanted
 
     def _set(self, slot: Slot, state: str, problem: PolicyError | None = None) -> None:
@@ -318,16 +322,45 @@ class ReplicaPool:
 
     # --- a replica for each turn ------------------------------------------------------------------
 
-    def _take(self) -> Slot | None:
+    def _take(self, client: str) -> Slot | None:
         """Wait for a free replica; None where there is none and will be none."""
         with self._changed:
-            self._changed.wait_for(lambda: self._free() or self._refusal() is not None)
-            free = self._free()
+            self._changed.wait_for(lambda: self._free_for(client) or self._refusal() is not None)
+            free = self._free_for(client)
             if not free or self._draining:
                 return None
-            slot = min(free, key=lambda slot: slot.calls)
+            slot = min(free, key=self._load_of)
             slot.busy = True
+            if client and self._keeps_places:
+                self._homes[client] = (slot, slot.lives)
+                self._homes.move_to_end(client)
+                if len(self._homes) > CLIENTS_KEPT:
+                    self._homes.popitem(last=False)
             return slot
+
+    def _free_for(self, client: str) -> list[Slot]:
+        """Those that are free; where a client's place is kept in one of them, only that one."""
+        home, life = self._homes.get(client, (None, 0))
+        free = self._free()
+        if home is None or home.lives != life or home.leaving:
+            return free
+        return [home] if home in free else []
+
+    def _load_of(self, slot: Slot) -> tuple[int, int]:
+        """Fewest clients first, then fewest calls."""
+        return sum(home is slot for home, _ in self._homes.values()), slot.calls
+
+    def _remember(self, client: str, method: str, *args: Any) -> None:
+        if self._keeps_places:
+            self._last_for_all[client] = (method, *args)
+            self._last_for_all.move_to_end(client)
+            if len(self._last_for_all) > CLIENTS_KEPT:
+                self._last_for_all.popitem(last=False)
+
+    @property
+    def _keeps_places(self) -> bool:
+        """Whether answers may depend on earlier calls, so that a client stays with a replica."""
+        return self._facts is not None and self._facts.max_batch_size == 1
 
     def _free(self) -> list[Slot]:
         return [s for s in self._slots if s.state == slots.READY and not s.busy and not s.leaving]
@@ -368,16 +401,16 @@ class ReplicaPool:
                 slot.state = slots.RESTARTING
                 self._changed.notify_all()
 
-    def _call_twice(self, method: str, *args: Any) -> Any:
+    def _call_twice(self, client: str, method: str, *args: Any) -> Any:
         for attempt in (1, 2):
             if self._mine.slot is None:
-                self._mine.slot = self._take()
+                self._mine.slot = self._take(client)
             slot: Slot | None = self._mine.slot
             if slot is None:
                 raise self._refusal() or PolicyError("no replica is there to answer")
             life = slot.lives
             try:
-                return slot.call(method, *args)
+                return slot.call(client, method, *args)
             except ReplicaDiedError:
                 self._counts["retries"] += attempt == 1
                 self._lose(slot, life)

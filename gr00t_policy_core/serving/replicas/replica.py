@@ -12,7 +12,7 @@ from typing import Any
 
 from gr00t_policy_core.errors import PolicyError, RemoteError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.policy import BasePolicy, BatchRule, ModalityPolicy
+from gr00t_policy_core.policy import BasePolicy, BatchRule, ModalityPolicy, asked_by
 from gr00t_policy_core.serving.messages import error_text
 
 logger = logging.getLogger(__name__)
@@ -70,10 +70,11 @@ class Replica:
         except BaseException as error:
             return None, _sendable("loading", error)
 
-    def call(self, method: str, *args: Any) -> tuple[Any, PolicyError | None]:
-        """What a method of the policy returns, or the error that it raised."""
+    def call(self, client: str, method: str, *args: Any) -> tuple[Any, PolicyError | None]:
+        """What a method of the policy returns for a client, or the error that it raised."""
         try:
-            return getattr(self._policy, method)(*args), None
+            with asked_by(client):
+                return getattr(self._policy, method)(*args), None
         except BaseException as error:
             return None, _sendable(method, error)
 

@@ -88,8 +88,8 @@ class Slot:
             return _summary(error)
         return "it returned"
 
-    def call(self, method: str, *args: Any) -> Any:
-        """What a method of its policy returns.
+    def call(self, client: str, method: str, *args: Any) -> Any:
+        """What a method of its policy returns for a client.
 
         Raises:
             ReplicaDiedError: The process ended before it answered.
@@ -98,7 +98,7 @@ class Slot:
         self.calls += 1
         replica = self._replica
         try:
-            result, error = self._ray.get(replica.call.remote(method, *args))
+            result, error = self._ray.get(replica.call.remote(client, method, *args))
         except self._ray.exceptions.RayActorError as raised:
             self._ray.kill(replica)  # it may only be out of reach
             raise ReplicaDiedError(_summary(raised)) from raised

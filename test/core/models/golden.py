@@ -19,6 +19,7 @@ pytest.importorskip("transformers", reason="the models need transformers: pip in
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="comes with transformers")
 
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
+from gr00t_policy_core.models.policy import ModelPolicy  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny, and tests may run side by side
 
@@ -103,6 +104,13 @@ def policy_of(name: str, **settings: Any) -> Gr00tPolicy:
     return Gr00tPolicy(
         golden.tag, golden.checkpoint, device="cpu", backbone_path=golden.backbone, **settings
     )
+
+
+def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, Any]:
+    """What the action head attends to, and the tokens that it is of."""
+    frames = policy.frames(observation)
+    tokens = policy.runner.tokens(policy.instructions(observation), len(frames[0]))
+    return policy.runner.features(policy.model.backbone.pictures(frames), tokens), tokens
 
 
 def rows_of(observation: dict[str, Any], rows: slice) -> dict[str, Any]:

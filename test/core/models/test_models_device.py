@@ -1,53 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs on the device never makes the host wait for it, and stays there.
+"""What runs on the device never makes the host wait for it, and takes nothing from the host.
 
-Shown on torch's meta device, where nothing has a value that could be read back.
+Shown on torch's meta device, where nothing has a value that could be read back: neither a number
+nor the size of something that depends on numbers.
 """
 
 import pytest
 from models.golden import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from gr00t_policy_core.models import gr00t_n1d6, gr00t_n1d7
-from gr00t_policy_core.models.common.head import Features
+from gr00t_policy_core.models.common.runner import Runner, RunSettings
+from gr00t_policy_core.models.common.transformer import SelfAttentionTransformer
 
 META = torch.device("meta")
 ROWS = 3
+CAMERAS = 2
+TEXTS = ["pick up the cube", "open the drawer and put it in", "stop"]
 
 
-def make(line):
-    return line.random_model(small=True, cameras=2, device=META, dtype=torch.bfloat16)
+class OnlyOnTheDevice(TorchDispatchMode):
+    """Lets no operator read or make a tensor elsewhere."""
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        result = operator(*args, **(kwargs or {}))
+        for value in tree_leaves((args, kwargs, result)):
+            if isinstance(value, torch.Tensor) and value.device != META:
+                raise AssertionError(f"{operator} has to do with a tensor on {value.device}")
+        return result
 
 
 def ones(*shape, dtype=torch.bfloat16):
     return torch.ones(*shape, dtype=dtype, device=META)
 
 
+def run(line, texts, settings):
+    """All of a call from pictures and tokens to actions, on the meta device."""
+    model = line.random_model(small=True, cameras=CAMERAS, device=META, dtype=torch.bfloat16)
+    config = model.head.config
+    runner = Runner(model, META, torch.bfloat16, settings)
+    tokens = runner.tokens(texts, CAMERAS)
+    pictures = ones(CAMERAS * len(texts), *PICTURE_SIZES[line], 3, dtype=torch.uint8)
+    start = ones(len(texts), config.action_horizon, config.max_action_dim)
+    state = ones(len(texts), 1, config.max_state_dim)
+    scale = ones(config.action_horizon, 1)
+    with torch.inference_mode(), OnlyOnTheDevice():
+        features = runner.see(pictures, *tokens)
+        actions = runner.act(features, state, start, scale, *tokens)
+    return tokens, features, actions, start
+
+
+PICTURE_SIZES = {gr00t_n1d7: (256, 256), gr00t_n1d6: (252, 252)}
+
+
 @pytest.mark.parametrize("mask_padding", [False, True])
+@pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1]])
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
-def test_an_action_head_reads_nothing_back(line, mask_padding):
-    head = make(line).head
-    head.mask_padding = mask_padding
-    config = head.config
-    flags = ones(ROWS, 20, dtype=torch.bool)
-    features = Features(ones(ROWS, 20, config.backbone_embedding_dim), flags, flags)
+def test_a_whole_call_reads_nothing_back(line, texts, mask_padding):
+    tokens, features, actions, start = run(line, texts, RunSettings(mask_padding))
+    assert (tokens.causal is None) == (len(texts) == 1)
+    assert features.shape[:2] == tokens.ids.shape
+    assert actions.shape == start.shape
+    assert (actions.device, actions.dtype) == (META, torch.bfloat16)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (512, 512), (100, 100)])
+@pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
+def test_resizing_pictures_reads_nothing_back(line, size):
+    model = line.random_model(small=True, cameras=1, device=META, dtype=torch.bfloat16)
+    frames = ones(CAMERAS, *size, 3, dtype=torch.uint8)
     with torch.inference_mode():
-        conditioning = head.condition(features, ones(ROWS, 1, config.max_state_dim))
-        start = ones(ROWS, config.action_horizon, config.max_action_dim)
-        action = head.sample(conditioning, start, ones(config.action_horizon, 1))
-    assert action.shape == start.shape
-    assert action.device == META
-    assert action.dtype == torch.bfloat16
+        model.backbone.pictures_on_device(frames)  # brings the weights of this size, which stay
+        with OnlyOnTheDevice():
+            pictures = model.backbone.pictures_on_device(frames)
+    assert pictures.shape == (CAMERAS, *PICTURE_SIZES[line], 3)
+    assert (pictures.device, pictures.dtype) == (META, torch.uint8)
 
 
-def test_n1d6s_vision_tower_reads_nothing_back():
-    network = make(gr00t_n1d6).backbone.network
-    with torch.inference_mode():
-        patches = network.vision_model["vision_model"](ones(4, 3, 252, 252))
-        tokens = network.mlp1(patches, (18, 18))
-    assert tokens.shape == (4 * 81, 128)
-    assert tokens.device == META
+@pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
+def test_a_whole_call_of_a_round_length_reads_nothing_back(line):
+    tokens, *_ = run(line, TEXTS[:1], RunSettings(compile="default"))
+    assert tokens.ids.shape[1] % 16 == 0
+    assert tokens.visible is not None
 
 
-def test_the_meta_device_would_show_a_value_that_is_read_back():
-    with pytest.raises(RuntimeError):
-        ones(1).item()
+def test_vl_self_attention_is_a_part_of_that_call():
+    model = gr00t_n1d7.random_model(small=True, cameras=1, device=META, dtype=torch.bfloat16)
+    assert isinstance(model.head.vl_self_attention, SelfAttentionTransformer)
+
+
+@pytest.mark.parametrize(
+    "read_back",
+    [
+        lambda: ones(1).item(),
+        lambda: ones(3).nonzero(),
+        lambda: ones(3)[ones(3) > 0],
+        lambda: ones(3).to("cpu"),
+        lambda: ones(3) * torch.ones(3),
+        lambda: torch.ones(3).to(META),
+    ],
+)
+def test_what_is_read_back_or_brought_in_would_be_seen(read_back):
+    with pytest.raises((RuntimeError, AssertionError, NotImplementedError)), OnlyOnTheDevice():
+        read_back()

@@ -3,24 +3,17 @@
 
 import numpy as np
 import pytest
-from models.golden import CASES, largest, policy_of, torch
+from models.golden import CASES, features_of, largest, policy_of, torch
 
 from gr00t_policy_core.models.policy import noise
 
 pytestmark = pytest.mark.parametrize("case", CASES)
 
 
-@pytest.fixture
-def inputs(golden, policy, case):
-    """(pictures, prompts) of a case."""
+def test_tokens_are_the_references(golden, policy, case):
     observation = golden.observation(case)
-    backbone = policy.model.backbone
-    pictures = backbone.pictures(policy.frames(observation))
-    return pictures, backbone.prompts(policy.instructions(observation), pictures)
-
-
-def test_tokens_are_the_references(golden, case, inputs):
-    _, prompts = inputs
+    pictures = len(policy.frames(observation)[0])
+    prompts = policy.model.backbone.prompts(policy.instructions(observation), pictures)
     np.testing.assert_array_equal(prompts.ids, golden.arrays[f"{case}/input_ids"])
     lengths = prompts.mask.sum(axis=1)
     assert case == "one" or len(set(lengths)) > 1, "the batch has prompts of one length only"
@@ -28,11 +21,11 @@ def test_tokens_are_the_references(golden, case, inputs):
     assert (prompts.mask == (columns >= len(columns) - lengths[:, None])).all()
 
 
-def test_pixels_are_the_references(golden, case, inputs):
-    pictures, _ = inputs
+def test_pixels_are_the_references(golden, policy, case):
+    backbone = policy.model.backbone
+    pixels = backbone.pixels(backbone.pictures(policy.frames(golden.observation(case))))
     expected = golden.arrays[f"{case}/pixel_values"]
-    assert pictures.values.shape == expected.shape
-    assert largest(pictures.values.numpy() - expected) <= 1e-5
+    assert largest(pixels.numpy().reshape(expected.shape) - expected) <= 1e-5
 
 
 def test_states_are_the_references(golden, policy, case):
@@ -43,19 +36,17 @@ def test_states_are_the_references(golden, policy, case):
     assert largest(encoded - expected) <= 1e-6
 
 
-def test_features_and_actions_of_the_head_are_the_references(golden, policy, case, inputs):
-    pictures, prompts = inputs
-    expected = golden.arrays
+def test_features_and_actions_of_the_head_are_the_references(golden, policy, case):
+    expected, observation = golden.arrays, golden.observation(case)
     state = torch.from_numpy(expected[f"{case}/model_state"])
     head = policy.model.head
     with torch.inference_mode():
-        features = policy.model.backbone.features(pictures, prompts)
-        conditioning = head.condition(features, state)
+        features, tokens = features_of(policy, observation)
+        conditioning = head.condition(features, tokens, state)
         normalized = head.sample(conditioning, torch.from_numpy(expected[f"{case}/noise"]))
 
-    tokens = conditioning.tokens.numpy()
-    difference = tokens - expected[f"{case}/vl_features"]
-    assert largest(difference[prompts.mask]) <= 1e-4
+    difference = conditioning.features.numpy() - expected[f"{case}/vl_features"]
+    assert largest(difference[expected[f"{case}/input_ids"] != golden.pad_id]) <= 1e-4
     wanted = expected[f"{case}/normalized_action"]
     assert largest(normalized.numpy() - wanted) <= 1e-4 * largest(wanted)
 

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded calls, with a recorder that runs on a CPU: memory is its own, shapes have theirs."""
+"""Recorded calls, with recorders that run on a CPU: memory is its own, shapes have theirs."""
 
+import logging
+
+import numpy as np
 import pytest
 from models.golden import golden_of, largest, policy_of, torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models.common.graphs import Recording, StaticCall
+from gr00t_policy_core.models.common.runner import RunSettings
 from gr00t_policy_core.models.policy import ModelPolicy
+
+GRAPHS = RunSettings(cuda_graphs=True)
 
 
 class FakeGraphs:
@@ -19,6 +26,38 @@ class FakeGraphs:
         self.recorded += 1
         output = function(*inputs)
         return Recording(inputs, output, lambda: output.copy_(function(*inputs)))
+
+
+class Tapes(FakeGraphs):
+    """Records the operators, and replays them: like a graph, without running Python again."""
+
+    def __call__(self, function, inputs):
+        self.recorded += 1
+        given = [value for value in inputs if value is not None]
+
+        def of_tensors(*tensors):
+            left = iter(tensors)
+            return function(*(None if value is None else next(left) for value in inputs))
+
+        tape = make_fx(of_tensors)(*given)
+        output = tape(*given)
+        return Recording(inputs, output, lambda: output.copy_(tape(*given)))
+
+
+def no_graphs(function, inputs):
+    raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+def recorded(name, graphs, settings=GRAPHS):
+    """The policy of a golden checkpoint, its calls recorded."""
+    loaded = policy_of(name)
+    return ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings, record=graphs)
+
+
+def assert_golden(golden, case, policy):
+    action, _ = policy.get_action(golden.observation(case), {"seed": golden.seed})
+    for key, values in golden.group(case, "action").items():
+        assert largest(action[key] - values) <= 1e-4 * largest(values), key
 
 
 def test_a_shape_is_recorded_once_and_replayed_with_what_comes():
@@ -39,6 +78,8 @@ def test_answers_and_inputs_are_not_the_recordings_memory():
     double(torch.full((2,), 5.0))
     assert first.tolist() == [2.0, 2.0]
     assert given.tolist() == [1.0, 1.0]
+    assert double(given).tolist() == [2.0, 2.0]
+    assert double(given).tolist() == [2.0, 2.0], "what comes again need not be copied again"
 
 
 def test_an_argument_may_be_none():
@@ -58,20 +99,92 @@ def test_the_recording_that_was_not_used_for_longest_goes_first():
     assert graphs.recorded == 4
 
 
-@pytest.mark.parametrize("name", ["gr00t_n1d7/a", "gr00t_n1d6/b"])
-def test_a_recorded_head_gives_the_same_actions(name):
-    golden, graphs = golden_of(name), FakeGraphs()
-    loaded = policy_of(name)
-    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype)
-    policy._act = StaticCall(loaded.model.head.act, graphs)
-    for case in ("one", "batch", "one"):
-        action, _ = policy.get_action(golden.observation(case), {"seed": golden.seed})
-        for key, values in golden.group(case, "action").items():
-            assert largest(action[key] - values) <= 1e-4 * largest(values), key
-    assert graphs.recorded == 2
+def test_what_cannot_be_recorded_is_computed_and_the_log_says_so_once(caplog):
+    double = StaticCall(lambda x: 2 * x, no_graphs)
+    with caplog.at_level(logging.WARNING):
+        assert double(torch.ones(2)).tolist() == [2.0, 2.0]
+        assert double(torch.ones(3)).tolist() == [2.0] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "no CUDA graphs, each kernel is started by itself: "
+        "operation not permitted when stream is capturing"
+    ]
+
+
+def test_an_error_of_the_call_itself_is_not_hidden():
+    def wrong(x):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        StaticCall(wrong, FakeGraphs())(torch.ones(1))
+
+
+def test_a_replayed_tape_of_a_whole_call_gives_the_references_actions(golden):
+    """Recorded with other pictures, states and noise, for one row and for three."""
+    tapes = Tapes()
+    policy = recorded(golden.name, tapes)
+    for case in ("one", "batch"):
+        other = golden.observation(case)
+        for group in ("video", "state"):
+            other[group] = {key: values[::-1].copy() for key, values in other[group].items()}
+        for values in other["video"].values():
+            values[...] = 255 - values
+        policy.get_action(other, {"seed": golden.seed + 1})
+        assert_golden(golden, case, policy)
+    assert tapes.recorded == 4, "one of each function for each shape"
+
+
+def test_a_recorded_call_that_masks_padding_gives_the_references_actions(golden):
+    policy = recorded(golden.name, FakeGraphs(), RunSettings(cuda_graphs=True, mask_padding=True))
+    assert_golden(golden, "one", policy)
+
+
+def test_a_call_that_cannot_be_recorded_gives_the_references_actions(golden, caplog):
+    policy = recorded(golden.name, no_graphs)
+    with caplog.at_level(logging.WARNING):
+        assert_golden(golden, "one", policy)
+        assert_golden(golden, "batch", policy)
+    assert len(caplog.records) == 2, "one line for each function"
+
+
+def test_instructions_of_about_the_same_length_share_a_recording(golden):
+    graphs = FakeGraphs()
+    policy, alone = recorded(golden.name, graphs), policy_of(golden.name)
+    observation = golden.observation("one")
+    lengths, rounded = set(), set()
+    for words in (1, 2, 3):
+        observation["language"] = {golden.language_key: [[" ".join(["go"] * words)]]}
+        texts = policy.instructions(observation)
+        pictures = len(policy.frames(observation)[0])
+        lengths.add(policy.model.backbone.prompts(texts, pictures).length)
+        rounded.add(policy.runner.tokens(texts, pictures).ids.shape[1])
+        expected, _ = alone.get_action(observation, {"seed": 3})
+        action, _ = policy.get_action(observation, {"seed": 3})
+        for key, values in expected.items():
+            np.testing.assert_allclose(action[key], values, atol=1e-4 * largest(values))
+    assert len(lengths) == 3
+    assert graphs.recorded == 2 * len(rounded) < 6
+
+
+def test_a_recorded_call_goes_with_real_time_chunking(n1d7):
+    policy, alone = recorded(n1d7.name, FakeGraphs()), policy_of(n1d7.name)
+    observation = n1d7.observation("one")
+    before, _ = alone.get_action(observation, {"seed": 1})
+    prefix = {key: values[:, 8:].copy() for key, values in before.items()}
+    for frozen in (3, 1):
+        rtc = {"prefix": prefix, "frozen_steps": frozen, "ramp_rate": 5.0}
+        expected, _ = alone.get_action(observation, {"seed": 2, "rtc": rtc})
+        action, _ = policy.get_action(observation, {"seed": 2, "rtc": rtc})
+        for key, values in expected.items():
+            np.testing.assert_allclose(action[key], values, atol=1e-4 * largest(values))
 
 
 def test_graphs_without_a_gpu_are_refused():
     loaded = policy_of("gr00t_n1d7/a")
     with pytest.raises(SpecError, match="CUDA graphs need a GPU, the device is cpu"):
-        ModelPolicy(loaded.model, loaded.device, loaded.dtype, cuda_graphs=True)
+        ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS)
+
+
+def test_an_unknown_compilation_is_refused():
+    golden = golden_of("gr00t_n1d7/a")
+    with pytest.raises(SpecError, match=r"\['default', 'max-autotune'\], got 'fast'"):
+        policy_of(golden.name, compile="fast")

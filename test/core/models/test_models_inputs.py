@@ -13,26 +13,14 @@ from gr00t_policy_core.models.common.images import (
     BilinearCrop,
     center_crop,
     image_pipeline,
-    letterbox,
 )
-from gr00t_policy_core.models.common.prompts import formalize, pad_left, place_features
+from gr00t_policy_core.models.common.prompts import formalize, pad
 from gr00t_policy_core.models.gr00t_n1d6.vision import whole_tokens
 from gr00t_policy_core.models.gr00t_n1d7.vision import PatchConfig, rope_positions, smart_size
 
 
 def white(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), 255, dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "rows", "columns"),
-    [(2, 5, (1, 3), (0, 5)), (5, 2, (0, 5), (1, 3)), (3, 3, (0, 3), (0, 3))],
-)
-def test_a_letterbox_has_the_smaller_half_of_its_bars_first(height, width, rows, columns):
-    square = letterbox(white(height, width))
-    expected = np.zeros((max(height, width),) * 2, dtype=np.uint8)
-    expected[slice(*rows), slice(*columns)] = 255
-    np.testing.assert_array_equal(square, np.repeat(expected[..., None], 3, axis=2))
 
 
 def test_a_centre_crop_rounds_halves_to_even_and_fills_up_with_black():
@@ -101,21 +89,21 @@ def test_instructions_lose_capitals_and_punctuation():
 
 
 def test_rows_of_different_length_are_filled_up_on_the_left():
-    prompts = pad_left([[5, 9, 9, 6], [5, 9]], pad_id=0, image_id=9)
+    prompts = pad([[5, 9, 9, 6], [5, 9]], pad_id=0, image_id=9)
     assert prompts.ids.tolist() == [[5, 9, 9, 6], [0, 0, 5, 9]]
     assert prompts.mask.tolist() == [[True] * 4, [False, False, True, True]]
     assert prompts.images.tolist() == [[False, True, True, False], [False, False, False, True]]
 
 
+def test_a_batch_is_filled_up_to_a_round_length_on_the_right():
+    prompts = pad([[5, 9, 6], [5, 9]], pad_id=0, image_id=9, multiple=4)
+    assert prompts.ids.tolist() == [[5, 9, 6, 0], [0, 5, 9, 0]]
+    assert prompts.mask.tolist() == [[True] * 3 + [False], [False, True, True, False]]
+    assert prompts.length == 3
+
+
 def test_padding_that_is_called_like_a_picture_is_none():
-    assert not pad_left([[1, 2], [1]], pad_id=9, image_id=9).images.any()
-
-
-def test_features_of_pictures_are_placed_in_order():
-    prompts = pad_left([[9, 1, 9], [9]], pad_id=0, image_id=9)
-    features = torch.tensor([[1.0], [2.0], [3.0]])
-    placed = place_features(torch.zeros(2, 3, 1), prompts.images, features)
-    assert placed[..., 0].tolist() == [[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]]
+    assert not pad([[1, 2], [1]], pad_id=9, image_id=9).images.any()
 
 
 def test_rope_counts_text_on_and_gives_a_picture_rows_and_columns():

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from models.golden import ROOT, golden_of, largest, policy_of, torch
+from models.golden import ROOT, features_of, golden_of, largest, policy_of, torch
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models import Gr00tPolicy
@@ -177,15 +177,13 @@ def test_all_or_none_of_the_overlap_may_be_frozen(frozen):
 def test_the_sampler_follows_the_scaled_velocity(n1d7):
     """Held against Euler's method written out, with the head's own velocity."""
     policy = policy_of(n1d7.name)
-    head, backbone = policy.model.head, policy.model.backbone
+    head = policy.model.head
     observation = n1d7.observation("one")
     start = torch.from_numpy(n1d7.arrays["one/noise"])
     scale = torch.linspace(0, 1, start.shape[1])[:, None]
     with torch.inference_mode():
-        pictures = backbone.pictures(policy.frames(observation))
-        prompts = backbone.prompts(policy.instructions(observation), pictures)
         state = torch.from_numpy(n1d7.arrays["one/model_state"])
-        conditioning = head.condition(backbone.features(pictures, prompts), state)
+        conditioning = head.condition(*features_of(policy, observation), state)
         expected = start
         for step in head.steps():
             expected = expected + 0.25 * scale * head.velocity(expected, conditioning, step)

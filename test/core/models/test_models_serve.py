@@ -89,7 +89,7 @@ def test_the_policy_conforms(golden, policy):
 
 def test_what_keeps_a_checkpoint_from_being_served_is_one_line_and_status_1(tmp_path, capsys):
     missing = tmp_path / "nowhere"
-    assert main(["serve", "--model-path", str(missing), "--device", "cpu"]) == 1
+    assert main(["serve", "--port", "0", "--model-path", str(missing), "--device", "cpu"]) == 1
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert "nowhere: there is no such folder" in message
@@ -98,5 +98,5 @@ def test_what_keeps_a_checkpoint_from_being_served_is_one_line_and_status_1(tmp_
 def test_a_tag_of_another_robot_is_one_line_and_status_1(capsys):
     golden = golden_of("gr00t_n1d7/a")
     arguments = ["--model-path", str(golden.checkpoint), "--device", "cpu"]
-    assert main(["serve", *arguments, "--embodiment-tag", "gr1"]) == 1
+    assert main(["serve", "--port", "0", *arguments, "--embodiment-tag", "gr1"]) == 1
     assert "'gr1' is not in processor_config.json" in capsys.readouterr().err

@@ -35,6 +35,7 @@ def serve(port: int) -> None:
 def ask(port: int) -> None:
     with PolicyClient("127.0.0.1", port) as client:
         while True:
+            client.reset()  # tells this client's requests from others'
             client.get_action(toy_observation())
 
 

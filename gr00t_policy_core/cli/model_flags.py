@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a model is run: the flags that `serve` and `bench` have in common. Needs no torch."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+DTYPES = ("bfloat16", "float16", "float32")
+COMPILE_MODES = ("default", "max-autotune")
+
+
+def add_model_flags(parser: Any) -> None:
+    """Add the flags; those of a GPU have not met one yet, and say so."""
+    parser.add_argument(
+        "--backbone-path",
+        metavar="PATH",
+        help="the backbone's tokenizer and configuration files: their folder, or a copy of the "
+        "Isaac-GR00T repository (default: the Hugging Face hub and its local cache)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="of the model (default: bfloat16, and float32 on a CPU)",
+    )
+    parser.add_argument(
+        "--mask-padding",
+        action="store_true",
+        help="let each row of a batch give what it gives alone (see docs/models.md)",
+    )
+    parser.add_argument(
+        "--cuda-graphs",
+        action="store_true",
+        help="replay the networks as CUDA graphs (not yet tried on a GPU)",
+    )
+    parser.add_argument(
+        "--compile",
+        choices=COMPILE_MODES,
+        help="compile the networks with torch.compile (not yet tried on a GPU)",
+    )
+    parser.add_argument(
+        "--device-images",
+        action="store_true",
+        help="resize pictures on the device (not yet tried on a GPU)",
+    )
+
+
+def model_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What `Gr00tPolicy` takes of the flags, but for `backbone_path` and `dtype`."""
+    return {
+        "mask_padding": args.mask_padding,
+        "cuda_graphs": args.cuda_graphs,
+        "compile": args.compile,
+        "device_images": args.device_images,
+    }

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All limits of a robot at once: its joints, and the bodies that are commanded in space."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+
+from gr00t_policy_core.control.body_limits import (
+    ANGULAR,
+    LINEAR,
+    BodyLimiter,
+    BodyLimits,
+    PoseLimiter,
+    TwistLimiter,
+    distances,
+)
+from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.limits import JointLimiter, JointLimits
+from gr00t_policy_core.control.playing import Gentleness
+
+# Share of the limits that slowing down and fading may take.
+GENTLE_SHARE = 0.3
+
+Path = Callable[[int], Row]
+"""The path so many ticks from now, float64 (size,)."""
+
+
+class RobotLimiter:
+    """Keeps a vector of commands inside the limits; what has none is commanded as it is.
+
+    Args:
+        layout: Of the vector.
+        joints: Limits of joints, by their index in the vector.
+        bodies: Limits of poses and twists, by their action key.
+        period_s: Between two commands, s.
+        start: Where the robot stands, float64 (size,).
+        hits: Counts, by the name of the limit, the ticks in which it bound a joint or a body.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        joints: Mapping[int, JointLimits],
+        bodies: Mapping[str, BodyLimits],
+        *,
+        period_s: float,
+        start: Row,
+        hits: Counter[str],
+    ) -> None:
+        self._joints = {
+            index: JointLimiter(limits, period_s, float(start[index]), hits)
+            for index, limits in joints.items()
+        }
+        self._bodies: list[tuple[slice, BodyLimiter]] = []
+        for key, limits in bodies.items():
+            part = layout.slices[key]
+            body = (
+                PoseLimiter(limits, period_s, start[part], hits)
+                if key in layout.poses
+                else TwistLimiter(limits, period_s, hits)
+            )
+            self._bodies.append((part, body))
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all commands have come to a standstill."""
+        return all(joint.is_at_rest for joint in self._joints.values()) and all(
+            body.is_at_rest for _, body in self._bodies
+        )
+
+    def follow(self, path: Path) -> Row:
+        """The commands of this tick towards a path; ``path(0)`` belongs to this tick."""
+        vector = np.array(path(0))
+        for index, joint in self._joints.items():
+            vector[index] = joint.follow(partial(_value, path, index))
+        for part, body in self._bodies:
+            vector[part] = body.follow(partial(_part, path, part))
+        return vector
+
+    def brake(self, vector: Row) -> Row:
+        """The commands of this tick on the way to a standstill; a copy of `vector` elsewhere."""
+        vector = np.array(vector)
+        for index, joint in self._joints.items():
+            vector[index] = joint.brake()
+        for part, body in self._bodies:
+            vector[part] = body.brake()
+        return vector
+
+    def overwrite(self, vector: Row, since_s: float) -> None:
+        """Write where the commands go by themselves over those values that are held off the path.
+
+        Args:
+            vector: The path, float64 (size,); changed.
+            since_s: So long after the last tick, s.
+        """
+        for index, joint in self._joints.items():
+            if not joint.is_following:
+                vector[index] = joint.position + joint.velocity * since_s
+        for part, body in self._bodies:
+            if not body.is_following:
+                vector[part] = body.ahead(since_s)
+
+
+def gentleness_of(
+    layout: Layout, joints: Mapping[int, JointLimits], bodies: Mapping[str, BodyLimits]
+) -> Gentleness:
+    """Far from the limits: what the chunks themselves want comes on top."""
+    gentleness = Gentleness.none(layout.size)
+    for index, limits in joints.items():
+        gentleness.acceleration[index] = GENTLE_SHARE * limits.acceleration
+        gentleness.jerk[index] = GENTLE_SHARE * limits.jerk
+    for key, body in bodies.items():
+        acceleration = gentleness.acceleration[layout.slices[key]]
+        acceleration[LINEAR] = GENTLE_SHARE * body.linear_acceleration
+        acceleration[ANGULAR] = GENTLE_SHARE * body.angular_acceleration
+    return gentleness
+
+
+def jumps(
+    layout: Layout, joints: Mapping[int, JointLimits], to: Row, origin: Row, limit: float
+) -> Iterator[str]:
+    """A sentence for each limited joint and each pose that is further than `limit`, rad and m."""
+    for index in joints:
+        jump = abs(to[index] - origin[index])
+        if jump > limit:
+            name = layout.name_of(index)
+            yield f"{name} would jump by {jump:.3f}, from {origin[index]:.3f} to {to[index]:.3f}"
+    for key in layout.poses:
+        part = layout.slices[key]
+        jump_m, turn_rad = distances(to[part], origin[part])
+        if jump_m > limit:
+            yield f"{key} would jump by {jump_m:.3f} m"
+        if turn_rad > limit:
+            yield f"{key} would turn by {turn_rad:.3f} rad"
+
+
+def _value(path: Path, index: int, ticks: int) -> float:
+    return float(path(ticks)[index])
+
+
+def _part(path: Path, part: slice, ticks: int) -> Row:
+    return path(ticks)[part]

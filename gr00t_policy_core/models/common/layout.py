@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of a batch's tokens before a network runs: made on the host, once for each prompt.
+
+Nothing here depends on pictures or states. So the networks find neither a mask to count nor a size
+to read back on the device, and what does not change between two calls is not sent there again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gr00t_policy_core.models.common.prompts import Prompts
+from gr00t_policy_core.models.common.transfer import to_device
+
+
+class Tokens(NamedTuple):
+    """The tokens of a batch, on the device.
+
+    A *bias* is added to the scores of attention, 0 or -inf; None where nothing is to be hidden.
+
+    Args:
+        ids: int64 (B, S): rows are filled up at the beginning, the batch at the end.
+        cos: Rotary table, (B or 1, S, 1, head_dim).
+        sin: The same; the first half with the sign that rotating brings.
+        images: int64, where the tokens of pictures are among B · S, row by row.
+        text: int64, where all others are.
+        causal: Bias (B, 1, S, S) of the language model; None: the future is all that is hidden.
+        silent: bool (B, S, 1, 1), padding that gets nothing from the language model's attention.
+        visible: Bias (B, 1, 1, S) of who attends to all tokens.
+        text_visible: Bias (B, 1, 1, text tokens of a row) of who attends to text.
+    """
+
+    ids: Tensor
+    cos: Tensor
+    sin: Tensor
+    images: Tensor
+    text: Tensor
+    causal: Tensor | None
+    silent: Tensor | None
+    visible: Tensor | None
+    text_visible: Tensor | None
+
+
+def lay_out(
+    prompts: Prompts,
+    rotary: tuple[Tensor, Tensor],
+    *,
+    mask_padding: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tokens:
+    """Put what is known of a batch's tokens on the device.
+
+    Args:
+        prompts: The batch.
+        rotary: Cosines and sines of each token, (B or 1, S, head_dim).
+        mask_padding: Hide what rows are filled up with from all attention. The reference hides it
+            from the language model and from an alternating DiT only. What the batch is filled up
+            with to a rounder length is always hidden.
+        device: Where to.
+        dtype: Of the networks.
+    """
+    mask, images = prompts.mask, prompts.images
+    rows, length = mask.shape
+    rounded = np.arange(length) >= prompts.length
+    filled = ~mask & ~rounded
+    hidden = ~mask if mask_padding else np.broadcast_to(rounded, mask.shape)
+    columns = np.stack([np.flatnonzero(~row) for row in images])
+    text_hidden = np.take_along_axis(~mask, columns, axis=1)
+    begin = length * np.arange(rows)[:, None]
+
+    def bias(hidden: NDArray[np.bool_]) -> Tensor | None:
+        if not hidden.any():
+            return None
+        values = torch.zeros(hidden.shape, dtype=dtype)
+        return send(values.masked_fill_(torch.from_numpy(np.array(hidden)), -torch.inf))
+
+    def send(values: Tensor | NDArray[np.generic]) -> Tensor:
+        tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
+        return to_device(tensor, device)
+
+    cos, sin = rotary
+    half = sin.shape[-1] // 2
+    signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+    return Tokens(
+        ids=send(prompts.ids),
+        cos=send(cos[:, :, None].to(dtype)),
+        sin=send(signed[:, :, None].to(dtype)),
+        images=send(np.flatnonzero(images)),
+        text=send((begin + columns).reshape(-1)),
+        causal=bias(_future_or_filled(filled)) if filled.any() else None,
+        silent=send(filled[:, :, None, None]) if filled.any() and not mask_padding else None,
+        visible=bias(hidden[:, None, None]),
+        text_visible=bias(text_hidden[:, None, None]),
+    )
+
+
+def _future_or_filled(filled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What is hidden from each token: bool (B, 1, S, S).
+
+    Each sees itself, even as padding: where everything is hidden, not every kernel gives a number.
+    """
+    length = filled.shape[1]
+    hidden = ~np.tri(length, dtype=np.bool_)[None, None] | filled[:, None, None]
+    hidden[:, :, np.arange(length), np.arange(length)] = False
+    return hidden

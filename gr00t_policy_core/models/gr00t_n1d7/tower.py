@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Qwen3-VL's vision tower: transformers' modules, run for pictures that all have one size.
+
+transformers' own forward takes pictures of any sizes in one sequence, and reads the sizes back from
+the device in each layer. Here pictures are a batch, and what depends on their size is made before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROPE_BASE = 10000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the patches of a picture are, as the tower's layers want to know it.
+
+    Args:
+        embedding: The learned grid, resized: (patches, width).
+        cos: Rotary table, float32 (patches, 1, 1, head_dim).
+        sin: The same; the first half with the sign that rotating brings.
+    """
+
+    embedding: Tensor
+    cos: Tensor
+    sin: Tensor
+
+
+def find_places(visual: Any, grid: tuple[int, int]) -> Places:
+    """The places of a grid (rows, columns) of patches, in the order in which patches come."""
+    merge = visual.spatial_merge_size
+    weight = visual.pos_embed.weight
+    head_dim = visual.config.hidden_size // visual.config.num_heads
+    order = _by_token(torch.arange(grid[0] * grid[1]).reshape(grid), merge)
+
+    exponents = torch.arange(0, head_dim // 2, 2, dtype=torch.float32) / (head_dim // 2)
+    angles = 1.0 / ROPE_BASE**exponents
+    row, column = order // grid[1], order % grid[1]
+    halves = torch.cat([row[:, None] * angles, column[:, None] * angles], dim=-1)
+    cos, sin = halves.cos(), halves.sin()
+    tables = (torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1))
+
+    side = visual.num_grid_per_side
+    learned = weight.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(learned, grid, mode="bilinear", align_corners=True)[0]
+    embedding = resized.flatten(1).T.index_select(0, order.to(weight.device))
+    return Places(
+        embedding.to(weight.dtype),
+        *(table[:, None, None].to(weight.device) for table in tables),
+    )
+
+
+def look(visual: Any, patches: Tensor, places: Places) -> tuple[Tensor, list[Tensor]]:
+    """Run the tower.
+
+    Args:
+        visual: transformers' ``Qwen3VLVisionModel``, with its weights.
+        patches: (pictures, patches of each, values of a patch).
+        places: Of the pictures' grid.
+
+    Returns:
+        What stands for the pictures, (their tokens, width of the language model), and what is
+        added in the language model's first layers, of the same shape.
+    """
+    embed = visual.patch_embed.proj  # a convolution whose kernels do not overlap
+    x = F.linear(patches, embed.weight.flatten(1), embed.bias) + places.embedding
+    deepstack: list[Tensor] = []
+    for i, block in enumerate(visual.blocks):
+        x = x + _attend(block.attn, block.norm1(x), places)
+        x = x + block.mlp(block.norm2(x))
+        if i in visual.deepstack_visual_indexes:
+            merger = visual.deepstack_merger_list[len(deepstack)]
+            deepstack.append(merger(x.flatten(0, 1)))
+    return visual.merger(x.flatten(0, 1)), deepstack
+
+
+def _attend(attention: Any, x: Tensor, places: Places) -> Tensor:
+    """Attention within each picture; queries and keys are rotated together, in float32."""
+    qkv = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1))
+    qk = qkv[:, :, :2]
+    swapped = qk.roll(qk.shape[-1] // 2, -1)
+    rotated = torch.addcmul(qk * places.cos, swapped, places.sin).to(x.dtype)
+    q, k, v = (part.transpose(1, 2) for part in (*rotated.unbind(2), qkv[:, :, 2]))
+    attended = F.scaled_dot_product_attention(q, k, v)
+    result: Tensor = attention.proj(attended.transpose(1, 2).flatten(2))
+    return result
+
+
+def _by_token(values: Tensor, merge: int) -> Tensor:
+    """(rows, columns) of patches in the order in which the patches of one token come together."""
+    rows, columns = values.shape
+    blocks = values.reshape(rows // merge, merge, columns // merge, merge)
+    return blocks.permute(0, 2, 1, 3).reshape(-1)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled networks: each function in one piece, and the same numbers."""
+
+import logging
+import shutil
+
+import pytest
+from models.golden import largest, policy_of, torch
+
+from gr00t_policy_core.models.common.compiled import FirstShapes
+from gr00t_policy_core.models.common.runner import RunSettings
+from gr00t_policy_core.models.policy import ModelPolicy
+
+SETTINGS = RunSettings(compile="default")
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """The graphs that torch.compile is given; they are run as they are, which takes no compiler."""
+    torch.compiler.reset()
+    compile_with, graphs = torch.compile, []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    def compile_without(function, *, mode, dynamic, fullgraph):
+        assert mode in ("default", "max-autotune-no-cudagraphs")
+        assert fullgraph, "what falls into pieces is slow, and nobody notices"
+        return compile_with(function, backend=backend, dynamic=dynamic, fullgraph=True)
+
+    monkeypatch.setattr(torch, "compile", compile_without)
+    yield graphs
+    torch.compiler.reset()
+
+
+def assert_golden(golden, case, policy):
+    action, _ = policy.get_action(golden.observation(case), {"seed": golden.seed})
+    for key, values in golden.group(case, "action").items():
+        assert largest(action[key] - values) <= 1e-4 * largest(values), key
+
+
+def compiled(name):
+    loaded = policy_of(name)
+    return ModelPolicy(loaded.model, loaded.device, loaded.dtype, SETTINGS)
+
+
+def test_each_function_is_one_graph_that_gives_the_references_actions(golden, compilations):
+    policy = compiled(golden.name)
+    for _ in range(2):
+        assert_golden(golden, "one", policy)
+    assert len(compilations) == 3, "the backbone, what is prepared for denoising, and a step of it"
+    assert_golden(golden, "batch", policy)
+    assert len(compilations) == 6
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_what_inductor_makes_of_them_gives_the_references_actions(n1d7):
+    torch.compiler.reset()
+    assert_golden(n1d7, "one", compiled(n1d7.name))
+
+
+def test_only_the_first_shapes_are_compiled(caplog):
+    double = FirstShapes(lambda x: 2 * x, lambda x: x + x + 0.5, most=2)
+    with caplog.at_level(logging.WARNING):
+        answers = [double(torch.ones(length))[0].item() for length in (1, 2, 3, 1, 4, 2)]
+    assert answers == [2.0, 2.0, 2.5, 2.0, 2.5, 2.0]
+    assert [record.getMessage() for record in caplog.records] == [
+        "compiled for 2 sets of shapes; others are not"
+    ]

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures that a client makes as small as the policy would: the policy sees no difference."""
+
+import importlib.util
+import logging
+
+import numpy as np
+import pytest
+from peers.stock import StockServer
+from toy_policy import ToyPolicy, toy_observation
+
+from gr00t_policy_core import PolicyClient, PolicyServer
+from gr00t_policy_core.resize import SquareResize, letterbox
+from gr00t_policy_core.serving import JpegVideo, images
+
+needs_opencv = pytest.mark.skipif(
+    importlib.util.find_spec("cv2") is None, reason="pip install '.[resize]'"
+)
+FIRST = SquareResize(32)
+SIZES = [(48, 64), (64, 48), (200, 200), (33, 33), (100, 37), (480, 640)]
+
+
+def frame_of(height, width):
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+class ResizingPolicy(ToyPolicy):
+    """Keeps what came, and what its own pipeline makes of that first."""
+
+    def __init__(self, capabilities=("rtc", FIRST.capability)):
+        super().__init__()
+        self.capabilities = capabilities
+
+    def get_capabilities(self):
+        return self.capabilities
+
+    def _get_action(self, observation, options=None):
+        self.came = observation["video"]
+        self.seen = {
+            key: np.stack([FIRST(frame) for frame in video[:, 0]])
+            for key, video in self.came.items()
+        }
+        return super()._get_action(observation, options)
+
+
+def client_of(server, **settings):
+    return PolicyClient("127.0.0.1", server.port, timeout_ms=10_000, **settings)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"),
+    [(2, 5, (1, 3), (0, 5)), (5, 2, (0, 5), (1, 3)), (3, 3, (0, 3), (0, 3))],
+)
+def test_a_letterbox_has_the_smaller_half_of_its_bars_first(height, width, rows, columns):
+    square = letterbox(np.full((height, width, 3), 255, dtype=np.uint8))
+    expected = np.zeros((max(height, width),) * 2, dtype=np.uint8)
+    expected[slice(*rows), slice(*columns)] = 255
+    np.testing.assert_array_equal(square, np.repeat(expected[..., None], 3, axis=2))
+
+
+@needs_opencv
+@pytest.mark.parametrize("size", SIZES)
+def test_a_result_is_left_as_it_is(size):
+    once = FIRST(frame_of(*size))
+    assert (once.shape, once.dtype) == ((32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(FIRST(once), once)
+
+
+@needs_opencv
+def test_a_shrunk_picture_is_the_average_of_its_blocks():
+    blocks = frame_of(64, 64).reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
+    assert np.abs(FIRST(frame_of(64, 64)) - blocks).max() <= 0.5
+
+
+@needs_opencv
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_policy_sees_the_very_same_pixels_whoever_resized_them(size, batch):
+    observation = toy_observation(batch, *size)
+    policy = ResizingPolicy()
+    with PolicyServer(policy, host="127.0.0.1", port=0) as server:
+        with client_of(server) as client:
+            client.get_action(observation)
+        seen = policy.seen
+        with client_of(server, resize=True) as client:
+            client.get_action(observation)
+    for key, video in policy.came.items():
+        assert video.shape == (batch, 1, 32, 32, 3)
+        np.testing.assert_array_equal(policy.seen[key], seen[key])
+
+
+@needs_opencv
+def test_a_picture_that_would_not_get_smaller_is_left_to_the_policy():
+    policy = ResizingPolicy()
+    observation = toy_observation(1, 20, 40)
+    with (
+        PolicyServer(policy, host="127.0.0.1", port=0) as server,
+        client_of(server, resize=True) as client,
+    ):
+        client.get_action(observation)
+    np.testing.assert_array_equal(policy.came["front"], observation["video"]["front"])
+
+
+@needs_opencv
+@pytest.mark.parametrize("told", [(), ("rtc",), ("resize:area:0",), ("resize:cubic:32",)])
+def test_a_policy_that_does_not_say_its_size_gets_pictures_as_they_are(told, caplog):
+    caplog.set_level(logging.INFO, "gr00t_policy_core")
+    policy = ResizingPolicy(told)
+    observation = toy_observation()
+    with (
+        PolicyServer(policy, host="127.0.0.1", port=0) as server,
+        client_of(server, resize=True) as client,
+    ):
+        client.get_action(observation)
+        client.get_action(observation)
+    np.testing.assert_array_equal(policy.came["front"], observation["video"]["front"])
+    assert caplog.text.count("tells no size: pictures keep theirs") == 1
+
+
+@needs_opencv
+def test_a_stock_server_gets_pictures_as_they_are(line):
+    observation = toy_observation()
+    with StockServer(line) as server, client_of(server, resize=True, strict=False) as client:
+        client.get_action(observation)
+        sent = server.requests[-1]["data"]["observation"]["video"]["front"]
+        np.testing.assert_array_equal(sent, observation["video"]["front"])
+
+
+@needs_opencv
+def test_pictures_are_resized_before_they_become_jpeg_and_what_is_jpeg_already_is_not():
+    simplejpeg = pytest.importorskip("simplejpeg", reason="pip install '.[jpeg]'")
+    policy = ResizingPolicy()
+    observation = toy_observation()
+    jpeg = simplejpeg.encode_jpeg(observation["video"]["wrist"][0, 0])
+    observation["video"]["wrist"] = JpegVideo([jpeg], (1, 1, 48, 64, 3))
+    with PolicyServer(policy, host="127.0.0.1", port=0) as server:
+        with client_of(server, resize=True, image_encoding="jpeg") as client:
+            client.get_action(observation)
+        assert policy.came["front"].shape == (1, 1, 32, 32, 3)
+        np.testing.assert_array_equal(policy.came["wrist"][0, 0], simplejpeg.decode_jpeg(jpeg))
+        with client_of(server, resize=True) as client:
+            client.get_action(observation)
+        expected = FIRST(simplejpeg.decode_jpeg(jpeg))
+        np.testing.assert_array_equal(policy.came["wrist"][0, 0], expected)
+
+
+def test_only_pictures_are_resized():
+    depth = np.zeros((1, 1, 64, 64, 1), np.uint8)
+    observation = {"video": {"depth": depth}, "state": {"arm": np.zeros((1, 1, 5))}}
+    assert images.resized(observation, FIRST) is observation
+    assert images.resized({"video.depth": depth}, FIRST)["video.depth"] is depth
+
+
+def test_the_extra_is_named_where_opencv_is_not_installed(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "cv2" else find(name)
+    )
+    with pytest.raises(ImportError, match=r"\.\[resize\]"):
+        PolicyClient(resize=True)
+    PolicyClient().close()  # nobody else is asked for it
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ((), None),
+        (("rtc", "resize:area:256"), SquareResize(256)),
+        (("resize:area:256 ",), None),
+        (("resize:area:-1",), None),
+        (("resize:area:1000000",), None),
+        (("resize:area:",), None),
+    ],
+)
+def test_only_a_size_that_is_one_is_believed(told, expected):
+    assert SquareResize.told_by(told) == expected

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of the policy node over real DDS: its services, transitions and status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import wait_until
+from nodes_for_tests import (
+    ACTIVATE,
+    CLEANUP,
+    CONFIGURE,
+    DEACTIVATE,
+    MakeNode,
+    Operator,
+    Robot,
+    quiet_for,
+    robot_and_chunks,
+)
+from numpy.testing import assert_allclose
+from policies_for_tests import HORIZON, EchoPolicy
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from gr00t_policy_core.errors import PolicyTimeoutError
+from gr00t_ros.msg import ActionChunk, PolicyStatus
+
+
+def entities(node: Node) -> tuple[int, int, int, int]:
+    return (
+        len(list(node.subscriptions)),
+        len(list(node.publishers)),
+        len(list(node.timers)),
+        len(list(node.services)),
+    )
+
+
+def test_start_brings_the_node_up_and_chunks_follow(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> None:
+    make_node()
+    operator.wait_for_status(
+        lambda s: s.state == PolicyStatus.STATE_STOPPED and s.reason == "the node is not active",
+        "stopped at first",
+    )
+    robot_and_chunks(ros_node, operator, chunks)
+    status = operator.wait_until_running()
+    assert status.inferences >= 1
+    assert status.observation_age_s >= 0.0
+    assert status.policy_time_s == pytest.approx(0.001)
+    assert list(status.stream_names) == ["video.front", "state.arm", "state.gripper"]
+    assert operator.state() == "active"
+
+    chunk = chunks[0]
+    assert (chunk.chunk_id, chunk.horizon, chunk.dt) == (1, HORIZON, pytest.approx(0.05))
+    assert [(a.name, a.dimension) for a in chunk.actions] == [("arm", 2), ("gripper", 1)]
+    rows = np.array(chunk.actions[0].values).reshape(HORIZON, 2)
+    assert_allclose(rows[:, 0], 0.1 + 0.1 / 20.0 * np.arange(HORIZON), rtol=1e-5)
+
+
+def test_a_shuffled_joint_order_changes_nothing(
+    make_node: MakeNode,
+    operator: Operator,
+    ros_node: Node,
+    chunks: list[ActionChunk],
+    policy: EchoPolicy,
+) -> None:
+    """The robot of these tests rolls its joints with every message."""
+    make_node(replan_interval_s=0.03)
+    robot_and_chunks(ros_node, operator, chunks)
+    wait_until(lambda: len(policy.observations) >= 8, 15.0)
+    for observation in policy.observations:
+        assert_allclose(observation["state"]["arm"], [[[0.1, -0.2]]], rtol=1e-6)
+        assert_allclose(observation["state"]["gripper"], [[[0.5]]], rtol=1e-6)
+
+
+def test_stop_ends_the_chunks_tells_the_control_node_and_start_goes_on(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> None:
+    make_node()
+    robot_and_chunks(ros_node, operator, chunks)
+    assert operator.trigger("stop").success
+    wait_until(lambda: chunks[-1].horizon == 0, what="the message that tells to stop")
+    quiet_for(chunks, 0.5)
+    assert chunks[-1].horizon == 0
+    operator.wait_for_reason("stopped")
+    assert operator.state() == "active"
+    count = len(chunks)
+    assert operator.trigger("start").success
+    wait_until(lambda: len(chunks) > count and chunks[-1].horizon, what="chunks go on")
+
+
+def test_an_answer_that_comes_after_stop_is_not_published(
+    make_node: MakeNode,
+    operator: Operator,
+    ros_node: Node,
+    chunks: list[ActionChunk],
+    policy: EchoPolicy,
+) -> None:
+    make_node()
+    policy.go.clear()
+    Robot(ros_node)
+    operator.trigger("start")
+    wait_until(lambda: policy.observations, 15.0, "the policy is asked")
+    assert operator.trigger("stop").success  # served while the policy thinks
+    policy.go.set()
+    assert operator.trigger("reset").success  # comes after the late answer
+    quiet_for(chunks)
+    assert [c.horizon for c in chunks if c.horizon] == []
+
+
+def test_a_reset_stops_the_arm_and_nothing_from_before_it_follows(
+    make_node: MakeNode,
+    operator: Operator,
+    ros_node: Node,
+    chunks: list[ActionChunk],
+    policy: EchoPolicy,
+) -> None:
+    make_node()
+    robot = robot_and_chunks(ros_node, operator, chunks)
+    policy.go.clear()
+    asked = len(policy.observations)
+    wait_until(lambda: len(policy.observations) > asked, what="the policy is asked again")
+    robot.joints["shoulder"] = 5.0
+    client = ros_node.create_client(Trigger, "policy_node/reset")
+    wait_until(client.service_is_ready)
+    reset = client.call_async(Trigger.Request())
+    wait_until(lambda: chunks[-1].horizon == 0, what="the message that tells to stop")
+    seen = len(chunks)
+    operator.wait_for_status(lambda s: True, "a status, by when the new position has come")
+    policy.go.set()
+    wait_until(reset.done, what="the reset")
+    wait_until(lambda: len(chunks) > seen, what="a chunk after the reset")
+    assert chunks[seen].actions[0].values[0] == 5.0
+
+
+def test_the_executor_answers_while_the_policy_thinks(
+    make_node: MakeNode, operator: Operator, ros_node: Node, policy: EchoPolicy
+) -> None:
+    make_node()
+    policy.go.clear()
+    Robot(ros_node)
+    operator.trigger("start")
+    wait_until(lambda: policy.observations, 15.0, "the policy is asked")
+    reset_client = ros_node.create_client(Trigger, "policy_node/reset")
+    wait_until(reset_client.service_is_ready)
+    waiting_reset = reset_client.call_async(Trigger.Request())
+    for _ in range(3):
+        operator.wait_for_status(lambda s: True, "a status")
+    assert operator.state() == "active"
+    assert not waiting_reset.done()
+    assert len(policy.observations) == 1
+    policy.go.set()
+    wait_until(waiting_reset.done, what="the reset is served")
+    assert waiting_reset.result().success
+
+
+def test_the_services_answer_from_every_state(
+    make_node: MakeNode, operator: Operator, policy: EchoPolicy
+) -> None:
+    make_node()
+    refused = operator.trigger("reset")
+    assert not refused.success
+    assert "not configured" in refused.message
+    assert operator.trigger("stop").success
+
+    assert operator.change_state(CONFIGURE) == [True]
+    assert operator.trigger("stop").success
+    answer = operator.trigger("reset")
+    assert (answer.success, answer.message) == (True, "{'resets': 1}")
+    assert operator.trigger("start").success
+    assert operator.state() == "active"
+    assert operator.trigger("reset").success
+    assert policy.resets == 2
+
+
+def test_start_with_wrong_parameters_says_that_it_could_not(
+    make_node: MakeNode, operator: Operator
+) -> None:
+    make_node(video__front__topic="")
+    answer = operator.trigger("start")
+    assert not answer.success
+    assert "could not be configured" in answer.message
+    assert operator.state() == "unconfigured"
+
+
+def test_a_reset_that_fails_says_why(
+    make_node: MakeNode,
+    operator: Operator,
+    policy: EchoPolicy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(options: Any = None) -> dict[str, Any]:
+        raise PolicyTimeoutError("localhost:5555 did not answer within 2 s")
+
+    monkeypatch.setattr(policy, "reset", refuse)
+    make_node()
+    assert operator.change_state(CONFIGURE) == [True]
+    answer = operator.trigger("reset")
+    assert (answer.success, answer.message) == (False, "localhost:5555 did not answer within 2 s")
+
+
+def test_a_whole_life_leaves_nothing_behind_and_can_be_lived_again(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> None:
+    node = make_node()
+    Robot(ros_node)
+    before = entities(node)
+    for _ in range(2):
+        assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+        assert entities(node) != before
+        count = len(chunks)
+        assert operator.trigger("start").success
+        wait_until(lambda c=count: len(chunks) > c, 15.0, "a chunk")
+        assert operator.change_state(DEACTIVATE, CLEANUP) == [True, True]
+        assert entities(node) == before
+        assert operator.state() == "unconfigured"
+        quiet_for(chunks, 0.4)
+
+
+def test_autostart_starts_with_the_activation(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> None:
+    make_node(autostart=True)
+    Robot(ros_node)
+    assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+    wait_until(lambda: chunks, 15.0, "a chunk")
+
+
+def test_without_autostart_an_active_node_waits_for_start(
+    make_node: MakeNode, operator: Operator, policy: EchoPolicy
+) -> None:
+    make_node()
+    assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+    status = operator.wait_for_reason("stopped")
+    assert status.state == PolicyStatus.STATE_STOPPED
+    assert policy.observations == []

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the policy is asked, by the clock in force, and what it is told of the present chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from helpers import wait_until
+from nodes_for_tests import MakeNode, Operator, Robot, SimulatedTime, quiet_for
+from numpy.testing import assert_allclose
+from policies_for_tests import ACTION_RATE_HZ, HORIZON, EchoPolicy
+from rclpy.node import Node
+
+from gr00t_policy_core.control.replan import SLOWING_S, SLOWING_SHARE
+from gr00t_policy_core.errors import PolicyTimeoutError
+from gr00t_ros.msg import ActionChunk
+
+
+def test_simulated_time_is_the_time_of_observations_and_of_the_cadence(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> None:
+    make_node(use_sim_time=True, replan_interval_s=0.5)
+    sim_time = SimulatedTime(ros_node)
+    Robot(ros_node, now_ns=sim_time.ns)
+    assert operator.trigger("start").success
+    sim_time.run(lambda: len(chunks) >= 3, "chunks")
+    t0s_s = [c.header.stamp.sec + c.header.stamp.nanosec * 1e-9 for c in chunks]
+    assert 1000.0 <= t0s_s[0] < t0s_s[1] < t0s_s[2] <= sim_time.now_s
+    assert t0s_s[2] - t0s_s[1] > 0.3
+
+    # While time stands still nothing is asked, and the status goes on.
+    quiet_for(chunks)
+    count = len(chunks)
+    operator.wait_for_status(lambda s: True, "a status while time stands still")
+    assert len(chunks) == count
+
+    sim_time.now_s = 5.0  # the simulation starts again
+    sim_time.run(lambda: len(chunks) > count + 1, "chunks of the new time")
+    assert chunks[-1].header.stamp.sec < 900
+
+
+CHUNK_S = (HORIZON - 1) / ACTION_RATE_HZ
+
+
+def stamps_s(chunks: list[ActionChunk]) -> np.ndarray:
+    return np.array([c.header.stamp.sec % 10_000 + c.header.stamp.nanosec * 1e-9 for c in chunks])
+
+
+def test_by_default_the_next_chunk_is_asked_for_when_the_latency_demands_it(
+    make_node: MakeNode, operator: Operator, chunks: list[ActionChunk], robot: Robot
+) -> None:
+    make_node(replan_interval_s=0.0)
+    assert operator.trigger("start").success
+    wait_until(lambda: len(chunks) >= 4, what="chunks")
+    gaps_s = np.diff(stamps_s(chunks))
+    # Before the chunk slows down, and not long before: latency and a step are covered as well.
+    rest_s = 1.0 / ACTION_RATE_HZ + min(SLOWING_S, SLOWING_SHARE * CHUNK_S)
+    assert np.median(gaps_s) == pytest.approx(CHUNK_S - rest_s, abs=0.15)
+    assert (gaps_s < CHUNK_S).all()
+
+
+def test_in_turn_a_chunk_is_played_before_the_next_is_asked_for(
+    make_node: MakeNode, operator: Operator, chunks: list[ActionChunk], robot: Robot
+) -> None:
+    make_node(inference="sync")
+    assert operator.trigger("start").success
+    wait_until(lambda: len(chunks) >= 3, what="chunks")
+    assert (np.diff(stamps_s(chunks)) > CHUNK_S - 0.06).all()  # an observation is up to 0.06 s old
+
+
+def test_a_policy_that_can_go_on_is_told_what_is_left_of_the_chunk(
+    make_node: MakeNode,
+    operator: Operator,
+    chunks: list[ActionChunk],
+    robot: Robot,
+    policy: EchoPolicy,
+) -> None:
+    policy.capabilities = ("rtc",)
+    make_node(seam="rtc")
+    assert operator.trigger("start").success
+    wait_until(lambda: len(policy.options) >= 3, what="inferences")
+    assert policy.options[0] is None
+    rtc = (policy.options[2] or {})["rtc"]
+    overlap = rtc["prefix"]["arm"].shape[1]
+    # At 0.2 s of 0.05 s steps, four of them are gone, one more or less for the message's age.
+    assert abs(overlap - (HORIZON - 4)) <= 2
+    assert rtc["prefix"]["gripper"].shape == (1, overlap, 1)
+    assert 0 <= rtc["frozen_steps"] <= overlap
+    # They are the last steps of the chunk before, in the policy's units.
+    before = np.array(chunks[1].actions[1].values, np.float32)
+    assert_allclose(rtc["prefix"]["gripper"][0, :, 0], before[-overlap:])
+
+
+def test_a_policy_that_cannot_go_on_is_told_nothing_and_the_log_says_so_once(
+    make_node: MakeNode,
+    operator: Operator,
+    chunks: list[ActionChunk],
+    robot: Robot,
+    policy: EchoPolicy,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    make_node(seam="rtc")
+    assert operator.trigger("start").success
+    wait_until(lambda: len(chunks) >= 2, what="chunks")
+
+    real, troubles = policy.get_action, [PolicyTimeoutError("gone")] * 2
+
+    def fail_twice(*arguments: Any) -> Any:
+        if troubles:
+            raise troubles.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(policy, "get_action", fail_twice)
+    wait_until(lambda: not troubles, what="two failures, each of which prepares anew")
+    count = len(chunks)
+    wait_until(lambda: len(chunks) > count, what="chunks again")
+    assert capfd.readouterr().err.count("the policy cannot continue chunks") == 1
+    assert set(policy.options) == {None}
+
+
+def test_diagnostics_tell_the_streams_and_the_inference(
+    make_node: MakeNode, operator: Operator, ros_node: Node, robot: Robot
+) -> None:
+    heard: list[dict[str, str]] = []
+
+    def hear(array: DiagnosticArray) -> None:
+        heard.extend({pair.key: pair.value for pair in one.values} for one in array.status)
+
+    ros_node.create_subscription(DiagnosticArray, "/diagnostics", hear, 10)
+    make_node()
+    assert operator.trigger("start").success
+    operator.wait_until_running()
+    wait_until(lambda: heard and int(heard[-1]["inferences"]) > 0, what="diagnostics")
+    told = heard[-1]
+    assert {f"{name} age_s" for name in ("video.front", "state.arm", "state.gripper")} <= set(told)
+    assert float(told["round_trip_s"]) > 0.0
+    assert float(told["policy_time_s"]) == 0.001

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What reaches the policy: streams that come, stop, starve or carry something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from helpers import wait_until
+from nodes_for_tests import (
+    CLEANUP,
+    CONFIGURE,
+    DEACTIVATE,
+    MakeNode,
+    Operator,
+    Robot,
+    overrides,
+    quiet_for,
+    robot_and_chunks,
+)
+from policies_for_tests import EchoPolicy, parameters
+from rclpy.context import Context
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import String
+
+from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.policy_node import PolicyNode
+
+
+def test_a_camera_that_dies_stops_inference_by_name_and_its_return_resumes_it(
+    make_node: MakeNode,
+    operator: Operator,
+    ros_node: Node,
+    chunks: list[ActionChunk],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    make_node(max_age_s=0.3)
+    robot = robot_and_chunks(ros_node, operator, chunks)
+    operator.wait_until_running()
+    robot.pictures_on = False
+    status = operator.wait_for_reason("video.front: stale on front/image_raw: newest message is")
+    assert status.state == PolicyStatus.STATE_WAITING
+    quiet_for(chunks, 0.5)
+    count = len(chunks)
+    later = operator.wait_for_reason("video.front: stale")
+    assert later.inferences_skipped > status.inferences_skipped or later.inferences_skipped
+    robot.pictures_on = True
+    wait_until(lambda: len(chunks) > count, 15.0, "chunks again")
+    operator.wait_until_running()
+    assert capfd.readouterr().err.count("not inferring: video.front: stale") == 1
+
+
+def test_a_missing_joint_is_named_in_the_status(
+    make_node: MakeNode, operator: Operator, ros_node: Node
+) -> None:
+    make_node()
+    robot = Robot(ros_node)
+    del robot.joints["elbow"]
+    assert operator.trigger("start").success
+    operator.wait_for_reason("state.arm: cannot be read: state.arm: joint_states has no joint")
+
+
+def test_streams_without_stamps_get_their_time_of_arrival(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> None:
+    make_node()
+    robot_and_chunks(ros_node, operator, chunks, stamped=False)
+    now_s = ros_node.get_clock().now().nanoseconds * 1e-9
+    assert now_s - 30.0 < chunks[0].header.stamp.sec <= now_s
+
+
+def test_a_stream_slower_than_expected_is_named_while_inference_goes_on(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> None:
+    make_node(video__front__rate_hz=500.0, state__arm__rate_hz=5.0)
+    robot_and_chunks(ros_node, operator, chunks)
+    status = operator.wait_for_reason("video.front: ")
+    assert "Hz received, 500 Hz expected" in status.reason
+    assert "state.arm" not in status.reason
+    assert status.state == PolicyStatus.STATE_RUNNING
+    assert list(status.stream_expected_hz[:2]) == [500.0, 5.0]
+    assert status.stream_rates_hz[0] > 0.0
+
+
+def test_a_camera_that_appears_after_configure_is_found_raw_or_compressed(
+    make_node: MakeNode,
+    operator: Operator,
+    ros_node: Node,
+    policy: EchoPolicy,
+) -> None:
+    make_node()
+    Robot(ros_node, camera=False)
+    assert operator.trigger("start").success
+    operator.wait_for_reason("video.front: nothing received on front/image_raw yet")
+    done, data = cv2.imencode(".png", np.full((2, 3, 3), 200, np.uint8))
+    assert done
+    camera = ros_node.create_publisher(CompressedImage, "front/image_raw", 5)
+
+    def publish() -> None:
+        message = CompressedImage(format="png", data=data.tobytes())
+        message.header.stamp = ros_node.get_clock().now().to_msg()
+        camera.publish(message)
+
+    ros_node.create_timer(0.03, publish)
+    wait_until(lambda: policy.observations, 15.0, "an observation")
+    pixels = policy.observations[0]["video"]["front"]
+    assert pixels.shape == (1, 1, 2, 3, 3)
+    assert (pixels == 200).all()
+
+
+def test_a_camera_topic_of_another_type_is_told(
+    make_node: MakeNode,
+    operator: Operator,
+    ros_node: Node,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    make_node()
+    ros_node.create_publisher(String, "front/image_raw", 1)
+    assert operator.change_state(CONFIGURE) == [True]
+    told: list[str] = []
+
+    def look() -> bool:
+        told.append(capfd.readouterr().err)
+        return "video.front: front/image_raw carries ['std_msgs/msg/String']" in "".join(told)
+
+    wait_until(look, 15.0, "the wrong type is told")
+
+
+def test_a_state_topic_of_another_type_is_told(
+    make_node: MakeNode, operator: Operator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Joints forgotten in the parameters: an array is expected where joint states come."""
+    make_node(state__arm__joints=None, state__gripper__topic="gripper_states")
+    driver_context = Context()  # one participant has one type per topic
+    rclpy.init(context=driver_context)
+    driver = Node("driver", context=driver_context)
+    driver.create_publisher(JointState, "joint_states", 1)
+    assert operator.change_state(CONFIGURE) == [True]
+    told: list[str] = []
+
+    def look() -> bool:
+        told.append(capfd.readouterr().err)
+        return "state.arm: joint_states carries ['sensor_msgs/msg/JointState']" in "".join(told)
+
+    wait_until(look, 15.0, "the wrong type is told")
+    driver.destroy_node()
+    driver_context.try_shutdown()
+
+
+def test_two_answers_of_history_reach_the_policy(
+    ros_context: Context, spin: Callable[[Node], Node], ros_node: Node, operator: Operator
+) -> None:
+    policy = EchoPolicy(video_delta_indices=(-4, 0), state_delta_indices=(-2, 0))
+    node = PolicyNode(
+        policy_factory=lambda settings: policy,
+        context=ros_context,
+        parameter_overrides=overrides(parameters()),
+    )
+    spin(node)
+    robot = Robot(ros_node)
+    assert operator.trigger("start").success
+    wait_until(lambda: policy.observations, 15.0, "an observation")
+    observation = policy.observations[-1]
+    assert observation["video"]["front"].shape == (1, 2, 2, 3, 3)
+    assert observation["state"]["arm"].shape == (1, 2, 2)
+    robot.pictures_on = False
+    assert operator.change_state(DEACTIVATE, CLEANUP) == [True, True]
+
+
+def test_image_messages_of_an_unknown_encoding_are_named(
+    make_node: MakeNode, operator: Operator, ros_node: Node
+) -> None:
+    make_node()
+    Robot(ros_node, camera=False)
+    camera = ros_node.create_publisher(Image, "front/image_raw", 5)
+
+    def publish() -> None:
+        message = Image(height=1, width=1, step=2, encoding="bayer_rggb16", data=bytes(2))
+        message.header.stamp = ros_node.get_clock().now().to_msg()
+        camera.publish(message)
+
+    ros_node.create_timer(0.03, publish)
+    assert operator.trigger("start").success
+    operator.wait_for_reason("bayer_rggb16")
