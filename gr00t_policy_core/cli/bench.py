@@ -108,14 +108,10 @@ def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[st
 def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     """What is measured, and in words what that is."""
     from gr00t_policy_core.models import Gr00tPolicy
+    from gr00t_policy_core.models.common.devices import default_device, find_device, find_dtype
     from gr00t_policy_core.models.common.runner import RunSettings
     from gr00t_policy_core.models.lines import find_random_builder
-    from gr00t_policy_core.models.policy import (
-        ModelPolicy,
-        default_device,
-        find_device,
-        find_dtype,
-    )
+    from gr00t_policy_core.models.policy import ModelPolicy
 
     device_name = args.device or default_device()
     if args.model_path is not None:

@@ -44,6 +44,13 @@ class RunSettings:
     device_images: bool = False
 
 
+def check_settings(settings: RunSettings, device: torch.device) -> None:
+    """Raise `SpecError` for CUDA graphs without a GPU, or an unknown mode of compilation."""
+    check_mode(settings.compile)
+    if settings.cuda_graphs and device.type != "cuda":
+        raise SpecError("bad setting", [f"CUDA graphs need a GPU, the device is {device}"])
+
+
 class Runner:
     """Runs a model's networks.
 
@@ -58,7 +65,7 @@ class Runner:
         see, act: Of `device_functions`: what is compiled or recorded, as it is.
 
     Raises:
-        SpecError: CUDA graphs without a GPU, or an unknown mode of compilation.
+        SpecError: As `check_settings` says.
     """
 
     def __init__(
@@ -69,11 +76,9 @@ class Runner:
         settings: RunSettings,
         record: Recorder | None = None,
     ) -> None:
-        check_mode(settings.compile)
-        if settings.cuda_graphs and record is None:
-            if device.type != "cuda":
-                raise SpecError("bad setting", [f"CUDA graphs need a GPU, the device is {device}"])
-            record = CudaGraphs(device)
+        if record is None:
+            check_settings(settings, device)
+            record = CudaGraphs(device) if settings.cuda_graphs else None
         self._model = model
         self._device = device
         self._dtype = dtype

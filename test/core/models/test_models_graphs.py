@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 import pytest
-from models.golden import golden_of, largest, policy_of, torch
+from models.golden import largest, policy_of, torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gr00t_policy_core import SpecError
@@ -182,9 +182,3 @@ def test_graphs_without_a_gpu_are_refused():
     loaded = policy_of("gr00t_n1d7/a")
     with pytest.raises(SpecError, match="CUDA graphs need a GPU, the device is cpu"):
         ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS)
-
-
-def test_an_unknown_compilation_is_refused():
-    golden = golden_of("gr00t_n1d7/a")
-    with pytest.raises(SpecError, match=r"\['default', 'max-autotune'\], got 'fast'"):
-        policy_of(golden.name, compile="fast")
