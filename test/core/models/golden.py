@@ -98,11 +98,11 @@ def golden_of(name: str) -> Golden:
 
 
 @lru_cache
-def policy_of(name: str, **settings: Any) -> Gr00tPolicy:
-    """A checkpoint's policy on the CPU, loaded once for all tests."""
+def policy_of(name: str, device: str = "cpu", **settings: Any) -> Gr00tPolicy:
+    """A checkpoint's policy, loaded once for all tests."""
     golden = golden_of(name)
     return Gr00tPolicy(
-        golden.tag, golden.checkpoint, device="cpu", backbone_path=golden.backbone, **settings
+        golden.tag, golden.checkpoint, device=device, backbone_path=golden.backbone, **settings
     )
 
 
