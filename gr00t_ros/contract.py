@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_policy_core.errors import SpecError
+from gr00t_ros.contract_limits import body_limits, floats, joint_limits, limit_problems
 from gr00t_ros.parameters import (
     ACTION,
+    BODY_INTERFACES,
     JOINT_INTERFACES,
     POSITION_INTERFACES,
     REPRESENTATIONS,
@@ -29,34 +30,9 @@ from gr00t_ros.parameters import (
     parameters_for,
     value_problem,
 )
+from gr00t_ros.policy_settings import PolicySettings
 
 TWIST_DIMENSION = 6
-LIMIT_FIELDS = ("min_position", "max_position", "max_velocity", "max_acceleration", "max_jerk")
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySettings:
-    """Where the policy runs, and how pictures travel there.
-
-    `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
-    asks for none.
-    """
-
-    backend: str
-    host: str
-    port: int
-    hosts: tuple[str, ...]
-    token: str | None
-    server_key: str | None
-    keys: str | None
-    image_encoding: str
-    quality: int
-    resize: bool
-    timeout_s: float
-    model_path: str
-    backbone_path: str | None
-    embodiment_tag: str
-    device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +93,9 @@ class StateStream:
 class ActionOutput:
     """One group of commands. What is published is ``policy value * scale + offset``.
 
-    `limits` has one entry for each of `joints`, in rad (or m) and s. `holds_zero` tells that the
-    values are velocities or deltas: to hold is to command none.
+    `limits` has one entry for each of `joints`, in rad (or m) and s; `body_limits` are those of a
+    pose or twist. `holds_zero` tells that the values are velocities or deltas: to hold is to
+    command none.
     """
 
     key: str
@@ -131,6 +108,7 @@ class ActionOutput:
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     limits: tuple[JointLimits, ...]
+    body_limits: BodyLimits | None
 
     @property
     def name(self) -> str:
@@ -152,7 +130,7 @@ class MotionSettings:
 
     Args:
         schedule: How one chunk goes over into the next.
-        max_jump: A chunk that begins further than this from a joint is refused, rad or m.
+        max_jump: A chunk that begins further than this from a joint or pose is refused, rad and m.
         on_starvation: ``hold`` or ``stop_publishing``, after coming to rest.
         enable_topic: Its std_msgs/Bool must say true, and again within `enable_timeout_s` (s).
         robot_description_topic: Where the URDF is published.
@@ -215,12 +193,12 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
             problems.append(f"{parameter.name.removesuffix('.topic')}: {problem}")
     problems.extend(_missing_modalities(values))
     if not problems:
-        problems.extend(_limit_problems(settings, keys_of(ACTION, values)))
+        problems.extend(limit_problems(settings, keys_of(ACTION, values)))
     if problems:
         raise SpecError("bad parameters", problems)
 
     contract = Contract(
-        policy=_policy_settings(settings),
+        policy=PolicySettings.of(settings),
         instruction=settings["instruction"],
         video=tuple(_video_stream(settings, key) for key in keys_of(VIDEO, values)),
         state=tuple(_state_stream(settings, key) for key in keys_of(STATE, values)),
@@ -261,7 +239,7 @@ def _contract_problems(contract: Contract) -> Iterator[str]:
             yield f"{output.name}: pose_stamped needs representation"
         if output.holds_zero and output.interface in POSITION_INTERFACES:
             yield f"{output.name}: {output.interface} carries positions, when_holding must be last"
-        if output.interface in ("pose_stamped", "twist_stamped") and not output.frame_id:
+        if output.interface in BODY_INTERFACES and not output.frame_id:
             yield f"{output.name}: {output.interface} needs frame_id"
         yield from _list_problems(output)
     yield from _stream_problems(contract.state)
@@ -279,21 +257,6 @@ def _list_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
             )
     if 0.0 in entry.scale:
         yield f"{entry.name}: scale must not be 0, got {list(entry.scale)}"
-
-
-def _limit_problems(settings: Mapping[str, Any], keys: list[str]) -> Iterator[str]:
-    for key in keys:
-        prefix = f"{ACTION}.{key}"
-        joints = len(settings[f"{prefix}.joints"])
-        sizes = {name: len(_floats(settings[f"{prefix}.{name}"])) for name in LIMIT_FIELDS}
-        wrong = {name: size for name, size in sizes.items() if size not in (1, joints)}
-        for name, size in wrong.items():
-            yield f"{prefix}: {name} has {size} values, expected 1 or {joints}"
-        if not wrong:
-            try:
-                _limits(settings, prefix, joints)
-            except ValueError as error:
-                yield f"{prefix}: {error}"
 
 
 def _stream_problems(streams: tuple[StateStream, ...]) -> Iterator[str]:
@@ -321,26 +284,6 @@ def _topic_problems(outputs: tuple[ActionOutput, ...]) -> Iterator[str]:
             yield f"{names}: {repeated} commanded twice on topic {topic}"
 
 
-def _policy_settings(settings: Mapping[str, Any]) -> PolicySettings:
-    return PolicySettings(
-        backend=settings["policy.backend"],
-        host=settings["policy.host"],
-        port=settings["policy.port"],
-        hosts=tuple(settings["policy.hosts"]),
-        token=settings["policy.token"] or None,
-        server_key=settings["policy.server_key"] or None,
-        keys=settings["policy.keys"] or None,
-        image_encoding=settings["policy.image_encoding"],
-        quality=settings["policy.quality"],
-        resize=settings["policy.resize"],
-        timeout_s=float(settings["policy.timeout_s"]),
-        model_path=settings["policy.model_path"],
-        backbone_path=settings["policy.backbone_path"] or None,
-        embodiment_tag=settings["policy.embodiment_tag"],
-        device=settings["policy.device"],
-    )
-
-
 def _video_stream(settings: Mapping[str, Any], key: str) -> VideoStream:
     prefix = f"{VIDEO}.{key}"
     return VideoStream(
@@ -361,8 +304,8 @@ def _state_stream(settings: Mapping[str, Any], key: str) -> StateStream:
         joints=tuple(settings[f"{prefix}.joints"]),
         field=settings[f"{prefix}.field"],
         representation=settings[f"{prefix}.representation"] or None,
-        scale=_floats(settings[f"{prefix}.scale"]),
-        offset=_floats(settings[f"{prefix}.offset"]),
+        scale=floats(settings[f"{prefix}.scale"]),
+        offset=floats(settings[f"{prefix}.offset"]),
         rate_hz=float(settings[f"{prefix}.rate_hz"]) or None,
         max_age_s=float(settings[f"{prefix}.max_age_s"] or settings["max_age_s"]),
     )
@@ -379,9 +322,10 @@ def _action_output(settings: Mapping[str, Any], key: str) -> ActionOutput:
         frame_id=settings[f"{prefix}.frame_id"],
         holds_zero=settings[f"{prefix}.interface"] == "twist_stamped"
         or settings[f"{prefix}.when_holding"] == "zero",
-        scale=_floats(settings[f"{prefix}.scale"]),
-        offset=_floats(settings[f"{prefix}.offset"]),
-        limits=_limits(settings, prefix, len(settings[f"{prefix}.joints"])),
+        scale=floats(settings[f"{prefix}.scale"]),
+        offset=floats(settings[f"{prefix}.offset"]),
+        limits=joint_limits(settings, prefix, len(settings[f"{prefix}.joints"])),
+        body_limits=body_limits(settings, prefix),
     )
 
 
@@ -401,15 +345,3 @@ def _motion_settings(settings: Mapping[str, Any]) -> MotionSettings:
         cpu_affinity=settings["cpu_affinity"] if settings["cpu_affinity"] >= 0 else None,
         record_path=settings["record_path"] or None,
     )
-
-
-def _limits(settings: Mapping[str, Any], prefix: str, joints: int) -> tuple[JointLimits, ...]:
-    columns = [
-        np.broadcast_to(_floats(settings[f"{prefix}.{name}"]), joints).tolist()
-        for name in LIMIT_FIELDS
-    ]
-    return tuple(JointLimits(*row) for row in zip(*columns, strict=True))
-
-
-def _floats(value: Any) -> tuple[float, ...]:
-    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)

@@ -24,9 +24,9 @@ JOIN_S = 2.0
 class Punctuality:
     """How the loop kept its deadlines lately: s, and the ticks lost since the start."""
 
-    p99_s: float
-    max_s: float
-    lost: int
+    p99_s: float = 0.0
+    max_s: float = 0.0
+    lost: int = 0
 
 
 class ControlLoop:

@@ -7,9 +7,11 @@ import gc
 import math
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -22,14 +24,16 @@ from std_srvs.srv import Trigger
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.gate import MotionGate
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerCounts
+from gr00t_policy_core.control.player import Command, MotionPlayer
 from gr00t_policy_core.control.recording import RecordingPlayer, write_events
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
 from gr00t_ros.contract import Contract
 from gr00t_ros.control_loop import ControlLoop, Punctuality, keep_loop_punctual
+from gr00t_ros.control_status import add_motion
+from gr00t_ros.conversions import pose_values
 from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.lifecycle import ManagedNode, spin_node
-from gr00t_ros.motion import CommandedJoints, make_layout, make_player
+from gr00t_ros.motion import CommandedJoints, CommandedPoses, make_layout, make_player
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
 from gr00t_ros.qos import CHUNK, DESCRIPTION, SENSOR, STATUS
@@ -45,9 +49,9 @@ STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 class ControlNode(ManagedNode):
     """Publishes commands at control rate while active: the newest chunk, or the last position.
 
-    Listens to `action_chunk`, to the joint states of the contract, to the robot description and to
-    an enable signal; publishes the contract's action topics, `~/status` and `/diagnostics`; offers
-    `~/stop` and `~/start`. Nothing is commanded before the first chunk.
+    Listens to `action_chunk`, to the joint states and poses of the contract, to the robot
+    description and to an enable signal; publishes the contract's action topics, `~/status` and
+    `/diagnostics`; offers `~/stop` and `~/start`. Nothing is commanded before the first chunk.
 
     Args:
         node_arguments: Passed on to rclpy, for example `parameter_overrides`.
@@ -61,6 +65,7 @@ class ControlNode(ManagedNode):
         self._urdf: dict[str, UrdfLimits] = {}
         self._gate = MotionGate(None)
         self._joints: CommandedJoints | None = None
+        self._poses: CommandedPoses | None = None
         self._player: MotionPlayer | None = None
         self._layout: Layout | None = None
         self._command: Command | None = None
@@ -92,6 +97,9 @@ class ControlNode(ManagedNode):
         self._joints = CommandedJoints(contract)
         for topic in self._joints.topics:
             self._listen(JointState, topic, self._on_joints, SENSOR)
+        self._poses = CommandedPoses(contract)
+        for topic, key in self._poses.topics.items():
+            self._listen(PoseStamped, topic, partial(self._on_pose, key), SENSOR)
         if motion.enable_topic:
             self._listen(Bool, motion.enable_topic, self._on_enable, SENSOR)
         if motion.robot_description_topic:
@@ -114,7 +122,7 @@ class ControlNode(ManagedNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._sinks, self._inputs = [], []
-        self._contract = self._joints = None
+        self._contract = self._joints = self._poses = None
         self._urdf = {}
 
     @property
@@ -158,7 +166,7 @@ class ControlNode(ManagedNode):
         self._write_recording()
         with self._lock:
             self._player = self._layout = self._command = None
-        self._why_not = ""
+        self._why_not, self._unplayable = "", 0
 
     def _write_recording(self) -> None:
         contract, player = self._contract, self._player
@@ -207,7 +215,7 @@ class ControlNode(ManagedNode):
             return
         stamp = now.to_msg()
         for sink in self._sinks:
-            sink.publish(command.values, stamp, holding=command.holding)
+            sink.publish(command.values, stamp)
         self._commands += 1
 
     def _on_chunk(self, message: ActionChunk) -> None:
@@ -252,8 +260,9 @@ class ControlNode(ManagedNode):
             player = make_player(contract, layout, self._urdf)
         except ValueError as error:
             raise ChunkRefusedError(f"the limits contradict each other: {error}") from error
-        if self._joints is not None:
-            self._joints.tell(player, layout)
+        for measured in (self._joints, self._poses):
+            if measured is not None:
+                measured.tell(player, layout)
         self._player, self._layout = player, layout
         return player
 
@@ -266,7 +275,19 @@ class ControlNode(ManagedNode):
             if self._player is not None and self._layout is not None:
                 joints.tell(self._player, self._layout)
 
-    def _stamp_ns(self, message: JointState) -> int:
+    def _on_pose(self, key: str, message: PoseStamped) -> None:
+        poses = self._poses
+        if poses is None:
+            return
+        pose, stamp_ns = pose_values(message.pose), self._stamp_ns(message)
+        with self._lock:
+            problem = poses.update(key, pose, message.header.frame_id, stamp_ns)
+            if self._player is not None and self._layout is not None:
+                poses.tell(self._player, self._layout)
+        if problem:
+            self.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD_S)
+
+    def _stamp_ns(self, message: JointState | PoseStamped) -> int:
         stamp = message.header.stamp
         stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
         return stamp_ns or int(self.get_clock().now().nanoseconds)
@@ -280,6 +301,9 @@ class ControlNode(ManagedNode):
         except ValueError as error:
             self.get_logger().error(f"limits of the robot description are not heeded: {error}")
             return
+        for joint, limits in self._urdf.items():
+            if limits.doubt and self._joints is not None and joint in self._joints.names:
+                self.get_logger().warning(limits.doubt)
         if self._player is not None:
             self.get_logger().warning(
                 "the robot description came after the first chunk: its limits are heeded from the "
@@ -312,7 +336,14 @@ class ControlNode(ManagedNode):
             commands=self._commands,
         )
         status.header.stamp = now.to_msg()
-        self._add_motion(status, now.nanoseconds)
+        add_motion(
+            status,
+            self._player,
+            self._command,
+            self._loop.punctuality() if self._loop is not None else Punctuality(),
+            now_ns=now.nanoseconds,
+        )
+        status.chunks_refused += self._unplayable
         self._status.publish(status)
         self._newest_status = status
 
@@ -320,24 +351,6 @@ class ControlNode(ManagedNode):
         status = self._newest_status
         if status is not None:
             self._diagnostics.publish(diagnostics(self, status, self.get_clock().now().to_msg()))
-
-    def _add_motion(self, status: PolicyStatus, now_ns: int) -> None:
-        player, command = self._player, self._command
-        counts = player.counts if player is not None else PlayerCounts()
-        status.chunks_received = counts.chunks
-        status.chunks_refused = counts.refused + self._unplayable
-        status.holds = counts.holds
-        status.steps_skipped = counts.steps_skipped
-        status.limiter_hits = counts.limits.total()
-        status.seam_jump = player.seam_jump if player is not None else 0.0
-        loop = self._loop
-        punctuality = loop.punctuality() if loop is not None else Punctuality(0.0, 0.0, 0)
-        status.tick_lateness_s, status.ticks_lost = punctuality.p99_s, punctuality.lost
-        if command is None:
-            return
-        status.chunk_id, status.steps_left = command.chunk_id, command.steps_left
-        if command.observed_ns is not None:
-            status.observation_age_s = (now_ns - command.observed_ns) * 1e-9
 
     def _state_and_reason(self) -> tuple[int, str]:
         player, command = self._player, self._command

@@ -37,8 +37,11 @@ def diagnostics_publisher(node: Node) -> Publisher:
 def diagnostics(node: Node, status: PolicyStatus, now: Time) -> DiagnosticArray:
     """A status as a message of `/diagnostics`: every field that has a value."""
     state = SUMMARIES.get(status.state, "unknown")
+    level = LEVELS.get(status.state, DiagnosticStatus.ERROR)
+    if status.state == PolicyStatus.STATE_RUNNING and status.reason:
+        level = DiagnosticStatus.WARN  # it runs, and something is wrong all the same
     entry = DiagnosticStatus(
-        level=LEVELS.get(status.state, DiagnosticStatus.ERROR),
+        level=level,
         name=node.get_fully_qualified_name().lstrip("/"),
         message=f"{state}: {status.reason}" if status.reason else state,
         hardware_id="gr00t_ros",

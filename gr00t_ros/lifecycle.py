@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.node_parameters import declare_parameters
 from gr00t_ros.parameters import ROS_PARAMETERS
+from gr00t_ros.stop_signals import stop_signals
 
 SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
 
@@ -124,27 +123,22 @@ def bring_up(node: LifecycleNode) -> bool:
 def spin_node(make_node: Callable[[], ManagedNode], args: list[str] | None) -> int:
     """Run a node until SIGINT, SIGTERM or the end of the context, then close it.
 
-    The signals are ours, not rclpy's: its handlers end the context at once, and a node that
-    commands an arm must still be able to publish its last command.
-
     Returns:
         The exit status: 0 after an orderly end.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    node = make_node()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        if node.autostart:
-            bring_up(node)
-        while rclpy.ok() and not stopping.is_set():
-            executor.spin_once(timeout_sec=SIGNAL_POLL_S)
-    finally:
-        node.close()
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with stop_signals() as stopping:
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        try:
+            if node.autostart:
+                bring_up(node)
+            while rclpy.ok() and not stopping.is_set():
+                executor.spin_once(timeout_sec=SIGNAL_POLL_S)
+        finally:
+            node.close()
+            executor.shutdown(timeout_sec=1.0)
+            node.destroy_node()
+            rclpy.try_shutdown()
     return 0

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The player that a contract asks for, and the joints that it watches. Pure."""
+"""The player that a contract asks for, and the joints and poses that it watches. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from gr00t_policy_core.control.chunk import Chunk
+import numpy as np
+
+from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
@@ -14,6 +16,48 @@ from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_ros.contract import ActionOutput, Contract
 from gr00t_ros.parameters import JOINT_INTERFACES
 from gr00t_ros.urdf import UrdfLimits
+
+
+class CommandedPoses:
+    """The poses that are commanded, and where they are now.
+
+    A pose is known where a state stream of the same key tells it, in the frame of the command.
+
+    Args:
+        contract: Names them, and the streams that tell them.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        measured = {stream.key: stream.topic for stream in contract.state if stream.representation}
+        self._frames = {
+            output.key: output.frame_id
+            for output in contract.action
+            if output.interface == "pose_stamped" and output.key in measured
+        }
+        self.topics = {measured[key]: key for key in self._frames}
+        self._known: dict[str, tuple[Row, int]] = {}
+
+    def update(self, key: str, pose: Row, frame_id: str, stamp_ns: int) -> str:
+        """Take a measured pose, float64 (7,); one that is not finite is left out.
+
+        Returns:
+            Why it cannot be compared with the commands; empty where it can.
+        """
+        if frame_id != self._frames[key]:
+            return (
+                f"state.{key} is in frame {frame_id!r}, action.{key} in {self._frames[key]!r}: "
+                "max_jump cannot hold the one against the other"
+            )
+        length = float(np.linalg.norm(pose[3:]))
+        if np.isfinite(pose).all() and length > 0.0:
+            self._known[key] = np.concatenate([pose[:3], pose[3:] / length]), stamp_ns
+        return ""
+
+    def tell(self, player: MotionPlayer, layout: Layout) -> None:
+        """Tell a player where the poses are, where that is known."""
+        for key, (pose, stamp_ns) in self._known.items():
+            start = layout.slices[key].start
+            player.measure(dict(enumerate(pose.tolist(), start)), stamp_ns)
 
 
 class CommandedJoints:
@@ -35,6 +79,7 @@ class CommandedJoints:
             for stream in contract.state
             if stream.field == "position" and self._places.keys() & set(stream.joints)
         }
+        self.names = frozenset(self._places)
         self._known: dict[str, tuple[float, int]] = {}
 
     def update(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
@@ -78,6 +123,7 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
         period_s=1.0 / contract.control_rate_hz,
         schedule=contract.motion.schedule,
         limits=limits,
+        bodies={o.key: o.body_limits for o in contract.action if o.body_limits is not None},
         max_jump=contract.motion.max_jump,
         max_joint_ages_s=dict(_max_ages_s(contract, layout)),
     )
@@ -86,16 +132,22 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
 
 
 def _max_ages_s(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:
-    """How old a position may be; of a joint that several streams tell, the most patient one's."""
+    """How old a position may be; of a joint that several streams tell, the most patient one's.
+
+    A pose is judged by its first value: all of it comes in one message.
+    """
+    poses_s = {stream.key: stream.max_age_s for stream in contract.state if stream.representation}
     ages_s: dict[str, float] = {}
     for stream in contract.state:
         if stream.field == "position":
             for joint in stream.joints:
                 ages_s[joint] = max(stream.max_age_s, ages_s.get(joint, 0.0))
     for output in contract.action:
+        start = layout.slices[output.key].start
+        if output.interface == "pose_stamped" and output.key in poses_s:
+            yield start, poses_s[output.key]
         if not _commands_positions(output):
             continue
-        start = layout.slices[output.key].start
         for number, joint in enumerate(output.joints):
             if joint in ages_s:
                 yield start + number, ages_s[joint]

@@ -21,6 +21,7 @@ REPRESENTATIONS = {"xyz_rot6d": 9, "xyz_rotvec": 6, "xyz_quat": 7}
 JOINT_FIELDS = ("position", "velocity", "effort")
 JOINT_INTERFACES = ("joint_trajectory", "joint_state")
 INTERFACES = (*JOINT_INTERFACES, "float64_multi_array", "pose_stamped", "twist_stamped")
+BODY_INTERFACES = ("pose_stamped", "twist_stamped")
 POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
 IMAGE_ENCODINGS = ("raw", "jpeg")
@@ -135,7 +136,8 @@ TOP = (
     Parameter(
         "max_jump",
         0.5,
-        "rad or m: a chunk that begins further than this from a joint is refused; 0: any distance",
+        "rad and m: a chunk that begins further than this from a joint or pose is refused; 0: any "
+        "distance",
         0.0,
         100.0,
     ),
@@ -182,6 +184,13 @@ _LIMITS = (
     Parameter("max_acceleration", [25.0], "joints: rad/s² (or m/s²); 1 or D values"),
     Parameter("max_jerk", [500.0], "joints: rad/s³ (or m/s³); 1 or D values"),
 )
+_BODY = "pose_stamped, twist_stamped: "
+_BODY_LIMITS = (
+    Parameter("max_linear_velocity", 1.0, f"{_BODY}m/s", 1e-3, 100.0),
+    Parameter("max_linear_acceleration", 5.0, f"{_BODY}m/s²", 1e-3, 1000.0),
+    Parameter("max_angular_velocity", 3.0, f"{_BODY}rad/s", 1e-3, 100.0),
+    Parameter("max_angular_acceleration", 15.0, f"{_BODY}rad/s²", 1e-3, 1000.0),
+)
 
 FIELDS: Mapping[str, tuple[Parameter, ...]] = {
     VIDEO: (
@@ -223,6 +232,7 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
         ),
         *_CONVERSION,
         *_LIMITS,
+        *_BODY_LIMITS,
     ),
 }
 

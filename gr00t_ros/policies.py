@@ -9,8 +9,8 @@ from gr00t_policy_core import PolicyClient
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving import images
-from gr00t_ros.contract import PolicySettings
 from gr00t_ros.observation import NotReadyError
+from gr00t_ros.policy_settings import PolicySettings
 
 
 def make_policy(settings: PolicySettings) -> BasePolicy:

@@ -23,7 +23,7 @@ from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.resize import SquareResize
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.continuation import CAPABILITY, Continuation
-from gr00t_ros.contract import Contract, PolicySettings
+from gr00t_ros.contract import Contract
 from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.fit import hold_against
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
@@ -32,6 +32,7 @@ from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
 from gr00t_ros.observation import NotReadyError, ObservationBuilder, TimedObservation
 from gr00t_ros.policies import make_policy, require_loaded, takes_jpeg
+from gr00t_ros.policy_settings import PolicySettings
 from gr00t_ros.qos import CHUNK, INSTRUCTION, STATUS
 from gr00t_ros.sources import Sources
 
@@ -66,6 +67,7 @@ class PolicyNode(ManagedNode):
         self._worker: InferenceWorker | None = None
         self._instruction = ""
         self._continuation: Continuation | None = None
+        self._timer: ReplanTimer | None = None
         self._chunk_id = 0
         self._t0_ns: int | None = None
         self._active = False
@@ -193,7 +195,7 @@ class PolicyNode(ManagedNode):
             instruction = self._instruction or contract.instruction
             return builder.build(self.get_clock().now().nanoseconds, instruction)
 
-        timer = ReplanTimer(
+        timer = self._timer = ReplanTimer(
             chunk_s=(horizon - 1) / contract.action_rate_hz,
             step_s=1.0 / contract.action_rate_hz,
             interval_s=contract.replan_interval_s,
@@ -275,6 +277,7 @@ class PolicyNode(ManagedNode):
             status.observation_age_s = (now.nanoseconds - self._t0_ns) * 1e-9
         if self._sources is not None:
             self._add_streams(status, self._sources, now.nanoseconds)
+        self._add_complaint(status)
         self._status.publish(status)
         self._newest_status = status
 
@@ -296,6 +299,13 @@ class PolicyNode(ManagedNode):
                 throttle_duration_sec=STARVING_LOG_PERIOD_S,
             )
             status.reason = "; ".join([r for r in (status.reason, *starving) if r])
+
+    def _add_complaint(self, status: PolicyStatus) -> None:
+        """A policy that cannot keep up runs, but nobody should have to guess why the arm stops."""
+        complaint = self._timer.complaint if self._timer is not None else ""
+        if complaint and status.state == PolicyStatus.STATE_RUNNING:
+            status.reason = "; ".join([r for r in (status.reason, complaint) if r])
+            self.get_logger().warning(complaint, throttle_duration_sec=STARVING_LOG_PERIOD_S)
 
     def _state(self, reason: str) -> int:
         if not self._active or self._worker is None or not self._worker.started:

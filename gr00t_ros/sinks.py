@@ -43,16 +43,15 @@ class Sink(ABC):
             self.message_type, outputs[0].topic, COMMAND
         )
 
-    def publish(self, values: Values, stamp: Time, *, holding: bool) -> None:
+    def publish(self, values: Values, stamp: Time) -> None:
         """Publish one command.
 
         Args:
             values: float64 (D,) by action key, in SI units and rad.
             stamp: The present.
-            holding: Nothing valid is left to play; `values` are the last ones commanded.
         """
         rows = [values[key] for key in self._keys]
-        self._fill(rows[0] if len(rows) == 1 else np.concatenate(rows), stamp, holding)
+        self._fill(rows[0] if len(rows) == 1 else np.concatenate(rows), stamp)
         self._publisher.publish(self._message)
 
     def destroy(self) -> None:
@@ -63,7 +62,7 @@ class Sink(ABC):
     def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> object: ...
 
     @abstractmethod
-    def _fill(self, values: Row, stamp: Time, holding: bool) -> None: ...
+    def _fill(self, values: Row, stamp: Time) -> None: ...
 
 
 class JointTrajectorySink(Sink):
@@ -79,7 +78,7 @@ class JointTrajectorySink(Sink):
         joints = [joint for output in outputs for joint in output.joints]
         return JointTrajectory(joint_names=joints, points=[self._point])
 
-    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+    def _fill(self, values: Row, stamp: Time) -> None:
         self._point.positions = array("d", values.tobytes())
 
 
@@ -91,20 +90,20 @@ class JointStateSink(Sink):
     def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> JointState:
         return JointState(name=[joint for output in outputs for joint in output.joints])
 
-    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+    def _fill(self, values: Row, stamp: Time) -> None:
         self._message.header.stamp = stamp
         self._message.position = array("d", values.tobytes())
 
 
 class ArraySink(Sink):
-    """The bare values, in the policy's order; the last ones are repeated while holding."""
+    """The bare values, in the policy's order."""
 
     message_type = Float64MultiArray
 
     def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> Float64MultiArray:
         return Float64MultiArray()
 
-    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+    def _fill(self, values: Row, stamp: Time) -> None:
         self._message.data = array("d", values.tobytes())
 
 
@@ -118,7 +117,7 @@ class PoseSink(Sink):
         message.header.frame_id = outputs[0].frame_id
         return message
 
-    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+    def _fill(self, values: Row, stamp: Time) -> None:
         pose = self._message.pose
         self._message.header.stamp = stamp
         quaternion = values[3:] / np.linalg.norm(values[3:])
@@ -128,7 +127,7 @@ class PoseSink(Sink):
 
 
 class TwistSink(Sink):
-    """Velocities, m/s and rad/s: to hold a position is to command none."""
+    """Velocities, m/s and rad/s, of which none is left at rest."""
 
     message_type = TwistStamped
 
@@ -137,12 +136,11 @@ class TwistSink(Sink):
         message.header.frame_id = outputs[0].frame_id
         return message
 
-    def _fill(self, values: Row, stamp: Time, holding: bool) -> None:
+    def _fill(self, values: Row, stamp: Time) -> None:
         twist = self._message.twist
         self._message.header.stamp = stamp
-        linear_and_angular = [0.0] * 6 if holding else values.tolist()
-        twist.linear.x, twist.linear.y, twist.linear.z = linear_and_angular[:3]
-        twist.angular.x, twist.angular.y, twist.angular.z = linear_and_angular[3:]
+        twist.linear.x, twist.linear.y, twist.linear.z = values[:3].tolist()
+        twist.angular.x, twist.angular.y, twist.angular.z = values[3:].tolist()
 
 
 SINKS: Mapping[str, Callable[..., Sink]] = {

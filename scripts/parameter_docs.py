@@ -27,7 +27,8 @@ NOTES = {
     "neither a `Float64MultiArray`. Joints are found by name. What the policy reads is "
     "`message * scale + offset`.",
     ACTION: "Joint groups that share a topic go out as one message. What is published is "
-    "`policy value * scale + offset`.",
+    "`policy value * scale + offset`. A `pose_stamped` is held against the `PoseStamped` of the "
+    "state of the same key, in the same frame, where there is one (`max_jump`, `max_age_s`).",
 }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 INTERVAL_S = 1.0
+TITLE_CHARS = 75  # of its longest line, or a table of few clients would break it
 
 
 def add_command(commands: Any) -> None:
@@ -70,20 +71,20 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
         f"{now['waiting']['requests']} waiting, {sum(now['errors'].values())} errors\n"
         f"inference p50 ≤ {_ms(quantile(now['inference_s'], 0.5))}, "
         f"p99 ≤ {_ms(quantile(now['inference_s'], 0.99))}; queue p99 ≤ "
-        f"{_ms(quantile(now['queue_s'], 0.99))}; {mean_batch:.1f} requests a call\n"
-        f"in {_rate(before, now, 'received_bytes', seconds)}, "
+        f"{_ms(quantile(now['queue_s'], 0.99))}\n"
+        f"{mean_batch:.1f} requests a call; in {_rate(before, now, 'received_bytes', seconds)}, "
         f"out {_rate(before, now, 'sent_bytes', seconds)}, {secured}"
         + (", OPEN TO THE NETWORK" if now["open_to_network"] else "")
     )
-    table = Table(title=title, title_justify="left")
-    for heading in ("client", "connected", "idle", "requests", "errors", "mean", "last"):
+    table = Table(title=title, title_justify="left", min_width=TITLE_CHARS)
+    for heading in ("client", "first seen", "last seen", "requests", "errors", "mean", "last"):
         table.add_column(heading, justify="left" if heading == "client" else "right")
     for client in sorted(now["clients"], key=lambda c: -c["requests"]):
         mean_s = client["total_s"] / client["answers"] if client["answers"] else 0.0
         table.add_row(
             client["peer"],
-            f"{client['connected_s']:.0f} s",
-            f"{client['idle_s']:.1f} s",
+            f"{client['connected_s']:.0f} s ago",
+            f"{client['idle_s']:.1f} s ago",
             str(client["requests"]),
             str(client["errors"]),
             _ms(mean_s),

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run of a player on record: everything that it was told, to be played again bit for bit.
 
-A recording is JSON lines, one event each; Python writes and reads floats exactly.
+A recording is JSON lines: its format, then one event each. Python writes and reads floats exactly.
+The same events give the same commands only as long as nothing changes how a player moves: then the
+format gets a new number, and recordings of the old one are refused.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.player import Command, MotionPlayer
 
+FORMAT_KEY, FORMAT = "recording_format", 2
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
 
 
@@ -136,6 +139,7 @@ def write_events(path: Path, events: Iterable[Event]) -> None:
         OSError: The file cannot be written.
     """
     with path.open("w", encoding="utf-8") as file:
+        file.write(f"{json.dumps({FORMAT_KEY: FORMAT})}\n")
         for event in events:
             file.write(f"{json.dumps(_plain(event))}\n")
 
@@ -145,14 +149,27 @@ def read_events(path: Path) -> Iterator[Event]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: A line is no event, naming it.
+        ValueError: It is of another format, or a line is no event, naming it.
     """
     with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
+        _require_format(path, file.readline())
+        for number, line in enumerate(file, start=2):
             try:
                 yield _event(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(f"{path}, line {number} is no event: {error}") from error
+
+
+def _require_format(path: Path, line: str) -> None:
+    try:
+        found = json.loads(line).get(FORMAT_KEY, 1)  # the first one did not say it
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is no recording: {error}") from error
+    if found != FORMAT:
+        raise ValueError(
+            f"{path} is a recording of format {found}, this version plays format {FORMAT}: play it "
+            "with the version that wrote it, or record the run again"
+        )
 
 
 def _offer(player: MotionPlayer, event: Offered) -> None:

@@ -251,7 +251,7 @@ def _read_table(file: Path, columns: list[str], filters: Any = None) -> Any:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise ImportError(
-            "replaying a dataset needs pyarrow: pip install 'gr00t_policy_core[replay]'"
+            "replaying a dataset needs pyarrow: pip install '.[replay]' in the folder of gr00t_ros"
         ) from error
 
     if not file.is_file():

@@ -20,7 +20,6 @@ Services:
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
 import time
@@ -48,6 +47,7 @@ from gr00t_ros.sim.trajectory import (
     TrajectoryRefusedError,
 )
 from gr00t_ros.sim.world import CAMERA_NAMES, CUBE_NAMES, SimulatedArm
+from gr00t_ros.stop_signals import stop_signals
 
 _BASE_FRAME = "base"
 _CUBES_PERIOD_S = 1 / 30
@@ -248,26 +248,23 @@ def _deadlines(period_s: float, stop: threading.Event) -> Iterator[None]:
 
 def main(args: list[str] | None = None) -> int:
     """Run ``sim_node`` until SIGINT or SIGTERM; 1 if it could not start or go on, else 0."""
-    # The signals are ours: rclpy would shut the context down under the publishing threads.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    node = SimNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        node.start()
-        while not stopping.is_set() and not node.failed:
-            executor.spin_once(timeout_sec=_SIGNAL_POLL_S)
-    except RenderingUnavailableError as error:
-        node.get_logger().fatal(str(error))
-        return 1
-    finally:
-        node.stop()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with stop_signals() as stopping:
+        node = SimNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        try:
+            node.start()
+            while not stopping.is_set() and not node.failed:
+                executor.spin_once(timeout_sec=_SIGNAL_POLL_S)
+        except RenderingUnavailableError as error:
+            node.get_logger().fatal(str(error))
+            return 1
+        finally:
+            node.stop()
+            executor.shutdown()
+            node.destroy_node()
+            rclpy.try_shutdown()
     return int(node.failed)
 
 

@@ -27,6 +27,7 @@ from gr00t_policy_core.control.recording import (
 )
 
 T0_NS = 1_700_000_000_123_456_789
+FIRST_LINE = '{"recording_format": 2}'
 
 
 def player_of(kind: type[MotionPlayer]) -> MotionPlayer:
@@ -120,6 +121,26 @@ def test_a_recording_that_is_full_keeps_its_beginning(monkeypatch: pytest.Monkey
 )
 def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text(f'{{"event": "Ticked", "now_ns": 1}}\n{line}\n')
-    with pytest.raises(ValueError, match="line 2 is no event"):
+    path.write_text(f'{FIRST_LINE}\n{{"event": "Ticked", "now_ns": 1}}\n{line}\n')
+    with pytest.raises(ValueError, match="line 3 is no event"):
+        list(read_events(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (
+            '{"event": "Ticked", "now_ns": 1}',
+            "of format 1, this version plays format 2",
+        ),
+        ('{"recording_format": 3}', "of format 3, this version plays format 2"),
+        ("no json", "is no recording"),
+        ("[]", "is no recording"),
+        ("", "is no recording"),
+    ],
+)
+def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why: str) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text(f'{line}\n{{"event": "Ticked", "now_ns": 1}}\n')
+    with pytest.raises(ValueError, match=why):
         list(read_events(path))

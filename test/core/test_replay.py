@@ -456,7 +456,7 @@ def test_without_pyarrow_the_error_says_what_to_install(v2_dataset):
         timeout=60,
         check=True,
     )
-    assert "pip install 'gr00t_policy_core[replay]'" in answer.stdout
+    assert "pip install '.[replay]'" in answer.stdout
 
 
 def test_importing_the_core_does_not_import_pyarrow():

@@ -24,6 +24,7 @@ def entry_of(**fields: Any) -> DiagnosticStatus:
     ("state", "reason", "level", "message"),
     [
         (PolicyStatus.STATE_RUNNING, "", DiagnosticStatus.OK, "running"),
+        (PolicyStatus.STATE_RUNNING, "too slow", DiagnosticStatus.WARN, "running: too slow"),
         (PolicyStatus.STATE_STOPPED, "not active", DiagnosticStatus.OK, "stopped: not active"),
         (PolicyStatus.STATE_WAITING, "no chunk", DiagnosticStatus.WARN, "waiting: no chunk"),
         (PolicyStatus.STATE_HOLDING, "told to", DiagnosticStatus.WARN, "holding: told to"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from policies_for_tests import parameters
 
+from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
@@ -17,10 +18,21 @@ from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_ros.contract import Contract, parse_contract
-from gr00t_ros.motion import CommandedJoints, make_layout, make_player
+from gr00t_ros.motion import CommandedJoints, CommandedPoses, make_layout, make_player
 from gr00t_ros.urdf import UrdfLimits
 
 LAYOUT = Layout({"arm": 2, "gripper": 1})
+POSE_LAYOUT = Layout({"arm": 7, "gripper": 1}, poses=["arm"])
+POSE = {
+    "state__arm__topic": "tool",
+    "state__arm__joints": None,
+    "state__arm__representation": "xyz_quat",
+    "action__arm__topic": "goal",
+    "action__arm__joints": None,
+    "action__arm__interface": "pose_stamped",
+    "action__arm__representation": "xyz_quat",
+    "action__arm__frame_id": "base",
+}
 S_NS = 1_000_000_000
 
 
@@ -118,15 +130,27 @@ def test_limits_that_contradict_each_other_name_the_joint(told: UrdfLimits) -> N
         make_player(contract, LAYOUT, {"elbow": told})
 
 
-def test_twists_have_no_limits_and_are_zeroed_when_held() -> None:
+def test_twists_are_limited_as_bodies_and_are_zeroed_when_held() -> None:
     contract = contract_of(
         action__arm__interface="twist_stamped",
         action__arm__frame_id="base",
         action__arm__topic="twist",
     )
     settings = settings_of(contract, Layout({"arm": 6, "gripper": 1}))
+    assert settings.bodies == {"arm": BodyLimits(1.0, 5.0, 3.0, 15.0)}
     assert set(settings.limits) == {6}
     assert set(settings.max_joint_ages_s) == {6}
+
+
+def test_the_limits_of_a_pose_are_those_of_the_parameters_and_its_age_that_of_its_stream() -> None:
+    contract = contract_of(
+        **POSE, action__arm__max_linear_velocity=0.25, action__arm__max_angular_acceleration=4.0
+    )
+    settings = settings_of(contract, POSE_LAYOUT)
+    assert settings.bodies == {"arm": BodyLimits(0.25, 5.0, 3.0, 4.0)}
+    assert settings.max_joint_ages_s == {0: 0.5, 7: 0.5}
+    without = contract_of(**{**POSE, "state__arm__representation": None})
+    assert settings_of(without, POSE_LAYOUT).max_joint_ages_s == {7: 0.5}
 
 
 def test_an_array_with_joint_names_is_limited_and_one_without_is_not() -> None:
@@ -139,7 +163,27 @@ def test_an_array_with_joint_names_is_limited_and_one_without_is_not() -> None:
     assert set(settings_of(without).limits) == {2}
 
 
-# Where the joints are
+# Where the joints and poses are
+
+
+def test_a_pose_is_told_whole_and_normalised_where_its_stream_has_the_same_frame() -> None:
+    poses, player = CommandedPoses(contract_of(**POSE)), Told()
+    assert poses.topics == {"tool": "arm"}
+    pose = np.array([0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 2.0])
+    why = poses.update("arm", pose, "camera", S_NS)
+    assert why.startswith("state.arm is in frame 'camera', action.arm in 'base'")
+    assert poses.update("arm", np.full(7, np.nan), "base", S_NS) == ""
+    poses.tell(player, POSE_LAYOUT)
+    assert player.told == {}
+    assert poses.update("arm", pose, "base", 2 * S_NS) == ""
+    poses.tell(player, POSE_LAYOUT)
+    values = [0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0]
+    assert player.told == {index: (value, 2 * S_NS) for index, value in enumerate(values)}
+
+
+def test_a_pose_that_no_state_tells_is_not_listened_for() -> None:
+    assert CommandedPoses(contract_of(**{**POSE, "state__arm__representation": None})).topics == {}
+    assert CommandedPoses(contract_of()).topics == {}
 
 
 def test_joints_are_told_by_name_whatever_their_order_and_company() -> None:

@@ -115,7 +115,7 @@ class BilinearCrop:
 
     target: tuple[int, int]
     crop: tuple[int, int]
-    # Torch's interpolation is not to be had on a robot, and no other one gives the same bits.
+    # Torch is not to be had on a robot, and OpenCV does not give the same bits.
     first: ClassVar[None] = None
 
     @property

@@ -16,10 +16,10 @@ from worker_rig import Rig
 
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros import inference
-from gr00t_ros.contract import PolicySettings
 from gr00t_ros.msg import ActionChunk
 from gr00t_ros.policies import make_policy
 from gr00t_ros.policy_node import PolicyNode
+from gr00t_ros.policy_settings import PolicySettings
 
 
 @pytest.fixture

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The limits of a contract: parameters to joint limits and to those of poses and twists. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from gr00t_policy_core.control.body_limits import BodyLimits
+from gr00t_policy_core.control.limits import JointLimits
+from gr00t_ros.parameters import ACTION, BODY_INTERFACES
+
+BODY_LIMIT_FIELDS = tuple(field.name for field in fields(BodyLimits))
+LIMIT_FIELDS = ("min_position", "max_position", "max_velocity", "max_acceleration", "max_jerk")
+
+
+def limit_problems(settings: Mapping[str, Any], keys: list[str]) -> Iterator[str]:
+    """A sentence for everything that is wrong with the limits of these action keys."""
+    for key in keys:
+        prefix = f"{ACTION}.{key}"
+        joints = len(settings[f"{prefix}.joints"])
+        sizes = {name: len(floats(settings[f"{prefix}.{name}"])) for name in LIMIT_FIELDS}
+        wrong = {name: size for name, size in sizes.items() if size not in (1, joints)}
+        for name, size in wrong.items():
+            yield f"{prefix}: {name} has {size} values, expected 1 or {joints}"
+        if not wrong:
+            try:
+                joint_limits(settings, prefix, joints)
+            except ValueError as error:
+                yield f"{prefix}: {error}"
+
+
+def joint_limits(settings: Mapping[str, Any], prefix: str, joints: int) -> tuple[JointLimits, ...]:
+    """The limits of each joint of an action key.
+
+    Raises:
+        ValueError: A limit that is none.
+    """
+    columns = [
+        np.broadcast_to(floats(settings[f"{prefix}.{name}"]), joints).tolist()
+        for name in LIMIT_FIELDS
+    ]
+    return tuple(JointLimits(*row) for row in zip(*columns, strict=True))
+
+
+def body_limits(settings: Mapping[str, Any], prefix: str) -> BodyLimits | None:
+    """The limits of an action key that is a pose or a twist; None for any other."""
+    if settings[f"{prefix}.interface"] not in BODY_INTERFACES:
+        return None
+    values = {name: float(settings[f"{prefix}.max_{name}"]) for name in BODY_LIMIT_FIELDS}
+    return BodyLimits(**values)
+
+
+def floats(value: Any) -> tuple[float, ...]:
+    """The numbers of a parameter that may be one number or a list."""
+    return tuple(map(float, value)) if isinstance(value, list) else (float(value),)

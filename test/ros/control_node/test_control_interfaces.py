@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each message that can carry a command."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from control_ramps import DT_S, MakeNode, activate, now_ns
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from helpers import wait_until
+from nodes_for_tests import (
+    DEACTIVATE,
+    Operator,
+    chunk_of,
+    quiet_for,
+)
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.time import Time
+from std_msgs.msg import Float64MultiArray
+
+
+def play_on(
+    make_node: MakeNode,
+    operator: Operator,
+    chunks: Publisher,
+    ros_node: Node,
+    message_type: type,
+    arm: np.ndarray,
+    **changes: Any,
+) -> list[Any]:
+    """The messages on the topic `arm`, once some have come."""
+    make_node(
+        action__arm__topic="arm",
+        action__arm__joints=None,
+        action__arm__frame_id="base_link",
+        **changes,
+    )
+    received: list[Any] = []
+    ros_node.create_subscription(message_type, "arm", received.append, 100)
+    activate(operator, chunks)
+    values = {"arm": arm, "gripper": np.zeros((len(arm), 1))}
+    chunks.publish(chunk_of(values, t0_ns=now_ns(ros_node), dt_s=DT_S))
+    wait_until(lambda: len(received) > 5, what="commands")
+    return received
+
+
+def test_an_array_is_published_bare_in_the_robots_units(
+    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+) -> None:
+    received = play_on(
+        make_node,
+        operator,
+        chunks,
+        ros_node,
+        Float64MultiArray,
+        np.full((5, 3), 2.0),
+        action__arm__interface="float64_multi_array",
+        action__arm__scale=[0.5, 1.0, 2.0],
+        action__arm__offset=1.0,
+    )
+    assert list(received[-1].data) == pytest.approx([2.0, 3.0, 5.0], abs=1e-12)
+
+
+def test_a_pose_is_stamped_framed_and_normalised(
+    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+) -> None:
+    turning = np.array([[0.1, 0.2, 0.3, 0.0, 0.0, angle] for angle in np.linspace(0, 3.0, 20)])
+    received = play_on(
+        make_node,
+        operator,
+        chunks,
+        ros_node,
+        PoseStamped,
+        turning,
+        action__arm__interface="pose_stamped",
+        action__arm__representation="xyz_rotvec",
+    )
+    operator.wait_for_reason("ended and no other came")
+    for message in received:
+        q = message.pose.orientation
+        assert np.linalg.norm([q.x, q.y, q.z, q.w]) == pytest.approx(1.0, abs=1e-9)
+    last = received[-1]
+    assert last.header.frame_id == "base_link"
+    assert Time.from_msg(last.header.stamp).nanoseconds <= now_ns(ros_node)
+    position = last.pose.position
+    assert [position.x, position.y, position.z] == pytest.approx([0.1, 0.2, 0.3])
+    assert last.pose.orientation.z == pytest.approx(np.sin(1.5))
+
+
+def test_a_twist_is_held_with_zeros(
+    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+) -> None:
+    received = play_on(
+        make_node,
+        operator,
+        chunks,
+        ros_node,
+        TwistStamped,
+        np.tile([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], (30, 1)),
+        action__arm__interface="twist_stamped",
+    )
+    wait_until(lambda: received[-1].twist.linear.y > 0.2 - 1e-7, what="the velocity")
+    twist = received[-1].twist
+    assert (twist.linear.y, twist.angular.z) == (pytest.approx(0.2), pytest.approx(0.6))
+    assert received[0].header.frame_id == "base_link"
+    operator.wait_for_reason("ended and no other came")
+    wait_until(lambda: received[-1].twist.linear.x == 0.0, what="no velocity")
+    last = received[-1].twist
+    assert [last.linear.y, last.linear.z, last.angular.x, last.angular.z] == [0.0] * 4
+    speeds = [message.twist.linear.x for message in received]
+    assert max(abs(a - b) for a, b in pairwise(speeds)) < 0.05  # it rises and falls gently
+
+
+def test_a_velocity_does_not_stay_commanded_when_the_node_is_deactivated(
+    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+) -> None:
+    received = play_on(
+        make_node,
+        operator,
+        chunks,
+        ros_node,
+        TwistStamped,
+        np.full((400, 6), 0.5),
+        action__arm__interface="twist_stamped",
+    )
+    wait_until(lambda: received[-1].twist.linear.x == 0.5, what="the velocity")
+    assert operator.change_state(DEACTIVATE) == [True]
+    wait_until(lambda: received[-1].twist.linear.x == 0.0, what="a last command of no velocity")
+    quiet_for(received)
+    assert received[-1].twist.linear.x == 0.0

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A control node on a test bench: the robot and the policy around it, and what it commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from helpers import require_within, wait_until
+from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, chunk_of, overrides
+from policies_for_tests import parameters
+from rclpy.context import Context
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from gr00t_ros.control_node import ControlNode
+from gr00t_ros.msg import ActionChunk, PolicyStatus
+
+PERIOD_S, DT_S = 0.01, 0.05
+LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}  # the defaults
+NAMES = ("shoulder", "elbow", "finger")
+HOLDING = PolicyStatus.STATE_HOLDING
+BRAKING_S = 0.35  # more than enough to stop from any speed here
+
+
+def urdf(**limits: str) -> str:
+    joints = "".join(
+        f'<joint name="{name}" type="revolute"><limit {attributes}/></joint>'
+        for name, attributes in limits.items()
+    )
+    return f'<robot name="arm">{joints}</robot>'
+
+
+class Rig:
+    """An active control node, what it commands, and the robot and policy around it."""
+
+    def __init__(self, context: Context, spin: Callable[[Node], Node], peer: Node) -> None:
+        self._context, self._spin, self.peer = context, spin, peer
+        self.operator = Operator(peer, "control_node")
+        self.chunks = peer.create_publisher(ActionChunk, "action_chunk", 5)
+        self._joint_states = peer.create_publisher(JointState, "joint_states", 10)
+        self.received: list[JointState] = []
+        self.node: ControlNode | None = None
+        self.joints: list[float] | None = None
+        self._number = 0
+        peer.create_subscription(JointState, "commands", self.received.append, 500)
+        peer.create_timer(0.02, self._publish_joints)
+
+    def start(self, **changes: Any) -> ControlNode:
+        interfaces = {
+            f"action__{key}__interface": "joint_state"
+            for key in ("arm", "gripper")
+            if f"action__{key}__interface" not in changes
+        }
+        self.values = parameters(**{**interfaces, **changes})
+        self.node = ControlNode(context=self._context, parameter_overrides=overrides(self.values))
+        self._spin(self.node)
+        assert self.operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+        wait_until(self.chunks.get_subscription_count, what="the node listens to chunks")
+        if self.joints is not None:
+            wait_until(lambda: self._joint_states.get_subscription_count() > 0, what="it sees them")
+            wait_until(lambda: len(self.node._joints._known) == 3, what="it knows its joints")
+        return self.node
+
+    def play(
+        self, start: float = 0.0, speed: float = 0.5, *, late_s: float = 0.0, horizon: int = 60
+    ) -> None:
+        """Publish a chunk in which every joint climbs from `start`, rad, at `speed`, rad/s."""
+        self._number += 1
+        climb = start + speed * DT_S * np.arange(horizon)[:, None]
+        values = {"arm": np.hstack([climb, climb]), "gripper": climb}
+        t0_ns = self.now_ns() - round(late_s * 1e9)
+        self.chunks.publish(chunk_of(values, t0_ns=t0_ns, dt_s=DT_S, chunk_id=self._number))
+
+    def now_ns(self) -> int:
+        return int(self.peer.get_clock().now().nanoseconds)
+
+    def wait_for_commands(self, more: int) -> None:
+        wanted = len(self.received) + more
+        wait_until(lambda: len(self.received) >= wanted, what="commands")
+
+    def wait_for_rest(self) -> float:
+        """Where it rests."""
+
+        def stands_still() -> bool:
+            path = self.path()
+            return len(path) > 20 and bool((path[-15:] == path[-1]).all())
+
+        wait_until(stands_still, what="rest")
+        return float(self.path()[-1, 0])
+
+    def path(self) -> np.ndarray:
+        """Every command so far, float64 (n, 3)."""
+        return np.array([m.position for m in list(self.received)]).reshape(-1, 3)
+
+    def require_smooth(self, **limits: float) -> None:
+        """All commands keep the limits; where one was lost on the way, from there on again."""
+        wait_until(lambda: max(map(len, self._stretches())) > 20, what="commands without a loss")
+        for stretch in self._stretches():
+            for joint in range(3):
+                require_within(stretch[:, joint], period_s=PERIOD_S, **{**LIMITS, **limits})
+
+    def _stretches(self) -> list[np.ndarray]:
+        """The commands so far, cut where one was lost."""
+        path = self.path()
+        stamps = [m.header.stamp for m in list(self.received)][: len(path)]
+        stamps_s = np.array([stamp.sec % 1000 + stamp.nanosec * 1e-9 for stamp in stamps])
+        losses = np.flatnonzero(np.diff(stamps_s) > 1.5 * PERIOD_S) + 1
+        return np.split(path, losses)
+
+    def _publish_joints(self) -> None:
+        if self.joints is not None:
+            message = JointState(name=list(NAMES), position=self.joints)
+            message.header.stamp = self.peer.get_clock().now().to_msg()
+            self._joint_states.publish(message)
