@@ -9,9 +9,9 @@ and both can be recorded as CUDA graphs. There are two for one reason, that each
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -84,7 +84,7 @@ class Runner:
         self._dtype = dtype
         self._settings = settings
         self._multiple = ROUND_LENGTH if settings.cuda_graphs or settings.compile else 1
-        self._tokens: OrderedDict[tuple[tuple[str, ...], int], Tokens] = OrderedDict()
+        self._laid_out = lru_cache(KEPT_PROMPTS)(self._lay_out)
         with torch.inference_mode():
             model.head.steps()  # what no observation changes is there before the first of them
         self.see, self.act = see, act = device_functions(model)
@@ -103,21 +103,18 @@ class Runner:
             texts: The instruction of each row.
             pictures: Of each row.
         """
-        key = (tuple(texts), pictures)
-        if key not in self._tokens:
-            backbone = self._model.backbone
-            prompts = backbone.prompts(texts, pictures, self._multiple)
-            self._tokens[key] = lay_out(
-                prompts,
-                backbone.rotary(prompts),
-                mask_padding=self._settings.mask_padding,
-                device=self._device,
-                dtype=self._dtype,
-            )
-            if len(self._tokens) > KEPT_PROMPTS:
-                self._tokens.popitem(last=False)
-        self._tokens.move_to_end(key)
-        return self._tokens[key]
+        return self._laid_out(tuple(texts), pictures)
+
+    def _lay_out(self, texts: tuple[str, ...], pictures: int) -> Tokens:
+        backbone = self._model.backbone
+        prompts = backbone.prompts(texts, pictures, self._multiple)
+        return lay_out(
+            prompts,
+            backbone.rotary(prompts),
+            mask_padding=self._settings.mask_padding,
+            device=self._device,
+            dtype=self._dtype,
+        )
 
     def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
         """What the action head attends to; see `Backbone.features`."""
