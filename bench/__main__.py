@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
-import sys
-from collections.abc import Sequence
-from typing import Any
 
 from bench import meta, report, round_trip, transports
 from bench.processes import MALLOC, ROOT
+from bench.report import say, write_result
 from bench.workload import Size
 
 RESULTS = ROOT / "build" / "bench"
@@ -31,13 +28,13 @@ def _measure_server(args: argparse.Namespace) -> None:
     paths = [name for name in args.paths or transports.TRANSPORTS if _is_there(name)]
     sizes = args.sizes or (round_trip.QUICK_SIZES if args.quick else round_trip.SIZES)
     load_before = os.getloadavg()[0]
-    rows = round_trip.measure(paths, sizes, args.malloc or MALLOC, args.quick, _say)
+    rows = round_trip.measure(paths, sizes, args.malloc or MALLOC, args.quick, say)
     about = meta.describe(load_before)
     turns = {size.label: round_trip.turns_for(size, args.quick) for size in sizes}
     about["round_trips"] = {label: turn.samples for label, turn in turns.items()}
-    _write_json("server", about, [row.as_json() for row in rows])
+    write_result(RESULTS / "server.json", about, [row.as_json() for row in rows])
     text = f"{report.meta_report(about)}\n\n{report.round_trip_report(rows)}"
-    _say(f"\n{text}\n")
+    say(f"\n{text}\n")
     if _is_whole(args):
         # Here, because a quick look at one path needs no matplotlib.
         from bench import plot
@@ -51,14 +48,14 @@ def _measure_ros(args: argparse.Namespace) -> None:
         reception = importlib.import_module("bench.ros.reception")
         importlib.import_module("rclpy")
     except ImportError as error:
-        _say(f"ROS: skipped, {error}")
+        say(f"ROS: skipped, {error}")
         return
     load_before = os.getloadavg()[0]
-    rows = reception.measure(args.quick, _say)
+    rows = reception.measure(args.quick, say)
     about = meta.describe(load_before)
-    _write_json("ros", about, rows)
+    write_result(RESULTS / "ros.json", about, rows)
     text = f"{report.meta_report(about)}\n\n{report.ros_report(rows)}"
-    _say(f"\n{text}\n")
+    say(f"\n{text}\n")
     if _is_whole(args):
         report.write_section("ros", text)
 
@@ -72,20 +69,9 @@ def _is_there(name: str) -> bool:
     try:
         transports.find(name)
     except ImportError as error:
-        _say(f"{name}: skipped, {error}")
+        say(f"{name}: skipped, {error}")
         return False
     return True
-
-
-def _write_json(name: str, about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"meta": about, "rows": rows}, indent=1)
-    (RESULTS / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def _size(text: str) -> Size:

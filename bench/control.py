@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import Any
 from bench import control_report, meta
 from bench.control_report import BUSY, CONTROL_NODE, FIFO, IDLE, TIMER, Row, summarize
 from bench.processes import ROOT, Worker
-from bench.report import meta_report, write_section
+from bench.report import meta_report, say, write_result, write_section
 from bench.ros.robot import parameters
 from gr00t_ros.process_environment import process_environment
 from gr00t_ros.sim.dds_domain import reserve_domain
@@ -150,35 +149,24 @@ def main(args: Sequence[str] | None = None) -> int:
     options = _options(args)
     refusal = realtime_refusal()
     if refusal is not None:
-        _say(f"{FIFO}: skipped, real-time scheduling is refused: {refusal}")
+        say(f"{FIFO}: skipped, real-time scheduling is refused: {refusal}")
     load_before = os.getloadavg()[0]
     rows: list[Row] = []
     for row in measure(make_cases(quick=options.quick, with_fifo=refusal is None)):
         rows.append(row)
-        _say(control_report.progress(row))
+        say(control_report.progress(row))
     about = {
         **meta.describe(load_before),
         "quick": options.quick,
         "realtime_priority": PRIORITY if refusal is None else None,
         "realtime_refusal": refusal,
     }
-    _write(about, rows)
+    write_result(RESULT, about, [row.as_json() for row in rows])
     text = f"{meta_report(about)}\n\n{control_report.report(rows)}"
-    _say(f"\n{text}\n")
+    say(f"\n{text}\n")
     if not options.quick:
         write_section("control", text, PAGE)
     return 0
-
-
-def _write(about: dict[str, Any], rows: Sequence[Row]) -> None:
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"meta": about, "rows": [row.as_json() for row in rows]}, indent=1)
-    RESULT.write_text(f"{text}\n", encoding="utf-8")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def _options(args: Sequence[str] | None) -> argparse.Namespace:

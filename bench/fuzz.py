@@ -21,6 +21,7 @@ import numpy as np
 import zmq
 
 from bench import workload
+from bench.report import say
 from bench.transports import ours
 from bench.workload import Size
 from gr00t_policy_core import Dialect, MsgSerializer, PolicyServer, ProtocolError
@@ -145,11 +146,6 @@ def main() -> None:
             first += 1000
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
     say(f"no crash, every message answered: {told}")
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

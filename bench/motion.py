@@ -6,20 +6,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import json
 import multiprocessing
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
 
 from bench import meta, motion_link, motion_report
 from bench.motion_metrics import Row, summarize
 from bench.motion_run import STRATEGIES, Case, Recording, Strategy, run_case
 from bench.processes import ROOT
-from bench.report import meta_report, write_section
+from bench.report import meta_report, say, write_result, write_section
 from gr00t_ros.sim.feedback import FeedbackExpert
 from gr00t_ros.sim.rendering import RenderingUnavailableError
 from gr00t_ros.sim.world import SimulatedArm
@@ -90,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         Bench.make().arm.render("front")
     except RenderingUnavailableError as error:
-        _say(f"the expert needs pictures: {error}")
+        say(f"the expert needs pictures: {error}")
         return 1
     load_before = os.getloadavg()[0]
     latencies_s = QUICK_LATENCIES_S if options.quick else LATENCIES_S
@@ -99,12 +96,12 @@ def main(args: Sequence[str] | None = None) -> int:
     for recordings in measure(STRATEGIES, latencies_s, options.seeds, options.jobs):
         rows.append(summarize(recordings))
         shown += recordings[:1]
-        _say(motion_report.progress(rows[-1]))
+        say(motion_report.progress(rows[-1]))
     about = {**meta.describe(load_before), "link": _link(), "quick": options.quick}
     about["versions"] |= dict(_versions())
-    _write(about, rows)
+    write_result(RESULT, about, [row.as_json() for row in rows])
     text = f"{meta_report(about)}\n\n{motion_report.report(rows)}"
-    _say(f"\n{text}\n")
+    say(f"\n{text}\n")
     if not options.quick:
         # Here, because a quick look needs no matplotlib.
         from bench import motion_plot
@@ -128,17 +125,6 @@ def _versions() -> Iterator[tuple[str, str]]:
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             yield name, metadata.version(name)
-
-
-def _write(about: dict[str, Any], rows: Sequence[Row]) -> None:
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"meta": about, "rows": [row.as_json() for row in rows]}, indent=1)
-    RESULT.write_text(f"{text}\n", encoding="utf-8")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def _options(args: Sequence[str] | None) -> argparse.Namespace:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,19 @@ GOALS = (
     Goal("N1.6's client: our server against its own", "n1d6-tcp", "n1d6-client-on-ours", 1.25),
     Goal("N1.7's client: our server against its own", "n1d7-tcp", "n1d7-client-on-ours", 1.25),
 )
+
+
+def say(text: str) -> None:
+    """A line for whoever watches, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def write_result(path: Path, about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Keep what was measured, and on what."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"meta": about, "rows": list(rows)}, indent=1)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def markdown(table: Table) -> str:

@@ -13,7 +13,6 @@ REP socket, one request at a time. All clients of a run live in a few processes 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import threading
@@ -227,9 +226,7 @@ def main() -> None:
     about = meta.describe(load_before)
     found = text(about, rows)
     sys.stdout.write(f"\n{found}\n")
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    results = {"meta": about, "rows": [asdict(each) for each in rows]}
-    RESULT.write_text(json.dumps(results, indent=1) + "\n")
+    report.write_result(RESULT, about, [asdict(each) for each in rows])
     if args.seconds >= SECONDS and set(args.clients) >= set(CLIENTS):
         report.write_section("throughput", found, PAGE)
     return None
