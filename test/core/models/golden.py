@@ -113,6 +113,16 @@ def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, 
     return policy.runner.features(policy.model.backbone.pictures(frames), tokens), tokens
 
 
+def assert_golden(golden: Golden, case: str, policy: ModelPolicy) -> dict[str, Any]:
+    """The policy gives the reference's actions; returns its info."""
+    action, info = policy.get_action(golden.observation(case), {"seed": golden.seed})
+    expected = golden.group(case, "action")
+    assert action.keys() == expected.keys()
+    for key, values in expected.items():
+        assert largest(action[key] - values) <= 1e-4 * largest(values), (case, key)
+    return info
+
+
 def rows_of(observation: dict[str, Any], rows: slice) -> dict[str, Any]:
     """Some rows of an observation."""
     return {

@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 import pytest
-from models.golden import CASES, largest, policy_of, torch
+from models.golden import CASES, assert_golden, largest, policy_of, torch
 
 DEVICE = os.environ.get("GR00T_TEST_DEVICE", "cuda")
 
@@ -34,10 +34,8 @@ def no_waiting():
         torch.cuda.set_sync_debug_mode("default")
 
 
-def answer(policy, golden, case, times=1):
-    for _ in range(times):
-        action, info = policy.get_action(golden.observation(case), {"seed": golden.seed})
-    return action, info
+def answer(policy, golden, case):
+    return policy.get_action(golden.observation(case), {"seed": golden.seed})[0]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(way) or "eager")
@@ -46,27 +44,29 @@ def test_actions_are_the_references(golden, way):
         pytest.skip("CUDA graphs need CUDA")
     policy = policy_of(golden.name, device=DEVICE, dtype="float32", **way)
     for case in ("one",) if "mask_padding" in way else CASES:
-        action, info = answer(policy, golden, case, times=2)
-        for key, values in golden.group(case, "action").items():
-            assert largest(action[key] - values) <= 1e-4 * largest(values), (case, key)
+        assert_golden(golden, case, policy)
+        info = assert_golden(golden, case, policy)
         assert all(seconds >= 0.0 for seconds in info["timing"].values())
 
 
 def test_bfloat16_with_graphs_is_as_without(golden):
     if DEVICE == "cpu":
         pytest.skip("CUDA graphs need CUDA")
-    plain, _ = answer(policy_of(golden.name, device=DEVICE), golden, "batch")
-    replayed, _ = answer(policy_of(golden.name, device=DEVICE, cuda_graphs=True), golden, "batch")
+    plain = answer(policy_of(golden.name, device=DEVICE), golden, "batch")
+    replayed = answer(policy_of(golden.name, device=DEVICE, cuda_graphs=True), golden, "batch")
     for key, values in plain.items():
         assert largest(replayed[key] - values) <= 0.05 * largest(values), key
 
 
-def test_compiled_actions_are_the_references(n1d7):
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_compiled_actions_are_the_references(n1d7, cuda_graphs):
+    if cuda_graphs and DEVICE == "cpu":
+        pytest.skip("CUDA graphs need CUDA")
     torch.compiler.reset()
-    policy = policy_of(n1d7.name, device=DEVICE, dtype="float32", compile="default")
-    action, _ = answer(policy, n1d7, "one", times=2)
-    for key, values in n1d7.group("one", "action").items():
-        assert largest(action[key] - values) <= 1e-4 * largest(values), key
+    way = {"compile": "default", "cuda_graphs": cuda_graphs}
+    policy = policy_of(n1d7.name, device=DEVICE, dtype="float32", **way)
+    for _ in range(2):
+        assert_golden(n1d7, "one", policy)
 
 
 def test_pictures_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden):
