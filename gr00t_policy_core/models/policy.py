@@ -264,7 +264,7 @@ class Gr00tPolicy(ModelPolicy):
         cuda_graphs: Record the networks as CUDA graphs, for each shape of input that comes, and
             replay them. Not yet tried on a GPU, and therefore off.
         compile: Compile the networks with torch.compile: ``default``, or ``max-autotune``, which
-            takes minutes before the first answer; None for not.
+            compiles for longer before the first answer; None for not.
         device_images: Resize pictures on the device; each bit is the same. Not yet tried on a GPU.
         strict: Check every observation before it is used and every action before it is returned.
 
