@@ -15,6 +15,7 @@ import numpy as np
 from gr00t_policy_core.cli.common import positive, write_line
 from gr00t_policy_core.cli.model_flags import add_model_flags, model_settings
 from gr00t_policy_core.embodiment import EmbodimentTag
+from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
     from gr00t_policy_core.models.policy import ModelPolicy
@@ -60,6 +61,8 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
+    if args.json is not None and not args.json.parent.is_dir():
+        raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
     policy, what = _policy(args)
     options = model_settings(args)
     write_line(what)
@@ -108,14 +111,10 @@ def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[st
 def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     """What is measured, and in words what that is."""
     from gr00t_policy_core.models import Gr00tPolicy
+    from gr00t_policy_core.models.common.devices import default_device, find_device, find_dtype
     from gr00t_policy_core.models.common.runner import RunSettings
     from gr00t_policy_core.models.lines import find_random_builder
-    from gr00t_policy_core.models.policy import (
-        ModelPolicy,
-        default_device,
-        find_device,
-        find_dtype,
-    )
+    from gr00t_policy_core.models.policy import ModelPolicy
 
     device_name = args.device or default_device()
     if args.model_path is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from gr00t_policy_core.cli.common import (
     positive,
     write_line,
 )
+from gr00t_policy_core.errors import AddressError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import addresses
 from gr00t_policy_core.serving.client import PolicyClient
@@ -86,6 +88,13 @@ def run_info(args: argparse.Namespace) -> int:
 
 
 def make_client(args: argparse.Namespace) -> PolicyClient:
+    """A client of the server that the flags name.
+
+    Raises:
+        AddressError: Nobody knows the host; a client could only wait for it in vain.
+        SpecError: Flags that do not fit.
+    """
+    _require_known(args.host)
     return PolicyClient(
         args.host,
         args.port,
@@ -94,6 +103,15 @@ def make_client(args: argparse.Namespace) -> PolicyClient:
         server_key=args.server_key,
         keys=args.keys,
     )
+
+
+def _require_known(host: str) -> None:
+    if addresses.is_ipc(host):
+        return
+    try:
+        socket.getaddrinfo(host.strip("[]"), None)
+    except OSError as error:
+        raise AddressError(f"no host {host} is known: {error.strerror}") from None
 
 
 def _round_trip_ms(client: PolicyClient) -> float:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
+from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
 from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.graphs import Recorder
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
 from gr00t_policy_core.models.common.relative import reference_problem
-from gr00t_policy_core.models.common.runner import Runner, RunSettings
+from gr00t_policy_core.models.common.runner import Runner, RunSettings, check_settings
 from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.common.transfer import frames_to_device, to_device
 from gr00t_policy_core.models.lines import find_loader
@@ -39,7 +39,6 @@ from gr00t_policy_core.policy import (
 
 MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
 DEFAULT_SETTINGS = RunSettings()
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class ModelPolicy(ModalityPolicy):
@@ -100,7 +99,7 @@ class ModelPolicy(ModalityPolicy):
         config = self.model.head.config
         shape = (len(frames), config.action_horizon, config.max_action_dim)
         encoded = self.embodiment.encode_state(observation["state"], config.max_state_dim)
-        with torch.inference_mode(), _on(self.device):
+        with torch.inference_mode(), on_device(self.device):
             pictures = self._pictures(observation)
             tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
             states = self._to_device(torch.from_numpy(encoded))
@@ -192,7 +191,7 @@ class ModelPolicy(ModalityPolicy):
         Returns:
             The action, and ``{"timing": {stage: seconds}}``.
         """
-        with torch.inference_mode(), _on(self.device):
+        with torch.inference_mode(), on_device(self.device):
             return self._answer(observation, options)
 
     def _answer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
@@ -202,7 +201,7 @@ class ModelPolicy(ModalityPolicy):
         parsed = read_options(options, self.embodiment, len(frames))
 
         pictures = self._pictures(observation)
-        watch.lap("images")
+        (watch.device_lap if self.settings.device_images else watch.lap)("images")
         tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
         watch.lap("prompts")
         encoded = self.embodiment.encode_state(state, self.model.head.config.max_state_dim)
@@ -283,7 +282,7 @@ class Gr00tPolicy(ModelPolicy):
         cuda_graphs: Record the networks as CUDA graphs, for each shape of input that comes, and
             replay them. Not yet tried on a GPU, and therefore off.
         compile: Compile the networks with torch.compile: ``default``, or ``max-autotune``, which
-            takes minutes before the first answer; None for not.
+            compiles for longer before the first answer; None for not.
         device_images: Resize pictures on the device; each bit is the same. Not yet tried on a GPU.
         strict: Check every observation before it is used and every action before it is returned.
 
@@ -309,6 +308,8 @@ class Gr00tPolicy(ModelPolicy):
     ) -> None:
         where = find_device(device)
         kind = find_dtype(dtype, where)
+        settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
+        check_settings(settings, where)
         checkpoint = open_checkpoint(model_path)
         load = find_loader(checkpoint)
         model = load(
@@ -318,7 +319,6 @@ class Gr00tPolicy(ModelPolicy):
             dtype=kind,
             backbone_path=backbone_path,
         )
-        settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
         super().__init__(model, where, kind, settings, strict=strict)
 
 
@@ -330,36 +330,3 @@ def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
     else:
         generator.manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float32)
-
-
-def _on(device: torch.device) -> AbstractContextManager[object]:
-    """Streams and events are those of the current GPU, which need not be the policy's."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-def default_device() -> str:
-    """``cuda`` where there is a GPU, else ``cpu``."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def find_device(device: str | int) -> torch.device:
-    """The device of that name; raises `SpecError` where it is a GPU and there is none."""
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise SpecError("bad device", [f"{device!r}: {str(error).splitlines()[0]}"]) from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise SpecError(
-            "bad device",
-            [f"{device!r}: torch {torch.__version__} finds no GPU here; 'cpu' works, slowly"],
-        )
-    return found
-
-
-def find_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The dtype of that name, or the device's usual one for None; raises `SpecError`."""
-    if name is None:
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if name not in DTYPES:
-        raise SpecError("bad dtype", [f"must be one of {sorted(DTYPES)}, got {name!r}"])
-    return DTYPES[name]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO
 
 # Above 101 the domain's ports run into those that Linux hands out (docs.ros.org, "ROS_DOMAIN_ID");
-# 0 is everybody's.
-DOMAINS = range(1, 102)
+# 0 is everybody's, and low ones are chosen by hand.
+DOMAINS = range(101, 0, -1)
 
 
 def reserve_domain() -> tuple[int, IO[str]]:
-    """A domain that nobody else on this machine has reserved, for as long as the file is open.
+    """Reserve a domain, for as long as the file is open, that nobody else on this machine has.
 
     Returns:
         The domain's number, and the file that keeps it.
@@ -23,9 +23,11 @@ def reserve_domain() -> tuple[int, IO[str]]:
         RuntimeError: All of them are taken.
     """
     for domain in DOMAINS:
-        file = Path(  # noqa: SIM115 - the reservation lasts while it is open
-            tempfile.gettempdir(), f"gr00t_ros_test_domain_{domain}.lock"
-        ).open("a")
+        path = Path(tempfile.gettempdir(), f"gr00t_ros_domain_{domain}.lock")
+        try:
+            file = path.open("a")
+        except PermissionError:  # another user's, who may be using it
+            continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -315,6 +315,16 @@ def test_ping_prints_the_round_trip(dataset):
 
 
 @pytest.mark.parametrize("command", ["ping", "info"])
+def test_a_host_that_nobody_knows_is_named_at_once(command, capsys, monkeypatch):
+    def unknown(host, port):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert main([command, "--host", "gpu-box"]) == 1
+    assert "no host gpu-box is known: Name or service not known" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["ping", "info"])
 def test_nobody_there_is_one_line_and_status_1(command):
     port = nobody_there()
     ended = run(command, "--port", port, "--timeout-ms", "200")

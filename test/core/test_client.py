@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy client, with our server and with servers of both lines of Isaac-GR00T."""
+"""The policy client with our server."""
 
 import threading
 
-import msgpack
 import numpy as np
 import pytest
 import zmq
-from peers.lines import LINES
-from peers.stock import StockServer
 from policy_conformance import check_policy_conforms
 from toy_policy import DIMENSIONS, ToyPolicy, expected_action, toy_observation, untimed
 
 from gr00t_policy_core import (
     ClosedError,
-    Dialect,
     EncodingError,
     ModalityConfig,
-    MsgSerializer,
     PolicyClient,
     PolicyError,
     PolicyServer,
@@ -25,130 +20,6 @@ from gr00t_policy_core import (
     RemoteError,
     SpecError,
 )
-
-
-@pytest.fixture
-def stock_server(line):
-    with StockServer(line) as running:
-        yield running
-
-
-@pytest.fixture
-def stock_served(stock_server):
-    """A client of a server of each line."""
-    with PolicyClient("127.0.0.1", stock_server.port) as connected:
-        yield connected
-
-
-@pytest.fixture
-def replying(sockets):
-    """A client of a server that sends the given bytes, whatever it is asked."""
-    clients = []
-    stopping = threading.Event()
-    threads = []
-
-    def answer(listener, frames):
-        while not stopping.is_set():
-            if listener.poll(20):
-                listener.recv_multipart()
-                listener.send_multipart(frames)
-
-    def make(*frames, **settings):
-        listener = sockets.socket(zmq.REP)
-        port = listener.bind_to_random_port("tcp://127.0.0.1")
-        threads.append(threading.Thread(target=answer, args=(listener, frames)))
-        threads[-1].start()
-        clients.append(PolicyClient("127.0.0.1", port, **settings))
-        return clients[-1]
-
-    yield make
-    stopping.set()
-    for thread in threads:
-        thread.join()
-    for client in clients:
-        client.close()
-
-
-# Servers of Isaac-GR00T
-
-
-@pytest.mark.parametrize("strict", [True, False])
-def test_actions_of_a_stock_server_are_understood_and_it_understands_us(stock_server, line, strict):
-    observation = toy_observation()
-    with PolicyClient("127.0.0.1", stock_server.port, strict=strict) as client:
-        action, info = client.get_action(observation, {"seed": 1})
-        assert info == {"options": {"seed": 1}}
-        assert client.dialect is Dialect(line.name)
-    for key, values in expected_action(observation).items():
-        np.testing.assert_array_equal(action[key], values)
-
-
-def test_arrays_for_any_endpoint_of_a_stock_server_are_in_its_dialect(stock_server, stock_served):
-    start = np.arange(3)
-    stock_served.call_endpoint("reset", {"options": {"start": start}})
-    received = stock_server.requests[-1]["data"]["options"]["start"]
-    np.testing.assert_array_equal(received, start)
-
-
-def test_a_stock_server_is_asked_for_its_configs_only_once(stock_server, stock_served):
-    for _ in range(3):
-        stock_served.get_action(toy_observation())
-    asked = [request["endpoint"] for request in stock_server.requests]
-    assert asked == ["get_modality_config", "get_action", "get_action", "get_action"]
-
-
-def test_every_endpoint_of_a_stock_server_is_understood(stock_served):
-    assert stock_served.ping()
-    assert stock_served.reset({"episode_index": 5}) == {"options": {"episode_index": 5}}
-    assert stock_served.get_modality_config()["video"] == ModalityConfig([0], ["front", "wrist"])
-    assert stock_served.get_dimensions() == {}
-    stock_served.kill_server()
-
-
-def test_bare_replies_are_brought_into_one_form(stock_served):
-    assert stock_served.send_request("ping") == {
-        "status": "success",
-        "data": {"status": "ok", "message": "Server is running"},
-    }
-    assert stock_served.send_request("nope") == {
-        "status": "error",
-        "error": "Unknown endpoint: nope",
-    }
-
-
-def test_errors_of_a_stock_server_are_raised(stock_server, stock_served):
-    with pytest.raises(RemoteError, match=rf"127\.0\.0\.1:{stock_server.port} nope: Unknown"):
-        stock_served.call_endpoint("nope")
-    assert stock_served.ping()
-
-
-def test_a_stock_server_sees_our_token(line):
-    with StockServer(line, api_token="s3cret") as server:
-        with PolicyClient("127.0.0.1", server.port, api_token="s3cret") as client:
-            assert client.ping()
-            client.get_action(toy_observation())
-        with PolicyClient("127.0.0.1", server.port) as client:
-            with pytest.raises(RemoteError, match="Unauthorized"):
-                client.get_action(toy_observation())
-            with pytest.raises(RemoteError, match="Unauthorized"):
-                client.ping()
-
-
-def test_a_server_of_the_other_line_in_the_same_place_is_noticed():
-    lines = [LINES[name]() for name in ("n1d6", "n1d7", "n1d6")]
-    with StockServer(lines[0]) as first:
-        client = PolicyClient("127.0.0.1", first.port)
-        client.get_action(toy_observation())
-    for line in lines[1:]:
-        with StockServer(line, port=first.port):
-            with pytest.raises(RemoteError, match="not an array"):
-                client.get_action(toy_observation())
-            client.get_action(toy_observation())
-            assert client.dialect is Dialect(line.name)
-    client.close()
-
-
-# Our own server
 
 
 def test_the_client_is_a_policy_like_any_other(client):
@@ -287,62 +158,6 @@ def test_what_cannot_be_sent_is_named_and_costs_nothing(client):
     with pytest.raises(EncodingError, match=r"data\.options\.x: an array of dtype object"):
         client.reset({"x": np.array([None])})
     assert client.ping()
-
-
-# Replies that are none
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [
-        (b"",),
-        (b"\xc1",),
-        (b"ERROR",),
-        (b"\xdd\xff\xff\xff\xff",),
-        (b"\xc0", b"\xc0"),
-        (msgpack.packb({"__ndarray_class__": True, "as_npy": b"PK\x03\x04"}),),
-    ],
-)
-def test_a_reply_that_is_no_message_is_a_typed_error(replying, frames):
-    client = replying(*frames)
-    for _ in range(2):
-        with pytest.raises(ProtocolError, match=rf"127\.0\.0\.1:{client.port} reset: "):
-            client.reset()
-        assert client.ping() is False
-
-
-def test_a_reply_larger_than_allowed_is_not_received(replying):
-    client = replying(bytes(100_000), max_message_bytes=10_000, timeout_ms=300)
-    with pytest.raises(TimeoutError):
-        client.reset()
-
-
-@pytest.mark.parametrize(
-    ("reply", "normalised"),
-    [
-        (None, {"status": "success", "data": None}),
-        ([1], {"status": "success", "data": [1]}),
-        ({"status": "success", "data": 1}, {"status": "success", "data": 1}),
-        ({"status": "success"}, {"status": "success", "data": {"status": "success"}}),
-        ({"status": "ok", "x": 1}, {"status": "success", "data": {"status": "ok", "x": 1}}),
-        ({"status": "error", "error": "boom"}, {"status": "error", "error": "boom"}),
-        ({"error": "boom"}, {"status": "error", "error": "boom"}),
-        ({"error": 5}, {"status": "error", "error": "5"}),
-    ],
-)
-def test_every_form_of_reply_is_brought_into_one(replying, reply, normalised):
-    assert replying(MsgSerializer.to_bytes(reply)).send_request("any") == normalised
-
-
-def test_golden_replies_are_understood(replying, golden, golden_arrays, line):
-    action, info = replying(golden(line.name, "get_action_reply"), strict=False).get_action({})
-    assert info == {}
-    np.testing.assert_array_equal(action["gripper"], golden_arrays["action/gripper"])
-    error = replying(golden(line.name, "error_reply"))
-    assert error.send_request("any") == {"status": "error", "error": "boom"}
-    configs = replying(golden(line.name, "get_modality_config_reply")).get_modality_config()
-    assert configs["action"].modality_keys == ["single_arm", "gripper"]
-    replying(golden(line.name, "kill_reply")).kill_server()
 
 
 # Settings and life

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encrypted connections, and who is let in."""
 
+import contextlib
 import stat
 
 import msgpack
@@ -67,6 +68,29 @@ def test_nobody_else_comes_in(secured, keys, sockets, tmp_path):
     mine = {"CURVE_PUBLICKEY": listed.public, "CURVE_SECRETKEY": listed.secret}
     assert not may_come_in(secured, sockets, CURVE_SERVERKEY=stranger_public, **mine)
     assert may_come_in(secured, sockets, timeout_ms=10_000, CURVE_SERVERKEY=public, **mine)
+
+
+def test_strangers_without_end_cost_the_listed_client_nothing(secured, keys, sockets):
+    public = ServerKeys.load(keys).public
+    strangers = []
+    for number in range(100):
+        stranger = sockets.socket(zmq.DEALER)
+        if number % 2:
+            stranger.curve_publickey, stranger.curve_secretkey = zmq.curve_keypair()
+            stranger.curve_serverkey = public
+        stranger.connect(f"tcp://127.0.0.1:{secured.port}")
+        stranger.setsockopt(zmq.SNDTIMEO, 0)
+        strangers.append(stranger)
+    settings = {"server_key": keys / "server.key", "keys": keys / "robot1.key_secret"}
+    with client_of(secured, **settings) as client:
+        for _ in range(100):
+            for stranger in strangers:
+                with contextlib.suppress(zmq.Again):
+                    stranger.send_multipart([b"", msgpack.packb({"endpoint": "reset"})])
+            client.get_action(toy_observation())
+    assert [stranger.poll(0) for stranger in strangers] == [0] * 100
+    assert secured.metrics()["requests"] == {"get_modality_config": 1, "get_action": 100}
+    assert secured.metrics()["errors"] == {}
 
 
 def test_a_client_of_another_server_is_told_nothing_but_a_timeout(secured, keys, tmp_path):

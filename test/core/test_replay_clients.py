@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from lerobot_writer import write_dataset
 from peers.stock import StockClient
-from test_replay import observation
+from replays import observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, ReplayPolicy
 from gr00t_policy_core.policies.replay import CLIENTS_KEPT

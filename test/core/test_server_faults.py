@@ -10,7 +10,7 @@ import zmq
 from malformed import MALFORMED
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
-from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyServer
+from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyServer, RemoteError
 
 PING = msgpack.packb({"endpoint": "ping"})
 
@@ -218,16 +218,33 @@ def test_requests_beyond_the_queue_are_refused_at_once_and_the_others_answered(s
         assert [msgpack.unpackb(_received(dealer)) for _ in range(2)] == ["done", "done"]
 
 
+def test_wrong_tokens_without_end_cost_the_right_one_nothing():
+    with (
+        PolicyServer(ToyPolicy(), host="127.0.0.1", port=0, api_token="s3cret") as server,
+        PolicyClient("127.0.0.1", server.port, api_token="guessed") as stranger,
+        PolicyClient("127.0.0.1", server.port, api_token="s3cret") as client,
+    ):
+        for _ in range(100):
+            with pytest.raises(RemoteError, match="Unauthorized"):
+                stranger.call_endpoint("get_action", {"observation": {}})
+            assert _answered(client, toy_observation())
+        metrics = server.metrics()
+        assert metrics["errors"] == {"PolicyError": 100}
+        assert metrics["requests"] == {"get_modality_config": 1, "get_action": 100}
+
+
 def test_a_client_with_the_identity_of_another_takes_nothing_from_it(sockets, server):
     first = connect(sockets, server.port, IDENTITY=b"robot")
     first.send(PING)
-    assert first.poll(10_000)
-    first.recv()
-    second = connect(sockets, server.port, IDENTITY=b"robot")
-    second.send(PING)
-    assert not second.poll(200)
-    first.send(PING)
-    assert first.poll(10_000)
+    _received(first)
+    seconds = [connect(sockets, server.port, IDENTITY=b"robot") for _ in range(20)]
+    for second in seconds:
+        second.send(PING)
+    for _ in range(20):
+        first.send(PING)
+        assert b"Server is running" in _received(first)
+    assert not any(second.poll(10) for second in seconds)
+    assert server.metrics()["requests"] == {"ping": 21}
 
 
 def _received(asked):

@@ -15,7 +15,7 @@ from gr00t_policy_core.models.common.graphs import Function, shapes_of
 
 # By our name, torch.compile's mode. None has CUDA graphs of its own: ours are around it.
 MODES = {"default": "default", "max-autotune": "max-autotune-no-cudagraphs"}
-MAX_SHAPES = 6  # compiling one takes up to minutes; torch refuses to go on after 8 of a function
+MAX_SHAPES = 6  # compiling one takes long; torch refuses to go on after 8 of a function
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A function of tensors, recorded once as a CUDA graph for each set of shapes, and replayed.
 
-A call of GR00T starts some two thousand kernels, most of them shorter than it takes the host to
-start them. A replayed graph starts them all at once.
+A call of GR00T runs some two thousand operators, most of them small. A replayed graph starts them
+all at once, instead of the host one by one.
 """
 
 from __future__ import annotations

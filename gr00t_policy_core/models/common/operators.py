@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many operators a computation runs: what it costs to start it, on any device.
 
-At batch 1 a GPU computes most of GR00T's operators in less time than it takes to start them, so
-their number says how long an answer takes where they are started one by one. It is the same on a
-CPU, where it can be counted.
+Most of GR00T's operators are small at batch 1. Where they are started one by one, their number says
+more about how long a GPU takes than their sizes do; and it is the same on a CPU.
 """
 
 from __future__ import annotations

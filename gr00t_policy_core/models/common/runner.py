@@ -9,9 +9,9 @@ and both can be recorded as CUDA graphs. There are two for one reason, that each
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -44,6 +44,13 @@ class RunSettings:
     device_images: bool = False
 
 
+def check_settings(settings: RunSettings, device: torch.device) -> None:
+    """Raise `SpecError` for CUDA graphs without a GPU, or an unknown mode of compilation."""
+    check_mode(settings.compile)
+    if settings.cuda_graphs and device.type != "cuda":
+        raise SpecError("bad setting", [f"CUDA graphs need a GPU, the device is {device}"])
+
+
 class Runner:
     """Runs a model's networks.
 
@@ -58,7 +65,7 @@ class Runner:
         see, act: Of `device_functions`: what is compiled or recorded, as it is.
 
     Raises:
-        SpecError: CUDA graphs without a GPU, or an unknown mode of compilation.
+        SpecError: As `check_settings` says.
     """
 
     def __init__(
@@ -69,17 +76,15 @@ class Runner:
         settings: RunSettings,
         record: Recorder | None = None,
     ) -> None:
-        check_mode(settings.compile)
-        if settings.cuda_graphs and record is None:
-            if device.type != "cuda":
-                raise SpecError("bad setting", [f"CUDA graphs need a GPU, the device is {device}"])
-            record = CudaGraphs(device)
+        if record is None:
+            check_settings(settings, device)
+            record = CudaGraphs(device) if settings.cuda_graphs else None
         self._model = model
         self._device = device
         self._dtype = dtype
         self._settings = settings
         self._multiple = ROUND_LENGTH if settings.cuda_graphs or settings.compile else 1
-        self._tokens: OrderedDict[tuple[tuple[str, ...], int], Tokens] = OrderedDict()
+        self._laid_out = lru_cache(KEPT_PROMPTS)(self._lay_out)
         with torch.inference_mode():
             model.head.steps()  # what no observation changes is there before the first of them
         self.see, self.act = see, act = device_functions(model)
@@ -98,21 +103,18 @@ class Runner:
             texts: The instruction of each row.
             pictures: Of each row.
         """
-        key = (tuple(texts), pictures)
-        if key not in self._tokens:
-            backbone = self._model.backbone
-            prompts = backbone.prompts(texts, pictures, self._multiple)
-            self._tokens[key] = lay_out(
-                prompts,
-                backbone.rotary(prompts),
-                mask_padding=self._settings.mask_padding,
-                device=self._device,
-                dtype=self._dtype,
-            )
-            if len(self._tokens) > KEPT_PROMPTS:
-                self._tokens.popitem(last=False)
-        self._tokens.move_to_end(key)
-        return self._tokens[key]
+        return self._laid_out(tuple(texts), pictures)
+
+    def _lay_out(self, texts: tuple[str, ...], pictures: int) -> Tokens:
+        backbone = self._model.backbone
+        prompts = backbone.prompts(texts, pictures, self._multiple)
+        return lay_out(
+            prompts,
+            backbone.rotary(prompts),
+            mask_padding=self._settings.mask_padding,
+            device=self._device,
+            dtype=self._dtype,
+        )
 
     def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
         """What the action head attends to; see `Backbone.features`."""

@@ -98,11 +98,11 @@ def golden_of(name: str) -> Golden:
 
 
 @lru_cache
-def policy_of(name: str, **settings: Any) -> Gr00tPolicy:
-    """A checkpoint's policy on the CPU, loaded once for all tests."""
+def policy_of(name: str, device: str = "cpu", **settings: Any) -> Gr00tPolicy:
+    """A checkpoint's policy, loaded once for all tests."""
     golden = golden_of(name)
     return Gr00tPolicy(
-        golden.tag, golden.checkpoint, device="cpu", backbone_path=golden.backbone, **settings
+        golden.tag, golden.checkpoint, device=device, backbone_path=golden.backbone, **settings
     )
 
 
@@ -111,6 +111,16 @@ def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, 
     frames = policy.frames(observation)
     tokens = policy.runner.tokens(policy.instructions(observation), len(frames[0]))
     return policy.runner.features(policy.model.backbone.pictures(frames), tokens), tokens
+
+
+def assert_golden(golden: Golden, case: str, policy: ModelPolicy) -> dict[str, Any]:
+    """The policy gives the reference's actions; returns its info."""
+    action, info = policy.get_action(golden.observation(case), {"seed": golden.seed})
+    expected = golden.group(case, "action")
+    assert action.keys() == expected.keys()
+    for key, values in expected.items():
+        assert largest(action[key] - values) <= 1e-4 * largest(values), (case, key)
+    return info
 
 
 def rows_of(observation: dict[str, Any], rows: slice) -> dict[str, Any]:

@@ -77,6 +77,14 @@ def test_an_unknown_model_is_one_line_and_status_1(capsys):
     assert "must be one of ['n1d6', 'n1d7'], got 'n9'" in capsys.readouterr().err
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, capsys):
+    file = tmp_path / "nowhere" / "report.json"
+    assert main(["bench", "--json", str(file), *FEW]) == 1
+    output = capsys.readouterr()
+    assert output.err.endswith(f"there is no folder {file.parent}\n")
+    assert output.out == ""
+
+
 def test_what_only_looks_at_memory_is_no_operator_that_counts():
     x, y = torch.ones(2, 3), torch.ones(3, 2)
     with torch.inference_mode(), OperatorCount() as count:

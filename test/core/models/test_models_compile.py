@@ -5,7 +5,7 @@ import logging
 import shutil
 
 import pytest
-from models.golden import largest, policy_of, torch
+from models.golden import assert_golden, policy_of, torch
 
 from gr00t_policy_core.models.common.compiled import FirstShapes
 from gr00t_policy_core.models.common.runner import RunSettings
@@ -32,12 +32,6 @@ def compilations(monkeypatch):
     monkeypatch.setattr(torch, "compile", compile_without)
     yield graphs
     torch.compiler.reset()
-
-
-def assert_golden(golden, case, policy):
-    action, _ = policy.get_action(golden.observation(case), {"seed": golden.seed})
-    for key, values in golden.group(case, "action").items():
-        assert largest(action[key] - values) <= 1e-4 * largest(values), key
 
 
 def compiled(name):

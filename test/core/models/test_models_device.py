@@ -35,9 +35,9 @@ def ones(*shape, dtype=torch.bfloat16):
     return torch.ones(*shape, dtype=dtype, device=META)
 
 
-def run(line, texts, settings):
+def run(line, texts, settings, small=True):
     """All of a call from pictures and tokens to actions, on the meta device."""
-    model = line.random_model(small=True, cameras=CAMERAS, device=META, dtype=torch.bfloat16)
+    model = line.random_model(small=small, cameras=CAMERAS, device=META, dtype=torch.bfloat16)
     config = model.head.config
     runner = Runner(model, META, torch.bfloat16, settings)
     tokens = runner.tokens(texts, CAMERAS)
@@ -63,6 +63,22 @@ def test_a_whole_call_reads_nothing_back(line, texts, mask_padding):
     assert features.shape[:2] == tokens.ids.shape
     assert actions.shape == start.shape
     assert (actions.device, actions.dtype) == (META, torch.bfloat16)
+
+
+@pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
+def test_a_whole_call_in_the_published_shape_reads_nothing_back(line):
+    _, features, actions, start = run(line, TEXTS, RunSettings(), small=False)
+    assert features.shape[-1] == 2048
+    assert actions.shape == start.shape
+
+
+def test_the_published_shape_is_as_large_as_is_said():
+    model = gr00t_n1d7.random_model(small=False, cameras=1, device=META, dtype=torch.bfloat16)
+    backbone, head = (
+        sum(parameter.numel() for parameter in part.parameters())
+        for part in (model.backbone.network, model.head)
+    )
+    assert (round(backbone / 1e9, 2), round(head / 1e9, 2)) == (1.52, 1.30)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (512, 512), (100, 100)])

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong with a checkpoint or an observation is named before a single weight is read."""
 
-import json
-from pathlib import Path
+import re
 
 import numpy as np
 import pytest
+from models.checkpoints import edit, load, rename, shard
 from models.golden import golden_of, policy_of, torch
 from safetensors.torch import load_file, save_file
 
-from gr00t_policy_core import CheckpointError, EmbodimentTag, SpecError
-from gr00t_policy_core.models import Gr00tPolicy, gr00t_n1d6, gr00t_n1d7
+from gr00t_policy_core import CheckpointError, SpecError
+from gr00t_policy_core.models import gr00t_n1d6, gr00t_n1d7
 
 
 @pytest.fixture
@@ -22,17 +22,6 @@ def no_weights(monkeypatch):
 
     for line in (gr00t_n1d6, gr00t_n1d7):
         monkeypatch.setattr(line, "load_weights", read)
-
-
-def load(golden, folder: Path, tag: str | None = None, **settings) -> Gr00tPolicy:
-    settings = {"device": "cpu", "backbone_path": golden.backbone, **settings}
-    return Gr00tPolicy(tag or golden.tag, folder, **settings)
-
-
-def edit(file: Path, change) -> None:
-    content = json.loads(file.read_text(encoding="utf-8"))
-    change(content)
-    file.write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.mark.usefixtures("no_weights")
@@ -129,6 +118,24 @@ class TestACheckpointIsRefused:
         with pytest.raises(CheckpointError, match=r"action_head\.action_encoder\.W2\.W is missing"):
             load(golden, folder)
 
+    @pytest.mark.parametrize(
+        "part", [r"\.transformer_blocks\.1\.attn1\.to_v\.bias", r"\.layers\.1\..*k_proj\.weight"]
+    )
+    def test_for_a_part_of_a_fused_layer_that_is_missing_or_of_another_shape(
+        self, golden, damaged, part
+    ):
+        file = damaged(golden) / "model.safetensors"
+        weights = load_file(file)
+        (name, *_) = sorted(name for name in weights if re.search(part + "$", name))
+        tensor = weights.pop(name)
+        save_file(weights, file)
+        with pytest.raises(CheckpointError, match=re.escape(f"{name} is missing")):
+            load(golden, file.parent)
+        save_file({**weights, name: tensor[:-1].contiguous()}, file)
+        expected = f"{name} has shape {tuple(tensor[:-1].shape)}"
+        with pytest.raises(CheckpointError, match=re.escape(expected)):
+            load(golden, file.parent)
+
     def test_for_a_tensor_that_no_part_uses(self, golden, damaged):
         folder = damaged(golden)
         weights = load_file(folder / "model.safetensors")
@@ -171,6 +178,14 @@ class TestACheckpointIsRefused:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(SpecError, match=f"'{device}'.*no GPU"):
             load(n1d7, n1d7.checkpoint, device=device)
+
+    @pytest.mark.parametrize(
+        ("setting", "named"),
+        [({"cuda_graphs": True}, "need a GPU"), ({"compile": "fast"}, "default.*'fast'")],
+    )
+    def test_in_a_way_of_running_that_does_not_work_here(self, n1d7, setting, named):
+        with pytest.raises(SpecError, match=named):
+            load(n1d7, n1d7.checkpoint, **setting)
 
     def test_in_an_unknown_dtype(self, n1d7):
         with pytest.raises(SpecError, match=r"bfloat16.*'int8'"):
@@ -220,8 +235,9 @@ class TestAnObservationIsRefused:
     def no_network(self, monkeypatch):
         """The network is not asked."""
         for name in ("gr00t_n1d7/a", "gr00t_n1d7/b"):
-            backbone = policy_of(name).model.backbone
-            monkeypatch.setattr(backbone, "features", lambda *_: pytest.fail("asked"))
+            policy = policy_of(name)
+            monkeypatch.setattr(policy.runner, "features", lambda *_: pytest.fail("asked"))
+            monkeypatch.setattr(policy, "_pictures", lambda *_: pytest.fail("resized"))
 
     def test_with_a_state_of_the_wrong_dimension(self, n1d7):
         observation = n1d7.observation("one")
@@ -248,108 +264,3 @@ class TestAnObservationIsRefused:
         observation["state"]["gripper"] = np.full((1, 1, 1), np.nan, np.float32)
         with pytest.raises(SpecError, match=r"state\.gripper: has values that are not finite"):
             policy_of(n1d7.name).get_action(observation)
-
-
-class TestWhereFilesMayBe:
-    def test_sharded_weights_are_read(self, n1d7, damaged):
-        folder = damaged(n1d7)
-        shard(folder)
-        assert_same_answer(load(n1d7, folder), n1d7)
-
-    def test_the_processors_files_may_be_in_a_folder_of_their_own(self, n1d7, damaged):
-        folder = damaged(n1d7)
-        (folder / "processor").mkdir()
-        for name in ("processor_config.json", "statistics.json", "embodiment_id.json"):
-            (folder / name).rename(folder / "processor" / name)
-        assert_same_answer(load(n1d7, folder), n1d7)
-
-    def test_without_embodiment_ids_the_lines_own_numbering_holds(self, golden, damaged):
-        folder = damaged(golden)
-        (folder / "embodiment_id.json").unlink()
-        assert_same_answer(load(golden, folder), golden)
-
-    def test_embodiment_ids_win_over_the_lines_own_numbering(self, n1d7, damaged):
-        folder = damaged(n1d7)
-        edit(folder / "embodiment_id.json", lambda ids: ids.update({n1d7.tag: 3}))
-        assert load(n1d7, folder).embodiment.index == 3
-
-
-class TestATag:
-    @pytest.fixture
-    def unitree(self, damaged):
-        """A checkpoint of N1.6 for the tag that N1.7 gave another value."""
-        golden = golden_of("gr00t_n1d6/b")
-        folder = damaged(golden)
-        edit(folder / "statistics.json", lambda c: rename(c, golden.tag, "unitree_g1"))
-        configs = folder / "processor_config.json"
-        edit(
-            configs,
-            lambda c: rename(c["processor_kwargs"]["modality_configs"], golden.tag, "unitree_g1"),
-        )
-        return lambda tag: load(golden, folder, tag=tag)
-
-    @pytest.mark.parametrize("tag", ["unitree_g1", "UNITREE_G1", EmbodimentTag.UNITREE_G1])
-    def test_may_be_spelled_as_in_the_checkpoint_or_by_its_name(self, unitree, tag):
-        assert unitree(tag).embodiment.tag == "unitree_g1"
-
-    def test_of_ones_own_may_have_any_spelling(self, n1d7, damaged):
-        folder = damaged(n1d7)
-        for name in ("statistics", "embodiment_id", "processor_config"):
-            edit(folder / f"{name}.json", lambda content: rename_tag(content, n1d7.tag, "My_Robot"))
-        assert load(n1d7, folder, tag=" My_Robot ").embodiment.tag == "My_Robot"
-
-
-class TestFieldsOfTraining:
-    def test_of_a_modality_are_ignored(self, n1d7, damaged):
-        folder = damaged(n1d7)
-
-        def add(content):
-            configs = content["processor_kwargs"]["modality_configs"][n1d7.tag]
-            configs["video"]["novelty"] = 1
-            configs["rl_info"] = {}
-
-        edit(folder / "processor_config.json", add)
-        assert_same_answer(load(n1d7, folder), n1d7)
-
-    @pytest.mark.parametrize("where", ["processor", "modality"])
-    def test_exclude_state_makes_the_network_read_zeros(self, n1d7, damaged, where):
-        folder = damaged(n1d7)
-
-        def exclude(content):
-            options = content["processor_kwargs"]
-            state = options["modality_configs"][n1d7.tag]["state"]
-            (options if where == "processor" else state)["exclude_state"] = True
-
-        edit(folder / "processor_config.json", exclude)
-        policy = load(n1d7, folder)
-        assert not policy.embodiment.encode_state(n1d7.group("one", "state"), 32).any()
-
-
-def rename_tag(content: dict, old: str, new: str) -> None:
-    options = content.get("processor_kwargs")
-    rename(options["modality_configs"] if options else content, old, new)
-
-
-def rename(content: dict, old: str, new: str) -> None:
-    content[new] = content.pop(old)
-
-
-def shard(folder: Path) -> None:
-    """Split the weights in two files and an index."""
-    weights = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    names = sorted(weights)
-    shards = {
-        "model-00001-of-00002.safetensors": names[::2],
-        "model-00002-of-00002.safetensors": names[1::2],
-    }
-    for file, part in shards.items():
-        save_file({name: weights[name] for name in part}, folder / file)
-    index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def assert_same_answer(policy: Gr00tPolicy, golden) -> None:
-    action, _ = policy.get_action(golden.observation("one"), {"seed": golden.seed})
-    for key, values in golden.group("one", "action").items():
-        np.testing.assert_allclose(action[key], values, atol=1e-4 * np.abs(values).max())

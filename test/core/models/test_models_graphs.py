@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 import pytest
-from models.golden import golden_of, largest, policy_of, torch
+from models.golden import assert_golden, largest, policy_of, torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gr00t_policy_core import SpecError
@@ -52,12 +52,6 @@ def recorded(name, graphs, settings=GRAPHS):
     """The policy of a golden checkpoint, its calls recorded."""
     loaded = policy_of(name)
     return ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings, record=graphs)
-
-
-def assert_golden(golden, case, policy):
-    action, _ = policy.get_action(golden.observation(case), {"seed": golden.seed})
-    for key, values in golden.group(case, "action").items():
-        assert largest(action[key] - values) <= 1e-4 * largest(values), key
 
 
 def test_a_shape_is_recorded_once_and_replayed_with_what_comes():
@@ -182,9 +176,3 @@ def test_graphs_without_a_gpu_are_refused():
     loaded = policy_of("gr00t_n1d7/a")
     with pytest.raises(SpecError, match="CUDA graphs need a GPU, the device is cpu"):
         ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS)
-
-
-def test_an_unknown_compilation_is_refused():
-    golden = golden_of("gr00t_n1d7/a")
-    with pytest.raises(SpecError, match=r"\['default', 'max-autotune'\], got 'fast'"):
-        policy_of(golden.name, compile="fast")

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from models.golden import largest, policy_of, torch
+from models.golden import assert_golden, policy_of, torch
 
 from gr00t_policy_core.models.common.images import AreaCrop, BilinearCrop
 from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area, triangle
@@ -82,10 +82,7 @@ def resizing_on_device(name):
 
 @pytest.mark.parametrize("case", ["one", "batch"])
 def test_the_references_actions_come_of_them(golden, case):
-    policy = resizing_on_device(golden.name)
-    action, _ = policy.get_action(golden.observation(case), {"seed": golden.seed})
-    for key, values in golden.group(case, "action").items():
-        assert largest(action[key] - values) <= 1e-4 * largest(values), key
+    assert_golden(golden, case, resizing_on_device(golden.name))
 
 
 def test_cameras_may_have_different_sizes_and_read_only_frames(n1d7):

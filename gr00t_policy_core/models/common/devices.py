@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which device and dtype a name means here."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from gr00t_policy_core.errors import SpecError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Streams and events are those of the current GPU, which need not be the policy's."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def default_device() -> str:
+    """``cuda`` where there is a GPU, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def find_device(device: str | int) -> torch.device:
+    """The device of that name; raises `SpecError` where it is a GPU and there is none."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise SpecError("bad device", [f"{device!r}: {str(error).splitlines()[0]}"]) from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise SpecError(
+            "bad device",
+            [f"{device!r}: torch {torch.__version__} finds no GPU here; 'cpu' works, slowly"],
+        )
+    return found
+
+
+def find_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The dtype of that name, or the device's usual one for None; raises `SpecError`."""
+    if name is None:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name not in DTYPES:
+        raise SpecError("bad dtype", [f"must be one of {sorted(DTYPES)}, got {name!r}"])
+    return DTYPES[name]

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DDS domains that are kept from others on the machine."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from gr00t_ros.sim import dds_domain
+from gr00t_ros.sim.dds_domain import reserve_domain
+
+
+@pytest.fixture(autouse=True)
+def _own_lock_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def test_a_domain_is_nobody_elses_until_its_file_is_closed() -> None:
+    first, first_file = reserve_domain()
+    second, second_file = reserve_domain()
+    assert first != second
+    first_file.close()
+    third, third_file = reserve_domain()
+    assert third == first
+    second_file.close()
+    third_file.close()
+
+
+def test_the_file_of_another_user_counts_as_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    path_open = Path.open
+
+    def open_(path: Path, mode: str):
+        opened.append(path.name)
+        if len(opened) == 1:
+            raise PermissionError(13, "Permission denied", str(path))
+        return path_open(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_)
+    domain, file = reserve_domain()
+    file.close()
+    assert len(opened) == 2
+    assert domain == dds_domain.DOMAINS[1]
+
+
+def test_without_a_free_domain_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dds_domain, "DOMAINS", [7])
+    _, file = reserve_domain()
+    with file, pytest.raises(RuntimeError, match="all DDS domains"):
+        reserve_domain()
