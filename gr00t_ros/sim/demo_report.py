@@ -121,8 +121,9 @@ def _write_joints(recorder: DemoRecorder, path: Path) -> Path:
         _widen(axis, 0.005 if unit == "m" else 0.1)
         axis.set_ylabel(f"{name}\n[{unit}]")
         axis.grid(alpha=0.3)
-    axes[0].legend(loc="upper right", ncols=2)
-    axes[0].set_title("Commanded and measured joints (grey line: cube lifted, see lifted.png)")
+    # Above the curves, which may be anywhere.
+    axes[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
+    axes[0].set_title("Joints of the arm (grey line: cube lifted, see lifted.png)", loc="left")
     axes[-1].set_title("it closes on the cube, short of its command", fontsize="small", loc="right")
     axes[-1].set_xlim(left=0.0)
     axes[-1].set_xlabel("time [s]")
