@@ -7,7 +7,9 @@ import shutil
 import pytest
 from models.golden import assert_golden, policy_of, torch
 
-from gr00t_policy_core.models.common.compiled import FirstShapes
+from gr00t_policy_core.cli import model_flags
+from gr00t_policy_core.models.common.compiled import MODES, FirstShapes
+from gr00t_policy_core.models.common.devices import DTYPES
 from gr00t_policy_core.models.common.runner import RunSettings
 from gr00t_policy_core.models.policy import ModelPolicy
 
@@ -62,3 +64,8 @@ def test_only_the_first_shapes_are_compiled(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "compiled for 2 sets of shapes; others are not"
     ]
+
+
+def test_the_command_line_knows_the_same_names():
+    assert set(model_flags.COMPILE_MODES) == set(MODES)
+    assert set(model_flags.DTYPES) == set(DTYPES)
