@@ -244,10 +244,9 @@ class PolicyServer:
             self._done.wait(self._stop_timeout_s + 2 * LINGER_MS / 1000 + self._lanes.close_s)
 
     def restart_replicas(self) -> None:
-        """Begin a rolling restart of the replicas; returns at once. Safe in a signal handler.
+        """Begin to restart the replicas one by one, without losing a request; returns at once.
 
-        One after the other finishes its call, ends, and loads the policy anew, while the others
-        answer; no request is lost. With a single one, requests wait meanwhile.
+        Safe in a signal handler.
 
         Raises:
             SpecError: There are no replicas.
@@ -332,7 +331,6 @@ class PolicyServer:
             )
 
     def _answered(self) -> None:
-        """In a thread of the policy."""
         if self._stopping:
             self._router.wake()  # `_finish` waits for this answer
 

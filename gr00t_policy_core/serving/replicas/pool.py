@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,18 +14,15 @@ from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy, current_client
 from gr00t_policy_core.serving.replicas import slot as slots
 from gr00t_policy_core.serving.replicas.cluster import LEAVE_S, Cluster
+from gr00t_policy_core.serving.replicas.places import Call, Places
 from gr00t_policy_core.serving.replicas.policy import PooledPolicy
-from gr00t_policy_core.serving.replicas.replica import THREADS_VARIABLE, Facts
+from gr00t_policy_core.serving.replicas.replica import Facts
 from gr00t_policy_core.serving.replicas.slot import ReplicaDiedError, Slot
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = (
-    1.0,
-    60.0,
-)  # before a replica that could not be loaded is tried again
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # before loading is tried again
 JOIN_S = 5.0
-CLIENTS_KEPT = 256  # whose places are known: those that asked last
 DRAIN_S = 60.0  # a call that takes longer does not hold up a rolling restart
 
 
@@ -72,8 +68,7 @@ class ReplicaPool:
         self._counts: Counter[str] = Counter()
         self._facts: Facts | None = None
         self._calling_all = False
-        self._last_for_all: OrderedDict[str, tuple[Any, ...]] = OrderedDict()  # by client
-        self._homes: OrderedDict[str, tuple[Slot, int]] = OrderedDict()  # of clients, and its life
+        self._places = Places()
         self._changed = threading.Condition()
         self._mine = threading.local()  # .in_turn, and .slot: what the turn of this thread is with
         self._closing = threading.Event()
@@ -93,18 +88,9 @@ class ReplicaPool:
         ray = self._cluster.join()
         if self._closing.is_set():
             raise ClosedError("the pool is closed")
-        gpus = self._gpus_each(ray)
-        self._slots = [
-            Slot(
-                ray,
-                number,
-                self._load,
-                gpus=gpus,
-                log_level=logging.getLogger().getEffectiveLevel(),
-                threads=self._threads_each(),
-            )
-            for number in range(1, self.size + 1)
-        ]
+        self._slots = slots.make(
+            ray, self._load, self.size, use_gpus=self._use_gpus, share_cpus=self._is_local
+        )
         for slot in self._slots:
             name = f"gr00t-policy-replica-{slot.number}"
             keeper = threading.Thread(target=self._keep, args=(slot,), name=name, daemon=True)
@@ -171,7 +157,8 @@ class ReplicaPool:
                     answers.append(slot.call(client, method, *args))
                 except ReplicaDiedError:
                     self._lose(slot, life)
-            self._remember(client, method, *args)
+            if self._keeps_places:
+                self._places.remember(client, (method, *args))
         finally:
             with self._changed:
                 self._calling_all = False
@@ -221,19 +208,6 @@ class ReplicaPool:
             keeper.join(JOIN_S)
         self._cluster.leave()
 
-    def _gpus_each(self, ray: Any) -> int:
-        there = int(ray.cluster_resources().get("GPU", 0)) if self._use_gpus else 0
-        if there and self.size > there:
-            raise SpecError(
-                "bad pool", [f"{self.size} replicas need a GPU each, Ray has {there} in all"]
-            )
-        return 1 if there else 0
-
-    def _threads_each(self) -> int | None:
-        if not self._is_local or THREADS_VARIABLE in os.environ:
-            return None
-        return max(1, (os.cpu_count() or 1) // self.size)
-
     # --- a thread for each replica ----------------------------------------------------------------
 
     def _keep(self, slot: Slot) -> None:
@@ -266,11 +240,11 @@ class ReplicaPool:
         Raises:
             PolicyError: It cannot be led there.
         """
-        done: dict[str, tuple[Any, ...]] = {}
+        done: dict[str, Call] = {}
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: not self._calling_all or self._closing.is_set())
-                wanted = dict(self._last_for_all)
+                wanted = self._places.calls()
                 if all(done.get(client) is call for client, call in wanted.items()):
                     self._facts = self._facts or facts
                     slot.state, slot.problem = slots.READY, None
@@ -329,33 +303,16 @@ class ReplicaPool:
             free = self._free_for(client)
             if not free or self._draining:
                 return None
-            slot = min(free, key=self._load_of)
+            slot = min(free, key=lambda slot: (self._places.count(slot), slot.calls))
             slot.busy = True
-            if client and self._keeps_places:
-                self._homes[client] = (slot, slot.lives)
-                self._homes.move_to_end(client)
-                if len(self._homes) > CLIENTS_KEPT:
-                    self._homes.popitem(last=False)
+            if self._keeps_places:
+                self._places.settle(client, slot)
             return slot
 
     def _free_for(self, client: str) -> list[Slot]:
         """Those that are free; where a client's place is kept in one of them, only that one."""
-        home, life = self._homes.get(client, (None, 0))
-        free = self._free()
-        if home is None or home.lives != life or home.leaving:
-            return free
-        return [home] if home in free else []
-
-    def _load_of(self, slot: Slot) -> tuple[int, int]:
-        """Fewest clients first, then fewest calls."""
-        return sum(home is slot for home, _ in self._homes.values()), slot.calls
-
-    def _remember(self, client: str, method: str, *args: Any) -> None:
-        if self._keeps_places:
-            self._last_for_all[client] = (method, *args)
-            self._last_for_all.move_to_end(client)
-            if len(self._last_for_all) > CLIENTS_KEPT:
-                self._last_for_all.popitem(last=False)
+        home, free = self._places.home(client), self._free()
+        return free if home is None else [slot for slot in free if slot is home]
 
     @property
     def _keeps_places(self) -> bool:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
-from gr00t_policy_core.errors import PolicyError
+from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving.replicas.replica import LIFE, Facts, Replica
+from gr00t_policy_core.serving.replicas.replica import LIFE, THREADS_VARIABLE, Facts, Replica
 
 LOADING, READY, RESTARTING, FAILED = STATES = ("loading", "ready", "restarting", "failed")
 
@@ -117,6 +119,39 @@ class Slot:
         """End it, and whatever is begun later."""
         self._closed = True
         self.kill()
+
+
+def make(
+    ray: Any, load: Callable[[], BasePolicy], size: int, *, use_gpus: bool, share_cpus: bool
+) -> list[Slot]:
+    """The slots of a pool.
+
+    Args:
+        ray: The module, started.
+        load: Makes the policy.
+        size: How many.
+        use_gpus: A GPU for each, where Ray has any.
+        share_cpus: All are on this machine: each gets its share of the CPUs for OpenMP, where the
+            user has not said how many. Ray's own default is one.
+
+    Raises:
+        SpecError: There are fewer GPUs.
+    """
+    gpus = int(ray.cluster_resources().get("GPU", 0)) if use_gpus else 0
+    if gpus and size > gpus:
+        raise SpecError("bad pool", [f"{size} replicas need a GPU each, Ray has {gpus} in all"])
+    share = max(1, (os.cpu_count() or 1) // size)
+    return [
+        Slot(
+            ray,
+            number,
+            load,
+            gpus=1 if gpus else 0,
+            log_level=logging.getLogger().getEffectiveLevel(),
+            threads=share if share_cpus and THREADS_VARIABLE not in os.environ else None,
+        )
+        for number in range(1, size + 1)
+    ]
 
 
 def _summary(error: BaseException) -> str:
