@@ -15,6 +15,7 @@ import threading
 from typing import Any
 
 from gr00t_policy_core.errors import AddressError, ClosedError, SpecError
+from gr00t_policy_core.serving.replicas import signals
 from gr00t_policy_core.serving.replicas.undertaker import Undertaker
 
 logger = logging.getLogger(__name__)
@@ -110,14 +111,16 @@ class Cluster:
             undertaker = Undertaker()
             leaving.callback(undertaker.close)
             leaving.callback(self._ray.shutdown)
-            here = self._ray.init("local", include_dashboard=False, configure_logging=False)
+            with signals.kept():
+                here = self._ray.init("local", include_dashboard=False, configure_logging=False)
             undertaker.watch(os.path.realpath(here.address_info["session_dir"]))
             return
         if self._address != AUTO:
             host, _, port = self._address.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
         leaving.callback(self._ray.shutdown)
-        self._ray.init(self._address, configure_logging=False)
+        with signals.kept():
+            self._ray.init(self._address, configure_logging=False)
 
     def _environment(self) -> dict[str, str]:
         if self._address is not None:
