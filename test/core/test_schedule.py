@@ -114,7 +114,7 @@ def test_a_chunk_observed_before_the_hold_goes_on_where_the_robot_stopped() -> N
 def test_a_robot_that_never_moved_begins_at_the_first_step() -> None:
     schedule = empty()
     schedule.rest(0)
-    assert_allclose(schedule.entry(ramp(), at_ms(130.0)), [0.0])
+    assert_allclose(schedule.entry(schedule.plan(ramp(), at_ms(130.0)), at_ms(130.0)), [0.0])
     schedule.offer(ramp(), at_ms(130.0))
     assert [played(schedule, ms) for ms in (130.0, 180.0)] == pytest.approx([0.0, 1.0])
 

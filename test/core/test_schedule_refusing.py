@@ -27,7 +27,7 @@ def test_a_chunk_that_does_not_fit_is_refused_and_the_old_one_plays_on(
 ) -> None:
     schedule = schedule_with(ramp(1))
     played(schedule, 90.0)
-    for ask in (schedule.entry, schedule.offer):
+    for ask in (schedule.plan, schedule.offer):
         with pytest.raises(ChunkRefusedError, match=reason):
             ask(chunk, at_ms(now_ms))
     assert played(schedule, 150.0) == pytest.approx(3.0 if now_ms < END_MS else 4.0)

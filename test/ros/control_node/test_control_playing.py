@@ -252,7 +252,7 @@ def test_no_clock_jump_takes_the_arm_out_of_its_limits(
     player = make_player(contract, Layout({"arm": 2, "gripper": 1}), {})
     played = [c for c in replay(read_events(path), player) if c is not None]
     arm = np.array([command.values["arm"] for command in played])
-    assert len(np.unique(arm[:, 0])) > 100
+    assert len(np.unique(arm[:, 0])) > 50  # it moved
     limits = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}  # the defaults
     for joint in (0, 1):
         require_within(arm[:, joint], period_s=CONTROL_PERIOD_S, **limits)
