@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import control_report, meta
-from bench.control_report import BUSY, CONTROL_NODE, FIFO, IDLE, TIMER, Row, summarize
+from bench.control_report import BUSY, CONTROL_NODE, FIFO, FLOOR, IDLE, TIMER, Row, summarize
 from bench.processes import ROOT, Worker
 from bench.report import meta_report, say, write_result, write_section
 from bench.ros.robot import parameters
@@ -27,7 +27,8 @@ from gr00t_ros.sim.dds_domain import reserve_domain
 RESULT = ROOT / "build" / "bench" / "control.json"
 PAGE = ROOT / "docs" / "control.md"
 PROFILE = ROOT / "config" / "fastdds.xml"
-LOOPS = (TIMER, CONTROL_NODE, FIFO)
+LOOPS = (TIMER, CONTROL_NODE, FIFO, FLOOR)
+REAL_TIME = (FIFO, FLOOR)
 LOADS = (IDLE, BUSY)
 RATES_HZ, QUICK_RATES_HZ = (50, 100, 200, 500), (50, 200)
 SECONDS, QUICK_SECONDS = 10.0, 2.0
@@ -53,7 +54,7 @@ class Case:
             "action.arm.interface": "joint_state",
             "control_rate_hz": float(self.rate_hz),
             "replan_interval_s": 0.01,
-            "realtime_priority": PRIORITY if self.loop == FIFO else 0,
+            "realtime_priority": PRIORITY if self.loop in REAL_TIME else 0,
             "policy.port": port,
             "instruction": "pick up the apple",
             "autostart": True,
@@ -73,7 +74,11 @@ def run_case(case: Case, env: Mapping[str, str]) -> Row:
 
         is_timer, is_busy = case.loop == TIMER, case.load == BUSY
         feed = [] if is_timer or is_busy else ["--feed"]
-        probe = start("bench.ros.command_probe", *feed)
+        probe = (
+            start("bench.bare_loop", str(case.rate_hz), str(PRIORITY))
+            if case.loop == FLOOR
+            else start("bench.ros.command_probe", *feed)
+        )
         port = 1
         if is_busy:
             start("bench.ros.publisher").read()
@@ -84,13 +89,14 @@ def run_case(case: Case, env: Mapping[str, str]) -> Row:
         file.write_text(json.dumps({"/**": {"ros__parameters": case.parameters(port)}}))
         if is_busy and not is_timer:
             start("bench.ros.node", "policy_node", str(file))
-        start("bench.ros.node", TIMER if is_timer else CONTROL_NODE, str(file))
+        if case.loop != FLOOR:
+            start("bench.ros.node", TIMER if is_timer else CONTROL_NODE, str(file))
         probe.read()
         time.sleep(case.warm_up_s)
         begun_ns = probe.ask("begin")["now_ns"]
         time.sleep(case.seconds + ON_THE_WAY_S)
         found = probe.ask("end")
-    if not found["chunks"] and (is_busy or not is_timer):
+    if not found["chunks"] and case.loop != FLOOR and (is_busy or not is_timer):
         raise RuntimeError(f"{case}: no chunk came")
     return summarize(
         found["stamps_ns"],
@@ -136,7 +142,7 @@ def realtime_refusal() -> str | None:
 def make_cases(*, quick: bool, with_fifo: bool) -> list[Case]:
     """Every loop, one after the other at the same rate and load, so that they meet the same."""
     rates_hz = QUICK_RATES_HZ if quick else RATES_HZ
-    loops = [loop for loop in LOOPS if with_fifo or loop != FIFO]
+    loops = [loop for loop in LOOPS if with_fifo or loop not in REAL_TIME]
     seconds, warm_up_s = (QUICK_SECONDS, QUICK_WARM_UP_S) if quick else (SECONDS, WARM_UP_S)
     return [
         Case(loop, rate_hz, load, seconds, warm_up_s)

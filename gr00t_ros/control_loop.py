@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from gr00t_policy_core.control.clock import DeadlineTicker
 
-SWITCH_INTERVAL_S = 1e-4  # of Python's lock between threads; 5 ms by default
+SWITCH_INTERVAL_S = 1e-5  # of Python's lock between threads; 5 ms by default
+WATCH_S = 2e-4  # a real-time sleeper wakes up 0.04 ms late at the median, 0.2 ms at p99 (measured)
 BELOW_LOOP = 10  # the other threads' real-time priority, below the loop's
 TASKS = Path("/proc/self/task")  # the threads of this process, where the system tells them
 LATENESSES = 1000  # ticks that lateness is judged over
@@ -79,21 +81,23 @@ class ControlLoop:
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:
-        self._ask_for_real_time()
-        ticker = DeadlineTicker(self._rate_hz)
+        is_real_time = self._ask_for_real_time()
+        ticker = DeadlineTicker(self._rate_hz, watch_s=WATCH_S if is_real_time else 0.0)
         while not self._ending.is_set():
             self._lateness_ns.append(ticker.wait())
             self._lost = ticker.lost
             self._tick()
 
-    def _ask_for_real_time(self) -> None:
+    def _ask_for_real_time(self) -> bool:
+        """Whether the thread is real-time now."""
         if self._cpu is not None:
             try:
                 os.sched_setaffinity(0, {self._cpu})
             except (OSError, AttributeError) as error:
                 self._warn(f"cpu_affinity {self._cpu} is refused: {error}")
-        if self._realtime_priority is not None:
-            _ask_for_fifo([0], self._realtime_priority, self._warn)
+        if self._realtime_priority is None:
+            return False
+        return _ask_for_fifo([0], self._realtime_priority, self._warn)
 
 
 def keep_loop_punctual(realtime_priority: int | None, warn: Callable[[str], object]) -> None:
@@ -113,14 +117,15 @@ def keep_loop_punctual(realtime_priority: int | None, warn: Callable[[str], obje
         _ask_for_fifo(threads, max(1, realtime_priority - BELOW_LOOP), warn)
 
 
-def _ask_for_fifo(threads: list[int], priority: int, warn: Callable[[str], object]) -> None:
+def _ask_for_fifo(threads: list[int], priority: int, warn: Callable[[str], object]) -> bool:
     try:
         for thread in threads:
-            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
-    except ProcessLookupError:
-        return  # a thread has ended meanwhile
+            with contextlib.suppress(ProcessLookupError):  # a thread has ended meanwhile
+                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
     except (OSError, AttributeError) as error:
         warn(
             f"realtime_priority {priority} is refused: {error}; "
             "allow it with 'rtprio' in /etc/security/limits.conf or CAP_SYS_NICE"
         )
+        return False
+    return True

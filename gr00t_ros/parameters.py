@@ -131,7 +131,13 @@ TOP = (
         "max_skew_s", 0.1, "s, largest distance of a sample from its time in the observation", 0, 60
     ),
     Parameter("seam", "offset_fade", "how one chunk goes over into the next", choices=SEAMS),
-    Parameter("fade_s", 0.3, "s, how long a difference at a seam is faded out for", 0.0, 10.0),
+    Parameter(
+        "fade_s",
+        0.3,
+        "s, how long a difference at a seam is faded out for; up to twice as long to be gentle",
+        0.0,
+        10.0,
+    ),
     Parameter("interpolation", "cubic", "path between two steps", choices=INTERPOLATIONS),
     Parameter(
         "max_jump",

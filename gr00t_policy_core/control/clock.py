@@ -15,6 +15,8 @@ class DeadlineTicker:
 
     Args:
         rate_hz: Ticks per second, Hz; > 0.
+        watch_s: Wake up so long before each deadline and watch the clock until it is there, s: a
+            sleeper is woken up late, one that is awake is not. It costs that time of a core.
         now_ns: The monotonic clock, ns.
         sleep_s: Sleeps for so many seconds.
     """
@@ -23,6 +25,7 @@ class DeadlineTicker:
         self,
         rate_hz: float,
         *,
+        watch_s: float = 0.0,
         now_ns: Callable[[], int] = time.monotonic_ns,
         sleep_s: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -30,17 +33,20 @@ class DeadlineTicker:
             raise ValueError(f"rate_hz must be > 0, got {rate_hz}")
         self.period_ns = round(1e9 / rate_hz)
         self.lost = 0
+        self._watch_ns = round(watch_s * 1e9)
         self._now_ns = now_ns
         self._sleep_s = sleep_s
         self._deadline_ns = now_ns()
 
     def wait(self) -> int:
-        """Sleep until the next deadline; returns how late the wake-up was, ns."""
+        """Wait for the next deadline; returns how late the end of the wait was, ns."""
         self._deadline_ns += self.period_ns
         missed = max(0, (self._now_ns() - self._deadline_ns) // self.period_ns)
         self.lost += missed
         self._deadline_ns += missed * self.period_ns
-        remaining_ns = self._deadline_ns - self._now_ns()
+        remaining_ns = self._deadline_ns - self._watch_ns - self._now_ns()
         if remaining_ns > 0:
             self._sleep_s(remaining_ns * 1e-9)
+        while self._watch_ns and self._now_ns() < self._deadline_ns:
+            pass
         return max(0, self._now_ns() - self._deadline_ns)

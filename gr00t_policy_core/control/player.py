@@ -157,7 +157,8 @@ class MotionPlayer:
             if self._vector is None:
                 # Nothing was commanded yet: the robot is where the observation saw it.
                 self._schedule.rest(0)
-            entry = self._schedule.entry(chunk, now_ns)
+            planned = self._schedule.plan(chunk, now_ns)
+            entry = self._schedule.entry(planned, now_ns)
             start = self._start(entry)
             self._require_near(chunk, entry, start)
         except ChunkRefusedError as error:
@@ -165,7 +166,7 @@ class MotionPlayer:
             raise
         if not self._schedule.is_playing:
             self._begin_at(start, now_ns)
-        self._schedule.offer(chunk, now_ns, self._leaving(now_ns))
+        self._schedule.take(planned, now_ns, self._leaving(now_ns))
         self.counts.chunks += 1
         self._last_refusal = ""
         self._hold_reason = ""

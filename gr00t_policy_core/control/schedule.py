@@ -135,7 +135,10 @@ class ChunkSchedule:
             ChunkRefusedError: All of its steps have passed, it is older than the newest, it is
                 from the future, or its keys or dimensions differ. What is played goes on.
         """
-        playing = self._welcome(chunk, now_ns)
+        self.take(self.plan(chunk, now_ns), now_ns, leaving)
+
+    def take(self, playing: Playing, now_ns: int, leaving: Leaving | None = None) -> None:
+        """Play what `plan` has made of a chunk at the same instant; as `offer` otherwise."""
         leaving = leaving or self.leaving(now_ns)
         self._fade = None
         is_ensemble = self._settings.seam is Seam.ENSEMBLE
@@ -143,16 +146,32 @@ class ChunkSchedule:
         if leaving is not None:
             self._begin_fade(leaving, now_ns)
         self._held_since_ns = None
-        self._newest_t0_ns = chunk.t0_ns
+        self._newest_t0_ns = playing.chunk.t0_ns
         self._interruption = ""
 
-    def entry(self, chunk: Chunk, now_ns: int) -> Row:
-        """Where a chunk would be entered if it were offered now, float64 (size,).
+    def plan(self, chunk: Chunk, now_ns: int) -> Playing:
+        """A chunk as it would be played from now on.
 
         Raises:
             ChunkRefusedError: As `offer`.
         """
-        return self._sampled(self._welcome(chunk, now_ns), now_ns)
+        self.advance(now_ns)
+        self._require_layout(chunk)
+        self._require_stamp(chunk, now_ns)
+        planned = play(
+            chunk,
+            self._layout,
+            self._gentleness,
+            start_ns=chunk.t0_ns + self._stood_ns(chunk.t0_ns, now_ns),
+            now_ns=now_ns,
+            from_rest=not self._playing,
+        )
+        _require_steps_ahead(planned, now_ns)
+        return planned
+
+    def entry(self, playing: Playing, now_ns: int) -> Row:
+        """Where a chunk would be entered that was planned for this instant, float64 (size,)."""
+        return self._sampled(playing, now_ns)
 
     def leaving(self, now_ns: int) -> Leaving | None:
         """Where the path is and goes at an instant; None before the first chunk."""
@@ -232,22 +251,6 @@ class ChunkSchedule:
         """When the newest chunk, and the fade into it, have been played to their end, ns."""
         end_ns = self._playing[-1].end_ns
         return end_ns if self._fade is None else max(end_ns, self._fade.end_ns)
-
-    def _welcome(self, chunk: Chunk, now_ns: int) -> Playing:
-        """The chunk as it would be played from now on, if nothing speaks against it."""
-        self.advance(now_ns)
-        self._require_layout(chunk)
-        self._require_stamp(chunk, now_ns)
-        playing = play(
-            chunk,
-            self._layout,
-            self._gentleness,
-            start_ns=chunk.t0_ns + self._stood_ns(chunk.t0_ns, now_ns),
-            now_ns=now_ns,
-            from_rest=not self._playing,
-        )
-        _require_steps_ahead(playing, now_ns)
-        return playing
 
     def _stood_ns(self, since_ns: int, now_ns: int) -> int:
         """How much of the time since an instant did not pass for the robot, ns."""

@@ -74,3 +74,17 @@ def test_a_rate_that_is_none_is_refused(rate_hz: float) -> None:
 
 def test_the_real_clock_ticks() -> None:
     assert DeadlineTicker(1000.0).wait() >= 0
+
+
+def test_it_wakes_up_before_the_deadline_and_watches_the_clock_until_it(clock: FakeClock) -> None:
+    def look() -> int:
+        clock.now_ns += 1000  # a look takes a microsecond
+        return clock.now_ns
+
+    start_ns = clock.now_ns
+    ticker = DeadlineTicker(100.0, watch_s=2e-3, now_ns=look, sleep_s=clock.sleep)
+    clock.oversleep_ns = MS_NS  # less than what it watches for
+    for tick in (1, 2, 3):
+        assert ticker.wait() <= 2000
+        assert clock.now_ns - start_ns == pytest.approx(tick * 10 * MS_NS, abs=5000)
+    assert ticker.lost == 0

@@ -136,7 +136,9 @@ def test_time_lost_by_slowing_down_does_not_pass_for_the_next_chunk() -> None:
     assert place is not None
     assert 1.0 - slowing < place[0] < 1.0  # in the middle of it
     onward = Chunk(2, observed_ns, DT_S, {"arm": 0.6 - set_out_s + rows})
-    assert schedule.entry(onward, now_ns)[0] == pytest.approx(place[0], abs=1e-6)
+    assert schedule.entry(schedule.plan(onward, now_ns), now_ns)[0] == pytest.approx(
+        place[0], abs=1e-6
+    )
 
 
 # Setting out

@@ -2,17 +2,20 @@
 """The control benchmark: the numbers are right, and it runs through with every loop."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import wait_until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench import control
 from bench.busy_policy import HORIZON, REACH_RAD, excursion
-from bench.control_report import BUSY, CONTROL_NODE, FIFO, TIMER, Row, goal_lines, summarize
+from bench.control_report import BUSY, CONTROL_NODE, FIFO, FLOOR, TIMER, Row, goal_lines, summarize
+from bench.processes import Worker
 
 BEGUN_NS = 1_000_000_000_000
 PERIOD_NS = 10_000_000
@@ -73,10 +76,22 @@ def test_goals_are_held_against_the_loaded_rows_only() -> None:
                 row_of(late, rate_hz=100, loop=TIMER),
                 Row(FIFO, 50, BUSY, 0.0, 0.00005, 0.0, 0, 100, 5),
                 Row(FIFO, 200, BUSY, 0.0, 0.00005, 0.0, 0, 100, 5),
+                Row(FLOOR, 200, BUSY, 0.0, 0.00002, 0.0, 0, 100, 0),
             ]
         )
     )
     assert ["**met**" in line for line in lines] == [True, False]
+    assert lines[0].endswith("0.050 ms")
+    assert lines[1].endswith("0.050 ms (a bare loop right after it: 0.020 ms)")
+
+
+def test_the_bare_loop_keeps_its_rate_and_tells_when_it_woke_up() -> None:
+    if control.realtime_refusal() is not None:
+        pytest.skip("real-time scheduling is refused")
+    with Worker("bench.bare_loop", "100", "1", env=os.environ) as worker:
+        worker.read()
+        worker.ask("begin")
+        wait_until(lambda: len(told := worker.ask("more")["stamps_ns"]) and told[0] > 0)
 
 
 def test_the_busy_policy_goes_a_little_way_and_back() -> None:
@@ -88,8 +103,9 @@ def test_the_busy_policy_goes_a_little_way_and_back() -> None:
 
 def test_every_loop_is_run_at_every_rate_and_load() -> None:
     cases = control.make_cases(quick=False, with_fifo=True)
-    assert len(cases) == len({(case.loop, case.rate_hz, case.load) for case in cases}) == 24
-    assert FIFO not in {case.loop for case in control.make_cases(quick=False, with_fifo=False)}
+    assert len(cases) == len({(case.loop, case.rate_hz, case.load) for case in cases}) == 32
+    without = {case.loop for case in control.make_cases(quick=False, with_fifo=False)}
+    assert without == {TIMER, CONTROL_NODE}
 
 
 def test_the_command_writes_a_row_for_each_case(

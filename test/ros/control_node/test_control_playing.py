@@ -5,21 +5,29 @@ from __future__ import annotations
 
 import statistics
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from control_ramps import CONTROL_PERIOD_S, DT_S, RATE, MakeNode, activate, first, now_ns, ramp
-from helpers import wait_until
+from helpers import require_within, wait_until
 from nodes_for_tests import (
+    DEACTIVATE,
     Operator,
     SimulatedTime,
     quiet_for,
 )
+from policies_for_tests import parameters
 from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
 
+from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.recording import read_events, replay
+from gr00t_ros.contract import parse_contract
+from gr00t_ros.motion import make_player
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 
 
@@ -209,3 +217,42 @@ def test_simulated_time_that_starts_again_is_survived(
 
     chunks.publish(ramp(sim_time.ns(), start=3.0, horizon=400, chunk_id=2))
     sim_time.run(lambda: first(commands[-1][1]) >= 3.0, "a chunk of the new time is played")
+
+
+@pytest.mark.parametrize("jump_s", [-997.0, 60.0])
+def test_no_clock_jump_takes_the_arm_out_of_its_limits(
+    make_node: MakeNode,
+    operator: Operator,
+    chunks: Publisher,
+    commands: list[Any],
+    sim_time: SimulatedTime,
+    tmp_path: Path,
+    jump_s: float,
+) -> None:
+    """By the record of the run: every command that was made is in it."""
+    path = tmp_path / "run.jsonl"
+    node = make_node(use_sim_time=True, record_path=str(path))
+    activate(operator, chunks)
+    clock = node.get_clock()
+    sim_time.run(lambda: clock.now().nanoseconds >= 1000 * 10**9, "the node has the time")
+    chunks.publish(ramp(sim_time.ns(), horizon=400))
+    sim_time.run(lambda: commands and first(commands[-1][1]) > 0.5, "it moves")
+    sim_time.now_s += jump_s
+    jumped_ns = sim_time.ns()
+    sim_time.run(lambda: abs(clock.now().nanoseconds - jumped_ns) < 30 * 10**9, "time has jumped")
+    count = len(commands)
+    sim_time.run(lambda: len(commands) > count + 60, "commands in the new time")
+    chunks.publish(ramp(sim_time.ns(), start=first(commands[-1][1]), horizon=400, chunk_id=2))
+    operator.wait_for_status(lambda s: s.chunks_received == 2, "a chunk of the new time")
+    count = len(commands)
+    sim_time.run(lambda: len(commands) > count + 30, "commands of it")
+    assert operator.change_state(DEACTIVATE) == [True]
+
+    contract = parse_contract(parameters(record_path=str(path)))
+    player = make_player(contract, Layout({"arm": 2, "gripper": 1}), {})
+    played = [c for c in replay(read_events(path), player) if c is not None]
+    arm = np.array([command.values["arm"] for command in played])
+    assert len(np.unique(arm[:, 0])) > 50  # it moved
+    limits = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}  # the defaults
+    for joint in (0, 1):
+        require_within(arm[:, joint], period_s=CONTROL_PERIOD_S, **limits)

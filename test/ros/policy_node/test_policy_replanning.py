@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from rclpy.node import Node
 
 from gr00t_policy_core.control.replan import SLOWING_S, SLOWING_SHARE
 from gr00t_policy_core.errors import PolicyTimeoutError
-from gr00t_ros.msg import ActionChunk
+from gr00t_ros.msg import ActionChunk, PolicyStatus
 
 
 def test_simulated_time_is_the_time_of_observations_and_of_the_cadence(
@@ -60,6 +61,24 @@ def test_by_default_the_next_chunk_is_asked_for_when_the_latency_demands_it(
     rest_s = 1.0 / ACTION_RATE_HZ + min(SLOWING_S, SLOWING_SHARE * CHUNK_S)
     assert np.median(gaps_s) == pytest.approx(CHUNK_S - rest_s, abs=0.15)
     assert (gaps_s < CHUNK_S).all()
+
+
+class SlowPolicy(EchoPolicy):
+    """Takes longer for a chunk than it lasts."""
+
+    def get_action(self, *arguments: Any) -> Any:
+        threading.Event().wait(1.3 * CHUNK_S)
+        return super().get_action(*arguments)
+
+
+def test_a_policy_slower_than_its_chunks_is_told_with_what_to_do(
+    start_node: MakeNode, operator: Operator, robot: Robot
+) -> None:
+    start_node(lambda settings: SlowPolicy(), replan_interval_s=0.0)
+    assert operator.trigger("start").success
+    status = operator.wait_for_reason(f"a chunk lasts {CHUNK_S:.2f} s, and the robot stands still")
+    assert status.state == PolicyStatus.STATE_RUNNING
+    assert "set inference: sync" in status.reason
 
 
 def test_in_turn_a_chunk_is_played_before_the_next_is_asked_for(
