@@ -162,6 +162,18 @@ def test_a_rolling_restart_ends_with_the_first_that_cannot_be_loaded(tmp_path, c
         running.wait_until_all_are_ready()
 
 
+def test_a_rolling_restart_goes_past_a_replica_that_is_tried_again_anyhow(tmp_path, caplog) -> None:
+    caplog.set_level("INFO")
+    with served(tmp_path) as running:
+        (tmp_path / "broken").touch()
+        os.kill(noted(tmp_path, "load")[0], signal.SIGKILL)
+        wait_until(lambda: running.replicas()["failed"] == 1, WAIT_S)
+        (tmp_path / "broken").unlink()
+        running.server.restart_replicas()
+        wait_until(lambda: "all 2 replicas have been restarted" in caplog.text, WAIT_S)
+        running.wait_until_all_are_ready()
+
+
 def test_where_no_replica_can_be_loaded_any_more_requests_are_refused_at_once(tmp_path) -> None:
     with served(tmp_path, 1) as running, running.client() as client:
         (tmp_path / "broken").touch()

@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from lerobot_writer import write_dataset
@@ -12,6 +13,7 @@ from toy_policy import ToyPolicy
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.cli import main
 from gr00t_policy_core.serving.replicas import ReplicaPool
+from gr00t_policy_core.serving.replicas import slot as slots
 
 TIMEOUT_S = 60
 
@@ -59,3 +61,35 @@ def test_an_address_that_is_none_is_refused(capsys, address) -> None:
 def test_a_pool_needs_a_size(size) -> None:
     with pytest.raises(SpecError, match="size must be"):
         ReplicaPool(ToyPolicy, size)
+
+
+class Machine:
+    """Of Ray, what a pool asks it for before it makes anything."""
+
+    def __init__(self, **resources: float) -> None:
+        self.resources = resources
+        self.asked: list[dict] = []
+
+    def cluster_resources(self) -> dict[str, float]:
+        return self.resources
+
+    def remote(self, **options):
+        self.asked.append(options)
+        return lambda made: SimpleNamespace(remote=made)
+
+
+@pytest.mark.parametrize(
+    ("resources", "use_gpus", "each"),
+    [({"GPU": 2.0}, True, 1), ({"GPU": 2.0}, False, 0), ({"CPU": 8.0}, True, 0)],
+)
+def test_each_replica_has_a_gpu_where_there_are_gpus_and_it_wants_one(
+    resources, use_gpus, each
+) -> None:
+    machine = Machine(**resources)
+    slots.make(machine, ToyPolicy, 2, use_gpus=use_gpus, share_cpus=True)
+    assert [options["num_gpus"] for options in machine.asked] == [each, each]
+
+
+def test_more_replicas_than_gpus_are_refused() -> None:
+    with pytest.raises(SpecError, match="3 replicas need a GPU each, Ray has 2 in all"):
+        slots.make(Machine(GPU=2.0), ToyPolicy, 3, use_gpus=True, share_cpus=True)

@@ -5,11 +5,7 @@ import numpy as np
 import pytest
 from conftest import serving
 
-from gr00t_policy_core import (
-    MsgSerializer,
-    PolicyClient,
-    SpecError,
-)
+from gr00t_policy_core import MsgSerializer, PolicyClient, SpecError
 
 
 def one(data):

@@ -6,14 +6,9 @@ import logging
 import numpy as np
 import pytest
 from conftest import RUNNING, serving, wait_until
-from toy_policy import (
-    ToyPolicy,
-)
+from toy_policy import ToyPolicy
 
-from gr00t_policy_core import (
-    PolicyServer,
-    SpecError,
-)
+from gr00t_policy_core import PolicyServer, SpecError
 
 
 def test_a_client_that_asks_for_the_envelope_gets_it(server, ask):

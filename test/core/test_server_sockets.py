@@ -6,16 +6,10 @@ import threading
 import msgpack
 import pytest
 import zmq
-from conftest import RUNNING, serving
-from toy_policy import (
-    ToyPolicy,
-)
+from conftest import RUNNING, serving, wait_until
+from toy_policy import PROMPT_KEY, ToyPolicy, toy_observation
 
-from gr00t_policy_core import (
-    AddressError,
-    PolicyClient,
-    PolicyServer,
-)
+from gr00t_policy_core import AddressError, MsgSerializer, PolicyClient, PolicyServer
 
 
 def test_a_dealer_with_any_envelope_gets_its_envelope_back(server, sockets):
@@ -120,3 +114,37 @@ def test_an_address_in_use_is_named_with_what_to_do(server):
 def test_an_address_of_another_machine_is_refused():
     with pytest.raises(AddressError, match=r"192\.0\.2\.1"):
         PolicyServer(ToyPolicy(), host="192.0.2.1", port=0)
+
+
+def test_a_clients_answers_keep_its_order_although_a_later_one_could_be_joined_earlier(sockets):
+    class Joining(ToyPolicy):
+        max_batch_size = 8
+
+        def _get_action(self, observation, options=None):
+            entered.set()
+            assert release.wait(20)
+            return super()._get_action(observation, options)
+
+    def ask(dealer, height, prompt):
+        observation = toy_observation(height=height)
+        observation["language"][PROMPT_KEY] = [[prompt]]
+        request = {"endpoint": "get_action", "data": {"observation": observation}}
+        dealer.send_multipart([b"", MsgSerializer.to_bytes(request)])
+
+    entered, release = threading.Event(), threading.Event()
+    with serving(Joining()) as server:
+        first, other, dealer = (sockets.socket(zmq.DEALER) for _ in range(3))
+        for each in (first, other, dealer):
+            each.connect(f"tcp://127.0.0.1:{server.port}")
+        ask(first, 48, "first")
+        assert entered.wait(10)
+        for waiting, (asking, height) in enumerate(((other, 48), (dealer, 50), (dealer, 48)), 1):
+            ask(asking, height, f"height {height}")
+            wait_until(lambda n=waiting: server.metrics()["waiting"]["requests"] == n)
+        release.set()
+        prompts = []
+        for _ in range(2):
+            assert dealer.poll(10_000)
+            _, info = MsgSerializer.from_bytes(dealer.recv_multipart()[-1])
+            prompts.append(info["prompt"])
+    assert prompts == ["height 50", "height 48"]

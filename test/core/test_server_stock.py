@@ -6,14 +6,7 @@ import numpy as np
 import zmq
 from conftest import RUNNING, serving
 from peers.stock import StockClient
-from toy_policy import (
-    HORIZON,
-    PROMPT_KEY,
-    ToyPolicy,
-    expected_action,
-    toy_observation,
-    untimed,
-)
+from toy_policy import HORIZON, PROMPT_KEY, ToyPolicy, expected_action, toy_observation, untimed
 
 
 def test_a_stock_client_gets_actions_in_its_own_dialect(stock):

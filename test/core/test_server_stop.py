@@ -9,16 +9,9 @@ import pytest
 import zmq
 from conftest import RUNNING, serving, wait_until
 from peers.stock import StockClient
-from toy_policy import (
-    ToyPolicy,
-)
+from toy_policy import ToyPolicy
 
-from gr00t_policy_core import (
-    AddressError,
-    ClosedError,
-    PolicyClient,
-    PolicyServer,
-)
+from gr00t_policy_core import AddressError, ClosedError, PolicyClient, PolicyServer
 
 
 def test_run_answers_until_a_client_kills_it(line):

@@ -4,16 +4,9 @@
 import pytest
 from conftest import RUNNING, serving
 from peers.stock import StockClient
-from toy_policy import (
-    ToyPolicy,
-)
+from toy_policy import ToyPolicy
 
-from gr00t_policy_core import (
-    MsgSerializer,
-    PolicyClient,
-    PolicyServer,
-    SpecError,
-)
+from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyServer, SpecError
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ class ReplicaPool:
     def _restart_one(self, slot: Slot) -> bool:
         with self._changed:
             if not self._wait_until_settled(slot):
-                return False
+                return not self._draining  # it is tried again anyhow
             slot.leaving = True
             life = slot.lives
             self._changed.wait_for(lambda: not slot.busy or self._draining, DRAIN_S)
