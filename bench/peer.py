@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from bench import transports, workload
-from bench.processes import end_with_stdin, tell
+from bench.processes import end_with_stdin, keep_to_half_of_the_cores, tell
 from bench.transports import Ask, Transport
 from bench.workload import Size
 
@@ -61,6 +61,7 @@ def _seconds(ask: Ask, observation: dict[str, object]) -> float:
 def main() -> None:
     role, name, *arguments = sys.argv[1:]
     size = Size.parse(arguments[:3])
+    keep_to_half_of_the_cores(first=role == "server")
     if role == "server":
         run_server(name, size)
     else:

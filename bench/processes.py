@@ -25,6 +25,19 @@ def environment(malloc: str, added: Mapping[str, str] | None = None) -> dict[str
     return {**plain, **(SETTINGS if malloc == "tuned" else {}), **(added or {})}
 
 
+def keep_to_half_of_the_cores(first: bool) -> None:
+    """Run on the first or the other half of the cores, where there are two.
+
+    Which cores the two ends of a connection run on decides more than how they speak: the same
+    1.8 MB over loopback take 0.4 ms where the scheduler has both I/O threads on one core, and
+    0.85 ms where not, and it seldom changes its mind while the processes live.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    half = len(cores) // 2
+    if half:
+        os.sched_setaffinity(0, cores[:half] if first else cores[half:])
+
+
 class Worker:
     """A child process; use as a context manager.
 
