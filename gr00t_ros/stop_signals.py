@@ -9,22 +9,39 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 from collections.abc import Iterator
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class StopRequest:
+    """Whether a signal has asked the process to end.
+
+    A plain flag: a handler may interrupt itself, and `threading.Event.set` would then wait for a
+    lock that its own thread holds.
+    """
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def is_set(self) -> bool:
+        return self._came
+
+    def handle(self, *_: object) -> None:
+        """The handler of the signals."""
+        self._came = True
+
+
 @contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Within, the signals set the event; afterwards they do nothing until the process ends.
+def stop_signals() -> Iterator[StopRequest]:
+    """Within, the signals are noted; afterwards they do nothing until the process ends.
 
     At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. The
     second must not kill it on its way out.
     """
-    stopping = threading.Event()
+    stopping = StopRequest()
     for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, stopping.handle)
     try:
         yield stopping
     finally:

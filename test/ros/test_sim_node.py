@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -240,21 +241,25 @@ def test_an_impossible_parameter_is_refused(start_sim: StartSim) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_process_ends_cleanly_however_often_it_is_asked_to(
-    ros_node: Node, how: signal.Signals
+    ros_node: Node, how: signal.Signals, tmp_path: Path
 ) -> None:
     joints = Watcher(ros_node, JointState, "joint_states")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "gr00t_ros.sim.node"]
     command += ["--ros-args", "-p", "publish_images:=false"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    with (tmp_path / "errors").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stderr=log)
     try:
         wait_until(lambda: joints.newest is not None, timeout_s=30.0, what="joint states")
+        ends_at = time.monotonic() + 30.0
         while process.poll() is None:  # the terminal and launch both send it
+            assert time.monotonic() < ends_at, (tmp_path / "errors").read_text()
             process.send_signal(how)
             time.sleep(0.001)
-        errors = process.stderr.read()
     finally:
         process.kill()
+        process.wait()
+    errors = (tmp_path / "errors").read_text()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
 

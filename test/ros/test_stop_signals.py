@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signals that end a process of this package."""
+
+import os
+import signal
+import subprocess
+import sys
+
+SIGNALS = 20_000
+HAMMERED = """
+import sys
+from gr00t_ros.stop_signals import stop_signals
+
+with stop_signals() as stopping:
+    print("ready", flush=True)
+    sys.stdin.read()
+print(stopping.is_set())
+"""
+
+
+def test_a_signal_that_interrupts_the_handling_of_another_does_not_wedge_the_process():
+    with subprocess.Popen(
+        [sys.executable, "-c", HAMMERED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(SIGNALS):
+            process.send_signal(signal.SIGINT)
+        try:
+            said, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, said) == (0, "True\n")
