@@ -10,13 +10,12 @@ processes overwrite their own.)
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-PAUSE_S = 0.05
 WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -63,13 +62,20 @@ def main() -> None:
     folder = sys.stdin.buffer.read().decode()
     if not folder:
         return
-    while pids := set(writers(Path(folder))) - {
-        server
-    }:  # what ends may have begun something meanwhile
-        for pid in pids:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(PAUSE_S)  # nobody tells when a process that is no child of this one has ended
+    while pids := [pid for pid in writers(Path(folder)) if pid != server]:
+        for pid in pids:  # and then again: what ends may have begun something meanwhile
+            _end(pid)
+
+
+def _end(pid: int) -> None:
+    """Kill a process, a child of this one or not, and wait until it has ended (pidfd_open(2))."""
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [])
+        finally:
+            os.close(process)
 
 
 if __name__ == "__main__":
