@@ -10,6 +10,17 @@ from helpers import wait_until
 from worker_rig import Clock, Rig
 
 
+def answer_first_after(latency_s: float, rig: Rig, clock: Clock) -> None:
+    """Start, and let the first answer come that late."""
+    rig.stamped = True
+    rig.policy.go.clear()
+    rig.worker.start()
+    wait_until(lambda: rig.policy.count("get_action") == 1)
+    clock.now_s += latency_s
+    rig.policy.go.set()
+    rig.wait_for_answers(1)
+
+
 def test_observations_are_taken_at_the_replan_interval_of_the_clock(
     make_rig: Callable[..., Rig],
 ) -> None:
@@ -78,13 +89,7 @@ def test_without_an_interval_the_policy_is_asked_as_late_as_its_latency_allows(
     """A chunk lasts 1 s, slows down in its last 0.25 s, and an answer takes 0.3 s: at 0.45 s."""
     clock = Clock()
     rig = make_rig(interval_s=None, now_s=clock)
-    rig.stamped = True
-    rig.policy.go.clear()
-    rig.worker.start()
-    wait_until(lambda: rig.policy.count("get_action") == 1)
-    clock.now_s += 0.3
-    rig.policy.go.set()
-    rig.wait_for_answers(1)
+    answer_first_after(0.3, rig, clock)
     for seconds, answers in ((0.1, 1), (0.04, 1), (0.02, 2)):
         clock.advance(seconds)
         assert len(rig.published) == answers
@@ -95,13 +100,7 @@ def test_in_turn_the_policy_is_asked_once_the_chunk_has_been_played(
 ) -> None:
     clock = Clock()
     rig = make_rig(interval_s=0.1, now_s=clock, sync=True)
-    rig.stamped = True
-    rig.policy.go.clear()
-    rig.worker.start()
-    wait_until(lambda: rig.policy.count("get_action") == 1)
-    clock.now_s += 0.3
-    rig.policy.go.set()
-    rig.wait_for_answers(1)
+    answer_first_after(0.3, rig, clock)
     for seconds, answers in ((1.2, 1), (0.04, 1), (0.02, 2)):
         clock.advance(seconds)
         assert len(rig.published) == answers
