@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.subscription import Subscription
+from rclpy.time import Time
 from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
@@ -31,19 +31,16 @@ from gr00t_ros.contract import Contract
 from gr00t_ros.control_loop import ControlLoop, Punctuality, keep_loop_punctual
 from gr00t_ros.control_status import add_motion
 from gr00t_ros.conversions import pose_values
-from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.lifecycle import ManagedNode, spin_node
 from gr00t_ros.motion import CommandedJoints, CommandedPoses, make_layout, make_player
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
-from gr00t_ros.qos import CHUNK, DESCRIPTION, SENSOR, STATUS
+from gr00t_ros.qos import CHUNK, DESCRIPTION, SENSOR
 from gr00t_ros.sinks import Sink, make_sinks
 from gr00t_ros.urdf import UrdfLimits, urdf_limits
 
-STATUS_PERIOD_S = 0.5
 LOG_PERIOD_S = 5.0
 BRAKING_S = 3.0  # to come to rest in, before a deactivation goes on without
-STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 class ControlNode(ManagedNode):
@@ -77,15 +74,9 @@ class ControlNode(ManagedNode):
         self._sim_timer: Timer | None = None
         # The loop plays while the executor's thread brings chunks and joint positions.
         self._lock = threading.Lock()
-        self._status = self.create_publisher(PolicyStatus, "~/status", STATUS)
-        self._newest_status: PolicyStatus | None = None
-        self._diagnostics = diagnostics_publisher(self)
         self._chunks = self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/start", self._on_start)
-        # By a clock that runs while simulated time stands still: that, too, has to be seen.
-        self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=STEADY)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=STEADY)
 
     def configure(self) -> None:
         contract = self._contract = read_contract(self)
@@ -321,8 +312,7 @@ class ControlNode(ManagedNode):
         response.success, response.message = not why_not, why_not or "started"
         return response
 
-    def _publish_status(self) -> None:
-        now = self.get_clock().now()
+    def status(self, now: Time) -> PolicyStatus:
         state, reason = self._state_and_reason()
         if state == PolicyStatus.STATE_HOLDING and state != self._told_state:
             self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
@@ -335,7 +325,6 @@ class ControlNode(ManagedNode):
             policy_time_s=math.nan,
             commands=self._commands,
         )
-        status.header.stamp = now.to_msg()
         add_motion(
             status,
             self._player,
@@ -344,13 +333,7 @@ class ControlNode(ManagedNode):
             now_ns=now.nanoseconds,
         )
         status.chunks_refused += self._unplayable
-        self._status.publish(status)
-        self._newest_status = status
-
-    def _publish_diagnostics(self) -> None:
-        status = self._newest_status
-        if status is not None:
-            self._diagnostics.publish(diagnostics(self, status, self.get_clock().now().to_msg()))
+        return status
 
     def _state_and_reason(self) -> tuple[int, str]:
         player, command = self._player, self._command

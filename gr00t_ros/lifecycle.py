@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two lifecycle nodes share: coming up, going down, and errors a person can act on."""
+"""What the two lifecycle nodes share: coming up, going down, telling how they are."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from typing import Any
 import rclpy
 from lifecycle_msgs.msg import State
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
+from rclpy.time import Time
 
 from gr00t_policy_core.errors import SpecError
+from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
+from gr00t_ros.msg import PolicyStatus
 from gr00t_ros.node_parameters import declare_parameters
 from gr00t_ros.parameters import ROS_PARAMETERS
+from gr00t_ros.qos import STATUS
 from gr00t_ros.stop_signals import stop_signals
 
+STATUS_PERIOD_S = 0.5
 SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
 
 
 class ManagedNode(LifecycleNode):
-    """A lifecycle node that can bring itself up, and be closed in order.
+    """A lifecycle node that can bring itself up, be closed in order, and tells how it is.
 
     Its parameters are read by `configure`; while it is configured, setting one is refused, since it
-    would change nothing.
+    would change nothing. In every state it publishes `~/status`, and the same in `/diagnostics`.
 
     Args:
         name: The node's name.
@@ -45,6 +51,13 @@ class ManagedNode(LifecycleNode):
         )
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_parameters)
+        self._newest_status: PolicyStatus | None = None
+        self._status_publisher = self.create_publisher(PolicyStatus, "~/status", STATUS)
+        self._diagnostics_publisher = diagnostics_publisher(self)
+        # By a clock that runs while simulated time stands still: that, too, has to be seen.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
 
     @property
     def autostart(self) -> bool:
@@ -62,6 +75,27 @@ class ManagedNode(LifecycleNode):
     @abstractmethod
     def close(self) -> None:
         """End threads, streams and connections; the node may be configured again or destroyed."""
+
+    @abstractmethod
+    def status(self, now: Time) -> PolicyStatus:
+        """How the node is, asked every `STATUS_PERIOD_S`; what needs a person may be logged.
+
+        Args:
+            now: By the node's clock; what is returned is stamped with it afterwards.
+        """
+
+    def _publish_status(self) -> None:
+        now = self.get_clock().now()
+        status = self.status(now)
+        status.header.stamp = now.to_msg()
+        self._status_publisher.publish(status)
+        self._newest_status = status
+
+    def _publish_diagnostics(self) -> None:
+        status = self._newest_status
+        if status is not None:
+            now = self.get_clock().now().to_msg()
+            self._diagnostics_publisher.publish(diagnostics(self, status, now))
 
     def _on_parameters(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         is_configured = state_of(self) in (

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
@@ -24,7 +23,6 @@ from gr00t_policy_core.resize import SquareResize
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.continuation import CAPABILITY, Continuation
 from gr00t_ros.contract import Contract
-from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.fit import hold_against
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
 from gr00t_ros.lifecycle import ManagedNode, bring_up, spin_node
@@ -33,12 +31,10 @@ from gr00t_ros.node_parameters import read_contract
 from gr00t_ros.observation import NotReadyError, ObservationBuilder, TimedObservation
 from gr00t_ros.policies import make_policy, require_loaded, takes_jpeg
 from gr00t_ros.policy_settings import PolicySettings
-from gr00t_ros.qos import CHUNK, INSTRUCTION, STATUS
+from gr00t_ros.qos import CHUNK, INSTRUCTION
 from gr00t_ros.sources import Sources
 
-STATUS_PERIOD_S = 0.5
 STARVING_LOG_PERIOD_S = 10.0
-STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 CLOSE_S = 2.0  # for the worker to end; a policy that hangs is left behind
 
 
@@ -72,9 +68,6 @@ class PolicyNode(ManagedNode):
         self._t0_ns: int | None = None
         self._active = False
         self._chunks = self.create_lifecycle_publisher(ActionChunk, CHUNK_TOPIC, CHUNK)
-        self._status = self.create_publisher(PolicyStatus, "~/status", STATUS)
-        self._newest_status: PolicyStatus | None = None
-        self._diagnostics = diagnostics_publisher(self)
         self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -82,9 +75,6 @@ class PolicyNode(ManagedNode):
         self.create_service(
             Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
         )
-        # By a clock that runs while simulated time stands still: that, too, has to be seen.
-        self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=STEADY)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=STEADY)
 
     def configure(self) -> None:
         contract = read_contract(self)
@@ -255,10 +245,9 @@ class PolicyNode(ManagedNode):
             self._continuation.forget(now.nanoseconds)
         self._chunks.publish(stop_message(chunk_id=self._chunk_id, now=now.to_msg()))
 
-    def _publish_status(self) -> None:
+    def status(self, now: Time) -> PolicyStatus:
         report = self._worker.report if self._worker is not None else Report()
         reason = report.reason
-        now = self.get_clock().now()
         if not self._active:
             reason = "the node is not active"
         status = PolicyStatus(
@@ -272,19 +261,12 @@ class PolicyNode(ManagedNode):
             inference_errors=report.errors,
             inferences_skipped=report.skipped,
         )
-        status.header.stamp = now.to_msg()
         if self._t0_ns is not None:
             status.observation_age_s = (now.nanoseconds - self._t0_ns) * 1e-9
         if self._sources is not None:
             self._add_streams(status, self._sources, now.nanoseconds)
         self._add_complaint(status)
-        self._status.publish(status)
-        self._newest_status = status
-
-    def _publish_diagnostics(self) -> None:
-        status = self._newest_status
-        if status is not None:
-            self._diagnostics.publish(diagnostics(self, status, self.get_clock().now().to_msg()))
+        return status
 
     def _add_streams(self, status: PolicyStatus, sources: Sources, now_ns: int) -> None:
         health = sources.health(now_ns)
