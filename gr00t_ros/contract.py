@@ -30,7 +30,7 @@ from gr00t_ros.parameters import (
     parameters_for,
     value_problem,
 )
-from gr00t_ros.policy_settings import PolicySettings
+from gr00t_ros.policy_settings import PolicySettings, policy_problems
 
 TWIST_DIMENSION = 6
 
@@ -225,6 +225,7 @@ def _missing_modalities(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _contract_problems(contract: Contract) -> Iterator[str]:
+    yield from policy_problems(contract.policy)
     for stream in contract.state:
         if stream.joints and stream.representation:
             yield f"{stream.name}: joints and representation exclude each other"

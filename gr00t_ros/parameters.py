@@ -25,6 +25,9 @@ BODY_INTERFACES = ("pose_stamped", "twist_stamped")
 POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
 IMAGE_ENCODINGS = ("raw", "jpeg")
+# As of the flags of `gr00t-policy serve`; importing them would bring the command line along.
+DTYPES = ("bfloat16", "float16", "float32")
+COMPILE_MODES = ("default", "max-autotune")
 SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
 WHEN_HOLDING = ("last", "zero")
@@ -100,7 +103,30 @@ TOP = (
     Parameter("policy.model_path", "", "backend local: checkpoint folder or hub id"),
     Parameter("policy.backbone_path", "", "backend local: folder of the backbone's own files"),
     Parameter("policy.embodiment_tag", "new_embodiment", "backend local: embodiment tag"),
-    Parameter("policy.device", "cuda", "backend local: torch device"),
+    Parameter("policy.device", "cuda", "backend local: torch device: cuda, cuda:1, cpu"),
+    Parameter(
+        "policy.dtype",
+        "",
+        "backend local: of the model; empty: bfloat16, and float32 on a CPU",
+        choices=("", *DTYPES),
+    ),
+    Parameter(
+        "policy.mask_padding",
+        False,
+        "backend local: hide padding from all attention; no difference for one robot's observation",
+    ),
+    Parameter(
+        "policy.cuda_graphs",
+        False,
+        "backend local: replay the networks as CUDA graphs, which the first answer records",
+    ),
+    Parameter(
+        "policy.compile",
+        "",
+        "backend local: compile the networks with torch.compile, at the first answer; empty: not",
+        choices=("", *COMPILE_MODES),
+    ),
+    Parameter("policy.device_images", False, "backend local: resize pictures on the device"),
     Parameter(
         "instruction", "", "what the robot is asked to do, until ~/instruction says otherwise"
     ),

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from gr00t_policy_core import PolicyClient
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving import images
 from gr00t_ros.observation import NotReadyError
-from gr00t_ros.policy_settings import PolicySettings
+from gr00t_ros.policy_settings import ModelSettings, PolicySettings
 
 
 def make_policy(settings: PolicySettings) -> BasePolicy:
@@ -19,7 +20,7 @@ def make_policy(settings: PolicySettings) -> BasePolicy:
     Raises:
         SpecError: The backend is not to be had, and why.
     """
-    return _client(settings) if settings.backend == "server" else _model(settings)
+    return _client(settings) if settings.backend == "server" else _model(settings.model)
 
 
 def require_loaded(policy: BasePolicy) -> None:
@@ -63,7 +64,7 @@ def _client(settings: PolicySettings) -> PolicyClient:
         raise SpecError("bad parameters", [f"policy.image_encoding: {error}"]) from error
 
 
-def _model(settings: PolicySettings) -> BasePolicy:
+def _model(settings: ModelSettings) -> BasePolicy:
     try:
         from gr00t_policy_core.models import Gr00tPolicy
     except ImportError as error:
@@ -75,12 +76,7 @@ def _model(settings: PolicySettings) -> BasePolicy:
             ],
         ) from error
     try:
-        return Gr00tPolicy(
-            settings.embodiment_tag,
-            settings.model_path,
-            device=settings.device,
-            backbone_path=settings.backbone_path,
-        )
+        return Gr00tPolicy(**asdict(settings))
     except SpecError:
         raise
     except PolicyError as error:

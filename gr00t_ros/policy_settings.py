@@ -3,9 +3,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """A model in this process, as `gr00t_policy_core.models.Gr00tPolicy` takes it, by its names."""
+
+    embodiment_tag: str
+    model_path: str
+    device: str
+    dtype: str | None
+    backbone_path: str | None
+    mask_padding: bool
+    cuda_graphs: bool
+    compile: str | None
+    device_images: bool
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ModelSettings:
+        """Of the values of all parameters, checked one by one."""
+        return cls(
+            embodiment_tag=settings["policy.embodiment_tag"],
+            model_path=settings["policy.model_path"],
+            device=settings["policy.device"],
+            dtype=settings["policy.dtype"] or None,
+            backbone_path=settings["policy.backbone_path"] or None,
+            mask_padding=settings["policy.mask_padding"],
+            cuda_graphs=settings["policy.cuda_graphs"],
+            compile=settings["policy.compile"] or None,
+            device_images=settings["policy.device_images"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +43,7 @@ class PolicySettings:
     """Where the policy runs, and how pictures travel there.
 
     `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
-    asks for none.
+    asks for none. `model` is what backend ``local`` runs, the rest is for ``server``.
     """
 
     backend: str
@@ -27,10 +57,7 @@ class PolicySettings:
     quality: int
     resize: bool
     timeout_s: float
-    model_path: str
-    backbone_path: str | None
-    embodiment_tag: str
-    device: str
+    model: ModelSettings
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> PolicySettings:
@@ -47,8 +74,24 @@ class PolicySettings:
             quality=settings["policy.quality"],
             resize=settings["policy.resize"],
             timeout_s=float(settings["policy.timeout_s"]),
-            model_path=settings["policy.model_path"],
-            backbone_path=settings["policy.backbone_path"] or None,
-            embodiment_tag=settings["policy.embodiment_tag"],
-            device=settings["policy.device"],
+            model=ModelSettings.of(settings),
+        )
+
+
+def policy_problems(settings: PolicySettings) -> Iterator[str]:
+    """A sentence for everything that does not go together, as far as no model is needed for it."""
+    model = settings.model
+    if settings.backend != "local":
+        return
+    if not model.model_path:
+        yield (
+            "policy.model_path: backend local needs a checkpoint, its folder or its id on the "
+            "Hugging Face hub"
+        )
+    if not model.device:
+        yield "policy.device: backend local needs one, such as cuda, cuda:1 or cpu"
+    elif model.cuda_graphs and not model.device.startswith("cuda"):
+        yield (
+            f"policy.cuda_graphs: needs a GPU, policy.device is {model.device!r}; make that cuda, "
+            "or leave policy.cuda_graphs out"
         )

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import pytest
 
+from gr00t_policy_core.cli.model_flags import add_model_flags
 from gr00t_ros.parameters import (
     FIELDS,
     TOP,
@@ -44,6 +46,15 @@ def test_a_default_is_a_value_that_is_allowed_unless_it_has_to_be_given(
 ) -> None:
     problem = value_problem(parameter, parameter.default)
     assert (problem is not None) == parameter.required
+
+
+def test_every_flag_of_serve_for_a_model_is_a_parameter_with_its_default_and_choices() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_model_flags(parser)
+    for flag in parser._actions:
+        parameter = named(f"policy.{flag.dest}")
+        assert parameter.default == ("" if flag.default is None else flag.default), flag.dest
+        assert set(parameter.choices) - {""} == set(flag.choices or ()), flag.dest
 
 
 def test_keys_are_found_in_the_names_in_their_order() -> None:
@@ -97,6 +108,12 @@ def test_the_parameters_of_ros_itself_are_not_ours_to_refuse() -> None:
         ("policy.port", True, "must be a whole number, got True"),
         ("policy.backend", "cloud", "must be one of server | local, got 'cloud'"),
         ("policy.host", 7, "must be text, got 7"),
+        ("policy.dtype", "int8", "must be one of bfloat16 | float16 | float32, got 'int8'"),
+        ("policy.compile", "fast", "must be one of default | max-autotune, got 'fast'"),
+        ("policy.compile", True, "must be text, got True"),
+        ("policy.cuda_graphs", "yes", "must be true or false, got 'yes'"),
+        ("policy.mask_padding", 1, "must be true or false, got 1"),
+        ("policy.device_images", "cuda", "must be true or false, got 'cuda'"),
         ("action_rate_hz", 0.0, "no action_rate_hz given"),
         ("action_rate_hz", -20.0, "must be 0.1 to 1000, got -20.0"),
         ("action_rate_hz", float("nan"), "must be 0.1 to 1000, got nan"),
