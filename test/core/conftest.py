@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers, clients and messages for the tests of the wire."""
+"""Servers, clients and messages for the tests of the wire; datasets to replay."""
 
 import contextlib
 import threading
@@ -60,6 +60,22 @@ def client(server: PolicyServer) -> Iterator[PolicyClient]:
     """A client of `server`."""
     with PolicyClient("127.0.0.1", server.port, timeout_ms=10_000) as connected:
         yield connected
+
+
+@pytest.fixture(params=["v2.1", "v3.0"])
+def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A LeRobot dataset of episodes of `replays.LENGTHS`, of each layout in turn."""
+    from replays import write_episodes  # skips where pyarrow is missing
+
+    return write_episodes(tmp_path / "dataset", request.param)
+
+
+@pytest.fixture
+def v2_dataset(tmp_path: Path) -> Path:
+    """The same of layout v2.1 only."""
+    from replays import write_episodes
+
+    return write_episodes(tmp_path / "dataset", "v2.1")
 
 
 @pytest.fixture

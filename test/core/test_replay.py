@@ -16,16 +16,6 @@ from replays import LENGTHS, both_keys, both_layouts, observation, recorded
 from gr00t_policy_core import DatasetError, ModalityConfig, ReplayPolicy, SpecError
 
 
-@pytest.fixture(params=["v2.1", "v3.0"])
-def dataset(request, tmp_path):
-    return write_dataset(tmp_path / "dataset", LENGTHS, request.param)
-
-
-@pytest.fixture
-def v2_dataset(tmp_path):
-    return write_dataset(tmp_path / "dataset", LENGTHS)
-
-
 def test_a_replay_conforms_to_the_policy_interface(dataset):
     check_policy_conforms(ReplayPolicy(dataset), observation)
 

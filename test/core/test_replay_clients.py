@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from lerobot_writer import write_dataset
 from peers.stock import StockClient
 from replays import observation
 
@@ -15,13 +14,8 @@ from gr00t_policy_core.policy import asked_by
 
 
 @pytest.fixture
-def dataset(tmp_path):
-    return write_dataset(tmp_path / "dataset", [40, 25])
-
-
-@pytest.fixture
-def replay_server(dataset) -> Iterator[PolicyServer]:
-    with PolicyServer(ReplayPolicy(dataset), host="127.0.0.1", port=0) as running:
+def replay_server(v2_dataset) -> Iterator[PolicyServer]:
+    with PolicyServer(ReplayPolicy(v2_dataset), host="127.0.0.1", port=0) as running:
         yield running
 
 
@@ -68,8 +62,8 @@ def test_stock_clients_play_on_their_own_while_they_are_connected(replay_server,
         assert told == [0, 0, 16, 16, 32]
 
 
-def test_places_of_clients_without_end_are_not_kept(dataset):
-    policy = ReplayPolicy(dataset)
+def test_places_of_clients_without_end_are_not_kept(v2_dataset):
+    policy = ReplayPolicy(v2_dataset)
     for number in range(CLIENTS_KEPT + 1):
         with asked_by(f"client {number}"):
             policy.reset({"episode_index": 1})

@@ -19,16 +19,6 @@ from replays import LENGTHS, V2_FILE, both_layouts
 from gr00t_policy_core import DatasetError, PolicyError, ReplayPolicy
 
 
-@pytest.fixture(params=["v2.1", "v3.0"])
-def dataset(request, tmp_path):
-    return write_dataset(tmp_path / "dataset", LENGTHS, request.param)
-
-
-@pytest.fixture
-def v2_dataset(tmp_path):
-    return write_dataset(tmp_path / "dataset", LENGTHS)
-
-
 def test_a_missing_directory_is_named(tmp_path):
     with pytest.raises(DatasetError, match="nowhere: no such directory"):
         ReplayPolicy(tmp_path / "nowhere")
