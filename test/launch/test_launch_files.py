@@ -2,13 +2,12 @@
 """`ros2 launch gr00t_ros …` for real: processes, parameters, an orderly end."""
 
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import wait_until
+from helpers import free_port, wait_until
 from rclpy.node import Node
 
 from gr00t_ros.msg import PolicyStatus
@@ -52,12 +51,6 @@ def newest_status(node: Node, topic: str) -> list[PolicyStatus]:
         PolicyStatus, topic, lambda message: received.__setitem__(slice(None), [message]), STATUS
     )
     return received
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_every_argument_is_described(ros2: str) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import rclpy
+from nodes_for_tests import close_node
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from gr00t_ros.lifecycle import ManagedNode
 from gr00t_ros.sim.dds_domain import reserve_domain
 
 # At import, before any test module: processes that tests start inherit it.
@@ -61,6 +63,20 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     while nodes:
         nodes.pop().destroy_node()
     executor = None  # it refers to the nodes, and `add` to it
+
+
+@pytest.fixture
+def live(spin: Callable[[Node], Node]) -> Iterator[Callable[[ManagedNode], None]]:
+    """A function that spins a lifecycle node until the test ends, and closes it then."""
+    nodes: list[ManagedNode] = []
+
+    def start(node: ManagedNode) -> None:
+        nodes.append(node)
+        spin(node)
+
+    yield start
+    while nodes:
+        close_node(nodes.pop())
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the ROS tests share beside the fixtures of conftest.py."""
 
+import socket
 import time
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 
 def wait_until(predicate: Callable[[], object], timeout_s: float = 10.0, what: str = "") -> None:
@@ -18,6 +20,24 @@ def wait_until(predicate: Callable[[], object], timeout_s: float = 10.0, what: s
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what or predicate}")
         time.sleep(0.01)
+
+
+def wait_for_log(capfd: pytest.CaptureFixture[str], text: str, timeout_s: float = 15.0) -> None:
+    """Returns as soon as stderr has said `text`, since `capfd` was last read."""
+    told: list[str] = []
+
+    def is_told() -> bool:
+        told.append(capfd.readouterr().err)
+        return text in "".join(told)
+
+    wait_until(is_told, timeout_s, f"{text!r} in the log")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def require_within(

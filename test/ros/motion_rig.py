@@ -15,6 +15,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from gr00t_ros.control_node import ControlNode
+from gr00t_ros.lifecycle import ManagedNode
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 
 PERIOD_S, DT_S = 0.01, 0.05
@@ -35,8 +36,8 @@ def urdf(**limits: str) -> str:
 class Rig:
     """An active control node, what it commands, and the robot and policy around it."""
 
-    def __init__(self, context: Context, spin: Callable[[Node], Node], peer: Node) -> None:
-        self._context, self._spin, self.peer = context, spin, peer
+    def __init__(self, context: Context, live: Callable[[ManagedNode], None], peer: Node) -> None:
+        self._context, self._live, self.peer = context, live, peer
         self.operator = Operator(peer, "control_node")
         self.chunks = peer.create_publisher(ActionChunk, "action_chunk", 5)
         self._joint_states = peer.create_publisher(JointState, "joint_states", 10)
@@ -55,7 +56,7 @@ class Rig:
         }
         self.values = parameters(**{**interfaces, **changes})
         self.node = ControlNode(context=self._context, parameter_overrides=overrides(self.values))
-        self._spin(self.node)
+        self._live(self.node)
         assert self.operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
         wait_until(self.chunks.get_subscription_count, what="the node listens to chunks")
         if self.joints is not None:

@@ -20,15 +20,24 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
+from gr00t_ros.lifecycle import ManagedNode
 from gr00t_ros.msg import ActionChunk, ActionValues, PolicyStatus
 from gr00t_ros.policy_node import PolicyNode
 
 MakeNode = Callable[..., PolicyNode]
+Drive = Callable[..., "Robot"]
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 CLEANUP = Transition.TRANSITION_CLEANUP
 ACTIVATE = Transition.TRANSITION_ACTIVATE
 DEACTIVATE = Transition.TRANSITION_DEACTIVATE
+
+
+def close_node(node: ManagedNode) -> None:
+    """Close a spinning node, in the thread that spins it."""
+    closing = node.executor.create_task(node.close)
+    wait_until(closing.done, what="the node is closed")
+    closing.result()
 
 
 def overrides(values: dict[str, Any]) -> list[Parameter]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
-from helpers import require_within, wait_until
+from helpers import free_port, require_within, wait_until
 from nodes_for_tests import DEACTIVATE, Operator, Robot, chunk_of
 from policies_for_tests import parameters
 from rclpy.node import Node
@@ -99,12 +98,6 @@ class Scene:
         for process in self._processes:
             process.kill()
         return "\n".join(f"--- {p.log.name}\n{p.output()}" for p in self._processes)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

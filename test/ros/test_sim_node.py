@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseArray
-from helpers import wait_until
+from helpers import wait_for_log, wait_until
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -166,13 +166,7 @@ def test_a_refusal_names_the_joint_in_the_log(
     ros_node: Node, joints: Watcher, capfd: pytest.CaptureFixture[str]
 ) -> None:
     trajectory_publisher(ros_node).publish(trajectory(["tail"], (0.0, [0.5])))
-    logged: list[str] = []
-
-    def warned() -> bool:
-        logged.append(capfd.readouterr().err)
-        return "unknown joint 'tail'" in "".join(logged)
-
-    wait_until(warned, what="the warning")
+    wait_for_log(capfd, "unknown joint 'tail'")
 
 
 def test_reset_brings_back_the_arm_and_the_scene_of_the_parameter(

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from control_ramps import MakeNode, now_ns
-from helpers import wait_until
+from control_ramps import MakeNode, activate, now_ns
 from motion_rig import Rig
 from nodes_for_tests import (
     Operator,
@@ -22,26 +21,21 @@ from rclpy.publisher import Publisher
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.control_node import ControlNode
+from gr00t_ros.lifecycle import ManagedNode
 from gr00t_ros.msg import ActionChunk
 
 
 @pytest.fixture
-def make_node(ros_context: Context, spin: Callable[[Node], Node]) -> Iterator[MakeNode]:
-    nodes: list[ControlNode] = []
+def make_node(ros_context: Context, live: Callable[[ManagedNode], None]) -> MakeNode:
 
     def make(**changes: Any) -> ControlNode:
         node = ControlNode(
             context=ros_context, parameter_overrides=overrides(parameters(**changes))
         )
-        nodes.append(node)
-        spin(node)
+        live(node)
         return node
 
-    yield make
-    while nodes:
-        node = nodes.pop()
-        node.executor.create_task(node.close)
-        wait_until(lambda n=node: not n._is_active, what="the node is closed")
+    return make
 
 
 @pytest.fixture
@@ -55,6 +49,32 @@ def chunks(ros_node: Node) -> Publisher:
 
 
 @pytest.fixture
+def activate_node(make_node: MakeNode, operator: Operator, chunks: Publisher) -> MakeNode:
+    """Makes control nodes that are active and hear `chunks`."""
+
+    def make(**changes: Any) -> ControlNode:
+        node = make_node(**changes)
+        activate(operator, chunks)
+        return node
+
+    return make
+
+
+@pytest.fixture
+def activate_in_sim_time(activate_node: MakeNode, sim_time: SimulatedTime) -> MakeNode:
+    """Makes control nodes that are active, and know the time of `sim_time`."""
+
+    def make(**changes: Any) -> ControlNode:
+        node = activate_node(use_sim_time=True, **changes)
+        clock = node.get_clock()
+        start_ns = sim_time.ns()
+        sim_time.run(lambda: clock.now().nanoseconds >= start_ns, "the node has the time")
+        return node
+
+    return make
+
+
+@pytest.fixture
 def commands(ros_node: Node) -> list[tuple[int, JointTrajectory]]:
     """Each command on the topic `commands` with the time it came in, ns."""
     received: list[tuple[int, JointTrajectory]] = []
@@ -65,13 +85,10 @@ def commands(ros_node: Node) -> list[tuple[int, JointTrajectory]]:
 
 
 @pytest.fixture
-def rig(ros_context: Context, spin: Callable[[Node], Node], ros_node: Node) -> Iterator[Rig]:
-    rig = Rig(ros_context, spin, ros_node)
+def rig(ros_context: Context, live: Callable[[ManagedNode], None], ros_node: Node) -> Iterator[Rig]:
+    rig = Rig(ros_context, live, ros_node)
     yield rig
-    node, rig.node = rig.node, None  # it is to be collected, and pytest keeps the rig
-    if node is not None and node.executor is not None:
-        node.executor.create_task(node.close)
-        wait_until(lambda: not node._is_active, what="the node is closed")
+    rig.node = None  # it is to be collected, and pytest keeps the rig
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from control_ramps import DT_S, MakeNode, activate, now_ns
+from control_ramps import DT_S, MakeNode, now_ns
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from helpers import wait_until
 from nodes_for_tests import (
@@ -22,40 +23,32 @@ from rclpy.publisher import Publisher
 from rclpy.time import Time
 from std_msgs.msg import Float64MultiArray
 
-
-def play_on(
-    make_node: MakeNode,
-    operator: Operator,
-    chunks: Publisher,
-    ros_node: Node,
-    message_type: type,
-    arm: np.ndarray,
-    **changes: Any,
-) -> list[Any]:
-    """The messages on the topic `arm`, once some have come."""
-    make_node(
-        action__arm__topic="arm",
-        action__arm__joints=None,
-        action__arm__frame_id="base_link",
-        **changes,
-    )
-    received: list[Any] = []
-    ros_node.create_subscription(message_type, "arm", received.append, 100)
-    activate(operator, chunks)
-    values = {"arm": arm, "gripper": np.zeros((len(arm), 1))}
-    chunks.publish(chunk_of(values, t0_ns=now_ns(ros_node), dt_s=DT_S))
-    wait_until(lambda: len(received) > 5, what="commands")
-    return received
+PlayOn = Callable[..., list[Any]]
 
 
-def test_an_array_is_published_bare_in_the_robots_units(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
-) -> None:
+@pytest.fixture
+def play_on(activate_node: MakeNode, chunks: Publisher, ros_node: Node) -> PlayOn:
+    """Plays the arm's values (horizon, D); the messages on its topic, once some have come."""
+
+    def play(message_type: type, arm: np.ndarray, **changes: Any) -> list[Any]:
+        received: list[Any] = []
+        ros_node.create_subscription(message_type, "arm", received.append, 100)
+        activate_node(
+            action__arm__topic="arm",
+            action__arm__joints=None,
+            action__arm__frame_id="base_link",
+            **changes,
+        )
+        values = {"arm": arm, "gripper": np.zeros((len(arm), 1))}
+        chunks.publish(chunk_of(values, t0_ns=now_ns(ros_node), dt_s=DT_S))
+        wait_until(lambda: len(received) > 5, what="commands")
+        return received
+
+    return play
+
+
+def test_an_array_is_published_bare_in_the_robots_units(play_on: PlayOn) -> None:
     received = play_on(
-        make_node,
-        operator,
-        chunks,
-        ros_node,
         Float64MultiArray,
         np.full((5, 3), 2.0),
         action__arm__interface="float64_multi_array",
@@ -66,14 +59,10 @@ def test_an_array_is_published_bare_in_the_robots_units(
 
 
 def test_a_pose_is_stamped_framed_and_normalised(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+    play_on: PlayOn, operator: Operator, ros_node: Node
 ) -> None:
     turning = np.array([[0.1, 0.2, 0.3, 0.0, 0.0, angle] for angle in np.linspace(0, 3.0, 20)])
     received = play_on(
-        make_node,
-        operator,
-        chunks,
-        ros_node,
         PoseStamped,
         turning,
         action__arm__interface="pose_stamped",
@@ -91,14 +80,8 @@ def test_a_pose_is_stamped_framed_and_normalised(
     assert last.pose.orientation.z == pytest.approx(np.sin(1.5))
 
 
-def test_a_twist_is_held_with_zeros(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
-) -> None:
+def test_a_twist_is_held_with_zeros(play_on: PlayOn, operator: Operator) -> None:
     received = play_on(
-        make_node,
-        operator,
-        chunks,
-        ros_node,
         TwistStamped,
         np.tile([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], (30, 1)),
         action__arm__interface="twist_stamped",
@@ -116,13 +99,9 @@ def test_a_twist_is_held_with_zeros(
 
 
 def test_a_velocity_does_not_stay_commanded_when_the_node_is_deactivated(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+    play_on: PlayOn, operator: Operator
 ) -> None:
     received = play_on(
-        make_node,
-        operator,
-        chunks,
-        ros_node,
         TwistStamped,
         np.full((400, 6), 0.5),
         action__arm__interface="twist_stamped",

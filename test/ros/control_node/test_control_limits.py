@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
-from helpers import wait_until
+from helpers import wait_for_log, wait_until
 from motion_rig import DT_S, PERIOD_S, Rig, urdf
 from nodes_for_tests import chunk_of
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -148,15 +148,9 @@ def test_a_broken_description_is_told_and_a_late_one_waits_for_the_next_activati
     description = rig.peer.create_publisher(String, "robot_description", latched)
     wait_until(description.get_subscription_count, what="the node listens")
     description.publish(String(data="<robot"))
-    told: list[str] = []
-
-    def says(text: str) -> bool:
-        told.append(capfd.readouterr().err)
-        return text in "".join(told)
-
-    wait_until(lambda: says("limits of the robot description are not heeded"), what="an error")
+    wait_for_log(capfd, "limits of the robot description are not heeded")
     rig.play()
     rig.wait_for_commands(5)
     description.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="1"')))
-    wait_until(lambda: says("heeded from the next activation on"), what="a warning")
+    wait_for_log(capfd, "heeded from the next activation on")
     assert node._urdf["shoulder"].velocity == 1.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from control_ramps import CONTROL_PERIOD_S, DT_S, RATE, MakeNode, activate, first, now_ns, ramp
+from control_ramps import CONTROL_PERIOD_S, DT_S, RATE, MakeNode, first, now_ns, ramp
 from helpers import require_within, wait_until
 from nodes_for_tests import (
     DEACTIVATE,
@@ -32,17 +32,16 @@ from gr00t_ros.msg import ActionChunk, PolicyStatus
 
 
 def test_a_chunk_lands_within_half_a_control_period_of_where_time_says(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+    activate_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
 ) -> None:
     """The commanded value as an instant, against the stamp of the message that carries it."""
-    make_node(
+    received: list[JointState] = []
+    ros_node.create_subscription(JointState, "commands", received.append, 200)
+    activate_node(
         action__arm__interface="joint_state",
         action__gripper__interface="joint_state",
         control_rate_hz=1.0 / CONTROL_PERIOD_S,
     )
-    received: list[JointState] = []
-    ros_node.create_subscription(JointState, "commands", received.append, 200)
-    activate(operator, chunks)
     chunks.publish(ramp(now_ns(ros_node)))  # begins whenever it comes: the robot stands
     wait_until(lambda: received, what="a command")
     t0_ns = now_ns(ros_node)
@@ -67,10 +66,9 @@ def test_a_chunk_lands_within_half_a_control_period_of_where_time_says(
 
 
 def test_joint_groups_on_one_topic_go_out_as_one_trajectory(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node, commands: list[Any]
+    activate_node: MakeNode, chunks: Publisher, ros_node: Node, commands: list[Any]
 ) -> None:
-    make_node()
-    activate(operator, chunks)
+    activate_node()
     chunks.publish(ramp(now_ns(ros_node)))
     wait_until(lambda: commands, what="a command")
     message = commands[0][1]
@@ -83,10 +81,13 @@ def test_joint_groups_on_one_topic_go_out_as_one_trajectory(
 
 
 def test_a_late_chunk_skips_what_has_passed(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node, commands: list[Any]
+    activate_node: MakeNode,
+    operator: Operator,
+    chunks: Publisher,
+    ros_node: Node,
+    commands: list[Any],
 ) -> None:
-    make_node()
-    activate(operator, chunks)
+    activate_node()
     chunks.publish(ramp(now_ns(ros_node) - 500_000_000, horizon=60))
     wait_until(lambda: commands, what="a command")
     assert first(commands[0][1]) < 0.05 * RATE  # a robot that has not moved begins at the beginning
@@ -97,10 +98,13 @@ def test_a_late_chunk_skips_what_has_passed(
 
 
 def test_the_newest_chunk_takes_over(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node, commands: list[Any]
+    activate_node: MakeNode,
+    operator: Operator,
+    chunks: Publisher,
+    ros_node: Node,
+    commands: list[Any],
 ) -> None:
-    make_node()
-    activate(operator, chunks)
+    activate_node()
     chunks.publish(ramp(now_ns(ros_node), chunk_id=4))
     wait_until(lambda: commands, what="a command")
     chunks.publish(ramp(now_ns(ros_node), start=2.0, chunk_id=5))
@@ -111,15 +115,14 @@ def test_the_newest_chunk_takes_over(
 
 
 def test_a_used_up_chunk_is_held_at_control_rate_and_said(
-    make_node: MakeNode,
+    activate_node: MakeNode,
     operator: Operator,
     chunks: Publisher,
     ros_node: Node,
     commands: list[Any],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make_node()
-    activate(operator, chunks)
+    activate_node()
     chunks.publish(ramp(now_ns(ros_node), horizon=11, chunk_id=3))
     status = operator.wait_for_reason("holding: chunk 3 ended and no other came")
     assert status.state == PolicyStatus.STATE_HOLDING
@@ -138,10 +141,13 @@ def test_a_used_up_chunk_is_held_at_control_rate_and_said(
 
 
 def test_the_message_without_steps_stops_at_once(
-    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node, commands: list[Any]
+    activate_node: MakeNode,
+    operator: Operator,
+    chunks: Publisher,
+    ros_node: Node,
+    commands: list[Any],
 ) -> None:
-    make_node()
-    activate(operator, chunks)
+    activate_node()
     chunks.publish(ramp(now_ns(ros_node), horizon=100))
     wait_until(lambda: len(commands) > 5, what="commands")
     chunks.publish(ActionChunk())
@@ -163,17 +169,14 @@ def test_the_message_without_steps_stops_at_once(
 
 
 def test_simulated_time_is_what_chunks_are_played_against(
-    make_node: MakeNode,
+    activate_in_sim_time: MakeNode,
     operator: Operator,
     chunks: Publisher,
     commands: list[Any],
     sim_time: SimulatedTime,
 ) -> None:
-    node = make_node(use_sim_time=True)
-    assert node.get_clock().clock_type == ClockType.ROS_TIME
-    activate(operator, chunks)
-    clock = node.get_clock()
-    sim_time.run(lambda: clock.now().nanoseconds >= 1000 * 10**9, "the node has the time")
+    clock = activate_in_sim_time().get_clock()
+    assert clock.clock_type == ClockType.ROS_TIME
     t0_s = sim_time.now_s
     chunks.publish(ramp(sim_time.ns(), horizon=40))
     sim_time.run(lambda: len(commands) > 10, "commands")
@@ -191,16 +194,13 @@ def test_simulated_time_is_what_chunks_are_played_against(
 
 
 def test_simulated_time_that_starts_again_is_survived(
-    make_node: MakeNode,
+    activate_in_sim_time: MakeNode,
     operator: Operator,
     chunks: Publisher,
     commands: list[Any],
     sim_time: SimulatedTime,
 ) -> None:
-    node = make_node(use_sim_time=True)
-    activate(operator, chunks)
-    clock = node.get_clock()
-    sim_time.run(lambda: clock.now().nanoseconds >= 1000 * 10**9, "the node has the time")
+    clock = activate_in_sim_time().get_clock()
     chunks.publish(ramp(sim_time.ns(), horizon=400))
     sim_time.run(lambda: len(commands) > 10, "commands")
     held = first(commands[-1][1])
@@ -221,7 +221,7 @@ def test_simulated_time_that_starts_again_is_survived(
 
 @pytest.mark.parametrize("jump_s", [-997.0, 60.0])
 def test_no_clock_jump_takes_the_arm_out_of_its_limits(
-    make_node: MakeNode,
+    activate_in_sim_time: MakeNode,
     operator: Operator,
     chunks: Publisher,
     commands: list[Any],
@@ -231,10 +231,7 @@ def test_no_clock_jump_takes_the_arm_out_of_its_limits(
 ) -> None:
     """By the record of the run: every command that was made is in it."""
     path = tmp_path / "run.jsonl"
-    node = make_node(use_sim_time=True, record_path=str(path))
-    activate(operator, chunks)
-    clock = node.get_clock()
-    sim_time.run(lambda: clock.now().nanoseconds >= 1000 * 10**9, "the node has the time")
+    clock = activate_in_sim_time(record_path=str(path)).get_clock()
     chunks.publish(ramp(sim_time.ns(), horizon=400))
     sim_time.run(lambda: commands and first(commands[-1][1]) > 0.5, "it moves")
     sim_time.now_s += jump_s

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from control_ramps import MakeNode, activate, now_ns, ramp
+from control_ramps import MakeNode, now_ns, ramp
 from helpers import wait_until
-from nodes_for_tests import (
-    Operator,
-)
+from nodes_for_tests import Operator
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
@@ -53,15 +51,14 @@ def refused(node: ControlNode) -> int:
 
 
 def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_on(
-    make_node: MakeNode,
+    activate_node: MakeNode,
     operator: Operator,
     chunks: Publisher,
     ros_node: Node,
     commands: list[Any],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    node = make_node()
-    activate(operator, chunks)
+    node = activate_node()
     chunks.publish(ramp(now_ns(ros_node), start=5.0, horizon=400, chunk_id=9))
     wait_until(lambda: commands, what="a command")
     refusals = refused_chunks(now_ns(ros_node))
@@ -79,15 +76,14 @@ def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_o
 
 @pytest.mark.parametrize("name", ["nan", "lacking", "wide", "future"])
 def test_a_refusal_says_why_and_nothing_is_commanded(
-    make_node: MakeNode,
+    activate_node: MakeNode,
     operator: Operator,
     chunks: Publisher,
     ros_node: Node,
     commands: list[Any],
     name: str,
 ) -> None:
-    make_node()
-    activate(operator, chunks)
+    activate_node()
     message, why = refused_chunks(now_ns(ros_node))[name]
     chunks.publish(message)
     status = operator.wait_for_reason(why)

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 from helpers import wait_until
-from nodes_for_tests import MakeNode, Operator, Robot, overrides
+from nodes_for_tests import (
+    Drive,
+    MakeNode,
+    Operator,
+    Robot,
+    overrides,
+    robot_and_chunks,
+)
 from policies_for_tests import EchoPolicy, parameters
 from rclpy.context import Context
 from rclpy.node import Node
@@ -16,6 +23,7 @@ from worker_rig import Rig
 
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros import inference
+from gr00t_ros.lifecycle import ManagedNode
 from gr00t_ros.msg import ActionChunk
 from gr00t_ros.policies import make_policy
 from gr00t_ros.policy_node import PolicyNode
@@ -30,9 +38,8 @@ def policy() -> Iterator[EchoPolicy]:
 
 
 @pytest.fixture
-def start_node(ros_context: Context, spin: Callable[[Node], Node]) -> Iterator[MakeNode]:
+def start_node(ros_context: Context, live: Callable[[ManagedNode], None]) -> MakeNode:
     """Starts policy nodes: a policy factory, and changes to the parameters."""
-    nodes: list[PolicyNode] = []
 
     def start(policy_factory: Callable[[PolicySettings], BasePolicy], **changes: Any) -> PolicyNode:
         node = PolicyNode(
@@ -40,15 +47,10 @@ def start_node(ros_context: Context, spin: Callable[[Node], Node]) -> Iterator[M
             context=ros_context,
             parameter_overrides=overrides(parameters(**changes)),
         )
-        nodes.append(node)
-        spin(node)
+        live(node)
         return node
 
-    yield start
-    while nodes:
-        node = nodes.pop()
-        node.executor.create_task(node.close)
-        wait_until(lambda n=node: n._worker is None, what="the node is closed")
+    return start
 
 
 @pytest.fixture
@@ -74,6 +76,35 @@ def chunks(ros_node: Node) -> list[ActionChunk]:
     received: list[ActionChunk] = []
     ros_node.create_subscription(ActionChunk, "action_chunk", received.append, 10)
     return received
+
+
+@pytest.fixture
+def drive(
+    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+) -> Drive:
+    """Starts a node with those changes to its parameters; the robot that it drives.
+
+    A first chunk has come.
+    """
+
+    def start(*, stamped: bool = True, **changes: Any) -> Robot:
+        make_node(**changes)
+        return robot_and_chunks(ros_node, operator, chunks, stamped=stamped)
+
+    return start
+
+
+@pytest.fixture
+def thinking_policy(
+    make_node: MakeNode, operator: Operator, ros_node: Node, policy: EchoPolicy
+) -> EchoPolicy:
+    """The policy of a started node, which has been asked and thinks until its `go` is set."""
+    make_node()
+    policy.go.clear()
+    Robot(ros_node)
+    assert operator.trigger("start").success
+    wait_until(lambda: policy.observations, 15.0, "the policy is asked")
+    return policy
 
 
 @pytest.fixture

@@ -10,6 +10,20 @@ from helpers import wait_until
 from worker_rig import Clock, Rig
 
 
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def steady_rig(make_rig: Callable[..., Rig], clock: Clock) -> Rig:
+    """Asks every 0.1 s of `clock`, and has had its first answer."""
+    rig = make_rig(interval_s=0.1, now_s=clock)
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    return rig
+
+
 def answer_first_after(latency_s: float, rig: Rig, clock: Clock) -> None:
     """Start, and let the first answer come that late."""
     rig.stamped = True
@@ -22,53 +36,37 @@ def answer_first_after(latency_s: float, rig: Rig, clock: Clock) -> None:
 
 
 def test_observations_are_taken_at_the_replan_interval_of_the_clock(
-    make_rig: Callable[..., Rig],
+    steady_rig: Rig, clock: Clock
 ) -> None:
-    clock = Clock()
-    rig = make_rig(interval_s=0.1, now_s=clock)
-    rig.worker.start()
-    rig.wait_for_answers(1)
     times_s = []
     for _ in range(40):
-        before = len(rig.published)
+        before = len(steady_rig.published)
         clock.advance(0.0125)
-        times_s += [clock.now_s - 100.0] * (len(rig.published) - before)
+        times_s += [clock.now_s - 100.0] * (len(steady_rig.published) - before)
     assert times_s == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5], abs=0.013)
 
 
 def test_after_a_stall_the_cadence_starts_anew_without_a_burst(
-    make_rig: Callable[..., Rig],
+    steady_rig: Rig, clock: Clock
 ) -> None:
-    clock = Clock()
-    rig = make_rig(interval_s=0.1, now_s=clock)
-    rig.worker.start()
-    rig.wait_for_answers(1)
     for seconds, answers in ((7.0, 2), (0.09, 2), (0.02, 3)):
         clock.advance(seconds)
-        assert len(rig.published) == answers
+        assert len(steady_rig.published) == answers
 
 
-def test_while_the_clock_stands_still_nothing_is_asked(make_rig: Callable[..., Rig]) -> None:
-    clock = Clock()
-    rig = make_rig(interval_s=0.1, now_s=clock)
-    rig.worker.start()
-    rig.wait_for_answers(1)
+def test_while_the_clock_stands_still_nothing_is_asked(steady_rig: Rig, clock: Clock) -> None:
     clock.advance(0.0)
     clock.advance(0.0)
-    assert len(rig.published) == 1
+    assert len(steady_rig.published) == 1
 
 
-def test_a_clock_that_was_set_back_does_not_stall_the_worker(make_rig: Callable[..., Rig]) -> None:
-    clock = Clock()
-    rig = make_rig(interval_s=0.1, now_s=clock)
-    rig.worker.start()
-    rig.wait_for_answers(1)
+def test_a_clock_that_was_set_back_does_not_stall_the_worker(steady_rig: Rig, clock: Clock) -> None:
     clock.advance(-90.0)
-    assert len(rig.published) == 2
+    assert len(steady_rig.published) == 2
     clock.advance(0.05)
-    assert len(rig.published) == 2
+    assert len(steady_rig.published) == 2
     clock.advance(0.06)
-    assert len(rig.published) == 3
+    assert len(steady_rig.published) == 3
 
 
 def test_the_interval_holds_over_a_restart(
@@ -85,9 +83,9 @@ def test_the_interval_holds_over_a_restart(
 
 def test_without_an_interval_the_policy_is_asked_as_late_as_its_latency_allows(
     make_rig: Callable[..., Rig],
+    clock: Clock,
 ) -> None:
     """A chunk lasts 1 s, slows down in its last 0.25 s, and an answer takes 0.3 s: at 0.45 s."""
-    clock = Clock()
     rig = make_rig(interval_s=None, now_s=clock)
     answer_first_after(0.3, rig, clock)
     for seconds, answers in ((0.1, 1), (0.04, 1), (0.02, 2)):
@@ -97,8 +95,8 @@ def test_without_an_interval_the_policy_is_asked_as_late_as_its_latency_allows(
 
 def test_in_turn_the_policy_is_asked_once_the_chunk_has_been_played(
     make_rig: Callable[..., Rig],
+    clock: Clock,
 ) -> None:
-    clock = Clock()
     rig = make_rig(interval_s=0.1, now_s=clock, sync=True)
     answer_first_after(0.3, rig, clock)
     for seconds, answers in ((1.2, 1), (0.04, 1), (0.02, 2)):
@@ -109,9 +107,8 @@ def test_in_turn_the_policy_is_asked_once_the_chunk_has_been_played(
 @pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize("interval_s", [None, 0.001])
 def test_no_two_requests_are_ever_under_way(
-    make_rig: Callable[..., Rig], sync: bool, interval_s: float | None
+    make_rig: Callable[..., Rig], clock: Clock, sync: bool, interval_s: float | None
 ) -> None:
-    clock = Clock()
     rig = make_rig(interval_s=interval_s, now_s=clock, sync=sync)
     rig.policy.go.clear()
     rig.worker.start()

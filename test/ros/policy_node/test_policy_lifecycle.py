@@ -13,6 +13,7 @@ from nodes_for_tests import (
     CLEANUP,
     CONFIGURE,
     DEACTIVATE,
+    Drive,
     MakeNode,
     Operator,
     Robot,
@@ -60,16 +61,9 @@ def test_start_brings_the_node_up_and_chunks_follow(
     assert_allclose(rows[:, 0], 0.1 + 0.1 / 20.0 * np.arange(HORIZON), rtol=1e-5)
 
 
-def test_a_shuffled_joint_order_changes_nothing(
-    make_node: MakeNode,
-    operator: Operator,
-    ros_node: Node,
-    chunks: list[ActionChunk],
-    policy: EchoPolicy,
-) -> None:
+def test_a_shuffled_joint_order_changes_nothing(drive: Drive, policy: EchoPolicy) -> None:
     """The robot of these tests rolls its joints with every message."""
-    make_node(replan_interval_s=0.03)
-    robot_and_chunks(ros_node, operator, chunks)
+    drive(replan_interval_s=0.03)
     wait_until(lambda: len(policy.observations) >= 8, 15.0)
     for observation in policy.observations:
         assert_allclose(observation["state"]["arm"], [[[0.1, -0.2]]], rtol=1e-6)
@@ -77,10 +71,9 @@ def test_a_shuffled_joint_order_changes_nothing(
 
 
 def test_stop_ends_the_chunks_tells_the_control_node_and_start_goes_on(
-    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+    drive: Drive, operator: Operator, chunks: list[ActionChunk]
 ) -> None:
-    make_node()
-    robot_and_chunks(ros_node, operator, chunks)
+    drive()
     assert operator.trigger("stop").success
     wait_until(lambda: chunks[-1].horizon == 0, what="the message that tells to stop")
     quiet_for(chunks, 0.5)
@@ -93,33 +86,23 @@ def test_stop_ends_the_chunks_tells_the_control_node_and_start_goes_on(
 
 
 def test_an_answer_that_comes_after_stop_is_not_published(
-    make_node: MakeNode,
-    operator: Operator,
-    ros_node: Node,
-    chunks: list[ActionChunk],
-    policy: EchoPolicy,
+    thinking_policy: EchoPolicy, operator: Operator, chunks: list[ActionChunk]
 ) -> None:
-    make_node()
-    policy.go.clear()
-    Robot(ros_node)
-    operator.trigger("start")
-    wait_until(lambda: policy.observations, 15.0, "the policy is asked")
     assert operator.trigger("stop").success  # served while the policy thinks
-    policy.go.set()
+    thinking_policy.go.set()
     assert operator.trigger("reset").success  # comes after the late answer
     quiet_for(chunks)
     assert [c.horizon for c in chunks if c.horizon] == []
 
 
 def test_a_reset_stops_the_arm_and_nothing_from_before_it_follows(
-    make_node: MakeNode,
+    drive: Drive,
     operator: Operator,
     ros_node: Node,
     chunks: list[ActionChunk],
     policy: EchoPolicy,
 ) -> None:
-    make_node()
-    robot = robot_and_chunks(ros_node, operator, chunks)
+    robot = drive()
     policy.go.clear()
     asked = len(policy.observations)
     wait_until(lambda: len(policy.observations) > asked, what="the policy is asked again")
@@ -137,13 +120,8 @@ def test_a_reset_stops_the_arm_and_nothing_from_before_it_follows(
 
 
 def test_the_executor_answers_while_the_policy_thinks(
-    make_node: MakeNode, operator: Operator, ros_node: Node, policy: EchoPolicy
+    thinking_policy: EchoPolicy, operator: Operator, ros_node: Node
 ) -> None:
-    make_node()
-    policy.go.clear()
-    Robot(ros_node)
-    operator.trigger("start")
-    wait_until(lambda: policy.observations, 15.0, "the policy is asked")
     reset_client = ros_node.create_client(Trigger, "policy_node/reset")
     wait_until(reset_client.service_is_ready)
     waiting_reset = reset_client.call_async(Trigger.Request())
@@ -151,8 +129,8 @@ def test_the_executor_answers_while_the_policy_thinks(
         operator.wait_for_status(lambda s: True, "a status")
     assert operator.state() == "active"
     assert not waiting_reset.done()
-    assert len(policy.observations) == 1
-    policy.go.set()
+    assert len(thinking_policy.observations) == 1
+    thinking_policy.go.set()
     wait_until(waiting_reset.done, what="the reset is served")
     assert waiting_reset.result().success
 

@@ -98,7 +98,7 @@ def test_a_server_that_loads_is_not_asked_at_the_rate_of_the_streams(
 
 
 def test_a_server_that_could_not_load_its_policy_is_reported(
-    make_client_node: MakeNode, operator: Operator, robot: Robot, serve: Serve, loading: Loading
+    make_client_node: MakeNode, operator: Operator, robot: Robot, loading: Loading
 ) -> None:
     class FailedServer(PolicyServer):
         state = "failed"
@@ -115,7 +115,6 @@ def test_a_server_that_could_not_load_its_policy_is_reported(
 def test_the_first_of_several_servers_that_is_ready_answers_and_the_next_when_it_goes(
     make_client_node: MakeNode,
     operator: Operator,
-    chunks: list[ActionChunk],
     robot: Robot,
     serve: Serve,
     loading: Loading,

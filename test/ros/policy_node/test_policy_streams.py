@@ -3,43 +3,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import pytest
 import rclpy
-from helpers import wait_until
+from helpers import wait_for_log, wait_until
 from nodes_for_tests import (
-    CLEANUP,
     CONFIGURE,
-    DEACTIVATE,
+    Drive,
     MakeNode,
     Operator,
     Robot,
-    overrides,
     quiet_for,
-    robot_and_chunks,
 )
-from policies_for_tests import EchoPolicy, parameters
+from policies_for_tests import EchoPolicy
 from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.policy_node import PolicyNode
 
 
 def test_a_camera_that_dies_stops_inference_by_name_and_its_return_resumes_it(
-    make_node: MakeNode,
+    drive: Drive,
     operator: Operator,
-    ros_node: Node,
     chunks: list[ActionChunk],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make_node(max_age_s=0.3)
-    robot = robot_and_chunks(ros_node, operator, chunks)
+    robot = drive(max_age_s=0.3)
     operator.wait_until_running()
     robot.pictures_on = False
     status = operator.wait_for_reason("video.front: stale on front/image_raw: newest message is")
@@ -65,19 +57,17 @@ def test_a_missing_joint_is_named_in_the_status(
 
 
 def test_streams_without_stamps_get_their_time_of_arrival(
-    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+    drive: Drive, ros_node: Node, chunks: list[ActionChunk]
 ) -> None:
-    make_node()
-    robot_and_chunks(ros_node, operator, chunks, stamped=False)
+    drive(stamped=False)
     now_s = ros_node.get_clock().now().nanoseconds * 1e-9
     assert now_s - 30.0 < chunks[0].header.stamp.sec <= now_s
 
 
 def test_a_stream_slower_than_expected_is_named_while_inference_goes_on(
-    make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
+    drive: Drive, operator: Operator
 ) -> None:
-    make_node(video__front__rate_hz=500.0, state__arm__rate_hz=5.0)
-    robot_and_chunks(ros_node, operator, chunks)
+    drive(video__front__rate_hz=500.0, state__arm__rate_hz=5.0)
     status = operator.wait_for_reason("video.front: ")
     assert "Hz received, 500 Hz expected" in status.reason
     assert "state.arm" not in status.reason
@@ -121,13 +111,7 @@ def test_a_camera_topic_of_another_type_is_told(
     make_node()
     ros_node.create_publisher(String, "front/image_raw", 1)
     assert operator.change_state(CONFIGURE) == [True]
-    told: list[str] = []
-
-    def look() -> bool:
-        told.append(capfd.readouterr().err)
-        return "video.front: front/image_raw carries ['std_msgs/msg/String']" in "".join(told)
-
-    wait_until(look, 15.0, "the wrong type is told")
+    wait_for_log(capfd, "video.front: front/image_raw carries ['std_msgs/msg/String']")
 
 
 def test_a_state_topic_of_another_type_is_told(
@@ -140,35 +124,22 @@ def test_a_state_topic_of_another_type_is_told(
     driver = Node("driver", context=driver_context)
     driver.create_publisher(JointState, "joint_states", 1)
     assert operator.change_state(CONFIGURE) == [True]
-    told: list[str] = []
-
-    def look() -> bool:
-        told.append(capfd.readouterr().err)
-        return "state.arm: joint_states carries ['sensor_msgs/msg/JointState']" in "".join(told)
-
-    wait_until(look, 15.0, "the wrong type is told")
+    wait_for_log(capfd, "state.arm: joint_states carries ['sensor_msgs/msg/JointState']")
     driver.destroy_node()
     driver_context.try_shutdown()
 
 
 def test_two_answers_of_history_reach_the_policy(
-    ros_context: Context, spin: Callable[[Node], Node], ros_node: Node, operator: Operator
+    start_node: MakeNode, ros_node: Node, operator: Operator
 ) -> None:
     policy = EchoPolicy(video_delta_indices=(-4, 0), state_delta_indices=(-2, 0))
-    node = PolicyNode(
-        policy_factory=lambda settings: policy,
-        context=ros_context,
-        parameter_overrides=overrides(parameters()),
-    )
-    spin(node)
-    robot = Robot(ros_node)
+    start_node(lambda settings: policy)
+    Robot(ros_node)
     assert operator.trigger("start").success
     wait_until(lambda: policy.observations, 15.0, "an observation")
     observation = policy.observations[-1]
     assert observation["video"]["front"].shape == (1, 2, 2, 3, 3)
     assert observation["state"]["arm"].shape == (1, 2, 2)
-    robot.pictures_on = False
-    assert operator.change_state(DEACTIVATE, CLEANUP) == [True, True]
 
 
 def test_image_messages_of_an_unknown_encoding_are_named(

@@ -6,8 +6,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from helpers import wait_until
-from nodes_for_tests import CLEANUP, DEACTIVATE, MakeNode, Operator, Robot, robot_and_chunks
+from helpers import wait_for_log, wait_until
+from nodes_for_tests import (
+    CLEANUP,
+    DEACTIVATE,
+    Drive,
+    MakeNode,
+    Operator,
+    Robot,
+    robot_and_chunks,
+)
 from policies_for_tests import EchoPolicy
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -18,14 +26,9 @@ from gr00t_ros.msg import ActionChunk, PolicyStatus
 
 
 def test_the_instruction_is_the_parameter_until_the_topic_says_otherwise(
-    make_node: MakeNode,
-    operator: Operator,
-    ros_node: Node,
-    chunks: list[ActionChunk],
-    policy: EchoPolicy,
+    drive: Drive, ros_node: Node, policy: EchoPolicy
 ) -> None:
-    make_node()
-    robot_and_chunks(ros_node, operator, chunks)
+    drive()
     assert policy.observations[0]["language"] == {"task": [["pick up the apple"]]}
     publisher = ros_node.create_publisher(String, "policy_node/instruction", 1)
     wait_until(publisher.get_subscription_count)
@@ -48,13 +51,7 @@ def test_an_instruction_given_before_the_start_is_the_one_followed(
     publisher = ros_node.create_publisher(String, "policy_node/instruction", 1)
     wait_until(publisher.get_subscription_count)
     publisher.publish(String(data="the pear first"))
-    told: list[str] = []
-
-    def heard() -> bool:
-        told.append(capfd.readouterr().err)
-        return "the pear first" in "".join(told)
-
-    wait_until(heard)
+    wait_for_log(capfd, "the pear first")
     robot_and_chunks(ros_node, operator, chunks)
     assert policy.observations[0]["language"] == {"task": [["the pear first"]]}
 
@@ -116,17 +113,8 @@ def test_a_policy_that_does_not_fit_when_it_comes_is_not_asked(
 
 
 def test_cleanup_with_a_policy_that_hangs_returns(
-    make_node: MakeNode,
-    operator: Operator,
-    ros_node: Node,
-    policy: EchoPolicy,
-    capfd: pytest.CaptureFixture[str],
+    thinking_policy: EchoPolicy, operator: Operator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    make_node()
-    policy.go.clear()
-    Robot(ros_node)
-    operator.trigger("start")
-    wait_until(lambda: policy.observations, 15.0, "the policy is asked")
     assert operator.change_state(DEACTIVATE, CLEANUP) == [True, True]
     assert "the policy hangs in a call" in capfd.readouterr().err
-    policy.go.set()
+    thinking_policy.go.set()
