@@ -235,28 +235,6 @@ def test_serve_restarts_itself_once_with_malloc_set_up(dataset):
         assert settings(server)["MALLOC_MMAP_THRESHOLD_"] == "1073741824"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ([], "COMMAND"),
-        (["dance"], "dance"),
-        (["serve"], "--dataset-path"),
-        (["serve", "--dataset-path", "a", "--model-path", "b"], "got both"),
-        (["serve", "--dataset-path", "a", "--execution-horizon", "0"], "at least 1"),
-        (["serve", "--dataset-path", "a", "--port", "65536"], "0 to 65535"),
-        (["serve", "--dataset-path", "a", "--port", "http"], "integer"),
-        (["serve", "--dataset-path", "a", "--embodiment-tag", " "], "empty"),
-        (["serve", "--dataset-path", "a", "--reply-format", "json"], "envelope"),
-        (["ping", "--timeout-ms", "-5"], "at least 1"),
-    ],
-)
-def test_wrong_usage_is_one_line_and_status_2(arguments, expected, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert expected in one_line(capsys.readouterr().err)
-
-
 def test_a_model_without_torch_is_one_line_and_status_1(monkeypatch, capsys):
     for name in [name for name in sys.modules if name.startswith("gr00t_policy_core.models")]:
         monkeypatch.delitem(sys.modules, name)
