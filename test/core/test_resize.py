@@ -3,6 +3,7 @@
 
 import importlib.util
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from peers.stock import StockServer
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer
-from gr00t_policy_core.resize import SquareResize, letterbox
+from gr00t_policy_core.resize import SquareResize, bilinear_resized, letterbox
 from gr00t_policy_core.serving import JpegVideo, images
 
 needs_opencv = pytest.mark.skipif(
     importlib.util.find_spec("cv2") is None, reason="pip install '.[resize]'"
 )
 FIRST = SquareResize(32)
+WAYS = [pytest.param(FIRST, marks=needs_opencv), SquareResize(32, "bilinear")]
 SIZES = [(48, 64), (64, 48), (200, 200), (33, 33), (100, 37), (480, 640)]
 
 
@@ -27,9 +29,10 @@ def frame_of(height, width):
 class ResizingPolicy(ToyPolicy):
     """Keeps what came, and what its own pipeline makes of that first."""
 
-    def __init__(self, capabilities=("rtc", FIRST.capability)):
+    def __init__(self, capabilities=("rtc", FIRST.capability), first=FIRST):
         super().__init__()
         self.capabilities = capabilities
+        self.first = first
 
     def get_capabilities(self):
         return self.capabilities
@@ -37,7 +40,7 @@ class ResizingPolicy(ToyPolicy):
     def _get_action(self, observation, options=None):
         self.came = observation["video"]
         self.seen = {
-            key: np.stack([FIRST(frame) for frame in video[:, 0]])
+            key: np.stack([self.first(frame) for frame in video[:, 0]])
             for key, video in self.came.items()
         }
         return super()._get_action(observation, options)
@@ -58,12 +61,12 @@ def test_a_letterbox_has_the_smaller_half_of_its_bars_first(height, width, rows,
     np.testing.assert_array_equal(square, np.repeat(expected[..., None], 3, axis=2))
 
 
-@needs_opencv
+@pytest.mark.parametrize("first", WAYS)
 @pytest.mark.parametrize("size", SIZES)
-def test_a_result_is_left_as_it_is(size):
-    once = FIRST(frame_of(*size))
+def test_a_result_is_left_as_it_is(size, first):
+    once = first(frame_of(*size))
     assert (once.shape, once.dtype) == ((32, 32, 3), np.uint8)
-    np.testing.assert_array_equal(FIRST(once), once)
+    np.testing.assert_array_equal(first(once), once)
 
 
 @needs_opencv
@@ -72,12 +75,24 @@ def test_a_shrunk_picture_is_the_average_of_its_blocks():
     assert np.abs(FIRST(frame_of(64, 64)) - blocks).max() <= 0.5
 
 
+def test_a_picture_shrunk_bilinearly_is_what_a_triangle_as_wide_as_a_pixel_gives():
+    square, weights = frame_of(6, 6), np.array([1, 3, 3, 1]) / 8
+    expected = np.einsum("i,j,ijc->c", weights, weights, square[1:5, 1:5])
+    assert np.abs(bilinear_resized(square, 3)[1, 1] - expected).max() <= 1
+
+
+def test_bilinear_interpolation_asks_for_no_opencv(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert SquareResize(32, "bilinear")(frame_of(48, 64)).shape == (32, 32, 3)
+
+
 @needs_opencv
+@pytest.mark.parametrize("first", [FIRST, SquareResize(32, "bilinear")])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_policy_sees_the_very_same_pixels_whoever_resized_them(size, batch):
+def test_the_policy_sees_the_very_same_pixels_whoever_resized_them(size, batch, first):
     observation = toy_observation(batch, *size)
-    policy = ResizingPolicy()
+    policy = ResizingPolicy(("rtc", first.capability), first)
     with PolicyServer(policy, host="127.0.0.1", port=0) as server:
         with client_of(server) as client:
             client.get_action(observation)
@@ -166,6 +181,8 @@ def test_the_extra_is_named_where_opencv_is_not_installed(monkeypatch):
     [
         ((), None),
         (("rtc", "resize:area:256"), SquareResize(256)),
+        (("resize:bilinear:96", "rtc"), SquareResize(96, "bilinear")),
+        (("resize:cubic:96",), None),
         (("resize:area:256 ",), None),
         (("resize:area:-1",), None),
         (("resize:area:1000000",), None),

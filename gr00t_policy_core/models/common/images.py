@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area, triangle
-from gr00t_policy_core.resize import Frame, SquareResize, area_resized, letterbox
+from gr00t_policy_core.models.common.fields import is_count, read_flag
+from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
+from gr00t_policy_core.resize import Frame, SquareResize, area_resized, letterbox, triangle
 
 DEFAULT_EDGE = 256
 DEFAULT_FRACTION = 0.95
@@ -44,28 +45,40 @@ def image_pipeline(processor: Mapping[str, Any]) -> ImagePipeline:
     """The pipeline that a checkpoint's processor_config.json asks for.
 
     Raises:
-        SpecError: The sizes that it needs are missing.
+        SpecError: Sizes that it needs are missing, or are none.
     """
-    target, crop = processor.get("image_target_size"), processor.get("image_crop_size")
-    if not processor.get("use_albumentations", False):
-        if target is None or crop is None:
-            raise SpecError(
-                "bad processor_config.json",
-                [f"image_target_size and image_crop_size are needed, got {target} and {crop}"],
-            )
-        return BilinearCrop((target[0], target[1]), (crop[0], crop[1]))
+    if not read_flag(processor, "use_albumentations", False):
+        return BilinearCrop(
+            _size(processor, "image_target_size"), _size(processor, "image_crop_size")
+        )
     edge = processor.get("shortest_image_edge", DEFAULT_EDGE)
     fraction = processor.get("crop_fraction", DEFAULT_FRACTION)
-    if edge is None and target is not None:
-        edge = target[0]
-    if fraction is None and target is not None and crop is not None:
-        fraction = crop[0] / target[0]
-    if edge is None or fraction is None:
-        raise SpecError(
-            "bad processor_config.json",
-            ["neither shortest_image_edge and crop_fraction nor image sizes are given"],
-        )
-    return AreaCrop(int(edge), float(fraction))
+    if edge is None:
+        edge = _size(processor, "image_target_size")[0]
+    if fraction is None:
+        crop, target = (_size(processor, f"image_{which}_size")[0] for which in ("crop", "target"))
+        fraction = crop / target
+    if not is_count(edge):
+        raise _bad(f"shortest_image_edge must be a positive number of pixels, got {edge!r}")
+    if (
+        isinstance(fraction, bool)
+        or not isinstance(fraction, (int, float))
+        or not 0 < fraction <= 1
+    ):
+        raise _bad(f"crop_fraction must be above 0 and at most 1, got {fraction!r}")
+    return AreaCrop(edge, float(fraction))
+
+
+def _size(processor: Mapping[str, Any], name: str) -> tuple[int, int]:
+    """Height and width, pixels."""
+    size = processor.get(name)
+    if not isinstance(size, list) or len(size) != 2 or not all(map(is_count, size)):
+        raise _bad(f"{name} must be height and width in pixels, got {size!r}")
+    return size[0], size[1]
+
+
+def _bad(problem: str) -> SpecError:
+    return SpecError("bad processor_config.json", [problem])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +128,11 @@ class BilinearCrop:
 
     target: tuple[int, int]
     crop: tuple[int, int]
-    # Torch is not to be had on a robot, and OpenCV does not give the same bits.
-    first: ClassVar[None] = None
+
+    @property
+    def first(self) -> SquareResize | None:
+        height, width = self.target
+        return SquareResize(height, "bilinear") if height == width else None
 
     @property
     def size(self) -> tuple[int, int]:

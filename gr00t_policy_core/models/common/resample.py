@@ -9,7 +9,6 @@ in integers, which have no rounding of their own, or in float32 in their order.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,13 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gr00t_policy_core.resize import Filter, antialiased, triangle
+
 WIDTH, HEIGHT = 2, 1  # of (N, H, W, 3), in the order in which they are resized
 
-PILLOW_BITS = 22
 OPENCV_BITS = 11
 CACHED = 32
-
-Filter = Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,10 +38,6 @@ class Taps:
     places: NDArray[np.int64]
     weights: NDArray[np.generic]
     bits: int
-
-
-def triangle(x: float) -> float:
-    return max(0.0, 1.0 - abs(x))
 
 
 def cubic(x: float) -> float:
@@ -74,7 +68,7 @@ def resize_antialiased(
     for axis, after in zip((WIDTH, HEIGHT), reversed(size), strict=True):
         if images.shape[axis] == after:
             continue
-        taps = antialiased(images.shape[axis], after, kernel, bits)
+        taps = antialiased_taps(images.shape[axis], after, kernel, bits)
         total = _weighted(images.to(torch.int32), taps, axis)
         rounded = (total + (1 << (taps.bits - 1))) >> taps.bits
         images = rounded.clamp_(0, 255).to(torch.uint8)
@@ -145,40 +139,16 @@ def _on_device(taps: Taps, device: torch.device) -> list[tuple[Tensor, Tensor]]:
 
 
 @lru_cache(CACHED)
-def antialiased(before: int, after: int, kernel: Filter, bits: int | None) -> Taps:
-    """Pillow's taps (`precompute_coeffs`), which torch has, too, for uint8.
-
-    Args:
-        before: Length of a line.
-        after: Of what it becomes.
-        kernel: `triangle` or `cubic`.
-        bits: Of the weights; None for as many as torch finds to fit into an int16.
-    """
-    scale = before / after
-    stretch = max(scale, 1.0)
-    support = SUPPORT[kernel] * stretch
-    lines = []
-    for i in range(after):
-        centre = scale * (i + 0.5)
-        begin = max(int(centre - support + 0.5), 0)
-        end = min(int(centre + support + 0.5), before)
-        weights = [kernel((place - centre + 0.5) / stretch) for place in range(begin, end)]
-        total = sum(weights)
-        lines.append((begin, [weight / total for weight in weights]))
-    if bits is None:
-        largest = max(max(weights) for _, weights in lines)
-        bits = next(b for b in range(PILLOW_BITS + 1) if _fixed(largest, b + 1) >= 2**15)
-    taps = max(len(weights) for _, weights in lines)
-    places = np.zeros((after, taps), dtype=np.int64)
-    fixed = np.zeros((after, taps), dtype=np.int32)
-    for i, (begin, weights) in enumerate(lines):
+def antialiased_taps(before: int, after: int, kernel: Filter, bits: int | None) -> Taps:
+    """`antialiased` with as many taps for each place: what is filled up weighs nothing."""
+    lines = antialiased(before, after, kernel, SUPPORT[kernel], bits)
+    count = max(len(weights) for _, weights in lines.taps)
+    places = np.zeros((after, count), dtype=np.int64)
+    padded = np.zeros((after, count), dtype=np.int32)
+    for i, (begin, weights) in enumerate(lines.taps):
         places[i, : len(weights)] = np.arange(begin, begin + len(weights))
-        fixed[i, : len(weights)] = [_fixed(weight, bits) for weight in weights]
-    return Taps(places, fixed, bits)
-
-
-def _fixed(weight: float, bits: int) -> int:
-    return int(math.copysign(0.5, weight) + weight * (1 << bits))
+        padded[i, : len(weights)] = weights
+    return Taps(places, padded, lines.bits)
 
 
 @lru_cache(CACHED)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.fused import FusedLinear
-from gr00t_policy_core.models.common.resample import PILLOW_BITS, cubic, resize_antialiased
-from gr00t_policy_core.resize import Frame
+from gr00t_policy_core.models.common.resample import cubic, resize_antialiased
+from gr00t_policy_core.resize import PILLOW_BITS, Frame
 
 PATCH = 14
 MERGE = 2  # patches a side that become one token

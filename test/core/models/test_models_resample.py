@@ -6,11 +6,12 @@ import pytest
 from models.golden import assert_golden, policy_of, torch
 
 from gr00t_policy_core.models.common.images import AreaCrop, BilinearCrop
-from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area, triangle
+from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
 from gr00t_policy_core.models.common.runner import RunSettings
 from gr00t_policy_core.models.gr00t_n1d6 import vision as n1d6
 from gr00t_policy_core.models.gr00t_n1d7 import vision as n1d7
 from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.resize import bilinear_resized, letterbox, triangle
 
 SIZES = [(480, 640), (640, 480), (360, 640), (720, 1280), (1080, 1920), (256, 256), (512, 384)]
 SMALL_SIZES = [(64, 64), (100, 37), (243, 243), (255, 257), (3, 500)]
@@ -58,6 +59,16 @@ def test_bilinear_crops_are_torchs(size, pipeline):
     frames = frames_of(*size)
     resized = pipeline.on_device(torch.from_numpy(frames))
     np.testing.assert_array_equal(resized[0].numpy(), pipeline(frames[0]))
+
+
+@pytest.mark.parametrize("size", SIZES + SMALL_SIZES + ODD_SIZES + [(2047, 1100), (2, 3000)])
+@pytest.mark.parametrize("edge", [256, 224, 112, 96, 7])
+def test_what_a_client_without_torch_interpolates_is_torchs(size, edge):
+    square = letterbox(*frames_of(*size))
+    image = torch.from_numpy(square).permute(2, 0, 1)[None].contiguous()
+    expected = torch.nn.functional.interpolate(image, (edge, edge), mode="bilinear", antialias=True)
+    expected = expected[0].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(bilinear_resized(square, edge), expected)
 
 
 @pytest.mark.parametrize("size", [(256, 256), (100, 90), (250, 270), (31, 500)])
