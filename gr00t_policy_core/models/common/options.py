@@ -49,8 +49,8 @@ class RealTimeChunking:
         scale = torch.ones(horizon, 1)
         scale[: self.frozen_steps] = 0.0
         between = self.overlap_steps - self.frozen_steps
-        t = torch.linspace(0.0, 1.0, between + 2)
-        ramp = t if self.ramp_rate == 0.0 else 1 - torch.exp(-self.ramp_rate * t)
+        t = torch.linspace(0.0, 1.0, between + 2, dtype=torch.float64)
+        ramp = t if self.ramp_rate == 0.0 else -torch.expm1(-self.ramp_rate * t)
         scale[self.frozen_steps : self.overlap_steps, 0] = (ramp / ramp[-1])[1:-1]
         return scale
 

@@ -160,8 +160,9 @@ def test_steps_after_the_frozen_ones_move_the_more_the_later_they_are():
     np.testing.assert_allclose(scale, [*[0.0] * FROZEN, *ramp, *[1.0] * 4], rtol=1e-6)
 
 
-def test_a_ramp_rate_of_zero_is_a_straight_ramp():
-    rtc = RealTimeChunking({"arm": np.zeros((1, 4, 1), np.float32)}, 0, 0.0)
+@pytest.mark.parametrize("rate", [0.0, 1e-9, 1e-300])
+def test_a_ramp_rate_of_about_zero_is_a_straight_ramp(rate):
+    rtc = RealTimeChunking({"arm": np.zeros((1, 4, 1), np.float32)}, 0, rate)
     np.testing.assert_allclose(rtc.velocity_scale(4)[:, 0], [0.2, 0.4, 0.6, 0.8], rtol=1e-6)
 
 
