@@ -24,6 +24,8 @@ FILES = ["*.json", "*.safetensors", "processor/*.json"]  # what a checkpoint con
 # Bytes a value, by the names of the safetensors format; those that weights come in.
 ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+TENSOR_FIELDS = {"dtype", "shape", "data_offsets"}
+AGAIN = "; download it, or copy it, again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,16 @@ def open_checkpoint(model_path: str | Path) -> Checkpoint:
     )
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path, *needed: str) -> dict[str, Any]:
     """The object in a JSON file.
 
+    Args:
+        file: Where it is.
+        needed: The fields that it must have.
+
     Raises:
-        CheckpointError: The file is missing, is no JSON, or holds something else than an object.
+        CheckpointError: The file is missing, is no JSON, holds something else than an object, or
+            one that lacks a field.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -103,6 +110,9 @@ def read_json(file: Path) -> dict[str, Any]:
         raise CheckpointError(file, f"is no JSON file: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(file, f"must hold an object, got {type(content).__name__}")
+    missing = [name for name in needed if name not in content]
+    if missing:
+        raise CheckpointError(file, f"lacks {', '.join(missing)}")
     return content
 
 
@@ -158,8 +168,8 @@ def _tensors(folder: Path) -> dict[str, StoredTensor]:
             raise CheckpointError(folder / "model.safetensors", "is missing")
         return {name: tensor for file in files for name, tensor in read_header(file).items()}
     shards = read_json(index).get("weight_map")
-    if not isinstance(shards, dict):
-        raise CheckpointError(index, "has no weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(file, str) for file in shards.values()):
+        raise CheckpointError(index, "has no weight_map from tensors to files")
     found: dict[str, StoredTensor] = {}
     for shard in sorted(set(shards.values())):
         found.update(read_header(folder / shard))
@@ -183,28 +193,38 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
             first = stream.read(8)
             header_size = struct.unpack("<Q", first)[0] if len(first) == 8 else size
             if header_size > min(size - 8, MAX_HEADER_BYTES):
-                raise CheckpointError(file, f"is truncated or damaged: it has only {size} bytes")
+                raise CheckpointError(
+                    file, f"is truncated or damaged: it has only {size} bytes{AGAIN}"
+                )
             header = json.loads(stream.read(header_size))
+        if not isinstance(header, dict):
+            raise ValueError(f"its header must be an object, got {type(header).__name__}")
+        header.pop("__metadata__", None)
+        tensors = {name: StoredTensor(file, _shape(name, entry)) for name, entry in header.items()}
+        needed = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     except FileNotFoundError:
         raise CheckpointError(file, "is missing") from None
-    except ValueError as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(file, f"is no safetensors file: {error}") from error
-    header.pop("__metadata__", None)
-    tensors = {}
-    needed = 0
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        shape = tuple(entry["shape"])
-        if end - begin != math.prod(shape) * ITEM_SIZES.get(entry["dtype"], 0):
-            raise CheckpointError(file, f"{name}: {entry['dtype']} {shape} is not {end - begin} B")
-        needed = max(needed, end)
-        tensors[name] = StoredTensor(file, shape)
+    except CheckpointError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(file, f"is no safetensors file of weights: {error}") from error
     if size != 8 + header_size + needed:
         raise CheckpointError(
             file,
             f"is truncated or damaged: it has {size} bytes, its header announces "
-            f"{8 + header_size + needed}; download it again",
+            f"{8 + header_size + needed}{AGAIN}",
         )
     return tensors
+
+
+def _shape(name: str, entry: Any) -> tuple[int, ...]:
+    """Of a tensor; raises ValueError where its values would take more or less room than it has."""
+    if not isinstance(entry, dict) or not entry.keys() >= TENSOR_FIELDS:
+        raise ValueError(f"{name} has no dtype, shape and data_offsets")
+    begin, end = entry["data_offsets"]
+    kind, shape = entry["dtype"], tuple(entry["shape"])
+    if kind not in ITEM_SIZES:
+        raise ValueError(f"{name} is of {kind}, supported are {', '.join(ITEM_SIZES)}")
+    if end - begin != math.prod(shape) * ITEM_SIZES[kind]:
+        raise ValueError(f"{name}, {kind} {shape}, does not take {end - begin} bytes")
+    return shape

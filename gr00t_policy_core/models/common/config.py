@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.models.common.fields import is_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,30 @@ class HeadConfig:
         return self.vl_self_attention is not None or self.attend_text_every_n_blocks is None
 
 
+# The head is the same in GR00T-N1.7-3B and in the defaults of N1.6's Gr00tN1d6Config, but for the
+# sizes of states, actions and chunk: those are in the lines' own config.py, with all else.
+PUBLISHED_HEAD: dict[str, Any] = {
+    "backbone_embedding_dim": 2048,
+    "hidden_size": 1024,
+    "input_embedding_dim": 1536,
+    "max_seq_len": 1024,
+    "add_pos_embed": True,
+    "use_vlln": True,
+    "use_alternate_vl_dit": True,
+    "attend_text_every_n_blocks": 2,
+    "num_inference_timesteps": 4,
+    "num_timestep_buckets": 1000,
+    "diffusion_model_cfg": {
+        "num_layers": 32,
+        "num_attention_heads": 32,
+        "attention_head_dim": 48,
+        "output_dim": 1024,
+        "norm_type": "ada_norm",
+        "interleave_self_attention": True,
+        "positional_embeddings": None,
+    },
+}
+
 # What the blocks here compute; a checkpoint that says otherwise would get wrong numbers.
 SUPPORTED = {
     "activation_fn": ("gelu-approximate",),
@@ -71,41 +96,83 @@ SUPPORTED = {
 }
 
 
-def read_head_config(
-    config: Mapping[str, Any], published: Mapping[str, Any], state_steps_per_token: int
-) -> HeadConfig:
-    """Read the head's shape from config.json.
+def read_config(config: Mapping[str, Any], published: Mapping[str, Any]) -> dict[str, Any]:
+    """config.json, with the line's published values for what it leaves out.
 
     Args:
         config: config.json.
-        published: The values of the line's published checkpoint, for what `config` leaves out.
+        published: The values of the line's published checkpoint; each is of the kind that the field
+            must be of. A group of fields is None where it is that, empty, or of 0 layers: the
+            network lacks that part.
+
+    Raises:
+        SpecError: Naming each field that is of another kind, or a number that is not positive.
+    """
+    merged = {**published, **config}
+    problems = list(_kind_problems("", merged, published))
+    groups = {name: fields for name, fields in published.items() if isinstance(fields, dict)}
+    for name, fields in groups.items():
+        given = merged[name]
+        if not isinstance(given or {}, dict):
+            problems.append(f"{name} must be an object, got {given!r}")
+        elif not given or given.get("num_layers") == 0:
+            merged[name] = None
+        else:
+            merged[name] = {**fields, **given}
+            problems += _kind_problems(f"{name}.", merged[name], fields)
+    if problems:
+        raise SpecError("bad config.json", problems)
+    return merged
+
+
+def _kind_problems(
+    prefix: str, given: Mapping[str, Any], published: Mapping[str, Any]
+) -> Iterator[str]:
+    for name, usual in published.items():
+        value = given[name]
+        if isinstance(usual, bool):
+            fits, kind = isinstance(value, bool), "true or false"
+        elif isinstance(usual, int):
+            fits, kind = is_count(value), "a positive integer"
+        elif isinstance(usual, str):
+            fits, kind = isinstance(value, str) and bool(value), "a text"
+        else:
+            continue
+        if not fits:
+            yield f"{prefix}{name} must be {kind}, got {value!r}"
+
+
+def read_head_config(config: Mapping[str, Any], state_steps_per_token: int) -> HeadConfig:
+    """Read the head's shape.
+
+    Args:
+        config: From `read_config`.
         state_steps_per_token: As in `HeadConfig`.
 
     Raises:
         SpecError: A field has a value that is not supported.
     """
-    merged = {**published, **config}
-    dit = {**published["diffusion_model_cfg"], **merged["diffusion_model_cfg"]}
-    vl = merged.get("vl_self_attention_cfg") or {}
-    problems = [
-        *_problems("diffusion_model_cfg", dit, SUPPORTED),
-        *_problems("vl_self_attention_cfg", vl, {k: SUPPORTED[k] for k in VL_FIELDS}),
-    ]
-    alternate = bool(merged["use_alternate_vl_dit"])
+    dit, vl = config["diffusion_model_cfg"], config.get("vl_self_attention_cfg")
+    if dit is None:
+        raise SpecError("bad config.json", ["diffusion_model_cfg must have layers"])
+    problems = list(_unsupported("diffusion_model_cfg", dit, SUPPORTED))
+    alternate = config["use_alternate_vl_dit"]
     if alternate and not dit["interleave_self_attention"]:
         problems.append("use_alternate_vl_dit needs interleave_self_attention")
-    if merged["backbone_embedding_dim"] != _transformer(vl).width and vl.get("num_layers", 0):
-        problems.append("vl_self_attention_cfg must be as wide as backbone_embedding_dim")
+    if vl is not None:
+        problems += _unsupported("vl_self_attention_cfg", vl, {k: SUPPORTED[k] for k in VL_FIELDS})
+        if config["backbone_embedding_dim"] != _transformer(vl).width:
+            problems.append("vl_self_attention_cfg must be as wide as backbone_embedding_dim")
     if problems:
         raise SpecError("config.json asks for what is not supported", problems)
     return HeadConfig(
-        **{name: merged[name] for name in PLAIN_FIELDS},
+        **{name: config[name] for name in PLAIN_FIELDS},
         state_steps_per_token=state_steps_per_token,
-        attend_text_every_n_blocks=merged["attend_text_every_n_blocks"] if alternate else None,
-        interleave_self_attention=bool(dit["interleave_self_attention"]),
+        attend_text_every_n_blocks=config["attend_text_every_n_blocks"] if alternate else None,
+        interleave_self_attention=dit["interleave_self_attention"],
         dit=_transformer(dit),
         dit_output_dim=dit["output_dim"],
-        vl_self_attention=_transformer(vl) if vl.get("num_layers", 0) else None,
+        vl_self_attention=None if vl is None else _transformer(vl),
     )
 
 
@@ -127,13 +194,13 @@ VL_FIELDS = ("activation_fn", "attention_bias", "positional_embeddings", "upcast
 
 def _transformer(fields: Mapping[str, Any]) -> TransformerConfig:
     return TransformerConfig(
-        heads=fields.get("num_attention_heads", 0),
-        head_dim=fields.get("attention_head_dim", 0),
-        layers=fields.get("num_layers", 0),
+        heads=fields["num_attention_heads"],
+        head_dim=fields["attention_head_dim"],
+        layers=fields["num_layers"],
     )
 
 
-def _problems(
+def _unsupported(
     name: str, fields: Mapping[str, Any], supported: Mapping[str, tuple[Any, ...]]
 ) -> list[str]:
     return [

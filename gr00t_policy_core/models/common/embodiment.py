@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from gr00t_policy_core.modality import (
     modality_configs_from_json,
 )
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.fields import is_count, read_flag
 from gr00t_policy_core.models.common.normalization import (
     KeyStatistics,
     Normalization,
@@ -168,7 +170,9 @@ def find_tag(checkpoint: Checkpoint, tag: EmbodimentTag | str) -> str:
     resolved = EmbodimentTag.resolve(tag)
     spellings = [resolved.value, resolved.name] if isinstance(resolved, EmbodimentTag) else []
     spellings += [tag.strip()]
-    known = checkpoint.processor.get("modality_configs", {})
+    known = checkpoint.processor.get("modality_configs")
+    if not isinstance(known, dict):
+        return spellings[0]
     for spelling in (*spellings, *(name.lower() for name in spellings)):
         if spelling in known:
             return spelling
@@ -196,25 +200,32 @@ def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, 
         raise SpecError(
             "wrong embodiment tag", [f"{tag!r} is not in {where}; the checkpoint knows {supported}"]
         )
-    missing = [name for name in MODALITIES if name not in known[tag]]
-    if missing:
-        raise CheckpointError(file, f"modality_configs.{tag} lacks {missing}")
-    modalities = modality_configs_from_json(
-        {name: _known_fields(known[tag][name]) for name in MODALITIES}
-    )
-    statistics = checkpoint.statistics.get(tag)
-    if not isinstance(statistics, dict):
-        raise SpecError("bad statistics.json", [f"{tag} is missing"])
+    modalities = _modalities(file, tag, known[tag])
+    if not is_count(ids[tag], least=0):
+        raise SpecError("bad embodiment_id.json", [f"{tag} must be a number, got {ids[tag]!r}"])
+    states = tuple(_state_keys(checkpoint, tag, modalities["state"]))
     return Embodiment(
         tag=tag,
-        index=int(ids[tag]),
+        index=ids[tag],
         modalities=modalities,
-        states=tuple(_state_keys(checkpoint, tag, modalities["state"])),
-        actions=tuple(_action_keys(checkpoint, tag, modalities)),
-        exclude_state=bool(
-            checkpoint.processor.get("exclude_state") or known[tag]["state"].get("exclude_state")
-        ),
+        states=states,
+        actions=tuple(_action_keys(checkpoint, tag, modalities["action"], states)),
+        exclude_state=read_flag(checkpoint.processor, "exclude_state", False)
+        or bool(known[tag]["state"].get("exclude_state")),
     )
+
+
+def _modalities(file: Path, tag: str, configs: Any) -> dict[str, ModalityConfig]:
+    found = configs if isinstance(configs, dict) else {}
+    missing = [name for name in MODALITIES if not isinstance(found.get(name), dict)]
+    if missing:
+        raise CheckpointError(file, f"modality_configs.{tag} lacks {missing}")
+    try:
+        return modality_configs_from_json({name: _known_fields(found[name]) for name in MODALITIES})
+    except SpecError as error:
+        raise CheckpointError(
+            file, f"modality_configs.{tag}: {'; '.join(error.problems)}"
+        ) from error
 
 
 def _known_fields(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,21 +234,34 @@ def _known_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name in names}
 
 
-def _statistics(checkpoint: Checkpoint, tag: str, modality: str, key: str) -> KeyStatistics:
-    name = f"{tag}.{modality}.{key}"
-    try:
-        values = checkpoint.statistics[tag][modality][key]
-    except (KeyError, TypeError):
-        file = checkpoint.processor_folder / "statistics.json"
-        raise SpecError("bad statistics.json", [f"{name} is missing in {file}"]) from None
-    return KeyStatistics(name, values)
+def _statistics(
+    checkpoint: Checkpoint, tag: str, modality: str, key: str, steps: int
+) -> KeyStatistics:
+    """One key's; they are for each step, or for `steps` steps one by one."""
+    path = (tag, modality, key)
+    found: Any = checkpoint.statistics
+    for depth, name in enumerate(path, start=1):
+        if not isinstance(found, dict) or name not in found:
+            file = checkpoint.processor_folder / "statistics.json"
+            problem = (
+                f"{'.'.join(path[:depth])} is missing in {file}; take the one that training wrote"
+            )
+            raise SpecError("bad statistics.json", [problem])
+        found = found[name]
+    statistics = KeyStatistics(".".join(path), found)
+    shape = statistics["min"].shape
+    if shape[:-1] not in ((), (steps,)):
+        expected = (steps, statistics.dim)
+        problem = f"{statistics.name}.min must have shape {expected}, got {shape}"
+        raise SpecError("bad statistics.json", [problem])
+    return statistics
 
 
 def _state_keys(checkpoint: Checkpoint, tag: str, config: ModalityConfig) -> Iterator[StateKey]:
     options = checkpoint.processor
-    sin_cos = options.get("apply_sincos_state_encoding", False)
+    sin_cos = read_flag(options, "apply_sincos_state_encoding", False)
     for key in config.modality_keys:
-        statistics = _statistics(checkpoint, tag, "state", key)
+        statistics = _statistics(checkpoint, tag, "state", key, len(config.delta_indices))
         dim = statistics.dim
         normalization: Normalization
         if sin_cos and key in (config.sin_cos_embedding_keys or ()):
@@ -247,30 +271,30 @@ def _state_keys(checkpoint: Checkpoint, tag: str, config: ModalityConfig) -> Ite
             normalization = statistics.mean_std(clip=False)
         else:
             normalization = statistics.min_max(
-                options.get("use_percentiles", False), options.get("clip_outliers", True)
+                read_flag(options, "use_percentiles", False),
+                read_flag(options, "clip_outliers", True),
             )
         yield StateKey(key, dim, dim, normalization)
 
 
 def _action_keys(
-    checkpoint: Checkpoint, tag: str, modalities: Mapping[str, ModalityConfig]
+    checkpoint: Checkpoint, tag: str, config: ModalityConfig, states: Sequence[StateKey]
 ) -> Iterator[ActionKey]:
     options = checkpoint.processor
-    config = modalities["action"]
-    clip = options.get("clip_outliers", True)
-    keys = config.modality_keys
+    clip = read_flag(options, "clip_outliers", True)
+    keys, horizon = config.modality_keys, len(config.delta_indices)
     configs: Sequence[ActionConfig | None] = config.action_configs or [None] * len(keys)
     for key, action in zip(keys, configs, strict=True):
-        statistics = _statistics(checkpoint, tag, "action", key)
+        statistics = _statistics(checkpoint, tag, "action", key, horizon)
         dim = statistics.dim
-        percentiles = options.get("use_percentiles", False)
+        percentiles = read_flag(options, "use_percentiles", False)
         relative = action if _is_relative(action, options) else None
         state_key = key
         if relative is not None:
             state_key = relative.state_key or key
-            statistics = _statistics(checkpoint, tag, "relative_action", key)
+            statistics = _statistics(checkpoint, tag, "relative_action", key, horizon)
             percentiles = False  # the reference takes the extremes of relative actions
-            _check_relative(statistics, relative, dim, state_key, modalities)
+            _check_relative(statistics, relative, dim, state_key, states)
         normalization = (
             statistics.mean_std(clip)
             if key in (config.mean_std_embedding_keys or ())
@@ -282,7 +306,7 @@ def _action_keys(
 def _is_relative(action: ActionConfig | None, options: Mapping[str, Any]) -> bool:
     if action is None or action.rep is not ActionRepresentation.RELATIVE:
         return False
-    return bool(options.get("use_relative_action", False))
+    return read_flag(options, "use_relative_action", False)
 
 
 def _check_relative(
@@ -290,16 +314,19 @@ def _check_relative(
     action: ActionConfig,
     dim: int,
     state_key: str,
-    modalities: Mapping[str, ModalityConfig],
+    states: Sequence[StateKey],
 ) -> None:
     """Raise `SpecError` where a relative action cannot be made absolute."""
-    horizon = len(modalities["action"].delta_indices)
-    shape = statistics["min"].shape
     problems = []
-    if state_key not in modalities["state"].modality_keys:
+    state_dim = next((state.dim for state in states if state.name == state_key), None)
+    if state_dim is None:
         problems.append(f"{statistics.name} refers to the state {state_key!r}, which is not read")
-    if shape not in ((dim,), (horizon, dim)):
-        problems.append(f"{statistics.name}.min must have shape {(horizon, dim)}, got {shape}")
+    elif state_dim != dim:
+        problems.append(
+            f"{statistics.name} has {dim} values a step, the state {state_key!r} {state_dim}"
+        )
+    if statistics.dim != dim:
+        problems.append(f"{statistics.name} has {statistics.dim} values a step, the action {dim}")
     format_error = format_problem(action, dim)
     if format_error is not None:
         problems.append(f"{statistics.name}: {format_error}")

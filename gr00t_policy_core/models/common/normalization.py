@@ -125,18 +125,34 @@ class KeyStatistics:
         try:
             array = np.asarray(self.values[kind], dtype=np.float64)
         except (KeyError, TypeError):
-            raise SpecError("bad statistics.json", [f"{self.name}.{kind} is missing"]) from None
+            raise self._bad(f"{self.name}.{kind} is missing") from None
         except ValueError as error:
-            raise SpecError("bad statistics.json", [f"{self.name}.{kind}: {error}"]) from error
-        if array.ndim not in (1, 2):
-            problem = f"{self.name}.{kind} must have 1 or 2 dimensions, got shape {array.shape}"
-            raise SpecError("bad statistics.json", [problem])
+            raise self._bad(f"{self.name}.{kind}: {error}") from error
+        if array.ndim not in (1, 2) or not array.size:
+            shape = f"got shape {array.shape}"
+            raise self._bad(f"{self.name}.{kind} must have 1 or 2 dimensions and values, {shape}")
+        if not np.isfinite(array).all():
+            raise self._bad(f"{self.name}.{kind} has values that are not finite")
         return array
 
     def min_max(self, percentiles: bool, clip: bool) -> MinMax:
         """Bounds from the extremes, or from the 1st and 99th percentile."""
         low, high = ("q01", "q99") if percentiles else ("min", "max")
-        return MinMax(self[low], self[high], clip)
+        return MinMax(*self._pair(low, high), clip)
 
     def mean_std(self, clip: bool) -> MeanStd:
-        return MeanStd(self["mean"], self["std"], clip)
+        return MeanStd(*self._pair("mean", "std"), clip)
+
+    def _pair(self, first: str, second: str) -> tuple[Array, Array]:
+        """Two kinds, which must be of the same shape, with `dim` values a step."""
+        arrays = self[first], self[second]
+        shapes = [array.shape for array in arrays]
+        if shapes[0] != shapes[1] or shapes[0][-1] != self.dim:
+            raise self._bad(
+                f"{self.name}: {first} and {second} must have one shape, and {self.dim} values a "
+                f"step as min has, got {shapes[0]} and {shapes[1]}"
+            )
+        return arrays
+
+    def _bad(self, problem: str) -> SpecError:
+        return SpecError("bad statistics.json", [problem])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,33 @@ from torch import nn
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.config import HeadConfig
 from gr00t_policy_core.models.common.embodiment import ActionKey, Embodiment, StateKey
+from gr00t_policy_core.models.common.head import ActionHead
+from gr00t_policy_core.models.common.images import AreaCrop
 from gr00t_policy_core.models.common.normalization import MinMax
+
+PIPELINE = AreaCrop(edge=256, fraction=0.95)  # of both published checkpoints
+
+# What makes a model small enough for a CPU: changes of config.json, and of the text_config of
+# the backbone's.
+SMALL_HEAD: dict[str, Any] = {
+    "select_layer": 4,
+    "backbone_embedding_dim": 128,
+    "hidden_size": 128,
+    "input_embedding_dim": 128,
+    "diffusion_model_cfg": {
+        "num_layers": 8,
+        "num_attention_heads": 4,
+        "attention_head_dim": 32,
+        "output_dim": 128,
+    },
+}
+SMALL_TEXT: dict[str, Any] = {
+    "head_dim": 32,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 
 ARM_DIM = 7
 HORIZON = 16
@@ -85,12 +112,15 @@ def arm_with_gripper(cameras: int, head: HeadConfig) -> Embodiment:
     )
 
 
-def fill_with_random_weights(
-    modules: Sequence[nn.Module], device: torch.device, dtype: torch.dtype
-) -> None:
-    """Give modules that were built without weights some."""
-    for module in modules:
+def random_networks(
+    backbone: nn.Module, head_config: HeadConfig, device: torch.device, dtype: torch.dtype
+) -> ActionHead:
+    """Build the action head, and give it and the backbone, built without weights, random ones."""
+    with torch.device("meta"):
+        head = ActionHead(head_config)
+    for module in (backbone, head):
         module.to(dtype).to_empty(device=device)
         module.requires_grad_(False).eval()
         for parameter in module.parameters():
             nn.init.normal_(parameter, std=WEIGHT_STD)
+    return head

@@ -9,21 +9,14 @@ import torch
 
 from gr00t_policy_core.models.common.backbone_files import find_backbone_files
 from gr00t_policy_core.models.common.checkpoint import Checkpoint, read_json
-from gr00t_policy_core.models.common.config import read_head_config
-from gr00t_policy_core.models.common.embodiment import read_embodiment
-from gr00t_policy_core.models.common.fit import check_fit
-from gr00t_policy_core.models.common.head import ActionHead
+from gr00t_policy_core.models.common.config import read_config, read_head_config
+from gr00t_policy_core.models.common.fields import read_flag
 from gr00t_policy_core.models.common.images import image_pipeline
+from gr00t_policy_core.models.common.loading import load_networks, read_robot
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.prompts import ChatTokenizer
-from gr00t_policy_core.models.common.weights import (
-    Part,
-    check_weights,
-    head_naming,
-    load_weights,
-    prefixed,
-)
 from gr00t_policy_core.models.gr00t_n1d6.backbone import (
+    NEEDED_FIELDS,
     NEEDED_FILES,
     TEMPLATES,
     EagleBackbone,
@@ -53,30 +46,28 @@ def load(
     backbone_path: str | Path | None,
 ) -> Model:
     """Build the model of one robot; see `gr00t_policy_core.models.common.model.Loader`."""
-    config = {**PUBLISHED, **checkpoint.config}
-    head_config = read_head_config(checkpoint.config, PUBLISHED, state_steps_per_token=1)
-    embodiment = read_embodiment(checkpoint, tag, EMBODIMENT_IDS)
-    check_fit(embodiment, head_config)
+    config = read_config(checkpoint.config, PUBLISHED)
+    head_config = read_head_config(config, state_steps_per_token=1)
+    embodiment = read_robot(checkpoint, tag, EMBODIMENT_IDS, head_config)
     folder = find_backbone_files(config["model_name"], backbone_path, NEEDED_FILES, on_hub=False)
-    backbone_config = read_json(folder / "config.json")
+    backbone_config = read_json(folder / "config.json", *NEEDED_FIELDS)
     check_backbone(backbone_config)
     tokenizer = ChatTokenizer(folder, TEMPLATES)
+    pipeline = image_pipeline(checkpoint.processor)
+    formalize_language = read_flag(checkpoint.processor, "formalize_language", True)
     with torch.device("meta"):
         network = EagleNetwork(backbone_config, config["select_layer"])
-        head = ActionHead(head_config)
-    parts = (
-        Part(network, prefixed("backbone.model.")),
-        Part(head, head_naming(embodiment.index)),
-    )
-    check_weights(checkpoint, parts, UNUSED)
 
-    load_weights(checkpoint, parts, device, dtype)
-    network.restore_buffers()
-    backbone = EagleBackbone(
+    head = load_networks(
+        checkpoint,
         network,
-        backbone_config,
-        tokenizer,
-        image_pipeline(checkpoint.processor),
-        checkpoint.processor.get("formalize_language", True),
+        "backbone.model.",
+        head_config,
+        embodiment,
+        UNUSED,
+        device=device,
+        dtype=dtype,
     )
+    network.restore_buffers()
+    backbone = EagleBackbone(network, backbone_config, tokenizer, pipeline, formalize_language)
     return Model(embodiment, backbone, head)

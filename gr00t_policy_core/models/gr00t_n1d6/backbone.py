@@ -38,6 +38,7 @@ NEEDED_FILES = (
     ("vocab.json", "tokenizer.json"),
     ("merges.txt", "tokenizer.json"),
 )
+NEEDED_FIELDS = ("image_token_index", "text_config", "vision_config")  # of config.json
 PICTURE = re.compile(r"<image-(\d+)>")  # what the template writes for the n-th picture
 
 

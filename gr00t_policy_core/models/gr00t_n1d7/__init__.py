@@ -10,21 +10,14 @@ import torch
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.backbone_files import find_backbone_files
 from gr00t_policy_core.models.common.checkpoint import Checkpoint, read_json
-from gr00t_policy_core.models.common.config import read_head_config
-from gr00t_policy_core.models.common.embodiment import read_embodiment
-from gr00t_policy_core.models.common.fit import check_fit
-from gr00t_policy_core.models.common.head import ActionHead
+from gr00t_policy_core.models.common.config import read_config, read_head_config
+from gr00t_policy_core.models.common.fields import read_flag
 from gr00t_policy_core.models.common.images import image_pipeline
+from gr00t_policy_core.models.common.loading import load_networks, read_robot
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.prompts import ChatTokenizer
-from gr00t_policy_core.models.common.weights import (
-    Part,
-    check_weights,
-    head_naming,
-    load_weights,
-    prefixed,
-)
 from gr00t_policy_core.models.gr00t_n1d7.backbone import (
+    NEEDED_FIELDS,
     NEEDED_FILES,
     TEMPLATES,
     QwenBackbone,
@@ -50,11 +43,10 @@ def load(
     backbone_path: str | Path | None,
 ) -> Model:
     """Build the model of one robot; see `gr00t_policy_core.models.common.model.Loader`."""
-    config = {**PUBLISHED, **checkpoint.config}
+    config = read_config(checkpoint.config, PUBLISHED)
     history = config["state_history_length"]
-    head_config = read_head_config(checkpoint.config, PUBLISHED, state_steps_per_token=history)
-    embodiment = read_embodiment(checkpoint, tag, EMBODIMENT_IDS)
-    check_fit(embodiment, head_config)
+    head_config = read_head_config(config, state_steps_per_token=history)
+    embodiment = read_robot(checkpoint, tag, EMBODIMENT_IDS, head_config)
     steps = len(embodiment.modalities["state"].delta_indices)
     if steps != history:
         raise SpecError(
@@ -62,22 +54,22 @@ def load(
         )
     folder = find_backbone_files(config["model_name"], backbone_path, NEEDED_FILES, on_hub=True)
     tokenizer = ChatTokenizer(folder, TEMPLATES)
-    network = build_network(read_json(folder / "config.json"), config["select_layer"])
-    with torch.device("meta"):
-        head = ActionHead(head_config)
-    parts = (
-        Part(network, prefixed("backbone.model.model.")),
-        Part(head, head_naming(embodiment.index)),
-    )
-    check_weights(checkpoint, parts, UNUSED)
+    pipeline = image_pipeline(checkpoint.processor)
+    formalize_language = read_flag(checkpoint.processor, "formalize_language", True)
+    patches = read_patch_config(folder)
+    backbone_config = read_json(folder / "config.json", *NEEDED_FIELDS)
+    network = build_network(backbone_config, config["select_layer"])
 
-    load_weights(checkpoint, parts, device, dtype)
-    restore_buffers(network)
-    backbone = QwenBackbone(
+    head = load_networks(
+        checkpoint,
         network,
-        tokenizer,
-        image_pipeline(checkpoint.processor),
-        read_patch_config(folder),
-        checkpoint.processor.get("formalize_language", True),
+        "backbone.model.model.",
+        head_config,
+        embodiment,
+        UNUSED,
+        device=device,
+        dtype=dtype,
     )
+    restore_buffers(network)
+    backbone = QwenBackbone(network, tokenizer, pipeline, patches, formalize_language)
     return Model(embodiment, backbone, head)

@@ -37,6 +37,7 @@ NEEDED_FILES = (
     ("tokenizer.json", "vocab.json"),
     TEMPLATES,
 )
+NEEDED_FIELDS = ("image_token_id", "text_config", "vision_config")  # of config.json
 
 
 class QwenBackbone:
@@ -143,4 +144,6 @@ def restore_buffers(network: Any) -> None:
 
 
 def read_patch_config(folder: Path) -> PatchConfig:
-    return PatchConfig.read(read_json(folder / "preprocessor_config.json"))
+    """Of preprocessor_config.json; raises `CheckpointError` naming what that lacks."""
+    needed = ("patch_size", "temporal_patch_size", "merge_size", "image_mean", "image_std")
+    return PatchConfig.read(read_json(folder / "preprocessor_config.json", *needed))

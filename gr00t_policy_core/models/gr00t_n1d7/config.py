@@ -5,35 +5,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from gr00t_policy_core.models.common.config import PUBLISHED_HEAD
+
 # config.json of nvidia/GR00T-N1.7-3B, for what a checkpoint's own leaves out. The defaults of
 # Isaac-GR00T's code are others (12 layers of the language model, 16 of the DiT, no
 # vl_self_attention): those are of no published checkpoint.
 PUBLISHED: dict[str, Any] = {
+    **PUBLISHED_HEAD,
     "model_name": "nvidia/Cosmos-Reason2-2B",
     "select_layer": 16,
-    "backbone_embedding_dim": 2048,
-    "hidden_size": 1024,
-    "input_embedding_dim": 1536,
     "max_state_dim": 132,
     "max_action_dim": 132,
     "action_horizon": 40,
     "state_history_length": 1,
-    "max_seq_len": 1024,
-    "add_pos_embed": True,
-    "use_vlln": True,
-    "use_alternate_vl_dit": True,
-    "attend_text_every_n_blocks": 2,
-    "num_inference_timesteps": 4,
-    "num_timestep_buckets": 1000,
-    "diffusion_model_cfg": {
-        "num_layers": 32,
-        "num_attention_heads": 32,
-        "attention_head_dim": 48,
-        "output_dim": 1024,
-        "norm_type": "ada_norm",
-        "interleave_self_attention": True,
-        "positional_embeddings": None,
-    },
     "vl_self_attention_cfg": {
         "num_layers": 4,
         "num_attention_heads": 32,

@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
-from gr00t_policy_core.models.common.config import read_head_config
-from gr00t_policy_core.models.common.head import ActionHead
-from gr00t_policy_core.models.common.images import AreaCrop
+from gr00t_policy_core.models.common.config import read_config, read_head_config
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.random_weights import (
     PICTURE,
+    PIPELINE,
+    SMALL_HEAD,
+    SMALL_TEXT,
     WordTokenizer,
     arm_with_gripper,
-    fill_with_random_weights,
+    random_networks,
 )
 from gr00t_policy_core.models.gr00t_n1d7.backbone import (
     QwenBackbone,
@@ -25,7 +26,6 @@ from gr00t_policy_core.models.gr00t_n1d7.backbone import (
 from gr00t_policy_core.models.gr00t_n1d7.config import PUBLISHED
 from gr00t_policy_core.models.gr00t_n1d7.vision import PatchConfig
 
-EDGE = 256
 PATCHES = PatchConfig(
     patch=16,
     temporal=2,
@@ -81,11 +81,7 @@ SMALL_BACKBONE: dict[str, Any] = {
     **BACKBONE,
     "text_config": {
         **BACKBONE["text_config"],
-        "head_dim": 32,
-        "hidden_size": 128,
-        "intermediate_size": 256,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        **SMALL_TEXT,
         "rope_scaling": {
             "mrope_interleaved": True,
             "mrope_section": [6, 5, 5],
@@ -102,32 +98,21 @@ SMALL_BACKBONE: dict[str, Any] = {
         "out_hidden_size": 128,
     },
 }
-SMALL_HEAD: dict[str, Any] = {
-    "select_layer": 4,
-    "backbone_embedding_dim": 128,
-    "hidden_size": 128,
-    "input_embedding_dim": 128,
-    "diffusion_model_cfg": {
-        "num_layers": 8,
-        "num_attention_heads": 4,
-        "attention_head_dim": 32,
-        "output_dim": 128,
-    },
+SMALL_CONFIG: dict[str, Any] = {
+    **SMALL_HEAD,
     "vl_self_attention_cfg": {"num_layers": 2, "num_attention_heads": 4, "attention_head_dim": 32},
 }
 
 
 def random_model(*, small: bool, cameras: int, device: torch.device, dtype: torch.dtype) -> Model:
     """See `gr00t_policy_core.models.common.model.RandomBuilder`."""
-    changes = SMALL_HEAD if small else {}
-    head_config = read_head_config(changes, PUBLISHED, state_steps_per_token=1)
-    config = SMALL_BACKBONE if small else BACKBONE
-    network = build_network(config, {**PUBLISHED, **changes}["select_layer"])
-    with torch.device("meta"):
-        head = ActionHead(head_config)
-    fill_with_random_weights((network, head), device, dtype)
+    config = read_config(SMALL_CONFIG if small else {}, PUBLISHED)
+    head_config = read_head_config(config, state_steps_per_token=1)
+    backbone_config = SMALL_BACKBONE if small else BACKBONE
+    network = build_network(backbone_config, config["select_layer"])
+    head = random_networks(network, head_config, device, dtype)
     restore_buffers(network)
     vocabulary = BACKBONE["text_config"]["vocab_size"]
     tokenizer = WordTokenizer(BACKBONE["image_token_id"], PICTURE, vocabulary)
-    backbone = QwenBackbone(network, tokenizer, AreaCrop(EDGE, 0.95), PATCHES, True)
+    backbone = QwenBackbone(network, tokenizer, PIPELINE, PATCHES, True)
     return Model(arm_with_gripper(cameras, head_config), backbone, head)

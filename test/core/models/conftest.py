@@ -47,3 +47,11 @@ def damaged(tmp_path: Path):
         return folder
 
     return copy
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Reading weights fails the test."""
+    from gr00t_policy_core.models.common import loading
+
+    monkeypatch.setattr(loading, "load_weights", lambda *_: pytest.fail("weights were read"))
