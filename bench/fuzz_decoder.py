@@ -21,6 +21,7 @@ from bench.transports.ours import FreePolicy
 from gr00t_policy_core import MsgSerializer, PolicyError
 from gr00t_policy_core.modality import check_observation
 from gr00t_policy_core.serving import batching, images, messages
+from gr00t_policy_core.serving.forms import Form
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "build" / "fuzz"
@@ -50,7 +51,7 @@ def require_sound(message: bytes) -> None:
 
 
 def _read_as_server(message: bytes) -> None:
-    request = messages.read_request(message)
+    request = messages.RequestReader().read(memoryview(message))
     if request.data is None:
         return
     data = MsgSerializer.from_bytes(request.data)
@@ -71,6 +72,12 @@ def _read_as_client(message: bytes) -> None:
         raise UnsoundError(f"read, but not written and read again: {error}") from error
     if written_again != written:
         raise UnsoundError("read otherwise after it was written again")
+    form = Form.of(memoryview(message))
+    if form is None:
+        return
+    by_form = MsgSerializer.to_bytes(form.value(memoryview(message)), dialect=form.dialect)
+    if not form.fits(memoryview(message)) or by_form != written:
+        raise UnsoundError("read otherwise by its form")
 
 
 def fixed_corpus() -> list[bytes]:

@@ -20,6 +20,11 @@ from gr00t_policy_core.errors import SpecError
 
 OBSERVATION_MODALITIES = ("video", "state", "language")
 
+_UINT8 = np.dtype(np.uint8)
+_FLOAT32 = np.dtype(np.float32)
+# Modality, dtype and number of dimensions; no prompt is an array.
+_LAYOUTS = (("video", _UINT8, 5), ("state", _FLOAT32, 3), ("language", None, 0))
+
 
 class ActionRepresentation(Enum):
     """What an action value is measured from."""
@@ -175,6 +180,8 @@ def check_observation(
     Raises:
         SpecError: Naming each key that is wrong, what was expected and what came.
     """
+    if _observation_fits(observation, configs):
+        return
     if not isinstance(observation, Mapping):
         raise SpecError("bad observation", [f"expected a dict, got {_describe(observation)}"])
     problems: list[str] = []
@@ -213,6 +220,8 @@ def check_action(action: Mapping[str, Any], config: ModalityConfig) -> None:
         SpecError: Naming each key that is wrong, what was expected and what came; values that
             are not finite are wrong.
     """
+    if _action_fits(action, config):
+        return
     if not isinstance(action, Mapping):
         raise SpecError("bad action", [f"expected a dict, got {_describe(action)}"])
     problems: list[str] = []
@@ -230,6 +239,66 @@ def check_action(action: Mapping[str, Any], config: ModalityConfig) -> None:
     problems.extend(_batch_problems(batch_sizes))
     if problems:
         raise SpecError("bad action", problems)
+
+
+def _observation_fits(observation: Any, configs: Mapping[str, ModalityConfig]) -> bool:
+    """A quick look, for every request: True only where a thorough one finds no problem."""
+    if type(observation) is not dict:
+        return False
+    rows = set()
+    for modality, dtype, dimensions in _LAYOUTS:
+        config = configs.get(modality)
+        if config is None:
+            continue
+        entries = observation.get(modality)
+        if type(entries) is not dict:
+            return False
+        steps = len(config.delta_indices)
+        for key in config.modality_keys:
+            value: Any = entries.get(key)
+            if type(value) is np.ndarray:
+                shape = value.shape
+                if value.dtype is not dtype or len(shape) != dimensions or 0 in shape:
+                    return False
+                if shape[1] != steps or (dimensions == 5 and shape[4] != 3):
+                    return False
+                rows.add(shape[0])
+            elif modality == "language" and _prompts_fit(value, steps):
+                rows.add(len(value))
+            else:
+                return False
+    return len(rows) < 2
+
+
+def _prompts_fit(value: Any, steps: int) -> bool:
+    if type(value) is not list or not value:
+        return False
+    for prompts in value:
+        if type(prompts) is not list or len(prompts) != steps:
+            return False
+        for prompt in prompts:
+            if type(prompt) is not str:
+                return False
+    return True
+
+
+def _action_fits(action: Any, config: ModalityConfig) -> bool:
+    """As `_observation_fits`."""
+    if type(action) is not dict:
+        return False
+    rows = set()
+    steps = len(config.delta_indices)
+    for key in config.modality_keys:
+        value = action.get(key)
+        if type(value) is not np.ndarray or value.dtype is not _FLOAT32:
+            return False
+        shape = value.shape
+        if len(shape) != 3 or shape[1] != steps or 0 in shape:
+            return False
+        if np.count_nonzero(np.isfinite(value)) != value.size:
+            return False
+        rows.add(shape[0])
+    return len(rows) < 2
 
 
 def _entry_problems(modality: str, value: Any, steps: int) -> Iterator[str]:

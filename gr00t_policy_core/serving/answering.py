@@ -87,10 +87,15 @@ class Answering:
 
     def answer(self, jobs: list[Job]) -> Iterator[Answer]:
         """Compute a reply to each job. Never raises."""
+        if len(jobs) == 1:
+            yield self._answer_one(jobs[0])
+            return
         asks: list[Ask] = []
         for job in jobs:
             try:
-                asks.append(self._read(job, alone=len(jobs) == 1))
+                ask = self._read(job)
+                self._compare(ask)
+                asks.append(ask)
             except BaseException as error:
                 yield self._failed(job, error)
         while asks:
@@ -101,6 +106,12 @@ class Answering:
             else:
                 yield self._answer_alone(group[0])
 
+    def _answer_one(self, job: Job) -> Answer:
+        try:
+            return self._answer_alone(self._read(job))
+        except BaseException as error:
+            return self._failed(job, error)
+
     def encode(self, request: Request, result: Any, dialect: Dialect | None) -> bytes:
         """A reply in the form that its client understands."""
         form = self._reply_format
@@ -109,7 +120,7 @@ class Answering:
         reply = messages.success(result) if form == "envelope" else result
         return self._serializer.to_bytes(reply, dialect=dialect)
 
-    def _read(self, job: Job, alone: bool) -> Ask:
+    def _read(self, job: Job) -> Ask:
         data = job.request.data
         decoded = Decoded(None, None) if data is None else self._serializer.decode(data)
         ask = Ask(job, self._dialect_of(job.client, decoded.dialect))
@@ -119,8 +130,6 @@ class Answering:
         ask.args, ask.kwargs = job.endpoint.arguments(value)
         if job.endpoint.name == ACTION_ENDPOINT:
             ask.deadline_s = _take_deadline(job, ask.kwargs)
-        if not alone:
-            self._compare(ask)
         return ask
 
     def _compare(self, ask: Ask) -> None:

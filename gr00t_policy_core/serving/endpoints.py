@@ -13,6 +13,7 @@ from gr00t_policy_core.errors import SpecError
 Handler: TypeAlias = Callable[..., Any]
 
 _KEYWORD_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_SINGLE_KINDS = (inspect.Parameter.POSITIONAL_ONLY, *_KEYWORD_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,16 @@ class Endpoint:
         handler: Computes the answer.
         requires_input: The handler takes the request's data; otherwise it is called without.
         signature: Of the handler; None where Python cannot tell it.
+        named: Its parameters that can be given by name.
+        required: Its parameters without a default.
     """
 
     name: str
     handler: Handler
     requires_input: bool
     signature: inspect.Signature | None
+    named: frozenset[str]
+    required: frozenset[str]
 
     @classmethod
     def of(cls, name: str, handler: Handler, requires_input: bool) -> Endpoint:
@@ -46,7 +51,16 @@ class Endpoint:
             signature = inspect.signature(handler)
         except ValueError:
             signature = None
-        return cls(name, handler, requires_input, signature)
+        parameters = signature.parameters.values() if signature else ()
+        single = [p for p in parameters if p.kind in _SINGLE_KINDS]
+        return cls(
+            name,
+            handler,
+            requires_input,
+            signature,
+            named=frozenset(p.name for p in single if p.kind in _KEYWORD_KINDS),
+            required=frozenset(p.name for p in single if p.default is p.empty),
+        )
 
     def arguments(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the handler is called with for the data of a request.
@@ -67,11 +81,12 @@ class Endpoint:
             if not self._binds():
                 raise SpecError(f"bad request for {self.name}", ["it needs data, none came"])
             return (), {}
+        if type(data) is dict and self.required <= data.keys() <= self.named:
+            return (), data
         is_map = isinstance(data, dict) and all(isinstance(key, str) for key in data)
         if is_map and self._binds(**data):
             return (), data
-        named = self._named_parameters()
-        meant_as_entries = is_map and len(named) > 1 and not named.isdisjoint(data)
+        meant_as_entries = is_map and len(self.named) > 1 and not self.named.isdisjoint(data)
         if not meant_as_entries and self._binds(data):
             return (data,), {}
         raise SpecError(f"bad request for {self.name}", self._problems(data, is_map))
@@ -85,14 +100,8 @@ class Endpoint:
             return False
         return True
 
-    def _named_parameters(self) -> set[str]:
-        if self.signature is None:
-            return set()
-        parameters = self.signature.parameters.values()
-        return {p.name for p in parameters if p.kind in _KEYWORD_KINDS}
-
     def _problems(self, data: Any, is_map: bool) -> list[str]:
-        expected = ", ".join(sorted(self._named_parameters()))
+        expected = ", ".join(sorted(self.named))
         if not is_map:
             return [f"data must be a map of {expected}, got {type(data).__name__}"]
         parameters = self.signature.parameters.values() if self.signature else ()
@@ -104,6 +113,6 @@ class Endpoint:
         unexpected = [
             f"unexpected field {key[:60]!r} (it takes {expected})"
             for key in data
-            if key not in self._named_parameters()
+            if key not in self.named
         ]
         return missing + unexpected[:5]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,12 +71,12 @@ def require() -> None:
 
 def stand_ins(observation: Any) -> Any:
     """The observation with arrays in place of `JpegVideo`, for its check."""
-    return _replaced(observation, lambda v: v.stand_in() if isinstance(v, JpegVideo) else v)
+    return _replaced(observation, _is_jpeg_video, JpegVideo.stand_in)
 
 
 def to_pixels(observation: Any) -> Any:
     """The observation for a server that takes no JPEG."""
-    return _replaced(observation, lambda v: v.decode() if isinstance(v, JpegVideo) else v)
+    return _replaced(observation, _is_jpeg_video, JpegVideo.decode)
 
 
 def to_jpeg(observation: Any, quality: int) -> Any:
@@ -86,7 +86,11 @@ def to_jpeg(observation: Any, quality: int) -> Any:
         observation: Nested or flat; only uint8 arrays of shape (B, T, H, W, 3) are encoded.
         quality: 1 to 100.
     """
-    return _replaced(observation, lambda video: _encode(video, quality))
+    return _replaced(
+        observation,
+        lambda video: _is_jpeg_video(video) or _is_pixels(video),
+        lambda video: _encode(video, quality),
+    )
 
 
 def from_jpeg(observation: Any) -> Any:
@@ -95,7 +99,7 @@ def from_jpeg(observation: Any) -> Any:
     Raises:
         ProtocolError: A picture that is no JPEG, not of the shape announced, or too large.
     """
-    return _replaced(observation, lambda video: _decode(video) if _is_jpeg(video) else video)
+    return _replaced(observation, _is_jpeg, _decode)
 
 
 def resized(observation: Any, first: SquareResize) -> Any:
@@ -106,30 +110,41 @@ def resized(observation: Any, first: SquareResize) -> Any:
         first: What that policy says of itself.
     """
 
-    def change(video: Any) -> Any:
-        if not _is_pixels(video) or not first.saves(*video.shape[2:4]):
-            return video
+    def is_larger(video: Any) -> bool:
+        return _is_pixels(video) and first.saves(*video.shape[2:4])
+
+    def change(video: Video) -> Video:
         small = np.empty((*video.shape[:2], first.edge, first.edge, 3), np.uint8)
         for at in np.ndindex(video.shape[:2]):
             small[at] = first(video[at])
         return small
 
-    return _replaced(observation, change)
+    return _replaced(observation, is_larger, change)
 
 
-def _replaced(observation: Any, change: Callable[[Any], Any]) -> Any:
-    """The observation with each video changed; itself where none changes."""
-    if not isinstance(observation, Mapping):
+def _replaced(
+    observation: Any, is_meant: Callable[[Any], bool], change: Callable[[Any], Any]
+) -> Any:
+    """The observation with each video that is meant changed; itself where none is."""
+    if not isinstance(observation, Mapping) or not any(map(is_meant, _entries(observation))):
         return observation
     changed = {}
     for key, value in observation.items():
         if key == "video" and isinstance(value, Mapping):
-            new: Any = {name: change(video) for name, video in value.items()}
-            if any(new[name] is not video for name, video in value.items()):
-                changed[key] = new
-        elif (new := change(value)) is not value:
-            changed[key] = new
-    return {**observation, **changed} if changed else observation
+            changed[key] = {
+                name: change(video) if is_meant(video) else video for name, video in value.items()
+            }
+        else:
+            changed[key] = change(value) if is_meant(value) else value
+    return changed
+
+
+def _entries(observation: Mapping[Any, Any]) -> Iterator[Any]:
+    """What may be a video, nested or flat."""
+    videos = observation.get("video")
+    if isinstance(videos, Mapping):
+        yield from videos.values()
+    yield from observation.values()
 
 
 def _encode(video: Any, quality: int) -> Any:
@@ -137,11 +152,13 @@ def _encode(video: Any, quality: int) -> Any:
 
     if isinstance(video, JpegVideo):
         return {MARKER: True, "shape": list(video.shape), "frames": list(video.frames)}
-    if not _is_pixels(video):
-        return video
     pictures = np.ascontiguousarray(video).reshape(-1, *video.shape[2:])
     frames = [simplejpeg.encode_jpeg(picture, quality, "RGB", "420") for picture in pictures]
     return {MARKER: True, "shape": list(video.shape), "frames": frames}
+
+
+def _is_jpeg_video(video: Any) -> bool:
+    return isinstance(video, JpegVideo)
 
 
 def _is_pixels(video: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.messages import Request
+from gr00t_policy_core.serving.transport import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,28 +16,36 @@ class Job:
     """A request that a handler is to answer.
 
     Args:
-        route: The frames that lead the reply back to its client; the first is the client's own.
-        request: The request, its data still encoded.
+        message: As it came.
+        request: What it says, the data still encoded.
         endpoint: Who answers it.
-        peer: Where it came from, for the log.
         received_s: When, in `time.monotonic`.
     """
 
-    route: list[bytes]
+    message: Message
     request: Request
     endpoint: Endpoint
-    peer: str
     received_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def route(self) -> list[bytes]:
+        """The frames that lead the reply back to its client; the first is the client's own."""
+        return self.message.route
 
     @property
     def client(self) -> bytes:
         """Whose it is: the connection's own name."""
-        return self.route[0]
+        return self.message.route[0]
+
+    @property
+    def peer(self) -> str:
+        """Where it came from, for the log."""
+        return self.message.peer
 
     @property
     def asker(self) -> str:
         """Whose it is for the policy: as its client calls itself, or else its connection."""
-        return self.request.client or self.route[0].hex()
+        return self.request.client or self.client.hex()
 
     @property
     def size(self) -> int:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gr00t_policy_core.serving.transport import Message
+
 # Upper bounds, s: from a policy that only replays to one that needs seconds.
 TIME_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
@@ -74,15 +76,16 @@ class Metrics:
         self._inference = Histogram(TIME_BOUNDS_S)
         self._clients: OrderedDict[bytes, ClientMetrics] = OrderedDict()
 
-    def request(self, client: bytes, peer: str, endpoint: str, size: int) -> None:
+    def request(self, message: Message, endpoint: str, size: int) -> None:
         """A request for an endpoint that there is, from a client that may ask."""
+        client = message.route[0]
         now_s = time.monotonic()
         with self._lock:
             self._counts.requests[endpoint] += 1
             self._counts.received_bytes += size
             known = self._clients.get(client)
             if known is None:
-                known = self._clients[client] = ClientMetrics(peer, now_s)
+                known = self._clients[client] = ClientMetrics(message.peer, now_s)
                 if len(self._clients) > CLIENTS_KEPT:
                     self._clients.popitem(last=False)
             self._clients.move_to_end(client)

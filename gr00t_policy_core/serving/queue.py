@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 
 from gr00t_policy_core.serving.jobs import Job
@@ -25,7 +25,7 @@ class FairQueue:
         self._max_jobs = max_jobs
         self._max_bytes = max_bytes
         self._by_client: OrderedDict[bytes, deque[Job]] = OrderedDict()  # whose turn it is first
-        self._in_progress: Counter[bytes] = Counter()  # jobs taken and not done, by client
+        self._in_progress: dict[bytes, int] = {}  # jobs taken and not done, by client
         self._jobs = 0
         self._bytes = 0
         self._closed = False
@@ -62,9 +62,11 @@ class FairQueue:
     def take(self) -> Job | None:
         """Wait for the next job, and take it; None once the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._next_client() is not None or self._closed)
-            client = self._next_client()
-            return None if client is None else self._take_from(client)
+            while (client := self._next_client()) is None:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            return self._take_from(client)
 
     def take_more(self, first: Job, limit: int, wanted: Callable[[Job], bool]) -> list[Job]:
         """Take up to `limit` more that are there already, in turns, to be done with `first`.
@@ -89,8 +91,12 @@ class FairQueue:
     def done(self, jobs: Collection[Job]) -> None:
         """Their answers are on their way: the next ones of their clients may be taken."""
         with self._changed:
-            self._in_progress -= Counter(job.client for job in jobs)
-            self._changed.notify_all()
+            for job in jobs:
+                left = self._in_progress.pop(job.client) - 1
+                if left:
+                    self._in_progress[job.client] = left
+            if self._jobs:
+                self._changed.notify_all()
 
     def wait_for(self, clients: Collection[bytes], enough: int, until_s: float) -> None:
         """Wait for a job of each client, for `enough` jobs, or for `until_s` (`time.monotonic`)."""
@@ -135,7 +141,7 @@ class FairQueue:
     def _take_from(self, client: bytes) -> Job:
         job = self._by_client[client].popleft()
         self._by_client.move_to_end(client)
-        self._in_progress[client] += 1
+        self._in_progress[client] = self._in_progress.get(client, 0) + 1
         self._forget(job)
         return job
 

@@ -19,8 +19,7 @@ from gr00t_policy_core.errors import ProtocolError
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 200_000
 
-OnMap: TypeAlias = "Callable[[dict[Any, Any], memoryview, int], Any]"
-KnownMap: TypeAlias = "Callable[[memoryview, int], tuple[Any, int, int] | None]"
+OnMap: TypeAlias = "Callable[[dict[Any, Any]], Any]"
 
 # What a tag says: a value (at once or in the bytes that follow), or the size of what follows.
 _VALUE, _TEXT, _BIN, _EXT, _ARRAY, _MAP, _INVALID = range(7)
@@ -53,11 +52,7 @@ class Reader:
 
     Args:
         buffer: The received bytes; never copied, and never written.
-        on_map: Called with every decoded map, its bytes and the number of values in it, inner
-            ones first; its answer takes the map's place.
-        known_map: Called where a map begins, with the whole buffer and the offset. It may tell
-            what takes the map's place without reading it: that, the offset where the map ends,
-            and the number of values in it.
+        on_map: Called with every decoded map, inner ones first; its answer takes the map's place.
         view_keys: Bin values under these map keys stay views of the buffer while `on_map` looks
             at them; all others are bytes.
 
@@ -66,20 +61,18 @@ class Reader:
             announce more than is there, or that go beyond `MAX_DEPTH` or `MAX_ITEMS`.
     """
 
-    __slots__ = ("_at", "_items_left", "_known_map", "_on_map", "_path", "_view", "_view_keys")
+    __slots__ = ("_at", "_items_left", "_on_map", "_path", "_view", "_view_keys")
 
     def __init__(
         self,
         buffer: bytes | bytearray | memoryview,
         on_map: OnMap | None = None,
-        known_map: KnownMap | None = None,
         view_keys: frozenset[str | bytes] = frozenset(),
     ) -> None:
         self._view = memoryview(buffer).toreadonly().cast("B")
         self._at = 0
         self._items_left = MAX_ITEMS
         self._on_map = on_map
-        self._known_map = known_map
         self._view_keys = view_keys
         self._path: list[str | bytes] = []
 
@@ -90,14 +83,13 @@ class Reader:
 
     def value(self, depth: int = 0) -> Any:
         """Read one value, with all that it holds."""
-        start = self._at
         kind, content = self._tag()
         if kind == _VALUE:
             return content
         if kind == _TEXT:
             return self._text(content)
         if kind == _MAP:
-            return self._map(content, start, depth + 1)
+            return self._map(content, depth + 1)
         if kind == _ARRAY:
             self._enter(content, content, depth + 1)
             return [self.value(depth + 1) for _ in range(content)]
@@ -151,6 +143,13 @@ class Reader:
             else:
                 self._take(content + (kind == _EXT))
 
+    def number_layout(self) -> struct.Struct | None:
+        """How the bytes of the next value lie behind its tag, where it is a number of several."""
+        if self._at >= len(self._view):
+            return None
+        kind, _, layout = _TAGS[self._view[self._at]]
+        return layout if kind == _VALUE else None
+
     def finish(self) -> None:
         """Make sure that nothing follows."""
         rest = len(self._view) - self._at
@@ -196,25 +195,13 @@ class Reader:
         """Admit a container: every item takes a byte at least, so a lying size shows here."""
         if items > len(self._view) - self._at:
             raise self.error(f"{size} entries announced, the message is too short for them")
-        self._count(items)
-        if depth > MAX_DEPTH:
-            raise self.error(f"more than {MAX_DEPTH} levels deep")
-
-    def _count(self, items: int) -> None:
         self._items_left -= items
         if self._items_left < 0:
             raise self.error(f"more than {MAX_ITEMS} items")
+        if depth > MAX_DEPTH:
+            raise self.error(f"more than {MAX_DEPTH} levels deep")
 
-    def _map(self, size: int, start: int, depth: int) -> Any:
-        # Near the depth limit each value is looked at, so that what is refused never depends on
-        # what came before.
-        if self._known_map is not None and depth < MAX_DEPTH:
-            known = self._known_map(self._view, start)
-            if known is not None:
-                value, self._at, items = known
-                self._count(items)
-                return value
-        items_left = self._items_left
+    def _map(self, size: int, depth: int) -> Any:
         self._enter(size, 2 * size, depth)
         fields: dict[Any, Any] = {}
         for _ in range(size):
@@ -228,7 +215,7 @@ class Reader:
         if self._on_map is None:
             return fields
         try:
-            return self._on_map(fields, self._view[start : self._at], items_left - self._items_left)
+            return self._on_map(fields)
         except ProtocolError as error:
             raise self.error(str(error)) from None
 

@@ -63,6 +63,7 @@ class Reception:
         self._token = token
         self._encrypted = encrypted
         self._is_stopping = is_stopping
+        self._requests = messages.RequestReader()
 
     def turn(self, timeout_s: float | None) -> None:
         """Wait for something to do, and do it; nothing in a message may stop the server."""
@@ -89,7 +90,7 @@ class Reception:
     def _accept(self, message: Message) -> None:
         if message.body is None:
             raise ProtocolError(message.problem)
-        request = messages.read_request(message.body)
+        request = self._requests.read(message.body)
         if not token_matches(self._token, request.token):
             raise PolicyError("Unauthorized: Invalid API token")
         if self._is_stopping():
@@ -100,7 +101,7 @@ class Reception:
         endpoint = self._endpoints.get(name)
         if endpoint is not None:
             self._count(message, name, message.body.nbytes)
-            self._submit(Job(message.route, request, endpoint, message.peer))
+            self._submit(Job(message, request, endpoint))
         elif name in self._at_once:
             self._count(message, name, message.body.nbytes)
             self._answer_at_once(name, request, message)
@@ -111,7 +112,7 @@ class Reception:
             raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
 
     def _count(self, message: Message, name: str, size: int) -> None:
-        self._metrics.request(message.route[0], message.peer, name, size)
+        self._metrics.request(message, name, size)
 
     def _submit(self, job: Job) -> None:
         for refused in self._worker.submit(job):

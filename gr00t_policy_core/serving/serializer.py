@@ -17,14 +17,15 @@ import numpy as np
 from gr00t_policy_core.errors import EncodingError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import wire
-from gr00t_policy_core.serving.array_heads import ArrayHeads
+from gr00t_policy_core.serving.forms import Forms
 from gr00t_policy_core.serving.reader import MAX_DEPTH, Reader
 from gr00t_policy_core.serving.wire import Dialect
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-_PLAIN = (str, int, float, type(None), msgpack.ExtType, msgpack.Timestamp)
-_CONTAINERS = (dict, list, tuple)
+PACKER_BYTES = 4096  # to begin with; it grows
+
+_PLAIN = (str, int, float, bool, type(None), msgpack.ExtType, msgpack.Timestamp)
 _BINARY = (bytes, bytearray, memoryview)
 
 
@@ -81,10 +82,16 @@ class MsgSerializer:
     @classmethod
     def decode(cls, buffer: Buffer, *, writable: bool = False) -> Decoded:
         """Decode a message as `from_bytes` does, and tell the dialect it was written in."""
+        message = memoryview(buffer).toreadonly().cast("B")
+        formal = cls.decode_custom_classes is _NO_HOOK and not writable
+        if formal and (form := _FORMS.find(message)) is not None:
+            return Decoded(form.value(message), form.dialect)
         mapper = _Mapper(cls.decode_custom_classes, writable)
-        reader = Reader(buffer, mapper.map, mapper.known, wire.PAYLOAD_KEYS)
+        reader = Reader(message, mapper.map, wire.PAYLOAD_KEYS)
         value = reader.value()
         reader.finish()
+        if formal:
+            _FORMS.learn(message)
         return Decoded(value, next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None)
 
     @staticmethod
@@ -126,7 +133,8 @@ def _dialect(dialect: Dialect | str | None) -> Dialect | None:
         raise SpecError("bad dialect", [f"expected one of {known}, got {dialect!r}"]) from None
 
 
-_ARRAY_HEADS = ArrayHeads()
+_FORMS = Forms()
+_NO_HOOK = MsgSerializer.decode_custom_classes
 
 
 class _Mapper:
@@ -139,30 +147,13 @@ class _Mapper:
         self._writable = writable
         self.dialects: set[Dialect] = set()
 
-    def known(self, message: memoryview, at: int) -> tuple[Any, int, int] | None:
-        """An array whose head is known, the end of its map, and how many values that holds."""
-        found = _ARRAY_HEADS.find(message, at)
-        if found is None:
-            return None
-        head, data_at = found
-        data = message[data_at : data_at + head.size]
-        if len(data) < head.size:
-            return None
-        array = head.array(data)
-        self.dialects.add(head.dialect)
-        return (array.copy() if self._writable else array), data_at + head.size, head.items
-
-    def map(self, fields: dict[Any, Any], message: memoryview, items: int) -> Any:
+    def map(self, fields: dict[Any, Any]) -> Any:
         found = wire.decode_array(fields)
         if found is not None:
             array, dialect = found
             self.dialects.add(dialect)
-            if isinstance(array, np.ndarray):
-                _ARRAY_HEADS.learn(message, array, items, dialect)
             return array.copy() if self._writable else array
-        for key in wire.PAYLOAD_KEYS & fields.keys():
-            if isinstance(fields[key], memoryview):
-                fields[key] = bytes(fields[key])
+        fields = wire.with_own_bytes(fields)
         custom = self._hook(fields)
         config = wire.decode_config(fields) if custom is fields else None
         if config is None:
@@ -179,50 +170,62 @@ class _Writer:
     def __init__(self, hook: Callable[[Any], Any], dialect: Dialect | None) -> None:
         self._hook = hook
         self._dialect = dialect
-        self._packer = msgpack.Packer(autoreset=False)
+        self._packer = msgpack.Packer(autoreset=False, buf_size=PACKER_BYTES)
         self._parts: list[Any] = []
-        self._path: list[str] = []
+        self._path: list[str] = []  # to the entry that cannot be sent, last key first
 
     def message(self, data: Any) -> bytes:
         try:
             self._value(data, 0)
         except EncodingError as error:
-            where = ".".join(self._path)
+            where = ".".join(reversed(self._path))
             raise EncodingError(f"{where}: {error}" if where else str(error)) from None
         self._parts.append(self._packer.bytes())
         return b"".join(self._parts)
 
     def _value(self, obj: Any, depth: int) -> None:
-        if isinstance(obj, (np.ndarray, np.generic)):
+        kind = type(obj)
+        if kind in _PLAIN:
+            self._plain(obj)
+        elif kind is dict:
+            self._map(obj, depth + 1)
+        elif isinstance(obj, (np.ndarray, np.generic)):  # a np.float64 is a float, too
             self._object(obj, depth)
+        elif isinstance(obj, dict):
+            self._map(obj, depth + 1)
         elif isinstance(obj, _BINARY):
             self._binary(obj)
-        elif isinstance(obj, _CONTAINERS) and not isinstance(obj, msgpack.ExtType):
-            self._container(obj, depth + 1)
+        elif isinstance(obj, (list, tuple)) and not isinstance(obj, msgpack.ExtType):
+            self._array(obj, depth + 1)
         elif isinstance(obj, _PLAIN):
-            try:
-                self._packer.pack(obj)
-            except (ValueError, OverflowError) as error:
-                raise EncodingError(f"{type(obj).__name__} cannot be sent: {error}") from None
+            self._plain(obj)
         else:
             self._object(obj, depth)
 
-    def _container(self, obj: Any, depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise EncodingError(f"nested more than {MAX_DEPTH} levels deep")
-        if not isinstance(obj, dict):
-            self._packer.pack_array_header(len(obj))
-            for item in obj:
-                self._value(item, depth)
-            return
+    def _plain(self, obj: Any) -> None:
+        try:
+            self._packer.pack(obj)
+        except (ValueError, OverflowError) as error:
+            raise EncodingError(f"{type(obj).__name__} cannot be sent: {error}") from None
+
+    def _map(self, obj: dict[Any, Any], depth: int) -> None:
+        _check_depth(depth)
         self._packer.pack_map_header(len(obj))
         for key, value in obj.items():
             if not isinstance(key, (str, bytes)):
                 raise EncodingError(f"map keys must be str, got {type(key).__name__} {key!r:.60}")
-            self._packer.pack(key)
-            self._path.append(str(key))
-            self._value(value, depth)
-            self._path.pop()
+            try:
+                self._plain(key)
+                self._value(value, depth)
+            except EncodingError:
+                self._path.append(str(key))
+                raise
+
+    def _array(self, obj: list[Any] | tuple[Any, ...], depth: int) -> None:
+        _check_depth(depth)
+        self._packer.pack_array_header(len(obj))
+        for item in obj:
+            self._value(item, depth)
 
     def _object(self, obj: Any, depth: int) -> None:
         custom = self._hook(obj)
@@ -252,3 +255,8 @@ class _Writer:
     def _append(self, header: bytes, data: Any) -> None:
         self._parts += (self._packer.bytes(), header, data)
         self._packer.reset()
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise EncodingError(f"nested more than {MAX_DEPTH} levels deep")

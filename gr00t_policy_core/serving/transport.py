@@ -13,7 +13,6 @@ import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import zmq
 
@@ -51,13 +50,18 @@ class Message:
         route: The frames that lead a reply back to it; the first is the client's own.
         body: The request; None where `problem` says what came in its place.
         problem: Why there is no body.
-        peer: Its network address, for the log.
+        frame: One of its frames: libzmq knows where it came from.
     """
 
     route: list[bytes]
     body: memoryview | None
     problem: str
-    peer: str
+    frame: zmq.Frame
+
+    @property
+    def peer(self) -> str:
+        """Its client's network address."""
+        return _peer(self.frame)
 
 
 class Router:
@@ -177,7 +181,7 @@ class Router:
         if size <= self._max_message_bytes:
             return message
         problem = f"malformed message: {size} bytes, at most {self._max_message_bytes} may come"
-        return Message(message.route, None, problem, message.peer)
+        return Message(message.route, None, problem, message.frame)
 
     def send(self, route: list[bytes], reply: bytes) -> None:
         """Send a reply; where the client is gone or does not read, it is dropped."""
@@ -270,22 +274,21 @@ def _check_free(host: str) -> None:
         raise AddressError(f"cannot listen on {host}: {problems[0]}")
 
 
-def _message(frames: list[Any], *, cut: bool) -> Message:
-    peer = _peer(frames[-1])
+def _message(frames: list[zmq.Frame], *, cut: bool) -> Message:
     empty = next((i for i, frame in enumerate(frames[1:], 1) if len(frame) == 0), 0)
     route = [frame.bytes for frame in frames[: empty + 1]]
     body = frames[empty + 1 :]
     if len(body) == 1:
-        return Message(route, body[0].buffer, "", peer)
+        return Message(route, body[0].buffer, "", frames[-1])
     problem = (
         "malformed message: it is empty"
         if not body
         else f"malformed message: one frame expected, {len(body)}{' or more' * cut} came"
     )
-    return Message(route, None, problem, peer)
+    return Message(route, None, problem, frames[-1])
 
 
-def _peer(frame: Any) -> str:
+def _peer(frame: zmq.Frame) -> str:
     try:
         return str(frame.get("Peer-Address"))
     except zmq.ZMQError:

@@ -266,6 +266,14 @@ def _view(
         raise ProtocolError(f"an array of shape {shape} cannot be built: {error}") from None
 
 
+def with_own_bytes(fields: dict[Any, Any]) -> dict[Any, Any]:
+    """A decoded map that is no array: what looked like an array's data becomes bytes."""
+    for key in PAYLOAD_KEYS & fields.keys():
+        if isinstance(fields[key], memoryview):
+            fields[key] = bytes(fields[key])
+    return fields
+
+
 def config_fields(config: ModalityConfig, dialect: Dialect | None) -> dict[str, Any]:
     """A modality config as a map; without a dialect it carries both markers."""
     markers = CONFIG_MARKERS.values() if dialect is None else [CONFIG_MARKERS[dialect]]

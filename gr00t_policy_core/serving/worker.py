@@ -110,10 +110,10 @@ class Worker:
 
     def _company(self, first: Job) -> list[Job]:
         """What is to be answered together with a job."""
-        self._gathering.came([first])
         most = self._max_batch()
         if most < 2:
             return []
+        self._gathering.came([first])
         expected, until_s = self._gathering.expected(time.monotonic())
         if expected:
             self._queue.wait_for(expected, most - 1, until_s)

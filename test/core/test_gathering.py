@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is waited for: only clients known to ask again at once. Times are given, not slept."""
 
+import zmq
+
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.gathering import GATHER_S, GATHER_SHARE, Gathering
 from gr00t_policy_core.serving.jobs import Job
 from gr00t_policy_core.serving.messages import Request
+from gr00t_policy_core.serving.transport import Message
 
 ACT = Endpoint.of("get_action", lambda observation: None, True)
 
 
 def job(client: str, received_s: float = 0.0) -> Job:
     request = Request("get_action", None, False, None)
-    return Job([client.encode()], request, ACT, client, received_s)
+    message = Message([client.encode()], None, "", zmq.Frame())
+    return Job(message, request, ACT, received_s)
 
 
 def answered_together(gathering: Gathering, *clients: str, at_s: float, took_s: float) -> None:

@@ -5,11 +5,13 @@ import threading
 import time
 
 import pytest
+import zmq
 
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.jobs import Job
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.queue import FairQueue
+from gr00t_policy_core.serving.transport import Message
 
 ACT = Endpoint.of("get_action", lambda observation: None, True)
 RESET = Endpoint.of("reset", lambda: None, False)
@@ -17,11 +19,12 @@ RESET = Endpoint.of("reset", lambda: None, False)
 
 def job(client: str, number: int = 0, size: int = 1, endpoint: Endpoint = ACT) -> Job:
     data = memoryview(bytes(size))
-    return Job([client.encode()], Request(endpoint.name, None, False, data), endpoint, str(number))
+    message = Message([client.encode(), str(number).encode()], None, "", zmq.Frame())
+    return Job(message, Request(endpoint.name, None, False, data), endpoint)
 
 
 def names(jobs: list[Job]) -> list[str]:
-    return [f"{job.client.decode()}{job.peer}" for job in jobs]
+    return [f"{job.client.decode()}{job.route[1].decode()}" for job in jobs]
 
 
 def filled(*jobs: Job, max_jobs: int = 100, max_bytes: int = 10**9) -> FairQueue:

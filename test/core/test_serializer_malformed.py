@@ -12,7 +12,7 @@ import pytest
 from malformed import MALFORMED, n1d6, npy, npz
 
 from gr00t_policy_core import MsgSerializer, ProtocolError
-from gr00t_policy_core.serving.messages import read_request
+from gr00t_policy_core.serving.messages import RequestReader
 from gr00t_policy_core.serving.serializer import MsgSerializer as Serializer
 
 
@@ -90,9 +90,10 @@ def test_mutated_messages_raise_nothing_but_protocol_errors(golden, dialect, nam
         original = _with_small_images(original, dialect)
     dice = random.Random(f"{dialect} {name}")
     refused = 0
+    requests = RequestReader()
     for _ in range(3000):
-        message = _mutated(original, dice)
-        for read in (MsgSerializer.from_bytes, read_request):
+        message = memoryview(_mutated(original, dice))
+        for read in (MsgSerializer.from_bytes, requests.read):
             try:
                 read(message)
             except ProtocolError:

@@ -16,6 +16,7 @@ from toy_policy import ToyPolicy, toy_observation, untimed
 from gr00t_policy_core import AddressError, MsgSerializer, PolicyClient, PolicyServer
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.metrics import CLIENTS_KEPT, Histogram, Metrics, quantile
+from gr00t_policy_core.serving.transport import Message
 
 
 def ask(sockets: zmq.Context, port: int, request: Any) -> Any:
@@ -160,7 +161,8 @@ def test_a_histogram_counts_up_to_its_bounds():
 def test_clients_without_end_take_no_memory_without_end():
     metrics = Metrics()
     for number in range(CLIENTS_KEPT + 100):
-        metrics.request(str(number).encode(), "peer", "ping", 1)
+        message = Message([str(number).encode()], None, "", zmq.Frame())
+        metrics.request(message, "ping", 1)
     assert len(metrics.snapshot()["clients"]) == CLIENTS_KEPT
 
 

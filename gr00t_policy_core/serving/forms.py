@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forms of earlier messages, so that the next ones need not be read word by word.
+
+A robot sends the same message again and again: only the data of its arrays, and some numbers,
+differ. Where all other bytes are those of a message that was read before, what they mean is known
+(measured: an observation of two cameras decodes in 6 µs instead of 50).
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gr00t_policy_core.errors import ProtocolError
+from gr00t_policy_core.serving import wire
+from gr00t_policy_core.serving.reader import Reader
+from gr00t_policy_core.serving.wire import Dialect
+
+MAX_LENGTHS = 32  # of messages, whose forms are kept
+FORMS_PER_LENGTH = 4
+MAX_WORDS_BYTES = 4096  # of a form, all that is no hole
+
+_CONSTANTS = frozenset({str, bytes, int, bool, type(None)})
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayHole:
+    """Where an array's data lie in a message, and what it is.
+
+    Args:
+        at: Offset in the message, in bytes.
+        size: Of its data, in bytes.
+        dtype: Of the array.
+        shape: Of the array.
+        order: How its data lie, as numpy names it.
+    """
+
+    at: int
+    size: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberHole:
+    """Where a number lies in a message.
+
+    Args:
+        at: Offset in the message, behind its tag, in bytes.
+        layout: Of its bytes.
+    """
+
+    at: int
+    layout: struct.Struct
+
+    @property
+    def size(self) -> int:
+        return self.layout.size
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A message but for what is in its holes.
+
+    Args:
+        words: The bytes between the holes: begin, end and bytes of each stretch.
+        plan: The decoded message, with holes in place of arrays and numbers.
+        dialect: That its arrays are in; None where it has none.
+    """
+
+    words: tuple[tuple[int, int, bytes], ...]
+    plan: Any
+    dialect: Dialect | None
+
+    @classmethod
+    def of(cls, message: memoryview) -> Form | None:
+        """The form of a message that decodes.
+
+        None where it holds anything but plain data and arrays of one dialect, or too many words.
+        """
+        reader = _PlanReader(message)
+        try:
+            plan = reader.value()
+            holes = sorted((hole.at, hole.at + hole.size) for hole in _holes(plan))
+        except ProtocolError:
+            return None
+        begins = [0, *(end for _, end in holes)]
+        ends = [*(begin for begin, _ in holes), len(message)]
+        stretches = list(zip(begins, ends, strict=True))
+        if sum(end - begin for begin, end in stretches) > MAX_WORDS_BYTES:
+            return None
+        words = tuple((begin, end, bytes(message[begin:end])) for begin, end in stretches)
+        return cls(words, plan, reader.dialect)
+
+    def fits(self, message: memoryview) -> bool:
+        """Whether a message of this form's length is of this form."""
+        return all(message[begin:end].tobytes() == words for begin, end, words in self.words)
+
+    def value(self, message: memoryview) -> Any:
+        """What a message of this form holds; its arrays are views of it."""
+        return _filled(self.plan, message)
+
+
+class Forms:
+    """Forms by the length of their messages; safe in any thread.
+
+    A message gives one only after the reader has decoded it, with all its checks, and only where
+    another one of its length has come before.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_length: dict[int, tuple[Form, ...]] = {}
+        self._lengths: deque[int] = deque(maxlen=MAX_LENGTHS)  # of messages that were read
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_length.values()))
+
+    def find(self, message: memoryview) -> Form | None:
+        """The form of a message."""
+        for form in self._by_length.get(len(message), ()):
+            if form.fits(message):
+                return form
+        return None
+
+    def learn(self, message: memoryview) -> None:
+        """Remember the form of a message that was decoded."""
+        length = len(message)
+        if length not in self._lengths:
+            self._lengths.append(length)
+            return
+        form = Form.of(message)
+        if form is None:
+            return
+        with self._lock:
+            if length not in self._by_length and len(self._by_length) >= MAX_LENGTHS:
+                del self._by_length[next(iter(self._by_length))]
+            kept = self._by_length.get(length, ())[: FORMS_PER_LENGTH - 1]
+            self._by_length[length] = (form, *kept)
+
+
+class _PlanReader(Reader):
+    """Reads holes in place of arrays and numbers."""
+
+    __slots__ = ("_start", "dialect")
+
+    def __init__(self, message: memoryview) -> None:
+        super().__init__(message, self._map_or_hole, wire.PAYLOAD_KEYS)
+        self._start = _address(np.frombuffer(message, np.uint8))
+        self.dialect: Dialect | None = None
+
+    def value(self, depth: int = 0) -> Any:
+        layout = self.number_layout()
+        value = super().value(depth)
+        return value if layout is None else NumberHole(self.at - layout.size, layout)
+
+    def _map_or_hole(self, fields: dict[Any, Any]) -> Any:
+        read = _filled(fields, self._view)  # the sizes of an array's shape are no holes
+        found = wire.decode_array(read)
+        if found is None:
+            if wire.decode_config(read) is not None:
+                raise ProtocolError("a modality config is no plain data")
+            return wire.with_own_bytes(fields)
+        array, dialect = found
+        if self.dialect not in (None, dialect):
+            raise ProtocolError("arrays of both dialects")
+        self.dialect = dialect
+        if not isinstance(array, np.ndarray):
+            raise ProtocolError("a numpy scalar is no plain data")
+        at = _address(array) - self._start if array.nbytes else 0
+        order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+        return ArrayHole(at, array.nbytes, array.dtype, array.shape, order)
+
+
+def _holes(plan: Any) -> Iterator[ArrayHole | NumberHole]:
+    if isinstance(plan, (ArrayHole, NumberHole)):
+        yield plan
+    elif isinstance(plan, dict):
+        for part in plan.values():
+            yield from _holes(part)
+    elif isinstance(plan, list):
+        for part in plan:
+            yield from _holes(part)
+    elif type(plan) not in _CONSTANTS:
+        raise ProtocolError(f"a {type(plan).__name__} is no plain data")
+
+
+def _filled(plan: Any, message: memoryview) -> Any:
+    kind = type(plan)
+    if kind is dict:
+        return {key: _filled(part, message) for key, part in plan.items()}
+    if kind is list:
+        return [_filled(part, message) for part in plan]
+    if kind is ArrayHole:
+        return np.ndarray(plan.shape, plan.dtype, message, plan.at, None, plan.order)
+    if kind is NumberHole:
+        return plan.layout.unpack_from(message, plan.at)[0]
+    return plan
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    return int(array.__array_interface__["data"][0])
