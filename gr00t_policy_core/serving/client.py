@@ -17,8 +17,9 @@ from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, 
 from gr00t_policy_core.resize import SquareResize
 from gr00t_policy_core.serving import client_settings as settings
 from gr00t_policy_core.serving import images
-from gr00t_policy_core.serving.connection import Connection, Deadline
+from gr00t_policy_core.serving.connection import Connection
 from gr00t_policy_core.serving.conversation import Conversation
+from gr00t_policy_core.serving.deadline import Deadline
 from gr00t_policy_core.serving.serializer import MsgSerializer
 from gr00t_policy_core.serving.wire import Dialect
 

@@ -1,44 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client's socket: one request, one reply, within a time, whatever becomes of the server."""
+"""The client's connection: one request, one reply, within a time, whatever the server does."""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import zmq
 
 from gr00t_policy_core.errors import (
-    AddressError,
     ClosedError,
     PolicyError,
     PolicyTimeoutError,
     ProtocolError,
 )
 from gr00t_policy_core.serving import addresses
+from gr00t_policy_core.serving.channels import Channel, CurveChannel
 from gr00t_policy_core.serving.curve import ClientKeys
+from gr00t_policy_core.serving.deadline import Deadline
+from gr00t_policy_core.serving.zmtp import PlainChannel
 
+NOBODY = "no server listens there, or it is busy"
+RECONNECT_S = 0.05  # between attempts to connect, doubled each time
+MAX_RECONNECT_S = 1.0
 
-class Deadline:
-    """A point in time, `timeout_ms` from now."""
-
-    __slots__ = ("_ends_at", "timeout_ms")
-
-    def __init__(self, timeout_ms: float) -> None:
-        self.timeout_ms = timeout_ms
-        self._ends_at = time.monotonic() + timeout_ms / 1000
-
-    @property
-    def remaining_ms(self) -> int:
-        return max(0, int((self._ends_at - time.monotonic()) * 1000))
+logger = logging.getLogger(__name__)
 
 
 class Connection:
     """Requests to one server, one at a time; threads take turns.
 
-    The socket is made at the first request, and dropped whenever a reply did not come, so that a
-    late one is never taken for the answer to another request.
+    It connects at the first request, and anew whenever a reply did not come, so that a late one
+    is never taken for the answer to another request.
 
     Args:
         host: Name or address of the server, or ``ipc://`` and the path of its Unix socket.
@@ -52,29 +49,25 @@ class Connection:
     ) -> None:
         self.server = addresses.name(host, port)
         self._given = (host, port, max_message_bytes, keys)
-        self._ipv6 = ":" in host and not addresses.is_ipc(host)
-        self._address = addresses.url(host, port)
-        self._max_message_bytes = max_message_bytes
-        self._keys = keys
         self._closed = False
         self._pid = os.getpid()
         self._turn = threading.Lock()
-        self._socket: zmq.Socket[bytes] | None = None
+        self._channel: Channel | None = None
 
-    def exchange(self, endpoint: str, request: bytes, deadline: Deadline) -> memoryview:
+    def exchange(self, endpoint: str, request: Sequence[Any], deadline: Deadline) -> memoryview:
         """Send a request and wait for its reply.
 
         Args:
             endpoint: For the errors.
-            request: The encoded request.
+            request: The encoded request, in parts that are not copied.
             deadline: When to give up, waiting for other threads' requests included.
 
         Returns:
             The reply, in memory of its own.
 
         Raises:
-            PolicyTimeoutError: No reply in time.
-            ProtocolError: The reply is of several frames.
+            PolicyTimeoutError: No reply in time, or the connection was lost before it came.
+            ProtocolError: What came is no reply, or too large.
             AddressError: Not an address.
             ClosedError: After `close`.
         """
@@ -86,9 +79,10 @@ class Connection:
         try:
             self._check_open(endpoint)
             reply = self._ask(endpoint, request, deadline)
-        except zmq.ZMQError as error:
+        except (zmq.ZMQError, ProtocolError) as error:
             self._drop()
-            raise PolicyError(f"{self.server} {endpoint}: {error}") from error
+            kind = ProtocolError if isinstance(error, ProtocolError) else PolicyError
+            raise kind(f"{self.server} {endpoint}: {error}") from error
         except BaseException:
             self._drop()
             raise
@@ -110,52 +104,67 @@ class Connection:
             self._drop()
             self._turn.release()
 
-    def _ask(self, endpoint: str, request: bytes, deadline: Deadline) -> memoryview:
-        if self._socket is None:
-            self._socket = self._connect(endpoint)
-        # A refused handshake leaves the socket without a way out until it connects again.
-        if not self._socket.poll(deadline.remaining_ms, zmq.POLLOUT):
-            raise self._timeout(endpoint, deadline, "the server does not let this client in")
-        self._socket.send(request, zmq.NOBLOCK, copy=False)
-        if not self._socket.poll(deadline.remaining_ms):
-            raise self._timeout(endpoint, deadline, "no server listens there, or it is busy")
-        frame = self._socket.recv(copy=False)
-        if frame.more:
-            raise ProtocolError(f"{self.server} {endpoint}: a reply of several frames")
-        return frame.buffer
-
-    def _connect(self, endpoint: str) -> zmq.Socket[bytes]:
-        # Without ZMQ_IMMEDIATE: it drops a reply that comes just before its server goes.
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-        connecting = context.socket(zmq.REQ)
-        connecting.setsockopt(zmq.LINGER, 0)
-        connecting.setsockopt(zmq.RECONNECT_IVL, 50)
-        connecting.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        connecting.setsockopt(zmq.TCP_KEEPALIVE, 1)
-        connecting.setsockopt(zmq.MAXMSGSIZE, self._max_message_bytes)
-        connecting.setsockopt(zmq.IPV6, int(self._ipv6))
-        if self._keys is not None:
-            self._keys.protect(connecting)
+    def _ask(self, endpoint: str, request: Sequence[Any], deadline: Deadline) -> memoryview:
+        channel = self._open_channel(endpoint, deadline)
         try:
-            connecting.connect(self._address)
-        except zmq.ZMQError as error:
-            connecting.close()
-            raise AddressError(f"{self.server} {endpoint}: not an address: {error}") from None
-        return connecting
+            return channel.ask(request, deadline)
+        except TimeoutError as error:
+            raise self._timeout(endpoint, deadline, str(error)) from None
+        except (EOFError, OSError) as error:
+            raise PolicyTimeoutError(
+                f"{self.server} {endpoint}: no answer: the connection was lost ({error})"
+            ) from None
+
+    def _open_channel(self, endpoint: str, deadline: Deadline) -> Channel:
+        """The channel that there is, or another one."""
+        if self._channel is not None:
+            try:
+                if self._channel.is_open(deadline):
+                    return self._channel
+            except (OSError, ProtocolError):
+                logger.debug("%s is connected to again", self.server, exc_info=True)
+            self._drop()
+        self._channel = self._connect(endpoint, deadline)
+        return self._channel
+
+    def _connect(self, endpoint: str, deadline: Deadline) -> Channel:
+        host, port, max_message_bytes, keys = self._given
+        if keys is not None:
+            return CurveChannel(host, port, max_message_bytes=max_message_bytes, keys=keys)
+        pause_s, why = RECONNECT_S, NOBODY
+        while not self._closed:
+            try:
+                return PlainChannel(
+                    host, port, max_message_bytes=max_message_bytes, deadline=deadline
+                )
+            except TimeoutError:
+                raise self._timeout(endpoint, deadline, why) from None
+            except (ConnectionRefusedError, FileNotFoundError):
+                why = NOBODY
+            except OSError as error:
+                why = error.strerror or str(error)
+            if deadline.remaining_s < pause_s:
+                raise self._timeout(endpoint, deadline, why)
+            time.sleep(pause_s)  # nobody tells when a server begins to listen
+            pause_s = min(2 * pause_s, MAX_RECONNECT_S)
+        raise self._closed_error(endpoint)
 
     def _drop(self) -> None:
-        if self._socket is not None:
-            self._socket.close(linger=0)
-            self._socket = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
     def _forget(self) -> None:
-        self._socket = None
+        self._channel = None
         self._turn = threading.Lock()
         self._pid = os.getpid()
 
     def _check_open(self, endpoint: str) -> None:
         if self._closed:
-            raise ClosedError(f"{self.server} {endpoint}: the client was closed")
+            raise self._closed_error(endpoint)
+
+    def _closed_error(self, endpoint: str) -> ClosedError:
+        return ClosedError(f"{self.server} {endpoint}: the client was closed")
 
     def _timeout(self, endpoint: str, deadline: Deadline, why: str) -> PolicyTimeoutError:
         return PolicyTimeoutError(

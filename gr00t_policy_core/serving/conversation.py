@@ -11,7 +11,8 @@ from typing import Any
 from gr00t_policy_core.errors import ProtocolError, RemoteError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import messages
-from gr00t_policy_core.serving.connection import Connection, Deadline
+from gr00t_policy_core.serving.connection import Connection
+from gr00t_policy_core.serving.deadline import Deadline
 from gr00t_policy_core.serving.failover import Failover
 from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer, contains_arrays
 from gr00t_policy_core.serving.wire import Dialect
@@ -109,7 +110,7 @@ class Conversation:
             request["data"] = data
         if self.api_token:
             request["api_token"] = self.api_token
-        encoded = self._serializer.to_bytes(request, dialect=self.known.dialect)
+        encoded = self._serializer.to_parts(request, dialect=self.known.dialect)
         try:
             decoded = self._decode(endpoint, self._connection.exchange(endpoint, encoded, deadline))
             reply = messages.normalise_reply(decoded.value)

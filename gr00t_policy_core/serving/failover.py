@@ -6,12 +6,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgpack
 
 from gr00t_policy_core.errors import AddressError, PolicyTimeoutError
 from gr00t_policy_core.serving.addresses import is_ipc
-from gr00t_policy_core.serving.connection import Connection, Deadline
+from gr00t_policy_core.serving.connection import Connection
+from gr00t_policy_core.serving.deadline import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class Failover:
         """The address of the one that is asked, for errors."""
         return self._connections[self._current or 0].server
 
-    def exchange(self, endpoint: str, request: bytes, deadline: Deadline) -> memoryview:
+    def exchange(self, endpoint: str, request: Sequence[Any], deadline: Deadline) -> memoryview:
         """Send a request to the server of now; see `Connection.exchange`.
 
         Raises:
@@ -115,7 +117,7 @@ class Failover:
     def _state_of(self, connection: Connection, timeout_ms: float) -> str:
         """What a server says of itself."""
         try:
-            reply = connection.exchange("ping", self._ping, Deadline(timeout_ms))
+            reply = connection.exchange("ping", [self._ping], Deadline(timeout_ms))
             fields = msgpack.unpackb(reply)
         except (TimeoutError, AddressError, ValueError):
             return SILENT

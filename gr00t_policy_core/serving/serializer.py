@@ -62,6 +62,15 @@ class MsgSerializer:
             EncodingError: Naming the entry that cannot be sent.
             SpecError: An unknown dialect.
         """
+        return b"".join(cls.to_parts(data, dialect=dialect))
+
+    @classmethod
+    def to_parts(cls, data: Any, *, dialect: Dialect | str | None = None) -> list[Any]:
+        """Encode a message as `to_bytes` does, without copying the memory of arrays.
+
+        Returns:
+            Buffers of bytes, which make the message together; arrays are among them as they are.
+        """
         return _Writer(cls.encode_custom_classes, _dialect(dialect)).message(data)
 
     @classmethod
@@ -174,14 +183,14 @@ class _Writer:
         self._parts: list[Any] = []
         self._path: list[str] = []  # to the entry that cannot be sent, last key first
 
-    def message(self, data: Any) -> bytes:
+    def message(self, data: Any) -> list[Any]:
         try:
             self._value(data, 0)
         except EncodingError as error:
             where = ".".join(reversed(self._path))
             raise EncodingError(f"{where}: {error}" if where else str(error)) from None
         self._parts.append(self._packer.bytes())
-        return b"".join(self._parts)
+        return self._parts
 
     def _value(self, obj: Any, depth: int) -> None:
         kind = type(obj)

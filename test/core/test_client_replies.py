@@ -65,7 +65,7 @@ def test_a_reply_that_is_no_message_is_a_typed_error(replying, frames):
 
 def test_a_reply_larger_than_allowed_is_not_received(replying):
     client = replying(bytes(100_000), max_message_bytes=10_000, timeout_ms=300)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(ProtocolError, match="100000 bytes is announced, at most 10000 may come"):
         client.reset()
 
 

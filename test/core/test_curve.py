@@ -13,6 +13,7 @@ from toy_policy import ToyPolicy, expected_action, toy_observation
 from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, SpecError
 from gr00t_policy_core.cli import main
 from gr00t_policy_core.serving.curve import ClientKeys, ServerKeys, write_keys
+from gr00t_policy_core.serving.deadline import Deadline
 
 
 @pytest.fixture
@@ -108,8 +109,8 @@ def test_a_connection_that_libzmq_gave_up_is_told_as_a_timeout(secured, keys, tm
     settings = {"server_key": keys / "server.key", "keys": other / "robot1.key_secret"}
     with PolicyClient("127.0.0.1", secured.port, timeout_ms=300, **settings) as client:
         connection = client._server._connection
-        connection._socket = connection._connect("ping")
-        wait_until(lambda: not connection._socket.poll(0, zmq.POLLOUT))
+        channel = connection._channel = connection._connect("ping", Deadline(300))
+        wait_until(lambda: not channel._socket.poll(0, zmq.POLLOUT))
         with pytest.raises(PolicyTimeoutError, match="does not let this client in"):
             client.call_endpoint("ping", requires_input=False)
         assert client.ping() is False
