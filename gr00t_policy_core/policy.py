@@ -8,8 +8,7 @@ the core is a decorator on `BasePolicy` or an implementation of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -60,14 +59,19 @@ def current_client() -> str:
     return _client.get()
 
 
-@contextmanager
-def asked_by(client: str) -> Iterator[None]:
+class asked_by:  # noqa: N801 - used as a function is
     """Within, in this thread, `current_client` is this one; for servers."""
-    token = _client.set(client)
-    try:
-        yield
-    finally:
-        _client.reset(token)
+
+    __slots__ = ("_client", "_token")
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+
+    def __enter__(self) -> None:
+        self._token = _client.set(self._client)
+
+    def __exit__(self, *exc_info: object) -> None:
+        _client.reset(self._token)
 
 
 class BasePolicy(ABC):

@@ -77,13 +77,28 @@ class Answering:
         self._dialects_lock = threading.Lock()
         self._client_dialects: OrderedDict[bytes, Dialect] = OrderedDict()
         self._one_at_a_time = threading.Lock()
-        self.policy: BasePolicy | None = None
-        self.policy_endpoint: Endpoint | None = None
+        self._policy: BasePolicy | None = None
+        self._policy_endpoint: Endpoint | None = None
+        self._alone: AbstractContextManager[Any] = self._one_at_a_time  # for the policy's endpoint
         self.max_batch = 1
+
+    def take(self, policy: BasePolicy, endpoint: Endpoint, max_batch: int) -> None:
+        """The policy is there.
+
+        Args:
+            policy: It.
+            endpoint: Where it is asked for actions; its handler may be another than the policy's.
+            max_batch: Most rows that it is asked for in one call.
+        """
+        if endpoint.handler == getattr(policy, ACTION_ENDPOINT, None):
+            self._alone = contextlib.nullcontext()
+        self._policy = policy
+        self._policy_endpoint = endpoint
+        self.max_batch = max_batch
 
     def joinable(self, job: Job) -> bool:
         """Whether it may be answered together with others."""
-        return job.endpoint is self.policy_endpoint
+        return job.endpoint is self._policy_endpoint
 
     def answer(self, jobs: list[Job]) -> Iterator[Answer]:
         """Compute a reply to each job. Never raises."""
@@ -134,7 +149,7 @@ class Answering:
 
     def _compare(self, ask: Ask) -> None:
         """Find out what it can be joined with; checked before, it then harms nobody else."""
-        policy = self.policy
+        policy = self._policy
         if policy is None or not ask.kwargs.keys() <= {"observation", "options"}:
             return
         observation = ask.args[0] if ask.args else ask.kwargs["observation"]
@@ -184,7 +199,7 @@ class Answering:
         observation = batching.join([ask.kwargs["observation"] for ask in group])
         options = group[0].kwargs["options"]
         started_s = time.monotonic()
-        with self._alone(group[0].job.endpoint):
+        with self._alone:
             result = group[0].job.endpoint.handler(observation, options)
         inference_s = time.monotonic() - started_s
         action, info = result
@@ -201,7 +216,8 @@ class Answering:
         endpoint = ask.job.endpoint
         started_s = time.monotonic()
         try:
-            with asked_by(ask.job.asker), self._alone(endpoint):
+            is_policys = endpoint is self._policy_endpoint
+            with asked_by(ask.job.asker), self._alone if is_policys else self._one_at_a_time:
                 result = endpoint.handler(*ask.args, **ask.kwargs)
             inference_s = time.monotonic() - started_s
             if endpoint.name == ACTION_ENDPOINT:
@@ -210,14 +226,9 @@ class Answering:
         except BaseException as error:
             return self._failed(ask.job, error)
 
-    def _alone(self, endpoint: Endpoint) -> AbstractContextManager[object]:
-        """Held while a handler runs that never runs beside another one."""
-        own = self.policy is not None and endpoint.handler == self.policy.get_action
-        return contextlib.nullcontext() if own else self._one_at_a_time
-
     def _reply(self, ask: Ask, result: Any, started_s: float, inference_s: float) -> Answer:
         job = ask.job
-        if job.endpoint is self.policy_endpoint:
+        if job.endpoint is self._policy_endpoint:
             queue_s = started_s - job.received_s
             total_s = time.monotonic() - job.received_s
             self._metrics.answered(job.client, queue_s, total_s)
@@ -240,6 +251,8 @@ class Answering:
 
     def _dialect_of(self, client: bytes, seen: Dialect | None) -> Dialect | None:
         """The dialect of this request, else the last one of the same client."""
+        if seen is not None and self._client_dialects.get(client) is seen:
+            return seen
         with self._dialects_lock:
             dialect = seen or self._client_dialects.pop(client, None)
             if dialect is not None:

@@ -264,9 +264,8 @@ class PolicyServer:
         for name in POLICY_ENDPOINTS:
             if name not in self._endpoints:
                 self.register_endpoint(name, getattr(policy, name, dict), name in WITH_INPUT)
-        self._answering.policy = policy
-        self._answering.policy_endpoint = self._endpoints["get_action"]
-        self._answering.max_batch = min(self._max_batch, getattr(policy, "max_batch_size", 1))
+        max_batch = min(self._max_batch, getattr(policy, "max_batch_size", 1))
+        self._answering.take(policy, self._endpoints["get_action"], max_batch)
         self.policy = policy
 
     def _prepare(self) -> None:

@@ -37,7 +37,6 @@ _BUFFER_BYTES = 64 * 2**10
 # the receiver begins while the sender goes on (measured on loopback, bare round trips of 1.8 MB:
 # 0.48 ms; all at once 0.75, 64 KiB at a time 1.28).
 _PACKET_BYTES = 56 * 2**10
-_PACKET_PARTS = 512  # the kernel takes 1024 (IOV_MAX)
 
 
 class HandshakeError(ConnectionError):
@@ -67,9 +66,9 @@ class PlainChannel:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._begin = self._end = 0  # of what was received and not read yet
         self._socket = _connected(host, port, deadline)
+        self._readable = _poll(self._socket, select.POLLIN)
+        self._writable = _poll(self._socket, select.POLLOUT)
         try:
-            self._readable = select.poll()
-            self._readable.register(self._socket, select.POLLIN)
             self._shake_hands(deadline)
         except (EOFError, ConnectionError) as error:
             self._socket.close()
@@ -111,7 +110,9 @@ class PlainChannel:
             EOFError: The server closed it.
             ProtocolError: A reply that is too large, or none at all by ZMTP.
         """
-        parts = [np.frombuffer(part, np.uint8) for part in request if memoryview(part).nbytes]
+        views = [memoryview(part) for part in request]
+        # By way of numpy, since a memoryview of another format or rank is no bytes.
+        parts = [np.frombuffer(view, np.uint8).data for view in views if view.nbytes]
         size = sum(map(len, parts))
         if size < 2**8:
             head = _DELIMITER + bytes([0, size])
@@ -129,9 +130,12 @@ class PlainChannel:
 
     def _shake_hands(self, deadline: Deadline) -> None:
         self._send([_GREETING], deadline)
+        self._fill(1, deadline)
+        if self._buffer[0] != _GREETING[0]:
+            raise ProtocolError("what listens there is no ZeroMQ server")
         greeting = self._take(len(_GREETING), deadline)
-        if greeting[0] != 0xFF or not greeting[9] & 1 or greeting[10] < 3:
-            raise ProtocolError("what listens there is no ZeroMQ server of this time")
+        if not greeting[9] & 1 or greeting[10] < 3:
+            raise ProtocolError("what listens there speaks a ZeroMQ protocol before 3.0")
         if greeting[12:32] != _MECHANISM:
             raise HandshakeError("it is secured, and this client has no keys")
         self._send([bytes([_COMMAND, len(_READY)]) + _READY], deadline)
@@ -182,13 +186,15 @@ class PlainChannel:
             raise ProtocolError(f"a command of {size} bytes")
         return bytes(self._take(size, deadline))
 
-    def _send(self, parts: Sequence[Any], deadline: Deadline) -> None:
+    def _send(self, parts: Sequence[memoryview | bytes], deadline: Deadline) -> None:
         """Send buffers of bytes, in order."""
-        for packet, size in _packets(parts):
-            self._socket.settimeout(_positive(deadline))
-            sent = self._socket.sendmsg(packet)
-            if sent < size:
-                self._socket.sendall(b"".join(packet)[sent:])  # within the same time in all
+        for packet in _packets(parts):
+            rest = packet
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    _wait(self._writable, deadline)
 
     def _take(self, size: int, deadline: Deadline) -> bytes | memoryview:
         """The next bytes, in memory of their own."""
@@ -219,36 +225,46 @@ class PlainChannel:
             self._end += self._receive(memoryview(self._buffer)[self._end :], deadline)
 
     def _receive(self, room: memoryview, deadline: Deadline) -> int:
-        self._socket.settimeout(_positive(deadline))
+        _wait(self._readable, deadline)
         received = self._socket.recv_into(room)
         if not received:
             raise EOFError("the server closed the connection")
         return received
 
 
-def _packets(parts: Sequence[Any]) -> Iterator[tuple[list[Any], int]]:
-    """Buffers of bytes, cut and gathered into packets, with the size of each."""
-    packet: list[Any] = []
+def _packets(parts: Sequence[memoryview | bytes]) -> Iterator[memoryview | bytes]:
+    """Buffers of bytes in order, the small ones joined and the large ones cut."""
+    joined: list[memoryview | bytes] = []
     size = 0
     for part in parts:
         at = 0
         while at < len(part):
-            piece = part[at : at + _PACKET_BYTES - size]
-            packet.append(piece)
-            size += len(piece)
+            room = _PACKET_BYTES - size
+            piece = part[at : at + room]
             at += len(piece)
-            if size == _PACKET_BYTES or len(packet) == _PACKET_PARTS:
-                yield packet, size
-                packet, size = [], 0
-    if packet:
-        yield packet, size
+            if len(piece) == room and not joined:
+                yield piece
+                continue
+            joined.append(piece)
+            size += len(piece)
+            if size == _PACKET_BYTES:
+                yield b"".join(joined)
+                joined, size = [], 0
+    if joined:
+        yield b"".join(joined)
 
 
-def _positive(deadline: Deadline) -> float:
-    """The time that is left; a socket takes none for not to wait."""
-    if left_s := deadline.remaining_s:
-        return left_s
-    raise TimeoutError("timed out")
+def _poll(waiting: socket.socket, events: int) -> select.poll:
+    poll = select.poll()
+    poll.register(waiting, events)
+    return poll
+
+
+def _wait(poll: select.poll, deadline: Deadline) -> None:
+    """Wait until a socket can do what it is polled for, or TimeoutError."""
+    left_ms = deadline.remaining_ms
+    if not left_ms or not poll.poll(left_ms):
+        raise TimeoutError("timed out")
 
 
 def _connected(host: str, port: int, deadline: Deadline) -> socket.socket:
@@ -271,8 +287,9 @@ def _connected(host: str, port: int, deadline: Deadline) -> socket.socket:
 def _connect(family: int, address: Any, deadline: Deadline) -> socket.socket:
     connecting = socket.socket(family, socket.SOCK_STREAM)
     try:
-        connecting.settimeout(_positive(deadline))
+        connecting.settimeout(max(deadline.remaining_s, 0.001))
         connecting.connect(address)
+        connecting.setblocking(False)
     except BaseException:
         connecting.close()
         raise
@@ -296,7 +313,7 @@ def _resolved(host: str, port: int, deadline: Deadline) -> list[Any]:
 
     threading.Thread(target=resolve, name="gr00t-resolve", daemon=True).start()
     try:
-        answer = found.get(timeout=_positive(deadline))
+        answer = found.get(timeout=deadline.remaining_s)
     except queue.Empty:
         raise TimeoutError(f"the address of {host} is not found in time") from None
     if isinstance(answer, BaseException):
