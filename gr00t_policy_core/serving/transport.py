@@ -23,7 +23,7 @@ from gr00t_policy_core.serving.curve import Gate, ServerKeys
 
 logger = logging.getLogger(__name__)
 
-MAX_FRAMES = 16
+MAX_FRAMES = 16  # of what a client sends at once; no more are kept
 LINGER_MS = 1000
 COPIED_BYTES = 64 * 2**10  # of a reply: less is copied sooner than shared
 CLOSE_S = 3 * LINGER_MS / 1000  # for libzmq to end, which waits for what lingers
@@ -186,7 +186,7 @@ class Router:
             except zmq.Again:
                 return None
             frames, size = self._frames()
-        message = _message(client, frames, cut=len(frames) > MAX_FRAMES)
+        message = _message(client, frames, cut=len(frames) >= MAX_FRAMES)
         if size <= self._max_message_bytes:
             return message
         problem = f"malformed message: {size} bytes, at most {self._max_message_bytes} may come"
@@ -230,7 +230,7 @@ class Router:
             frame = self._socket.recv(copy=False)
             more = frame.more
             size += len(frame)
-            if len(frames) <= MAX_FRAMES and size <= self._max_message_bytes:
+            if len(frames) < MAX_FRAMES and size <= self._max_message_bytes:
                 frames.append(frame)
         return frames, size
 

@@ -75,8 +75,9 @@ def shake_hands(connection: socket.socket) -> None:
     connection.sendall(GREETING)
     assert receive(connection, 64)[10] == 3
     connection.sendall(READY)
-    assert receive(connection, 2)[0] == 4
-    assert b"Socket-Type\0\0\0\x03REQ" in connection.recv(100)
+    flags, size = receive(connection, 2)
+    assert flags == 4
+    assert b"Socket-Type\0\0\0\x03REQ" in receive(connection, size)
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
