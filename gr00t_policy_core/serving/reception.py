@@ -36,7 +36,7 @@ class Reception:
         at_once: By name, those that are answered here, unless `endpoints` has the name, too.
         token: That every request must carry; None lets everyone in.
         encrypted: Clients have proven who they are.
-        is_stopping: Whether everything is to be refused.
+        refusal: Why everything is to be refused; None while it is not.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Reception:
         at_once: Mapping[str, AtOnce],
         token: str | None,
         encrypted: bool,
-        is_stopping: Callable[[], bool],
+        refusal: Callable[[], str | None],
     ) -> None:
         self._router = router
         self._worker = worker
@@ -62,7 +62,7 @@ class Reception:
         self._at_once = at_once
         self._token = token
         self._encrypted = encrypted
-        self._is_stopping = is_stopping
+        self._refusal = refusal
         self._requests = messages.RequestReader()
 
     def turn(self, timeout_s: float | None) -> None:
@@ -93,8 +93,8 @@ class Reception:
         request = self._requests.read(message.body)
         if not token_matches(self._token, request.token):
             raise PolicyError("Unauthorized: Invalid API token")
-        if self._is_stopping():
-            raise PolicyError("the server is stopping")
+        if (refusal := self._refusal()) is not None:
+            raise PolicyError(refusal)
         name = request.endpoint
         if name is None:
             raise ProtocolError("the endpoint must be a string")

@@ -31,6 +31,7 @@ from gr00t_policy_core.serving.worker import Worker
 logger = logging.getLogger(__name__)
 
 WITH_INPUT = ("get_action", "reset")
+STOPPING = "the server is stopping"
 
 
 class PolicyServer:
@@ -145,7 +146,7 @@ class PolicyServer:
             at_once={"ping": self._ping, "metrics": lambda _: self.metrics(), "kill": self._kill},
             token=api_token,
             encrypted=self._keys is not None,
-            is_stopping=lambda: self._stopping,
+            refusal=self._refusal,
         )
         self._exporter = None
         if metrics_port is not None:
@@ -259,6 +260,12 @@ class PolicyServer:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
+    def _refusal(self) -> str | None:
+        """Why requests are refused; None while they are not."""
+        if self._load_error is not None:
+            return "the policy could not be loaded; the server's own log says why"
+        return STOPPING if self._stopping else None
+
     def _take_policy(self, policy: BasePolicy) -> None:
         self._capabilities = list(getattr(policy, "get_capabilities", tuple)())
         for name in POLICY_ENDPOINTS:
@@ -268,21 +275,23 @@ class PolicyServer:
         self._answering.take(policy, self._endpoints["get_action"], max_batch)
         self.policy = policy
 
-    def _prepare(self) -> None:
-        """In the policy's thread, before the first request."""
+    def _prepare(self) -> bool:
+        """In the policy's thread, before the first request; whether there is a policy."""
         try:
             if self._load is not None:
                 self._take_policy(self._load())
                 logger.info("the policy is loaded")
             if self._on_ready is not None:
                 self._on_ready()
+            return True
         except BaseException as error:
             if self._stopping:
-                return  # which interrupts the loading of replicas
+                return False  # which interrupts the loading of replicas
             logger.error("the policy cannot be loaded: %s", messages.error_text(error))
             self._load_error = error
             self._stopping = True
             self._router.wake()
+            return False
 
     def _begin(self) -> None:
         with self._state:
@@ -316,7 +325,7 @@ class PolicyServer:
         """Wait for the requests in progress; whatever else comes is refused."""
         ends_at = time.monotonic() + self._stop_timeout_s
         for job in self._worker.close():
-            self._reception.refuse(job.route, PolicyError("the server is stopping"))
+            self._reception.refuse(job.route, PolicyError(self._refusal() or STOPPING))
         self._lanes.drain()
         if self.policy is None:
             return  # nothing is in progress but the loading, which nobody waits for any more

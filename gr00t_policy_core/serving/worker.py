@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +12,8 @@ from contextlib import AbstractContextManager
 from gr00t_policy_core.serving.gathering import Gathering
 from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.queue import FairQueue
+
+logger = logging.getLogger(__name__)
 
 
 class Worker:
@@ -21,9 +24,11 @@ class Worker:
 
     Args:
         lanes: How many.
-        prepare: Called in the first lane before any job; it must not raise.
+        prepare: Called in the first lane before any job; False: none is answered. It must not
+            raise.
         turn: Held while a joinable job, and those joined with it, are answered.
-        answer: Computes encoded replies to jobs, one for each; it must not raise.
+        answer: Computes encoded replies to jobs, one for each. Where it raises, which it should
+            not, their clients get none, and the lane goes on.
         joinable: Whether a job may be answered together with others.
         deliver: Called in a lane with each answer; it must not raise.
         notify: Called in a lane when an answer is delivered and counted.
@@ -35,7 +40,7 @@ class Worker:
         self,
         *,
         lanes: int,
-        prepare: Callable[[], None],
+        prepare: Callable[[], bool],
         turn: Callable[[str], AbstractContextManager[None]],
         answer: Callable[[list[Job]], Iterable[Answer]],
         joinable: Callable[[Job], bool],
@@ -56,6 +61,7 @@ class Worker:
         self._answered = [0] * lanes  # each written by its own lane only
         self._gathering = Gathering()
         self._prepared = threading.Event()
+        self._usable = False
         self._current: list[str | None] = [None] * lanes
         self._threads = [
             threading.Thread(
@@ -97,9 +103,11 @@ class Worker:
 
     def _run(self, lane: int) -> None:
         if lane == 0:
-            self._prepare()
+            self._usable = self._prepare()
             self._prepared.set()
         self._prepared.wait()
+        if not self._usable:
+            return  # `close` hands back what waits
         while (first := self._queue.take()) is not None:
             if self._joinable(first):
                 with self._turn(first.asker):
@@ -125,10 +133,16 @@ class Worker:
         started_s = time.monotonic()
         jobs = [first, *others]
         self._current[lane] = first.endpoint.name
-        for answer in self._answer(jobs):
-            self._deliver(answer)
-            self._answered[lane] += 1
-            self._notify()
+        left = len(jobs)
+        try:
+            for answer in self._answer(jobs):
+                self._deliver(answer)
+                left -= 1
+                self._answered[lane] += 1
+                self._notify()
+        except Exception:  # a fault of ours, which must not cost everybody else the server
+            logger.exception("%d requests for %s get no answer", left, first.endpoint.name)
+            self._answered[lane] += left
         self._gathering.answered(jobs, started_s, time.monotonic())
         self._queue.done(jobs)
         self._current[lane] = None

@@ -126,6 +126,39 @@ def test_a_policy_that_cannot_be_loaded_ends_the_server_with_its_error():
     assert server.state == "failed"
 
 
+def test_who_waits_for_a_policy_that_cannot_be_loaded_is_told_so():
+    load = Loading(RuntimeError("no weights"))
+    with serve(load) as server, PolicyClient("127.0.0.1", server.port) as client:
+        server.register_endpoint("mine", dict, requires_input=False)
+
+        def release_when_asked():
+            wait_until(lambda: len(server._queue) == 1)
+            load.release.set()
+
+        releasing = threading.Thread(target=release_when_asked)
+        releasing.start()
+        with pytest.raises(RemoteError, match="the policy could not be loaded"):
+            client.call_endpoint("mine", requires_input=False)
+        releasing.join()
+
+
+def test_a_fault_of_the_server_costs_nobody_else_an_answer(server, client, monkeypatch, caplog):
+    real = server._answering.answer
+
+    def faulty(jobs):
+        monkeypatch.setattr(server._worker, "_answer", real)
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(server._worker, "_answer", faulty)
+    client.timeout_ms = 300
+    with pytest.raises(PolicyTimeoutError):
+        client.reset()
+    client.timeout_ms = 10_000
+    assert client.reset() is not None
+    assert "1 requests for reset get no answer" in caplog.text
+    wait_until(lambda: not server._worker.busy)
+
+
 def test_a_server_stops_while_its_policy_still_loads(loading):
     with serve(loading, stop_timeout_s=20) as server:
         stopping = threading.Thread(target=server.stop)
