@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common.checkpoint import download
+from gr00t_policy_core.models.common.checkpoint import LFS_ADVICE, download, is_lfs_pointer
 
 PATTERNS = ["*.json", "*.txt", "*.jinja"]  # never the weights
 
@@ -38,7 +38,7 @@ def find_backbone_files(
     places = list(_places(name, backbone_path))
     for place in places:
         if (place / "config.json").is_file():
-            return _complete(place, needed)
+            return _complete(name, place, needed)
     if backbone_path is not None:
         looked = ", ".join(str(place) for place in places)
         raise CheckpointError(
@@ -52,7 +52,8 @@ def find_backbone_files(
             f"backbone_path; needed are config.json, {_listed(needed)}",
         )
     try:
-        return _complete(download(name, PATTERNS, lambda at: not _missing(at, needed)), needed)
+        found = download(name, PATTERNS, lambda at: not _missing(at, needed))
+        return _complete(name, found, needed)
     except CheckpointError as error:
         raise CheckpointError(
             Path(name),
@@ -78,10 +79,13 @@ def _places(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
         yield Path(folder) / IN_REPOSITORY.relative_to("gr00t") / name
 
 
-def _complete(folder: Path, needed: Sequence[Sequence[str]]) -> Path:
+def _complete(name: str, folder: Path, needed: Sequence[Sequence[str]]) -> Path:
     missing = _missing(folder, needed)
     if missing:
-        raise CheckpointError(folder, f"lacks {_listed(missing)}")
+        raise CheckpointError(folder, f"lacks {_listed(missing)}, which {name} has")
+    for file in (folder / name for names in needed for name in names):
+        if file.is_file() and is_lfs_pointer(file):
+            raise CheckpointError(file, LFS_ADVICE)
     return folder
 
 

@@ -27,6 +27,9 @@ MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 TENSOR_FIELDS = {"dtype", "shape", "data_offsets"}
 AGAIN = "; download it, or copy it, again"
 
+LFS_POINTER = b"version https://git-lfs"  # how it begins
+LFS_ADVICE = "is only a pointer of Git LFS: run `git lfs pull` in its folder"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
@@ -71,6 +74,7 @@ def open_checkpoint(model_path: str | Path) -> Checkpoint:
         CheckpointError: Naming the file that is missing, damaged or incomplete.
     """
     folder = _folder(model_path)
+    _check_it_is_one(folder)
     config = read_json(folder / "config.json")
     processor_folder = folder
     if not (folder / "processor_config.json").exists() and (folder / "processor").is_dir():
@@ -112,7 +116,7 @@ def read_json(file: Path, *needed: str) -> dict[str, Any]:
         raise CheckpointError(file, f"must hold an object, got {type(content).__name__}")
     missing = [name for name in needed if name not in content]
     if missing:
-        raise CheckpointError(file, f"lacks {', '.join(missing)}")
+        raise CheckpointError(file, f"lacks {', '.join(missing)}: it is of another model")
     return content
 
 
@@ -123,6 +127,15 @@ def _folder(model_path: str | Path) -> Path:
     if isinstance(model_path, Path) or model_path.count("/") != 1 or model_path.startswith("."):
         raise CheckpointError(folder, "there is no such folder")
     return download(model_path, FILES, _has_weights)
+
+
+def _check_it_is_one(folder: Path) -> None:
+    """Raise `CheckpointError` where there is no config.json: often it is one folder deeper."""
+    if (folder / "config.json").exists():
+        return
+    inside = sorted(file.parent.name for file in folder.glob("*/config.json"))
+    hint = f"; give one of the folders in it as model_path: {', '.join(inside)}" if inside else ""
+    raise CheckpointError(folder / "config.json", f"is missing: this is no checkpoint{hint}")
 
 
 def _has_weights(folder: Path) -> bool:
@@ -188,6 +201,8 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
         CheckpointError: The file is missing, damaged, or ends before its last tensor.
     """
     try:
+        if is_lfs_pointer(file):
+            raise CheckpointError(file, LFS_ADVICE)
         size = file.stat().st_size
         with file.open("rb") as stream:
             first = stream.read(8)
@@ -215,6 +230,12 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
             f"{8 + header_size + needed}{AGAIN}",
         )
     return tensors
+
+
+def is_lfs_pointer(file: Path) -> bool:
+    """Whether Git has yet to be told to fetch the file itself."""
+    with file.open("rb") as stream:
+        return stream.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 def _shape(name: str, entry: Any) -> tuple[int, ...]:

@@ -23,15 +23,21 @@ def default_device() -> str:
 
 
 def find_device(device: str | int) -> torch.device:
-    """The device of that name; raises `SpecError` where it is a GPU and there is none."""
+    """The device of that name; raises `SpecError` where it is none, or a GPU that is not there."""
     try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise SpecError("bad device", [f"{device!r}: {str(error).splitlines()[0]}"]) from error
+        found = torch.device(f"cuda:{device}" if isinstance(device, int) else device)
+    except RuntimeError:
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise SpecError("bad device", [f"must be cuda, cuda:0, cuda:1, … or cpu, got {device!r}"])
     if found.type == "cuda" and not torch.cuda.is_available():
         raise SpecError(
             "bad device",
             [f"{device!r}: torch {torch.__version__} finds no GPU here; 'cpu' works, slowly"],
+        )
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise SpecError(
+            "bad device", [f"{device!r}: of GPUs there are {torch.cuda.device_count()} here"]
         )
     return found
 

@@ -78,9 +78,11 @@ class ChatTokenizer:
             self._tokenizer: Any = Qwen2TokenizerFast.from_pretrained(
                 str(folder), local_files_only=True
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a damaged file makes it ask for protobuf, among other things
             reason = " ".join(str(error).split())
-            raise CheckpointError(folder, f"no tokenizer can be read from it: {reason}") from error
+            raise CheckpointError(
+                folder, f"no tokenizer can be read from it, is a file damaged? {reason}"
+            ) from error
         self._template = _chat_template(folder, templates)
         self.pad_id = int(self._tokenizer.pad_token_id)
 

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from gr00t_policy_core import CheckpointError, SpecError
 
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
 
 @pytest.mark.usefixtures("no_weights")
 class TestACheckpointIsRefused:
@@ -160,14 +162,39 @@ class TestACheckpointIsRefused:
         with pytest.raises(SpecError, match="has 2 states, state_history_length is 1"):
             load(golden, folder)
 
+    def test_whose_weights_git_has_not_fetched(self, n1d7, damaged):
+        file = damaged(n1d7) / "model.safetensors"
+        file.write_text(LFS_POINTER)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: .* run `git lfs pull`"):
+            load(n1d7, file.parent)
+
+    def test_that_is_one_folder_deeper(self, n1d7, damaged):
+        folder = damaged(n1d7)
+        with pytest.raises(
+            CheckpointError, match=r"config\.json: is missing.* in it .*: checkpoint"
+        ):
+            load(n1d7, folder.parent)
+
     def test_that_is_not_there(self, n1d7, tmp_path):
         with pytest.raises(CheckpointError, match="nowhere: there is no such folder"):
             load(n1d7, tmp_path / "nowhere")
 
-    @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+    @pytest.mark.parametrize("device", ["gpu", "mps", -1])
+    def test_on_what_is_no_device(self, n1d7, device):
+        with pytest.raises(SpecError, match=f"must be cuda, .* or cpu, got {device!r}"):
+            load(n1d7, n1d7.checkpoint, device=device)
+
+    @pytest.mark.parametrize("device", ["cuda:2", 2])
+    def test_on_a_gpu_too_many(self, n1d7, device, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        with pytest.raises(SpecError, match=f"{device!r}: of GPUs there are 2 here"):
+            load(n1d7, n1d7.checkpoint, device=device)
+
+    @pytest.mark.parametrize("device", ["cuda", "cuda:0", 0])
     def test_on_a_gpu_that_is_not_there(self, n1d7, device, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(SpecError, match=f"'{device}'.*no GPU"):
+        with pytest.raises(SpecError, match=f"{device!r}: .*no GPU"):
             load(n1d7, n1d7.checkpoint, device=device)
 
     @pytest.mark.parametrize(
@@ -205,6 +232,22 @@ class TestTheBackbonesFiles:
             load(golden, golden.checkpoint, backbone_path=tmp_path)
         (tmp_path / "config.json").write_text("{}")
         with pytest.raises(CheckpointError, match=r"lacks .*tokenizer_config\.json"):
+            load(golden, golden.checkpoint, backbone_path=tmp_path)
+
+    @pytest.mark.usefixtures("no_weights")
+    @pytest.mark.parametrize(
+        ("content", "named"),
+        [
+            ("{", "no tokenizer can be read from it"),
+            (LFS_POINTER, r"\.json: .* run `git lfs pull`"),
+        ],
+    )
+    def test_that_are_damaged_are_named(self, golden, tmp_path, content, named):
+        for file in golden.backbone.iterdir():
+            (tmp_path / file.name).symlink_to(file)
+        (tmp_path / "tokenizer_config.json").unlink()
+        (tmp_path / "tokenizer_config.json").write_text(content)
+        with pytest.raises(CheckpointError, match=named):
             load(golden, golden.checkpoint, backbone_path=tmp_path)
 
     @pytest.mark.usefixtures("no_weights")
