@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Modality configs, and holding observations and actions against them."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gr00t_policy_core import (
     ActionConfig,
@@ -14,6 +18,8 @@ from gr00t_policy_core import (
     SpecError,
 )
 from gr00t_policy_core.modality import (
+    _action_fits,
+    _observation_fits,
     check_action,
     check_observation,
     modality_configs_from_json,
@@ -128,6 +134,52 @@ def test_a_large_value_is_not_printed():
     with pytest.raises(SpecError) as caught:
         check_observation(observation, CONFIGS)
     assert len(str(caught.value)) < 300
+
+
+ARRAYS = st.builds(
+    np.zeros,
+    st.lists(st.sampled_from([0, 1, 2, 3, 16]), min_size=2, max_size=5).map(tuple),
+    st.sampled_from(["uint8", "float32", ">f4", "float64"]),
+)
+VALUES = ARRAYS | st.sampled_from(
+    [None, 1.0, [], ["pick"], [["pick"]], [["pick"], ["place"]], [["pick"], [1]], (("pick",),) * 2]
+)
+
+
+def outcome(check, *args) -> str:
+    try:
+        check(*args)
+    except SpecError as error:
+        return str(error)
+    return "fits"
+
+
+@given(modality=st.sampled_from(["video", "state", "language"]), value=VALUES, data=st.data())
+def test_the_quick_look_at_an_observation_passes_only_what_the_thorough_one_does(
+    modality, value, data
+):
+    observation = good_observation()
+    key = data.draw(st.sampled_from(sorted(observation[modality])))
+    observation[modality][key] = value
+    quick = outcome(check_observation, observation, CONFIGS)
+    thorough = outcome(check_observation, MappingProxyType(observation), CONFIGS)
+    assert quick == thorough
+
+
+@given(value=VALUES, bad=st.sampled_from([0.0, np.nan, np.inf, -np.inf]))
+def test_the_quick_look_at_an_action_passes_only_what_the_thorough_one_does(value, bad):
+    if isinstance(value, np.ndarray) and value.size and value.dtype.kind == "f":
+        value.flat[-1] = bad
+    action = {**good_action(), "arm": value}
+    quick = outcome(check_action, action, CONFIGS["action"])
+    assert quick == outcome(check_action, MappingProxyType(action), CONFIGS["action"])
+
+
+def test_both_looks_pass_what_is_documented():
+    assert _observation_fits(good_observation(), CONFIGS)
+    check_observation(MappingProxyType(good_observation()), CONFIGS)
+    assert _action_fits(good_action(), CONFIGS["action"])
+    check_action(MappingProxyType(good_action()), CONFIGS["action"])
 
 
 def test_an_action_of_the_documented_layout_passes():
