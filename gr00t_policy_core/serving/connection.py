@@ -143,9 +143,10 @@ class Connection:
                 why = NOBODY
             except OSError as error:
                 why = error.strerror or str(error)
-            if deadline.remaining_s < pause_s:
+            if not deadline.remaining_s:
                 raise self._timeout(endpoint, deadline, why)
-            time.sleep(pause_s)  # nobody tells when a server begins to listen
+            # Nobody tells when a server begins to listen.
+            time.sleep(min(pause_s, deadline.remaining_s))
             pause_s = min(2 * pause_s, MAX_RECONNECT_S)
         raise self._closed_error(endpoint)
 
