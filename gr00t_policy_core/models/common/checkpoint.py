@@ -126,7 +126,7 @@ def _folder(model_path: str | Path) -> Path:
         return folder
     if isinstance(model_path, Path) or model_path.count("/") != 1 or model_path.startswith("."):
         raise CheckpointError(folder, "there is no such folder")
-    return download(model_path, FILES, _has_weights)
+    return download(model_path, FILES, _is_complete)
 
 
 def _check_it_is_one(folder: Path) -> None:
@@ -138,7 +138,12 @@ def _check_it_is_one(folder: Path) -> None:
     raise CheckpointError(folder / "config.json", f"is missing: this is no checkpoint{hint}")
 
 
-def _has_weights(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
+    """Whether all is there that a checkpoint cannot be without."""
+    if not (folder / "config.json").exists():
+        return False
+    if not any((folder / at / "statistics.json").exists() for at in (".", "processor")):
+        return False
     index = folder / INDEX
     if not index.exists():
         return any(folder.glob("model*.safetensors"))

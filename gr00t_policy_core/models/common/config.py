@@ -159,6 +159,8 @@ def read_head_config(config: Mapping[str, Any], state_steps_per_token: int) -> H
     alternate = config["use_alternate_vl_dit"]
     if alternate and not dit["interleave_self_attention"]:
         problems.append("use_alternate_vl_dit needs interleave_self_attention")
+    if config["add_pos_embed"] and config["action_horizon"] > config["max_seq_len"]:
+        problems.append("action_horizon is more than max_seq_len")
     if vl is not None:
         problems += _unsupported("vl_self_attention_cfg", vl, {k: SUPPORTED[k] for k in VL_FIELDS})
         if config["backbone_embedding_dim"] != _transformer(vl).width:

@@ -20,7 +20,6 @@ from gr00t_policy_core.models.common.fields import is_count, read_flag
 from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
 from gr00t_policy_core.resize import Frame, SquareResize, area_resized, letterbox, triangle
 
-DEFAULT_EDGE = 256
 DEFAULT_FRACTION = 0.95
 
 
@@ -41,8 +40,12 @@ class ImagePipeline(Protocol):
         """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
 
 
-def image_pipeline(processor: Mapping[str, Any]) -> ImagePipeline:
+def image_pipeline(processor: Mapping[str, Any], usual_edge: int) -> ImagePipeline:
     """The pipeline that a checkpoint's processor_config.json asks for.
+
+    Args:
+        processor: Its processor_kwargs.
+        usual_edge: The line's own shortest_image_edge, where it is left out.
 
     Raises:
         SpecError: Sizes that it needs are missing, or are none.
@@ -51,7 +54,7 @@ def image_pipeline(processor: Mapping[str, Any]) -> ImagePipeline:
         return BilinearCrop(
             _size(processor, "image_target_size"), _size(processor, "image_crop_size")
         )
-    edge = processor.get("shortest_image_edge", DEFAULT_EDGE)
+    edge = processor.get("shortest_image_edge", usual_edge)
     fraction = processor.get("crop_fraction", DEFAULT_FRACTION)
     if edge is None:
         edge = _size(processor, "image_target_size")[0]

@@ -23,7 +23,7 @@ from gr00t_policy_core.models.gr00t_n1d6.backbone import (
     EagleNetwork,
     check_backbone,
 )
-from gr00t_policy_core.models.gr00t_n1d6.config import EMBODIMENT_IDS, PUBLISHED
+from gr00t_policy_core.models.gr00t_n1d6.config import EMBODIMENT_IDS, IMAGE_EDGE, PUBLISHED
 from gr00t_policy_core.models.gr00t_n1d6.random_weights import random_model
 
 __all__ = ["load", "random_model"]
@@ -53,7 +53,7 @@ def load(
     backbone_config = read_json(folder / "config.json", *NEEDED_FIELDS)
     check_backbone(backbone_config)
     tokenizer = ChatTokenizer(folder, TEMPLATES)
-    pipeline = image_pipeline(checkpoint.processor)
+    pipeline = image_pipeline(checkpoint.processor, IMAGE_EDGE)
     formalize_language = read_flag(checkpoint.processor, "formalize_language", True)
     with torch.device("meta"):
         network = EagleNetwork(backbone_config, config["select_layer"])

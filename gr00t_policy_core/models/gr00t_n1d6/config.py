@@ -17,6 +17,8 @@ PUBLISHED: dict[str, Any] = {
     "action_horizon": 16,
 }
 
+IMAGE_EDGE = 512  # Gr00tN1d6Processor's, for what processor_config.json leaves out; pixels
+
 # Isaac-GR00T's EMBODIMENT_TAG_TO_PROJECTOR_INDEX.
 EMBODIMENT_IDS = {
     "robocasa_panda_omron": 13,

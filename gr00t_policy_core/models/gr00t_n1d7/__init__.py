@@ -25,7 +25,7 @@ from gr00t_policy_core.models.gr00t_n1d7.backbone import (
     read_patch_config,
     restore_buffers,
 )
-from gr00t_policy_core.models.gr00t_n1d7.config import EMBODIMENT_IDS, PUBLISHED
+from gr00t_policy_core.models.gr00t_n1d7.config import EMBODIMENT_IDS, IMAGE_EDGE, PUBLISHED
 from gr00t_policy_core.models.gr00t_n1d7.random_weights import random_model
 
 __all__ = ["load", "random_model"]
@@ -54,7 +54,7 @@ def load(
         )
     folder = find_backbone_files(config["model_name"], backbone_path, NEEDED_FILES, on_hub=True)
     tokenizer = ChatTokenizer(folder, TEMPLATES)
-    pipeline = image_pipeline(checkpoint.processor)
+    pipeline = image_pipeline(checkpoint.processor, IMAGE_EDGE)
     formalize_language = read_flag(checkpoint.processor, "formalize_language", True)
     patches = read_patch_config(folder)
     backbone_config = read_json(folder / "config.json", *NEEDED_FIELDS)

@@ -26,6 +26,8 @@ PUBLISHED: dict[str, Any] = {
     },
 }
 
+IMAGE_EDGE = 256  # Gr00tN1d7Processor's, for what processor_config.json leaves out; pixels
+
 # Isaac-GR00T's EMBODIMENT_TAG_TO_PROJECTOR_INDEX.
 EMBODIMENT_IDS = {
     "oxe_droid_relative_eef_relative_joint": 24,

@@ -32,6 +32,16 @@ class TestWhereFilesMayBe:
         assert load(n1d7, folder).embodiment.index == 3
 
 
+@pytest.mark.parametrize(("name", "edge"), [("gr00t_n1d7/a", 256), ("gr00t_n1d6/a", 512)])
+def test_a_size_of_images_that_is_left_out_is_the_lines_own(damaged, name, edge):
+    golden = golden_of(name)
+    folder = damaged(golden)
+    edit(
+        folder / "processor_config.json", lambda c: c["processor_kwargs"].pop("shortest_image_edge")
+    )
+    assert load(golden, folder).model.backbone.pipeline.size == (edge, edge)
+
+
 class TestATag:
     @pytest.fixture
     def unitree(self, damaged):

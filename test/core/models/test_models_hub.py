@@ -55,6 +55,15 @@ def test_what_the_cache_has_only_a_part_of_comes_from_the_hub(n1d7, hub, tmp_pat
     assert asked == [(name, local) for name in (CHECKPOINT, BACKBONE) for local in (True, False)]
 
 
+@pytest.mark.parametrize("missing", ["config.json", "statistics.json", "model.safetensors"])
+def test_a_checkpoint_that_the_cache_has_only_a_part_of_is_completed(n1d7, hub, damaged, missing):
+    folder = damaged(n1d7)
+    (folder / missing).unlink()
+    asked = hub({CHECKPOINT: folder}, {CHECKPOINT: n1d7.checkpoint}).asked
+    open_checkpoint(CHECKPOINT)
+    assert asked == [(CHECKPOINT, True), (CHECKPOINT, False)]
+
+
 def test_weights_of_the_backbone_are_never_asked_for(n1d7, hub, monkeypatch):
     made = hub({BACKBONE: n1d7.backbone})
     patterns = []

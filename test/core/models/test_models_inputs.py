@@ -57,7 +57,8 @@ def test_a_picture_of_one_colour_stays_so():
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"use_albumentations": True}, AreaCrop(256, 0.95)),
+        ({"use_albumentations": True}, AreaCrop(512, 0.95)),
+        ({"use_albumentations": True, "shortest_image_edge": 256}, AreaCrop(256, 0.95)),
         (
             {
                 "use_albumentations": True,
@@ -75,13 +76,13 @@ def test_a_picture_of_one_colour_stays_so():
     ],
 )
 def test_the_processors_configuration_chooses_the_pipeline(fields, expected):
-    assert image_pipeline(fields) == expected
+    assert image_pipeline(fields, 512) == expected
 
 
 @pytest.mark.parametrize("fields", [{}, {"use_albumentations": True, "shortest_image_edge": None}])
 def test_missing_image_sizes_are_named(fields):
     with pytest.raises(SpecError, match="image"):
-        image_pipeline(fields)
+        image_pipeline(fields, 512)
 
 
 def test_instructions_lose_capitals_and_punctuation():
