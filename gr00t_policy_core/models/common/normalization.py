@@ -137,11 +137,17 @@ class KeyStatistics:
 
     def min_max(self, percentiles: bool, clip: bool) -> MinMax:
         """Bounds from the extremes, or from the 1st and 99th percentile."""
-        low, high = ("q01", "q99") if percentiles else ("min", "max")
-        return MinMax(*self._pair(low, high), clip)
+        first, second = ("q01", "q99") if percentiles else ("min", "max")
+        low, high = self._pair(first, second)
+        if ((low > high) & ~np.isclose(low, high)).any():
+            raise self._bad(f"{self.name}: {first} is above {second}")
+        return MinMax(low, high, clip)
 
     def mean_std(self, clip: bool) -> MeanStd:
-        return MeanStd(*self._pair("mean", "std"), clip)
+        mean, std = self._pair("mean", "std")
+        if (std < 0.0).any():
+            raise self._bad(f"{self.name}.std has values below 0")
+        return MeanStd(mean, std, clip)
 
     def _pair(self, first: str, second: str) -> tuple[Array, Array]:
         """Two kinds, which must be of the same shape, with `dim` values a step."""

@@ -66,6 +66,21 @@ def test_statistics_of_the_wrong_shape_are_named():
         KeyStatistics("arm.state.x", {"min": [1, "a"]})["min"]
 
 
+def test_bounds_that_would_turn_a_motion_round_are_named():
+    values = {"min": [0.0, 2.0], "max": [1.0, 1.0], "mean": [0.0, 0.0], "std": [1.0, -1.0]}
+    statistics = KeyStatistics("arm.state.x", values)
+    with pytest.raises(SpecError, match=r"arm\.state\.x: min is above max"):
+        statistics.min_max(percentiles=False, clip=True)
+    with pytest.raises(SpecError, match=r"arm\.state\.x\.std has values below 0"):
+        statistics.mean_std(clip=True)
+
+
+def test_a_constant_whose_percentiles_were_rounded_stays_one():
+    values = {"min": [0.3], "q01": [0.1 + 0.2], "q99": [0.3]}  # the first is the larger one
+    bounds = KeyStatistics("arm.state.x", values).min_max(percentiles=True, clip=True)
+    assert bounds.normalize(array([0.3])) == 0.0
+
+
 def relative(action_type: ActionType, action_format: ActionFormat) -> ActionConfig:
     return ActionConfig(ActionRepresentation.RELATIVE, action_type, action_format)
 
