@@ -76,7 +76,9 @@ def _model(settings: ModelSettings) -> BasePolicy:
             ],
         ) from error
     try:
-        return Gr00tPolicy(**asdict(settings))
+        policy = Gr00tPolicy(**asdict(settings))
+        policy.warm_up()
+        return policy
     except SpecError:
         raise
     except PolicyError as error:

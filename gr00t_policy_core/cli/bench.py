@@ -24,8 +24,6 @@ DESCRIPTION = """\
 Measure how long a model takes to answer, stage by stage: the median and the 99th percentile.
 Without a checkpoint the model has random weights, which takes just as long."""
 
-FRAME_SHAPE = (480, 640, 3)
-INSTRUCTION = "pick up the red cube and put it on the blue plate"
 SEED = 0
 
 
@@ -87,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[str, Any]:
     """Times of a batch size, by stage; the first answer compiles and records what there is to."""
-    observation = _observation(policy, size)
+    observation = policy.made_up_observation(size)
     begin = time.perf_counter()
     timings = []
     for number in range(warm_up + runs):
@@ -139,26 +137,6 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
     return ModelPolicy(model, device, dtype, RunSettings(**model_settings(args))), what
-
-
-def _observation(policy: ModelPolicy, batch: int) -> dict[str, Any]:
-    """Noise for pictures and states, one instruction for all rows."""
-    rng = np.random.default_rng(SEED)
-    configs = policy.get_modality_config()
-    dims = policy.get_dimensions()["state"]
-    frames = (batch, len(configs["video"].delta_indices), *FRAME_SHAPE)
-    steps = (batch, len(configs["state"].delta_indices))
-    return {
-        "video": {
-            key: rng.integers(0, 256, frames, dtype=np.uint8)
-            for key in configs["video"].modality_keys
-        },
-        "state": {
-            key: rng.uniform(-0.5, 0.5, (*steps, dim)).astype(np.float32)
-            for key, dim in dims.items()
-        },
-        "language": {key: [[INSTRUCTION]] * batch for key in configs["language"].modality_keys},
-    }
 
 
 def _table(batch: dict[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
 from gr00t_policy_core.policies import ReplayPolicy
 from gr00t_policy_core.policy import BasePolicy
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class LoadPolicy:
     def _model(self, model_path: str) -> BasePolicy:
         from gr00t_policy_core.models import Gr00tPolicy
 
-        return Gr00tPolicy(
+        policy = Gr00tPolicy(
             self.embodiment_tag,
             model_path,
             device=self.device,
@@ -89,6 +92,8 @@ class LoadPolicy:
             **self.settings,
             strict=self.strict,
         )
+        logger.info("the first answer of the model took %.1f s", policy.warm_up())
+        return policy
 
 
 def _modality_configs(path: str | None) -> dict[str, ModalityConfig] | None:

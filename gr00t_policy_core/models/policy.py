@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
 from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.graphs import Recorder
+from gr00t_policy_core.models.common.made_up import made_up_observation
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
@@ -73,6 +75,25 @@ class ModelPolicy(ModalityPolicy):
         self.embodiment = model.embodiment
         self.device = device
         self.dtype = dtype
+
+    def warm_up(self) -> float:
+        """Answer a made-up observation, so that no robot waits for what only a first answer takes.
+
+        The libraries of a GPU begin to work then, and the networks are compiled and recorded where
+        that was asked for.
+
+        Returns:
+            How long it took, in s.
+        """
+        begun_s = time.monotonic()
+        self._get_action(self.made_up_observation())
+        return time.monotonic() - begun_s
+
+    def made_up_observation(self, batch: int = 1) -> Observation:
+        """An observation of this policy's layout, of noise; always the same."""
+        return made_up_observation(
+            self.get_modality_config(), self.get_dimensions()["state"], batch
+        )
 
     def environment(self) -> dict[str, str | int]:
         """Where and with what this runs, for who reports a measurement."""

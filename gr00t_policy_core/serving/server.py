@@ -226,7 +226,7 @@ class PolicyServer:
             ClosedError: The server has run already.
         """
         self._begin()
-        threading.Thread(target=self._serve, name="gr00t-policy-server", daemon=True).start()
+        threading.Thread(target=self._serve_alone, name="gr00t-policy-server", daemon=True).start()
         return self
 
     def stop(self) -> None:
@@ -287,7 +287,6 @@ class PolicyServer:
         except BaseException as error:
             if self._stopping:
                 return False  # which interrupts the loading of replicas
-            logger.error("the policy cannot be loaded: %s", messages.error_text(error))
             self._load_error = error
             self._stopping = True
             self._router.wake()
@@ -298,6 +297,12 @@ class PolicyServer:
             if self._begun:
                 raise ClosedError("a PolicyServer runs only once; make a new one")
             self._begun = True
+
+    def _serve_alone(self) -> None:
+        """In a thread that nobody waits for: what `run` would raise is logged."""
+        self._serve()
+        if self._load_error is not None:
+            logger.error("the policy cannot be loaded: %s", messages.error_text(self._load_error))
 
     def _serve(self) -> None:
         self._thread = threading.current_thread()

@@ -107,7 +107,7 @@ def test_a_server_that_is_there_is_ready_at_once(client):
     assert client.get_state() == "ready"
 
 
-def test_a_policy_that_cannot_be_loaded_ends_the_server_with_its_error():
+def test_a_policy_that_cannot_be_loaded_ends_the_server_with_its_error(caplog):
     load = Loading(RuntimeError("no weights"))
     server = serve(load)
     raised = []
@@ -123,10 +123,11 @@ def test_a_policy_that_cannot_be_loaded_ends_the_server_with_its_error():
     load.release.set()
     running.join(10)
     assert raised == ["no weights"]
+    assert "no weights" not in caplog.text, "who called `run` has it"
     assert server.state == "failed"
 
 
-def test_who_waits_for_a_policy_that_cannot_be_loaded_is_told_so():
+def test_who_waits_for_a_policy_that_cannot_be_loaded_is_told_so(caplog):
     load = Loading(RuntimeError("no weights"))
     with serve(load) as server, PolicyClient("127.0.0.1", server.port) as client:
         server.register_endpoint("mine", dict, requires_input=False)
@@ -140,6 +141,7 @@ def test_who_waits_for_a_policy_that_cannot_be_loaded_is_told_so():
         with pytest.raises(RemoteError, match="the policy could not be loaded"):
             client.call_endpoint("mine", requires_input=False)
         releasing.join()
+    wait_until(lambda: "the policy cannot be loaded: RuntimeError: no weights" in caplog.text)
 
 
 def test_a_fault_of_the_server_costs_nobody_else_an_answer(server, client, monkeypatch, caplog):

@@ -176,3 +176,17 @@ def test_graphs_without_a_gpu_are_refused():
     loaded = policy_of("gr00t_n1d7/a")
     with pytest.raises(SpecError, match="CUDA graphs need a GPU, the device is cpu"):
         ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS)
+
+
+def test_warming_up_records_before_a_robot_asks_and_changes_no_answer(golden):
+    graphs = FakeGraphs()
+    policy, cold = recorded(golden.name, graphs), policy_of(golden.name)
+    assert policy.warm_up() > 0.0
+    assert graphs.recorded > 0
+    before = graphs.recorded
+    observation = policy.made_up_observation()
+    action, _ = policy.get_action(observation, {"seed": 1})
+    expected, _ = cold.get_action(observation, {"seed": 1})
+    for key, values in expected.items():
+        np.testing.assert_allclose(action[key], values, atol=1e-5 * largest(values))
+    assert graphs.recorded == before

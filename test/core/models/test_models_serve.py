@@ -2,6 +2,7 @@
 """A checkpoint behind `gr00t-policy serve`, asked by our client and by stock ones of both lines."""
 
 import contextlib
+import logging
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from policy_conformance import check_policy_conforms
 
 from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
 from gr00t_policy_core.cli import main
+from gr00t_policy_core.cli.loading import LoadPolicy
 
 
 @contextlib.contextmanager
@@ -100,3 +102,22 @@ def test_a_tag_of_another_robot_is_one_line_and_status_1(capsys):
     arguments = ["--model-path", str(golden.checkpoint), "--device", "cpu"]
     assert main(["serve", "--port", "0", *arguments, "--embodiment-tag", "gr1"]) == 1
     assert "'gr1' is not in processor_config.json" in capsys.readouterr().err
+
+
+def test_a_served_model_has_answered_once_before_it_is_ready(golden, caplog):
+    load = LoadPolicy(
+        model_path=str(golden.checkpoint),
+        backbone_path=str(golden.backbone),
+        embodiment_tag=golden.tag,
+        device="cpu",
+        dtype=None,
+        settings={},
+        dataset_path=None,
+        modality_config_path=None,
+        execution_horizon=None,
+        strict=True,
+    )
+    with caplog.at_level(logging.INFO):
+        policy = load()
+    assert re.search(r"the first answer of the model took \d+\.\d s", caplog.text)
+    policy.check_observation(policy.made_up_observation(2))
