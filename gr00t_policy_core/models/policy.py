@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -80,13 +81,17 @@ class ModelPolicy(ModalityPolicy):
         """Answer a made-up observation, so that no robot waits for what only a first answer takes.
 
         The libraries of a GPU begin to work then, and the networks are compiled and recorded where
-        that was asked for.
+        that was asked for. What there is by then is not looked at for garbage any more: with torch
+        and transformers loaded that is 350 000 objects, and stops all of Python for 0.1 s
+        (measured).
 
         Returns:
             How long it took, in s.
         """
         begun_s = time.monotonic()
         self._get_action(self.made_up_observation())
+        gc.collect()
+        gc.freeze()
         return time.monotonic() - begun_s
 
     def made_up_observation(self, batch: int = 1) -> Observation:

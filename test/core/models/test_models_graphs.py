@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorded calls, with recorders that run on a CPU: memory is its own, shapes have theirs."""
 
+import gc
 import logging
 
 import numpy as np
@@ -183,6 +184,7 @@ def test_warming_up_records_before_a_robot_asks_and_changes_no_answer(golden):
     policy, cold = recorded(golden.name, graphs), policy_of(golden.name)
     assert policy.warm_up() > 0.0
     assert graphs.recorded > 0
+    assert gc.get_freeze_count() > 10_000
     before = graphs.recorded
     observation = policy.made_up_observation()
     action, _ = policy.get_action(observation, {"seed": 1})
