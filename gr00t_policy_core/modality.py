@@ -125,7 +125,8 @@ class ModalityConfig:
             yield f"modality_keys must not repeat a key, got {self.modality_keys!r}"
         for field in ("sin_cos_embedding_keys", "mean_std_embedding_keys"):
             keys = getattr(self, field)
-            if keys is not None and keys != [] and not _is_list_of(str, keys):
+            is_empty = isinstance(keys, (list, tuple)) and not keys
+            if keys is not None and not is_empty and not _is_list_of(str, keys):
                 yield f"{field} must be a list of str or None, got {keys!r}"
         configs: Any = self.action_configs
         if configs is None:

@@ -59,8 +59,11 @@ def current_client() -> str:
     return _client.get()
 
 
-class asked_by:  # noqa: N801 - used as a function is
-    """Within, in this thread, `current_client` is this one; for servers."""
+class AskedBy:
+    """Within, in this thread, `current_client` is this one; for servers, at every request.
+
+    Entered once only.
+    """
 
     __slots__ = ("_client", "_token")
 

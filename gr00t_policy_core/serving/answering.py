@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError
-from gr00t_policy_core.policy import BasePolicy, asked_by
+from gr00t_policy_core.policy import AskedBy, BasePolicy
 from gr00t_policy_core.serving import batching, images, messages
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
@@ -217,7 +217,7 @@ class Answering:
         started_s = time.monotonic()
         try:
             is_policys = endpoint is self._policy_endpoint
-            with asked_by(ask.job.asker), self._alone if is_policys else self._one_at_a_time:
+            with AskedBy(ask.job.asker), self._alone if is_policys else self._one_at_a_time:
                 result = endpoint.handler(*ask.args, **ask.kwargs)
             inference_s = time.monotonic() - started_s
             if endpoint.name == ACTION_ENDPOINT:

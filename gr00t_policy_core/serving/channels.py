@@ -50,12 +50,14 @@ class CurveChannel:
         self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         self._socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
         self._socket.setsockopt(zmq.IPV6, int(":" in host and not addresses.is_ipc(host)))
-        keys.protect(self._socket)
         try:
+            keys.protect(self._socket)
             self._socket.connect(addresses.url(host, port))
-        except zmq.ZMQError as error:
+        except BaseException as error:
             self._socket.close()
-            raise AddressError(f"not an address: {error}") from None
+            if isinstance(error, zmq.ZMQError):
+                raise AddressError(f"not an address: {error}") from None
+            raise
 
     def is_open(self, deadline: Deadline) -> bool:
         return True

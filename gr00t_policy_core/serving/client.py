@@ -140,7 +140,7 @@ class PolicyClient(ModalityPolicy):
             PolicyError: As `call_endpoint`.
         """
         reply = self.call_endpoint("ping", requires_input=False)
-        return str(reply.get("state", "ready")) if isinstance(reply, dict) else "ready"
+        return _state(reply)
 
     def wait_until_ready(self, timeout_s: float) -> None:
         """Wait until the server answers and its policy is loaded.
@@ -156,7 +156,7 @@ class PolicyClient(ModalityPolicy):
             try:
                 deadline = Deadline(min(left_s * 1000, self.timeout_ms))
                 reply = self._server.call("ping", None, deadline)
-                found = reply.get("state", "ready") if isinstance(reply, dict) else "ready"
+                found = _state(reply)
             except (TimeoutError, ProtocolError) as error:
                 found = str(error)
             if found == "ready":
@@ -187,7 +187,7 @@ class PolicyClient(ModalityPolicy):
             PolicyTimeoutError: No reply in time.
             ProtocolError: A reply that is no message of ours.
             EncodingError: Data that cannot be sent.
-            AddressError: Host and port are no address.
+            AddressError: Host and port are no address (with CURVE; else no reply comes in time).
             ClosedError: After `close`.
         """
         return self._server.request(endpoint, data, Deadline(self.timeout_ms))
@@ -211,6 +211,8 @@ class PolicyClient(ModalityPolicy):
         self, observation: Observation, options: Options | None = None
     ) -> tuple[Action, Info]:
         """Answer an observation with an action chunk; see `BasePolicy.get_action`.
+
+        Arrays are sent from where they are: nobody shall write into them meanwhile.
 
         Raises:
             SpecError: `strict`, and the observation or the answer does not fit.
@@ -345,3 +347,8 @@ def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
 
 def _is_unknown_endpoint(error: RemoteError) -> bool:
     return "unknown endpoint" in str(error).lower()
+
+
+def _state(reply: Any) -> str:
+    """What the reply to a ping tells; a server that tells nothing is ready."""
+    return str(reply.get("state", "ready")) if isinstance(reply, dict) else "ready"

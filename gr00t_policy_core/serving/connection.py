@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from gr00t_policy_core.serving import addresses
 from gr00t_policy_core.serving.channels import Channel, CurveChannel
 from gr00t_policy_core.serving.curve import ClientKeys
 from gr00t_policy_core.serving.deadline import Deadline
+from gr00t_policy_core.serving.forks import forget_in_children
 from gr00t_policy_core.serving.zmtp import PlainChannel
 
 NOBODY = "no server listens there, or it is busy"
@@ -50,9 +50,9 @@ class Connection:
         self.server = addresses.name(host, port)
         self._given = (host, port, max_message_bytes, keys)
         self._closed = False
-        self._pid = os.getpid()
         self._turn = threading.Lock()
         self._channel: Channel | None = None
+        forget_in_children(self)
 
     def exchange(self, endpoint: str, request: Sequence[Any], deadline: Deadline) -> memoryview:
         """Send a request and wait for its reply.
@@ -68,12 +68,10 @@ class Connection:
         Raises:
             PolicyTimeoutError: No reply in time, or the connection was lost before it came.
             ProtocolError: What came is no reply, or too large.
-            AddressError: Not an address.
+            AddressError: Not an address, with keys.
             ClosedError: After `close`.
         """
         self._check_open(endpoint)
-        if self._pid != os.getpid():
-            self._forget()  # a forked child inherits neither sockets nor locks that work
         if not self._turn.acquire(timeout=deadline.remaining_ms / 1000):
             raise self._timeout(endpoint, deadline, "another thread's request is in progress")
         try:
@@ -100,7 +98,7 @@ class Connection:
     def close(self) -> None:
         """Close the socket; a request in progress in another thread ends as it would have."""
         self._closed = True
-        if self._pid == os.getpid() and self._turn.acquire(blocking=False):
+        if self._turn.acquire(blocking=False):
             self._drop()
             self._turn.release()
 
@@ -155,10 +153,10 @@ class Connection:
             self._channel.close()
             self._channel = None
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """In a forked child: connect anew."""
         self._channel = None
         self._turn = threading.Lock()
-        self._pid = os.getpid()
 
     def _check_open(self, endpoint: str) -> None:
         if self._closed:

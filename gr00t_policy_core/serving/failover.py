@@ -10,10 +10,11 @@ from typing import Any
 
 import msgpack
 
-from gr00t_policy_core.errors import AddressError, PolicyTimeoutError
+from gr00t_policy_core.errors import ClosedError, PolicyError, PolicyTimeoutError
 from gr00t_policy_core.serving.addresses import is_ipc
 from gr00t_policy_core.serving.connection import Connection
 from gr00t_policy_core.serving.deadline import Deadline
+from gr00t_policy_core.serving.forks import forget_in_children
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Failover:
         self._turn = threading.Lock()
         self._closed = threading.Event()
         self._watching: threading.Thread | None = None
+        forget_in_children(self)
 
     @property
     def server(self) -> str:
@@ -79,6 +81,11 @@ class Failover:
         self._closed.set()
         for connection in self._connections:
             connection.close()
+
+    def forget(self) -> None:
+        """In a forked child: choose a server anew, and watch with a thread of its own."""
+        self._turn = threading.Lock()
+        self._current = self._returned = self._watching = None
 
     def _choose(self, endpoint: str, deadline: Deadline) -> int:
         if self._returned is not None:
@@ -119,7 +126,9 @@ class Failover:
         try:
             reply = connection.exchange("ping", [self._ping], Deadline(timeout_ms))
             fields = msgpack.unpackb(reply)
-        except (TimeoutError, AddressError, ValueError):
+        except ClosedError:
+            raise
+        except (PolicyError, ValueError):
             return SILENT
         return str(fields.get("state", READY)) if isinstance(fields, dict) else SILENT
 

@@ -3,13 +3,12 @@
 
 A robot sends the same message again and again: only the data of its arrays, and some numbers,
 differ. Where all other bytes are those of a message that was read before, what they mean is known
-(measured: an observation of two cameras decodes in 6 µs instead of 50).
+(measured: an observation of two cameras decodes in 6 µs; word by word 50).
 """
 
 from __future__ import annotations
 
 import struct
-import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ import numpy.typing as npt
 
 from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving import wire
-from gr00t_policy_core.serving.reader import Reader
+from gr00t_policy_core.serving.reader import MAX_ITEMS, Reader
 from gr00t_policy_core.serving.wire import Dialect
 
 MAX_LENGTHS = 32  # of messages, whose forms are kept
 FORMS_PER_LENGTH = 4
 MAX_WORDS_BYTES = 4096  # of a form, all that is no hole
+MAX_HOLES = 256
 
 _CONSTANTS = frozenset({str, bytes, int, bool, type(None)})
 
@@ -92,6 +92,8 @@ class Form:
             holes = sorted((hole.at, hole.at + hole.size) for hole in _holes(plan))
         except ProtocolError:
             return None
+        if len(holes) > MAX_HOLES:
+            return None
         begins = [0, *(end for _, end in holes)]
         ends = [*(begin for begin, _ in holes), len(message)]
         stretches = list(zip(begins, ends, strict=True))
@@ -117,12 +119,11 @@ class Forms:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._by_length: dict[int, tuple[Form, ...]] = {}
         self._lengths: deque[int] = deque(maxlen=MAX_LENGTHS)  # of messages that were read
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_length.values()))
+        return sum(map(len, self._by_length.copy().values()))
 
     def find(self, message: memoryview) -> Form | None:
         """The form of a message."""
@@ -140,11 +141,12 @@ class Forms:
         form = Form.of(message)
         if form is None:
             return
-        with self._lock:
-            if length not in self._by_length and len(self._by_length) >= MAX_LENGTHS:
-                del self._by_length[next(iter(self._by_length))]
-            kept = self._by_length.get(length, ())[: FORMS_PER_LENGTH - 1]
-            self._by_length[length] = (form, *kept)
+        # Without a lock, which a fork could leave held: what another thread learns meanwhile may be
+        # lost, and is learned again.
+        if length not in self._by_length and len(self._by_length) >= MAX_LENGTHS:
+            self._by_length.pop(min(self._by_length.copy()), None)
+        kept = self._by_length.get(length, ())[: FORMS_PER_LENGTH - 1]
+        self._by_length[length] = (form, *kept)
 
 
 class _PlanReader(Reader):
@@ -154,6 +156,7 @@ class _PlanReader(Reader):
 
     def __init__(self, message: memoryview) -> None:
         super().__init__(message, self._map_or_hole, wire.PAYLOAD_KEYS)
+        self._items_left = min(MAX_ITEMS, MAX_WORDS_BYTES)  # each takes a byte of the words
         self._start = _address(np.frombuffer(message, np.uint8))
         self.dialect: Dialect | None = None
 
@@ -163,7 +166,8 @@ class _PlanReader(Reader):
         return value if layout is None else NumberHole(self.at - layout.size, layout)
 
     def _map_or_hole(self, fields: dict[Any, Any]) -> Any:
-        read = _filled(fields, self._view)  # the sizes of an array's shape are no holes
+        # The sizes of an array's shape are no holes.
+        read = {key: self._numbers(value) for key, value in fields.items()}
         found = wire.decode_array(read)
         if found is None:
             if wire.decode_config(read) is not None:
@@ -178,6 +182,12 @@ class _PlanReader(Reader):
         at = _address(array) - self._start if array.nbytes else 0
         order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
         return ArrayHole(at, array.nbytes, array.dtype, array.shape, order)
+
+    def _numbers(self, value: Any) -> Any:
+        """A number, or a list of them, in place of their holes."""
+        if isinstance(value, list):
+            return [self._numbers(part) if type(part) is NumberHole else part for part in value]
+        return _filled(value, self._view) if type(value) is NumberHole else value
 
 
 def _holes(plan: Any) -> Iterator[ArrayHole | NumberHole]:

@@ -49,8 +49,8 @@ class Job:
 
     @property
     def size(self) -> int:
-        """How many bytes of data wait with it."""
-        return 0 if self.request.data is None else self.request.data.nbytes
+        """How many bytes wait with it."""
+        return 0 if self.message.body is None else self.message.body.nbytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class RequestReader:
     """Reads requests without building anything of their data. Not for several threads.
 
     A client's requests begin alike, up to their data: what bytes that were read before say is
-    known (measured: 0.8 µs instead of 5).
+    known (measured: 0.9 µs; word by word 5).
     """
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ def failure(error: str) -> dict[str, Any]:
 
 def is_envelope(reply: Any) -> bool:
     """Whether a reply is of the enveloped form, and no error."""
-    return isinstance(reply, dict) and reply.get("status") == "success" and "data" in reply
+    return isinstance(reply, dict) and _status(reply) == "success" and "data" in reply
 
 
 def normalise_reply(reply: Any) -> dict[str, Any]:
@@ -135,7 +135,14 @@ def normalise_reply(reply: Any) -> dict[str, Any]:
         return success(reply["data"])
     if "error" in reply:
         return failure(str(reply["error"]))
+    if _status(reply) == "error":
+        return failure("the server says no more than that it failed")
     return success(reply)
+
+
+def _status(reply: dict[Any, Any]) -> str | None:
+    status = reply.get("status")
+    return status if isinstance(status, str) else None
 
 
 def error_text(error: BaseException) -> str:

@@ -23,8 +23,6 @@ from gr00t_policy_core.serving.wire import Dialect
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-PACKER_BYTES = 4096  # to begin with; it grows
-
 _PLAIN = (str, int, float, bool, type(None), msgpack.ExtType, msgpack.Timestamp)
 _BINARY = (bytes, bytearray, memoryview)
 
@@ -179,7 +177,7 @@ class _Writer:
     def __init__(self, hook: Callable[[Any], Any], dialect: Dialect | None) -> None:
         self._hook = hook
         self._dialect = dialect
-        self._packer = msgpack.Packer(autoreset=False, buf_size=PACKER_BYTES)
+        self._packer = msgpack.Packer(autoreset=False)
         self._parts: list[Any] = []
         self._path: list[str] = []  # to the entry that cannot be sent, last key first
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -318,13 +319,12 @@ class PolicyServer:
             self._close()
 
     def _close(self) -> None:
-        self._router.close()
-        if self._exporter is not None:
-            self._exporter.close()
-        try:
-            self._lanes.close()
-        finally:
-            self._done.set()
+        with contextlib.ExitStack() as ending:  # whatever one of them raises, all of them end
+            ending.callback(self._done.set)
+            ending.callback(self._lanes.close)
+            if self._exporter is not None:
+                ending.callback(self._exporter.close)
+            ending.callback(self._router.close)
 
     def _finish(self) -> None:
         """Wait for the requests in progress; whatever else comes is refused."""

@@ -24,6 +24,7 @@ from gr00t_policy_core.serving.curve import Gate, ServerKeys
 logger = logging.getLogger(__name__)
 
 MAX_FRAMES = 16  # of what a client sends at once; no more are kept
+MAX_NAME_BYTES = 255  # of a socket, in ZeroMQ
 LINGER_MS = 1000
 COPIED_BYTES = 64 * 2**10  # of a reply: less is copied sooner than shared
 CLOSE_S = 3 * LINGER_MS / 1000  # for libzmq to end, which waits for what lingers
@@ -187,6 +188,10 @@ class Router:
                 return None
             frames, size = self._frames()
         message = _message(client, frames, cut=len(frames) >= MAX_FRAMES)
+        if max(map(len, message.route)) > MAX_NAME_BYTES:
+            # Replies would carry it back, however many wait for one who never reads.
+            logger.debug("%s names its way back in too many bytes; it gets no reply", message.peer)
+            return None
         if size <= self._max_message_bytes:
             return message
         problem = f"malformed message: {size} bytes, at most {self._max_message_bytes} may come"
@@ -212,7 +217,8 @@ class Router:
         """Send what is on its way, for `LINGER_MS` at most, and close everything."""
         with self._turn:
             if is_ipc(self.address):
-                os.unlink(self.address[len(addresses.IPC) :])  # libzmq leaves it there
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.address[len(addresses.IPC) :])  # libzmq leaves it there
             self._socket.close()
         self._close_context()
         self._wake_in.close()

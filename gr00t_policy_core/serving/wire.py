@@ -157,9 +157,9 @@ def decode_array(fields: Mapping[Any, Any]) -> tuple[AnyArray | np.generic, Dial
 def _decode_nd(fields: Mapping[Any, Any]) -> tuple[AnyArray | np.generic, Dialect] | None:
     """The msgpack-numpy form; keys are bytes, or str where the writer had no bin type."""
     kind = fields.get(b"kind", fields.get("kind"))
-    if kind in (b"O", "O"):
+    if isinstance(kind, (str, bytes)) and kind in (b"O", "O"):
         raise ProtocolError("object arrays are pickles and are refused")
-    if kind in (b"V", "V"):
+    if isinstance(kind, (str, bytes)) and kind in (b"V", "V"):
         raise ProtocolError("structured arrays are refused")
     if b"nd" not in fields and not {"type", "data"} <= fields.keys():
         return None

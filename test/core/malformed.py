@@ -136,6 +136,19 @@ MALFORMED = {
         ),
         "delta_indices",
     ),
+    "config with an array for keys": (
+        msgpack.packb(
+            {
+                "__ModalityConfig__": True,
+                "as_json": {
+                    "delta_indices": [0],
+                    "modality_keys": ["arm"],
+                    "sin_cos_embedding_keys": msgpack.unpackb(n1d7())["x"],
+                },
+            }
+        ),
+        "sin_cos_embedding_keys must be a list of str or None",
+    ),
     "config with an unknown enum": (
         msgpack.packb(
             {

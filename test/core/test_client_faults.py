@@ -318,6 +318,24 @@ def test_a_forked_child_uses_a_connection_of_its_own(server):
     assert run_python(program, server.port) == "0"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("servers", [1, 2])
+def test_a_child_forked_while_a_request_is_in_progress_asks_for_itself(server, servers):
+    program = """
+        import os, sys
+        from gr00t_policy_core import PolicyClient
+        client = PolicyClient(hosts=[f"127.0.0.1:{port}" for port in sys.argv[1:]])
+        assert client.ping()
+        client._server._connection._turn.acquire()  # as another thread does
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if client.ping() else 1)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(str(os.waitstatus_to_exitcode(status)))
+    """
+    assert run_python(program, *[server.port] * servers) == "0"
+
+
 def test_an_interrupted_call_leaves_a_client_that_works(server, client, monkeypatch):
     assert client.ping()
 

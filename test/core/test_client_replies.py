@@ -11,6 +11,7 @@ import zmq
 from gr00t_policy_core import (
     MsgSerializer,
     PolicyClient,
+    PolicyTimeoutError,
     ProtocolError,
 )
 
@@ -80,10 +81,25 @@ def test_a_reply_larger_than_allowed_is_not_received(replying):
         ({"status": "error", "error": "boom"}, {"status": "error", "error": "boom"}),
         ({"error": "boom"}, {"status": "error", "error": "boom"}),
         ({"error": 5}, {"status": "error", "error": "5"}),
+        (
+            {"status": "error"},
+            {"status": "error", "error": "the server says no more than that it failed"},
+        ),
     ],
 )
 def test_every_form_of_reply_is_brought_into_one(replying, reply, normalised):
     assert replying(MsgSerializer.to_bytes(reply)).send_request("any") == normalised
+
+
+def test_arrays_where_a_reply_has_text_are_no_trouble(replying):
+    """They compare element by element, which is no answer to whether something is a text."""
+    strange = MsgSerializer.to_bytes({"status": np.zeros(3), "state": np.zeros(3), "data": 1})
+    reply = replying(strange).send_request("any")
+    assert reply["status"] == "success"
+    assert reply["data"].keys() == {"status", "state", "data"}
+    assert isinstance(replying(strange).get_state(), str)
+    with pytest.raises(PolicyTimeoutError):
+        replying(strange).wait_until_ready(0.1)
 
 
 def test_golden_replies_are_understood(replying, golden, golden_arrays, line):

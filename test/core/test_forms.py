@@ -11,9 +11,11 @@ import pytest
 from toy_policy import toy_observation
 
 from gr00t_policy_core import Dialect, MsgSerializer, ProtocolError
+from gr00t_policy_core.serving import forms as forms_module
 from gr00t_policy_core.serving import serializer
 from gr00t_policy_core.serving.forms import (
     FORMS_PER_LENGTH,
+    MAX_HOLES,
     MAX_LENGTHS,
     MAX_WORDS_BYTES,
     Form,
@@ -203,3 +205,16 @@ def test_only_so_many_forms_are_kept(forms):
             MsgSerializer.from_bytes(MsgSerializer.to_bytes({letter: np.zeros(length)}))
     assert 0 < len(forms) <= MAX_LENGTHS * FORMS_PER_LENGTH
     assert all(len(kept) <= FORMS_PER_LENGTH for kept in forms._by_length.values())
+
+
+def test_a_message_of_many_values_is_not_read_again_for_a_form(forms):
+    """Its words are more than a form holds, so that every look for one would be in vain."""
+    wordy = b"\x81\xa1a" * (MAX_DEPTH - 2) + b"\xdd\x00\x01\x00\x00" + b"\x90" * 2**16
+    with pytest.raises(ProtocolError, match=r"too short|items"):
+        forms_module._PlanReader(memoryview(wordy)).value()
+    assert known_by(forms, wordy) is None
+
+
+def test_only_so_many_holes_are_kept(forms):
+    assert known_by(forms, MsgSerializer.to_bytes([0.5] * MAX_HOLES)) is not None
+    assert known_by(forms, MsgSerializer.to_bytes([0.5] * (MAX_HOLES + 1))) is None

@@ -49,6 +49,12 @@ def test_the_socket_is_gone_with_the_server(host, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_server_whose_socket_is_gone_ends_as_any_other(host, tmp_path):
+    with PolicyServer(ToyPolicy(), host=host, stop_timeout_s=60) as server:
+        next(tmp_path.iterdir()).unlink()
+    assert server._done.is_set()
+
+
 def test_the_socket_of_a_running_server_is_not_taken(host):
     with PolicyServer(ToyPolicy(), host=host), PolicyClient(host) as client:
         with pytest.raises(AddressError, match="another program does already"):

@@ -18,9 +18,9 @@ RESET = Endpoint.of("reset", lambda: None, False)
 
 
 def job(client: str, number: int = 0, size: int = 1, endpoint: Endpoint = ACT) -> Job:
-    data = memoryview(bytes(size))
-    message = Message([client.encode(), str(number).encode()], None, "", zmq.Frame())
-    return Job(message, Request(endpoint.name, None, False, data), endpoint)
+    body = memoryview(bytes(size))
+    message = Message([client.encode(), str(number).encode()], body, "", zmq.Frame())
+    return Job(message, Request(endpoint.name, None, False, None), endpoint)
 
 
 def names(jobs: list[Job]) -> list[str]:
@@ -148,3 +148,9 @@ def test_waiting_for_company_ends_with_it_or_with_enough_or_with_its_time() -> N
     queue.wait_for({b"c"}, 10, time.monotonic() - 1)
     queue.wait_for({b"c"}, 10, time.monotonic() + 0.01)
     assert len(queue) == 2
+
+
+def test_all_of_a_message_counts_not_only_its_data():
+    message = Message([b"a"], memoryview(bytes(100)), "", zmq.Frame())
+    data = memoryview(b"\xc0")
+    assert Job(message, Request(ACT.name, None, False, data), ACT).size == 100

@@ -10,7 +10,7 @@ from replays import observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, ReplayPolicy
 from gr00t_policy_core.policies.replay import CLIENTS_KEPT
-from gr00t_policy_core.policy import asked_by
+from gr00t_policy_core.policy import AskedBy
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ def test_stock_clients_play_on_their_own_while_they_are_connected(replay_server,
 def test_places_of_clients_without_end_are_not_kept(v2_dataset):
     policy = ReplayPolicy(v2_dataset)
     for number in range(CLIENTS_KEPT + 1):
-        with asked_by(f"client {number}"):
+        with AskedBy(f"client {number}"):
             policy.reset({"episode_index": 1})
-    with asked_by("client 0"):
+    with AskedBy("client 0"):
         assert policy.get_action(observation())[1]["episode_index"] == 0
-    with asked_by("client 2"):
+    with AskedBy("client 2"):
         assert policy.get_action(observation())[1]["episode_index"] == 1

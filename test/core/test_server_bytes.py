@@ -93,6 +93,18 @@ def test_a_message_of_many_large_frames_is_refused_as_a_whole(sockets):
         assert b"450000 bytes, at most 100000" in dealer.recv_multipart()[-1]
 
 
+def test_a_way_back_of_many_bytes_is_not_taken(sockets):
+    """Replies would carry it, and wait with it for a client that never reads."""
+    with PolicyServer(ToyPolicy(), host="127.0.0.1", port=0, api_token="secret") as server:
+        dealer = sockets.socket(zmq.DEALER)
+        dealer.connect(f"tcp://127.0.0.1:{server.port}")
+        for way in (bytes(256), b"x" * 255):
+            dealer.send_multipart([way, b"", b"\x81\xa8endpoint\xa4ping"])
+        assert dealer.poll(10_000)
+        assert dealer.recv_multipart()[0] == b"x" * 255
+        assert not dealer.poll(0)
+
+
 def test_garbage_from_a_port_scanner_is_survived(server, client):
     generator = random.Random(0)
     noises = [b"GET / HTTP/1.1\r\n\r\n", bytes(1000), GREETING[:12], GREETING + READY[:9], b""]

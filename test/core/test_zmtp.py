@@ -214,6 +214,21 @@ def test_a_connection_of_no_more_use_is_made_anew_before_the_next_request(script
         assert ask(connection, b"?") == b"two"
 
 
+def test_a_server_that_goes_in_the_middle_of_a_ping_is_connected_to_again(scripted):
+    gone = threading.Event()
+
+    def first(connection: socket.socket) -> None:
+        shake_hands(connection)
+        take_request(connection)
+        connection.sendall(framed(b"one") + PING[:4])
+        gone.set()
+
+    with connected(scripted(first, answering(framed(b"two")))) as connection:
+        assert ask(connection, b"?") == b"one"
+        assert gone.wait(10)
+        assert ask(connection, b"?") == b"two"
+
+
 def test_a_connection_lost_before_the_answer_is_told_at_once(scripted):
     def script(connection: socket.socket) -> None:
         shake_hands(connection)
@@ -274,7 +289,7 @@ def test_something_else_that_listens_there_is_named(scripted, greeting, problem)
         (b"", "closed the connection"),
         (GREETING[:30], "closed the connection"),
         (GREETING.replace(b"NULL\0", b"CURVE"), "is secured, and this client has no keys"),
-        (GREETING + b"\x04\x0b\x05ERROR\x04nope", "refuses the connection"),
+        (GREETING + b"\x04\x0b\x05ERROR\x04nope", "refuses the connection: nope"),
     ],
     ids=["closed", "cut off", "secured", "refused"],
 )
@@ -294,6 +309,14 @@ def test_a_server_that_does_not_let_the_client_in_is_asked_again_until_the_time_
         ask(connection, b"?", timeout_ms=500)
 
 
+def test_a_reply_for_which_there_is_no_memory_is_refused(scripted):
+    port = scripted(answering(b"\x01\0\x02" + (2**60).to_bytes(8, "big")))
+    connection = Connection("127.0.0.1", port, max_message_bytes=2**62)
+    with pytest.raises(ProtocolError, match=r"127\.0\.0\.1:.* no memory"):
+        ask(connection, b"?")
+    connection.close()
+
+
 def endless_pings(connection: socket.socket) -> None:
     shake_hands(connection)
     take_request(connection)
@@ -302,28 +325,33 @@ def endless_pings(connection: socket.socket) -> None:
         receive(connection, len(PONG))
 
 
+closed = threading.Event()  # the client is done with the server that never reads
+
+
 def endless_reply(connection: socket.socket) -> None:
     shake_hands(connection)
     take_request(connection)
     connection.sendall(b"\x01\0\x02" + LIMIT.to_bytes(8, "big"))
     while True:
         connection.sendall(b"x")
-        time.sleep(0.01)
+        closed.wait(0.01)
 
 
 def deaf(connection: socket.socket) -> None:
     shake_hands(connection)
-    time.sleep(2)
+    closed.wait(10)
 
 
 @pytest.mark.parametrize("script", [endless_pings, endless_reply, deaf])
 def test_nothing_that_a_server_sends_or_leaves_keeps_a_call_beyond_its_time(scripted, script):
     parts = [bytes(LIMIT)] if script is deaf else [b"?"]
+    closed.clear()
     with connected(scripted(script)) as connection:
         started_s = time.monotonic()
         with pytest.raises(PolicyTimeoutError, match="no answer within 300 ms"):
             ask(connection, *parts, timeout_ms=300)
         assert time.monotonic() - started_s < 5
+    closed.set()
 
 
 def test_a_resolver_that_hangs_does_not_keep_a_call_beyond_its_time(monkeypatch):
@@ -340,6 +368,15 @@ def test_a_resolver_that_hangs_does_not_keep_a_call_beyond_its_time(monkeypatch)
         with pytest.raises(PolicyTimeoutError, match=r"some\.host\.invalid:5555 reset"):
             client.reset()
         released.set()
+
+
+@pytest.mark.parametrize("host", ["robot..local", ".robot", "r" * 64])
+def test_a_name_that_no_host_can_have_is_a_host_that_nobody_knows(host):
+    with (
+        PolicyClient(host, 5555, timeout_ms=200) as client,
+        pytest.raises(PolicyTimeoutError, match=f"no host {host} is known"),
+    ):
+        client.reset()
 
 
 def test_a_host_that_nobody_knows_is_named(monkeypatch):
