@@ -25,7 +25,7 @@ _READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
 READY = b"\x04" + bytes([len(_READY)]) + _READY
 PING = b"\x04\x0a\x04PING\x00\x00abc"
 PONG = b"\x04\x08\x04PONGabc"
-PACKET = 56 * 2**10
+PACKET = zmtp._PACKET_BYTES
 Script = Callable[[socket.socket], None]
 
 
