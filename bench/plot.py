@@ -88,4 +88,4 @@ def _draw_lines(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_title(f"1, 2, 4 cameras of 224x224, 480x640, 720x1280; malloc {rows[0].malloc}")
     axes.grid(which="both", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
