@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
 import threading
@@ -113,10 +112,6 @@ def keep_loop_punctual(realtime_priority: int | None, warn: Callable[[str], obje
         warn: Told what the system refused.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # What is there by now stays. Looking whether it is garbage holds the lock, for 10 ms (50 000
-    # objects, most of them rclpy's; measured), whenever Python thinks that it is time.
-    gc.collect()
-    gc.freeze()
     if realtime_priority is not None and TASKS.is_dir():
         threads = [int(task.name) for task in TASKS.iterdir()]
         _ask_for_fifo(threads, max(1, realtime_priority - BELOW_LOOP), warn)

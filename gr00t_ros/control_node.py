@@ -127,7 +127,8 @@ class ControlNode(ManagedNode):
         contract = self._contract
         if contract is None:
             return
-        # What lives now lives on: collecting it again and again would only delay ticks.
+        # What lives now lives on. Looking whether it is garbage stops all threads for 10 ms (50 000
+        # objects, most of them rclpy's; measured), whenever Python thinks that it is time.
         gc.collect()
         gc.freeze()
         if self.get_parameter("use_sim_time").value:
