@@ -22,7 +22,19 @@ from gr00t_ros.policies import make_policy
 MODELS = "gr00t_policy_core.models"
 CORE_TESTS = Path(__file__).parents[2] / "core"
 LOCAL = {"policy__backend": "local", "policy__model_path": "checkpoints/my_robot"}
-LoadModel = Callable[..., EchoPolicy]
+
+
+class EchoModel(EchoPolicy):
+    """In place of a model."""
+
+    warm = 0
+
+    def warm_up(self) -> float:
+        self.warm += 1
+        return 0.0
+
+
+LoadModel = Callable[..., EchoModel]
 
 
 @pytest.fixture
@@ -48,12 +60,22 @@ def asked_for(use_loader: Callable[[LoadModel], None]) -> list[dict[str, Any]]:
     """What models were asked for."""
     asked: list[dict[str, Any]] = []
 
-    def load(**settings: Any) -> EchoPolicy:
+    def load(**settings: Any) -> EchoModel:
         asked.append(settings)
-        return EchoPolicy()
+        return EchoModel()
 
     use_loader(load)
     return asked
+
+
+def test_a_model_has_answered_once_before_the_node_is_configured(
+    make_local_node: MakeNode, operator: Operator, use_loader: Callable[[LoadModel], None]
+) -> None:
+    model = EchoModel()
+    use_loader(lambda **settings: model)
+    make_local_node()
+    assert operator.change_state(CONFIGURE) == [True]
+    assert model.warm == 1
 
 
 def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
@@ -126,7 +148,7 @@ def test_what_is_wrong_with_a_model_is_told(
     said: tuple[Any, ...],
     told: str,
 ) -> None:
-    def refuse(**settings: Any) -> EchoPolicy:
+    def refuse(**settings: Any) -> EchoModel:
         raise kind(*said)  # made anew: one that is kept keeps the node by its traceback
 
     use_loader(refuse)
