@@ -144,7 +144,8 @@ class Forms:
         # Without a lock, which a fork could leave held: what another thread learns meanwhile may be
         # lost, and is learned again.
         if length not in self._by_length and len(self._by_length) >= MAX_LENGTHS:
-            self._by_length.pop(min(self._by_length.copy()), None)
+            oldest = next(iter(self._by_length.copy()))
+            self._by_length.pop(oldest, None)
         kept = self._by_length.get(length, ())[: FORMS_PER_LENGTH - 1]
         self._by_length[length] = (form, *kept)
 

@@ -215,6 +215,15 @@ def test_a_message_of_many_values_is_not_read_again_for_a_form(forms):
     assert known_by(forms, wordy) is None
 
 
+def test_the_form_that_was_learned_first_goes_first(forms):
+    messages = [MsgSerializer.to_bytes({"a": np.zeros(n)}) for n in range(MAX_LENGTHS + 1, 0, -1)]
+    assert all(known_by(forms, message) for message in messages)
+    assert [forms.find(memoryview(message)) is None for message in messages] == [
+        True,
+        *[False] * MAX_LENGTHS,
+    ]
+
+
 def test_only_so_many_holes_are_kept(forms):
     assert known_by(forms, MsgSerializer.to_bytes([0.5] * MAX_HOLES)) is not None
     assert known_by(forms, MsgSerializer.to_bytes([0.5] * (MAX_HOLES + 1))) is None
