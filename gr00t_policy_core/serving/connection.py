@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,7 +48,7 @@ class Connection:
     ) -> None:
         self.server = addresses.name(host, port)
         self._given = (host, port, max_message_bytes, keys)
-        self._closed = False
+        self._closed = threading.Event()
         self._turn = threading.Lock()
         self._channel: Channel | None = None
         forget_in_children(self)
@@ -72,21 +71,21 @@ class Connection:
             ClosedError: After `close`.
         """
         self._check_open(endpoint)
-        if not self._turn.acquire(timeout=deadline.remaining_ms / 1000):
+        if not self._turn.acquire(timeout=deadline.remaining_s):
             raise self._timeout(endpoint, deadline, "another thread's request is in progress")
         try:
             self._check_open(endpoint)
             reply = self._ask(endpoint, request, deadline)
-        except (zmq.ZMQError, ProtocolError) as error:
+        except BaseException as error:
             self._drop()
-            kind = ProtocolError if isinstance(error, ProtocolError) else PolicyError
-            raise kind(f"{self.server} {endpoint}: {error}") from error
-        except BaseException:
-            self._drop()
+            if isinstance(error, ProtocolError):
+                raise ProtocolError(f"{self.server} {endpoint}: {error}") from error
+            if isinstance(error, zmq.ZMQError):
+                raise PolicyError(f"{self.server} {endpoint}: {error}") from error
             raise
         finally:
             self._turn.release()
-            if self._closed:
+            if self._closed.is_set():
                 self.close()  # it came in the meantime, and left the socket to this thread
         return reply
 
@@ -96,8 +95,9 @@ class Connection:
         return Connection(host, port, max_message_bytes=max_message_bytes, keys=keys)
 
     def close(self) -> None:
-        """Close the socket; a request in progress in another thread ends as it would have."""
-        self._closed = True
+        """Disconnect. A request in progress in another thread ends as it would have, but does not
+        wait any longer for a server that is not there."""
+        self._closed.set()
         if self._turn.acquire(blocking=False):
             self._drop()
             self._turn.release()
@@ -130,7 +130,7 @@ class Connection:
         if keys is not None:
             return CurveChannel(host, port, max_message_bytes=max_message_bytes, keys=keys)
         pause_s, why = RECONNECT_S, NOBODY
-        while not self._closed:
+        while True:
             try:
                 return PlainChannel(
                     host, port, max_message_bytes=max_message_bytes, deadline=deadline
@@ -143,10 +143,10 @@ class Connection:
                 why = error.strerror or str(error)
             if not deadline.remaining_s:
                 raise self._timeout(endpoint, deadline, why)
-            # Nobody tells when a server begins to listen.
-            time.sleep(min(pause_s, deadline.remaining_s))
+            # Nobody tells when a server begins to listen; `close` tells when nobody waits for it.
+            if self._closed.wait(min(pause_s, deadline.remaining_s)):
+                raise self._closed_error(endpoint)
             pause_s = min(2 * pause_s, MAX_RECONNECT_S)
-        raise self._closed_error(endpoint)
 
     def _drop(self) -> None:
         if self._channel is not None:
@@ -157,9 +157,12 @@ class Connection:
         """In a forked child: connect anew."""
         self._channel = None
         self._turn = threading.Lock()
+        was_closed, self._closed = self._closed.is_set(), threading.Event()
+        if was_closed:
+            self._closed.set()
 
     def _check_open(self, endpoint: str) -> None:
-        if self._closed:
+        if self._closed.is_set():
             raise self._closed_error(endpoint)
 
     def _closed_error(self, endpoint: str) -> ClosedError:

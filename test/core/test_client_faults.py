@@ -16,10 +16,12 @@ import msgpack
 import numpy as np
 import pytest
 import zmq
+from conftest import wait_until
 from toy_policy import expected_action, toy_observation
 
 import gr00t_policy_core
-from gr00t_policy_core import PolicyClient, PolicyTimeoutError
+from gr00t_policy_core import ClosedError, PolicyClient, PolicyTimeoutError
+from gr00t_policy_core.serving import connection
 from gr00t_policy_core.serving.zmtp import PlainChannel
 
 SERVE = Path(__file__).resolve().parent / "peers" / "serve.py"
@@ -182,6 +184,24 @@ def test_a_thread_that_waits_for_its_turn_gives_up_in_time(silent):
         thread.join(0.4 + SLACK_S)
     assert len(errors) == 3
     client.close()
+
+
+def test_closing_ends_the_wait_for_a_server_that_is_not_there(nobody, monkeypatch):
+    monkeypatch.setattr(connection, "RECONNECT_S", 60.0)
+    client = PolicyClient("127.0.0.1", nobody, timeout_ms=60_000)
+    errors = []
+
+    def ask():
+        with pytest.raises(ClosedError) as raised:
+            client.reset()
+        errors.append(str(raised.value))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    wait_until(client._server._connection._turn.locked)
+    client.close()
+    asking.join(SLACK_S)
+    assert errors == [f"127.0.0.1:{nobody} reset: the client was closed"]
 
 
 def test_a_late_answer_is_never_taken_for_another(silent):
