@@ -65,7 +65,7 @@ class RemoteError(PolicyError, RuntimeError):
 
 
 class PolicyTimeoutError(PolicyError, TimeoutError):
-    """No answer within the time allowed."""
+    """No answer within the time allowed, or none that can still come: the connection was lost."""
 
 
 class AddressError(PolicyError, OSError):

@@ -18,10 +18,29 @@ class Channel(Protocol):
     """A connection to one server. Not for several threads; after an error it is to be closed."""
 
     def is_open(self, deadline: Deadline) -> bool:
-        """Whether a request may be sent; another connection must be made where not."""
+        """Whether a request may be sent; another connection must be made where not.
+
+        Raises:
+            OSError: The connection is broken, or (`TimeoutError`) the time was up.
+            ProtocolError: The server sent something that nobody asked for.
+        """
 
     def ask(self, request: Sequence[Any], deadline: Deadline) -> memoryview:
-        """Send a request, in parts that are not copied, and wait for its reply."""
+        """Send a request and wait for its reply.
+
+        Args:
+            request: Buffers of bytes, which make the message together.
+            deadline: When to give up.
+
+        Returns:
+            The reply, bytes in memory of its own.
+
+        Raises:
+            TimeoutError: It did not come in time; saying what was waited for.
+            EOFError: The server closed the connection.
+            OSError: The connection broke.
+            ProtocolError: What came is no reply, or too large.
+        """
 
     def close(self) -> None:
         """Disconnect."""

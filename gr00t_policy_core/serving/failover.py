@@ -62,7 +62,7 @@ class Failover:
             PolicyTimeoutError: None answers, or the one that was asked did not in time; the next
                 request then goes to another.
         """
-        if not self._turn.acquire(timeout=deadline.remaining_ms / 1000):
+        if not self._turn.acquire(timeout=deadline.remaining_s):
             raise PolicyTimeoutError(
                 f"{self.server} {endpoint}: no answer within {deadline.timeout_ms} ms "
                 "(another thread's request is in progress)"

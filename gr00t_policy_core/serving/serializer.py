@@ -90,14 +90,14 @@ class MsgSerializer:
     def decode(cls, buffer: Buffer, *, writable: bool = False) -> Decoded:
         """Decode a message as `from_bytes` does, and tell the dialect it was written in."""
         message = memoryview(buffer).toreadonly().cast("B")
-        formal = cls.decode_custom_classes is _NO_HOOK and not writable
-        if formal and (form := _FORMS.find(message)) is not None:
+        may_have_form = cls.decode_custom_classes is _NO_HOOK and not writable
+        if may_have_form and (form := _FORMS.find(message)) is not None:
             return Decoded(form.value(message), form.dialect)
         mapper = _Mapper(cls.decode_custom_classes, writable)
         reader = Reader(message, mapper.map, wire.PAYLOAD_KEYS)
         value = reader.value()
         reader.finish()
-        if formal:
+        if may_have_form:
             _FORMS.learn(message)
         return Decoded(value, next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None)
 

@@ -204,9 +204,7 @@ class PlainChannel:
 
     def _take(self, size: int, deadline: Deadline) -> bytes | memoryview:
         """The next bytes, in memory of their own."""
-        begin = self._begin
-        there = self._end - begin
-        if size <= there or size <= len(self._buffer):
+        if size <= len(self._buffer):
             self._fill(size, deadline)
             begin = self._begin
             self._begin += size
@@ -216,7 +214,8 @@ class PlainChannel:
             taken = np.empty(size, np.uint8).data
         except (MemoryError, ValueError):
             raise ProtocolError(f"a reply of {size} bytes, for which there is no memory") from None
-        taken[:there] = memoryview(self._buffer)[begin : self._end]
+        there = self._end - self._begin
+        taken[:there] = memoryview(self._buffer)[self._begin : self._end]
         self._begin = self._end = 0
         while there < size:
             there += self._receive(taken[there:], deadline)
