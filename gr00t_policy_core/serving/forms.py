@@ -71,13 +71,16 @@ class Form:
     """A message but for what is in its holes.
 
     Args:
-        words: The bytes between the holes: begin, end and bytes of each stretch.
-        plan: The decoded message, with holes in place of arrays and numbers.
+        stretches: Between the holes: begin and end of each.
+        words: The bytes of all stretches.
+        steps: How the decoded message is put together: in which of the containers made so far, at
+            which key or index, what stands: a hole, or another container to be copied.
         dialect: That its arrays are in; None where it has none.
     """
 
-    words: tuple[tuple[int, int, bytes], ...]
-    plan: Any
+    stretches: tuple[tuple[int, int], ...]
+    words: bytes
+    steps: tuple[tuple[int, Any, Any], ...]
     dialect: Dialect | None
 
     @classmethod
@@ -86,7 +89,8 @@ class Form:
 
         None where it holds anything but plain data and arrays of one dialect, or too many words.
         """
-        reader = _PlanReader(message)
+        holes_of = _Holes(message)
+        reader = _PlanReader(message, holes_of)
         try:
             plan = reader.value()
             holes = sorted((hole.at, hole.at + hole.size) for hole in _holes(plan))
@@ -96,19 +100,28 @@ class Form:
             return None
         begins = [0, *(end for _, end in holes)]
         ends = [*(begin for begin, _ in holes), len(message)]
-        stretches = list(zip(begins, ends, strict=True))
+        stretches = tuple(zip(begins, ends, strict=True))
         if sum(end - begin for begin, end in stretches) > MAX_WORDS_BYTES:
             return None
-        words = tuple((begin, end, bytes(message[begin:end])) for begin, end in stretches)
-        return cls(words, plan, reader.dialect)
+        words = b"".join(message[begin:end] for begin, end in stretches)
+        return cls(stretches, words, tuple(_steps(plan)), holes_of.dialect)
 
     def fits(self, message: memoryview) -> bool:
         """Whether a message of this form's length is of this form."""
-        return all(message[begin:end].tobytes() == words for begin, end, words in self.words)
+        return b"".join([message[begin:end] for begin, end in self.stretches]) == self.words
 
     def value(self, message: memoryview) -> Any:
         """What a message of this form holds; its arrays are views of it."""
-        return _filled(self.plan, message)
+        made: list[Any] = [[None]]
+        for container, key, part in self.steps:
+            kind = type(part)
+            if kind is dict or kind is list:
+                there = part.copy()
+                made.append(there)
+            else:
+                there = _filled(part, message)
+            made[container][key] = there
+        return made[0][0]
 
 
 class Forms:
@@ -153,20 +166,30 @@ class Forms:
 class _PlanReader(Reader):
     """Reads holes in place of arrays and numbers."""
 
-    __slots__ = ("_start", "dialect")
+    __slots__ = ()
 
-    def __init__(self, message: memoryview) -> None:
-        super().__init__(message, self._map_or_hole, wire.PAYLOAD_KEYS)
+    def __init__(self, message: memoryview, holes: _Holes) -> None:
+        super().__init__(message, holes.of_map, wire.PAYLOAD_KEYS)
         self._items_left = min(MAX_ITEMS, MAX_WORDS_BYTES)  # each takes a byte of the words
-        self._start = _address(np.frombuffer(message, np.uint8))
-        self.dialect: Dialect | None = None
 
     def value(self, depth: int = 0) -> Any:
         layout = self.number_layout()
         value = super().value(depth)
         return value if layout is None else NumberHole(self.at - layout.size, layout)
 
-    def _map_or_hole(self, fields: dict[Any, Any]) -> Any:
+
+class _Holes:
+    """Finds the arrays of one message, and the one dialect that they are in."""
+
+    __slots__ = ("_message", "_start", "dialect")
+
+    def __init__(self, message: memoryview) -> None:
+        self._message = message
+        self._start = _address(np.frombuffer(message, np.uint8))
+        self.dialect: Dialect | None = None
+
+    def of_map(self, fields: dict[Any, Any]) -> Any:
+        """A hole in place of a map that is an array."""
         # The sizes of an array's shape are no holes.
         read = {key: self._numbers(value) for key, value in fields.items()}
         found = wire.decode_array(read)
@@ -188,7 +211,7 @@ class _PlanReader(Reader):
         """A number, or a list of them, in place of their holes."""
         if isinstance(value, list):
             return [self._numbers(part) if type(part) is NumberHole else part for part in value]
-        return _filled(value, self._view) if type(value) is NumberHole else value
+        return _filled(value, self._message) if type(value) is NumberHole else value
 
 
 def _holes(plan: Any) -> Iterator[ArrayHole | NumberHole]:
@@ -204,17 +227,25 @@ def _holes(plan: Any) -> Iterator[ArrayHole | NumberHole]:
         raise ProtocolError(f"a {type(plan).__name__} is no plain data")
 
 
-def _filled(plan: Any, message: memoryview) -> Any:
-    kind = type(plan)
-    if kind is dict:
-        return {key: _filled(part, message) for key, part in plan.items()}
-    if kind is list:
-        return [_filled(part, message) for part in plan]
-    if kind is ArrayHole:
-        return np.ndarray(plan.shape, plan.dtype, message, plan.at, None, plan.order)
-    if kind is NumberHole:
-        return plan.layout.unpack_from(message, plan.at)[0]
-    return plan
+def _steps(plan: Any) -> Iterator[tuple[int, Any, Any]]:
+    """See `Form`; the first container is a list of one, for the whole."""
+    waiting: list[tuple[int, Any, Any]] = [(0, 0, plan)]
+    containers = 1
+    while waiting:
+        container, key, part = waiting.pop()
+        yield container, key, part
+        if isinstance(part, (dict, list)):
+            inner = part.items() if isinstance(part, dict) else enumerate(part)
+            waiting += [(containers, k, p) for k, p in inner if type(p) not in _CONSTANTS]
+            containers += 1
+
+
+def _filled(hole: Any, message: memoryview) -> Any:
+    if type(hole) is ArrayHole:
+        return np.ndarray(hole.shape, hole.dtype, message, hole.at, None, hole.order)
+    if type(hole) is NumberHole:
+        return hole.layout.unpack_from(message, hole.at)[0]
+    return hole
 
 
 def _address(array: npt.NDArray[Any]) -> int:

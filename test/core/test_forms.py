@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What decoding remembers of earlier messages never changes what a message means."""
 
+import gc
 import io
 import random
+import weakref
 from typing import Any
 
 import msgpack
@@ -210,8 +212,9 @@ def test_only_so_many_forms_are_kept(forms):
 def test_a_message_of_many_values_is_not_read_again_for_a_form(forms):
     """Its words are more than a form holds, so that every look for one would be in vain."""
     wordy = b"\x81\xa1a" * (MAX_DEPTH - 2) + b"\xdd\x00\x01\x00\x00" + b"\x90" * 2**16
+    reader = forms_module._PlanReader(memoryview(wordy), forms_module._Holes(memoryview(wordy)))
     with pytest.raises(ProtocolError, match=r"too short|items"):
-        forms_module._PlanReader(memoryview(wordy)).value()
+        reader.value()
     assert known_by(forms, wordy) is None
 
 
@@ -227,3 +230,20 @@ def test_the_form_that_was_learned_first_goes_first(forms):
 def test_only_so_many_holes_are_kept(forms):
     assert known_by(forms, MsgSerializer.to_bytes([0.5] * MAX_HOLES)) is not None
     assert known_by(forms, MsgSerializer.to_bytes([0.5] * (MAX_HOLES + 1))) is None
+
+
+def test_learning_keeps_nothing_of_a_message():
+    """Not even until garbage is collected: a message may have hundreds of megabytes."""
+
+    class Owner(bytearray):
+        pass
+
+    owner = Owner(MsgSerializer.to_bytes({"a": np.zeros(1000)}))
+    freed = weakref.ref(owner)
+    gc.disable()
+    try:
+        assert Form.of(memoryview(owner)) is not None
+        del owner
+        assert freed() is None
+    finally:
+        gc.enable()
