@@ -131,8 +131,8 @@ def contains_arrays(data: Any) -> bool:
 
 
 def _dialect(dialect: Dialect | str | None) -> Dialect | None:
-    if dialect is None:
-        return None
+    if dialect is None or type(dialect) is Dialect:
+        return dialect
     try:
         return Dialect(dialect)
     except ValueError:
@@ -196,6 +196,10 @@ class _Writer:
             self._plain(obj)
         elif kind is dict:
             self._map(obj, depth + 1)
+        elif kind is np.ndarray and self._hook is MsgSerializer.encode_custom_classes:
+            self._append(*wire.encode_array(obj, self._dialect or Dialect.N1D7))
+        elif kind is list:
+            self._array(obj, depth + 1)
         elif isinstance(obj, (np.ndarray, np.generic)):  # a np.float64 is a float, too
             self._object(obj, depth)
         elif isinstance(obj, dict):
@@ -213,23 +217,34 @@ class _Writer:
         try:
             self._packer.pack(obj)
         except (ValueError, OverflowError) as error:
-            raise EncodingError(f"{type(obj).__name__} cannot be sent: {error}") from None
+            raise _unsendable(obj, error) from None
 
     def _map(self, obj: dict[Any, Any], depth: int) -> None:
-        _check_depth(depth)
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        pack = self._packer.pack
         self._packer.pack_map_header(len(obj))
         for key, value in obj.items():
             if not isinstance(key, (str, bytes)):
                 raise EncodingError(f"map keys must be str, got {type(key).__name__} {key!r:.60}")
+            part = key
             try:
-                self._plain(key)
-                self._value(value, depth)
+                pack(key)
+                part = value
+                if type(value) in _PLAIN:
+                    pack(value)
+                else:
+                    self._value(value, depth)
             except EncodingError:
                 self._path.append(str(key))
                 raise
+            except (ValueError, OverflowError) as error:
+                self._path.append(str(key))
+                raise _unsendable(part, error) from None
 
     def _array(self, obj: list[Any] | tuple[Any, ...], depth: int) -> None:
-        _check_depth(depth)
+        if depth > MAX_DEPTH:
+            raise _too_deep()
         self._packer.pack_array_header(len(obj))
         for item in obj:
             self._value(item, depth)
@@ -264,6 +279,9 @@ class _Writer:
         self._packer.reset()
 
 
-def _check_depth(depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise EncodingError(f"nested more than {MAX_DEPTH} levels deep")
+def _unsendable(obj: Any, error: Exception) -> EncodingError:
+    return EncodingError(f"{type(obj).__name__} cannot be sent: {error}")
+
+
+def _too_deep() -> EncodingError:
+    return EncodingError(f"nested more than {MAX_DEPTH} levels deep")

@@ -94,7 +94,7 @@ def encode_array(array: AnyArray | np.generic, dialect: Dialect) -> tuple[bytes,
             "float dtype"
         )
     scalar = not isinstance(array, np.ndarray)
-    data = np.asarray(array)
+    data = array if type(array) is np.ndarray else np.asarray(array)
     if not data.flags.c_contiguous:
         data = np.ascontiguousarray(data)
     return _array_prefix(dialect, data.dtype.str, data.shape, scalar), data
