@@ -27,6 +27,8 @@ def url(host: str, port: int) -> str:
 def ipc_problems(host: str) -> list[str]:
     """What is wrong with the path of a Unix socket."""
     path = host[len(IPC) :]
+    if "\0" in path:
+        return [f"host must have a path without zeros, got {host!r}"]
     if not path.startswith("/"):
         return [f"host must have a whole path after {IPC}, as ipc:///run/gr00t.sock, got {host!r}"]
     if len(path.encode()) > MAX_IPC_PATH_BYTES:

@@ -21,7 +21,7 @@ from gr00t_policy_core.serving.channels import Channel, CurveChannel
 from gr00t_policy_core.serving.curve import ClientKeys
 from gr00t_policy_core.serving.deadline import Deadline
 from gr00t_policy_core.serving.forks import forget_in_children
-from gr00t_policy_core.serving.zmtp import PlainChannel
+from gr00t_policy_core.serving.plain_channel import PlainChannel
 
 NOBODY = "no server listens there, or it is busy"
 RECONNECT_S = 0.05  # between attempts to connect, doubled each time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What passes between the thread of the sockets and that of the policy."""
+"""What passes between the threads of the sockets and those of the policy."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Job:
     @property
     def size(self) -> int:
         """How many bytes wait with it."""
-        return 0 if self.message.body is None else self.message.body.nbytes
+        return self.message.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,10 @@ class Request:
 
 
 class RequestReader:
-    """Reads requests without building anything of their data. Not for several threads.
+    """Reads requests without building anything of their data.
 
-    A client's requests begin alike, up to their data: what bytes that were read before say is
+    Safe in several threads: what one of them learns and another overwrites is learned again. A
+    client's requests begin alike, up to their data: what bytes that were read before say is
     known (measured: 0.9 µs; word by word 5).
     """
 

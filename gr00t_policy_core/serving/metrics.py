@@ -76,13 +76,13 @@ class Metrics:
         self._inference = Histogram(TIME_BOUNDS_S)
         self._clients: OrderedDict[bytes, ClientMetrics] = OrderedDict()
 
-    def request(self, message: Message, endpoint: str, size: int) -> None:
+    def request(self, message: Message, endpoint: str) -> None:
         """A request for an endpoint that there is, from a client that may ask."""
         client = message.route[0]
         now_s = time.monotonic()
         with self._lock:
             self._counts.requests[endpoint] += 1
-            self._counts.received_bytes += size
+            self._counts.received_bytes += message.size
             known = self._clients.get(client)
             if known is None:
                 known = self._clients[client] = ClientMetrics(message.peer, now_s)

@@ -15,7 +15,7 @@ from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.security import is_loopback, token_matches
-from gr00t_policy_core.serving.transport import Message, Router
+from gr00t_policy_core.serving.transport import Message, Transport
 from gr00t_policy_core.serving.worker import Worker
 
 POLICY_ENDPOINTS = ("get_action", "reset", "get_modality_config", "get_dimensions")
@@ -24,10 +24,10 @@ AtOnce: TypeAlias = Callable[[Request], Any]
 
 
 class Reception:
-    """All methods but `send` are for the thread of the sockets.
+    """Takes what comes, in any thread.
 
     Args:
-        router: Where messages come from and replies go.
+        transport: Where messages come from and replies go.
         worker: Who answers what needs its turn.
         answering: Encodes what is answered at once.
         metrics: Told what came and went.
@@ -41,7 +41,7 @@ class Reception:
 
     def __init__(
         self,
-        router: Router,
+        transport: Transport,
         worker: Worker,
         answering: Answering,
         metrics: Metrics,
@@ -53,7 +53,7 @@ class Reception:
         encrypted: bool,
         refusal: Callable[[], str | None],
     ) -> None:
-        self._router = router
+        self._transport = transport
         self._worker = worker
         self._answering = answering
         self._metrics = metrics
@@ -65,12 +65,8 @@ class Reception:
         self._refusal = refusal
         self._requests = messages.RequestReader()
 
-    def turn(self, timeout_s: float | None) -> None:
-        """Wait for something to do, and do it; nothing in a message may stop the server."""
-        self._router.wait(timeout_s)
-        message = self._router.receive()
-        if message is None:
-            return
+    def accept(self, message: Message) -> None:
+        """Do what a message asks for, or see to it; nothing in it may stop the server."""
         try:
             self._accept(message)
         except Exception as error:
@@ -83,9 +79,9 @@ class Reception:
         self.send(Answer(route, failure(error)))
 
     def send(self, answer: Answer) -> None:
-        """Send a reply; safe in any thread."""
+        """Send a reply."""
         self._metrics.sent(len(answer.reply))
-        self._router.send(answer.route, answer.reply)
+        self._transport.send(answer.route, answer.reply)
 
     def _accept(self, message: Message) -> None:
         if message.body is None:
@@ -100,19 +96,16 @@ class Reception:
             raise ProtocolError("the endpoint must be a string")
         endpoint = self._endpoints.get(name)
         if endpoint is not None:
-            self._count(message, name, message.body.nbytes)
+            self._metrics.request(message, name)
             self._submit(Job(message, request, endpoint))
         elif name in self._at_once:
-            self._count(message, name, message.body.nbytes)
+            self._metrics.request(message, name)
             self._answer_at_once(name, request, message)
         elif name in POLICY_ENDPOINTS:
             raise PolicyError("the policy is still loading; ping tells its state")
         else:
             known = ", ".join(sorted({*self._endpoints, *self._at_once}))
             raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
-
-    def _count(self, message: Message, name: str, size: int) -> None:
-        self._metrics.request(message, name, size)
 
     def _submit(self, job: Job) -> None:
         for refused in self._worker.submit(job):

@@ -11,7 +11,7 @@ from gr00t_policy_core.serving.addresses import is_ipc
 
 logger = logging.getLogger("gr00t_policy_core.serving.server")
 
-IPC_PEER = "localhost:"  # libzmq's address of a Unix socket's client: "localhost:UID:GID:PID"
+IPC_PEER = "localhost:"  # a Unix socket's client, as libzmq names it: "localhost:UID:GID:PID"
 
 
 def token_matches(expected: str | None, given: object) -> bool:

@@ -20,13 +20,15 @@ from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.lanes import Lanes, OneLane
+from gr00t_policy_core.serving.listener import Listener
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.queue import FairQueue
 from gr00t_policy_core.serving.reception import POLICY_ENDPOINTS, Reception
+from gr00t_policy_core.serving.router import Router
 from gr00t_policy_core.serving.security import announce, is_loopback
 from gr00t_policy_core.serving.serializer import MsgSerializer
-from gr00t_policy_core.serving.transport import LINGER_MS, Router
+from gr00t_policy_core.serving.transport import LINGER_S, Transport
 from gr00t_policy_core.serving.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ STOPPING = "the server is stopping"
 
 
 class PolicyServer:
-    """Serves a policy to many clients: one thread for the sockets, one or several for the policy.
+    """Serves a policy to many clients: threads for the sockets, one or several for the policy.
 
     The address is bound here; clients are answered from `run` or `start` on. ``ping``, ``metrics``
     and ``kill`` are answered at once. All else waits for its turn: clients take turns, each in its
@@ -124,7 +126,7 @@ class PolicyServer:
         self._stopping = False
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
-        self._router = Router(host, port, max_message_bytes=max_message_bytes, keys=self._keys)
+        self._transport = self._listen(host, port, max_message_bytes)
         self._queue = FairQueue(max_queued_requests, max_queued_bytes)
         self._worker = Worker(
             lanes=self._lanes.size,
@@ -138,7 +140,7 @@ class PolicyServer:
             max_batch=lambda: self._answering.max_batch,
         )
         self._reception = Reception(
-            self._router,
+            self._transport,
             self._worker,
             self._answering,
             self._metrics,
@@ -154,13 +156,13 @@ class PolicyServer:
             try:
                 self._exporter = settings.make_exporter(metrics_host, metrics_port, self.metrics)
             except BaseException:
-                self._router.close()
+                self._transport.close()
                 raise
 
     @property
     def port(self) -> int:
         """The port that clients connect to."""
-        return self._router.port
+        return self._transport.port
 
     @property
     def metrics_port(self) -> int | None:
@@ -237,13 +239,13 @@ class PolicyServer:
         the server has ended, or after `stop_timeout_s`; at once in the server's own threads.
         """
         self._stopping = True
-        self._router.wake()
+        self._transport.wake()
         with self._state:
             if not self._begun:
                 self._begun = True
                 self._close()
         if threading.current_thread() is not self._thread and not self._worker.is_here():
-            self._done.wait(self._stop_timeout_s + 2 * LINGER_MS / 1000 + self._lanes.close_s)
+            self._done.wait(self._stop_timeout_s + 2 * LINGER_S + self._lanes.close_s)
 
     def restart_replicas(self) -> None:
         """Begin to restart the replicas one by one, without losing a request; returns at once.
@@ -260,6 +262,16 @@ class PolicyServer:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+
+    def _listen(self, host: str, port: int, max_message_bytes: int) -> Transport:
+        if self._keys is not None:
+            return Router(host, port, max_message_bytes=max_message_bytes, keys=self._keys)
+        return Listener(host, port, max_message_bytes=max_message_bytes, refused=self._refused)
+
+    def _refused(self, peer: str, error: Exception) -> None:
+        """A connection, before or between requests."""
+        self._failures.add("a connection", peer, error)
+        self._metrics.error(type(error).__name__)
 
     def _refusal(self) -> str | None:
         """Why requests are refused; None while they are not."""
@@ -290,7 +302,7 @@ class PolicyServer:
                 return False  # which interrupts the loading of replicas
             self._load_error = error
             self._stopping = True
-            self._router.wake()
+            self._transport.wake()
             return False
 
     def _begin(self) -> None:
@@ -309,10 +321,10 @@ class PolicyServer:
         self._thread = threading.current_thread()
         try:
             self._worker.start()
-            announce(self._router.address, self._keys is not None, self._is_open)
-            with self._router.woken_by_signals():
+            announce(self._transport.address, self._keys is not None, self._is_open)
+            with self._transport.woken_by_signals():
                 while not self._stopping:
-                    self._reception.turn(None)
+                    self._transport.turn(None, self._reception.accept)
                 self._finish()
         finally:
             self._worker.close()
@@ -324,7 +336,7 @@ class PolicyServer:
             ending.callback(self._lanes.close)
             if self._exporter is not None:
                 ending.callback(self._exporter.close)
-            ending.callback(self._router.close)
+            ending.callback(self._transport.close)
 
     def _finish(self) -> None:
         """Wait for the requests in progress; whatever else comes is refused."""
@@ -335,7 +347,7 @@ class PolicyServer:
         if self.policy is None:
             return  # nothing is in progress but the loading, which nobody waits for any more
         while self._worker.busy and (remaining_s := ends_at - time.monotonic()) > 0:
-            self._reception.turn(remaining_s)
+            self._transport.turn(remaining_s, self._reception.accept)
         if self._worker.busy:
             logger.error(
                 "stopping although %s has not returned within %.1f s",
@@ -345,7 +357,7 @@ class PolicyServer:
 
     def _answered(self) -> None:
         if self._stopping:
-            self._router.wake()  # `_finish` waits for this answer
+            self._transport.wake()  # `_finish` waits for this answer
 
     def _ping(self, request: Request) -> dict[str, Any]:
         """The reply of Isaac-GR00T's server, and more where there is something to tell."""
@@ -361,3 +373,4 @@ class PolicyServer:
     def _kill(self, request: Request) -> None:
         logger.info("a client asked the server to stop")
         self._stopping = True
+        self._transport.wake()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The threads that answer requests, those that wait together, beside the one of the sockets."""
+"""The threads that answer requests, those that wait together, beside those of the sockets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ logger = logging.getLogger(__name__)
 class Worker:
     """Answers jobs in threads of its own, one for each lane.
 
-    All methods are for one other thread, the one that submits. The answers to one client come in
-    the order of its jobs.
+    All methods are safe in any thread. The answers to one client come in the order of its jobs.
 
     Args:
         lanes: How many.
@@ -58,6 +57,7 @@ class Worker:
         self._queue = queue
         self._max_batch = max_batch
         self._accepted = 0  # jobs that were or will be answered
+        self._counting = threading.Lock()
         self._answered = [0] * lanes  # each written by its own lane only
         self._gathering = Gathering()
         self._prepared = threading.Event()
@@ -80,15 +80,16 @@ class Worker:
 
     def submit(self, job: Job) -> list[Job]:
         """Queue a job; returns those that are not going to be answered for want of room."""
-        self._accepted += 1
+        self._count(1)
         refused = self._queue.put(job)
-        self._accepted -= len(refused)
+        if refused:
+            self._count(-len(refused))
         return refused
 
     def close(self) -> list[Job]:
         """Let the lanes end after the jobs in progress; returns those that they will not do."""
         dropped = self._queue.close()
-        self._accepted -= len(dropped)
+        self._count(-len(dropped))
         return dropped
 
     @property
@@ -100,6 +101,10 @@ class Worker:
     def in_progress(self) -> str | None:
         """The endpoints that are being answered right now; None: none is."""
         return ", ".join(name for name in self._current if name is not None) or None
+
+    def _count(self, jobs: int) -> None:
+        with self._counting:
+            self._accepted += jobs
 
     def _run(self, lane: int) -> None:
         if lane == 0:

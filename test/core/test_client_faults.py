@@ -21,8 +21,7 @@ from toy_policy import expected_action, toy_observation
 
 import gr00t_policy_core
 from gr00t_policy_core import ClosedError, PolicyClient, PolicyTimeoutError
-from gr00t_policy_core.serving import connection
-from gr00t_policy_core.serving.zmtp import PlainChannel
+from gr00t_policy_core.serving import connection, plain_channel
 
 SERVE = Path(__file__).resolve().parent / "peers" / "serve.py"
 SLACK_S = 5.0  # for a machine that is busy with other things
@@ -363,7 +362,7 @@ def test_an_interrupted_call_leaves_a_client_that_works(server, client, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(PlainChannel, "_receive", interrupted)
+        patched.setattr(plain_channel, "_wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.ping()
     assert client.ping()

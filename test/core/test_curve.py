@@ -237,7 +237,8 @@ def test_the_command_asks_a_secured_server(keys, secured, capsys):
 def test_another_host_may_kill_only_where_it_has_shown_who_it_is(
     peer, settings, refused, keys, monkeypatch, sockets
 ):
-    monkeypatch.setattr("gr00t_policy_core.serving.transport._peer", lambda frame: peer)
+    for transport in ("router", "listener"):
+        monkeypatch.setattr(f"gr00t_policy_core.serving.{transport}._peer", lambda *_: peer)
     if "keys" in settings:
         settings = {"keys": keys}
     pair = {"server_key": keys / "server.key", "keys": keys / "robot1.key_secret"}

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is waited for: only clients known to ask again at once. Times are given, not slept."""
 
-import zmq
-
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.gathering import GATHER_S, GATHER_SHARE, Gathering
 from gr00t_policy_core.serving.jobs import Job
@@ -14,7 +12,7 @@ ACT = Endpoint.of("get_action", lambda observation: None, True)
 
 def job(client: str, received_s: float = 0.0) -> Job:
     request = Request("get_action", None, False, None)
-    message = Message([client.encode()], None, "", zmq.Frame())
+    message = Message([client.encode()], None, "", "127.0.0.1")
     return Job(message, request, ACT, received_s)
 
 

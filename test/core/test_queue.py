@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is next, and who must go, when many clients wait for one policy."""
 
+import itertools
 import threading
 import time
 
 import pytest
-import zmq
 
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.jobs import Job
@@ -19,7 +19,7 @@ RESET = Endpoint.of("reset", lambda: None, False)
 
 def job(client: str, number: int = 0, size: int = 1, endpoint: Endpoint = ACT) -> Job:
     body = memoryview(bytes(size))
-    message = Message([client.encode(), str(number).encode()], body, "", zmq.Frame())
+    message = Message([client.encode(), str(number).encode()], body, "", "127.0.0.1")
     return Job(message, Request(endpoint.name, None, False, None), endpoint)
 
 
@@ -151,6 +151,47 @@ def test_waiting_for_company_ends_with_it_or_with_enough_or_with_its_time() -> N
 
 
 def test_all_of_a_message_counts_not_only_its_data():
-    message = Message([b"a"], memoryview(bytes(100)), "", zmq.Frame())
+    message = Message([b"a"], memoryview(bytes(100)), "", "127.0.0.1")
     data = memoryview(b"\xc0")
     assert Job(message, Request(ACT.name, None, False, data), ACT).size == 100
+
+
+def test_a_client_whose_job_another_thread_has_is_not_waited_for() -> None:
+    queue = filled(job("a"))
+    assert names([queue.take()]) == ["a0"]
+    idle = threading.Thread(target=queue.take)
+    idle.start()
+    while not queue._idle:
+        time.sleep(0.001)
+    waiting = threading.Thread(target=queue.wait_for, args=({b"b"}, 10, time.monotonic() + 60))
+    waiting.start()
+    queue.put(job("b"))
+    idle.join(10)
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_threads_that_come_and_go_lose_and_double_no_job() -> None:
+    queue = FairQueue(10_000, 10**9)
+    taken: list[list[str]] = [[] for _ in range(4)]
+
+    def work(mine: list[str]) -> None:
+        while (first := queue.take()) is not None:
+            jobs = [first, *queue.take_more(first, 3, acts)]
+            mine += names(jobs)
+            queue.done(jobs)
+
+    workers = [threading.Thread(target=work, args=(mine,)) for mine in taken]
+    for worker in workers:
+        worker.start()
+    for number in range(300):
+        for client in "abcdef":
+            assert queue.put(job(client, number)) == []
+    while len(queue):
+        time.sleep(0.001)
+    queue.close()
+    for worker in workers:
+        worker.join(10)
+    assert sorted(itertools.chain(*taken)) == sorted(
+        f"{c}{n}" for c in "abcdef" for n in range(300)
+    )

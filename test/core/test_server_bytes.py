@@ -71,16 +71,22 @@ def test_half_a_message_costs_the_next_client_nothing(server, client):
 
 
 def test_a_message_of_frames_without_end_costs_the_next_client_nothing(server, client):
-    empty_frames = b"\x01\x00" * 100_000  # each says that another one follows
-    with handshaken(server.port) as endless, handshaken(server.port) as vanishing:
-        for connection in (endless, vanishing):
+    empty_frames = b"\x01\x00" * 1000  # each says that another one follows
+    with (
+        handshaken(server.port) as endless,
+        handshaken(server.port) as vanishing,
+        handshaken(server.port) as many,
+    ):
+        for connection in (endless, vanishing, many):
             connection.sendall(empty_frames)
         vanishing.close()
         assert [client.ping() for _ in range(20)] == [True] * 20
-        endless.sendall(b"\x00\x00")
-        assert b"one frame expected, 15 or more came" in endless.recv(1024)
+        endless.sendall(empty_frames)
+        assert closed_by_peer(endless)
+        many.sendall(b"\x00\x00")
+        assert b"one frame expected, 15 or more came" in many.recv(1024)
     client.get_action(toy_observation())
-    assert server.metrics()["errors"] == {"ProtocolError": 1}
+    assert server.metrics()["errors"] == {"ProtocolError": 2}
 
 
 def test_a_message_of_many_large_frames_is_refused_as_a_whole(sockets):

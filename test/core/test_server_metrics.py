@@ -161,8 +161,8 @@ def test_a_histogram_counts_up_to_its_bounds():
 def test_clients_without_end_take_no_memory_without_end():
     metrics = Metrics()
     for number in range(CLIENTS_KEPT + 100):
-        message = Message([str(number).encode()], None, "", zmq.Frame())
-        metrics.request(message, "ping", 1)
+        message = Message([str(number).encode()], None, "", "127.0.0.1")
+        metrics.request(message, "ping")
     assert len(metrics.snapshot()["clients"]) == CLIENTS_KEPT
 
 

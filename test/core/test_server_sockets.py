@@ -111,6 +111,33 @@ def test_an_address_in_use_is_named_with_what_to_do(server):
         PolicyServer(ToyPolicy(), host="127.0.0.1", port=server.port)
 
 
+def test_listening_on_every_ipv6_address_takes_ipv4_clients_too():
+    with (
+        PolicyServer(ToyPolicy(), host="::", port=0) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+        PolicyClient("::1", server.port) as other,
+    ):
+        assert client.ping()
+        assert other.ping()
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("", 0),
+        ("127.0.0.1", 70_000),
+        ("127.0.0.1", -1),
+        ("a" * 300, 0),
+        ("no\0host", 0),
+        ("ipc:///no\0path", 0),
+        (f"ipc://{__file__}/policy.sock", 0),
+    ],
+)
+def test_what_cannot_be_listened_on_is_an_address_error(host, port):
+    with pytest.raises(AddressError, match="cannot listen on"):
+        PolicyServer(ToyPolicy(), host=host, port=port)
+
+
 def test_an_address_of_another_machine_is_refused():
     with pytest.raises(AddressError, match=r"192\.0\.2\.1"):
         PolicyServer(ToyPolicy(), host="192.0.2.1", port=0)

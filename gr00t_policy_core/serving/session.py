@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One client's connection at the server: a thread that reads, and replies from any thread."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gr00t_policy_core.errors import ProtocolError
+from gr00t_policy_core.serving import zmtp
+from gr00t_policy_core.serving.transport import LINGER_S, MAX_FRAMES, Deliver, make_message
+
+logger = logging.getLogger(__name__)
+
+HANDSHAKE_S = 10.0
+# A client that sends nothing more of a message, or takes nothing of a reply, for so long is gone.
+STALLED_S = 60.0
+MAX_WAITING_REPLIES = 64  # of a client that does not read
+MAX_COUNTED_FRAMES = 1024  # of a message: one of more is not even refused
+# What is no request is read slowly: who sends nothing else would keep Python's lock from the others
+# (measured, a flood of commands: their answers took 300 ms in place of 1).
+TOLERATED_FRAMES = 16
+PAUSE_S = 0.001
+_BUFFER_BYTES = 4096
+_ASKING: Final = (b"REQ", b"DEALER", b"ROUTER")  # types of sockets that send requests
+_NOW = int(socket.MSG_DONTWAIT)
+_WHOLE = int(socket.MSG_WAITALL)
+_EMPTY: Final = memoryview(b"")
+
+
+class Session:
+    """A client's connection, from its handshake to its end.
+
+    The kernel fills the memory of a large message while Python's lock is free for the policy:
+    that is why each has a thread, which waits in one call for all of it.
+
+    Args:
+        accepted: Its socket, which belongs to the session from now on.
+        name: The first frame of its messages' routes.
+        peer: Its network address.
+        max_message_bytes: A client that announces a larger frame is disconnected; a message whose
+            frames are larger together is refused.
+        deliver: Gets its messages, in this session's thread; it must neither raise nor wait.
+        ended: Called when it has ended, with what was wrong with the client; None: it is gone.
+    """
+
+    def __init__(
+        self,
+        accepted: socket.socket,
+        name: bytes,
+        peer: str,
+        *,
+        max_message_bytes: int,
+        deliver: Deliver,
+        ended: Callable[[Session, Exception | None], None],
+    ) -> None:
+        self.name = name
+        self.peer = peer
+        self.heard_s = time.monotonic()  # when its last message came, or it
+        self._socket = accepted
+        self._limit = max_message_bytes
+        self._deliver = deliver
+        self._ended = ended
+        self._frames = zmtp.FrameReader(self._receive, _BUFFER_BYTES)
+        self._begun = False  # a message has, and the rest of it is waited for
+        self._handshake_ends_s: float | None = time.monotonic() + HANDSHAKE_S
+        self._sending = threading.Lock()  # whose holder may write, and close
+        self._unsent: deque[memoryview] = deque()
+        self._sender: threading.Thread | None = None
+        self._closed = False
+        self._useless = 0  # frames since its last message that are no part of one
+        self._thread = threading.Thread(target=self._run, name=f"gr00t-client-{peer}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read, in a thread of its own.
+
+        Raises:
+            RuntimeError: There are no more threads.
+        """
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until it has ended."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+
+    def send(self, route: Sequence[bytes], reply: bytes) -> None:
+        """Send a reply without waiting; in any thread.
+
+        Where the client has not read those before it, it waits for that; of more than
+        `MAX_WAITING_REPLIES` the new one is dropped.
+
+        Args:
+            route: The frames before it, without this session's name.
+            reply: Its bytes.
+        """
+        heads = [zmtp.head(len(part), zmtp.MORE) + part for part in route]
+        self._write(b"".join([*heads, zmtp.head(len(reply)), reply]))
+
+    def end(self, *, at_once: bool = False) -> None:
+        """Disconnect; in any thread.
+
+        Args:
+            at_once: Also where it is receiving something, or where replies wait for the client.
+        """
+        with self._sending:
+            if not self._closed:
+                _shut_down(self._socket, socket.SHUT_RDWR if at_once else socket.SHUT_RD)
+
+    def _run(self) -> None:
+        problem: Exception | None = None
+        try:
+            self._shake_hands()
+            while True:
+                self._read_message()
+        except (EOFError, OSError) as error:
+            logger.debug("%s is gone: %s", self.peer, error)
+        except Exception as error:
+            problem = error
+        finally:
+            self._close()
+            self._ended(self, problem)
+
+    def _shake_hands(self) -> None:
+        _set_timeouts(self._socket, HANDSHAKE_S, STALLED_S)
+        # Not all at once: a client that wants encryption would go before it says so.
+        self._write(zmtp.GREETING[: zmtp.VERSION_ENDS])
+        if self._frames.greeting() != zmtp.NULL:
+            raise ProtocolError("it wants encryption, and this server has no keys")
+        self._write(zmtp.GREETING[zmtp.VERSION_ENDS :] + zmtp.ready(b"ROUTER"))
+        flags, size = self._frames.head()
+        content = self._frames.command(size) if flags & zmtp.COMMAND else b""
+        if not content.startswith(zmtp.READY):
+            raise ProtocolError("it does not end its handshake")
+        asking = zmtp.socket_type(content)
+        if asking not in _ASKING:
+            reason = b"REQ, DEALER or ROUTER expected"
+            self._write(zmtp.command(zmtp.ERROR + bytes([len(reason)]) + reason))
+            raise ProtocolError(f"its socket is a {asking!r}, which asks for nothing")
+        self._handshake_ends_s = None
+        _set_timeouts(self._socket, STALLED_S, STALLED_S)
+
+    def _read_message(self) -> None:
+        frames: list[memoryview] = []
+        size = count = 0
+        more = 1
+        while more:
+            flags, length = self._frames.head()
+            self._begun = True
+            if flags & zmtp.COMMAND:
+                self._obey(self._frames.command(length))
+                self._begun = bool(frames) or self._frames.has_bytes
+                self._tolerate()
+                continue
+            more = flags & zmtp.MORE
+            size += length
+            count += 1
+            if length > self._limit:
+                raise ProtocolError(f"{length} bytes announced, at most {self._limit} may come")
+            if count > MAX_COUNTED_FRAMES:
+                raise ProtocolError(f"a message of over {MAX_COUNTED_FRAMES} frames")
+            if len(frames) < MAX_FRAMES and size <= self._limit:
+                frames.append(self._frames.take(length) if length else _EMPTY)
+            else:
+                self._frames.skip(length)
+                self._tolerate()
+        self._begun = self._frames.has_bytes
+        self._useless = 0
+        self.heard_s = time.monotonic()
+        message = make_message(self.name, frames, size, self.peer, limit=self._limit)
+        if message is not None:
+            self._deliver(message)
+
+    def _tolerate(self) -> None:
+        """Leave Python to the others from time to time."""
+        self._useless += 1
+        if self._useless % TOLERATED_FRAMES == 0:
+            time.sleep(PAUSE_S)
+
+    def _obey(self, content: bytes) -> None:
+        if content.startswith(zmtp.PING):
+            self._write(zmtp.pong(content))
+
+    def _receive(self, room: memoryview, whole: bool) -> int:
+        while True:
+            try:
+                received = self._socket.recv_into(room, 0, _WHOLE if whole else 0)
+            except BlockingIOError:  # the time that the socket waits at most
+                if self._begun or self._handshake_ends_s is not None:
+                    raise TimeoutError("it sent nothing more of what it began") from None
+                continue
+            if not received:
+                raise EOFError("it closed the connection")
+            ends_s = self._handshake_ends_s
+            if ends_s is not None and time.monotonic() > ends_s:
+                raise TimeoutError("its handshake takes too long")
+            return received
+
+    def _write(self, data: bytes) -> None:
+        with self._sending:
+            if self._closed:
+                return
+            if self._unsent:
+                self._keep(data)
+                return
+            try:
+                sent = self._socket.send(data, _NOW)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                logger.debug("a reply to %s could not be sent: %s", self.peer, error)
+                return
+            if sent < len(data):
+                self._unsent.append(memoryview(data)[sent:])
+                self._begin_sending()
+
+    def _keep(self, data: bytes) -> None:
+        if len(self._unsent) < MAX_WAITING_REPLIES:
+            self._unsent.append(memoryview(data))
+        else:
+            logger.debug("%s does not read its replies; one is dropped", self.peer)
+
+    def _begin_sending(self) -> None:
+        sender = threading.Thread(target=self._send_rest, name="gr00t-sender", daemon=True)
+        try:
+            sender.start()
+        except RuntimeError as error:  # no more threads; half a reply cannot be taken back
+            logger.warning("%s is disconnected, its reply cannot be sent: %s", self.peer, error)
+            self._unsent.clear()
+            self._closed = True
+            _shut_down(self._socket, socket.SHUT_RDWR)
+        else:
+            self._sender = sender
+
+    def _send_rest(self) -> None:
+        """In a thread of its own while the client is slow: send what waits for it."""
+        while True:
+            try:
+                self._socket.sendall(self._unsent[0])
+            except OSError as error:
+                logger.debug("%s does not read its replies: %s", self.peer, error)
+                self.end(at_once=True)
+                return
+            with self._sending:
+                self._unsent.popleft()
+                if not self._unsent:
+                    self._sender = None
+                    return
+
+    def _close(self) -> None:
+        with self._sending:
+            self._closed = True
+            sender = self._sender
+        if sender is not None:
+            sender.join(LINGER_S)
+        _shut_down(self._socket, socket.SHUT_RDWR)
+        if sender is not None:
+            sender.join()
+        self._socket.close()
+        self._unsent.clear()
+
+
+def _shut_down(connected: socket.socket, how: int) -> None:
+    try:
+        connected.shutdown(how)
+    except OSError as error:
+        logger.debug("ended already: %s", error)
+
+
+def _set_timeouts(connected: socket.socket, receive_s: float, send_s: float) -> None:
+    """How long a call waits for anything; by the kernel, since Python's own way is to poll."""
+    for option, time_s in ((socket.SO_RCVTIMEO, receive_s), (socket.SO_SNDTIMEO, send_s)):
+        timeval_bytes = len(connected.getsockopt(socket.SOL_SOCKET, option, 16))
+        whole_s, rest_s = divmod(time_s, 1)
+        layout = "qq" if timeval_bytes == 16 else "ii"  # some systems of 32 bits have either
+        timeval = struct.pack(layout, int(whole_s), int(rest_s * 1e6))
+        connected.setsockopt(socket.SOL_SOCKET, option, timeval)
