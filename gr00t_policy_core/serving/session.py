@@ -28,6 +28,10 @@ MAX_COUNTED_FRAMES = 1024  # of a message: one of more is not even refused
 TOLERATED_FRAMES = 16
 PAUSE_S = 0.001
 _BUFFER_BYTES = 4096
+# Of a large message, what has to be there before the kernel wakes its thread: one that wakes at each
+# packet is in the sender's way (measured on loopback, bare round trips of 1.8 MB: sent at once, as
+# libzmq does, 0.34 ms in place of 0.55; in the portions of our client 0.34 in place of 0.35).
+WAKE_BYTES = 128 * 2**10
 _ASKING: Final = (b"REQ", b"DEALER", b"ROUTER")  # types of sockets that send requests
 _NOW = int(socket.MSG_DONTWAIT)
 _WHOLE = int(socket.MSG_WAITALL)
@@ -188,9 +192,20 @@ class Session:
             self._write(zmtp.pong(content))
 
     def _receive(self, room: memoryview, whole: bool) -> int:
+        if not whole:
+            return self._receive_into(room, 0)
+        if len(room) < 2 * WAKE_BYTES:
+            return self._receive_into(room, _WHOLE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, WAKE_BYTES)
+        try:
+            return self._receive_into(room[:-WAKE_BYTES], _WHOLE)
+        finally:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    def _receive_into(self, room: memoryview, how: int) -> int:
         while True:
             try:
-                received = self._socket.recv_into(room, 0, _WHOLE if whole else 0)
+                received = self._socket.recv_into(room, 0, how)
             except BlockingIOError:  # the time that the socket waits at most
                 if self._begun or self._handshake_ends_s is not None:
                     raise TimeoutError("it sent nothing more of what it began") from None
