@@ -155,16 +155,20 @@ class PlainChannel:
         """Send buffers of bytes, in order."""
         if not self._deadline.remaining_s:
             raise TimeoutError("timed out")
-        send = self._socket.send
         for packet in _packets(parts):
-            rest = packet
-            while rest:
-                try:
-                    sent = send(rest)
-                except BlockingIOError:
-                    _wait(self._writable, self._deadline)
-                    continue
-                rest = rest[sent:]
+            try:
+                sent = self._socket.send(packet)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(packet):
+                self._send_rest(packet[sent:])
+
+    def _send_rest(self, rest: memoryview | bytes) -> None:
+        """Send what the kernel did not take at once."""
+        while rest:
+            _wait(self._writable, self._deadline)
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self._socket.send(rest) :]
 
     def _receive(self, room: memoryview, whole: bool) -> int:
         _wait(self._readable, self._deadline)
@@ -186,20 +190,19 @@ def _packets(parts: Sequence[memoryview | bytes]) -> Iterator[memoryview | bytes
     joined: list[memoryview | bytes] = []
     size = 0
     for part in parts:
-        at = 0
-        while at < len(part):
-            room = _PACKET_BYTES - size
-            piece = part[at : at + room]
-            at += len(piece)
-            if len(piece) == room and not joined:
-                yield piece
-                continue
-            joined.append(piece)
-            size += len(piece)
-            if size == _PACKET_BYTES:
-                yield b"".join(joined)
-                joined, size = [], 0
-    if joined:
+        if size + len(part) < _PACKET_BYTES:
+            joined.append(part)
+            size += len(part)
+            continue
+        begin = _PACKET_BYTES - size if joined else 0
+        if joined:
+            yield b"".join([*joined, part[:begin]])
+        end = len(part) - (len(part) - begin) % _PACKET_BYTES
+        for at in range(begin, end, _PACKET_BYTES):
+            yield part[at : at + _PACKET_BYTES]
+        joined = [part[end:]]
+        size = len(part) - end
+    if size:
         yield b"".join(joined)
 
 
