@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ MAX_LENGTHS = 32  # of messages, whose forms are kept
 FORMS_PER_LENGTH = 4
 MAX_WORDS_BYTES = 4096  # of a form, all that is no hole
 MAX_HOLES = 256
+
+Unpack: TypeAlias = Callable[[memoryview, int], tuple[Any, ...]]
 
 _CONSTANTS = frozenset({str, bytes, int, bool, type(None)})
 
@@ -73,21 +75,26 @@ class Form:
     Args:
         stretches: Between the holes: begin and end of each.
         words: The bytes of all stretches.
-        steps: How the decoded message is put together: in which of the containers made so far, at
-            which key or index, what stands: a hole, or another container to be copied.
+        containers: Dicts and lists to be copied, outermost first, each with where it stands: in
+            which of those before it, at which key or index. The first of all is a list of one.
+        arrays: Where in the containers each array stands.
+        numbers: Likewise, with what unpacks it and its offset.
         dialect: That its arrays are in; None where it has none.
     """
 
     stretches: tuple[tuple[int, int], ...]
     words: bytes
-    steps: tuple[tuple[int, Any, Any], ...]
+    containers: tuple[tuple[int, Any, dict[Any, Any] | list[Any]], ...]
+    arrays: tuple[tuple[int, Any, ArrayHole], ...]
+    numbers: tuple[tuple[int, Any, Unpack, int], ...]
     dialect: Dialect | None
 
     @classmethod
     def of(cls, message: memoryview) -> Form | None:
         """The form of a message that decodes.
 
-        None where it holds anything but plain data and arrays of one dialect, or too many words.
+        None where it holds anything but plain data and arrays of one dialect, or too many words, or
+        is one word.
         """
         holes_of = _Holes(message)
         reader = _PlanReader(message, holes_of)
@@ -96,7 +103,7 @@ class Form:
             holes = sorted((hole.at, hole.at + hole.size) for hole in _holes(plan))
         except ProtocolError:
             return None
-        if len(holes) > MAX_HOLES:
+        if len(holes) > MAX_HOLES or type(plan) in _CONSTANTS:
             return None
         begins = [0, *(end for _, end in holes)]
         ends = [*(begin for begin, _ in holes), len(message)]
@@ -104,7 +111,19 @@ class Form:
         if sum(end - begin for begin, end in stretches) > MAX_WORDS_BYTES:
             return None
         words = b"".join(message[begin:end] for begin, end in stretches)
-        return cls(stretches, words, tuple(_steps(plan)), holes_of.dialect)
+        steps = list(_steps(plan))
+        return cls(
+            stretches,
+            words,
+            tuple((into, key, part) for into, key, part in steps if isinstance(part, (dict, list))),
+            tuple((into, key, part) for into, key, part in steps if isinstance(part, ArrayHole)),
+            tuple(
+                (into, key, part.layout.unpack_from, part.at)
+                for into, key, part in steps
+                if isinstance(part, NumberHole)
+            ),
+            holes_of.dialect,
+        )
 
     def fits(self, message: memoryview) -> bool:
         """Whether a message of this form's length is of this form."""
@@ -113,14 +132,14 @@ class Form:
     def value(self, message: memoryview) -> Any:
         """What a message of this form holds; its arrays are views of it."""
         made: list[Any] = [[None]]
-        for container, key, part in self.steps:
-            kind = type(part)
-            if kind is dict or kind is list:
-                there = part.copy()
-                made.append(there)
-            else:
-                there = _filled(part, message)
-            made[container][key] = there
+        for into, key, container in self.containers:
+            there = container.copy()
+            made[into][key] = there
+            made.append(there)
+        for into, key, hole in self.arrays:
+            made[into][key] = np.ndarray(hole.shape, hole.dtype, message, hole.at, None, hole.order)
+        for into, key, unpack, at in self.numbers:
+            made[into][key] = unpack(message, at)[0]
         return made[0][0]
 
 
@@ -211,7 +230,9 @@ class _Holes:
         """A number, or a list of them, in place of their holes."""
         if isinstance(value, list):
             return [self._numbers(part) if type(part) is NumberHole else part for part in value]
-        return _filled(value, self._message) if type(value) is NumberHole else value
+        if type(value) is NumberHole:
+            return value.layout.unpack_from(self._message, value.at)[0]
+        return value
 
 
 def _holes(plan: Any) -> Iterator[ArrayHole | NumberHole]:
@@ -228,7 +249,7 @@ def _holes(plan: Any) -> Iterator[ArrayHole | NumberHole]:
 
 
 def _steps(plan: Any) -> Iterator[tuple[int, Any, Any]]:
-    """See `Form`; the first container is a list of one, for the whole."""
+    """All that is no constant: in which container, at which key or index, what stands."""
     waiting: list[tuple[int, Any, Any]] = [(0, 0, plan)]
     containers = 1
     while waiting:
@@ -238,14 +259,6 @@ def _steps(plan: Any) -> Iterator[tuple[int, Any, Any]]:
             inner = part.items() if isinstance(part, dict) else enumerate(part)
             waiting += [(containers, k, p) for k, p in inner if type(p) not in _CONSTANTS]
             containers += 1
-
-
-def _filled(hole: Any, message: memoryview) -> Any:
-    if type(hole) is ArrayHole:
-        return np.ndarray(hole.shape, hole.dtype, message, hole.at, None, hole.order)
-    if type(hole) is NumberHole:
-        return hole.layout.unpack_from(message, hole.at)[0]
-    return hole
 
 
 def _address(array: npt.NDArray[Any]) -> int:

@@ -28,9 +28,9 @@ MAX_COUNTED_FRAMES = 1024  # of a message: one of more is not even refused
 TOLERATED_FRAMES = 16
 PAUSE_S = 0.001
 _BUFFER_BYTES = 4096
-# Of a large message, what has to be there before the kernel wakes its thread: one that wakes at each
-# packet is in the sender's way (measured on loopback, bare round trips of 1.8 MB: sent at once, as
-# libzmq does, 0.34 ms in place of 0.55; in the portions of our client 0.34 in place of 0.35).
+# Of a large message, what has to be there before the kernel wakes its thread: one that wakes at
+# each packet is in the sender's way (measured on loopback, bare round trips of 1.8 MB: sent at
+# once, as libzmq does, 0.34 ms in place of 0.55; in the portions of our client 0.34, not 0.35).
 WAKE_BYTES = 128 * 2**10
 _ASKING: Final = (b"REQ", b"DEALER", b"ROUTER")  # types of sockets that send requests
 _NOW = int(socket.MSG_DONTWAIT)
