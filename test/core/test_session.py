@@ -350,18 +350,6 @@ def test_a_name_of_an_interface_can_be_listened_on():
             assert client.ping()
 
 
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (zmtp.READY + b"\x0bSocket-Type\0\0\0\x03REQ", b"REQ"),
-        (zmtp.READY + b"\x01x\0\0\0\x02yy\x0bsocket-type\0\0\0\x06DEALER", b"DEALER"),
-        (zmtp.READY, b""),
-    ],
-)
-def test_a_ready_names_its_socket_among_other_properties(content, kind):
-    assert zmtp.socket_type(content) == kind
-
-
 @pytest.mark.parametrize("cut", range(7, 25))
 def test_a_ready_that_ends_too_early_is_malformed(server, cut):
     content = (zmtp.READY + b"\x0bSocket-Type\0\0\0\x03REQ")[:cut]
