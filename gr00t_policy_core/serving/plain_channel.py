@@ -250,7 +250,7 @@ def _connect(family: int, address: Any, deadline: Deadline) -> socket.socket:
 
 def _resolved(host: str, port: int, deadline: Deadline) -> list[Any]:
     """The addresses of a host, or OSError; a resolver that hangs is left behind in time."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = socket.AF_UNSPEC
     bare = host.strip("[]")
     with contextlib.suppress(OSError, UnicodeError):
         numeric = socket.AI_NUMERICHOST
@@ -270,4 +270,5 @@ def _resolved(host: str, port: int, deadline: Deadline) -> list[Any]:
         raise TimeoutError(f"the address of {host} is not found in time") from None
     if isinstance(answer, BaseException):
         raise OSError(f"no host {host} is known: {answer}") from answer
-    return list(answer)
+    # IPv4 first: servers of Isaac-GR00T listen there.
+    return sorted(answer, key=lambda found: bool(found[0] != socket.AF_INET))

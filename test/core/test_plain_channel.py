@@ -13,8 +13,15 @@ import zmq
 from conftest import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_policy import ToyPolicy
 
-from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyTimeoutError, ProtocolError
+from gr00t_policy_core import (
+    MsgSerializer,
+    PolicyClient,
+    PolicyServer,
+    PolicyTimeoutError,
+    ProtocolError,
+)
 from gr00t_policy_core.serving import plain_channel
 from gr00t_policy_core.serving.connection import Connection
 from gr00t_policy_core.serving.deadline import Deadline
@@ -368,6 +375,31 @@ def test_a_resolver_that_hangs_does_not_keep_a_call_beyond_its_time(monkeypatch)
         with pytest.raises(PolicyTimeoutError, match=r"some\.host\.invalid:5555 reset"):
             client.reset()
         released.set()
+
+
+def test_a_name_that_has_only_an_ipv6_address_is_found(monkeypatch):
+    real = socket.getaddrinfo
+
+    def only_ipv6(host, port, family, kind, proto=0, flags=0):
+        return real("::1" if host == "six.invalid" and not flags else host, port, 0, kind, 0, flags)
+
+    with PolicyServer(ToyPolicy(), host="::1", port=0) as server:
+        monkeypatch.setattr(plain_channel.socket, "getaddrinfo", only_ipv6)
+        with PolicyClient("six.invalid", server.port) as client:
+            assert client.ping()
+
+
+def test_a_server_that_listens_on_one_of_a_names_addresses_is_found():
+    with PolicyServer(ToyPolicy(), host="::1", port=0) as server:
+        listed = [("127.0.0.1", server.port), ("::1", server.port, 0, 0)]
+        found = [
+            (socket.AF_INET6 if ":" in address[0] else socket.AF_INET, 0, 0, "", address)
+            for address in listed
+        ]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(plain_channel, "_resolved", lambda *_: found)
+            with PolicyClient("two.invalid", server.port) as client:
+                assert client.ping()
 
 
 @pytest.mark.parametrize("host", ["robot..local", ".robot", "r" * 64])
