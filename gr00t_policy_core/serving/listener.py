@@ -130,14 +130,14 @@ class Listener:
             self._refused(peer, error)
 
     def _make_room(self) -> None:
-        """Where there are too many clients, the one that was silent for longest must go."""
+        """Where there are too many clients, the one that loses least by it must go."""
         sessions = list(self._sessions.values())
         if len(sessions) < MAX_SESSIONS:
             return
-        silent = min(sessions, key=lambda session: session.heard_s)
-        logger.debug("%s has to go: %d clients are connected", silent.peer, len(sessions))
-        silent.end(at_once=True)
-        silent.join(LINGER_S)
+        least = min(sessions, key=lambda session: session.standing)
+        logger.debug("%s has to go: %d clients are connected", least.peer, len(sessions))
+        least.end(at_once=True)
+        least.join(LINGER_S)
 
     def _begin(self, accepted: socket.socket, peer: str, deliver: Deliver) -> None:
         name = struct.pack(">xI", next(self._names) & 0xFFFFFFFF)

@@ -194,8 +194,8 @@ def _packets(parts: Sequence[memoryview | bytes]) -> Iterator[memoryview | bytes
             joined.append(part)
             size += len(part)
             continue
-        begin = _PACKET_BYTES - size if joined else 0
-        if joined:
+        begin = _PACKET_BYTES - size if size else 0
+        if size:
             yield b"".join([*joined, part[:begin]])
         end = len(part) - (len(part) - begin) % _PACKET_BYTES
         for at in range(begin, end, _PACKET_BYTES):

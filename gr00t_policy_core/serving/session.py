@@ -66,7 +66,6 @@ class Session:
     ) -> None:
         self.name = name
         self.peer = peer
-        self.heard_s = time.monotonic()  # when its last message came, or it
         self._socket = accepted
         self._limit = max_message_bytes
         self._deliver = deliver
@@ -78,8 +77,20 @@ class Session:
         self._unsent: deque[memoryview] = deque()
         self._sender: threading.Thread | None = None
         self._closed = False
+        self._heard_s = time.monotonic()  # when its last message came, or it
+        self._delivered = self._answered = 0  # messages
         self._useless = 0  # frames since its last message that are no part of one
         self._thread = threading.Thread(target=self._run, name=f"gr00t-client-{peer}", daemon=True)
+
+    @property
+    def standing(self) -> tuple[bool, bool, float]:
+        """Who has the least of it may best be disconnected.
+
+        Has it shaken hands; is it sending something or waiting for an answer; when its last message
+        came, in `time.monotonic`.
+        """
+        busy = self._begun or self._delivered > self._answered
+        return self._handshake_ends_s is None, busy, self._heard_s
 
     def start(self) -> None:
         """Begin to read, in a thread of its own.
@@ -106,6 +117,8 @@ class Session:
         """
         heads = [zmtp.head(len(part), zmtp.MORE) + part for part in route]
         self._write(b"".join([*heads, zmtp.head(len(reply)), reply]))
+        with self._sending:
+            self._answered += 1
 
     def end(self, *, at_once: bool = False) -> None:
         """Disconnect; in any thread.
@@ -113,9 +126,8 @@ class Session:
         Args:
             at_once: Also where it is receiving something, or where replies wait for the client.
         """
-        with self._sending:
-            if not self._closed:
-                _shut_down(self._socket, socket.SHUT_RDWR if at_once else socket.SHUT_RD)
+        with self._sending:  # so that it is not closed meanwhile, and another has its descriptor
+            _shut_down(self._socket, socket.SHUT_RDWR if at_once else socket.SHUT_RD)
 
     def _run(self) -> None:
         problem: Exception | None = None
@@ -176,9 +188,10 @@ class Session:
                 self._tolerate()
         self._begun = self._frames.has_bytes
         self._useless = 0
-        self.heard_s = time.monotonic()
+        self._heard_s = time.monotonic()
         message = make_message(self.name, frames, size, self.peer, limit=self._limit)
         if message is not None:
+            self._delivered += 1
             self._deliver(message)
 
     def _tolerate(self) -> None:
@@ -194,8 +207,9 @@ class Session:
     def _receive(self, room: memoryview, whole: bool) -> int:
         if not whole:
             return self._receive_into(room, 0)
-        if len(room) < 2 * WAKE_BYTES:
+        if len(room) < 2 * WAKE_BYTES or self._socket.family == socket.AF_UNIX:
             return self._receive_into(room, _WHOLE)
+        # As many bytes must still be to come behind these, or it would not be woken for the last.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, WAKE_BYTES)
         try:
             return self._receive_into(room[:-WAKE_BYTES], _WHOLE)
@@ -277,7 +291,8 @@ class Session:
         _shut_down(self._socket, socket.SHUT_RDWR)
         if sender is not None:
             sender.join()
-        self._socket.close()
+        with self._sending:
+            self._socket.close()
         self._unsent.clear()
 
 

@@ -152,6 +152,11 @@ def test_packets_hold_all_bytes_in_order_and_none_is_too_large(sizes):
     assert all(len(packet) == PACKET for packet in packets[:-1])
 
 
+def test_what_is_large_is_not_copied_also_behind_what_ends_with_a_packet():
+    parts = [memoryview(bytes(PACKET)) for _ in range(3)]
+    assert [packet.obj for packet in plain_channel._packets(parts)] == [p.obj for p in parts]
+
+
 def test_arrays_of_every_kind_are_sent_as_they_would_be_joined(echo):
     arrays = [
         np.arange(5, dtype=">i4"),

@@ -77,6 +77,15 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
+def is_closed_after_greeting(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionError:
+        return True
+    return True
+
+
 def threads_of_clients() -> int:
     return sum(thread.name.startswith("gr00t-client") for thread in threading.enumerate())
 
@@ -246,6 +255,37 @@ def test_where_there_is_no_room_the_client_that_was_silent_for_longest_goes(serv
                 connection.sendall(request(PING))
                 assert b"Server is running" in reply_from(connection)
         wait_until(lambda: threads_of_clients() == 1)
+
+
+def test_where_there_is_no_room_who_waits_for_an_answer_stays(server, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_SESSIONS", 2)
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        asked.set()
+        may_answer.wait(20)
+        return "at last"
+
+    server.register_endpoint("slow", slow, requires_input=False)
+    with handshaken(server.port) as waiting, handshaken(server.port) as later:
+        waiting.sendall(request(msgpack.packb({"endpoint": "slow"})))
+        assert asked.wait(10)
+        later.sendall(request(PING))
+        reply_from(later)
+        with handshaken(server.port):
+            assert is_closed(later)
+            may_answer.set()
+            assert b"at last" in reply_from(waiting)
+
+
+def test_where_there_is_no_room_who_does_not_even_shake_hands_goes_first(server, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_SESSIONS", 2)
+    with handshaken(server.port) as quiet:
+        for _ in range(5):
+            with opened(server.port) as mute, opened(server.port):
+                assert is_closed_after_greeting(mute)
+        quiet.sendall(request(PING))
+        assert b"Server is running" in reply_from(quiet)
 
 
 @pytest.mark.parametrize(
