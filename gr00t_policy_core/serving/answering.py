@@ -271,7 +271,8 @@ def failure(error: BaseException) -> bytes:
 def _with_pixels(data: Any) -> Any:
     """The data of a request for actions with arrays in place of JPEG."""
     if isinstance(data, dict) and "observation" in data:
-        return {**data, "observation": images.from_jpeg(data["observation"])}
+        observation = images.from_jpeg(data["observation"])
+        return data if observation is data["observation"] else {**data, "observation": observation}
     return images.from_jpeg(data)
 
 
