@@ -35,7 +35,7 @@ WAKE_BYTES = 128 * 2**10
 # Of a large message each packet is acknowledged at once, not all of the last ones with the reply,
 # which would have to wait for that work (measured: 0.01 ms of our client's 0.72, 0.02 of a stock
 # one's 1.10). tcp(7): it does not last, and is asked for again at each message.
-_AT_ONCE = getattr(socket, "TCP_QUICKACK", None)
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 _ASKING: Final = (b"REQ", b"DEALER", b"ROUTER")  # types of sockets that send requests
 _NOW = int(socket.MSG_DONTWAIT)
 _WHOLE = int(socket.MSG_WAITALL)
@@ -120,9 +120,9 @@ class Session:
             reply: Its bytes.
         """
         heads = [zmtp.head(len(part), zmtp.MORE) + part for part in route]
-        self._write(b"".join([*heads, zmtp.head(len(reply)), reply]))
         with self._sending:
-            self._answered += 1
+            self._answered += 1  # before its client can see the reply, and another one must go
+        self._write(b"".join([*heads, zmtp.head(len(reply)), reply]))
 
     def end(self, *, at_once: bool = False) -> None:
         """Disconnect; in any thread.
@@ -213,8 +213,8 @@ class Session:
             return self._receive_into(room, 0)
         if len(room) < 2 * WAKE_BYTES or self._socket.family == socket.AF_UNIX:
             return self._receive_into(room, _WHOLE)
-        if _AT_ONCE is not None:
-            self._socket.setsockopt(socket.IPPROTO_TCP, _AT_ONCE, 1)
+        if _QUICKACK is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         # As many bytes must still be to come behind these, or it would not be woken for the last.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, WAKE_BYTES)
         try:
