@@ -71,12 +71,12 @@ def require() -> None:
 
 def stand_ins(observation: Any) -> Any:
     """The observation with arrays in place of `JpegVideo`, for its check."""
-    return _replaced(observation, JpegVideo, _is_jpeg_video, JpegVideo.stand_in)
+    return _replaced(observation, _is_jpeg_video, JpegVideo.stand_in)
 
 
 def to_pixels(observation: Any) -> Any:
     """The observation for a server that takes no JPEG."""
-    return _replaced(observation, JpegVideo, _is_jpeg_video, JpegVideo.decode)
+    return _replaced(observation, _is_jpeg_video, JpegVideo.decode)
 
 
 def to_jpeg(observation: Any, quality: int) -> Any:
@@ -88,7 +88,6 @@ def to_jpeg(observation: Any, quality: int) -> Any:
     """
     return _replaced(
         observation,
-        (JpegVideo, np.ndarray),
         lambda video: _is_jpeg_video(video) or _is_pixels(video),
         lambda video: _encode(video, quality),
     )
@@ -100,7 +99,7 @@ def from_jpeg(observation: Any) -> Any:
     Raises:
         ProtocolError: A picture that is no JPEG, not of the shape announced, or too large.
     """
-    return _replaced(observation, dict, _is_jpeg, _decode)
+    return _replaced(observation, _is_jpeg, _decode)
 
 
 def resized(observation: Any, first: SquareResize) -> Any:
@@ -120,20 +119,14 @@ def resized(observation: Any, first: SquareResize) -> Any:
             small[at] = first(video[at])
         return small
 
-    return _replaced(observation, np.ndarray, is_larger, change)
+    return _replaced(observation, is_larger, change)
 
 
 def _replaced(
-    observation: Any,
-    kind: type | tuple[type, ...],
-    is_meant: Callable[[Any], bool],
-    change: Callable[[Any], Any],
+    observation: Any, is_meant: Callable[[Any], bool], change: Callable[[Any], Any]
 ) -> Any:
-    """The observation with each video of a kind that is meant changed; itself where none is."""
-    if type(observation) is not dict and not isinstance(observation, Mapping):
-        return observation
-    of_kind = [entry for entry in _entries(observation) if isinstance(entry, kind)]
-    if not any(map(is_meant, of_kind)):
+    """The observation with each video that is meant changed; itself where none is."""
+    if not isinstance(observation, Mapping) or not any(map(is_meant, _entries(observation))):
         return observation
     changed = {}
     for key, value in observation.items():
@@ -149,7 +142,7 @@ def _replaced(
 def _entries(observation: Mapping[Any, Any]) -> list[Any]:
     """What may be a video, nested or flat."""
     videos = observation.get("video")
-    if type(videos) is dict or isinstance(videos, Mapping):
+    if isinstance(videos, Mapping):
         return [*videos.values(), *observation.values()]
     return [*observation.values()]
 
