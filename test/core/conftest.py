@@ -2,6 +2,7 @@
 """Servers, clients and messages for the tests of the wire; datasets to replay."""
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 import zmq
 from peers.lines import LINES, Line
 from peers.stock import StockClient
+from scripted_server import Script
 from toy_policy import ToyPolicy
 
 from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyServer
@@ -60,6 +62,29 @@ def client(server: PolicyServer) -> Iterator[PolicyClient]:
     """A client of `server`."""
     with PolicyClient("127.0.0.1", server.port, timeout_ms=10_000) as connected:
         yield connected
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., int]]:
+    """Makes servers of plain sockets: the first client gets the first script, and so on."""
+    with contextlib.ExitStack() as ending:
+
+        def make(*scripts: Script) -> int:
+            listener = ending.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def serve() -> None:
+                for script in scripts:
+                    with contextlib.suppress(OSError), listener.accept()[0] as connection:
+                        connection.settimeout(10)
+                        script(connection)
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            ending.callback(thread.join, 10)
+            ending.callback(listener.shutdown, socket.SHUT_RDWR)  # nobody else is waited for
+            return int(listener.getsockname()[1])
+
+        yield make
 
 
 @pytest.fixture(params=["v2.1", "v3.0"])

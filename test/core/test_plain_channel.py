@@ -5,7 +5,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,12 +13,19 @@ import zmq
 from conftest import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_policy import ToyPolicy
+from scripted_server import (
+    GREETING,
+    PING,
+    PONG,
+    answering,
+    framed,
+    receive,
+    shake_hands,
+    take_request,
+)
 
 from gr00t_policy_core import (
     MsgSerializer,
-    PolicyClient,
-    PolicyServer,
     PolicyTimeoutError,
     ProtocolError,
 )
@@ -27,13 +34,7 @@ from gr00t_policy_core.serving.connection import Connection
 from gr00t_policy_core.serving.deadline import Deadline
 
 LIMIT = 2**24
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
-_READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER"
-READY = b"\x04" + bytes([len(_READY)]) + _READY
-PING = b"\x04\x0a\x04PING\x00\x00abc"
-PONG = b"\x04\x08\x04PONGabc"
 PACKET = plain_channel._PACKET_BYTES
-Script = Callable[[socket.socket], None]
 
 
 @pytest.fixture
@@ -53,72 +54,6 @@ def echo(sockets) -> Iterator[int]:
     yield port
     ended.set()
     serving.join()
-
-
-@pytest.fixture
-def scripted() -> Iterator[Callable[..., int]]:
-    """Makes servers of plain sockets: the first client gets the first script, and so on."""
-    with contextlib.ExitStack() as ending:
-
-        def make(*scripts: Script) -> int:
-            listener = ending.enter_context(socket.create_server(("127.0.0.1", 0)))
-
-            def serve() -> None:
-                for script in scripts:
-                    with contextlib.suppress(OSError), listener.accept()[0] as connection:
-                        connection.settimeout(10)
-                        script(connection)
-
-            thread = threading.Thread(target=serve, daemon=True)
-            thread.start()
-            ending.callback(thread.join, 10)
-            ending.callback(listener.shutdown, socket.SHUT_RDWR)  # nobody else is waited for
-            return int(listener.getsockname()[1])
-
-        yield make
-
-
-def shake_hands(connection: socket.socket) -> None:
-    connection.sendall(GREETING)
-    assert receive(connection, 64)[10] == 3
-    connection.sendall(READY)
-    flags, size = receive(connection, 2)
-    assert flags == 4
-    assert b"Socket-Type\0\0\0\x03REQ" in receive(connection, size)
-
-
-def receive(connection: socket.socket, size: int) -> bytes:
-    received = b""
-    while len(received) < size:
-        more = connection.recv(size - len(received))
-        if not more:
-            raise ConnectionError("the client is gone")
-        received += more
-    return received
-
-
-def take_request(connection: socket.socket) -> bytes:
-    """A request of less than 256 bytes."""
-    assert receive(connection, 3) == b"\x01\0\0"
-    return receive(connection, receive(connection, 1)[0])
-
-
-def answering(*replies: bytes) -> Script:
-    """Takes a request for each reply, given with all its framing; then waits for the client."""
-
-    def script(connection: socket.socket) -> None:
-        shake_hands(connection)
-        for reply in replies:
-            take_request(connection)
-            connection.sendall(reply)
-        with contextlib.suppress(ConnectionError):
-            receive(connection, 1)
-
-    return script
-
-
-def framed(body: bytes) -> bytes:
-    return b"\x01\0\0" + bytes([len(body)]) + body
 
 
 @contextlib.contextmanager
@@ -364,65 +299,3 @@ def test_nothing_that_a_server_sends_or_leaves_keeps_a_call_beyond_its_time(scri
             ask(connection, *parts, timeout_ms=300)
         assert time.monotonic() - started_s < 5
     closed.set()
-
-
-def test_a_resolver_that_hangs_does_not_keep_a_call_beyond_its_time(monkeypatch):
-    released = threading.Event()
-    real = socket.getaddrinfo
-
-    def hanging(host, port, family, kind, proto=0, flags=0):
-        if not flags:
-            released.wait(20)
-        return real(host, port, family, kind, proto, flags)
-
-    monkeypatch.setattr(plain_channel.socket, "getaddrinfo", hanging)
-    with PolicyClient("some.host.invalid", 5555, timeout_ms=200) as client:
-        with pytest.raises(PolicyTimeoutError, match=r"some\.host\.invalid:5555 reset"):
-            client.reset()
-        released.set()
-
-
-def test_a_name_that_has_only_an_ipv6_address_is_found(monkeypatch):
-    real = socket.getaddrinfo
-
-    def only_ipv6(host, port, family, kind, proto=0, flags=0):
-        return real("::1" if host == "six.invalid" and not flags else host, port, 0, kind, 0, flags)
-
-    with PolicyServer(ToyPolicy(), host="::1", port=0) as server:
-        monkeypatch.setattr(plain_channel.socket, "getaddrinfo", only_ipv6)
-        with PolicyClient("six.invalid", server.port) as client:
-            assert client.ping()
-
-
-def test_a_server_that_listens_on_one_of_a_names_addresses_is_found():
-    with PolicyServer(ToyPolicy(), host="::1", port=0) as server:
-        listed = [("127.0.0.1", server.port), ("::1", server.port, 0, 0)]
-        found = [
-            (socket.AF_INET6 if ":" in address[0] else socket.AF_INET, 0, 0, "", address)
-            for address in listed
-        ]
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(plain_channel, "_resolved", lambda *_: found)
-            with PolicyClient("two.invalid", server.port) as client:
-                assert client.ping()
-
-
-@pytest.mark.parametrize("host", ["robot..local", ".robot", "r" * 64])
-def test_a_name_that_no_host_can_have_is_a_host_that_nobody_knows(host):
-    with (
-        PolicyClient(host, 5555, timeout_ms=200) as client,
-        pytest.raises(PolicyTimeoutError, match=f"no host {host} is known"),
-    ):
-        client.reset()
-
-
-def test_a_host_that_nobody_knows_is_named(monkeypatch):
-    def unknown(host, port, family, kind, proto=0, flags=0):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(plain_channel.socket, "getaddrinfo", unknown)
-    with (
-        PolicyClient("some.host.invalid", 5555, timeout_ms=200) as client,
-        pytest.raises(PolicyTimeoutError, match=r"no host some\.host\.invalid is known"),
-    ):
-        client.reset()

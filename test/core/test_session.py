@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import zmq
 from conftest import wait_until
+from scripted_server import receive
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer
@@ -42,21 +43,11 @@ def opened(port: int) -> socket.socket:
 def handshaken(port: int, ready: bytes = READY) -> socket.socket:
     connection = opened(port)
     connection.sendall(zmtp.GREETING + ready)
-    assert received(connection, 64) == zmtp.GREETING
-    flags, size = received(connection, 2)
+    assert receive(connection, 64) == zmtp.GREETING
+    flags, size = receive(connection, 2)
     assert flags == zmtp.COMMAND
-    assert received(connection, size).startswith(zmtp.READY)
+    assert receive(connection, size).startswith(zmtp.READY)
     return connection
-
-
-def received(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = connection.recv(size - len(data))
-        if not more:
-            raise ConnectionError("the server closed it")
-        data += more
-    return data
 
 
 def request(body: bytes) -> bytes:
@@ -64,10 +55,10 @@ def request(body: bytes) -> bytes:
 
 
 def reply_from(connection: socket.socket) -> bytes:
-    assert received(connection, 2) == zmtp.DELIMITER
-    flags = received(connection, 1)[0]
-    size = received(connection, 8 if flags & zmtp.LONG else 1)
-    return received(connection, int.from_bytes(size, "big"))
+    assert receive(connection, 2) == zmtp.DELIMITER
+    flags = receive(connection, 1)[0]
+    size = receive(connection, 8 if flags & zmtp.LONG else 1)
+    return receive(connection, int.from_bytes(size, "big"))
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -95,8 +86,8 @@ def test_a_request_that_comes_byte_by_byte_is_answered(server):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in zmtp.GREETING + READY + request(PING):
             connection.sendall(bytes([byte]))
-        received(connection, 64)
-        received(connection, received(connection, 2)[1])
+        receive(connection, 64)
+        receive(connection, receive(connection, 2)[1])
         assert b"Server is running" in reply_from(connection)
 
 
@@ -109,7 +100,7 @@ def test_requests_that_come_together_are_each_answered(server):
 def test_a_clients_ping_is_answered_with_what_it_carried(server):
     with handshaken(server.port) as connection:
         connection.sendall(zmtp.command(zmtp.PING + b"\0\x0aabc") + request(PING))
-        assert received(connection, 10) == zmtp.command(zmtp.PONG + b"abc")
+        assert receive(connection, 10) == zmtp.command(zmtp.PONG + b"abc")
         assert b"Server is running" in reply_from(connection)
 
 
@@ -138,7 +129,7 @@ def test_who_sends_nothing_more_of_a_message_is_gone_and_who_is_silent_is_not(ha
         stalled_in_a_head.sendall(request(body)[:5])
         assert is_closed(stalled)
         assert is_closed(stalled_in_a_head)
-        assert received(pinged_once, 7) == zmtp.command(zmtp.PONG)
+        assert receive(pinged_once, 7) == zmtp.command(zmtp.PONG)
         for connection in (silent, pinged_once):
             connection.sendall(request(PING))
             assert b"Server is running" in reply_from(connection)
@@ -151,7 +142,7 @@ def test_a_handshake_that_takes_too_long_ends(hasty):
             while True:
                 dripping.sendall(zmtp.GREETING[:1])
                 time.sleep(0.02)
-        assert received(nothing, 12) == zmtp.GREETING[:12]
+        assert receive(nothing, 12) == zmtp.GREETING[:12]
         assert is_closed(nothing)
 
 
@@ -165,9 +156,9 @@ def test_sockets_that_ask_for_something_are_let_in(server, kind, answered):
         if answered:
             assert b"Server is running" in reply_from(connection)
         else:
-            flags, size = received(connection, 2)
+            flags, size = receive(connection, 2)
             assert flags == zmtp.COMMAND
-            assert received(connection, size).startswith(zmtp.ERROR)
+            assert receive(connection, size).startswith(zmtp.ERROR)
             assert is_closed(connection)
 
 
@@ -395,6 +386,6 @@ def test_a_ready_that_ends_too_early_is_malformed(server, cut):
     content = (zmtp.READY + b"\x0bSocket-Type\0\0\0\x03REQ")[:cut]
     with opened(server.port) as connection:
         connection.sendall(zmtp.GREETING + zmtp.command(content))
-        received(connection, 64)
-        received(connection, received(connection, 2)[1])
+        receive(connection, 64)
+        receive(connection, receive(connection, 2)[1])
         assert is_closed(connection)
