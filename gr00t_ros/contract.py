@@ -16,7 +16,13 @@ from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_policy_core.errors import SpecError
-from gr00t_ros.contract_limits import body_limits, floats, joint_limits, limit_problems
+from gr00t_ros.contract_limits import (
+    body_limits,
+    floats,
+    joint_limits,
+    limit_problems,
+    limits_given,
+)
 from gr00t_ros.parameters import (
     ACTION,
     BODY_INTERFACES,
@@ -93,8 +99,9 @@ class StateStream:
 class ActionOutput:
     """One group of commands. What is published is ``policy value * scale + offset``.
 
-    `limits` has one entry for each of `joints`, in rad (or m) and s; `body_limits` are those of a
-    pose or twist. `holds_zero` tells that the values are velocities or deltas: to hold is to
+    `limits` has one entry for each of `joints`, in rad (or m) and s; `limits_given` names the
+    fields of them that the user gave, the others are defaults. `body_limits` are those of a pose
+    or twist. `holds_zero` tells that the values are velocities or deltas: to hold is to
     command none.
     """
 
@@ -108,6 +115,7 @@ class ActionOutput:
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     limits: tuple[JointLimits, ...]
+    limits_given: frozenset[str]
     body_limits: BodyLimits | None
 
     @property
@@ -202,7 +210,7 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
         instruction=settings["instruction"],
         video=tuple(_video_stream(settings, key) for key in keys_of(VIDEO, values)),
         state=tuple(_state_stream(settings, key) for key in keys_of(STATE, values)),
-        action=tuple(_action_output(settings, key) for key in keys_of(ACTION, values)),
+        action=tuple(_action_output(settings, values, key) for key in keys_of(ACTION, values)),
         action_rate_hz=float(settings["action_rate_hz"]),
         control_rate_hz=float(settings["control_rate_hz"]),
         inference=settings["inference"],
@@ -312,7 +320,7 @@ def _state_stream(settings: Mapping[str, Any], key: str) -> StateStream:
     )
 
 
-def _action_output(settings: Mapping[str, Any], key: str) -> ActionOutput:
+def _action_output(settings: Mapping[str, Any], given: Mapping[str, Any], key: str) -> ActionOutput:
     prefix = f"{ACTION}.{key}"
     return ActionOutput(
         key=key,
@@ -326,6 +334,7 @@ def _action_output(settings: Mapping[str, Any], key: str) -> ActionOutput:
         scale=floats(settings[f"{prefix}.scale"]),
         offset=floats(settings[f"{prefix}.offset"]),
         limits=joint_limits(settings, prefix, len(settings[f"{prefix}.joints"])),
+        limits_given=limits_given(given, prefix),
         body_limits=body_limits(settings, prefix),
     )
 

@@ -14,7 +14,15 @@ from gr00t_policy_core.control.limits import JointLimits
 from gr00t_ros.parameters import ACTION, BODY_INTERFACES
 
 BODY_LIMIT_FIELDS = tuple(field.name for field in fields(BodyLimits))
-LIMIT_FIELDS = ("min_position", "max_position", "max_velocity", "max_acceleration", "max_jerk")
+# The parameter of each field of JointLimits, in its order.
+LIMIT_PARAMETERS = {
+    "lower": "min_position",
+    "upper": "max_position",
+    "velocity": "max_velocity",
+    "acceleration": "max_acceleration",
+    "jerk": "max_jerk",
+}
+LIMIT_FIELDS = tuple(LIMIT_PARAMETERS.values())
 
 
 def limit_problems(settings: Mapping[str, Any], keys: list[str]) -> Iterator[str]:
@@ -44,6 +52,13 @@ def joint_limits(settings: Mapping[str, Any], prefix: str, joints: int) -> tuple
         for name in LIMIT_FIELDS
     ]
     return tuple(JointLimits(*row) for row in zip(*columns, strict=True))
+
+
+def limits_given(values: Mapping[str, Any], prefix: str) -> frozenset[str]:
+    """The fields of `JointLimits` that the user's parameters of an action key give."""
+    return frozenset(
+        field for field, name in LIMIT_PARAMETERS.items() if f"{prefix}.{name}" in values
+    )
 
 
 def body_limits(settings: Mapping[str, Any], prefix: str) -> BodyLimits | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +18,40 @@ from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_ros.contract import ActionOutput, Contract
 from gr00t_ros.parameters import JOINT_INTERFACES
 from gr00t_ros.urdf import UrdfLimits
+
+
+LimitSource = Literal["yaml", "urdf", "default"]
+"""Where a limit comes from: the user's parameters, the robot description, our own defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsInForce:
+    """The limits that one commanded joint is kept to, and where each of them comes from.
+
+    A range that is infinite is a range that nobody gave.
+
+    Args:
+        key: The action key that commands the joint.
+        number: The joint's place in that key.
+        joint: Its name.
+        limits: rad (or m) and s.
+        lower, upper, velocity, acceleration, jerk: The source of each of the limits.
+    """
+
+    key: str
+    number: int
+    joint: str
+    limits: JointLimits
+    lower: LimitSource
+    upper: LimitSource
+    velocity: LimitSource
+    acceleration: LimitSource
+    jerk: LimitSource
+
+    @property
+    def position(self) -> str:
+        """The sources of the range: one word, or ``lower/upper`` where they differ."""
+        return self.lower if self.lower == self.upper else f"{self.lower}/{self.upper}"
 
 
 class CommandedPoses:
@@ -118,7 +154,10 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
     Raises:
         ValueError: The two contradict each other.
     """
-    limits = dict(_limits(contract, layout, urdf))
+    limits = {
+        layout.slices[joint.key].start + joint.number: joint.limits
+        for joint in limits_in_force(contract, urdf)
+    }
     settings = PlayerSettings(
         period_s=1.0 / contract.control_rate_hz,
         schedule=contract.motion.schedule,
@@ -153,28 +192,60 @@ def _max_ages_s(contract: Contract, layout: Layout) -> Iterator[tuple[int, float
                 yield start + number, ages_s[joint]
 
 
-def _limits(
-    contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]
-) -> Iterator[tuple[int, JointLimits]]:
-    for output in contract.action:
-        if not _commands_positions(output):
-            continue
-        start = layout.slices[output.key].start
-        for number, (joint, own) in enumerate(zip(output.joints, output.limits, strict=True)):
-            told = urdf.get(joint, UrdfLimits())
-            try:
-                limits = own.tighter(
-                    JointLimits(
-                        told.lower,
-                        told.upper,
-                        min(told.velocity, own.velocity),
-                        own.acceleration,
-                        own.jerk,
-                    )
-                )
-            except ValueError as error:
-                raise ValueError(f"{output.name}, joint {joint}: {error}") from error
-            yield start + number, limits
+def limits_in_force(
+    contract: Contract, urdf: Mapping[str, UrdfLimits]
+) -> tuple[LimitsInForce, ...]:
+    """The limits of every joint that is commanded in position, in the order of the contract.
+
+    Args:
+        contract: Names the joints, and the limits that its user gave.
+        urdf: The limits of the robot description, by joint; the tighter of both are in force.
+
+    Raises:
+        ValueError: The two contradict each other, naming the joint.
+    """
+    return tuple(
+        _limits_in_force(output, number, urdf.get(joint, UrdfLimits()))
+        for output in contract.action
+        if _commands_positions(output)
+        for number, joint in enumerate(output.joints)
+    )
+
+
+def _limits_in_force(output: ActionOutput, number: int, told: UrdfLimits) -> LimitsInForce:
+    joint, own = output.joints[number], output.limits[number]
+    of_urdf = {
+        "lower": told.lower > own.lower,
+        "upper": told.upper < own.upper,
+        "velocity": told.velocity < own.velocity,
+    }
+    try:
+        limits = JointLimits(
+            lower=max(told.lower, own.lower),
+            upper=min(told.upper, own.upper),
+            velocity=min(told.velocity, own.velocity),
+            acceleration=own.acceleration,
+            jerk=own.jerk,
+        )
+    except ValueError as error:
+        raise ValueError(f"{output.name}, joint {joint}: {error}") from error
+
+    def source(field: str) -> LimitSource:
+        if of_urdf.get(field, False):
+            return "urdf"
+        return "yaml" if field in output.limits_given else "default"
+
+    return LimitsInForce(
+        key=output.key,
+        number=number,
+        joint=joint,
+        limits=limits,
+        lower=source("lower"),
+        upper=source("upper"),
+        velocity=source("velocity"),
+        acceleration=source("acceleration"),
+        jerk=source("jerk"),
+    )
 
 
 def _commands_positions(output: ActionOutput) -> bool:

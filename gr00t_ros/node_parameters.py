@@ -45,14 +45,26 @@ def read_contract(node: Node) -> Contract:
         SpecError: With one sentence for everything that is wrong.
     """
     declare_parameters(node)
-    values = node.get_parameters_by_prefix("")
-    return parse_contract(
-        {
-            name: _plain(parameter.value)
-            for name, parameter in values.items()
-            if parameter.type_ != RosParameter.Type.NOT_SET
-        }
-    )
+    return parse_contract(given_values(node))
+
+
+def given_values(node: Node) -> dict[str, Any]:
+    """The values of the parameters that somebody gave: what stands at its default is left out.
+
+    A parameter was given if a file, the command line or the node's constructor named it, or if it
+    was set to another value since.
+    """
+    values = {
+        name: _plain(parameter.value)
+        for name, parameter in node.get_parameters_by_prefix("").items()
+        if parameter.type_ != RosParameter.Type.NOT_SET
+    }
+    defaults = {parameter.name: parameter.default for parameter in parameters_for(values)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in node._parameter_overrides or name not in defaults or value != defaults[name]
+    }
 
 
 def _plain(value: Any) -> Any:

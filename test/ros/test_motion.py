@@ -18,7 +18,13 @@ from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_ros.contract import Contract, parse_contract
-from gr00t_ros.motion import CommandedJoints, CommandedPoses, make_layout, make_player
+from gr00t_ros.motion import (
+    CommandedJoints,
+    CommandedPoses,
+    limits_in_force,
+    make_layout,
+    make_player,
+)
 from gr00t_ros.urdf import UrdfLimits
 
 LAYOUT = Layout({"arm": 2, "gripper": 1})
@@ -128,6 +134,22 @@ def test_limits_that_contradict_each_other_name_the_joint(told: UrdfLimits) -> N
     contract = contract_of(action__arm__max_position=2.0)
     with pytest.raises(ValueError, match=r"action\.arm, joint elbow: lower limit .* must be below"):
         make_player(contract, LAYOUT, {"elbow": told})
+
+
+def test_every_limit_in_force_says_where_it_comes_from() -> None:
+    contract = contract_of(
+        action__arm__min_position=-1.0, action__arm__max_velocity=3.0, action__arm__max_jerk=9.0
+    )
+    urdf = {"shoulder": UrdfLimits(-3.0, 1.0, 9.0), "elbow": UrdfLimits(velocity=0.5)}
+    shoulder, elbow, finger = limits_in_force(contract, urdf)
+    assert [joint.joint for joint in (shoulder, elbow, finger)] == ["shoulder", "elbow", "finger"]
+    assert (elbow.key, elbow.number) == ("arm", 1)
+    assert (shoulder.lower, shoulder.upper, shoulder.position) == ("yaml", "urdf", "yaml/urdf")
+    # The user's 3.0 is the default's value, and is tighter than the 9.0 of the description.
+    assert (shoulder.velocity, shoulder.acceleration, shoulder.jerk) == ("yaml", "default", "yaml")
+    assert (elbow.position, elbow.velocity, elbow.limits.velocity) == ("yaml/default", "urdf", 0.5)
+    assert (finger.position, finger.velocity) == ("default", "default")
+    assert finger.limits == JointLimits(-math.inf, math.inf, 3.0, 25.0, 500.0)
 
 
 def test_twists_are_limited_as_bodies_and_are_zeroed_when_held() -> None:
