@@ -4,8 +4,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from xml.etree import ElementTree
+from xml.parsers import expat
+
+# Comments, CDATA and processing instructions; one that is not closed reaches to the end.
+_NO_MARKUP = re.compile(r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z)", re.DOTALL)
+# The & of everything but the five entities of XML itself and references to characters.
+_REFERENCE = re.compile(r"&(?!(?:lt|gt|amp|quot|apos|#[0-9]+|#x[0-9A-Fa-f]+);)")
 
 LIMITED = ("revolute", "prismatic")
 MOVING = (*LIMITED, "continuous")
@@ -27,24 +34,47 @@ class UrdfLimits:
 def urdf_limits(description: str) -> dict[str, UrdfLimits]:
     """The limits of every moving joint, by name (http://wiki.ros.org/urdf/XML/joint).
 
+    It reads what urdfdom reads, the parser behind robot_state_publisher: names are taken as they
+    are written, with no regard to namespaces; only joints directly below `robot` count.
+
     A `safety_controller`'s soft limits are heeded where they are tighter. A range of no width is
     not heeded: by the letter the joint could not move, but so it is written, or left out, where
     nobody knows the range.
 
     Raises:
-        ValueError: The text is no URDF, or a limit is no number.
+        ValueError: The text is no URDF, a joint is there twice, or a limit is no number.
     """
-    if "<!DOCTYPE" in description or "<!ENTITY" in description:
-        raise ValueError("a robot description with entities is refused")
+    robot = _parsed(description)
+    if robot.tag != "robot":
+        raise ValueError(f"the robot description is no URDF: it is a <{robot.tag}>, not a <robot>")
+    limits: dict[str, UrdfLimits] = {}
+    for joint in robot.findall("joint"):
+        name = joint.get("name", "")
+        if name in limits:
+            raise ValueError(f"the robot description has two joints {name}")
+        if joint.get("type") in MOVING:
+            limits[name] = _limits(joint)
+    return limits
+
+
+def _parsed(description: str) -> ElementTree.Element:
+    """The elements and attributes of a document, as tinyxml2 finds them, which urdfdom uses.
+
+    It takes blank lines before the XML declaration, ``--`` within comments, and prefixes that are
+    bound to nothing. A DOCTYPE is skipped. No entity is ever expanded: a reference to one is text.
+    """
+    text = _NO_MARKUP.sub("", description)
+    text = _REFERENCE.sub("&amp;", text).strip("\ufeff\0 \t\r\n")
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate("utf-8")  # without a separator, namespaces mean nothing to it
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.specified_attributes = True  # and none that a DOCTYPE gives by default
     try:
-        robot = ElementTree.fromstring(description)
-    except ElementTree.ParseError as error:
+        parser.Parse(text.encode("utf-8", "replace"), True)
+    except expat.ExpatError as error:
         raise ValueError(f"the robot description is no XML: {error}") from error
-    return {
-        joint.get("name", ""): _limits(joint)
-        for joint in robot.iter("joint")
-        if joint.get("type") in MOVING
-    }
+    return builder.close()
 
 
 def _limits(joint: ElementTree.Element) -> UrdfLimits:
@@ -82,7 +112,7 @@ def _number(
         return default
     text = element.get(name, "")
     try:
-        value = float(text)
+        value = float(text.replace("_", "?"))  # Python reads 1_0 as 10, others do not
     except ValueError:
         value = math.nan
     if math.isnan(value):

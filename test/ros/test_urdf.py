@@ -73,12 +73,75 @@ def test_joints_of_transmissions_are_none() -> None:
     assert urdf_limits(text) == {}
 
 
+JOINT = '<joint name="j" type="revolute"><limit lower="-1" upper="2" velocity="3"/></joint>'
+ROBOT = f'<robot name="arm">{JOINT}</robot>'
+LAUGHS = (
+    '<!DOCTYPE robot [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY % p "x"><!-- don\'t -->]>'
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROBOT.replace("<robot ", '<robot xmlns="http://www.ros.org/wiki/urdf" '),
+        f"\n  {ROBOT}",
+        f'\n\n<?xml version="1.0" encoding="ISO-8859-1"?>\n{ROBOT}',
+        f"\ufeff{ROBOT}",
+        f'\ufeff<?xml version="1.0"?>{ROBOT}',
+        f"{ROBOT}\n\0",
+        ROBOT.replace(JOINT, f"<!-- made by xacro -- do not edit --->{JOINT}"),
+        ROBOT.replace(JOINT, f"<!----><![CDATA[ <!-- ]]>{JOINT}<!-- & -->"),
+        ROBOT.replace(JOINT, f'<xacro:arg name="x"/><gazebo a:b="1"/>{JOINT}'),
+        ROBOT.replace(JOINT, f'{JOINT}<link name="a&b;&c"/>'),
+        f"<!DOCTYPE robot>{ROBOT}",
+        f'<!DOCTYPE robot SYSTEM "file:///etc/passwd">{ROBOT}',
+        f'<!DOCTYPE robot [<!ENTITY x SYSTEM "file:///etc/passwd">]>{ROBOT}',
+        f"{LAUGHS}{ROBOT}",
+        ROBOT.replace(JOINT, f'{JOINT}<gazebo><joint name="j" type="revolute"/></gazebo>'),
+    ],
+)
+def test_what_urdfdom_reads_is_read(text: str) -> None:
+    assert urdf_limits(text) == {"j": UrdfLimits(-1, 2, 3)}
+
+
+def test_a_doctype_gives_no_attributes() -> None:
+    doctype = '<!DOCTYPE robot [<!ATTLIST limit velocity CDATA "9">]>'
+    without = ROBOT.replace(' velocity="3"', "")
+    assert urdf_limits(doctype + without) == {"j": UrdfLimits(-1, 2)}
+
+
+def test_no_entity_is_expanded() -> None:
+    limit = LAUGHS + ROBOT.replace('velocity="3"', 'velocity="&b;"')
+    with pytest.raises(ValueError, match="velocity is no number: '&b;'"):
+        urdf_limits(limit)
+    levels = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
+    laughs = f'<!DOCTYPE robot [<!ENTITY l0 "ha">{levels}]>'
+    assert urdf_limits(f"{laughs}{ROBOT.replace(JOINT, f'&l9;{JOINT}')}")["j"].velocity == 3
+
+
+@pytest.mark.parametrize("opening", ["<!--", "<?", "<![CDATA[", "<!DOCTYPE ["])
+def test_markup_that_never_ends_is_refused_at_once(opening: str) -> None:
+    with pytest.raises(ValueError, match="no XML"):
+        urdf_limits(opening * 200_000)  # 200 000 searches to the end would take minutes
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("<robot", "no XML"),
         ("", "no XML"),
-        ('<!DOCTYPE r [<!ENTITY a "b">]><robot/>', "with entities is refused"),
+        ("<robot><!-- <joint/> </robot>", "no XML"),
+        ("<?xml <robot/>", "no XML"),
+        ("<robot></robot><robot>", "no XML"),
+        ("<sdf><robot/></sdf>", "it is a <sdf>, not a <robot>"),
+        (
+            '<robot><joint name="j" type="revolute"/><joint name="j" type="revolute"/></robot>',
+            "two joints j",
+        ),
+        (
+            '<robot><joint name="j" type="revolute"><limit velocity="1_0"/></joint></robot>',
+            "joint j: velocity is no number: '1_0'",
+        ),
         (
             '<robot><joint name="j" type="revolute"><limit velocity="fast"/></joint></robot>',
             "joint j: velocity is no number: 'fast'",
