@@ -19,7 +19,6 @@ from gr00t_ros.contract import ActionOutput, Contract
 from gr00t_ros.parameters import JOINT_INTERFACES
 from gr00t_ros.urdf import UrdfLimits
 
-
 LimitSource = Literal["yaml", "urdf", "default"]
 """Where a limit comes from: the user's parameters, the robot description, our own defaults."""
 

@@ -22,6 +22,7 @@ from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimiter, JointLimits
 from gr00t_policy_core.control.playing import Gentleness
+from gr00t_policy_core.control.velocity_limits import VelocityLimiter
 
 # Share of the limits that slowing down and fading may take.
 GENTLE_SHARE = 0.3
@@ -35,7 +36,8 @@ class RobotLimiter:
 
     Args:
         layout: Of the vector.
-        joints: Limits of joints, by their index in the vector.
+        joints: Limits of joints, by their index in the vector; those that the layout calls
+            velocities are limited as velocities, without regard to their range.
         bodies: Limits of poses and twists, by their action key.
         period_s: Between two commands, s.
         start: Where the robot stands, float64 (size,).
@@ -55,6 +57,12 @@ class RobotLimiter:
         self._joints = {
             index: JointLimiter(limits, period_s, float(start[index]), hits)
             for index, limits in joints.items()
+            if not layout.is_velocity[index]
+        }
+        self._velocities = {
+            index: VelocityLimiter(limits, period_s, hits)
+            for index, limits in joints.items()
+            if layout.is_velocity[index]
         }
         self._bodies: list[tuple[slice, BodyLimiter]] = []
         for key, limits in bodies.items():
@@ -69,15 +77,17 @@ class RobotLimiter:
     @property
     def is_at_rest(self) -> bool:
         """Whether all commands have come to a standstill."""
-        return all(joint.is_at_rest for joint in self._joints.values()) and all(
-            body.is_at_rest for _, body in self._bodies
-        )
+        bodies = (body for _, body in self._bodies)
+        parts = (*self._joints.values(), *self._velocities.values(), *bodies)
+        return all(part.is_at_rest for part in parts)
 
     def follow(self, path: Path) -> Row:
         """The commands of this tick towards a path; ``path(0)`` belongs to this tick."""
         vector = np.array(path(0))
         for index, joint in self._joints.items():
             vector[index] = joint.follow(partial(_value, path, index))
+        for index, velocity in self._velocities.items():
+            vector[index] = velocity.follow(partial(_value, path, index))
         for part, body in self._bodies:
             vector[part] = body.follow(partial(_part, path, part))
         return vector
@@ -87,6 +97,8 @@ class RobotLimiter:
         vector = np.array(vector)
         for index, joint in self._joints.items():
             vector[index] = joint.brake()
+        for index, velocity in self._velocities.items():
+            vector[index] = velocity.brake()
         for part, body in self._bodies:
             vector[part] = body.brake()
         return vector
@@ -101,6 +113,9 @@ class RobotLimiter:
         for index, joint in self._joints.items():
             if not joint.is_following:
                 vector[index] = joint.position + joint.velocity * since_s
+        for index, velocity in self._velocities.items():
+            if not velocity.is_following:
+                vector[index] = velocity.velocity
         for part, body in self._bodies:
             if not body.is_following:
                 vector[part] = body.ahead(since_s)
@@ -124,8 +139,13 @@ def gentleness_of(
 def jumps(
     layout: Layout, joints: Mapping[int, JointLimits], to: Row, origin: Row, limit: float
 ) -> Iterator[str]:
-    """A sentence for each limited joint and each pose that is further than `limit`, rad and m."""
+    """A sentence for each limited joint and each pose that is further than `limit`, rad and m.
+
+    A velocity has no place to be far from.
+    """
     for index in joints:
+        if layout.is_velocity[index]:
+            continue
         jump = abs(to[index] - origin[index])
         if jump > limit:
             name = layout.name_of(index)
