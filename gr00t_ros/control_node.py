@@ -22,9 +22,10 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.gate import MotionGate
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.player import Command, MotionPlayer
+from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import RecordingPlayer, write_events
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
 from gr00t_ros.contract import Contract

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerCounts
+from gr00t_policy_core.control.command import Command, PlayerCounts
+from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_ros.control_loop import Punctuality
 from gr00t_ros.msg import PolicyStatus
 

@@ -13,7 +13,8 @@ import numpy as np
 from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_ros.contract import ActionOutput, Contract
 from gr00t_ros.parameters import JOINT_INTERFACES

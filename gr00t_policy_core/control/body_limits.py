@@ -68,6 +68,11 @@ class _Velocity:
         self._period_s = period_s
         self._hits = hits
 
+    @property
+    def braking_s(self) -> float:
+        """How long it takes to become zero, s."""
+        return _length(self.value) / self._acceleration
+
     def allows(self, wanted: Row) -> bool:
         """Whether it may be the velocity of this tick; counts the limit that it would break."""
         if _length(wanted) > self._speed:
@@ -125,12 +130,22 @@ class BodyLimiter(ABC):
         self._angular = _Velocity(
             limits.angular_velocity, limits.angular_acceleration, period_s, hits
         )
-        self.is_following = True
+        self._is_following = True
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the last command was the target itself."""
+        return self._is_following
 
     @property
     def is_at_rest(self) -> bool:
         """Whether the commands have come to a standstill."""
         return not (self._linear.value.any() or self._angular.value.any())
+
+    @property
+    def braking_s(self) -> float:
+        """How long it takes to come to rest from the last command on, s."""
+        return max(self._linear.braking_s, self._angular.braking_s)
 
     @abstractmethod
     def ahead(self, seconds: float) -> Row:
@@ -169,7 +184,7 @@ class PoseLimiter(BodyLimiter):
             # A path that only crosses the target's would be left again at once.
             allowed.append(self._linear.can_go_on(linear, velocity))
             allowed.append(self._angular.can_go_on(angular, spin))
-        self.is_following = all(allowed)
+        self._is_following = all(allowed)
         if self.is_following:
             self._linear.value, self._angular.value = linear, angular
             self._pose = np.array(target)
@@ -179,7 +194,7 @@ class PoseLimiter(BodyLimiter):
         return self._step()
 
     def brake(self) -> Row:
-        self.is_following = False
+        self._is_following = False
         self._linear.change_towards(np.zeros(3))
         self._angular.change_towards(np.zeros(3))
         return self._step()
@@ -199,13 +214,13 @@ class TwistLimiter(BodyLimiter):
         target = reference(0)
         linear, angular = target[LINEAR], target[ANGULAR]
         allowed = self._linear.allows(linear), self._angular.allows(angular)
-        self.is_following = all(allowed)
+        self._is_following = all(allowed)
         self._linear.change_towards(linear)
         self._angular.change_towards(angular)
         return self.ahead(0.0)
 
     def brake(self) -> Row:
-        self.is_following = False
+        self._is_following = False
         self._linear.change_towards(np.zeros(3))
         self._angular.change_towards(np.zeros(3))
         return self.ahead(0.0)

@@ -6,7 +6,7 @@ A pose is x y z and a unit quaternion x y z w: its rotation is turned, not added
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ class Layout:
         dimensions: Values per step by action key.
         poses: The keys that are poses, of 7 values.
         velocities: The keys that are velocities (or deltas): to stand still is to command zero.
+        names: Names of the values by key, as far as they have any: joint names.
 
     Raises:
         ValueError: A pose of another dimension.
@@ -34,6 +35,7 @@ class Layout:
         dimensions: Mapping[str, int],
         poses: Collection[str] = (),
         velocities: Collection[str] = (),
+        names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.dimensions = dict(dimensions)
         self.slices: dict[str, slice] = {}
@@ -48,6 +50,9 @@ class Layout:
         self.rotations = tuple(
             slice(self.slices[key].start + 3, self.slices[key].stop) for key in poses
         )
+        self._names: dict[str, tuple[str, ...]] = {
+            key: tuple(of_key) for key, of_key in (names or {}).items()
+        }
         self.is_velocity = np.zeros(self.size, dtype=bool)
         for key in velocities:
             self.is_velocity[self.slices[key]] = True
@@ -61,9 +66,12 @@ class Layout:
         return {key: vector[part] for key, part in self.slices.items()}
 
     def name_of(self, index: int) -> str:
-        """The key and the place in it of one value of the vector, for messages."""
+        """The joint name of one value of the vector, or its key and the place in it."""
         for key, part in self.slices.items():
             if part.start <= index < part.stop:
+                names = self._names.get(key)
+                if names:
+                    return str(names[index - part.start])
                 return f"{key}[{index - part.start}]"
         raise IndexError(f"no value {index} in a vector of {self.size}")
 

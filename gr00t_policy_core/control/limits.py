@@ -26,6 +26,8 @@ CATCH_UP_PER_S = 15.0  # share of the distance to the target that is closed in a
 CATCH_UP_PER_TICK = 0.25  # and at most in a tick: more would overshoot at a low control rate
 BRAKING_SHARE = 0.5  # of the limits on acceleration and jerk, kept for braking at the target
 AT_REST = 1e-9
+# A command that differs from its target by less than this was not changed by a limit, rad (or m).
+ROUNDING = 1e-9
 LIMIT_NAMES = ("position", "velocity", "acceleration", "jerk")
 
 
@@ -82,11 +84,14 @@ Reference = Callable[[int], float]
 class JointLimiter:
     """Keeps the commands of one joint inside its limits.
 
+    A joint that starts outside its range is never thrown into it: its first command is where it
+    stands. It may go back into its range, as fast as the other limits allow, and no further out.
+
     Args:
-        limits: Of the joint.
-        period_s: Between two commands, s.
-        position: Where the joint stands at the start, rad (or m); brought into its range.
-        hits: Counts, by the name of the limit, the ticks in which it bound.
+        limits: Limits of the joint.
+        period_s: Time between two commands, s.
+        position: Where the joint stands at the start, rad (or m).
+        hits: Counts the ticks in which a limit changed the command, by the name of the limit.
     """
 
     def __init__(
@@ -100,11 +105,13 @@ class JointLimiter:
         self._period_s = period_s
         self._hits = hits
         self._planner = Ruckig(1, period_s)
-        position = self._within_range(position)
+        # What the commands may reach: the range, and the place outside of it where they start.
+        self._reach = min(limits.lower, position), max(limits.upper, position)
         self._state = _State(position, 0.0, 0.0)
         # The last three commands, newest first: limits are judged by their differences.
         self._commands = (position, position, position)
         self._is_following = True
+        self._bound_by = ""
 
     @property
     def position(self) -> float:
@@ -122,6 +129,19 @@ class JointLimiter:
         return self._is_following
 
     @property
+    def bound_by(self) -> str:
+        """Name of the limit that changed the last command; empty where none did."""
+        return self._bound_by
+
+    @property
+    def braking_s(self) -> float:
+        """How long it takes to come to rest from the last command on, s."""
+        if self.is_at_rest:
+            return 0.0
+        plan = self._velocity_change(self._state, 0.0)
+        return plan.duration if plan is not None else 0.0
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether the commands have come to a standstill."""
         moving = max(abs(self._state.velocity), abs(self._state.acceleration))
@@ -133,44 +153,66 @@ class JointLimiter:
         Args:
             reference: Where the target is; ``reference(0)`` belongs to this tick.
         """
+        target = reference(0)
+        command = self._step_to(self._state_towards(reference))
+        if abs(command - target) <= ROUNDING:
+            self._bound_by = ""
+        else:
+            self._hits[self._bound_by] += 1
+        return command
+
+    def _state_towards(self, reference: Reference) -> _State:
         # A path that only crosses the target's would have to be left at once.
         ticks = range(1 if self._is_following else REJOIN_TICKS)
-        targets = [self._within_range(reference(n)) for n in ticks]
-        self._is_following = self._allows(targets)
+        wanted = [reference(n) for n in ticks]
+        targets = [self._within_range(target) for target in wanted]
+        bound_by = self._limit_of(targets)
+        self._is_following = not bound_by
+        self._bound_by = bound_by if wanted[0] == targets[0] else "position"
         if self._is_following:
-            return self._step_to(self._passing(targets[0]))
+            return self._passing(targets[0])
         target, ahead = (self._within_range(reference(n)) for n in (0, LOOK_AHEAD_TICKS))
         if target == ahead:
-            return self._step_to(self._heeding_range(self._one_tick_to(target)))
-        return self._step_to(self._towards(self._catching_velocity(target, ahead)))
+            return self._heeding_range(self._one_tick_to(target))
+        return self._towards(self._catching_velocity(target, ahead))
+
+    def yield_to(self, position: float) -> float:
+        """The command of this tick on the way to rest at a place, which may be outside the range.
+
+        For a joint that somebody else has moved there.
+        """
+        lowest, highest = self._reach
+        self._reach = min(lowest, position), max(highest, position)
+        self._bound_by = ""
+        command = self._step_to(self._heeding_range(self._one_tick_to(position)))
+        self._is_following = command == position
+        return command
 
     def brake(self) -> float:
         """The command of this tick on the fastest way to a standstill."""
         self._is_following = False
+        self._bound_by = ""
         if self.is_at_rest:
             return self.position
         return self._step_to(self._towards(0.0))
 
-    def _allows(self, targets: list[float]) -> bool:
-        """Whether the targets of this tick and the following may be the next commands."""
+    def _limit_of(self, targets: list[float]) -> str:
+        """The limit that forbids these targets as the next commands; empty where none does."""
         now, before, earlier = self._commands
         for target in targets:
-            bound = self._bound_by(target, now, before, earlier)
-            if bound is not None:
-                self._hits[bound] += 1
-                return False
+            broken = self._broken_by(target, now, before, earlier)
+            if broken:
+                return broken
             now, before, earlier = target, now, before
         reached = self._passing(targets[0])
         if not self._can_level_off(reached):
-            self._hits["velocity"] += 1
-            return False
-        if not self._can_stop_in_range(reached):
-            self._hits["position"] += 1
-            return False
-        return True
+            return "velocity"
+        if not self._can_stop_in_reach(reached):
+            return "position"
+        return ""
 
-    def _bound_by(self, target: float, now: float, before: float, earlier: float) -> str | None:
-        """The limit that a command would break after the three before it, or None."""
+    def _broken_by(self, target: float, now: float, before: float, earlier: float) -> str:
+        """The limit that a command would break after the three before it; empty where none."""
         period_s, limits = self._period_s, self._limits
         if abs(target - now) > limits.velocity * period_s:
             return "velocity"
@@ -178,7 +220,7 @@ class JointLimiter:
             return "acceleration"
         if abs(target - 3 * now + 3 * before - earlier) > limits.jerk * period_s**3:
             return "jerk"
-        return None
+        return ""
 
     def _passing(self, target: float) -> _State:
         """The state after commanding the target: differences, brought to the end of the tick."""
@@ -217,9 +259,9 @@ class JointLimiter:
         return self._heeding_range(self._one_tick(_clipped(velocity, limit)))
 
     def _heeding_range(self, reached: _State | None) -> _State:
-        if reached is not None and self._can_stop_in_range(reached):
+        if reached is not None and self._can_stop_in_reach(reached):
             return reached
-        self._hits["position"] += 1
+        self._bound_by = "position"
         return self._one_tick(0.0) or _State(self.position, 0.0, 0.0)
 
     def _one_tick(self, velocity: float) -> _State | None:
@@ -242,9 +284,13 @@ class JointLimiter:
 
     def _step_to(self, state: _State) -> float:
         now, before, _ = self._commands
-        position = self._within_range(state.position)
+        lowest, highest = self._reach
+        position = min(max(state.position, lowest), highest)
         self._commands = (position, now, before)
         self._state = state
+        limits = self._limits.lower, self._limits.upper
+        if self._reach != limits and self._can_stop_within(state, *limits):
+            self._reach = limits  # it is back in its range, for good
         return position
 
     def _within_range(self, position: float) -> float:
@@ -256,19 +302,22 @@ class JointLimiter:
         gained = acceleration * abs(acceleration) / (2.0 * PLANNED_SHARE * self._limits.jerk)
         return abs(state.velocity + gained) <= self._limits.velocity
 
-    def _can_stop_in_range(self, state: _State) -> bool:
+    def _can_stop_in_reach(self, state: _State) -> bool:
+        return self._can_stop_within(state, *self._reach)
+
+    def _can_stop_within(self, state: _State, lowest: float, highest: float) -> bool:
         limits = self._limits
         # Generous: the way at constant deceleration, and what the jerk limit delays it by.
         delay_s = 2 * limits.acceleration / limits.jerk
         speed = abs(state.velocity) + abs(state.acceleration) * delay_s
         room = speed * (speed / limits.acceleration + delay_s)
-        if limits.lower + room <= state.position <= limits.upper - room:
+        if lowest + room <= state.position <= highest - room:
             return True
         plan = self._velocity_change(state, 0.0)
         if plan is None:
             return False
         extrema = plan.position_extrema[0]
-        return bool(limits.lower - AT_REST <= extrema.min and extrema.max <= limits.upper + AT_REST)
+        return bool(lowest - AT_REST <= extrema.min and extrema.max <= highest + AT_REST)
 
     def _velocity_change(self, state: _State, velocity: float) -> Trajectory | None:
         """Ruckig's fastest way from a state to a velocity, or None where it finds none."""

@@ -6,93 +6,42 @@ Pure and driven by the clock that it is given: the same calls give the same comm
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 
-from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
+from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
+from gr00t_policy_core.control.last_resort import LastResortBrake
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.limits import LIMIT_NAMES, JointLimits
-from gr00t_policy_core.control.robot_limits import RobotLimiter, gentleness_of, jumps
+from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.measured import MOVED, MeasuredRobot
+from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS, PlaybackClock
+from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
+from gr00t_policy_core.control.refusals import (
+    require_in_range,
+    require_near,
+    require_recent,
+    require_sane,
+)
+from gr00t_policy_core.control.robot_limits import RobotLimiter, gentleness_of
 from gr00t_policy_core.control.schedule import (
     SLOPE_NS,
     ChunkSchedule,
     Leaving,
     Progress,
-    ScheduleSettings,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class PlayerSettings:
-    """What a player needs to know of the robot.
-
-    Args:
-        period_s: Between two ticks, s.
-        schedule: How chunks are played.
-        limits: Of the limited joints, by their index in the layout's vector.
-        bodies: Limits of poses and twists, by their action key.
-        max_jump: A chunk whose path starts further away than this, in any limited joint or pose,
-            is refused: rad and m.
-        max_joint_ages_s: By index: a position that has come once and is older than this stops
-            the motion, s; joints that are not named may be of any age.
-    """
-
-    period_s: float
-    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
-    limits: Mapping[int, JointLimits] = field(default_factory=dict)
-    bodies: Mapping[str, BodyLimits] = field(default_factory=dict)
-    max_jump: float = math.inf
-    max_joint_ages_s: Mapping[int, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to command at one tick.
-
-    Args:
-        values: float64 (D,) by action key, in SI units and rad.
-        chunk_id: The chunk that it is from, or was before holding.
-        steps_left: Steps of that chunk that still lie ahead.
-        holding: Nothing valid is left to play.
-        at_rest: Holding, and come to a standstill.
-        observed_ns: Stamp of the observation behind the chunk, ns; None while holding.
-    """
-
-    values: Mapping[str, Row]
-    chunk_id: int
-    steps_left: int
-    holding: bool
-    at_rest: bool
-    observed_ns: int | None
-
-
-@dataclass(slots=True)
-class PlayerCounts:
-    """What has happened so far. `limits` counts ticks by the name of the limit that bound.
-
-    Its names are there from the start, so that another thread may read while a tick counts.
-    """
-
-    chunks: int = 0
-    refused: int = 0
-    ticks: int = 0
-    fresh: int = 0
-    holds: int = 0
-    steps_skipped: int = 0
-    limits: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LIMIT_NAMES, 0)))
+NEW_LIMITS = "the limits have changed: the robot comes to rest before they are in force"
 
 
 class MotionPlayer:
     """Plays chunks inside the limits, and comes to a stop inside them when there is a reason to.
 
     Args:
-        layout: The action keys.
-        settings: What it needs to know of the robot.
+        layout: Layout of the action keys.
+        settings: What the player needs to know of the robot.
     """
 
     def __init__(self, layout: Layout, settings: PlayerSettings) -> None:
@@ -101,17 +50,28 @@ class MotionPlayer:
         self._schedule = ChunkSchedule(
             layout, settings.schedule, gentleness_of(layout, settings.limits, settings.bodies)
         )
+        self._clock = PlaybackClock(round(settings.period_s * 1e9))
+        self._robot = MeasuredRobot(
+            layout, settings.max_joint_ages_s, settings.max_following_errors
+        )
         self._limiter: RobotLimiter | None = None
         self._vector: Row | None = None
+        self._before: Row | None = None
+        self._target: Row | None = None
+        self._new_limits: Mapping[int, JointLimits] | None = None
         self._ticked_ns = 0
-        self._measured: dict[int, float] = {}
-        self._measured_ns: dict[int, int] = {}
+        self._max_age_s = np.inf  # of the observation behind what is played
         self._disabled = ""
         self._stopped = ""
         self._last_refusal = ""
         self._hold_reason = ""
+        self._fault = ""
         self._progress = Progress()
         self._was_playing = False
+        self._is_starting = False  # the next command is the first: where the robot is measured
+        self._is_braking = False
+        self._is_settling = False  # a chunk has ended, and the commands go to its last step
+        self._is_yielding = False  # it rests, and the commands go to where somebody has moved it
         self.counts = PlayerCounts()
 
     @property
@@ -119,58 +79,95 @@ class MotionPlayer:
         """Why nothing is played, as of the last tick; empty while a chunk is."""
         if self._schedule.is_playing:
             return ""
-        if self._stopped:
-            return self._stopped
+        refusal = self._last_refusal
         if self._vector is None:
-            return self._last_refusal or "no chunk received yet"
-        if self._hold_reason or self._last_refusal:
-            return self._hold_reason or self._last_refusal
-        return f"chunk {self._progress.chunk_id} ended and no other came"
+            return self._stopped or refusal or "no chunk received yet"
+        held = (
+            self._stopped
+            or self._hold_reason
+            or f"chunk {self._progress.chunk_id} ended and no other came"
+        )
+        return held if not refusal or held in refusal else f"{held}; refused since: {refusal}"
+
+    @property
+    def fault(self) -> str:
+        """What stopped the motion and needs a person; empty once a chunk is played again."""
+        return self._fault
 
     @property
     def seam_jump(self) -> float:
         """How far the newest chunk was from the path when it came, largest value, rad or m."""
         return self._schedule.last_seam_jump
 
+    @property
+    def braking_s(self) -> float:
+        """How long it takes to come to rest from the last command on, s."""
+        return self._limiter.braking_s if self._limiter is not None else 0.0
+
+    def report(self) -> list[JointReport]:
+        """Every value that is commanded, as of the last tick; empty before the first command."""
+        vector, target, limiter = self._vector, self._target, self._limiter
+        if vector is None or target is None or limiter is None:
+            return []
+        bound_by, measured = limiter.bound_by(), self._robot.positions
+        return [
+            JointReport(
+                self._layout.name_of(index),
+                float(target[index]),
+                float(vector[index]),
+                float(measured[index]),
+                bound_by.get(index, ""),
+            )
+            for index in range(self._layout.size)
+        ]
+
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
         """Tell where the joints and poses are.
 
         Args:
-            positions: Of limited joints and of whole poses, by their index in the layout's vector,
-                rad (or m); the others stay where they were last.
+            positions: Positions of limited joints and of whole poses, by their index in the
+                layout's vector, rad (or m); the others stay where they were last.
             stamp_ns: When they were there, ns.
         """
-        self._measured.update(positions)
-        self._measured_ns.update(dict.fromkeys(positions, stamp_ns))
+        self._robot.measure(positions, stamp_ns)
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
         """Take a chunk as the newest.
 
         Raises:
-            ChunkRefusedError: The motion is stopped, the schedule refuses the chunk, or it begins
-                further than `max_jump` from where the joints are. What is played goes on.
+            ChunkRefusedError: The motion is stopped, the schedule refuses the chunk, its
+                observation is too old, it asks for what no robot can do, a joint is outside its
+                range, or the chunk begins further than `max_jump` from where the joints are. What
+                is played goes on.
         """
+        at_ns = self._clock.at(now_ns)
+        settings = self._settings
         try:
             stopped = self._stop_reason(now_ns)
             if stopped:
                 raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {stopped}")
+            require_recent(chunk, now_ns, settings.observation_age)
             if self._vector is None:
                 # Nothing was commanded yet: the robot is where the observation saw it.
                 self._schedule.rest(0)
-            planned = self._schedule.plan(chunk, now_ns)
-            entry = self._schedule.entry(planned, now_ns)
+            planned = self._schedule.plan(chunk, at_ns)
+            require_sane(chunk, planned.rows, self._layout, settings)
+            entry = self._schedule.entry(planned, at_ns)
             start = self._start(entry)
-            self._require_near(chunk, entry, start)
+            if not self._is_moving and settings.out_of_range is OutOfRange.REFUSE:
+                require_in_range(chunk, start, self._layout, settings.limits)
+            require_near(chunk, entry, start, self._layout, settings)
         except ChunkRefusedError as error:
             self.refuse(str(error))
             raise
-        if not self._schedule.is_playing:
-            self._begin_at(start, now_ns)
-        self._schedule.take(planned, now_ns, self._leaving(now_ns))
+        if not self._is_moving:
+            self._begin_at(start, at_ns)
+        self._schedule.take(planned, at_ns, self._leaving(at_ns))
+        self._max_age_s = settings.observation_age.limit_of(chunk)
         self.counts.chunks += 1
-        self._last_refusal = ""
-        self._hold_reason = ""
-        entered = self._schedule.progress(now_ns)
+        self._last_refusal = self._hold_reason = self._fault = ""
+        self._is_braking = self._is_settling = self._is_yielding = False
+        entered = self._schedule.progress(at_ns)
         self.counts.steps_skipped += chunk.horizon - 1 - entered.steps_left
 
     def refuse(self, reason: str) -> None:
@@ -187,30 +184,25 @@ class MotionPlayer:
         Returns:
             None before there is anything to command.
         """
-        self.counts.ticks += 1
-        self._schedule.advance(now_ns)
+        at_ns = self._pass_time(now_ns)
         self._stopped = self._stop_reason(now_ns)
-        if self._stopped and self._schedule.is_playing:
-            self._schedule.hold(now_ns)
+        if self._is_starting:
+            self._require_unmoved(at_ns)
         limiter = self._limiter
         if limiter is None:
             return None
-        # What began to brake brakes to a standstill, even if the reason passes meanwhile.
-        interruption = self._schedule.interruption
-        if self._stopped:
-            self._hold_reason = f"no chunk came after a stop: {self._stopped}"
-        elif interruption and not self._hold_reason:
-            self._hold_reason = interruption
+        self._watch(limiter, now_ns, at_ns)
+        self._before = self._vector
         if self._schedule.is_playing:
             self.counts.fresh += 1
-            self._progress = self._schedule.progress(now_ns)
-            self._vector = self._following(limiter, now_ns)
+            self._progress = self._schedule.progress(at_ns)
+            self._vector = self._following(limiter, at_ns)
         else:
             self.counts.holds += self._was_playing
-            self._vector = self._coming_to_rest(limiter, now_ns)
+            self._vector = self._coming_to_rest(limiter, at_ns)
         self._was_playing = self._schedule.is_playing
-        self._ticked_ns = now_ns
-        return self._command(limiter, self._vector)
+        self._ticked_ns = at_ns
+        return self._command(self._vector, at_rest=limiter.is_at_rest)
 
     def allow(self, reason_why_not: str) -> None:
         """Say whether the robot may be moved: empty where it may, else it comes to rest."""
@@ -218,53 +210,124 @@ class MotionPlayer:
 
     def hold(self, now_ns: int, reason: str) -> None:
         """Come to rest now; the next chunk is welcome."""
-        self._schedule.hold(now_ns)
-        self._hold_reason = reason
+        self._brake(self._clock.at(now_ns), reason)
+
+    def change_limits(self, limits: Mapping[int, JointLimits], now_ns: int) -> None:
+        """Take other limits of the joints, after coming to rest within the present ones."""
+        self._new_limits = limits
+        if self._limiter is None:
+            self._take_new_limits()
+        else:
+            self.hold(now_ns, NEW_LIMITS)
+
+    def last_resort(self) -> LastResortBrake | None:
+        """A way to rest that needs nothing of this player; None where nothing was commanded."""
+        if self._vector is None:
+            return None
+        settings = self._settings
+        return LastResortBrake(
+            self._layout,
+            settings.limits,
+            settings.bodies,
+            period_s=settings.period_s,
+            last=self._vector,
+            before=self._vector if self._before is None else self._before,
+        )
+
+    @property
+    def _is_moving(self) -> bool:
+        """Whether the commands move: a chunk is played, or something has not come to rest yet."""
+        if self._limiter is None or self._is_yielding:
+            return False
+        return self._schedule.is_playing or not self._limiter.is_at_rest
+
+    def _pass_time(self, now_ns: int) -> int:
+        """Let time pass up to a tick; returns its playback time, ns."""
+        self.counts.ticks += 1
+        instant = self._clock.tick(now_ns)
+        if instant.slipped_ns and instant.slipped_ns >= -CLOCK_JUMP_NS:
+            self.counts.stalls += self._schedule.is_playing and instant.slipped_ns > 0
+            self._schedule.delay(instant.now_ns, instant.slipped_ns)
+        self._schedule.advance(instant.now_ns)
+        return instant.now_ns
 
     def _stop_reason(self, now_ns: int) -> str:
         """Why the robot may not be moved now; empty where it may."""
-        if self._disabled:
-            return self._disabled
-        for index, limit_s in self._settings.max_joint_ages_s.items():
-            age_s = (now_ns - self._measured_ns.get(index, now_ns)) * 1e-9
-            if age_s > limit_s:
-                name = self._layout.name_of(index)
-                return f"the position of {name} is {age_s:.2f} s old, {limit_s:g} s are allowed"
-            if age_s < -limit_s:
-                name = self._layout.name_of(index)
-                return f"the position of {name} is {-age_s:.2f} s in the future: clocks differ"
-        return ""
+        if self._disabled or self._new_limits is not None:
+            return self._disabled or NEW_LIMITS
+        return self._robot.problem(now_ns)
+
+    def _watch(self, limiter: RobotLimiter, now_ns: int, at_ns: int) -> None:
+        """Begin to brake where there is a reason to.
+
+        What began to brake brakes to a standstill, even if the reason passes meanwhile.
+        """
+        interruption = self._schedule.interruption
+        if interruption and not self._hold_reason:
+            self._brake(at_ns, interruption)
+        if self._stopped:
+            if self._is_moving and not self._is_braking:
+                self._brake(at_ns, "")
+            self._hold_reason = f"no chunk came after a stop: {self._stopped}"
+            return
+        if self._schedule.is_playing:
+            age_s = (now_ns - (self._schedule.progress(at_ns).observed_ns or now_ns)) * 1e-9
+            if age_s > self._max_age_s:
+                self._brake(
+                    at_ns,
+                    f"the newest observation is {age_s:.2f} s old, max_observation_age_s is "
+                    f"{self._max_age_s:.3g}",
+                )
+        error = self._robot.following_error(self._vector) if self._vector is not None else ""
+        if error and not self._fault:
+            self._fault = error
+            self._brake(at_ns, error)
+
+    def _require_unmoved(self, at_ns: int) -> None:
+        """Begin elsewhere, at rest, where the robot was moved since the chunk was accepted."""
+        start = self._vector
+        if start is None:
+            return
+        here = self._robot.over(start)
+        if np.abs(self._layout.offset(here, start)).max() > MOVED:
+            self._brake(at_ns, "the robot was moved before its first command")
+            self._schedule.hold(at_ns, here)
+            self._place(here)
+
+    def _brake(self, at_ns: int, reason: str) -> None:
+        self._schedule.hold(at_ns)
+        self._hold_reason = reason
+        self._is_braking = True
 
     def _start(self, entry: Row) -> Row:
-        """Where the path goes on from: the last command, or the joints where they are elsewhere.
+        """Where the path goes on from: the last command in motion, the measured place at rest.
 
-        A joint that was never seen is believed to be where the first chunk begins.
+        A joint that is not measured is where it was commanded to, and before its first command
+        where the chunk begins.
         """
-        if self._vector is not None and (self._schedule.is_playing or not self._is_displaced()):
-            return self._vector
-        start = entry if self._vector is None else self._vector
-        return np.array([self._measured.get(i, value) for i, value in enumerate(start.tolist())])
-
-    def _is_displaced(self) -> bool:
-        """Whether a joint at rest is not where it was commanded to: somebody else has moved it."""
         vector = self._vector
         if vector is None:
-            return False
-        measured = [self._measured.get(i, value) for i, value in enumerate(vector.tolist())]
-        limits, limit = self._settings.limits, self._settings.max_jump
-        return any(True for _ in jumps(self._layout, limits, np.array(measured), vector, limit))
+            return self._robot.over(entry)
+        if self._is_moving:
+            return vector
+        if self._settings.silent_at_rest:
+            return self._robot.over(vector)
+        # The hold goes on being commanded: the commands glide from there to where the robot is.
+        return self._robot.resting_place(vector)
 
-    def _require_near(self, chunk: Chunk, entry: Row, start: Row) -> None:
-        limit = self._settings.max_jump
-        for jump in jumps(self._layout, self._settings.limits, entry, start, limit):
-            raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {jump}; max_jump is {limit:g}")
-
-    def _begin_at(self, start: Row, now_ns: int) -> None:
+    def _begin_at(self, start: Row, at_ns: int) -> None:
         """Go on from rest at this place."""
+        self._robot.start_moving()
         if self._vector is start:
             return
-        self._schedule.hold(now_ns, start)
-        self._vector = start
+        self._schedule.hold(at_ns, start)
+        if self._limiter is None or self._settings.silent_at_rest:
+            self._place(start)
+
+    def _place(self, start: Row) -> None:
+        """Command this place next, whatever was commanded before."""
+        self._vector = self._target = start
+        self._is_starting = True
         self._limiter = RobotLimiter(
             self._layout,
             self._settings.limits,
@@ -274,51 +337,89 @@ class MotionPlayer:
             hits=self.counts.limits,
         )
 
-    def _leaving(self, now_ns: int) -> Leaving | None:
+    def _take_new_limits(self) -> None:
+        limits = self._new_limits
+        if limits is None:
+            return
+        self._new_limits = None
+        self._settings = settings = replace(self._settings, limits=limits)
+        self._schedule.gentleness = gentleness_of(self._layout, limits, settings.bodies)
+        if self._vector is not None:
+            self._place(self._vector)
+
+    def _leaving(self, at_ns: int) -> Leaving | None:
         """Where the commands are and go: beside the path where a limit or a stop holds them."""
-        leaving = self._schedule.leaving(now_ns)
+        leaving = self._schedule.leaving(at_ns)
         if leaving is None or self._limiter is None:
             return leaving
-        since_s = (now_ns - self._ticked_ns) * 1e-9
+        since_s = (at_ns - self._ticked_ns) * 1e-9
         self._limiter.overwrite(leaving.here, since_s)
         self._limiter.overwrite(leaving.soon, since_s + SLOPE_NS * 1e-9)
         return leaving
 
-    def _following(self, limiter: RobotLimiter, now_ns: int) -> Row:
+    def _following(self, limiter: RobotLimiter, at_ns: int) -> Row:
         """One tick along the path, inside the limits."""
         period_ns = round(self._settings.period_s * 1e9)
         ahead: dict[int, Row] = {}
 
         def path(ticks: int) -> Row:
             if ticks not in ahead:
-                row = self._schedule.path(now_ns + ticks * period_ns)
+                row = self._schedule.path(at_ns + ticks * period_ns)
                 ahead[ticks] = ahead[0] if row is None else row
             return ahead[ticks]
 
+        self._target = path(0)
+        if self._is_starting and self._vector is not None:
+            self._is_starting = False  # the first command of a motion is where the robot is
+            return self._vector
         return limiter.follow(path)
 
-    def _coming_to_rest(self, limiter: RobotLimiter, now_ns: int) -> Row:
+    def _coming_to_rest(self, limiter: RobotLimiter, at_ns: int) -> Row:
         """One tick of settling at the end of the chunk, or of braking where motion is not allowed.
 
-        At rest the place stays, and no velocity stays commanded.
+        At rest the place stays, and no velocity stays commanded. Where motion is forbidden, a robot
+        that was moved by somebody else is held where it is now: nothing pulls it back.
         """
-        held = self._schedule.path(now_ns)
+        self._is_starting = False
+        self._is_settling |= self._was_playing
+        held = self._schedule.path(at_ns)
         target = np.array(self._vector if held is None else held)
         target[self._layout.is_velocity] = 0.0
-        if not self._hold_reason:
-            return limiter.follow(lambda _: target)
-        vector = limiter.brake(target)
+        self._target = target
+        if self._is_braking:
+            vector = limiter.brake(target)
+            self._is_settling = False
+            self._is_braking = not limiter.is_at_rest
+        elif self._is_settling:
+            vector = limiter.follow(lambda _: target)
+            self._is_settling = not (limiter.is_at_rest and limiter.is_following)
+            if self._is_settling:
+                return vector
+        else:
+            vector = self._resting(limiter, target)
         # The next chunk goes on from where the joints really come to rest.
-        self._schedule.hold(now_ns, vector)
+        self._schedule.hold(at_ns, self._target if self._is_yielding else vector)
         return vector
 
-    def _command(self, limiter: RobotLimiter, vector: Row) -> Command:
+    def _resting(self, limiter: RobotLimiter, held: Row) -> Row:
+        """One tick at rest."""
+        if limiter.is_at_rest:
+            self._take_new_limits()
+            self._is_yielding = False
+        place = self._robot.resting_place(held)
+        is_forbidden = bool(self._stopped or self._fault)
+        if place is not held and is_forbidden and not self._settings.silent_at_rest:
+            self._is_yielding = True
+            self._target = held = place
+        return limiter.yield_to(held)
+
+    def _command(self, vector: Row, *, at_rest: bool) -> Command:
         playing = self._schedule.is_playing
         return Command(
             values=self._layout.split(vector),
             chunk_id=self._progress.chunk_id,
             steps_left=self._progress.steps_left if playing else 0,
             holding=not playing,
-            at_rest=not playing and limiter.is_at_rest,
+            at_rest=not playing and at_rest,
             observed_ns=self._progress.observed_ns if playing else None,
         )

@@ -11,7 +11,7 @@ jumps.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -75,6 +75,10 @@ class Playing:
     def end_ns(self) -> int:
         """The instant at which it rests at its last step, ns."""
         return self.last_ns + round((2.0 / self.peak - 1.0) * self.slowing_s * 1e9)
+
+    def delayed(self, by_ns: int) -> Playing:
+        """The same, so much later, ns."""
+        return replace(self, start_ns=self.start_ns + by_ns, entered_ns=self.entered_ns + by_ns)
 
     def steps_at(self, now_ns: int) -> float:
         """How far it is played at an instant, in steps, from 0 to the last."""

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
-from gr00t_policy_core.control.player import Command, MotionPlayer
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.player import MotionPlayer
 
-FORMAT_KEY, FORMAT = "recording_format", 2
+FORMAT_KEY, FORMAT = "recording_format", 3
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
 
 
@@ -55,14 +57,22 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Limited:
+    """Other limits of the joints, by index, and when they came, ns."""
+
+    limits: Mapping[int, JointLimits]
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """A tick, ns."""
 
     now_ns: int
 
 
-Event = Measured | Offered | Allowed | Held | Ticked
-EVENTS = {kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Ticked)}
+Event = Measured | Offered | Allowed | Held | Limited | Ticked
+EVENTS = {kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Limited, Ticked)}
 
 
 class RecordingPlayer(MotionPlayer):
@@ -102,6 +112,10 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Held(now_ns, reason))
         super().hold(now_ns, reason)
 
+    def change_limits(self, limits: Mapping[int, JointLimits], now_ns: int) -> None:
+        self._keep(Limited(dict(limits), now_ns))
+        super().change_limits(limits, now_ns)
+
     def tick(self, now_ns: int) -> Command | None:
         self._keep(Ticked(now_ns))
         return super().tick(now_ns)
@@ -128,6 +142,8 @@ def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | 
                 player.allow(event.reason_why_not)
             case Held():
                 player.hold(event.now_ns, event.reason)
+            case Limited():
+                player.change_limits(event.limits, event.now_ns)
             case Ticked():
                 yield player.tick(event.now_ns)
 
@@ -203,4 +219,7 @@ def _event(fields: dict[str, Any]) -> Event:
     if kind is Measured:
         positions = {int(index): value for index, value in fields["positions"].items()}
         return Measured(positions, fields["stamp_ns"])
+    if kind is Limited:
+        limits = {int(index): JointLimits(**values) for index, values in fields["limits"].items()}
+        return Limited(limits, fields["now_ns"])
     return kind(**fields)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -29,6 +30,19 @@ GENTLE_SHARE = 0.3
 
 Path = Callable[[int], Row]
 """The path so many ticks from now, float64 (size,)."""
+
+
+class _Limiter(Protocol):
+    """What the limiters of joints, of their velocities and of bodies have in common."""
+
+    @property
+    def is_at_rest(self) -> bool: ...
+
+    @property
+    def is_following(self) -> bool: ...
+
+    @property
+    def braking_s(self) -> float: ...
 
 
 class RobotLimiter:
@@ -73,13 +87,33 @@ class RobotLimiter:
                 else TwistLimiter(limits, period_s, hits)
             )
             self._bodies.append((part, body))
+        bodies_only = (body for _, body in self._bodies)
+        self._parts: list[_Limiter] = [
+            *self._joints.values(),
+            *self._velocities.values(),
+            *bodies_only,
+        ]
 
     @property
     def is_at_rest(self) -> bool:
         """Whether all commands have come to a standstill."""
-        bodies = (body for _, body in self._bodies)
-        parts = (*self._joints.values(), *self._velocities.values(), *bodies)
-        return all(part.is_at_rest for part in parts)
+        return all(part.is_at_rest for part in self._parts)
+
+    @property
+    def is_following(self) -> bool:
+        """Whether all of the last commands were what was wanted, as far as the ranges allow it."""
+        return all(part.is_following for part in self._parts)
+
+    @property
+    def braking_s(self) -> float:
+        """How long all of it takes to come to rest from the last command on, s."""
+        return max((part.braking_s for part in self._parts), default=0.0)
+
+    def bound_by(self) -> dict[int, str]:
+        """The joints whose last command a limit changed, and the name of that limit."""
+        joints = ((index, joint.bound_by) for index, joint in self._joints.items())
+        velocities = ((index, joint.bound_by) for index, joint in self._velocities.items())
+        return {index: name for index, name in (*joints, *velocities) if name}
 
     def follow(self, path: Path) -> Row:
         """The commands of this tick towards a path; ``path(0)`` belongs to this tick."""
@@ -90,6 +124,17 @@ class RobotLimiter:
             vector[index] = velocity.follow(partial(_value, path, index))
         for part, body in self._bodies:
             vector[part] = body.follow(partial(_part, path, part))
+        return vector
+
+    def yield_to(self, vector: Row) -> Row:
+        """The commands of this tick on the way to rest where somebody else has moved the robot."""
+        vector = np.array(vector)
+        for index, joint in self._joints.items():
+            vector[index] = joint.yield_to(float(vector[index]))
+        for index, velocity in self._velocities.items():
+            vector[index] = velocity.brake()
+        for part, body in self._bodies:
+            vector[part] = body.follow(partial(_still, np.array(vector[part])))
         return vector
 
     def brake(self, vector: Row) -> Row:
@@ -165,3 +210,7 @@ def _value(path: Path, index: int, ticks: int) -> float:
 
 def _part(path: Path, part: slice, ticks: int) -> Row:
     return path(ticks)[part]
+
+
+def _still(row: Row, _: int) -> Row:
+    return row

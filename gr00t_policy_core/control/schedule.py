@@ -3,13 +3,15 @@
 
 Step i of a chunk belongs to ``t0 + i * dt``, where t0 is the stamp of the observation that the
 chunk was computed from: a step whose time has passed is never played, however late the chunk came.
-Time that the robot spent holding, or lost by slowing down towards the end of a chunk, does not pass
-for the next one: a robot that has not moved since the observation begins at the first step.
+Time that the robot spent holding, lost by slowing down towards the end of a chunk, or stood because
+no command went out, does not pass for the next one: a robot that has not moved since the
+observation begins at the first step.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -18,16 +20,15 @@ import numpy as np
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.fade import Fade, gentle_fade
 from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
 from gr00t_policy_core.control.playing import Gentleness, Playing, play
 
-# A clock that goes back by less is jitter between machines; by more, it was set back.
-CLOCK_JUMP_NS = 500_000_000
-# A chunk from further ahead than this was stamped by another clock.
-MAX_FUTURE_NS = 1_000_000_000
 # The slope of the path is taken over this time, ns.
 SLOPE_NS = 1_000_000
 # Chunks that ensemble keeps at most; the oldest go.
 MAX_CHUNKS = 64
+# Stalls that are remembered: a chunk observed before so many of them starts a little too late.
+MAX_STALLS = 256
 
 
 class Seam(Enum):
@@ -97,7 +98,7 @@ class ChunkSchedule:
     ) -> None:
         self._layout = layout
         self._settings = settings or ScheduleSettings()
-        self._gentleness = gentleness or Gentleness.none(layout.size)
+        self.gentleness = gentleness or Gentleness.none(layout.size)
         self._playing: list[Playing] = []
         self._fade: Fade | None = None
         self._ended: Playing | None = None  # what was played to its end before the present hold
@@ -107,6 +108,7 @@ class ChunkSchedule:
         self._newest_t0_ns: int | None = None
         self._last_seam_jump = 0.0
         self._interruption = ""
+        self._stalls: deque[tuple[int, int]] = deque(maxlen=MAX_STALLS)  # their end and length, ns
 
     @property
     def is_playing(self) -> bool:
@@ -132,8 +134,8 @@ class ChunkSchedule:
             leaving: Where the commands really are; on the path, by default.
 
         Raises:
-            ChunkRefusedError: All of its steps have passed, it is older than the newest, it is
-                from the future, or its keys or dimensions differ. What is played goes on.
+            ChunkRefusedError: All of its steps have passed, it is older than the newest, or its
+                keys or dimensions differ. What is played goes on.
         """
         self.take(self.plan(chunk, now_ns), now_ns, leaving)
 
@@ -157,11 +159,11 @@ class ChunkSchedule:
         """
         self.advance(now_ns)
         self._require_layout(chunk)
-        self._require_stamp(chunk, now_ns)
+        self._require_newest(chunk)
         planned = play(
             chunk,
             self._layout,
-            self._gentleness,
+            self.gentleness,
             start_ns=chunk.t0_ns + self._stood_ns(chunk.t0_ns, now_ns),
             now_ns=now_ns,
             from_rest=not self._playing,
@@ -186,19 +188,28 @@ class ChunkSchedule:
             # The stamps of what is being played mean nothing any more.
             self._break_off(last_ns, f"the clock was set back by {(last_ns - now_ns) * 1e-9:.2f} s")
             self._held_since_ns, self._newest_t0_ns, self._ended = now_ns, None, None
+            self._stalls.clear()
         if self._playing and now_ns >= self._end_ns:
-            end_ns = self._end_ns
-            if last_ns is not None and end_ns > last_ns + CLOCK_JUMP_NS:
-                # The way to the last step was not commanded: no shortcut is taken to there.
-                gap_s = (now_ns - last_ns) * 1e-9
-                self._break_off(last_ns, f"time went on by {gap_s:.2f} s at once")
-            else:
-                ended = self._playing[-1]
-                self.hold(end_ns)
-                self._ended = ended
+            ended = self._playing[-1]
+            self.hold(self._end_ns)
+            self._ended = ended
         if len(self._playing) > 1:
             *older, newest = self._playing
             self._playing = [*(one for one in older if now_ns < one.last_ns), newest]
+
+    def delay(self, now_ns: int, stalled_ns: int) -> None:
+        """Say that time has passed without a command: what is played goes on where it was.
+
+        Args:
+            now_ns: The end of that time, ns.
+            stalled_ns: Its length, ns; negative where the clock was set back a little.
+        """
+        if not self._playing:
+            return
+        self._stalls.append((now_ns, stalled_ns))
+        self._playing = [one.delayed(stalled_ns) for one in self._playing]
+        if self._fade is not None:
+            self._fade = replace(self._fade, since_ns=self._fade.since_ns + stalled_ns)
 
     def path(self, now_ns: int) -> Row | None:
         """Where the robot shall be at an instant near the present, float64 (size,).
@@ -256,7 +267,10 @@ class ChunkSchedule:
         """How much of the time since an instant did not pass for the robot, ns."""
         played = self._playing[-1] if self._playing else self._ended
         if played is not None:
-            return max(0, round((played.lost_s(now_ns) - played.lost_s(since_ns)) * 1e9))
+            stalled_ns = sum(length_ns for end_ns, length_ns in self._stalls if end_ns > since_ns)
+            # What is played was moved by the stalls, and so is the instant on its axis.
+            lost_s = played.lost_s(now_ns) - played.lost_s(since_ns + stalled_ns)
+            return max(0, stalled_ns + round(lost_s * 1e9))
         if self._held_since_ns is None:
             return 0
         return max(0, now_ns - max(since_ns, self._held_since_ns))
@@ -273,7 +287,7 @@ class ChunkSchedule:
             return
         offset_soon = self._layout.offset(leaving.soon, origin_soon, near=offset)
         rate = (offset_soon - offset) / (SLOPE_NS * 1e-9)
-        self._fade = gentle_fade(now_ns, offset, rate, fade_s=fade_s, gentleness=self._gentleness)
+        self._fade = gentle_fade(now_ns, offset, rate, fade_s=fade_s, gentleness=self.gentleness)
 
     def _ensemble(self, now_ns: int) -> Row:
         *older, newest = self._playing
@@ -301,12 +315,7 @@ class ChunkSchedule:
                 vector[part] = turned
         return vector
 
-    def _require_stamp(self, chunk: Chunk, now_ns: int) -> None:
-        if chunk.t0_ns > now_ns + MAX_FUTURE_NS:
-            ahead_s = (chunk.t0_ns - now_ns) * 1e-9
-            raise ChunkRefusedError(
-                f"chunk {chunk.chunk_id} starts {ahead_s:.3f} s in the future: clocks differ"
-            )
+    def _require_newest(self, chunk: Chunk) -> None:
         if self._newest_t0_ns is not None and chunk.t0_ns < self._newest_t0_ns:
             raise ChunkRefusedError(
                 f"chunk {chunk.chunk_id} is of an older observation than the one before"

@@ -31,6 +31,7 @@ class VelocityLimiter:
     """
 
     def __init__(self, limits: JointLimits, period_s: float, hits: Counter[str]) -> None:
+        self._period_s = period_s
         self._speed = limits.velocity
         # The largest change from one command to the next, and the largest change of that.
         self._change = limits.acceleration * period_s
@@ -39,6 +40,20 @@ class VelocityLimiter:
         self._velocity = 0.0
         self._last_change = 0.0
         self._is_following = True
+        self._bound_by = ""
+
+    @property
+    def bound_by(self) -> str:
+        """Name of the limit that changed the last command; empty where none did."""
+        return self._bound_by
+
+    @property
+    def braking_s(self) -> float:
+        """How long it takes to come to rest at most, s."""
+        if self.is_at_rest:
+            return 0.0
+        changes = abs(self._velocity) / self._change + 2.0 * self._change / self._bend
+        return changes * self._period_s
 
     @property
     def velocity(self) -> float:
@@ -62,21 +77,22 @@ class VelocityLimiter:
             reference: The target; ``reference(0)`` belongs to this tick.
         """
         target = reference(0)
-        bound = self._bound_by(target)
-        self._is_following = bound is None
-        if bound is None:
+        self._bound_by = self._broken_by(target)
+        self._is_following = not self._bound_by
+        if self._is_following:
             return self._step_to(target)
-        self._hits[bound] += 1
+        self._hits[self._bound_by] += 1
         slope = _clipped(reference(1) - target, self._change)
         return self._step_to(self._nearest(_clipped(target, self._speed), slope))
 
     def brake(self) -> float:
         """The command of this tick on the fastest way to zero."""
         self._is_following = False
+        self._bound_by = ""
         return self._step_to(self._nearest(0.0, 0.0))
 
-    def _bound_by(self, target: float) -> str | None:
-        """The limit that a command would break, or could only be followed by breaking; or None."""
+    def _broken_by(self, target: float) -> str:
+        """The limit that a target would break, now or while it is left; empty where none."""
         change = target - self._velocity
         if abs(target) > self._speed * (1.0 + ROUNDING):
             return "velocity"
@@ -87,7 +103,7 @@ class VelocityLimiter:
         # The change goes on while the jerk limit brings it to zero: not beyond the speed limit.
         lowest, highest = self._changes_within_speed()
         slack = self._speed * ROUNDING
-        return None if lowest - slack <= change <= highest + slack else "velocity"
+        return "" if lowest - slack <= change <= highest + slack else "velocity"
 
     def _nearest(self, target: float, slope: float) -> float:
         """The allowed command that leads to a target, and its slope, in the fewest ticks.

@@ -10,9 +10,11 @@ import numpy as np
 from test_limits import require_within
 
 from gr00t_policy_core.control.chunk import Chunk
+from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.robot_limits import GENTLE_SHARE
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 
@@ -29,12 +31,20 @@ def setting_out_s(speed: float) -> float:
 
 
 class Rig:
-    """A player of two joints `arm` and a twist `base`, on a clock that only `run` moves."""
+    """A player of two joints `arm` and a twist `base`, on a clock that only `run` moves.
 
-    def __init__(self, *, seam: Seam = Seam.OFFSET_FADE, **settings: Any) -> None:
+    Args:
+        seam: How one chunk goes over into the next.
+        measured: The joints must be measured (`see`) before they are moved.
+        settings: Laid over the settings of the player.
+    """
+
+    def __init__(
+        self, *, seam: Seam = Seam.OFFSET_FADE, measured: bool = False, **settings: Any
+    ) -> None:
         values: dict[str, Any] = {
             "limits": {0: LIMITS, 1: LIMITS},
-            "max_joint_ages_s": {0: 0.5, 1: 0.5},
+            "max_joint_ages_s": {0: 0.5, 1: 0.5} if measured else {},
             **settings,
         }
         self.player = MotionPlayer(
@@ -44,12 +54,19 @@ class Rig:
         self.now_ns = T0_NS
         self.commands: list[Command] = []
         self.joints: tuple[float, float] | None = None
+        self.follows = False
         self.numbers = 0
 
     def see(self, *joints: float) -> None:
         """The joints are told at every tick from now on; no values: no longer."""
         self.joints = (joints[0], joints[1]) if joints else None
+        self.follows = False
         self._measure()
+
+    def follow(self, *joints: float) -> None:
+        """The joints stand here, and do what they are told from now on."""
+        self.see(*joints)
+        self.follows = True
 
     def offer(
         self, start: float = 0.0, speed: float = 0.5, *, late_s: float = 0.0, horizon: int = 20
@@ -71,11 +88,21 @@ class Rig:
             commands.append(command)
             if command is not None:
                 self.commands.append(command)
+                if self.follows:
+                    self.joints = tuple(command.values["arm"].tolist())
         return commands
+
+    def stall(self, seconds: float) -> None:
+        """No tick for so long."""
+        self.now_ns += round(seconds * 1e9)
 
     def _measure(self) -> None:
         if self.joints is not None:
             self.player.measure(dict(enumerate(self.joints)), self.now_ns)
+
+    def path(self) -> np.ndarray:
+        """Every command of the first joint so far, float64 (n,)."""
+        return np.array([command.values["arm"][0] for command in self.commands])
 
     @property
     def last(self) -> Command:

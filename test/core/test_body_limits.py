@@ -18,7 +18,8 @@ from gr00t_policy_core.control.body_limits import (
 )
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.layout import Layout, turn
-from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_policy_core.rotation import quaternion_from_rotvec
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st  # noqa: E402
 from gr00t_policy_core.control.chunk import Chunk  # noqa: E402
 from gr00t_policy_core.control.layout import Layout  # noqa: E402
 from gr00t_policy_core.control.limits import JointLimits  # noqa: E402
-from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings  # noqa: E402
+from gr00t_policy_core.control.player import MotionPlayer  # noqa: E402
+from gr00t_policy_core.control.player_settings import PlayerSettings  # noqa: E402
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam  # noqa: E402
 
 SETTINGS = settings(deadline=None, max_examples=80, derandomize=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One joint inside its limits, as the differences of its commands tell."""
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -97,11 +98,48 @@ def test_a_target_out_of_range_is_approached_to_the_limit_and_held_there() -> No
     assert_allclose(commands[-50:], 2.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("position", [-7.0, 2.0 + 1e-6, 2.0])
-def test_a_joint_that_starts_out_of_its_range_starts_at_its_edge(position: float) -> None:
-    commands, _ = run(lambda t: position, position=position)
-    require_within(commands, LIMITS, 0.01)
-    assert set(commands) == {min(max(position, -2.0), 2.0)}
+@pytest.mark.parametrize("position", [-7.0, 2.5, 2.0 + 1e-6, 2.0])
+@pytest.mark.parametrize("target", [0.0, -1.999, 9.0, -9.0])
+def test_a_joint_that_starts_outside_its_range_comes_back_inside_its_other_limits(
+    position: float, target: float
+) -> None:
+    commands, hits = run(lambda t: target, position=position, seconds=6.0)
+    reach = dataclasses.replace(LIMITS, lower=min(-2.0, position), upper=max(2.0, position))
+    require_within(commands, reach, 0.01)
+    assert commands[2] == position
+    assert_allclose(commands[-50:], min(max(target, -2.0), 2.0), atol=1e-5)
+    inside = np.flatnonzero(np.abs(commands) <= 2.0)
+    require_within(commands[inside[0] :], LIMITS, 0.01)
+    assert (hits["position"] > 100) == (abs(target) > 2.0)
+
+
+def test_a_joint_outside_its_range_goes_no_further_out_and_may_stop_on_its_way_back() -> None:
+    commands, _ = run(lambda t: 3.0 + t, position=3.5, braking=(0.2, 1.0), seconds=4.0)
+    require_within(commands, dataclasses.replace(LIMITS, upper=3.5), 0.01)
+    assert len(set(commands[80:100])) == 1
+    assert 2.0 < commands[90] < 3.5
+    assert commands[-1] == 2.0
+
+
+def test_a_limit_is_counted_only_where_it_changed_the_command() -> None:
+    """A path that is back within the limits is caught up with, and then no limit binds."""
+    commands, hits = run(lambda t: min(6.0 * t, 1.5))
+    changed = np.abs(commands[3:] - np.minimum(6.0 * 0.01 * np.arange(300), 1.5)) > 1e-9
+    assert hits.total() == changed.sum()
+    assert not changed[-200:].any()
+
+
+def test_the_time_to_brake_is_known_beforehand() -> None:
+    limiter = JointLimiter(LIMITS, 0.01, 0.0, Counter())
+    assert limiter.braking_s == 0.0
+    for tick in range(1, 60):
+        limiter.follow(lambda n, t=tick: 1.5 * math.sin((t + n) * 0.01))
+    braking_s = limiter.braking_s
+    ticks = 0
+    while not limiter.is_at_rest:
+        limiter.brake()
+        ticks += 1
+    assert braking_s <= ticks * 0.01 <= braking_s + 0.05
 
 
 @pytest.mark.parametrize("begins_s", [0.05, 0.1, 0.35, 0.6])

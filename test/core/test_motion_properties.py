@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +19,16 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError  # noqa: E402
+from gr00t_policy_core.control.command import Command  # noqa: E402
 from gr00t_policy_core.control.layout import Layout  # noqa: E402
 from gr00t_policy_core.control.limits import JointLimiter, JointLimits  # noqa: E402
-from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerSettings  # noqa: E402
+from gr00t_policy_core.control.measured import MOVED  # noqa: E402
+from gr00t_policy_core.control.player import MotionPlayer  # noqa: E402
+from gr00t_policy_core.control.player_settings import (  # noqa: E402
+    ObservationAge,
+    OutOfRange,
+    PlayerSettings,
+)
 from gr00t_policy_core.control.recording import RecordingPlayer, replay  # noqa: E402
 from gr00t_policy_core.control.schedule import (  # noqa: E402
     ChunkSchedule,
@@ -70,14 +79,19 @@ def test_no_path_and_no_braking_takes_a_joint_out_of_its_limits(
         path.extend(path[-1] + jump + speed * period_s * np.arange(1, ticks + 1))
         braking.extend([brakes] * ticks)
     path.extend([path[-1]] * 10)
-    hits: Any = {"position": 0, "velocity": 0, "acceleration": 0, "jerk": 0}
-    limiter = JointLimiter(limits, period_s, start, hits)
+    limiter = JointLimiter(limits, period_s, start, Counter())
     commands = [limiter.position] * 3
     for tick, brakes in enumerate(braking, start=1):
         commands.append(
             limiter.brake() if brakes else limiter.follow(lambda n, t=tick: float(path[t + n]))
         )
-    require_within(np.array(commands), limits, period_s)
+    reach = dataclasses.replace(
+        limits, lower=min(limits.lower, start), upper=max(limits.upper, start)
+    )
+    require_within(np.array(commands), reach, period_s)
+    is_inside = (limits.lower <= np.array(commands)) & (np.array(commands) <= limits.upper)
+    if is_inside.any():
+        require_within(np.array(commands)[np.argmax(is_inside) :], limits, period_s)
 
 
 # The schedule
@@ -205,7 +219,9 @@ PLAYER_LIMITS = {
 PERIOD_S = 0.01
 
 
-def make_player(kind: type[MotionPlayer], seam: Seam, max_jump: float) -> MotionPlayer:
+def make_player(
+    kind: type[MotionPlayer], seam: Seam, max_jump: float, **changes: Any
+) -> MotionPlayer:
     return kind(
         Layout({"arm": 2, "hand": 7, "base": 1}, poses=["hand"], velocities=["base"]),
         PlayerSettings(
@@ -214,17 +230,20 @@ def make_player(kind: type[MotionPlayer], seam: Seam, max_jump: float) -> Motion
             limits=PLAYER_LIMITS,
             max_jump=max_jump,
             max_joint_ages_s={0: 0.2, 1: 0.2},
+            **changes,
         ),
     )
 
 
 @dataclass
 class Run:
-    """A player in a world that does what it is told to, in ticks of the control period."""
+    """A player of an arm that may be blocked and pushed about, in ticks of the control period."""
 
     player: MotionPlayer
     follows: bool
     now_ns: int = T0_NS
+    arm: tuple[float, float] = (0.0, 0.0)
+    first_seen: tuple[float, float] = (np.nan, np.nan)
     numbers: int = 0
     commands: list[Command] = field(default_factory=list)
     joints_alive: bool = True
@@ -233,10 +252,15 @@ class Run:
         for _ in range(ticks):
             self.now_ns += round(PERIOD_S * 1e9)
             if self.joints_alive:
-                self._measure()
+                self.player.measure(dict(enumerate(self.arm)), self.now_ns)
             command = self.player.tick(self.now_ns)
-            if command is not None:
-                self.commands.append(command)
+            if command is None:
+                continue
+            if not self.commands:
+                self.first_seen = self.arm
+            self.commands.append(command)
+            if self.follows:
+                self.arm = tuple(command.values["arm"].tolist())
 
     def chunk(self, seed: int, late_ms: int) -> None:
         self.numbers += 1
@@ -267,17 +291,26 @@ class Run:
             self.player.allow("" if value % 2 else "the enable signal is off")
         elif what == "hold":
             self.player.hold(self.now_ns, "told to stop")
-
-    def _measure(self) -> None:
-        if self.follows and self.commands:
-            arm = self.commands[-1].values["arm"]
-            self.player.measure({0: float(arm[0]), 1: float(arm[1])}, self.now_ns)
+        elif what == "push":
+            self.arm = self.arm[0] + (value % 401 - 200) / 100, self.arm[1] - value % 7 / 10
+        elif what == "stall":
+            self.now_ns += value * MS_NS
+        elif what == "limits":
+            self.player.change_limits(
+                {0: PLAYER_LIMITS[0], 1: PLAYER_LIMITS[1 - value % 2]}
+                if value % 3
+                else PLAYER_LIMITS,
+                self.now_ns,
+            )
 
 
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["tick", "tick", "chunk", "chunk", "burst", "clock", "joints", "allow", "hold"]
+            [
+                *("tick", "tick", "tick", "chunk", "chunk", "chunk", "burst", "clock", "joints"),
+                *("allow", "hold", "push", "stall", "limits"),
+            ]
         ),
         st.integers(0, 10_000),
     ),
@@ -286,12 +319,36 @@ ACTIONS = st.lists(
 )
 
 
-@SETTINGS
-@given(ACTIONS, st.sampled_from(Seam), st.booleans(), st.sampled_from([0.3, np.inf]))
+WIDEST = JointLimits(-np.inf, np.inf, 2.0, 20.0, 400.0)
+
+
+@settings(SETTINGS, max_examples=100)
+@given(
+    ACTIONS,
+    st.sampled_from(Seam),
+    st.booleans(),
+    st.sampled_from([0.3, np.inf]),
+    st.sampled_from(OutOfRange),
+    st.sampled_from([0.2, np.inf]),
+)
 def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
-    actions: list[tuple[str, int]], seam: Seam, follows: bool, max_jump: float
+    actions: list[tuple[str, int]],
+    seam: Seam,
+    follows: bool,
+    max_jump: float,
+    out_of_range: OutOfRange,
+    max_following_error: float,
 ) -> None:
-    run = Run(make_player(MotionPlayer, seam, max_jump), follows)
+    player = make_player(
+        MotionPlayer,
+        seam,
+        max_jump,
+        out_of_range=out_of_range,
+        max_following_errors=dict.fromkeys(PLAYER_LIMITS, max_following_error),
+        observation_age=ObservationAge(None),
+    )
+    run = Run(player, follows)
+    run.tick(1)
     for what, value in actions:
         run.do(what, value)
     run.tick(5)
@@ -299,8 +356,10 @@ def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
         return
     vectors = np.array([np.concatenate(list(c.values.values())) for c in run.commands])
     assert np.isfinite(vectors).all()
+    assert_allclose(vectors[0, :2], run.first_seen, rtol=0.0, atol=MOVED)
+    is_left_alone = not any(what in ("push", "limits") for what, _ in actions)
     for index, limits in PLAYER_LIMITS.items():
-        require_within(vectors[:, index], limits, PERIOD_S)
+        require_within(vectors[:, index], limits if is_left_alone else WIDEST, PERIOD_S)
     assert_allclose(np.linalg.norm(vectors[:, 5:9], axis=1), 1.0, atol=1e-9)
     assert (vectors[[c.holding for c in run.commands], 9] == 0.0).all()
 
@@ -313,7 +372,7 @@ def test_a_player_left_alone_comes_to_rest_and_stays_there(
     run = Run(make_player(MotionPlayer, seam, np.inf), follows=True)
     for what, value in actions:
         run.do(what, value)
-    run.tick(1000)
+    run.tick(1500)
     if not run.commands:
         return
     assert run.commands[-1].at_rest

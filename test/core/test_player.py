@@ -163,19 +163,6 @@ def test_a_chunk_that_comes_back_is_blended_in() -> None:
     rig.require_smooth()
 
 
-def test_a_joint_that_was_moved_by_hand_while_holding_is_begun_from_where_it_is() -> None:
-    rig = Rig(max_jump=0.3)
-    rig.see(0.0, 0.0)
-    rig.offer()
-    rig.run(2.0)
-    rig.see(2.0, -2.0)
-    with pytest.raises(ChunkRefusedError, match=r"from 2\.000 to 0\.500"):
-        rig.offer(start=0.5)
-    rig.offer(start=2.1)
-    rig.run(0.01)
-    assert rig.arm == pytest.approx(2.0, abs=1e-3)
-
-
 # What is told
 
 

@@ -80,7 +80,7 @@ def test_hold_comes_to_rest_with_its_reason() -> None:
 
 
 def test_joint_positions_that_grow_old_stop_the_motion_and_come_back() -> None:
-    rig = Rig()
+    rig = Rig(measured=True)
     rig.see(0.0, 0.0)
     rig.offer(speed=1.0, horizon=60)
     rig.run(0.3)
@@ -102,7 +102,7 @@ def test_joint_positions_that_grow_old_stop_the_motion_and_come_back() -> None:
 
 
 def test_one_joint_that_is_told_does_not_vouch_for_another() -> None:
-    rig = Rig()
+    rig = Rig(measured=True)
     rig.see(0.0, 0.0)
     rig.offer(speed=1.0, horizon=60)
     rig.joints = None
@@ -113,7 +113,7 @@ def test_one_joint_that_is_told_does_not_vouch_for_another() -> None:
 
 
 def test_positions_from_the_future_are_of_another_clock() -> None:
-    rig = Rig()
+    rig = Rig(measured=True)
     rig.player.measure({0: 0.0}, rig.now_ns + 10_000_000_000)
     with pytest.raises(ChunkRefusedError, match=r"arm\[0\] is 10\.00 s in the future: clocks"):
         rig.offer()
@@ -134,13 +134,13 @@ def test_a_clock_that_was_set_back_brakes_and_the_new_time_is_played() -> None:
     rig.require_smooth()
 
 
-def test_a_clock_that_jumps_ahead_brakes_where_the_arm_is() -> None:
+def test_time_that_jumps_ahead_does_not_pass_for_the_chunk() -> None:
     rig = Rig()
     rig.offer(speed=2.0, horizon=40)
     rig.run(0.5)
-    rig.now_ns += 60_000_000_000
+    rig.stall(60.0)
     rig.run(0.5)
-    assert rig.last.at_rest
-    assert rig.arm < 1.3  # its last step is at 3.9
-    assert rig.player.reason == "time went on by 60.01 s at once"
+    assert not rig.last.holding
+    assert rig.arm == pytest.approx(2.0 * (1.0 - setting_out_s(2.0)), abs=1e-6)
+    assert rig.player.counts.stalls == 1
     rig.require_smooth()

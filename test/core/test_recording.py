@@ -13,10 +13,12 @@ from gr00t_policy_core.control import recording
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import (
     Allowed,
     Held,
+    Limited,
     Measured,
     Offered,
     RecordingPlayer,
@@ -27,7 +29,7 @@ from gr00t_policy_core.control.recording import (
 )
 
 T0_NS = 1_700_000_000_123_456_789
-FIRST_LINE = '{"recording_format": 2}'
+FIRST_LINE = '{"recording_format": 3}'
 
 
 def player_of(kind: type[MotionPlayer]) -> MotionPlayer:
@@ -78,6 +80,7 @@ def test_every_event_comes_back_as_it_was(tmp_path: Path) -> None:
         Offered(Chunk(3, T0_NS, 1 / 30, rows), T0_NS + 1),
         Allowed("the enable signal is off"),
         Held(T0_NS, "told to stop"),
+        Limited({3: JointLimits(-1.0, np.inf, 3.0, 25.0, 500.0)}, T0_NS + 3),
         Ticked(T0_NS + 2),
     ]
     path = tmp_path / "run.jsonl"
@@ -131,9 +134,9 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     [
         (
             '{"event": "Ticked", "now_ns": 1}',
-            "of format 1, this version plays format 2",
+            "of format 1, this version plays format 3",
         ),
-        ('{"recording_format": 3}', "of format 3, this version plays format 2"),
+        ('{"recording_format": 2}', "of format 2, this version plays format 3"),
         ("no json", "is no recording"),
         ("[]", "is no recording"),
         ("", "is no recording"),

@@ -228,14 +228,27 @@ def test_a_clock_that_trembles_does_not_end_the_chunk() -> None:
     assert_allclose([played(schedule, ms) for ms in (100.0, 99.0, 101.0)], [2.0, 1.98, 2.02])
 
 
-def test_a_clock_that_jumps_ahead_holds_where_the_robot_is_not_at_the_last_step() -> None:
+def test_a_stall_moves_what_is_played_and_the_place_stays() -> None:
     schedule = schedule_with(ramp(1, horizon=40))
-    played(schedule, 100.0)
-    assert played(schedule, 3_600_000.0) == pytest.approx(2.0)
-    assert schedule.interruption == "time went on by 3599.90 s at once"
+    place = played(schedule, 100.0)
+    schedule.delay(at_ms(1100.0), 1_000_000_000)
+    assert played(schedule, 1100.0) == pytest.approx(place)
+    assert played(schedule, 1150.0) == pytest.approx(place + 1.0)
 
 
-def test_a_stall_within_the_chunk_goes_on_at_the_step_of_now() -> None:
+def test_a_chunk_observed_before_a_stall_does_not_skip_what_the_robot_stood() -> None:
+    """Observed 50 ms before a stall of 1 s, it comes 20 ms after it: 70 ms have passed for it."""
     schedule = schedule_with(ramp(1, horizon=40))
     played(schedule, 100.0)
-    assert played(schedule, 1100.0) == pytest.approx(22.0)
+    schedule.delay(at_ms(1100.0), 1_000_000_000)
+    schedule.offer(ramp(2, t0_ms=50.0, start=100.0, horizon=40), at_ms(1120.0))
+    assert played(schedule, 1120.0) == pytest.approx(100.0 + 70.0 / 50.0)
+
+
+def test_a_stall_moves_the_fade_too() -> None:
+    schedule = schedule_with(ramp(1, horizon=40), seam=Seam.OFFSET_FADE)
+    played(schedule, 100.0)
+    schedule.offer(ramp(2, t0_ms=100.0, start=9.0, horizon=40), at_ms(100.0))
+    place = played(schedule, 150.0)
+    schedule.delay(at_ms(650.0), 500_000_000)
+    assert played(schedule, 650.0) == pytest.approx(place)

@@ -12,9 +12,11 @@ import pytest
 from test_limits import require_within
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_policy_core.control.player import Command, MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.replan import ReplanTimer
 
 LIMITS = JointLimits(-40.0, 40.0, 3.0, 25.0, 500.0)

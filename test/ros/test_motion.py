@@ -14,7 +14,8 @@ from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_policy_core.control.player import MotionPlayer, PlayerSettings
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_ros.contract import Contract, parse_contract

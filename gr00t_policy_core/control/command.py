@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a player commands, and what it tells of itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.limits import LIMIT_NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to command at one tick.
+
+    Args:
+        values: float64 (D,) by action key, in SI units and rad.
+        chunk_id: The chunk that it is from, or was before holding.
+        steps_left: Steps of that chunk that still lie ahead.
+        holding: Nothing valid is left to play.
+        at_rest: Holding, and come to a standstill.
+        observed_ns: Stamp of the observation behind the chunk, ns; None while holding.
+    """
+
+    values: Mapping[str, Row]
+    chunk_id: int
+    steps_left: int
+    holding: bool
+    at_rest: bool
+    observed_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JointReport:
+    """One value of the command vector, for status and diagnostics.
+
+    Args:
+        name: Joint name, or key and place where it has none.
+        target: Where the chunks want it, rad (or m).
+        command: What is commanded, rad (or m).
+        measured: Where it was measured, rad (or m); NaN where it was not.
+        bound_by: Name of the limit that changed the last command; empty where none did.
+    """
+
+    name: str
+    target: float
+    command: float
+    measured: float
+    bound_by: str
+
+
+@dataclass(slots=True)
+class PlayerCounts:
+    """What has happened so far. `limits` counts ticks by the name of the limit that bound.
+
+    Its names are there from the start, so that another thread may read while a tick counts.
+    """
+
+    chunks: int = 0
+    refused: int = 0
+    ticks: int = 0
+    fresh: int = 0
+    holds: int = 0
+    stalls: int = 0
+    steps_skipped: int = 0
+    limits: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LIMIT_NAMES, 0)))

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From rest: motion starts where the robot is, and nothing pulls back a robot that was moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from player_rig import LIMITS, PERIOD_S, Rig
+from test_limits import require_within
+
+from gr00t_policy_core.control.chunk import ChunkRefusedError
+from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.player_settings import OutOfRange
+
+NARROW = JointLimits(-0.5, 0.5, 3.0, 25.0, 500.0)
+
+
+def test_the_first_command_is_the_measured_position() -> None:
+    rig = Rig(measured=True)
+    rig.follow(0.3, -0.2)
+    rig.offer(start=0.1)
+    rig.run(PERIOD_S)
+    assert rig.last.values["arm"].tolist() == [0.3, -0.2]
+
+
+def test_nothing_moves_before_every_joint_was_measured() -> None:
+    rig = Rig(measured=True)
+    rig.player.measure({0: 0.0}, rig.now_ns)
+    with pytest.raises(ChunkRefusedError, match=r"the position of arm\[1\] is not known yet"):
+        rig.offer()
+    assert rig.run(0.1) == [None] * 10
+
+
+@pytest.mark.parametrize("measured", [1.5, -0.6])
+def test_a_joint_outside_its_range_is_refused_by_name(measured: float) -> None:
+    rig = Rig(measured=True, limits={0: NARROW, 1: LIMITS})
+    rig.follow(measured, 0.0)
+    with pytest.raises(ChunkRefusedError, match=r"arm\[0\] is at .*range -0\.500 to 0\.500"):
+        rig.offer(start=measured)
+    assert rig.run(0.1) == [None] * 10
+
+
+def test_a_joint_outside_its_range_returns_within_its_limits_where_that_is_wished() -> None:
+    rig = Rig(measured=True, limits={0: NARROW, 1: LIMITS}, out_of_range=OutOfRange.RETURN)
+    rig.follow(1.5, 0.0)
+    rig.offer(start=1.5, speed=0.0, horizon=60)
+    rig.run(4.0)
+    path = rig.path()
+    assert path[0] == 1.5
+    assert path[-1] == 0.5
+    require_within(path, JointLimits(-0.5, 1.5, 3.0, 25.0, 500.0), PERIOD_S)
+
+
+def test_a_joint_that_reads_a_little_beyond_its_stop_is_not_refused() -> None:
+    rig = Rig(measured=True, limits={0: NARROW, 1: LIMITS})
+    rig.follow(0.505, 0.0)
+    rig.offer(start=0.5, speed=-0.5)
+    rig.run(1.0)
+    assert rig.path()[0] == 0.505
+    require_within(rig.path(), JointLimits(-0.5, 0.505, 3.0, 25.0, 500.0), PERIOD_S)
+
+
+@pytest.mark.parametrize("distance", [0.015, 0.4, 1.0])
+def test_published_no_more_it_starts_where_the_robot_was_moved_to(distance: float) -> None:
+    rig = Rig(measured=True, silent_at_rest=True)
+    rig.follow(0.0, 0.0)
+    rig.offer()
+    rig.run(2.0)
+    assert rig.last.at_rest
+    moved = rig.arm + distance
+    rig.follow(moved, -rig.arm)
+    rig.offer(start=rig.arm)
+    rig.run(PERIOD_S)
+    assert rig.arm == moved
+
+
+def test_a_robot_moved_while_it_is_stopped_is_held_where_it_is() -> None:
+    """An emergency stop: somebody moves the arm, and nothing pulls it back afterwards."""
+    rig = Rig(measured=True)
+    rig.follow(0.0, 0.0)
+    rig.offer()
+    rig.run(0.5)
+    rig.player.allow("the enable signal is off")
+    rig.run(0.5)
+    rig.see(rig.arm + 0.4, -rig.arm)
+    moved = rig.joints
+    rig.run(0.5)
+    assert rig.last.values["arm"] == pytest.approx(moved, abs=1e-6)
+    assert rig.last.at_rest
+    rig.follow(*moved)
+    rig.player.allow("")
+    rig.offer(start=moved[0], speed=0.0)
+    rig.run(0.5)
+    rig.require_smooth()
+
+
+def test_a_robot_moved_while_it_holds_is_begun_from_where_it_is_without_a_step() -> None:
+    rig = Rig(measured=True)
+    rig.follow(0.0, 0.0)
+    rig.offer()
+    rig.run(2.0)
+    held = rig.arm
+    rig.see(held + 0.4, -held)
+    rig.run(0.2)
+    assert rig.arm == held  # it may be pushed: it holds
+    rig.offer(start=held + 0.4, speed=0.0, horizon=60)
+    rig.run(1.0)
+    assert rig.arm == pytest.approx(held + 0.4)
+    rig.require_smooth()
+
+
+def test_a_jump_is_judged_from_where_the_robot_was_moved_to() -> None:
+    rig = Rig(measured=True, max_jump=0.3)
+    rig.follow(0.0, 0.0)
+    rig.offer()
+    rig.run(2.0)
+    rig.follow(2.0, -2.0)
+    with pytest.raises(ChunkRefusedError, match=r"from 2\.000 to 0\.500"):
+        rig.offer(start=0.5)
+    rig.offer(start=2.1)
+
+
+def test_an_arm_that_sags_and_a_grip_that_holds_are_not_taken_for_moved() -> None:
+    """The second joint is a gripper closed on something: it never gets where it is told to."""
+    rig = Rig(measured=True)
+    rig.see(0.0, 0.0)
+    rig.offer(speed=0.0)
+    rig.run(0.01)
+    rig.see(-0.05, 0.3)
+    rig.run(2.0)
+    rig.player.allow("the enable signal is off")
+    rig.run(1.0)
+    assert (np.array([c.values["arm"] for c in rig.commands[50:]]) == rig.last.values["arm"]).all()
+    rig.player.allow("")
+    rig.offer(speed=0.0)
+    rig.run(0.5)
+    assert rig.last.values["arm"] == pytest.approx([0.0, 0.0])
+
+
+def test_a_robot_moved_out_of_its_range_while_it_is_stopped_is_held_there() -> None:
+    rig = Rig(measured=True, limits={0: NARROW, 1: LIMITS})
+    rig.follow(0.3, 0.0)
+    rig.offer(start=0.3, speed=0.0)
+    rig.run(0.3)
+    rig.player.allow("the enable signal is off")
+    rig.run(0.3)
+    rig.see(1.1, 0.0)
+    rig.run(1.0)
+    assert rig.arm == pytest.approx(1.1)
+    rig.player.allow("")
+    rig.run(0.5)
+    assert rig.arm == pytest.approx(1.1)
+    with pytest.raises(ChunkRefusedError, match="outside its range"):
+        rig.offer(start=0.5)
