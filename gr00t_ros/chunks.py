@@ -15,8 +15,6 @@ from gr00t_ros.contract import Contract
 from gr00t_ros.conversions import ConversionError, commands_from_actions
 from gr00t_ros.msg import ActionChunk, ActionValues
 
-CHUNK_TOPIC = "action_chunk"
-
 
 def chunk_message(
     contract: Contract, action: Mapping[str, Any], *, chunk_id: int, t0: Time, policy_time_s: float

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_policy_core.errors import SpecError
+from gr00t_ros.contract_checks import contract_problems
 from gr00t_ros.contract_limits import (
     body_limits,
     floats,
@@ -23,20 +24,19 @@ from gr00t_ros.contract_limits import (
     limit_problems,
     limits_given,
 )
+from gr00t_ros.parameter_checks import name_problems, use_problems, value_problem
 from gr00t_ros.parameters import (
     ACTION,
-    BODY_INTERFACES,
-    JOINT_INTERFACES,
-    POSITION_INTERFACES,
+    ANY_DESCRIPTION,
+    CHUNK_TOPIC,
     REPRESENTATIONS,
     STATE,
     VIDEO,
     keys_of,
-    name_problems,
     parameters_for,
-    value_problem,
 )
-from gr00t_ros.policy_settings import PolicySettings, policy_problems
+from gr00t_ros.policy_settings import PolicySettings
+from gr00t_ros.topic_names import TopicNames, in_root_namespace
 
 TWIST_DIMENSION = 6
 
@@ -102,7 +102,7 @@ class ActionOutput:
     `limits` has one entry for each of `joints`, in rad (or m) and s; `limits_given` names the
     fields of them that the user gave, the others are defaults. `body_limits` are those of a pose
     or twist. `holds_zero` tells that the values are velocities or deltas: to hold is to
-    command none.
+    command none. `unmeasured` tells that its user knows that no state measures all of it.
     """
 
     key: str
@@ -112,6 +112,7 @@ class ActionOutput:
     representation: str | None
     frame_id: str
     holds_zero: bool
+    unmeasured: bool
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     limits: tuple[JointLimits, ...]
@@ -141,7 +142,8 @@ class MotionSettings:
         max_jump: A chunk that begins further than this from a joint or pose is refused, rad and m.
         on_starvation: ``hold`` or ``stop_publishing``, after coming to rest.
         enable_topic: Its std_msgs/Bool must say true, and again within `enable_timeout_s` (s).
-        robot_description_topic: Where the URDF is published.
+        robot_description_topics: Where the URDF is published, the one to be preferred first.
+        require_urdf: Without a URDF that has every commanded joint, nothing is moved.
         realtime_priority: SCHED_FIFO priority of the loop.
         cpu_affinity: CPU that the loop is kept on.
         record_path: File that a run is recorded into.
@@ -152,7 +154,8 @@ class MotionSettings:
     on_starvation: str
     enable_topic: str | None
     enable_timeout_s: float
-    robot_description_topic: str | None
+    robot_description_topics: tuple[str, ...]
+    require_urdf: bool
     realtime_priority: int | None
     cpu_affinity: int | None
     record_path: str | None
@@ -160,7 +163,10 @@ class MotionSettings:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Everything that the two nodes need to know of robot and policy; units in the names."""
+    """Everything that the two nodes need to know of robot and policy; units in the names.
+
+    Topics that are one to ROS have one name here, whatever the user wrote.
+    """
 
     policy: PolicySettings
     instruction: str
@@ -173,6 +179,7 @@ class Contract:
     replan_interval_s: float | None
     max_age_s: float
     max_skew_s: float
+    chunk_topic: str
     motion: MotionSettings
 
     @property
@@ -181,12 +188,16 @@ class Contract:
         return (*self.video, *self.state)
 
 
-def parse_contract(values: Mapping[str, Any]) -> Contract:
+def parse_contract(
+    values: Mapping[str, Any], *, resolve: Callable[[str], str] = in_root_namespace
+) -> Contract:
     """Check the parameters and make the contract of them.
 
     Args:
         values: Parameter values by full name (``video.front.topic``), those given by the user;
             what is left out takes its default.
+        resolve: Tells what a topic is called after remapping, within the node's namespace. It
+            raises ValueError for what cannot be a topic.
 
     Raises:
         SpecError: With one sentence for everything that is wrong.
@@ -200,26 +211,35 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
         if problem is not None:
             problems.append(f"{parameter.name.removesuffix('.topic')}: {problem}")
     problems.extend(_missing_modalities(values))
-    if not problems:
-        problems.extend(limit_problems(settings, keys_of(ACTION, values)))
     if problems:
         raise SpecError("bad parameters", problems)
 
+    topics = TopicNames(resolve)
+    problems.extend(use_problems(values, settings))
+    problems.extend(limit_problems(settings, keys_of(ACTION, values)))
+    problems.extend(topics.problems(settings))
+    if problems:
+        raise SpecError("bad parameters", problems)
+
+    chunk_topic = topics.one_name(CHUNK_TOPIC)
     contract = Contract(
         policy=PolicySettings.of(settings),
         instruction=settings["instruction"],
-        video=tuple(_video_stream(settings, key) for key in keys_of(VIDEO, values)),
-        state=tuple(_state_stream(settings, key) for key in keys_of(STATE, values)),
-        action=tuple(_action_output(settings, values, key) for key in keys_of(ACTION, values)),
+        video=tuple(_video_stream(settings, topics, key) for key in keys_of(VIDEO, values)),
+        state=tuple(_state_stream(settings, topics, key) for key in keys_of(STATE, values)),
+        action=tuple(
+            _action_output(settings, topics, values, key) for key in keys_of(ACTION, values)
+        ),
         action_rate_hz=float(settings["action_rate_hz"]),
         control_rate_hz=float(settings["control_rate_hz"]),
         inference=settings["inference"],
         replan_interval_s=float(settings["replan_interval_s"]) or None,
         max_age_s=float(settings["max_age_s"]),
         max_skew_s=float(settings["max_skew_s"]),
-        motion=_motion_settings(settings),
+        chunk_topic=chunk_topic,
+        motion=_motion_settings(settings, topics),
     )
-    problems = list(_contract_problems(contract))
+    problems = list(contract_problems(contract))
     if problems:
         raise SpecError("bad parameters", problems)
     return contract
@@ -232,72 +252,11 @@ def _missing_modalities(values: Mapping[str, Any]) -> Iterator[str]:
         yield "no action.<key>.topic: nothing to command"
 
 
-def _contract_problems(contract: Contract) -> Iterator[str]:
-    yield from policy_problems(contract.policy)
-    for stream in contract.state:
-        if stream.joints and stream.representation:
-            yield f"{stream.name}: joints and representation exclude each other"
-        yield from _list_problems(stream)
-    for video in contract.video:
-        if (video.width is None) != (video.height is None):
-            yield f"{video.name}: width and height go together"
-    for output in contract.action:
-        if output.interface in JOINT_INTERFACES and not output.joints:
-            yield f"{output.name}: {output.interface} needs joints"
-        if output.interface == "pose_stamped" and not output.representation:
-            yield f"{output.name}: pose_stamped needs representation"
-        if output.holds_zero and output.interface in POSITION_INTERFACES:
-            yield f"{output.name}: {output.interface} carries positions, when_holding must be last"
-        if output.interface in BODY_INTERFACES and not output.frame_id:
-            yield f"{output.name}: {output.interface} needs frame_id"
-        yield from _list_problems(output)
-    yield from _stream_problems(contract.state)
-    yield from _topic_problems(contract.action)
-
-
-def _list_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
-    repeated = sorted({joint for joint in entry.joints if entry.joints.count(joint) > 1})
-    if repeated:
-        yield f"{entry.name}: joints repeats {repeated}"
-    for name, values in (("scale", entry.scale), ("offset", entry.offset)):
-        if len(values) not in (1, entry.dimension or len(values)):
-            yield (
-                f"{entry.name}: {name} has {len(values)} values, expected 1 or {entry.dimension}"
-            )
-    if 0.0 in entry.scale:
-        yield f"{entry.name}: scale must not be 0, got {list(entry.scale)}"
-
-
-def _stream_problems(streams: tuple[StateStream, ...]) -> Iterator[str]:
-    """ROS refuses a second subscription of another type."""
-    for topic in dict.fromkeys(stream.topic for stream in streams):
-        sharing = [stream for stream in streams if stream.topic == topic]
-        if len({stream.message for stream in sharing}) > 1:
-            read_as = ", ".join(f"{stream.name} as {stream.message}" for stream in sharing)
-            yield f"topic {topic} cannot be read as different messages: {read_as}"
-
-
-def _topic_problems(outputs: tuple[ActionOutput, ...]) -> Iterator[str]:
-    """Joint groups may share a topic and go out as one message; nothing else can."""
-    for topic in dict.fromkeys(output.topic for output in outputs):
-        sharing = [output for output in outputs if output.topic == topic]
-        if len(sharing) == 1:
-            continue
-        names = ", ".join(output.name for output in sharing)
-        interfaces = {output.interface for output in sharing}
-        if len(interfaces) > 1 or not interfaces.issubset(JOINT_INTERFACES):
-            yield f"{names}: only joint groups of one interface can share topic {topic}"
-        joints = [joint for output in sharing for joint in output.joints]
-        repeated = sorted({joint for joint in joints if joints.count(joint) > 1})
-        if repeated:
-            yield f"{names}: {repeated} commanded twice on topic {topic}"
-
-
-def _video_stream(settings: Mapping[str, Any], key: str) -> VideoStream:
+def _video_stream(settings: Mapping[str, Any], topics: TopicNames, key: str) -> VideoStream:
     prefix = f"{VIDEO}.{key}"
     return VideoStream(
         key=key,
-        topic=settings[f"{prefix}.topic"],
+        topic=topics.one_name(settings[f"{prefix}.topic"]),
         width=settings[f"{prefix}.width"] or None,
         height=settings[f"{prefix}.height"] or None,
         rate_hz=float(settings[f"{prefix}.rate_hz"]) or None,
@@ -305,11 +264,11 @@ def _video_stream(settings: Mapping[str, Any], key: str) -> VideoStream:
     )
 
 
-def _state_stream(settings: Mapping[str, Any], key: str) -> StateStream:
+def _state_stream(settings: Mapping[str, Any], topics: TopicNames, key: str) -> StateStream:
     prefix = f"{STATE}.{key}"
     return StateStream(
         key=key,
-        topic=settings[f"{prefix}.topic"],
+        topic=topics.one_name(settings[f"{prefix}.topic"]),
         joints=tuple(settings[f"{prefix}.joints"]),
         field=settings[f"{prefix}.field"],
         representation=settings[f"{prefix}.representation"] or None,
@@ -320,26 +279,29 @@ def _state_stream(settings: Mapping[str, Any], key: str) -> StateStream:
     )
 
 
-def _action_output(settings: Mapping[str, Any], given: Mapping[str, Any], key: str) -> ActionOutput:
+def _action_output(
+    settings: Mapping[str, Any], topics: TopicNames, given: Mapping[str, Any], key: str
+) -> ActionOutput:
     prefix = f"{ACTION}.{key}"
     return ActionOutput(
         key=key,
-        topic=settings[f"{prefix}.topic"],
+        topic=topics.one_name(settings[f"{prefix}.topic"]),
         interface=settings[f"{prefix}.interface"],
         joints=tuple(settings[f"{prefix}.joints"]),
         representation=settings[f"{prefix}.representation"] or None,
         frame_id=settings[f"{prefix}.frame_id"],
         holds_zero=settings[f"{prefix}.interface"] == "twist_stamped"
         or settings[f"{prefix}.when_holding"] == "zero",
+        unmeasured=settings[f"{prefix}.unmeasured"],
         scale=floats(settings[f"{prefix}.scale"]),
         offset=floats(settings[f"{prefix}.offset"]),
-        limits=joint_limits(settings, prefix, len(settings[f"{prefix}.joints"])),
+        limits=joint_limits(settings, prefix),
         limits_given=limits_given(given, prefix),
         body_limits=body_limits(settings, prefix),
     )
 
 
-def _motion_settings(settings: Mapping[str, Any]) -> MotionSettings:
+def _motion_settings(settings: Mapping[str, Any], topics: TopicNames) -> MotionSettings:
     return MotionSettings(
         schedule=ScheduleSettings(
             seam=Seam(settings["seam"]),
@@ -348,10 +310,21 @@ def _motion_settings(settings: Mapping[str, Any]) -> MotionSettings:
         ),
         max_jump=float(settings["max_jump"]) or math.inf,
         on_starvation=settings["on_starvation"],
-        enable_topic=settings["enable_topic"] or None,
+        enable_topic=topics.one_name(settings["enable_topic"]) or None,
         enable_timeout_s=float(settings["enable_timeout_s"]),
-        robot_description_topic=settings["robot_description_topic"] or None,
+        robot_description_topics=tuple(
+            dict.fromkeys(map(topics.one_name, _description_topics(settings)))
+        ),
+        require_urdf=settings["require_urdf"],
         realtime_priority=settings["realtime_priority"] or None,
         cpu_affinity=settings["cpu_affinity"] if settings["cpu_affinity"] >= 0 else None,
         record_path=settings["record_path"] or None,
     )
+
+
+def _description_topics(settings: Mapping[str, Any]) -> Sequence[str]:
+    """A robot state publisher has the namespace of its robot; a lone robot may have none."""
+    topic = settings["robot_description_topic"]
+    if topic == ANY_DESCRIPTION:
+        return "robot_description", "/robot_description"
+    return (topic,) if topic else ()

@@ -11,7 +11,8 @@ import numpy as np
 
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_ros.parameters import ACTION, BODY_INTERFACES
+from gr00t_ros.parameter_uses import BODY_INTERFACES, LIMITED
+from gr00t_ros.parameters import ACTION
 
 BODY_LIMIT_FIELDS = tuple(field.name for field in fields(BodyLimits))
 # The parameter of each field of JointLimits, in its order.
@@ -29,29 +30,36 @@ def limit_problems(settings: Mapping[str, Any], keys: list[str]) -> Iterator[str
     """A sentence for everything that is wrong with the limits of these action keys."""
     for key in keys:
         prefix = f"{ACTION}.{key}"
-        joints = len(settings[f"{prefix}.joints"])
+        joints = _limited_joints(settings, prefix)
         sizes = {name: len(floats(settings[f"{prefix}.{name}"])) for name in LIMIT_FIELDS}
-        wrong = {name: size for name, size in sizes.items() if size not in (1, joints)}
+        wrong = {name: size for name, size in sizes.items() if joints and size not in (1, joints)}
         for name, size in wrong.items():
             yield f"{prefix}: {name} has {size} values, expected 1 or {joints}"
         if not wrong:
             try:
-                joint_limits(settings, prefix, joints)
+                joint_limits(settings, prefix)
             except ValueError as error:
                 yield f"{prefix}: {error}"
 
 
-def joint_limits(settings: Mapping[str, Any], prefix: str, joints: int) -> tuple[JointLimits, ...]:
-    """The limits of each joint of an action key.
+def joint_limits(settings: Mapping[str, Any], prefix: str) -> tuple[JointLimits, ...]:
+    """The limits of each joint of an action key; none where it has no joints to be limited.
 
     Raises:
         ValueError: A limit that is none.
     """
+    joints = _limited_joints(settings, prefix)
+    if not joints:
+        return ()
     columns = [
         np.broadcast_to(floats(settings[f"{prefix}.{name}"]), joints).tolist()
         for name in LIMIT_FIELDS
     ]
     return tuple(JointLimits(*row) for row in zip(*columns, strict=True))
+
+
+def _limited_joints(settings: Mapping[str, Any], prefix: str) -> int:
+    return len(settings[f"{prefix}.joints"]) if LIMITED.holds(settings, f"{prefix}.") else 0
 
 
 def limits_given(values: Mapping[str, Any], prefix: str) -> frozenset[str]:

@@ -27,7 +27,7 @@ from gr00t_policy_core.control.gate import MotionGate
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import RecordingPlayer, write_events
-from gr00t_ros.chunks import CHUNK_TOPIC, chunk_from_message, is_stop
+from gr00t_ros.chunks import chunk_from_message, is_stop
 from gr00t_ros.contract import Contract
 from gr00t_ros.control_loop import ControlLoop, Punctuality, keep_loop_punctual
 from gr00t_ros.control_status import add_motion
@@ -36,6 +36,7 @@ from gr00t_ros.lifecycle import ManagedNode, spin_node
 from gr00t_ros.motion import CommandedJoints, CommandedPoses, make_layout, make_player
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
+from gr00t_ros.parameters import CHUNK_TOPIC
 from gr00t_ros.qos import CHUNK, DESCRIPTION, SENSOR
 from gr00t_ros.sinks import Sink, make_sinks
 from gr00t_ros.urdf import UrdfLimits, urdf_limits
@@ -90,12 +91,11 @@ class ControlNode(ManagedNode):
         for topic in self._joints.topics:
             self._listen(JointState, topic, self._on_joints, SENSOR)
         self._poses = CommandedPoses(contract)
-        for topic, key in self._poses.topics.items():
+        for key, topic in self._poses.topics.items():
             self._listen(PoseStamped, topic, partial(self._on_pose, key), SENSOR)
         if motion.enable_topic:
             self._listen(Bool, motion.enable_topic, self._on_enable, SENSOR)
-        if motion.robot_description_topic:
-            topic = motion.robot_description_topic
+        for topic in motion.robot_description_topics:
             self._listen(String, topic, self._on_description, DESCRIPTION)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -17,7 +17,7 @@ from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_ros.contract import ActionOutput, Contract
-from gr00t_ros.parameters import JOINT_INTERFACES
+from gr00t_ros.parameter_uses import JOINT_INTERFACES
 from gr00t_ros.urdf import UrdfLimits
 
 LimitSource = Literal["yaml", "urdf", "default"]
@@ -58,6 +58,7 @@ class CommandedPoses:
     """The poses that are commanded, and where they are now.
 
     A pose is known where a state stream of the same key tells it, in the frame of the command.
+    `topics` has the topic of each of these, by key.
 
     Args:
         contract: Names them, and the streams that tell them.
@@ -70,7 +71,7 @@ class CommandedPoses:
             for output in contract.action
             if output.interface == "pose_stamped" and output.key in measured
         }
-        self.topics = {measured[key]: key for key in self._frames}
+        self.topics = {key: measured[key] for key in self._frames}
         self._known: dict[str, tuple[Row, int]] = {}
 
     def update(self, key: str, pose: Row, frame_id: str, stamp_ns: int) -> str:
@@ -195,7 +196,9 @@ def _max_ages_s(contract: Contract, layout: Layout) -> Iterator[tuple[int, float
 def limits_in_force(
     contract: Contract, urdf: Mapping[str, UrdfLimits]
 ) -> tuple[LimitsInForce, ...]:
-    """The limits of every joint that is commanded in position, in the order of the contract.
+    """The limits of every joint that is commanded by name, in the order of the contract.
+
+    A joint that is commanded in velocity has no range.
 
     Args:
         contract: Names the joints, and the limits that its user gave.
@@ -207,13 +210,14 @@ def limits_in_force(
     return tuple(
         _limits_in_force(output, number, urdf.get(joint, UrdfLimits()))
         for output in contract.action
-        if _commands_positions(output)
         for number, joint in enumerate(output.joints)
     )
 
 
 def _limits_in_force(output: ActionOutput, number: int, told: UrdfLimits) -> LimitsInForce:
     joint, own = output.joints[number], output.limits[number]
+    if output.holds_zero:
+        told = UrdfLimits(velocity=told.velocity)
     of_urdf = {
         "lower": told.lower > own.lower,
         "upper": told.upper < own.upper,

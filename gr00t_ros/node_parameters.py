@@ -11,7 +11,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from gr00t_ros.contract import Contract, parse_contract
-from gr00t_ros.parameters import Parameter, parameters_for, unknown_names
+from gr00t_ros.parameter_checks import unknown_names
+from gr00t_ros.parameters import Parameter, parameters_for
 
 
 def declare_parameters(node: Node) -> None:
@@ -45,7 +46,14 @@ def read_contract(node: Node) -> Contract:
         SpecError: With one sentence for everything that is wrong.
     """
     declare_parameters(node)
-    return parse_contract(given_values(node))
+
+    def resolve(topic: str) -> str:
+        try:
+            return node.resolve_topic_name(topic)
+        except Exception as error:  # rclpy's kinds differ between its versions
+            raise ValueError(f"{topic!r} is no name of a topic: {error}") from error
+
+    return parse_contract(given_values(node), resolve=resolve)
 
 
 def given_values(node: Node) -> dict[str, Any]:

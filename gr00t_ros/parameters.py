@@ -8,21 +8,36 @@ One table serves three readers: the nodes declare from it, the contract is check
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
+from gr00t_ros.parameter_uses import (
+    ANY_JOINTS,
+    ANY_MEASURED,
+    ARRAYS,
+    ASYNC,
+    BODIES,
+    FADED,
+    GATED,
+    INTERFACES,
+    JPEG,
+    LIMITED,
+    LOCAL,
+    NAMED,
+    OF_JOINT_STATE,
+    ONE_HOST,
+    PLACES,
+    POSES,
+    POSITIONS,
+    SERVER,
+    Use,
+)
 
 VIDEO, STATE, ACTION = "video", "state", "action"
+CHUNK_TOPIC = "action_chunk"  # from the policy node to the control node
 REPRESENTATIONS = {"xyz_rot6d": 9, "xyz_rotvec": 6, "xyz_quat": 7}
 JOINT_FIELDS = ("position", "velocity", "effort")
-JOINT_INTERFACES = ("joint_trajectory", "joint_state")
-INTERFACES = (*JOINT_INTERFACES, "float64_multi_array", "pose_stamped", "twist_stamped")
-BODY_INTERFACES = ("pose_stamped", "twist_stamped")
-POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
 IMAGE_ENCODINGS = ("raw", "jpeg")
 # As of the flags of `gr00t-policy serve`; importing them would bring the command line along.
@@ -31,12 +46,9 @@ COMPILE_MODES = ("default", "max-autotune")
 SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
 WHEN_HOLDING = ("last", "zero")
+ANY_DESCRIPTION = "auto"  # as robot_description_topic
 STARVATIONS = ("hold", "stop_publishing")
 INFERENCES = ("async", "sync")
-
-# What rcl takes as a topic (design.ros2.org/articles/topic_and_service_names.html); it raises for
-# any other, and tells only about the first.
-_TOPIC = re.compile(r"(~/|/)?{token}(/{token})*".format(token=r"[A-Za-z_{}][A-Za-z0-9_{}]*"))
 
 # Parameters that rclpy itself declares or understands.
 ROS_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides")
@@ -54,6 +66,7 @@ class Parameter:
         maximum: Largest number allowed, in the parameter's unit.
         choices: The strings allowed; empty for any.
         required: There is no sensible default: it has to be given.
+        only_with: Where it can have an effect; None for everywhere.
     """
 
     name: str
@@ -63,28 +76,37 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     required: bool = False
+    only_with: Use | None = None
 
 
 TOP = (
     Parameter("policy.backend", "server", "where the policy runs", choices=BACKENDS),
     Parameter(
-        "policy.host", "localhost", "host of the policy server, or its Unix socket: ipc:///path"
+        "policy.host",
+        "localhost",
+        "host of the policy server, or its Unix socket: ipc:///path",
+        only_with=ONE_HOST,
     ),
-    Parameter("policy.port", 5555, "TCP port of the policy server", 1, 65535),
+    Parameter("policy.port", 5555, "TCP port of the policy server", 1, 65535, only_with=SERVER),
     Parameter(
         "policy.hosts",
         [],
         "several policy servers, each `host` or `host:port`, in place of policy.host: the first "
         "that answers is asked, and again once it is back",
+        only_with=SERVER,
     ),
-    Parameter("policy.token", "", "token that the server asks for; empty: none"),
+    Parameter("policy.token", "", "token that the server asks for; empty: none", only_with=SERVER),
     Parameter(
         "policy.server_key",
         "",
         "secured server: its public CURVE key, or the file server.key; empty: plain text",
+        only_with=SERVER,
     ),
     Parameter(
-        "policy.keys", "", "secured server: file NAME.key_secret that `gr00t-policy keys` made"
+        "policy.keys",
+        "",
+        "secured server: file NAME.key_secret that `gr00t-policy keys` made",
+        only_with=SERVER,
     ),
     Parameter(
         "policy.image_encoding",
@@ -92,41 +114,56 @@ TOP = (
         "jpeg: pictures travel as JPEG to a server that takes it, and those of a CompressedImage "
         "topic as they came",
         choices=IMAGE_ENCODINGS,
+        only_with=SERVER,
     ),
-    Parameter("policy.quality", 90, "image_encoding jpeg: quality of the JPEG made here", 1, 100),
+    Parameter("policy.quality", 90, "quality of the JPEG made here", 1, 100, only_with=JPEG),
     Parameter(
         "policy.resize",
         False,
         "pictures travel at the size that the policy makes them first, where it says so",
+        only_with=SERVER,
     ),
-    Parameter("policy.timeout_s", 5.0, "s, longest wait for one answer of the policy", 0.05, 600.0),
-    Parameter("policy.model_path", "", "backend local: checkpoint folder or hub id"),
-    Parameter("policy.backbone_path", "", "backend local: folder of the backbone's own files"),
-    Parameter("policy.embodiment_tag", "new_embodiment", "backend local: embodiment tag"),
-    Parameter("policy.device", "cuda", "backend local: torch device: cuda, cuda:1, cpu"),
+    Parameter(
+        "policy.timeout_s",
+        5.0,
+        "s, longest wait for one answer of the policy",
+        0.05,
+        600.0,
+        only_with=SERVER,
+    ),
+    Parameter("policy.model_path", "", "checkpoint folder or hub id", only_with=LOCAL),
+    Parameter("policy.backbone_path", "", "folder of the backbone's own files", only_with=LOCAL),
+    Parameter(
+        "policy.embodiment_tag", "new_embodiment", "embodiment tag of the model", only_with=LOCAL
+    ),
+    Parameter("policy.device", "cuda", "torch device: cuda, cuda:1, cpu", only_with=LOCAL),
     Parameter(
         "policy.dtype",
         "",
-        "backend local: of the model; empty: bfloat16, and float32 on a CPU",
+        "of the model; empty: bfloat16, and float32 on a CPU",
         choices=("", *DTYPES),
+        only_with=LOCAL,
     ),
     Parameter(
         "policy.mask_padding",
         False,
-        "backend local: hide padding from all attention; no difference for one robot's observation",
+        "hide padding from all attention; no difference for one robot's observation",
+        only_with=LOCAL,
     ),
     Parameter(
         "policy.cuda_graphs",
         False,
-        "backend local: replay the networks as CUDA graphs, which the first answer records",
+        "replay the networks as CUDA graphs, which the first answer records",
+        only_with=LOCAL,
     ),
     Parameter(
         "policy.compile",
         "",
-        "backend local: compile the networks with torch.compile, at the first answer; empty: not",
+        "compile the networks with torch.compile, at the first answer; empty: not",
         choices=("", *COMPILE_MODES),
+        only_with=LOCAL,
     ),
-    Parameter("policy.device_images", False, "backend local: resize pictures on the device"),
+    Parameter("policy.device_images", False, "resize pictures on the device", only_with=LOCAL),
     Parameter(
         "instruction", "", "what the robot is asked to do, until ~/instruction says otherwise"
     ),
@@ -151,6 +188,7 @@ TOP = (
         "s between two observations sent to the policy; 0: as late as its measured latency allows",
         0.0,
         60.0,
+        only_with=ASYNC,
     ),
     Parameter("max_age_s", 0.5, "s, oldest age of a stream's newest message", 0.001, 60.0),
     Parameter(
@@ -163,6 +201,7 @@ TOP = (
         "s, how long a difference at a seam is faded out for; up to twice as long to be gentle",
         0.0,
         10.0,
+        only_with=FADED,
     ),
     Parameter("interpolation", "cubic", "path between two steps", choices=INTERPOLATIONS),
     Parameter(
@@ -172,6 +211,7 @@ TOP = (
         "distance",
         0.0,
         100.0,
+        only_with=ANY_MEASURED,
     ),
     Parameter(
         "on_starvation",
@@ -180,11 +220,26 @@ TOP = (
         choices=STARVATIONS,
     ),
     Parameter("enable_topic", "", "std_msgs/Bool that must say true for motion; empty: none"),
-    Parameter("enable_timeout_s", 0.5, "s, a true that is older counts as false", 0.01, 60.0),
+    Parameter(
+        "enable_timeout_s",
+        0.5,
+        "s, a true that is older counts as false",
+        0.01,
+        60.0,
+        only_with=GATED,
+    ),
     Parameter(
         "robot_description_topic",
-        "robot_description",
-        "std_msgs/String with the URDF, whose limits are heeded too; empty: none",
+        ANY_DESCRIPTION,
+        "std_msgs/String with the URDF, whose limits are heeded too; auto: robot_description in "
+        "the namespace of the node, else /robot_description; empty: none",
+        only_with=ANY_JOINTS,
+    ),
+    Parameter(
+        "require_urdf",
+        False,
+        "do not move before a robot description has come that has every joint that is commanded",
+        only_with=ANY_JOINTS,
     ),
     Parameter("realtime_priority", 0, "SCHED_FIFO priority of the control loop; 0: none", 0, 99),
     Parameter("cpu_affinity", -1, "CPU that the control loop is kept on; -1: any", -1, 1023),
@@ -210,18 +265,30 @@ _CONVERSION = (
 )
 # Of an arm of the size of a person's; a limit that binds is counted in the status.
 _LIMITS = (
-    Parameter("min_position", [-math.inf], "joints: rad (or m), lowest position; 1 or D values"),
-    Parameter("max_position", [math.inf], "joints: rad (or m), highest position; 1 or D values"),
-    Parameter("max_velocity", [3.0], "joints: rad/s (or m/s); 1 or D values"),
-    Parameter("max_acceleration", [25.0], "joints: rad/s² (or m/s²); 1 or D values"),
-    Parameter("max_jerk", [500.0], "joints: rad/s³ (or m/s³); 1 or D values"),
+    Parameter(
+        "min_position",
+        [-math.inf],
+        "rad (or m), lowest position; 1 or D values",
+        only_with=POSITIONS,
+    ),
+    Parameter(
+        "max_position",
+        [math.inf],
+        "rad (or m), highest position; 1 or D values",
+        only_with=POSITIONS,
+    ),
+    Parameter("max_velocity", [3.0], "rad/s (or m/s); 1 or D values", only_with=LIMITED),
+    Parameter("max_acceleration", [25.0], "rad/s² (or m/s²); 1 or D values", only_with=LIMITED),
+    Parameter("max_jerk", [500.0], "rad/s³ (or m/s³); 1 or D values", only_with=LIMITED),
 )
-_BODY = "pose_stamped, twist_stamped: "
-_BODY_LIMITS = (
-    Parameter("max_linear_velocity", 1.0, f"{_BODY}m/s", 1e-3, 100.0),
-    Parameter("max_linear_acceleration", 5.0, f"{_BODY}m/s²", 1e-3, 1000.0),
-    Parameter("max_angular_velocity", 3.0, f"{_BODY}rad/s", 1e-3, 100.0),
-    Parameter("max_angular_acceleration", 15.0, f"{_BODY}rad/s²", 1e-3, 1000.0),
+_BODY_LIMITS = tuple(
+    Parameter(f"max_{name}", default, f"{unit}, largest magnitude", 1e-3, most, only_with=BODIES)
+    for name, default, unit, most in (
+        ("linear_velocity", 1.0, "m/s", 100.0),
+        ("linear_acceleration", 5.0, "m/s²", 1000.0),
+        ("angular_velocity", 3.0, "rad/s", 100.0),
+        ("angular_acceleration", 15.0, "rad/s²", 1000.0),
+    )
 )
 
 FIELDS: Mapping[str, tuple[Parameter, ...]] = {
@@ -233,7 +300,13 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
     STATE: (
         *_STREAM,
         Parameter("joints", [], "JointState: names of the joints, in the policy's order"),
-        Parameter("field", "position", "JointState: which field is read", choices=JOINT_FIELDS),
+        Parameter(
+            "field",
+            "position",
+            "JointState: which field is read",
+            choices=JOINT_FIELDS,
+            only_with=OF_JOINT_STATE,
+        ),
         Parameter(
             "representation",
             "",
@@ -248,19 +321,27 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
         Parameter(
             "interface", "", "message that carries the command", choices=INTERFACES, required=True
         ),
-        Parameter("joints", [], "names of the joints, in the policy's order"),
+        Parameter("joints", [], "names of the joints, in the policy's order", only_with=NAMED),
+        Parameter(
+            "unmeasured",
+            False,
+            "command what no state of the contract measures: max_jump and max_age_s do not hold it",
+            only_with=PLACES,
+        ),
         Parameter(
             "representation",
             "",
-            "pose_stamped: how the policy writes a pose (as for states)",
+            "how the policy writes a pose (as for states)",
             choices=("", *REPRESENTATIONS),
+            only_with=POSES,
         ),
-        Parameter("frame_id", "", "pose_stamped, twist_stamped: frame of the command"),
+        Parameter("frame_id", "", "frame of the command", only_with=BODIES),
         Parameter(
             "when_holding",
             "last",
-            "float64_multi_array: the last values stay (positions), or zeros (velocities, deltas)",
+            "the last values stay (positions), or zeros (velocities, deltas)",
             choices=WHEN_HOLDING,
+            only_with=ARRAYS,
         ),
         *_CONVERSION,
         *_LIMITS,
@@ -286,76 +367,5 @@ def parameters_for(names: Iterable[str]) -> Iterator[Parameter]:
                 yield _named(field, f"{modality}.{key}.{field.name}")
 
 
-def unknown_names(names: Iterable[str]) -> list[str]:
-    """The names that are neither a parameter of the table nor one of ROS itself."""
-    names = list(names)
-    unknown = set(names).difference(parameter.name for parameter in parameters_for(names))
-    return sorted(name for name in unknown if name.split(".")[0] not in ROS_PARAMETERS)
-
-
-def name_problems(names: Iterable[str]) -> Iterator[str]:
-    """A sentence for each name that is no parameter, with the one that was probably meant."""
-    names = list(names)
-    known = [parameter.name for parameter in parameters_for(names)]
-    for name in unknown_names(names):
-        close = get_close_matches(name, known, n=1)
-        hint = f", did you mean {close[0]}?" if close else ""
-        yield f"{name}: no such parameter{hint}"
-
-
-def value_problem(parameter: Parameter, value: Any) -> str | None:
-    """What is wrong with a value, or None: its type, its range, its choices."""
-    name = parameter.name
-    if parameter.required and value in ("", 0, 0.0):
-        return f"no {name.rpartition('.')[2]} given"
-    if not _has_type_of(parameter.default, value):
-        return f"must be {_type_name(parameter.default)}, got {value!r}"
-    if parameter.choices and value not in parameter.choices:
-        allowed = " | ".join(choice for choice in parameter.choices if choice)
-        return f"must be one of {allowed}, got {value!r}"
-    if name.endswith("topic") and value and not _TOPIC.fullmatch(value):
-        return f"{value!r} is no name of a topic"
-    if isinstance(parameter.default, list) and parameter.default:
-        is_fine = np.isfinite if np.isfinite(parameter.default).all() else _is_number
-        if not is_fine(value).all():
-            return f"must be finite, got {value!r}"
-    if parameter.minimum is not None and not parameter.minimum <= value <= parameter.maximum:
-        return f"must be {parameter.minimum:g} to {parameter.maximum:g}, got {value!r}"
-    return None
-
-
-def _is_number(value: Any) -> Any:
-    return ~np.isnan(value)
-
-
 def _named(parameter: Parameter, name: str) -> Parameter:
-    return Parameter(
-        name=name,
-        default=parameter.default,
-        description=parameter.description,
-        minimum=parameter.minimum,
-        maximum=parameter.maximum,
-        choices=parameter.choices,
-        required=parameter.required,
-    )
-
-
-def _has_type_of(default: Any, value: Any) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(default, bool) and isinstance(value, bool)
-    if isinstance(default, float):
-        return isinstance(value, (int, float))
-    if isinstance(default, list) and default:  # scale and offset: a lone number serves as well
-        values = value if isinstance(value, list) else [value]
-        return bool(values) and all(_has_type_of(0.0, item) for item in values)
-    if isinstance(default, list):
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, type(default))
-
-
-def _type_name(default: Any) -> str:
-    if isinstance(default, list):
-        return "a number or a list of numbers" if default else "a list of names"
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[
-        type(default)
-    ]
+    return replace(parameter, name=name)

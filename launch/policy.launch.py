@@ -40,7 +40,9 @@ def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
         "use_sim_time": _flag("use_sim_time", given["use_sim_time"]),
     }
     if given["host"]:
-        overrides["policy.hosts"] = given["host"].split(",")
+        # In place of the config's host, which would be refused beside hosts without it.
+        hosts = given["host"].split(",")
+        overrides["policy.host"], overrides["policy.hosts"] = hosts[0], hosts
     if given["port"]:
         overrides["policy.port"] = int(given["port"])
     if given["instruction"]:

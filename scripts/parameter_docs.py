@@ -13,8 +13,10 @@ INTRODUCTION = """\
 
 One YAML file serves both nodes; `config/example.yaml` is a starting point, `config/demo.yaml` a
 working one. Keys (`<key>`) are the policy's own, as `gr00t-policy info` lists them. Wrong or
-missing parameters stop `configure`, which names everything that is wrong at once. The table below
-is made from the code by `scripts/parameter_docs.py`; `ros2 param describe` shows the same.
+missing parameters stop `configure`, which names everything that is wrong at once; so does one that
+is given where it can have no effect (column "only with"), unless it asks for nothing (`false`,
+`0`, no text). The table below is made from the code by `scripts/parameter_docs.py`;
+`ros2 param describe` shows the same.
 """
 SECTIONS = {
     VIDEO: "Each camera: `video.<key>.…`",
@@ -28,7 +30,10 @@ NOTES = {
     "`message * scale + offset`.",
     ACTION: "Joint groups that share a topic go out as one message. What is published is "
     "`policy value * scale + offset`. A `pose_stamped` is held against the `PoseStamped` of the "
-    "state of the same key, in the same frame, where there is one (`max_jump`, `max_age_s`).",
+    "state of the same key, in the same frame (`max_jump`, `max_age_s`). Every position and pose "
+    "that is commanded has to be measured by a state, or the key says `unmeasured: true`. No joint "
+    "is commanded twice, and no command goes out on a topic that is also read; topics are compared "
+    "as ROS resolves them, within the node's namespace and after remapping.",
 }
 
 
@@ -48,11 +53,13 @@ def _lines() -> Iterator[str]:
 
 
 def _table(parameters: Iterable[Parameter]) -> Iterator[str]:
-    yield "| parameter | default | range | what it is |"
-    yield "|---|---|---|---|"
+    yield "| parameter | default | range | what it is | only with |"
+    yield "|---|---|---|---|---|"
     for parameter in parameters:
         default = "**required**" if parameter.required else f"`{parameter.default!r}`"
-        yield f"| `{parameter.name}` | {default} | {_range(parameter)} | {parameter.description} |"
+        use = parameter.only_with.text if parameter.only_with is not None else ""
+        cells = (f"`{parameter.name}`", default, _range(parameter), parameter.description, use)
+        yield f"| {' | '.join(cells)} |"
     yield ""
 
 

@@ -42,6 +42,15 @@ def pose_action(**changes: Any) -> dict[str, Any]:
         "action__arm__joints": None,
         "action__arm__representation": "xyz_rot6d",
         "action__arm__frame_id": "base",
+        "action__arm__unmeasured": True,
+        **changes,
+    }
+
+
+def array_action(**changes: Any) -> dict[str, Any]:
+    return {
+        "action__arm__interface": "float64_multi_array",
+        "action__arm__topic": "array",
         **changes,
     }
 
@@ -128,12 +137,12 @@ def test_everything_wrong_is_told_at_once() -> None:
             "action.arm: twist_stamped needs frame_id",
         ),
         (
-            {"state__arm__joints": None},
+            {"state__arm__joints": None, "action__arm__unmeasured": True},
             "topic joint_states cannot be read as different messages: state.arm as "
             "std_msgs/msg/Float64MultiArray, state.gripper as sensor_msgs/msg/JointState",
         ),
         (
-            {"state__arm__joints": ["elbow", "elbow"]},
+            {"state__arm__joints": ["elbow", "elbow"], "action__arm__unmeasured": True},
             "state.arm: joints repeats ['elbow']",
         ),
         (
@@ -147,7 +156,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         ({"action__arm__scale": [1.0, 0.0]}, "action.arm: scale must not be 0, got [1.0, 0.0]"),
         (
             {"action__gripper__joints": ["elbow"]},
-            "action.arm, action.gripper: ['elbow'] commanded twice on topic commands",
+            "action.arm, action.gripper: elbow is commanded twice, on commands",
         ),
         (
             {"action__gripper__interface": "joint_state"},
@@ -169,7 +178,11 @@ def test_entries_that_contradict_themselves_are_refused(
     assert found.startswith(problem)
 
 
-LOCAL = {"policy__backend": "local", "policy__model_path": "checkpoints/my_robot"}
+LOCAL = {
+    "policy__backend": "local",
+    "policy__model_path": "checkpoints/my_robot",
+    "policy__timeout_s": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -196,8 +209,7 @@ def test_a_model_in_the_node_is_told_what_it_lacks(changes: dict[str, Any], prob
 
 
 def test_what_a_model_in_the_node_would_need_is_not_asked_for_where_a_server_has_it() -> None:
-    contract = parse_contract(parameters(policy__device="cpu", policy__cuda_graphs=True))
-    assert contract.policy.model.model_path == ""
+    assert parse_contract(parameters()).policy.model.model_path == ""
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
@@ -223,7 +235,7 @@ def test_a_contract_that_fits_its_policy_is_taken() -> None:
 
 def test_a_dimension_that_differs_is_named_with_both_numbers() -> None:
     contract = parse_contract(
-        parameters(state__gripper__joints=["left", "right"], action__arm__joints=["shoulder"])
+        parameters(state__gripper__joints=["finger", "right"], action__arm__joints=["shoulder"])
     )
     assert misfits(contract) == [
         "state.gripper has 2 joints, the policy expects 1",
@@ -237,7 +249,7 @@ def test_the_values_of_a_pose_are_counted_too() -> None:
         "state__arm__joints": None,
         "state__arm__representation": "xyz_rot6d",
     }
-    contract = parse_contract(parameters(**pose, **pose_action()))
+    contract = parse_contract(parameters(**pose, **pose_action(action__arm__unmeasured=None)))
     assert misfits(contract) == [
         "state.arm has 9 values, the policy expects 2",
         "action.arm has 9 values, the policy expects 2",
@@ -255,7 +267,7 @@ def test_a_key_that_the_policy_does_not_have_is_named_with_those_it_has() -> Non
 
 
 def test_all_misfits_are_told_at_once() -> None:
-    contract = parse_contract(parameters(state__gripper__joints=["left", "right"]))
+    contract = parse_contract(parameters(state__gripper__joints=["finger", "right"]))
     cameras = {"video": ModalityConfig([0], ["wrist"])}
     assert misfits(contract, cameras) == [
         "video.wrist: no topic given",
@@ -265,12 +277,14 @@ def test_all_misfits_are_told_at_once() -> None:
 
 
 def test_a_policy_that_does_not_tell_its_dimensions_is_held_to_its_keys() -> None:
-    contract = parse_contract(parameters(state__gripper__joints=["left", "right"]))
+    contract = parse_contract(parameters(state__gripper__joints=["finger", "right"]))
     hold_against(contract, EchoPolicy().get_modality_config(), {})
 
 
 def test_an_array_state_has_the_dimension_of_its_message() -> None:
-    contract = parse_contract(parameters(state__arm__joints=None, state__arm__topic="array"))
+    contract = parse_contract(
+        parameters(state__arm__joints=None, state__arm__topic="array", action__arm__unmeasured=True)
+    )
     policy = EchoPolicy()
     hold_against(contract, policy.get_modality_config(), policy.get_dimensions())
 
@@ -291,6 +305,7 @@ def test_delta_steps_may_be_an_array_that_ends_in_zeros() -> None:
     for key in ("arm", "gripper"):
         values[f"action.{key}.topic"] = key
         values[f"action.{key}.interface"] = "float64_multi_array"
+    values.pop("max_jump")  # zeros have no place to jump from
     with pytest.raises(SpecError, match="DELTA"):
         hold_against(parse_contract(values), {**configs, "action": action}, {})
 
@@ -300,4 +315,175 @@ def test_delta_steps_may_be_an_array_that_ends_in_zeros() -> None:
 
 def test_positions_cannot_be_held_by_zeros() -> None:
     (problem,) = problems_of(action__arm__when_holding="zero")
-    assert problem == ("action.arm: joint_trajectory carries positions, when_holding must be last")
+    assert problem == (
+        "action.arm.when_holding: has no effect here, only with interface: float64_multi_array; "
+        "leave it out"
+    )
+
+
+# What is commanded has to be measured
+
+
+def test_a_commanded_joint_that_no_state_measures_is_named_with_the_nearest_that_one_does() -> None:
+    (problem,) = problems_of(action__arm__joints=["shoulder", "elbwo"])
+    assert problem == (
+        "action.arm: no state measures the position of elbwo; add it to the joints of a state "
+        "(did you mean elbow?), or say unmeasured: true"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state__gripper__field": "effort"},
+        {"state__gripper__joints": None, "state__gripper__topic": "array"},
+        {"action__gripper__interface": "float64_multi_array", "action__gripper__topic": "grip"}
+        | {"state__gripper__field": "velocity"},
+    ],
+)
+def test_a_state_without_positions_measures_none(changes: dict[str, Any]) -> None:
+    (problem,) = problems_of(**changes)
+    assert problem.startswith("action.gripper: no state measures the position of finger;")
+    contract = parse_contract(parameters(**changes, action__gripper__unmeasured=True))
+    assert [output.unmeasured for output in contract.action] == [False, True]
+
+
+def test_a_joint_may_be_measured_by_any_state_on_any_topic() -> None:
+    contract = parse_contract(
+        parameters(
+            state__arm__topic="arm/joint_states",
+            state__arm__joints=["shoulder", "finger"],
+            state__gripper__joints=["elbow"],
+        )
+    )
+    assert [stream.topic for stream in contract.state] == ["arm/joint_states", "joint_states"]
+
+
+def test_a_commanded_pose_needs_the_state_of_its_key() -> None:
+    pose = pose_action(action__arm__unmeasured=None)
+    (problem,) = problems_of(**pose)
+    assert problem == (
+        "action.arm: no state.arm with a representation measures the pose; name the state like "
+        "the action, or say unmeasured: true"
+    )
+    tool = {"state__tool__topic": "tool", "state__tool__representation": "xyz_quat"}
+    (problem,) = problems_of(**pose, **{k.replace("tool_", "arms_"): v for k, v in tool.items()})
+    assert "(did you mean state.arms?)" in problem
+    of_arm = {k.replace("__tool_", "__arm_"): v for k, v in tool.items()}
+    parse_contract(parameters(**pose, **of_arm, state__arm__joints=None))
+
+
+def test_an_array_without_names_has_to_be_allowed_by_name() -> None:
+    (problem,) = problems_of(**array_action(action__arm__joints=None))
+    assert problem == (
+        "action.arm: an array without joints has no limits, and no state measures it; name its "
+        "joints, or say unmeasured: true"
+    )
+
+
+def test_unmeasured_is_refused_where_all_is_measured() -> None:
+    (problem,) = problems_of(action__arm__unmeasured=True)
+    assert problem == (
+        "action.arm.unmeasured: has no effect, states measure all of it; leave it out"
+    )
+
+
+def test_velocities_need_no_place() -> None:
+    zeros = array_action(action__arm__when_holding="zero", action__arm__joints=["wheel", "caster"])
+    parse_contract(parameters(**zeros))
+
+
+# Topics are what ROS takes them for
+
+
+def remapped(topic: str) -> str:
+    """Within the namespace /robot, with commands remapped to joint_states."""
+    topic = topic if topic.startswith("/") else f"/robot/{topic}"
+    return "/robot/joint_states" if topic == "/robot/orders" else topic
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"action__arm__interface": "joint_state", "action__arm__topic": "/joint_states"},
+            "action.arm: topic joint_states is read by state.arm, state.gripper; commands need "
+            "a topic of their own",
+        ),
+        (
+            {"action__arm__topic": "/front/image_raw"},
+            "action.arm: topic front/image_raw is read by video.front; commands need "
+            "a topic of their own",
+        ),
+        (
+            {"action__arm__topic": "/action_chunk"},
+            "action.arm: topic action_chunk is read by the nodes themselves; commands need "
+            "a topic of their own",
+        ),
+        (
+            {"enable_topic": "/commands", "enable_timeout_s": 0.1},
+            "action.arm, action.gripper: topic commands is read by enable_topic; commands need "
+            "a topic of their own",
+        ),
+        (
+            {"video__front__topic": "/joint_states"},
+            "topic /joint_states cannot be read as different messages: video.front as an image, "
+            "state.arm as sensor_msgs/msg/JointState, state.gripper as sensor_msgs/msg/JointState",
+        ),
+        (
+            {"action__gripper__topic": "/commands", "action__gripper__interface": "joint_state"},
+            "action.arm, action.gripper: only joint groups of one interface can share topic "
+            "commands",
+        ),
+        (
+            {"action__gripper__topic": "/grip", "action__gripper__joints": ["elbow"]}
+            | {"action__gripper__interface": "float64_multi_array"},
+            "action.arm, action.gripper: elbow is commanded twice, on commands and /grip",
+        ),
+        (
+            {"action__gripper__topic": "spin", "action__gripper__joints": ["elbow"]}
+            | {"action__gripper__interface": "float64_multi_array"}
+            | {"action__gripper__when_holding": "zero"},
+            "action.arm, action.gripper: elbow is commanded twice, on commands and spin",
+        ),
+    ],
+)
+def test_topics_that_are_one_to_ros_are_one_to_the_checks(
+    changes: dict[str, Any], problem: str
+) -> None:
+    assert problems_of(**changes) == [problem]
+
+
+def test_keys_on_one_topic_under_two_names_go_out_as_one_message() -> None:
+    contract = parse_contract(parameters(action__gripper__topic="/commands"))
+    assert [output.topic for output in contract.action] == ["commands", "commands"]
+
+
+def test_names_are_compared_after_remapping_within_the_namespace() -> None:
+    values = parameters(action__gripper__topic="/commands")
+    contract = parse_contract(values, resolve=remapped)
+    assert [output.topic for output in contract.action] == ["commands", "/commands"]
+    values = parameters(
+        action__arm__topic="orders",
+        action__arm__interface="joint_state",
+        state__gripper__topic="/robot/joint_states",
+    )
+    with pytest.raises(SpecError) as caught:
+        parse_contract(values, resolve=remapped)
+    assert caught.value.problems == [
+        "action.arm: topic joint_states is read by state.arm, state.gripper; commands need "
+        "a topic of their own"
+    ]
+
+
+def test_a_topic_that_ros_refuses_is_told_with_its_key() -> None:
+    def refuse(topic: str) -> str:
+        if "{" in topic:
+            raise ValueError(f"{topic!r} is no name of a topic: unknown substitution")
+        return f"/{topic}"
+
+    with pytest.raises(SpecError) as caught:
+        parse_contract(parameters(state__arm__topic="{robot}/joint_states"), resolve=refuse)
+    assert caught.value.problems == [
+        "state.arm: '{robot}/joint_states' is no name of a topic: unknown substitution"
+    ]

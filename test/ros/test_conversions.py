@@ -24,12 +24,23 @@ HALF = np.sqrt(0.5)
 
 def state(**changes: Any) -> StateStream:
     changes = {f"state__arm__{name}": value for name, value in changes.items()}
-    return parse_contract(parameters(state__gripper__topic="hand", **changes)).state[0]
+    values = parameters(state__gripper__topic="hand", action__arm__unmeasured=True, **changes)
+    joints = values.get("state.arm.joints", [])
+    if "state.arm.field" not in values and {"shoulder", "elbow"} <= {*joints}:
+        del values["action.arm.unmeasured"]
+    return parse_contract(values).state[0]
 
 
 def action(interface: str, **changes: Any) -> ActionOutput:
-    settings = {"interface": interface, "topic": "out", "frame_id": "base", "joints": None}
-    settings.update(changes)
+    is_body = interface in ("pose_stamped", "twist_stamped")
+    settings = {
+        "interface": interface,
+        "topic": "out",
+        "frame_id": "base" if is_body else None,
+        "joints": None,
+        "unmeasured": interface != "twist_stamped",
+        **changes,
+    }
     changes = {f"action__arm__{name}": value for name, value in settings.items()}
     return parse_contract(parameters(**changes)).action[0]
 

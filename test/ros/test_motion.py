@@ -40,6 +40,13 @@ POSE = {
     "action__arm__representation": "xyz_quat",
     "action__arm__frame_id": "base",
 }
+UNMEASURED_POSE = {**POSE, "state__arm__representation": None, "action__arm__unmeasured": True}
+TWIST = {
+    "action__arm__interface": "twist_stamped",
+    "action__arm__frame_id": "base",
+    "action__arm__topic": "twist",
+    "action__arm__joints": None,
+}
 S_NS = 1_000_000_000
 
 
@@ -74,8 +81,10 @@ def test_the_layout_is_that_of_the_first_chunk_in_the_order_of_the_contract() ->
         action__arm__frame_id="base",
         action__arm__joints=None,
         action__arm__topic="pose",
+        action__arm__unmeasured=True,
         action__gripper__interface="float64_multi_array",
         action__gripper__joints=None,
+        action__gripper__unmeasured=True,
     )
     actions = {"gripper": np.zeros((4, 3)), "arm": np.zeros((4, 7))}
     layout = make_layout(contract, Chunk(1, 0, 0.1, actions))
@@ -85,10 +94,10 @@ def test_the_layout_is_that_of_the_first_chunk_in_the_order_of_the_contract() ->
 
 def test_the_parameters_of_motion_reach_the_player() -> None:
     contract = contract_of(
-        seam="ensemble", fade_s=0.3, interpolation="linear", max_jump=0.25, control_rate_hz=50.0
+        seam="rtc", fade_s=0.3, interpolation="linear", max_jump=0.25, control_rate_hz=50.0
     )
     settings = settings_of(contract)
-    assert settings.schedule == ScheduleSettings(Seam.ENSEMBLE, fade_s=0.3, cubic=False)
+    assert settings.schedule == ScheduleSettings(Seam.RTC, fade_s=0.3, cubic=False)
     assert (settings.period_s, settings.max_jump) == (0.02, 0.25)
     assert settings_of(contract_of(max_jump=0.0)).max_jump == math.inf
 
@@ -105,7 +114,7 @@ def test_each_joint_may_be_as_old_as_its_own_stream_says() -> None:
 
 
 def test_joints_that_no_stream_tells_may_be_of_any_age() -> None:
-    contract = contract_of(state__gripper__field="effort")
+    contract = contract_of(state__gripper__field="effort", action__gripper__unmeasured=True)
     assert settings_of(contract).max_joint_ages_s == {0: 0.5, 1: 0.5}
 
 
@@ -154,11 +163,7 @@ def test_every_limit_in_force_says_where_it_comes_from() -> None:
 
 
 def test_twists_are_limited_as_bodies_and_are_zeroed_when_held() -> None:
-    contract = contract_of(
-        action__arm__interface="twist_stamped",
-        action__arm__frame_id="base",
-        action__arm__topic="twist",
-    )
+    contract = contract_of(**TWIST)
     settings = settings_of(contract, Layout({"arm": 6, "gripper": 1}))
     assert settings.bodies == {"arm": BodyLimits(1.0, 5.0, 3.0, 15.0)}
     assert set(settings.limits) == {6}
@@ -172,7 +177,7 @@ def test_the_limits_of_a_pose_are_those_of_the_parameters_and_its_age_that_of_it
     settings = settings_of(contract, POSE_LAYOUT)
     assert settings.bodies == {"arm": BodyLimits(0.25, 5.0, 3.0, 4.0)}
     assert settings.max_joint_ages_s == {0: 0.5, 7: 0.5}
-    without = contract_of(**{**POSE, "state__arm__representation": None})
+    without = contract_of(**UNMEASURED_POSE)
     assert settings_of(without, POSE_LAYOUT).max_joint_ages_s == {7: 0.5}
 
 
@@ -182,8 +187,23 @@ def test_an_array_with_joint_names_is_limited_and_one_without_is_not() -> None:
         "action__arm__topic": "array",
     }
     assert set(settings_of(contract_of(**changes)).limits) == {0, 1, 2}
-    without = contract_of(**changes, action__arm__joints=None)
+    without = contract_of(**changes, action__arm__joints=None, action__arm__unmeasured=True)
     assert set(settings_of(without).limits) == {2}
+
+
+def test_velocities_with_joint_names_are_limited_by_the_tighter_speed_and_have_no_range() -> None:
+    contract = contract_of(
+        action__arm__interface="float64_multi_array",
+        action__arm__topic="array",
+        action__arm__when_holding="zero",
+        action__arm__max_velocity=0.5,
+    )
+    urdf = {"shoulder": UrdfLimits(-3.0, 1.0, 0.25), "elbow": UrdfLimits(-3.0, 1.0, 9.0)}
+    limits = settings_of(contract, urdf=urdf).limits
+    assert limits[0] == JointLimits(-math.inf, math.inf, 0.25, 25.0, 500.0)
+    assert limits[1] == JointLimits(-math.inf, math.inf, 0.5, 25.0, 500.0)
+    told = [(joint.position, joint.velocity) for joint in limits_in_force(contract, urdf)[:2]]
+    assert told == [("default", "urdf"), ("default", "yaml")]
 
 
 # Where the joints and poses are
@@ -191,7 +211,7 @@ def test_an_array_with_joint_names_is_limited_and_one_without_is_not() -> None:
 
 def test_a_pose_is_told_whole_and_normalised_where_its_stream_has_the_same_frame() -> None:
     poses, player = CommandedPoses(contract_of(**POSE)), Told()
-    assert poses.topics == {"tool": "arm"}
+    assert poses.topics == {"arm": "tool"}
     pose = np.array([0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 2.0])
     why = poses.update("arm", pose, "camera", S_NS)
     assert why.startswith("state.arm is in frame 'camera', action.arm in 'base'")
@@ -205,7 +225,7 @@ def test_a_pose_is_told_whole_and_normalised_where_its_stream_has_the_same_frame
 
 
 def test_a_pose_that_no_state_tells_is_not_listened_for() -> None:
-    assert CommandedPoses(contract_of(**{**POSE, "state__arm__representation": None})).topics == {}
+    assert CommandedPoses(contract_of(**UNMEASURED_POSE)).topics == {}
     assert CommandedPoses(contract_of()).topics == {}
 
 
@@ -234,16 +254,16 @@ def test_positions_that_are_not_finite_or_missing_are_left_out() -> None:
 
 
 def test_only_topics_that_tell_positions_of_commanded_joints_are_listened_to() -> None:
-    contract = contract_of(state__gripper__topic="grip", state__gripper__field="velocity")
+    contract = contract_of(
+        state__gripper__topic="grip",
+        state__gripper__field="velocity",
+        action__gripper__unmeasured=True,
+    )
     assert CommandedJoints(contract).topics == {"joint_states"}
 
 
 def test_joints_that_are_not_commanded_in_position_are_not_measured() -> None:
-    contract = contract_of(
-        action__arm__interface="twist_stamped",
-        action__arm__frame_id="base",
-        action__arm__topic="twist",
-    )
+    contract = contract_of(**TWIST)
     joints, player = CommandedJoints(contract), Told()
     joints.update(["shoulder", "finger"], [0.1, 0.3], S_NS)
     joints.tell(player, Layout({"arm": 6, "gripper": 1}))

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 
 from gr00t_policy_core.cli.model_flags import add_model_flags
-from gr00t_ros.parameters import (
-    FIELDS,
-    TOP,
-    Parameter,
-    keys_of,
-    name_problems,
-    parameters_for,
-    value_problem,
-)
+from gr00t_ros.parameter_checks import name_problems, value_problem
+from gr00t_ros.parameters import FIELDS, TOP, Parameter, keys_of, parameters_for
 
 EVERY = [*TOP, *(field for fields in FIELDS.values() for field in fields)]
 NAMES = ["video.front.topic", "state.arm.joints", "action.arm.topic", "action_rate_hz"]
