@@ -226,7 +226,7 @@ def test_no_velocity_stays_commanded_when_the_control_node_is_interrupted(scene:
 def test_wrong_parameters_are_told_and_the_process_can_be_put_right(scene: Scene) -> None:
     control_node = scene.start_node("control_node", action__gripper__joints=["elbow"])
     scene.control.wait_for_reason("the node is not active", SLOW_S)
-    problem = "- action.arm, action.gripper: ['elbow'] commanded twice on topic commands"
+    problem = "- action.arm, action.gripper: elbow is commanded twice, on commands"
     assert problem in control_node.output()
     assert scene.control.set_parameters(action__gripper__joints=["finger"]) == [True]
     assert scene.control.change_state(1, 3) == [True, True]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No parameter is accepted and ignored: which of them has an effect where, by hand, for all of them.
+"""No parameter is accepted and ignored: where each of them has an effect, by hand, for all of them.
 
 A parameter that is new needs a row here.
 """

@@ -35,9 +35,7 @@ def play_on(activate_node: MakeNode, chunks: Publisher, ros_node: Node) -> PlayO
         ros_node.create_subscription(message_type, "arm", received.append, 100)
         activate_node(
             action__arm__topic="arm",
-            action__arm__joints=None,
-            action__arm__frame_id="base_link",
-            **changes,
+            **{"action__arm__joints": None, **changes},
         )
         values = {"arm": arm, "gripper": np.zeros((len(arm), 1))}
         chunks.publish(chunk_of(values, t0_ns=now_ns(ros_node), dt_s=DT_S))
@@ -54,6 +52,7 @@ def test_an_array_is_published_bare_in_the_robots_units(play_on: PlayOn) -> None
         action__arm__interface="float64_multi_array",
         action__arm__scale=[0.5, 1.0, 2.0],
         action__arm__offset=1.0,
+        action__arm__unmeasured=True,
     )
     assert list(received[-1].data) == pytest.approx([2.0, 3.0, 5.0], abs=1e-12)
 
@@ -67,6 +66,8 @@ def test_a_pose_is_stamped_framed_and_normalised(
         turning,
         action__arm__interface="pose_stamped",
         action__arm__representation="xyz_rotvec",
+        action__arm__frame_id="base_link",
+        action__arm__unmeasured=True,
     )
     operator.wait_for_reason("ended and no other came")
     for message in received:
@@ -85,6 +86,7 @@ def test_a_twist_is_held_with_zeros(play_on: PlayOn, operator: Operator) -> None
         TwistStamped,
         np.tile([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], (30, 1)),
         action__arm__interface="twist_stamped",
+        action__arm__frame_id="base_link",
     )
     wait_until(lambda: received[-1].twist.linear.y > 0.2 - 1e-7, what="the velocity")
     twist = received[-1].twist
@@ -105,9 +107,51 @@ def test_a_velocity_does_not_stay_commanded_when_the_node_is_deactivated(
         TwistStamped,
         np.full((400, 6), 0.5),
         action__arm__interface="twist_stamped",
+        action__arm__frame_id="base_link",
     )
     wait_until(lambda: received[-1].twist.linear.x == 0.5, what="the velocity")
     assert operator.change_state(DEACTIVATE) == [True]
     wait_until(lambda: received[-1].twist.linear.x == 0.0, what="a last command of no velocity")
     quiet_for(received)
     assert received[-1].twist.linear.x == 0.0
+
+
+def test_velocities_of_named_joints_keep_their_limits_and_come_down_to_zero(
+    play_on: PlayOn, operator: Operator
+) -> None:
+    received = play_on(
+        Float64MultiArray,
+        np.tile([2.0, -0.1], (30, 1)),
+        action__arm__interface="float64_multi_array",
+        action__arm__joints=["shoulder", "elbow"],
+        action__arm__when_holding="zero",
+        action__arm__max_velocity=[0.5, 1.0],
+        action__arm__max_acceleration=2.0,
+        action__arm__max_jerk=40.0,
+    )
+    operator.wait_for_reason("ended and no other came")
+    wait_until(lambda: list(received[-1].data) == [0.0, 0.0], what="no velocity")
+    speeds = np.array([message.data for message in received])
+    assert speeds[:, 0].max() == 0.5
+    assert -0.1 - 1e-9 <= speeds[:, 1].min() < 0.0  # set going, and slowed down, with the other
+    # Nothing is lost on the way in this process: the messages are one tick, 0.01 s, apart.
+    assert np.abs(np.diff(speeds, axis=0)).max() <= 2.0 * 0.01 + 1e-9
+    assert np.abs(np.diff(speeds, 2, axis=0)).max() <= 40.0 * 0.01**2 + 1e-9
+
+
+def test_velocities_of_named_joints_brake_within_their_limits_when_the_node_is_deactivated(
+    play_on: PlayOn, operator: Operator
+) -> None:
+    received = play_on(
+        Float64MultiArray,
+        np.full((400, 2), 0.4),
+        action__arm__interface="float64_multi_array",
+        action__arm__joints=["shoulder", "elbow"],
+        action__arm__when_holding="zero",
+        action__arm__max_acceleration=1.0,
+    )
+    wait_until(lambda: received[-1].data[0] == pytest.approx(0.4), what="the velocity")
+    assert operator.change_state(DEACTIVATE) == [True]
+    wait_until(lambda: list(received[-1].data) == [0.0, 0.0], what="a last command of no velocity")
+    speeds = np.array([message.data for message in received])
+    assert np.abs(np.diff(speeds, axis=0)).max() <= 1.0 * 0.01 + 1e-9

@@ -116,6 +116,7 @@ def test_where_publishing_stops_no_velocity_stays_commanded(rig: Rig) -> None:
         action__gripper__joints=None,
         action__gripper__topic="grip",
         action__gripper__interface="float64_multi_array",
+        action__gripper__unmeasured=True,
     )
     values = {"arm": np.full((10, 6), 0.5), "gripper": np.zeros((10, 1))}
     rig.chunks.publish(chunk_of(values, t0_ns=rig.now_ns(), dt_s=DT_S))

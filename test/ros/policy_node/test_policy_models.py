@@ -21,7 +21,11 @@ from gr00t_ros.policies import make_policy
 
 MODELS = "gr00t_policy_core.models"
 CORE_TESTS = Path(__file__).parents[2] / "core"
-LOCAL = {"policy__backend": "local", "policy__model_path": "checkpoints/my_robot"}
+LOCAL = {
+    "policy__backend": "local",
+    "policy__model_path": "checkpoints/my_robot",
+    "policy__timeout_s": None,
+}
 
 
 class EchoModel(EchoPolicy):

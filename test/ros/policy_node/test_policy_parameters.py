@@ -43,7 +43,7 @@ def test_configure_fails_with_the_whole_list_and_works_once_all_is_right(
         video__front__width=2,
         video__front__hieght=2,
         action_rate_hz=None,
-        state__gripper__joints=["left", "right"],
+        state__gripper__joints=["finger", "right"],
     )
     assert operator.change_state(CONFIGURE) == [False]
     assert operator.state() == "unconfigured"

@@ -84,7 +84,7 @@ def test_a_policy_slower_than_its_chunks_is_told_with_what_to_do(
 def test_in_turn_a_chunk_is_played_before_the_next_is_asked_for(
     make_node: MakeNode, operator: Operator, chunks: list[ActionChunk], robot: Robot
 ) -> None:
-    make_node(inference="sync")
+    make_node(inference="sync", replan_interval_s=None)
     assert operator.trigger("start").success
     wait_until(lambda: len(chunks) >= 3, what="chunks")
     assert (np.diff(stamps_s(chunks)) > CHUNK_S - 0.06).all()  # an observation is up to 0.06 s old

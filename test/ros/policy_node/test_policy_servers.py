@@ -160,7 +160,7 @@ def test_settings_that_the_client_refuses_fail_the_configuration_by_their_names(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make_client_node(policy__hosts=["gpu-a", "gpu-b:x"])
+    make_client_node(policy__host=None, policy__hosts=["gpu-a", "gpu-b:x"])
     assert operator.change_state(CONFIGURE) == [False]
     problem = 'policy.hosts: \'gpu-b:x\' is neither "host" nor "host:port"'
     assert f"- {problem}\n" in capfd.readouterr().err

@@ -118,7 +118,11 @@ def test_a_state_topic_of_another_type_is_told(
     make_node: MakeNode, operator: Operator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Joints forgotten in the parameters: an array is expected where joint states come."""
-    make_node(state__arm__joints=None, state__gripper__topic="gripper_states")
+    make_node(
+        state__arm__joints=None,
+        state__gripper__topic="gripper_states",
+        action__arm__unmeasured=True,
+    )
     driver_context = Context()  # one participant has one type per topic
     rclpy.init(context=driver_context)
     driver = Node("driver", context=driver_context)
