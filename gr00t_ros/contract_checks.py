@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from gr00t_ros.nearest import did_you_mean
 from gr00t_ros.parameter_uses import BODY_INTERFACES, JOINT_INTERFACES
 from gr00t_ros.policy_settings import policy_problems
 
@@ -65,34 +65,36 @@ def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[
     """A place that is commanded has to be measured: motion begins where the robot is."""
     if output.holds_zero or (output.interface in JOINT_INTERFACES and not output.joints):
         return
-    if output.interface == "pose_stamped":
-        poses = [stream.key for stream in contract.state if stream.representation]
-        missing = "" if output.key in poses else output.key
-        what = f"no state.{output.key} with a representation measures the pose"
-        nearest = _nearest(output.key, poses, "state.")
-        remedy = f"name the state like the action{nearest}"
-    else:
-        measured = [
-            joint
-            for stream in contract.state
-            if stream.field == "position"
-            for joint in stream.joints
-        ]
-        missing = ", ".join(joint for joint in output.joints if joint not in measured)
-        what = f"no state measures the position of {missing}"
-        remedy = f"add it to the joints of a state{_nearest(missing, measured)}"
-        if not output.joints:
-            missing = what = "an array without joints has no limits, and no state measures it"
-            remedy = "name its joints"
-    if missing and not output.unmeasured:
-        yield f"{output.name}: {what}; {remedy}, or say unmeasured: true"
-    if output.unmeasured and not missing:
+    is_pose = output.interface == "pose_stamped"
+    lacking = _unmeasured_pose(output, contract) if is_pose else _unmeasured(output, contract)
+    if lacking and not output.unmeasured:
+        yield f"{output.name}: {lacking}, or say unmeasured: true"
+    if output.unmeasured and not lacking:
         yield f"{output.name}.unmeasured: has no effect, states measure all of it; leave it out"
 
 
-def _nearest(name: str, known: list[str], prefix: str = "") -> str:
-    close = get_close_matches(name.split(", ")[0], known, n=1)
-    return f" (did you mean {prefix}{close[0]}?)" if close else ""
+def _unmeasured_pose(output: ActionOutput, contract: Contract) -> str:
+    poses = [stream.key for stream in contract.state if stream.representation]
+    if output.key in poses:
+        return ""
+    return (
+        f"no state.{output.key} with a representation measures the pose; name the state like the "
+        f"action{did_you_mean(output.key, poses, 'state.')}"
+    )
+
+
+def _unmeasured(output: ActionOutput, contract: Contract) -> str:
+    if not output.joints:
+        return "an array without joints has no limits, and no state measures it; name its joints"
+    streams = [stream for stream in contract.state if stream.field == "position"]
+    measured = [joint for stream in streams for joint in stream.joints]
+    missing = [joint for joint in output.joints if joint not in measured]
+    if not missing:
+        return ""
+    return (
+        f"no state measures the position of {', '.join(missing)}; add it to the joints of a state"
+        f"{did_you_mean(missing[0], measured)}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

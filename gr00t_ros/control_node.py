@@ -7,6 +7,7 @@ import gc
 import math
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
 from gr00t_ros.parameters import CHUNK_TOPIC
 from gr00t_ros.qos import CHUNK, DESCRIPTION, SENSOR
+from gr00t_ros.robot_description import RobotDescription
 from gr00t_ros.sinks import Sink, make_sinks
-from gr00t_ros.urdf import UrdfLimits, urdf_limits
+from gr00t_ros.urdf import UrdfLimits
 
 LOG_PERIOD_S = 5.0
 BRAKING_S = 3.0  # to come to rest in, before a deactivation goes on without
@@ -61,7 +63,7 @@ class ControlNode(ManagedNode):
         self._contract: Contract | None = None
         self._sinks: list[Sink] = []
         self._inputs: list[Subscription] = []
-        self._urdf: dict[str, UrdfLimits] = {}
+        self._description: RobotDescription | None = None
         self._gate = MotionGate(None)
         self._joints: CommandedJoints | None = None
         self._poses: CommandedPoses | None = None
@@ -95,8 +97,10 @@ class ControlNode(ManagedNode):
             self._listen(PoseStamped, topic, partial(self._on_pose, key), SENSOR)
         if motion.enable_topic:
             self._listen(Bool, motion.enable_topic, self._on_enable, SENSOR)
+        self._description = RobotDescription(contract)
+        self._gate.lack(self._description.why_not_to_move())
         for topic in motion.robot_description_topics:
-            self._listen(String, topic, self._on_description, DESCRIPTION)
+            self._listen(String, topic, partial(self._on_description, topic), DESCRIPTION)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
@@ -114,8 +118,11 @@ class ControlNode(ManagedNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._sinks, self._inputs = [], []
-        self._contract = self._joints = self._poses = None
-        self._urdf = {}
+        self._contract = self._joints = self._poses = self._description = None
+
+    @property
+    def _urdf(self) -> Mapping[str, UrdfLimits]:
+        return self._description.limits if self._description is not None else {}
 
     @property
     def _is_active(self) -> bool:
@@ -248,6 +255,9 @@ class ControlNode(ManagedNode):
 
     def _make_player(self, contract: Contract, chunk: Chunk) -> MotionPlayer:
         """Made by the first chunk, which alone knows how long some keys are."""
+        lacking = self._description.why_not_to_move() if self._description is not None else ""
+        if lacking:
+            raise ChunkRefusedError(lacking)
         layout = make_layout(contract, chunk)
         try:
             player = make_player(contract, layout, self._urdf)
@@ -288,15 +298,22 @@ class ControlNode(ManagedNode):
     def _on_enable(self, message: Bool) -> None:
         self._gate.enable(message.data, time.monotonic_ns())
 
-    def _on_description(self, message: String) -> None:
-        try:
-            self._urdf = urdf_limits(message.data)
-        except ValueError as error:
-            self.get_logger().error(f"limits of the robot description are not heeded: {error}")
+    def _on_description(self, topic: str, message: String) -> None:
+        description, logger = self._description, self.get_logger()
+        if description is None:
             return
-        for joint, limits in self._urdf.items():
-            if limits.doubt and self._joints is not None and joint in self._joints.names:
-                self.get_logger().warning(limits.doubt)
+        try:
+            is_heeded = description.take(topic, message.data)
+        except ValueError as error:
+            logger.error(f"limits of the robot description on {topic} are not heeded: {error}")
+            return
+        if not is_heeded:
+            logger.info(f"the one on {description.topic} goes before the description on {topic}")
+            return
+        logger.info(f"the limits of the robot description on {topic} are heeded")
+        for doubt in description.doubts():
+            logger.warning(doubt)
+        self._gate.lack(description.why_not_to_move())
         if self._player is not None:
             self.get_logger().warning(
                 "the robot description came after the first chunk: its limits are heeded from the "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who allows the robot to move: a stop that stays, and a dead man's switch that must be kept."""
+"""What allows the robot to move: no stop, the dead man's switch, and all that is needed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class MotionGate:
         self._enable_timeout_ns = enable_timeout_ns
         self._enabled_ns: int | None = None
         self._stopped = ""
+        self._lacking = ""
 
     def stop(self, reason: str) -> None:
         """Forbid motion until `start`."""
@@ -25,13 +26,17 @@ class MotionGate:
         """Allow motion again, as far as the enable signal does."""
         self._stopped = ""
 
+    def lack(self, reason: str) -> None:
+        """Forbid motion for a reason that no `start` takes away, until it is empty."""
+        self._lacking = reason
+
     def enable(self, enabled: bool, now_ns: int) -> None:
         """Take the enable signal."""
         self._enabled_ns = now_ns if enabled else None
 
     def reason(self, now_ns: int) -> str:
         """Why the robot may not be moved; empty where it may."""
-        stopped, enabled_ns = self._stopped, self._enabled_ns
+        stopped, enabled_ns = self._stopped or self._lacking, self._enabled_ns
         if stopped or self._enable_timeout_ns is None:
             return stopped
         if enabled_ns is None:

@@ -37,6 +37,18 @@ def test_a_released_enable_signal_stops_at_once() -> None:
     assert gate.reason(10 * S_NS) == "the enable signal is off"
 
 
+def test_what_is_lacking_forbids_motion_until_it_is_there_whatever_is_started() -> None:
+    gate = MotionGate(None)
+    gate.lack("no robot description")
+    gate.start()
+    assert gate.reason(0) == "no robot description"
+    gate.stop("stopped by hand")
+    assert gate.reason(0) == "stopped by hand"
+    gate.start()
+    gate.lack("")
+    assert gate.reason(0) == ""
+
+
 def test_a_stop_stays_whatever_the_enable_signal_says_and_start_leaves_the_rest_to_it() -> None:
     gate = MotionGate(S_NS // 2)
     gate.stop("stopped by hand")

@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
 from helpers import wait_for_log, wait_until
 from motion_rig import DT_S, PERIOD_S, Rig, urdf
-from nodes_for_tests import chunk_of
+from nodes_for_tests import CONFIGURE, Operator, chunk_of, overrides
+from policies_for_tests import parameters
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
+from gr00t_ros.control_node import ControlNode
+from gr00t_ros.lifecycle import ManagedNode
 from gr00t_ros.msg import PolicyStatus
 
 
@@ -148,9 +155,62 @@ def test_a_broken_description_is_told_and_a_late_one_waits_for_the_next_activati
     description = rig.peer.create_publisher(String, "robot_description", latched)
     wait_until(description.get_subscription_count, what="the node listens")
     description.publish(String(data="<robot"))
-    wait_for_log(capfd, "limits of the robot description are not heeded")
+    wait_for_log(capfd, "limits of the robot description on robot_description are not heeded")
     rig.play()
     rig.wait_for_commands(5)
     description.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="1"')))
     wait_for_log(capfd, "heeded from the next activation on")
     assert node._urdf["shoulder"].velocity == 1.0
+
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LIMIT = 'lower="-1" upper="1" velocity="1"'
+
+
+def test_without_a_description_that_has_every_joint_nothing_moves_where_one_is_required(
+    rig: Rig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = rig.start(require_urdf=True)
+    rig.play()
+    rig.operator.wait_for_reason("require_urdf: no robot description has come on robot_description")
+    description = rig.peer.create_publisher(String, "robot_description", LATCHED)
+    description.publish(String(data=urdf(left_shoulder=LIMIT, elbow=LIMIT, finger=LIMIT)))
+    lacking = "has no joint shoulder (did you mean left_shoulder?)"
+    rig.operator.wait_for_reason(
+        f"require_urdf: the robot description on robot_description {lacking}"
+    )
+    wait_for_log(capfd, f"action.arm: the robot description {lacking}: it sets no limits for it")
+    rig.play()
+    rig.operator.wait_for_status(lambda s: s.chunks_refused >= 2, "a refusal")
+    assert rig.received == []
+    description.publish(String(data=urdf(shoulder=LIMIT, elbow=LIMIT, finger=LIMIT)))
+    wait_until(lambda: "shoulder" in node._urdf, what="the whole description")
+    rig.play(speed=3.0)
+    rig.operator.wait_until_running()
+    rig.wait_for_commands(40)
+    assert np.abs(np.diff(rig.path(), axis=0)).max() <= 1.0 * PERIOD_S + 1e-9
+
+
+def test_a_node_in_a_namespace_takes_the_description_of_the_lone_robot_until_its_own_comes(
+    ros_context: Context,
+    live: Callable[[ManagedNode], None],
+    ros_node: Node,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    node = ControlNode(
+        context=ros_context, namespace="left", parameter_overrides=overrides(parameters())
+    )
+    live(node)
+    of_the_robot = ros_node.create_publisher(String, "/robot_description", LATCHED)
+    of_the_arm = ros_node.create_publisher(String, "/left/robot_description", LATCHED)
+    operator = Operator(ros_node, "left/control_node")
+    assert operator.change_state(CONFIGURE) == [True]
+    of_the_robot.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.1"')))
+    wait_for_log(capfd, "the limits of the robot description on /robot_description are heeded")
+    assert node._urdf["shoulder"].velocity == 0.1
+    of_the_arm.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.2"')))
+    wait_for_log(capfd, "the limits of the robot description on robot_description are heeded")
+    assert node._urdf["shoulder"].velocity == 0.2
+    of_the_robot.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.3"')))
+    wait_for_log(capfd, "the one on robot_description goes before the description on /robot_desc")
+    assert node._urdf["shoulder"].velocity == 0.2

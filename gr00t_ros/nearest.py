@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The name that was probably meant. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is nearest: with or without a prefix, or spelled alike; empty if none.
+
+    Prefixes are what robot descriptions add to names (``left_shoulder_pan``).
+    """
+    names = list(known)
+    prefixed = [one for one in names if one.endswith(name) or name.endswith(one)]
+    if prefixed:
+        return get_close_matches(name, prefixed, n=1, cutoff=0.0)[0]
+    return next(iter(get_close_matches(name, names, n=1)), "")
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The question that ends a sentence about a name that is not known; empty if none is near."""
+    found = nearest(name, known)
+    return f" (did you mean {prefix}{found}?)" if found else ""
