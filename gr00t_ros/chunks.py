@@ -17,7 +17,13 @@ from gr00t_ros.msg import ActionChunk, ActionValues
 
 
 def chunk_message(
-    contract: Contract, action: Mapping[str, Any], *, chunk_id: int, t0: Time, policy_time_s: float
+    contract: Contract,
+    action: Mapping[str, Any],
+    *,
+    chunk_id: int,
+    t0: Time,
+    policy_time_s: float,
+    source: str = "",
 ) -> ActionChunk:
     """The message of one answer: the contract's action keys, first row of the batch.
 
@@ -27,6 +33,7 @@ def chunk_message(
         chunk_id: Counts the answers from 1.
         t0: Stamp of the observation.
         policy_time_s: How long the answer took, s.
+        source: The node run that publishes it.
 
     Raises:
         ConversionError: A key of the contract that the policy did not answer.
@@ -44,14 +51,15 @@ def chunk_message(
             for key, row in rows.items()
         ],
         policy_time_s=policy_time_s,
+        source=source,
     )
     message.header.stamp = t0
     return message
 
 
-def stop_message(*, chunk_id: int, now: Time) -> ActionChunk:
+def stop_message(*, chunk_id: int, now: Time, source: str = "") -> ActionChunk:
     """The message that ends what is being played: a chunk without steps."""
-    message = ActionChunk(chunk_id=chunk_id)
+    message = ActionChunk(chunk_id=chunk_id, source=source)
     message.header.stamp = now
     return message
 

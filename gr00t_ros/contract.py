@@ -14,12 +14,14 @@ from typing import Any
 
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.player_settings import OutOfRange
 from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract_checks import contract_problems
 from gr00t_ros.contract_limits import (
     body_limits,
     floats,
+    following_errors,
     joint_limits,
     limit_problems,
     limits_given,
@@ -101,8 +103,10 @@ class ActionOutput:
 
     `limits` has one entry for each of `joints`, in rad (or m) and s; `limits_given` names the
     fields of them that the user gave, the others are defaults. `body_limits` are those of a pose
-    or twist. `holds_zero` tells that the values are velocities or deltas: to hold is to
-    command none. `unmeasured` tells that its user knows that no state measures all of it.
+    or twist. `max_following_errors` has one entry for each joint, or one for a pose, rad and m;
+    none where nothing is measured. `holds_zero` tells that the values are velocities or deltas: to
+    hold is to command none. `unmeasured` tells that its user knows that no state measures all of
+    it.
     """
 
     key: str
@@ -117,6 +121,7 @@ class ActionOutput:
     offset: tuple[float, ...]
     limits: tuple[JointLimits, ...]
     limits_given: frozenset[str]
+    max_following_errors: tuple[float, ...]
     body_limits: BodyLimits | None
 
     @property
@@ -140,6 +145,10 @@ class MotionSettings:
     Args:
         schedule: How one chunk goes over into the next.
         max_jump: A chunk that begins further than this from a joint or pose is refused, rad and m.
+        out_of_range: What becomes of a chunk while a joint is outside its range.
+        max_observation_age_s: The motion stops when the observation behind it is older, s; None
+            for a limit that follows from the chunk.
+        require_subscribers: Nothing moves while a command topic has no subscriber.
         on_starvation: ``hold`` or ``stop_publishing``, after coming to rest.
         enable_topic: Its std_msgs/Bool must say true, and again within `enable_timeout_s` (s).
         robot_description_topics: Where the URDF is published, the one to be preferred first.
@@ -151,6 +160,9 @@ class MotionSettings:
 
     schedule: ScheduleSettings
     max_jump: float
+    out_of_range: OutOfRange
+    max_observation_age_s: float | None
+    require_subscribers: bool
     on_starvation: str
     enable_topic: str | None
     enable_timeout_s: float
@@ -297,6 +309,7 @@ def _action_output(
         offset=floats(settings[f"{prefix}.offset"]),
         limits=joint_limits(settings, prefix),
         limits_given=limits_given(given, prefix),
+        max_following_errors=following_errors(settings, prefix),
         body_limits=body_limits(settings, prefix),
     )
 
@@ -309,6 +322,9 @@ def _motion_settings(settings: Mapping[str, Any], topics: TopicNames) -> MotionS
             cubic=settings["interpolation"] == "cubic",
         ),
         max_jump=float(settings["max_jump"]) or math.inf,
+        out_of_range=OutOfRange(settings["out_of_range"]),
+        max_observation_age_s=float(settings["max_observation_age_s"]) or None,
+        require_subscribers=settings["require_subscribers"],
         on_starvation=settings["on_starvation"],
         enable_topic=topics.one_name(settings["enable_topic"]) or None,
         enable_timeout_s=float(settings["enable_timeout_s"]),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_ros.parameter_uses import BODY_INTERFACES, LIMITED
+from gr00t_ros.parameter_uses import BODY_INTERFACES, LIMITED, MEASURED
 from gr00t_ros.parameters import ACTION
 
 BODY_LIMIT_FIELDS = tuple(field.name for field in fields(BodyLimits))
@@ -35,6 +36,7 @@ def limit_problems(settings: Mapping[str, Any], keys: list[str]) -> Iterator[str
         wrong = {name: size for name, size in sizes.items() if joints and size not in (1, joints)}
         for name, size in wrong.items():
             yield f"{prefix}: {name} has {size} values, expected 1 or {joints}"
+        yield from _following_problems(settings, prefix)
         if not wrong:
             try:
                 joint_limits(settings, prefix)
@@ -56,6 +58,24 @@ def joint_limits(settings: Mapping[str, Any], prefix: str) -> tuple[JointLimits,
         for name in LIMIT_FIELDS
     ]
     return tuple(JointLimits(*row) for row in zip(*columns, strict=True))
+
+
+def following_errors(settings: Mapping[str, Any], prefix: str) -> tuple[float, ...]:
+    """The largest following error of each joint, or of a pose, rad and m; infinite for none."""
+    if not MEASURED.holds(settings, f"{prefix}."):
+        return ()
+    values = floats(settings[f"{prefix}.max_following_error"])
+    joints = max(1, len(settings[f"{prefix}.joints"]))
+    return tuple(value or math.inf for value in np.broadcast_to(values, joints).tolist())
+
+
+def _following_problems(settings: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    values = floats(settings[f"{prefix}.max_following_error"])
+    joints = max(1, len(settings[f"{prefix}.joints"]))
+    if len(values) not in (1, joints):
+        yield f"{prefix}: max_following_error has {len(values)} values, expected 1 or {joints}"
+    if min(values) < 0.0:
+        yield f"{prefix}: max_following_error must be >= 0, got {list(values)}"
 
 
 def _limited_joints(settings: Mapping[str, Any], prefix: str) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class ControlLoop:
 
     Args:
         rate_hz: Ticks per second, Hz.
-        tick: Called at each.
+        tick: Called at each; must not raise.
         realtime_priority: SCHED_FIFO priority of the thread, or None.
         cpu: CPU that the thread is kept on, or None.
         warn: Told what the system refused, and why the loop ended if it failed.
@@ -59,6 +60,7 @@ class ControlLoop:
         self._ending = threading.Event()
         self._lateness_ns: deque[int] = deque(maxlen=LATENESSES)
         self._lost = 0
+        self._ticked_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
 
@@ -66,6 +68,11 @@ class ControlLoop:
     def is_alive(self) -> bool:
         """Whether it is still ticking."""
         return self._thread.is_alive()
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago the last tick ended, s."""
+        return time.monotonic() - self._ticked_s
 
     def punctuality(self) -> Punctuality:
         """How it kept its deadlines over the last thousand ticks."""
@@ -87,6 +94,7 @@ class ControlLoop:
             self._lateness_ns.append(ticker.wait())
             self._lost = ticker.lost
             self._tick()
+            self._ticked_s = time.monotonic()
 
     def _ask_for_real_time(self) -> bool:
         """Whether the thread is real-time now."""

@@ -3,39 +3,73 @@
 
 from __future__ import annotations
 
-from gr00t_policy_core.control.command import Command, PlayerCounts
-from gr00t_policy_core.control.player import MotionPlayer
+import math
+from collections.abc import Iterator
+
+from gr00t_policy_core.control.command import JointReport
 from gr00t_ros.control_loop import Punctuality
-from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.motion_control import MotionControl
+from gr00t_ros.msg import JointStatus, PolicyStatus
+
+LIMITS = ("lower", "upper", "velocity", "acceleration", "jerk")
 
 
-def add_motion(
-    status: PolicyStatus,
-    player: MotionPlayer | None,
-    command: Command | None,
-    punctuality: Punctuality,
-    *,
-    now_ns: int,
-) -> None:
-    """Write what is played, what was counted, and how the loop keeps its deadlines.
+def control_status(
+    motion: MotionControl | None, punctuality: Punctuality | None, *, now_ns: int
+) -> PolicyStatus:
+    """What is played, what was counted, and how the loop keeps its deadlines.
 
     Args:
-        status: To be written into.
-        player: Of this activation, whose counters begin at zero; None before its first chunk.
-        command: The newest, if there is one.
-        punctuality: Of the loop.
+        motion: The motion of this activation, whose counters begin at zero; None while inactive.
+        punctuality: How the loop keeps its deadlines; None where there is none.
         now_ns: The present, ns.
     """
-    counts = player.counts if player is not None else PlayerCounts()
+    status = PolicyStatus(observation_age_s=math.nan, round_trip_s=math.nan, policy_time_s=math.nan)
+    if punctuality is not None:
+        status.tick_lateness_s, status.ticks_lost = punctuality.p99_s, punctuality.lost
+    if motion is None:
+        return status
+    counts = motion.counts
     status.chunks_received = counts.chunks
-    status.chunks_refused = counts.refused
+    status.chunks_refused = motion.chunks_refused
     status.holds = counts.holds
     status.steps_skipped = counts.steps_skipped
+    status.ticks_stalled = counts.stalls
     status.limiter_hits = counts.limits.total()
-    status.seam_jump = player.seam_jump if player is not None else 0.0
-    status.tick_lateness_s, status.ticks_lost = punctuality.p99_s, punctuality.lost
+    status.seam_jump = motion.seam_jump
+    status.chunk_source = motion.source
+    status.joints = list(_joints(motion))
+    command = motion.command
     if command is None:
-        return
+        return status
     status.chunk_id, status.steps_left = command.chunk_id, command.steps_left
     if command.observed_ns is not None:
         status.observation_age_s = (now_ns - command.observed_ns) * 1e-9
+    return status
+
+
+def _joints(motion: MotionControl) -> Iterator[JointStatus]:
+    """Every limited joint, also before it is commanded, and every other commanded value."""
+    reports = {report.name: report for report in motion.report()}
+    for limits in motion.limits():
+        message = _of_report(reports.pop(limits.joint, None), limits.joint)
+        for name in LIMITS:
+            setattr(message, name, getattr(limits.limits, name))
+        message.limits_from = ", ".join(f"{name}: {getattr(limits, name)}" for name in LIMITS)
+        yield message
+    for report in reports.values():
+        yield _of_report(report, report.name)
+
+
+def _of_report(report: JointReport | None, name: str) -> JointStatus:
+    unknown = dict.fromkeys(LIMITS, math.nan)
+    if report is None:
+        return JointStatus(name=name, target=math.nan, command=math.nan, measured=math.nan)
+    return JointStatus(
+        **unknown,
+        name=name,
+        target=report.target,
+        command=report.command,
+        measured=report.measured,
+        bound_by=report.bound_by,
+    )

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
-from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.msg import JointStatus, PolicyStatus
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -20,12 +20,14 @@ LEVELS = {
     PolicyStatus.STATE_WAITING: DiagnosticStatus.WARN,
     PolicyStatus.STATE_RUNNING: DiagnosticStatus.OK,
     PolicyStatus.STATE_HOLDING: DiagnosticStatus.WARN,
+    PolicyStatus.STATE_ERROR: DiagnosticStatus.ERROR,
 }
 SUMMARIES = {
     PolicyStatus.STATE_STOPPED: "stopped",
     PolicyStatus.STATE_WAITING: "waiting",
     PolicyStatus.STATE_RUNNING: "running",
     PolicyStatus.STATE_HOLDING: "holding",
+    PolicyStatus.STATE_ERROR: "error",
 }
 
 
@@ -66,4 +68,19 @@ def _values(status: PolicyStatus) -> Mapping[str, str]:
     ):
         values[f"{name} age_s"] = f"{age_s:.4g}"
         values[f"{name} rate_hz"] = f"{rate_hz:.4g}"
+    topics = zip(status.command_topics, status.command_subscribers, strict=True)
+    values |= {f"{topic} subscribers": str(count) for topic, count in topics}
+    values |= {f"joint {joint.name}": _joint_text(joint) for joint in status.joints}
     return values
+
+
+def _joint_text(joint: JointStatus) -> str:
+    text = f"target {joint.target:.4g}, command {joint.command:.4g}, measured {joint.measured:.4g}"
+    if joint.bound_by:
+        text += f", bound by its {joint.bound_by}"
+    if not joint.limits_from:
+        return text
+    return (
+        f"{text}; range {joint.lower:.4g} to {joint.upper:.4g}, velocity {joint.velocity:.4g}, "
+        f"acceleration {joint.acceleration:.4g}, jerk {joint.jerk:.4g} ({joint.limits_from})"
+    )

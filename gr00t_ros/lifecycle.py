@@ -25,7 +25,7 @@ from gr00t_ros.msg import PolicyStatus
 from gr00t_ros.node_parameters import declare_parameters
 from gr00t_ros.parameters import ROS_PARAMETERS
 from gr00t_ros.qos import STATUS
-from gr00t_ros.stop_signals import stop_signals
+from gr00t_ros.stop_signals import StopRequest, stop_signals
 
 STATUS_PERIOD_S = 0.5
 SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
@@ -51,6 +51,7 @@ class ManagedNode(LifecycleNode):
         )
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_parameters)
+        self._problem = ""  # why the node could not be configured, or is broken otherwise
         self._newest_status: PolicyStatus | None = None
         self._status_publisher = self.create_publisher(PolicyStatus, "~/status", STATUS)
         self._diagnostics_publisher = diagnostics_publisher(self)
@@ -63,6 +64,11 @@ class ManagedNode(LifecycleNode):
     def autostart(self) -> bool:
         """Whether the node configures, activates and starts by itself."""
         return bool(self.get_parameter("autostart").value)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the node cannot go on: its process ends with an error, to be started anew."""
+        return False
 
     @abstractmethod
     def configure(self) -> None:
@@ -87,6 +93,8 @@ class ManagedNode(LifecycleNode):
     def _publish_status(self) -> None:
         now = self.get_clock().now()
         status = self.status(now)
+        if self._problem:
+            status.state, status.reason = PolicyStatus.STATE_ERROR, self._problem
         status.header.stamp = now.to_msg()
         self._status_publisher.publish(status)
         self._newest_status = status
@@ -114,10 +122,13 @@ class ManagedNode(LifecycleNode):
         except SpecError as error:
             problems = "\n".join(f"  - {problem}" for problem in error.problems)
             what = str(error).partition(":")[0]
+            self._problem = f"cannot configure, {what}: {'; '.join(error.problems)}"
             self.get_logger().error(f"cannot configure, {what}:\n{problems}")
-        except Exception:  # rclpy would make a failure of it without a word
+        except Exception as error:  # rclpy would make a failure of it without a word
+            self._problem = f"cannot configure: {type(error).__name__}: {error}"
             self.get_logger().error(f"cannot configure:\n{traceback.format_exc()}")
         else:
+            self._problem = ""
             return TransitionCallbackReturn.SUCCESS
         self.close()
         return TransitionCallbackReturn.FAILURE
@@ -131,7 +142,8 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.get_logger().error("a transition failed; the node has to be configured again")
+        self._problem = "a transition failed; the node has to be configured again"
+        self.get_logger().error(self._problem)
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
@@ -154,25 +166,26 @@ def bring_up(node: LifecycleNode) -> bool:
     return state_of(node) == State.PRIMARY_STATE_ACTIVE
 
 
-def spin_node(make_node: Callable[[], ManagedNode], args: list[str] | None) -> int:
-    """Run a node until SIGINT, SIGTERM or the end of the context, then close it.
+def spin_node(make_node: Callable[[StopRequest], ManagedNode], args: list[str] | None) -> int:
+    """Run a node until SIGINT, SIGTERM, the end of the context or its failure, then close it.
 
     Returns:
-        The exit status: 0 after an orderly end.
+        The exit status: 0 after an orderly end, 1 after a failure.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     with stop_signals() as stopping:
-        node = make_node()
+        node = make_node(stopping)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
             if node.autostart:
                 bring_up(node)
-            while rclpy.ok() and not stopping.is_set():
+            while rclpy.ok() and not stopping.is_set() and not node.has_failed:
                 executor.spin_once(timeout_sec=SIGNAL_POLL_S)
         finally:
+            has_failed = node.has_failed
             node.close()
             executor.shutdown(timeout_sec=1.0)
             node.destroy_node()
             rclpy.try_shutdown()
-    return 0
+    return int(has_failed)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
-from gr00t_policy_core.control.player_settings import PlayerSettings
+from gr00t_policy_core.control.player_settings import ObservationAge, PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_ros.contract import ActionOutput, Contract
 from gr00t_ros.parameter_uses import JOINT_INTERFACES
@@ -141,7 +141,8 @@ def make_layout(contract: Contract, chunk: Chunk) -> Layout:
     dimensions = {output.key: chunk.actions[output.key].shape[1] for output in contract.action}
     poses = [output.key for output in contract.action if output.interface == "pose_stamped"]
     velocities = [output.key for output in contract.action if output.holds_zero]
-    return Layout(dimensions, poses, velocities)
+    names = {output.key: output.joints for output in contract.action if output.joints}
+    return Layout(dimensions, poses, velocities, names)
 
 
 def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]) -> MotionPlayer:
@@ -155,20 +156,39 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
     Raises:
         ValueError: The two contradict each other.
     """
-    limits = {
-        layout.slices[joint.key].start + joint.number: joint.limits
-        for joint in limits_in_force(contract, urdf)
-    }
+    motion = contract.motion
     settings = PlayerSettings(
         period_s=1.0 / contract.control_rate_hz,
-        schedule=contract.motion.schedule,
-        limits=limits,
+        schedule=motion.schedule,
+        limits=limits_by_index(limits_in_force(contract, urdf), layout),
         bodies={o.key: o.body_limits for o in contract.action if o.body_limits is not None},
-        max_jump=contract.motion.max_jump,
+        max_jump=motion.max_jump,
+        out_of_range=motion.out_of_range,
         max_joint_ages_s=dict(_max_ages_s(contract, layout)),
+        max_following_errors=dict(_max_following_errors(contract, layout)),
+        observation_age=ObservationAge(
+            motion.max_observation_age_s,
+            replan_interval_s=contract.replan_interval_s or 0.0,
+            in_turn=contract.inference == "sync",
+        ),
+        silent_at_rest=motion.on_starvation == "stop_publishing",
     )
-    kind = RecordingPlayer if contract.motion.record_path else MotionPlayer
+    kind = RecordingPlayer if motion.record_path else MotionPlayer
     return kind(layout, settings)
+
+
+def limits_by_index(limits: Iterable[LimitsInForce], layout: Layout) -> dict[int, JointLimits]:
+    """The limits of joints, by their place in the vector of a layout."""
+    return {layout.slices[joint.key].start + joint.number: joint.limits for joint in limits}
+
+
+def _max_following_errors(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:
+    """By index, rad and m; a pose has one error for its place and its turn."""
+    for output in contract.action:
+        part, errors = layout.slices[output.key], output.max_following_errors
+        if errors and output.interface == "pose_stamped":
+            errors *= layout.dimensions[output.key]
+        yield from enumerate(errors, part.start)
 
 
 def _max_ages_s(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:

@@ -24,6 +24,7 @@ from gr00t_ros.parameter_uses import (
     JPEG,
     LIMITED,
     LOCAL,
+    MEASURED,
     NAMED,
     OF_JOINT_STATE,
     ONE_HOST,
@@ -47,6 +48,7 @@ SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
 WHEN_HOLDING = ("last", "zero")
 ANY_DESCRIPTION = "auto"  # as robot_description_topic
+OUT_OF_RANGE = ("refuse", "return")
 STARVATIONS = ("hold", "stop_publishing")
 INFERENCES = ("async", "sync")
 
@@ -214,6 +216,27 @@ TOP = (
         only_with=ANY_MEASURED,
     ),
     Parameter(
+        "out_of_range",
+        "refuse",
+        "a joint that stands outside its range: refuse to move it, or return it within its other "
+        "limits",
+        choices=OUT_OF_RANGE,
+        only_with=ANY_MEASURED,
+    ),
+    Parameter(
+        "max_observation_age_s",
+        0.0,
+        "s, the motion stops when the observation behind it is older; 0: twice the duration of a "
+        "chunk and one replan_interval_s, at most 2 (inference: sync: the duration and 2)",
+        0.0,
+        3600.0,
+    ),
+    Parameter(
+        "require_subscribers",
+        True,
+        "do not move before every command topic has a subscriber, nor once one has lost its last",
+    ),
+    Parameter(
         "on_starvation",
         "hold",
         "when there is nothing valid to play, after coming to rest",
@@ -281,6 +304,13 @@ _LIMITS = (
     Parameter("max_acceleration", [25.0], "rad/s² (or m/s²); 1 or D values", only_with=LIMITED),
     Parameter("max_jerk", [500.0], "rad/s³ (or m/s³); 1 or D values", only_with=LIMITED),
 )
+_FOLLOWING = Parameter(
+    "max_following_error",
+    [0.5],
+    "rad and m: a joint or pose that is measured further than this from its command stops the "
+    "motion; 0: not watched, as for a gripper that holds something; 1 or D values (pose: 1)",
+    only_with=MEASURED,
+)
 _BODY_LIMITS = tuple(
     Parameter(f"max_{name}", default, f"{unit}, largest magnitude", 1e-3, most, only_with=BODIES)
     for name, default, unit, most in (
@@ -345,6 +375,7 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
         ),
         *_CONVERSION,
         *_LIMITS,
+        _FOLLOWING,
         *_BODY_LIMITS,
     ),
 }

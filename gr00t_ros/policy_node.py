@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,6 +67,8 @@ class PolicyNode(ManagedNode):
         self._continuation: Continuation | None = None
         self._timer: ReplanTimer | None = None
         self._chunk_id = 0
+        self._source = f"{self.get_fully_qualified_name()}#{secrets.token_hex(4)}"
+        self._is_stopped = False  # by ~/stop: in force until ~/start, over every transition
         self._t0_ns: int | None = None
         self._active = False
         self._chunks = self.create_lifecycle_publisher(ActionChunk, CHUNK_TOPIC, CHUNK)
@@ -100,7 +103,7 @@ class PolicyNode(ManagedNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
         self._active = True
-        if self.autostart and self._worker is not None:
+        if self.autostart and not self._is_stopped and self._worker is not None:
             self._worker.start()
         return result
 
@@ -141,11 +144,13 @@ class PolicyNode(ManagedNode):
         if not bring_up(self) or self._worker is None:
             response.message = "the node could not be configured; its log says what is wrong"
             return response
+        self._is_stopped = False
         self._worker.start()
         response.success, response.message = True, "started"
         return response
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._is_stopped = True
         self._stop_inference()
         response.success, response.message = True, "stopped"
         return response
@@ -229,6 +234,7 @@ class PolicyNode(ManagedNode):
             chunk_id=self._chunk_id + 1,
             t0=Time(nanoseconds=answer.t0_ns).to_msg(),
             policy_time_s=answer.round_trip_s,
+            source=self._source,
         )
         self._chunk_id += 1
         self._t0_ns = answer.t0_ns
@@ -244,7 +250,9 @@ class PolicyNode(ManagedNode):
         now = self.get_clock().now()
         if self._continuation is not None:
             self._continuation.forget(now.nanoseconds)
-        self._chunks.publish(stop_message(chunk_id=self._chunk_id, now=now.to_msg()))
+        self._chunks.publish(
+            stop_message(chunk_id=self._chunk_id, now=now.to_msg(), source=self._source)
+        )
 
     def status(self, now: Time) -> PolicyStatus:
         report = self._worker.report if self._worker is not None else Report()
@@ -323,4 +331,4 @@ def _close(policy: BasePolicy) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Run the policy node as a process."""
-    return spin_node(PolicyNode, args)
+    return spin_node(lambda _: PolicyNode(), args)

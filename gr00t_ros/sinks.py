@@ -54,6 +54,16 @@ class Sink(ABC):
         self._fill(rows[0] if len(rows) == 1 else np.concatenate(rows), stamp)
         self._publisher.publish(self._message)
 
+    @property
+    def topic(self) -> str:
+        """Where the commands go, resolved."""
+        return str(self._publisher.topic_name)
+
+    @property
+    def subscribers(self) -> int:
+        """Matched subscriptions: of this message type, and of a QoS that fits."""
+        return int(self._publisher.get_subscription_count())
+
     def destroy(self) -> None:
         """End the publisher."""
         self._node.destroy_lifecycle_publisher(self._publisher)

@@ -9,36 +9,46 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. Those
+# two are one wish: a signal counts as repeated only so long after the first, s.
+REPEATED_AFTER_S = 0.5
 
 
 class StopRequest:
-    """Whether a signal has asked the process to end.
+    """Whether a signal has asked the process to end, and whether one has asked again.
 
-    A plain flag: a handler may interrupt itself, and `threading.Event.set` would then wait for a
-    lock that its own thread holds.
+    Plain attributes: a handler may interrupt itself, and `threading.Event.set` would then wait for
+    a lock that its own thread holds.
     """
 
     def __init__(self) -> None:
-        self._came = False
+        self._came_s: float | None = None
+        self._is_repeated = False
 
     def is_set(self) -> bool:
-        return self._came
+        """Whether the process is to end."""
+        return self._came_s is not None
+
+    def is_repeated(self) -> bool:
+        """Whether somebody asks for the second time: what still takes time is to be cut short."""
+        return self._is_repeated
 
     def handle(self, *_: object) -> None:
         """The handler of the signals."""
-        self._came = True
+        now_s = time.monotonic()
+        if self._came_s is None:
+            self._came_s = now_s
+        elif now_s - self._came_s >= REPEATED_AFTER_S:
+            self._is_repeated = True
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Within, the signals are noted; afterwards they do nothing until the process ends.
-
-    At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. The
-    second must not kill it on its way out.
-    """
+    """Within, the signals are noted; afterwards they do nothing until the process ends."""
     stopping = StopRequest()
     for number in STOP_SIGNALS:
         signal.signal(number, stopping.handle)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What allows the robot to move: no stop, the dead man's switch, and all that is needed."""
+"""What allows the robot to move: no stop, the enable signal, and everything that it needs."""
 
 from __future__ import annotations
 
@@ -7,28 +7,41 @@ from __future__ import annotations
 class MotionGate:
     """Says why the robot may not be moved now; safe between threads. Times are monotonic, ns.
 
-    Args:
-        enable_timeout_ns: An enable signal older than this counts as released, ns; None where the
-            robot has no such signal.
+    A stop is in force until `start`, whatever else happens.
     """
 
-    def __init__(self, enable_timeout_ns: int | None) -> None:
-        self._enable_timeout_ns = enable_timeout_ns
+    def __init__(self) -> None:
+        self._enable_timeout_ns: int | None = None
         self._enabled_ns: int | None = None
         self._stopped = ""
-        self._lacking = ""
+        self._lacking: dict[str, str] = {}
+
+    def require_enable(self, timeout_ns: int | None) -> None:
+        """Say whether the robot has an enable signal; it counts as released until it comes.
+
+        Args:
+            timeout_ns: An enable signal older than this counts as released, ns; None where the
+                robot has no such signal.
+        """
+        self._enable_timeout_ns = timeout_ns
+        self._enabled_ns = None
 
     def stop(self, reason: str) -> None:
         """Forbid motion until `start`."""
         self._stopped = reason
 
     def start(self) -> None:
-        """Allow motion again, as far as the enable signal does."""
+        """Allow motion again, as far as everything else does."""
         self._stopped = ""
 
-    def lack(self, reason: str) -> None:
-        """Forbid motion for a reason that no `start` takes away, until it is empty."""
-        self._lacking = reason
+    def lack(self, what: str, reason: str) -> None:
+        """Forbid motion for a reason that no `start` takes away.
+
+        Args:
+            what: Tells reasons apart.
+            reason: The reason; empty once what was lacking is there.
+        """
+        self._lacking = {**self._lacking, what: reason}
 
     def enable(self, enabled: bool, now_ns: int) -> None:
         """Take the enable signal."""
@@ -36,11 +49,17 @@ class MotionGate:
 
     def reason(self, now_ns: int) -> str:
         """Why the robot may not be moved; empty where it may."""
-        stopped, enabled_ns = self._stopped or self._lacking, self._enabled_ns
-        if stopped or self._enable_timeout_ns is None:
-            return stopped
+        if self._stopped:
+            return self._stopped
+        lacking = next(filter(None, self._lacking.values()), "")
+        return lacking or self._enable_reason(now_ns)
+
+    def _enable_reason(self, now_ns: int) -> str:
+        timeout_ns, enabled_ns = self._enable_timeout_ns, self._enabled_ns
+        if timeout_ns is None:
+            return ""
         if enabled_ns is None:
             return "the enable signal is off"
-        if now_ns - enabled_ns > self._enable_timeout_ns:
+        if now_ns - enabled_ns > timeout_ns:
             return f"the enable signal is {(now_ns - enabled_ns) * 1e-9:.2f} s old"
         return ""

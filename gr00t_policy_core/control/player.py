@@ -192,17 +192,17 @@ class MotionPlayer:
         if limiter is None:
             return None
         self._watch(limiter, now_ns, at_ns)
-        self._before = self._vector
         if self._schedule.is_playing:
             self.counts.fresh += 1
             self._progress = self._schedule.progress(at_ns)
-            self._vector = self._following(limiter, at_ns)
+            vector = self._following(limiter, at_ns)
         else:
             self.counts.holds += self._was_playing
-            self._vector = self._coming_to_rest(limiter, at_ns)
+            vector = self._coming_to_rest(limiter, at_ns)
+        self._before, self._vector = self._vector, vector
         self._was_playing = self._schedule.is_playing
         self._ticked_ns = at_ns
-        return self._command(self._vector, at_rest=limiter.is_at_rest)
+        return self._command(vector, at_rest=limiter.is_at_rest)
 
     def allow(self, reason_why_not: str) -> None:
         """Say whether the robot may be moved: empty where it may, else it comes to rest."""

@@ -6,7 +6,7 @@ That is ``t0 + value / RATE``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from helpers import wait_until
@@ -18,6 +18,7 @@ from nodes_for_tests import (
 )
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.control_node import ControlNode
@@ -42,9 +43,46 @@ def ramp(
     return chunk_of(values, t0_ns=t0_ns, dt_s=DT_S, chunk_id=chunk_id)
 
 
-def activate(operator: Operator, chunks: Publisher) -> None:
+class FollowingArm:
+    """A robot that stands where ramps begin and does what it is told, and says where it is.
+
+    Args:
+        peer: Owns its topics.
+        interface: What the commands are: joint_trajectory or joint_state.
+        joints: Where it stands: shoulder, elbow, finger.
+    """
+
+    def __init__(
+        self,
+        peer: Node,
+        interface: str = "joint_trajectory",
+        joints: Sequence[float] = (0.0, 100.0, 200.0),
+    ) -> None:
+        self._peer = peer
+        self.joints = list(joints)
+        kind = JointState if interface == "joint_state" else JointTrajectory
+        self._commands = peer.create_subscription(kind, "commands", self._follow, 100)
+        self._states = peer.create_publisher(JointState, "joint_states", 10)
+        self._timer = peer.create_timer(0.02, self._publish)
+
+    def _follow(self, command: JointTrajectory | JointState) -> None:
+        is_state = isinstance(command, JointState)
+        positions = command.position if is_state else command.points[0].positions
+        if len(positions) == len(self.joints):
+            self.joints = list(positions)
+
+    def _publish(self) -> None:
+        message = JointState(name=["shoulder", "elbow", "finger"], position=self.joints)
+        self._states.publish(message)
+
+
+def activate(operator: Operator, chunks: Publisher, node: ControlNode) -> None:
+    """Configure and activate a node, and wait until it hears chunks and knows its joints."""
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
     wait_until(chunks.get_subscription_count, what="the node listens to chunks")
+    joints = node._motion._joints
+    if joints.topics:
+        wait_until(lambda: set(joints._known) == joints.names, what="it knows its joints")
 
 
 def first(command: JointTrajectory) -> float:

@@ -33,6 +33,20 @@ ACTIVATE = Transition.TRANSITION_ACTIVATE
 DEACTIVATE = Transition.TRANSITION_DEACTIVATE
 
 
+def patience(changes: dict[str, Any]) -> dict[str, Any]:
+    """Parameters for a machine so busy that the joints and chunks of a test are late.
+
+    Args:
+        changes: What the test itself wants of `policies_for_tests.parameters`.
+    """
+    patient: dict[str, Any] = {"max_age_s": 5.0, "max_observation_age_s": 60.0}
+    for key in ("arm", "gripper"):
+        names = ("joints", "unmeasured", "when_holding")
+        if not any(f"action__{key}__{name}" in changes for name in names):
+            patient[f"action__{key}__max_following_error"] = 5.0
+    return {**patient, **changes}
+
+
 def close_node(node: ManagedNode) -> None:
     """Close a spinning node, in the thread that spins it."""
     closing = node.executor.create_task(node.close)

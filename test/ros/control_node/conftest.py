@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from control_ramps import MakeNode, activate, now_ns
+from control_ramps import FollowingArm, MakeNode, activate, now_ns
 from motion_rig import Rig
 from nodes_for_tests import (
     Operator,
     SimulatedTime,
     overrides,
+    patience,
 )
 from policies_for_tests import parameters
 from rclpy.context import Context
@@ -49,12 +50,21 @@ def chunks(ros_node: Node) -> Publisher:
 
 
 @pytest.fixture
-def activate_node(make_node: MakeNode, operator: Operator, chunks: Publisher) -> MakeNode:
-    """Makes control nodes that are active and hear `chunks`."""
+def activate_node(
+    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+) -> MakeNode:
+    """Makes control nodes that are active, hear `chunks` and have an arm that follows.
 
-    def make(**changes: Any) -> ControlNode:
+    It stands where ramps begin, or at `stands_at` (shoulder, elbow, finger).
+    """
+
+    def make(*, stands_at: tuple[float, ...] = (0.0, 100.0, 200.0), **changes: Any) -> ControlNode:
+        changes = patience(changes)
+        interface = changes.get("action__gripper__interface", "joint_trajectory")
+        arm = FollowingArm(ros_node, interface, stands_at)
         node = make_node(**changes)
-        activate(operator, chunks)
+        activate(operator, chunks, node)
+        node.arm = arm
         return node
 
     return make

@@ -34,6 +34,7 @@ def play_on(activate_node: MakeNode, chunks: Publisher, ros_node: Node) -> PlayO
         received: list[Any] = []
         ros_node.create_subscription(message_type, "arm", received.append, 100)
         activate_node(
+            stands_at=(0.0, 0.0, 0.0),
             action__arm__topic="arm",
             **{"action__arm__joints": None, **changes},
         )

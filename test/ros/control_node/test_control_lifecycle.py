@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from control_ramps import MakeNode, activate, now_ns, ramp
+from control_ramps import FollowingArm, MakeNode, activate, now_ns, ramp
 from helpers import wait_until
 from nodes_for_tests import (
     ACTIVATE,
@@ -26,7 +26,8 @@ from gr00t_ros.node_parameters import declare_parameters
 def test_nothing_is_published_before_a_chunk_nor_while_not_active(
     make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node, commands: list[Any]
 ) -> None:
-    make_node()
+    arm = FollowingArm(ros_node)
+    node = make_node()
     wait_until(chunks.get_subscription_count)
     status = operator.wait_for_reason("the node is not active")
     assert status.state == PolicyStatus.STATE_STOPPED
@@ -38,10 +39,12 @@ def test_nothing_is_published_before_a_chunk_nor_while_not_active(
     assert (status.state, status.chunks_received) == (PolicyStatus.STATE_WAITING, 0)
     assert commands == []
 
+    wait_until(lambda: node._motion._joints._known, what="it knows its joints")
     chunks.publish(ramp(now_ns(ros_node), horizon=400))
     wait_until(lambda: commands, what="commands")
     assert operator.change_state(DEACTIVATE) == [True]
     quiet_for(commands)
+    assert list(commands[-1][1].points[0].positions) == arm.joints
     assert operator.change_state(ACTIVATE) == [True]
     operator.wait_for_reason("no chunk received yet")
     count = len(commands)
@@ -52,6 +55,7 @@ def test_nothing_is_published_before_a_chunk_nor_while_not_active(
 def test_a_whole_life_leaves_nothing_behind_and_can_be_lived_again(
     make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node, commands: list[Any]
 ) -> None:
+    FollowingArm(ros_node)
     node = make_node()
 
     def entities() -> tuple[int, int, int]:
@@ -63,7 +67,7 @@ def test_a_whole_life_leaves_nothing_behind_and_can_be_lived_again(
 
     before = entities()
     for _ in range(2):
-        activate(operator, chunks)
+        activate(operator, chunks, node)
         count = len(commands)
         chunks.publish(ramp(now_ns(ros_node)))
         wait_until(lambda c=count: len(commands) > c, what="commands")

@@ -23,7 +23,7 @@ from gr00t_ros.msg import PolicyStatus
 
 
 def test_a_robot_at_rest_begins_at_the_beginning_from_where_its_joints_are(rig: Rig) -> None:
-    rig.joints = [0.3, 0.3, 0.3]
+    rig.follow(0.3, 0.3, 0.3)
     rig.start(max_jump=0.15)
     rig.play(start=0.2, speed=1.0, late_s=0.4)  # its step of now lies at 0.6: too far
     status = rig.operator.wait_until_running()
@@ -37,7 +37,7 @@ def test_a_chunk_too_far_from_the_joints_is_refused_by_name(rig: Rig) -> None:
     rig.joints = [0.0, 0.0, 0.0]
     rig.start(max_jump=0.5)
     rig.play(start=0.8)
-    status = rig.operator.wait_for_reason("arm[0] would jump by 0.800, from 0.000 to 0.800")
+    status = rig.operator.wait_for_reason("shoulder would jump by 0.800, from 0.000 to 0.800")
     assert (status.state, status.chunks_refused) == (PolicyStatus.STATE_WAITING, 1)
     assert rig.received == []
 
@@ -45,6 +45,7 @@ def test_a_chunk_too_far_from_the_joints_is_refused_by_name(rig: Rig) -> None:
 def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
     tool = rig.peer.create_publisher(PoseStamped, "tool", 10)
     node = rig.start(
+        require_subscribers=False,
         max_jump=0.3,
         state__arm__topic="tool",
         state__arm__joints=None,
@@ -60,7 +61,7 @@ def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
     message.header.frame_id = "base"
     message.pose.orientation.w = 1.0
     tool.publish(message)
-    wait_until(lambda: node._poses._known, what="the pose is known")
+    wait_until(lambda: node._motion._poses._known, what="the pose is known")
     poses = np.tile([0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], (20, 1))
     values = {"arm": poses, "gripper": np.zeros((20, 1))}
     rig.chunks.publish(chunk_of(values, t0_ns=rig.now_ns(), dt_s=DT_S))
@@ -107,7 +108,7 @@ def test_of_contract_and_robot_description_the_tighter_limit_holds(rig: Rig) -> 
     )
     description.publish(String(data=text))
     node = rig.start(action__arm__max_velocity=1.0)
-    wait_until(lambda: node._urdf, what="the description")
+    wait_until(lambda: node._description.limits, what="the description")
     rig.play(speed=2.0, horizon=20)
     rig.operator.wait_for_reason("holding")
     rig.wait_for_rest()
@@ -124,7 +125,7 @@ def test_limits_that_contradict_the_contract_stop_every_chunk(rig: Rig) -> None:
     description = rig.peer.create_publisher(String, "robot_description", latched)
     description.publish(String(data=urdf(shoulder='lower="2" upper="3" velocity="1"')))
     node = rig.start(action__arm__max_position=1.0)
-    wait_until(lambda: node._urdf, what="the description")
+    wait_until(lambda: node._description.limits, what="the description")
     rig.play()
     rig.operator.wait_for_reason("the limits contradict each other: action.arm, joint shoulder")
     assert rig.received == []
@@ -138,7 +139,7 @@ def test_a_joint_whose_range_has_no_width_moves_and_is_named(
     careless = 'lower="0" upper="0" velocity="1"'
     description.publish(String(data=urdf(shoulder=careless, wheel=careless)))
     node = rig.start()
-    wait_until(lambda: node._urdf, what="the description")
+    wait_until(lambda: node._description.limits, what="the description")
     rig.play(speed=0.5, horizon=9)
     rig.operator.wait_for_reason("ended and no other came")
     assert rig.path()[-1, 0] == pytest.approx(0.5 * 8 * DT_S)
@@ -147,20 +148,29 @@ def test_a_joint_whose_range_has_no_width_moves_and_is_named(
     assert "joint wheel" not in told  # nobody commands it
 
 
-def test_a_broken_description_is_told_and_a_late_one_waits_for_the_next_activation(
+def test_a_broken_description_is_told_and_a_late_one_is_in_force_after_a_rest(
     rig: Rig, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    node = rig.start()
+    rig.start()
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     description = rig.peer.create_publisher(String, "robot_description", latched)
     wait_until(description.get_subscription_count, what="the node listens")
     description.publish(String(data="<robot"))
     wait_for_log(capfd, "limits of the robot description on robot_description are not heeded")
-    rig.play()
-    rig.wait_for_commands(5)
-    description.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="1"')))
-    wait_for_log(capfd, "heeded from the next activation on")
-    assert node._urdf["shoulder"].velocity == 1.0
+    rig.play(speed=1.0, horizon=400)
+    rig.wait_for_commands(30)
+    description.publish(String(data=urdf(shoulder='lower="-9" upper="9" velocity="0.2"')))
+    rig.operator.wait_for_reason("the limits have changed: the robot comes to rest")
+    rested = rig.wait_for_rest()
+    rig.play(start=rested, speed=1.0, horizon=60)
+    status = rig.operator.wait_until_running()
+    (shoulder,) = (joint for joint in status.joints if joint.name == "shoulder")
+    assert (shoulder.velocity, shoulder.upper) == (0.2, 9.0)
+    assert "velocity: urdf, acceleration: default" in shoulder.limits_from
+    rig.wait_for_commands(60)
+    after = rig.path()[np.flatnonzero(rig.path()[:, 0] == rested)[-1] :, 0]
+    assert 0.1 * PERIOD_S < np.abs(np.diff(after)).max() <= 0.2 * PERIOD_S + 1e-9
+    rig.require_smooth()
 
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -184,7 +194,7 @@ def test_without_a_description_that_has_every_joint_nothing_moves_where_one_is_r
     rig.operator.wait_for_status(lambda s: s.chunks_refused >= 2, "a refusal")
     assert rig.received == []
     description.publish(String(data=urdf(shoulder=LIMIT, elbow=LIMIT, finger=LIMIT)))
-    wait_until(lambda: "shoulder" in node._urdf, what="the whole description")
+    wait_until(lambda: "shoulder" in node._description.limits, what="the whole description")
     rig.play(speed=3.0)
     rig.operator.wait_until_running()
     rig.wait_for_commands(40)
@@ -207,10 +217,10 @@ def test_a_node_in_a_namespace_takes_the_description_of_the_lone_robot_until_its
     assert operator.change_state(CONFIGURE) == [True]
     of_the_robot.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.1"')))
     wait_for_log(capfd, "the limits of the robot description on /robot_description are heeded")
-    assert node._urdf["shoulder"].velocity == 0.1
+    assert node._description.limits["shoulder"].velocity == 0.1
     of_the_arm.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.2"')))
     wait_for_log(capfd, "the limits of the robot description on robot_description are heeded")
-    assert node._urdf["shoulder"].velocity == 0.2
+    assert node._description.limits["shoulder"].velocity == 0.2
     of_the_robot.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.3"')))
     wait_for_log(capfd, "the one on robot_description goes before the description on /robot_desc")
-    assert node._urdf["shoulder"].velocity == 0.2
+    assert node._description.limits["shoulder"].velocity == 0.2

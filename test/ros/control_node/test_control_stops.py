@@ -13,17 +13,16 @@ from std_msgs.msg import Bool
 
 
 def test_old_joint_positions_stop_the_arm_and_new_ones_let_it_go_on(rig: Rig) -> None:
-    rig.joints = [0.0, 0.0, 0.0]
     rig.start(max_age_s=0.3)
     rig.play(speed=1.0, horizon=200)
     rig.wait_for_commands(30)
     rig.joints = None
-    status = rig.operator.wait_for_reason("holding: the position of arm[0] is ")
+    status = rig.operator.wait_for_reason("holding: the position of shoulder is ")
     assert status.state == HOLDING
     rested = rig.wait_for_rest()
     rig.play(start=rested, speed=1.0)
     rig.operator.wait_for_status(lambda s: s.chunks_refused == 1, "a refusal")
-    rig.joints = [rested] * 3
+    rig.follow(rested, rested, rested)
     rig.operator.wait_for_reason("holding: no chunk came after a stop")
     rig.play(start=rested + 0.1, speed=0.5)
     rig.operator.wait_until_running()
