@@ -34,7 +34,7 @@ def control_status(
     status.chunks_refused = motion.chunks_refused
     status.holds = counts.holds
     status.steps_skipped = counts.steps_skipped
-    status.ticks_stalled = counts.stalls
+    status.stalls, status.stalled_s = counts.stalls, counts.stalled_ns * 1e-9
     status.limiter_hits = counts.limits.total()
     status.seam_jump = motion.seam_jump
     status.chunk_source = motion.source

@@ -55,6 +55,9 @@ class JointReport:
 class PlayerCounts:
     """What has happened so far. `limits` counts ticks by the name of the limit that bound.
 
+    `stalls` counts the times that a chunk stood still because no command went out, `stalled_ns`
+    how long it stood in all, ns.
+
     Its names are there from the start, so that another thread may read while a tick counts.
     """
 
@@ -64,5 +67,6 @@ class PlayerCounts:
     fresh: int = 0
     holds: int = 0
     stalls: int = 0
+    stalled_ns: int = 0
     steps_skipped: int = 0
     limits: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LIMIT_NAMES, 0)))

@@ -246,7 +246,9 @@ class MotionPlayer:
         self.counts.ticks += 1
         instant = self._clock.tick(now_ns)
         if instant.slipped_ns and instant.slipped_ns >= -CLOCK_JUMP_NS:
-            self.counts.stalls += self._schedule.is_playing and instant.slipped_ns > 0
+            if self._schedule.is_playing:
+                self.counts.stalls += 1
+                self.counts.stalled_ns += instant.slipped_ns
             self._schedule.delay(instant.now_ns, instant.slipped_ns)
         self._schedule.advance(instant.now_ns)
         return instant.now_ns

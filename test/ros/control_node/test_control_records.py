@@ -38,7 +38,7 @@ def test_diagnostics_tell_the_state_and_the_numbers_once_a_second(rig: Rig) -> N
     running = messages[0]
     assert running.name == "control_node"
     assert (running.level, running.message) == (DiagnosticStatus.OK, "running")
-    values = {pair.key: float(pair.value) for pair in running.values}
+    values = {p.key: float(p.value) for p in running.values if not p.key.startswith("joint ")}
     assert values["chunks_received"] == 1
     assert values["chunk_id"] == 1
     assert 0.0 < values["observation_age_s"] < 3.0

@@ -46,8 +46,7 @@ def refused_chunks(t0_ns: int) -> dict[str, tuple[ActionChunk, str]]:
 
 
 def refused(node: ControlNode) -> int:
-    player = node._player
-    return node._unplayable + (player.counts.refused if player is not None else 0)
+    return node._motion.chunks_refused
 
 
 def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_on(
@@ -58,7 +57,7 @@ def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_o
     commands: list[Any],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    node = activate_node()
+    node = activate_node(stands_at=(5.0, 105.0, 200.0))
     chunks.publish(ramp(now_ns(ros_node), start=5.0, horizon=400, chunk_id=9))
     wait_until(lambda: commands, what="a command")
     refusals = refused_chunks(now_ns(ros_node))

@@ -108,6 +108,7 @@ def test_where_publishing_stops_no_velocity_stays_commanded(rig: Rig) -> None:
     rig.peer.create_subscription(TwistStamped, "twist", twists.append, 100)
     rig.start(
         on_starvation="stop_publishing",
+        require_subscribers=False,
         action__arm__topic="twist",
         action__arm__interface="twist_stamped",
         action__arm__joints=None,
