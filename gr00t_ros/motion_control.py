@@ -265,7 +265,9 @@ class MotionControl:
             hint = unit_hint(chunk, self.limits())
             if not hint:
                 raise
-            raise ChunkRefusedError(f"{error} ({hint})") from error
+            explained = f"{error} ({hint})"
+            player.explain_refusal(explained)
+            raise ChunkRefusedError(explained) from error
 
     def _refuse(self, reason: str) -> None:
         if self._player is not None:

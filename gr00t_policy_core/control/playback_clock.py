@@ -68,9 +68,12 @@ class PlaybackClock:
     def at(self, now_ns: int) -> int:
         """The playback time of an instant between two ticks, ns; never beyond the next tick.
 
-        A clock that was set back since the last tick is believed.
+        Before the first tick it starts the clock: that tick may be late, too. A clock that was set
+        back since the last tick is believed.
         """
+        if self._ticked_ns is None:
+            self._ticked_ns = self._really_ticked_ns = now_ns
         since_ns = now_ns - self._really_ticked_ns
-        if self._ticked_ns is None or since_ns < -CLOCK_JUMP_NS:
+        if since_ns < -CLOCK_JUMP_NS:
             return now_ns
         return self._ticked_ns + min(max(since_ns, 0), self._period_ns)

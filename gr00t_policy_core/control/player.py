@@ -175,6 +175,10 @@ class MotionPlayer:
         self.counts.refused += 1
         self._last_refusal = reason
 
+    def explain_refusal(self, reason: str) -> None:
+        """Say more of the last refusal."""
+        self._last_refusal = reason
+
     def tick(self, now_ns: int) -> Command | None:
         """The command of this tick.
 

@@ -44,12 +44,18 @@ def test_a_stall_is_told_and_is_over_at_once(late_periods: float) -> None:
 
 
 def test_an_instant_between_ticks_is_never_beyond_the_next_one() -> None:
+    assert PlaybackClock(PERIOD_NS).at(T0_NS) == T0_NS
     clock = PlaybackClock(PERIOD_NS)
-    assert clock.at(T0_NS) == T0_NS
     clock.tick(T0_NS)
     assert clock.at(T0_NS + 3_000_000) == T0_NS + 3_000_000
     assert clock.at(T0_NS + 55_000_000) == T0_NS + PERIOD_NS
     assert clock.at(T0_NS - 1_000_000) == T0_NS
+
+
+def test_a_first_tick_that_comes_late_after_a_chunk_is_a_stall() -> None:
+    clock = PlaybackClock(PERIOD_NS)
+    clock.at(T0_NS)
+    assert clock.tick(T0_NS + 3 * PERIOD_NS).slipped_ns == 2 * PERIOD_NS
 
 
 def test_a_clock_that_was_set_back_far_is_believed() -> None:

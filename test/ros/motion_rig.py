@@ -92,14 +92,22 @@ class Rig:
         return self.node
 
     def play(
-        self, start: float = 0.0, speed: float = 0.5, *, late_s: float = 0.0, horizon: int = 60
+        self,
+        start: float = 0.0,
+        speed: float = 0.5,
+        *,
+        late_s: float = 0.0,
+        horizon: int = 60,
+        source: str = "",
     ) -> None:
         """Publish a chunk in which every joint climbs from `start`, rad, at `speed`, rad/s."""
         self._number += 1
         climb = start + speed * DT_S * np.arange(horizon)[:, None]
         values = {"arm": np.hstack([climb, climb]), "gripper": climb}
         t0_ns = self.now_ns() - round(late_s * 1e9)
-        self.chunks.publish(chunk_of(values, t0_ns=t0_ns, dt_s=DT_S, chunk_id=self._number))
+        message = chunk_of(values, t0_ns=t0_ns, dt_s=DT_S, chunk_id=self._number)
+        message.source = source
+        self.chunks.publish(message)
 
     def now_ns(self) -> int:
         return int(self.peer.get_clock().now().nanoseconds)

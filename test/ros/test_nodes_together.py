@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
 from helpers import free_port, require_within, wait_until
-from nodes_for_tests import DEACTIVATE, Operator, Robot, chunk_of
+from nodes_for_tests import DEACTIVATE, Operator, Robot, chunk_of, patience
 from policies_for_tests import parameters
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
@@ -83,12 +83,13 @@ class Scene:
     def start_server(self, policy: str = "EchoPolicy") -> Process:
         return self.start(SERVER.format(policy=policy, port=self.port), name="server")
 
-    def start_node(self, name: str, **changes: Any) -> Process:
+    def start_node(self, name: str, *, code: str = "", **changes: Any) -> Process:
         settings = {"autostart": True, "policy__port": self.port, "policy__timeout_s": 1.0}
-        values = parameters(**{**settings, **changes})
+        values = parameters(**patience({**settings, **changes}))
         file = self._folder / f"{name}.yaml"
         file.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
-        return self.start(NODE.format(name), "--ros-args", "--params-file", str(file), name=name)
+        code = code or NODE.format(name)
+        return self.start(code, "--ros-args", "--params-file", str(file), name=name)
 
     def wait_for_commands(self, more: int = 20) -> None:
         wanted = len(self.commands) + more
@@ -225,12 +226,98 @@ def test_no_velocity_stays_commanded_when_the_control_node_is_interrupted(scene:
 
 def test_wrong_parameters_are_told_and_the_process_can_be_put_right(scene: Scene) -> None:
     control_node = scene.start_node("control_node", action__gripper__joints=["elbow"])
-    scene.control.wait_for_reason("the node is not active", SLOW_S)
+    status = scene.control.wait_for_reason("cannot configure, bad parameters: action.arm", SLOW_S)
+    assert status.state == PolicyStatus.STATE_ERROR
     problem = "- action.arm, action.gripper: elbow is commanded twice, on commands"
     assert problem in control_node.output()
     assert scene.control.set_parameters(action__gripper__joints=["finger"]) == [True]
     assert scene.control.change_state(1, 3) == [True, True]
     scene.control.wait_for_reason("no chunk received yet")
+
+
+# What ends a process
+
+
+BROKEN = """
+import sys
+from gr00t_policy_core.control import robot_limits
+from gr00t_ros.control_node import main
+
+class Limiter(robot_limits.RobotLimiter):
+    ticks = 0
+    def follow(self, path):
+        Limiter.ticks += 1
+        if Limiter.ticks > 150:
+            raise FloatingPointError("broken on purpose")
+        return super().follow(path)
+
+import gr00t_policy_core.control.player
+gr00t_policy_core.control.player.RobotLimiter = Limiter
+sys.exit(main())
+"""
+
+
+def test_a_control_node_whose_motion_fails_brakes_and_ends_with_an_error(scene: Scene) -> None:
+    scene.start_server()
+    scene.start_node("policy_node")
+    control = scene.start_node("control_node", code=BROKEN)
+    assert ends_with(control) == 1
+    output = control.output()
+    assert (
+        "the motion cannot be computed; the robot is brought to rest, and the node ends" in output
+    )
+    assert "FloatingPointError: broken on purpose" in output
+    last, before = scene.commands[-1].points[0], scene.commands[-2].points[0]
+    assert list(last.positions) == list(before.positions)  # it stood when the process ended
+
+
+def test_braking_at_the_end_takes_as_long_as_the_limits_need(scene: Scene) -> None:
+    twists, control = _driving(scene)
+    speed = twists[-1].twist.linear.x
+    control.signal(signal.SIGINT)
+    assert ends_with(control) == 0
+    assert "braking takes" in control.output()
+    speeds = np.array([message.twist.linear.x for message in twists])
+    assert twists[-1].twist.linear.x == 0.0
+    assert np.abs(np.diff(speeds)).max() < 0.3 * speed  # some messages may be lost on the way
+
+
+def test_a_second_signal_cuts_braking_short_and_says_so(scene: Scene) -> None:
+    twists, control = _driving(scene)
+    control.signal(signal.SIGINT)
+    wait_until(lambda: "braking takes" in control.output(), SLOW_S, "it brakes")
+    signalled = time.monotonic()
+    wait_until(lambda: time.monotonic() - signalled > 0.6, what="more than a doubled Ctrl-C")
+    control.signal(signal.SIGINT)
+    assert ends_with(control) == 0
+    assert "a second signal cuts braking short" in control.output()
+    wait_until(lambda: twists[-1].twist.linear.x == 0.0, SLOW_S, "the last twist")
+
+
+def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
+    """A base at 0.4 m/s whose limits take 8 s to stop it."""
+    twists: list[TwistStamped] = []
+    scene.peer.create_subscription(TwistStamped, "base", twists.append, 500)
+    control = scene.start_node(
+        "control_node",
+        action__arm__topic="base",
+        action__arm__interface="twist_stamped",
+        action__arm__joints=None,
+        action__arm__frame_id="base",
+        action__arm__max_linear_acceleration=0.05,
+    )
+    chunks = scene.peer.create_publisher(ActionChunk, "action_chunk", 5)
+    wait_until(chunks.get_subscription_count, SLOW_S, "the node listens")
+    values = {"arm": np.full((600, 6), 0.4), "gripper": np.full((600, 1), 0.5)}
+
+    def drives() -> bool:
+        if not twists:
+            t0_ns = int(scene.peer.get_clock().now().nanoseconds)
+            chunks.publish(chunk_of(values, t0_ns=t0_ns, dt_s=0.05))
+        return bool(twists) and twists[-1].twist.linear.x > 0.2
+
+    wait_until(drives, SLOW_S, "it drives")
+    return twists, control
 
 
 # What must not shake the arm
@@ -259,7 +346,7 @@ class Recorded:
         """Ends the run; every command of it, float64 (n, 3), once they all keep the limits."""
         assert self._scene.control.change_state(DEACTIVATE) == [True]
         assert self.process.popen.poll() is None
-        contract = parse_contract(parameters(**self._changes))
+        contract = parse_contract(parameters(**patience(self._changes)))
         player = make_player(contract, Layout({"arm": 2, "gripper": 1}), {})
         commands = [c for c in replay(read_events(self._path), player) if c is not None]
         path = np.array([np.concatenate(list(c.values.values())) for c in commands])
