@@ -8,7 +8,13 @@ from collections.abc import Iterator, Mapping
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ActionRepresentation, ModalityConfig
 from gr00t_ros.contract import ActionOutput, Contract, StateStream
+from gr00t_ros.nearest import did_you_mean
 from gr00t_ros.parameters import ACTION, STATE, VIDEO
+
+MANGLED = (
+    "ROS gives a block another name after one whose name has a dot: write each parameter of such "
+    "keys as one line"
+)
 
 
 def hold_against(
@@ -52,7 +58,9 @@ def _key_problems(modality: str, given: set[str], config: ModalityConfig | None)
         if key not in given:
             yield f"{modality}.{key}: no topic given"
     for key in sorted(given.difference(expected)):
-        yield f"{modality}.{key}: the policy has no such key, it has {list(expected)}"
+        is_mangled = any(key.endswith(f".{one}") for one in expected)
+        hint = f"; {MANGLED}" if is_mangled else did_you_mean(key, expected, f"{modality}.")
+        yield f"{modality}.{key}: the policy has no such key, it has {list(expected)}{hint}"
 
 
 def _delta_problems(contract: Contract, config: ModalityConfig | None) -> Iterator[str]:

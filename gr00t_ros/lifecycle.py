@@ -16,7 +16,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 
 from gr00t_policy_core.errors import SpecError
@@ -25,9 +24,11 @@ from gr00t_ros.msg import PolicyStatus
 from gr00t_ros.node_parameters import declare_parameters
 from gr00t_ros.parameters import ROS_PARAMETERS
 from gr00t_ros.qos import STATUS
+from gr00t_ros.startup import init_ros, tell_of_unmatched_files
 from gr00t_ros.stop_signals import StopRequest, stop_signals
 
 STATUS_PERIOD_S = 0.5
+WRONG_ARGUMENTS = 2  # exit status, as of argparse
 SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
 
 
@@ -45,7 +46,6 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, **node_arguments: Any) -> None:
         super().__init__(
             name,
-            automatically_declare_parameters_from_overrides=True,
             allow_undeclared_parameters=True,
             **node_arguments,
         )
@@ -170,11 +170,14 @@ def spin_node(make_node: Callable[[StopRequest], ManagedNode], args: list[str] |
     """Run a node until SIGINT, SIGTERM, the end of the context or its failure, then close it.
 
     Returns:
-        The exit status: 0 after an orderly end, 1 after a failure.
+        The exit status: 0 after an orderly end, 1 after a failure, `WRONG_ARGUMENTS` where ROS cannot
+        read the arguments.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    if not init_ros(args):
+        return WRONG_ARGUMENTS
     with stop_signals() as stopping:
         node = make_node(stopping)
+        tell_of_unmatched_files(node, args)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:

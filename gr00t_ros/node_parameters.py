@@ -18,11 +18,11 @@ from gr00t_ros.parameters import Parameter, parameters_for
 def declare_parameters(node: Node) -> None:
     """Declare every parameter of the table, and of each key that the user's parameters name.
 
-    The node must have been made with `automatically_declare_parameters_from_overrides`: that is
-    how the keys get known; and with `allow_undeclared_parameters`, so that a key that was forgotten
-    can be set later on. A value outside its range is kept here and refused by `configure`,
-    together with everything else that is wrong.
+    The node must have been made with `allow_undeclared_parameters`, so that a key that was
+    forgotten can be set later on. A value outside its range is kept here and refused by
+    `configure`, together with everything else that is wrong.
     """
+    _declare_overrides(node)
     given = node.get_parameters_by_prefix("")
     for parameter in parameters_for(given):
         if parameter.name not in given:
@@ -37,6 +37,17 @@ def declare_parameters(node: Node) -> None:
         node.set_descriptor(
             name, ParameterDescriptor(description="no such parameter", dynamic_typing=True)
         )
+
+
+def _declare_overrides(node: Node) -> None:
+    """Declare what the user gave, whatever it is: rclpy's own way raises at an empty list.
+
+    An empty list has no type in ROS, and its parameter no value.
+    """
+    descriptor = ParameterDescriptor(dynamic_typing=True)
+    for name, override in node._parameter_overrides.items():
+        if not node.has_parameter(name):
+            node.declare_parameter(name, override.value, descriptor)
 
 
 def read_contract(node: Node) -> Contract:
@@ -62,11 +73,8 @@ def given_values(node: Node) -> dict[str, Any]:
     A parameter was given if a file, the command line or the node's constructor named it, or if it
     was set to another value since.
     """
-    values = {
-        name: _plain(parameter.value)
-        for name, parameter in node.get_parameters_by_prefix("").items()
-        if parameter.type_ != RosParameter.Type.NOT_SET
-    }
+    parameters = node.get_parameters_by_prefix("").items()
+    values = {name: _plain(parameter) for name, parameter in parameters}
     defaults = {parameter.name: parameter.default for parameter in parameters_for(values)}
     return {
         name: value
@@ -75,8 +83,11 @@ def given_values(node: Node) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """Array parameters as lists; an empty list comes back from rclpy as an empty byte array."""
+def _plain(parameter: RosParameter) -> Any:
+    """Array parameters as lists; an empty one has no value, or comes as an empty byte array."""
+    value = parameter.value
+    if value is None:
+        return []
     return value if isinstance(value, (bool, int, float, str)) else list(value)
 
 

@@ -12,6 +12,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
+from gr00t_ros.parameter_files import mangled_blocks, why_unreadable
 from gr00t_ros.process_environment import process_environment
 
 CONFIG = Path(get_package_share_directory("gr00t_ros"), "config")
@@ -35,6 +36,9 @@ def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
     config = Path(given["config"]).expanduser()
     if not config.is_file():
         raise FileNotFoundError(f"config:={config}: there is no such file")
+    unreadable = why_unreadable(config) or "; ".join(mangled_blocks(config))
+    if unreadable:
+        raise ValueError(f"config:={unreadable}")
     overrides = {
         "autostart": _flag("autostart", given["autostart"]),
         "use_sim_time": _flag("use_sim_time", given["use_sim_time"]),

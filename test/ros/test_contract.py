@@ -266,6 +266,16 @@ def test_a_key_that_the_policy_does_not_have_is_named_with_those_it_has() -> Non
     assert misfits(contract) == ["video.top: the policy has no such key, it has ['front']"]
 
 
+def test_a_key_that_is_misspelt_or_mangled_is_told_with_what_to_write() -> None:
+    contract = parse_contract(parameters(video__fornt__topic="top"))
+    assert misfits(contract) == [
+        "video.fornt: the policy has no such key, it has ['front'] (did you mean video.front?)"
+    ]
+    (found,) = misfits(parse_contract({**parameters(), "video.wrist.front.topic": "top"}))
+    assert found.startswith("video.wrist.front: the policy has no such key, it has ['front']; ROS ")
+    assert "write each parameter of such keys as one line" in found
+
+
 def test_all_misfits_are_told_at_once() -> None:
     contract = parse_contract(parameters(state__gripper__joints=["finger", "right"]))
     cameras = {"video": ModalityConfig([0], ["wrist"])}
