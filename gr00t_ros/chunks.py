@@ -14,6 +14,7 @@ from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_ros.contract import Contract
 from gr00t_ros.conversions import ConversionError, commands_from_actions
 from gr00t_ros.msg import ActionChunk, ActionValues
+from gr00t_ros.parameters import CHUNK_TOPIC as CHUNK_TOPIC
 
 
 def chunk_message(

@@ -25,6 +25,7 @@ from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.gate import MotionGate
 from gr00t_policy_core.control.recording import MAX_EVENTS, write_events
+from gr00t_ros.chunks import CHUNK_TOPIC
 from gr00t_ros.contract import Contract
 from gr00t_ros.control_loop import ControlLoop, keep_loop_punctual
 from gr00t_ros.control_status import control_status
@@ -33,7 +34,6 @@ from gr00t_ros.lifecycle import ManagedNode, spin_node
 from gr00t_ros.motion_control import MotionControl
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
-from gr00t_ros.parameters import CHUNK_TOPIC
 from gr00t_ros.qos import CHUNK, DESCRIPTION, SENSOR
 from gr00t_ros.robot_description import RobotDescription
 from gr00t_ros.sinks import Sink, make_sinks

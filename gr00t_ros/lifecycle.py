@@ -21,7 +21,7 @@ from rclpy.time import Time
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
 from gr00t_ros.msg import PolicyStatus
-from gr00t_ros.node_parameters import declare_parameters
+from gr00t_ros.node_parameters import declare_overrides, declare_parameters
 from gr00t_ros.parameters import ROS_PARAMETERS
 from gr00t_ros.qos import STATUS
 from gr00t_ros.startup import init_ros, tell_of_unmatched_files
@@ -49,6 +49,7 @@ class ManagedNode(LifecycleNode):
             allow_undeclared_parameters=True,
             **node_arguments,
         )
+        declare_overrides(self)
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._problem = ""  # why the node could not be configured, or is broken otherwise

@@ -15,6 +15,18 @@ from gr00t_ros.parameter_checks import unknown_names
 from gr00t_ros.parameters import Parameter, parameters_for
 
 
+def declare_overrides(node: Node) -> None:
+    """Declare what the user gave, whatever it is, of a node that was just made.
+
+    rclpy's own way, `automatically_declare_parameters_from_overrides`, raises at an empty list.
+    It has no type in ROS, and its parameter no value.
+    """
+    descriptor = ParameterDescriptor(dynamic_typing=True)
+    for name, override in node._parameter_overrides.items():
+        if not node.has_parameter(name):
+            node.declare_parameter(name, override.value, descriptor)
+
+
 def declare_parameters(node: Node) -> None:
     """Declare every parameter of the table, and of each key that the user's parameters name.
 
@@ -22,11 +34,13 @@ def declare_parameters(node: Node) -> None:
     forgotten can be set later on. A value outside its range is kept here and refused by
     `configure`, together with everything else that is wrong.
     """
-    _declare_overrides(node)
     given = node.get_parameters_by_prefix("")
     for parameter in parameters_for(given):
         if parameter.name not in given:
-            node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+            # What was given and is not there was deleted since.
+            node.declare_parameter(
+                parameter.name, parameter.default, _descriptor(parameter), ignore_override=True
+            )
             continue
         try:
             node.set_descriptor(parameter.name, _descriptor(parameter))
@@ -37,17 +51,6 @@ def declare_parameters(node: Node) -> None:
         node.set_descriptor(
             name, ParameterDescriptor(description="no such parameter", dynamic_typing=True)
         )
-
-
-def _declare_overrides(node: Node) -> None:
-    """Declare what the user gave, whatever it is: rclpy's own way raises at an empty list.
-
-    An empty list has no type in ROS, and its parameter no value.
-    """
-    descriptor = ParameterDescriptor(dynamic_typing=True)
-    for name, override in node._parameter_overrides.items():
-        if not node.has_parameter(name):
-            node.declare_parameter(name, override.value, descriptor)
 
 
 def read_contract(node: Node) -> Contract:
@@ -70,16 +73,19 @@ def read_contract(node: Node) -> Contract:
 def given_values(node: Node) -> dict[str, Any]:
     """The values of the parameters that somebody gave: what stands at its default is left out.
 
-    A parameter was given if a file, the command line or the node's constructor named it, or if it
-    was set to another value since.
+    A parameter was given if a file, the command line or the node's constructor gave it the value
+    that it has, or if it was set to another value than its default since.
     """
     parameters = node.get_parameters_by_prefix("").items()
     values = {name: _plain(parameter) for name, parameter in parameters}
     defaults = {parameter.name: parameter.default for parameter in parameters_for(values)}
+    overrides = node._parameter_overrides
     return {
         name: value
         for name, value in values.items()
-        if name in node._parameter_overrides or name not in defaults or value != defaults[name]
+        if name not in defaults
+        or value != defaults[name]
+        or (name in overrides and value == _plain(overrides[name]))
     }
 
 

@@ -21,7 +21,7 @@ from gr00t_policy_core.control.schedule import Seam
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.resize import SquareResize
-from gr00t_ros.chunks import chunk_message, stop_message
+from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.continuation import CAPABILITY, Continuation
 from gr00t_ros.contract import Contract
 from gr00t_ros.fit import hold_against
@@ -30,7 +30,6 @@ from gr00t_ros.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node_parameters import read_contract
 from gr00t_ros.observation import NotReadyError, ObservationBuilder, TimedObservation
-from gr00t_ros.parameters import CHUNK_TOPIC
 from gr00t_ros.policies import make_policy, require_loaded, takes_jpeg
 from gr00t_ros.policy_settings import PolicySettings
 from gr00t_ros.qos import CHUNK, INSTRUCTION
