@@ -147,6 +147,8 @@ class ControlNode(ManagedNode):
         gc.collect()
         gc.freeze()
         if self.get_parameter("use_sim_time").value:
+            if contract.motion.cpu_affinity is not None:
+                self.get_logger().warning("cpu_affinity has no effect with use_sim_time")
             # Simulated time may run at any speed, pause, and start again: rclpy's timers follow it.
             self._sim_timer = self.create_timer(1.0 / contract.control_rate_hz, self._tick)
             return

@@ -48,6 +48,9 @@ def hold_against(
         if expected is not None and entry.dimension not in (None, expected):
             problems.append(f"{entry.name} has {_size(entry)}, the policy expects {expected}")
     problems.extend(_delta_problems(contract, configs.get(ACTION)))
+    language = configs.get("language")
+    if contract.instruction and not (language is not None and language.modality_keys):
+        problems.append("instruction: the policy takes no instruction; leave it out")
     if problems:
         raise SpecError("the parameters do not fit the policy", problems)
 

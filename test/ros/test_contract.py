@@ -286,6 +286,13 @@ def test_all_misfits_are_told_at_once() -> None:
     ]
 
 
+def test_an_instruction_that_the_policy_does_not_take_is_refused() -> None:
+    configs = {k: v for k, v in EchoPolicy().get_modality_config().items() if k != "language"}
+    with pytest.raises(SpecError, match="instruction: the policy takes no instruction; leave it"):
+        hold_against(parse_contract(parameters()), configs, {})
+    hold_against(parse_contract(parameters(instruction=None)), configs, {})
+
+
 def test_a_policy_that_does_not_tell_its_dimensions_is_held_to_its_keys() -> None:
     contract = parse_contract(parameters(state__gripper__joints=["finger", "right"]))
     hold_against(contract, EchoPolicy().get_modality_config(), {})
