@@ -23,10 +23,33 @@ FLAG = "--params-file"
 REMEDIES = {
     "before ros__parameters": f"write the parameters under `/**:` and, below that, `{PARAMETERS}:`",
     "No value": 'a name stands without a value: write "" for an empty text, or leave the name out',
-    "aliasing": "ROS takes no anchors and aliases (& and *): write the value out in both places",
     "same type": "a list must hold values of one type: names in quotes, and 1.0 among numbers",
     "Sequences": "a list must hold single values: no list and no block within it",
 }
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what YAML allows and ROS does not take, or drops without a word."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            self._refuse("ROS takes no anchors and aliases (& and *), write the value out", None)
+        return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        blocks: dict[Any, bool] = {}
+        for key, value in node.value:
+            is_block = isinstance(value, yaml.MappingNode)
+            if not (is_block and blocks.setdefault(key.value, is_block)):
+                if key.value in blocks:
+                    self._refuse(f"{key.value} stands there twice", key.start_mark)
+                blocks[key.value] = is_block
+        return node
+
+    def _refuse(self, why: str, mark: Any) -> None:
+        place = mark or self.peek_event().start_mark
+        raise yaml.composer.ComposerError(None, None, why, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +83,7 @@ def why_unreadable(path: Path, told: str = "") -> str:
         told: What rcl says of it.
     """
     try:
-        yaml.safe_load(path.read_text(encoding="utf-8"))
+        _load(path)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
@@ -69,7 +92,7 @@ def why_unreadable(path: Path, told: str = "") -> str:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
         what = "; ".join(text for text in (error.context, error.problem) if text)
-        return f"{path}{place}, is no YAML: {what}"
+        return f"{path}{place}: {what}"
     except (yaml.YAMLError, RecursionError) as error:
         return f"{path} is no YAML: {error}"
     remedy = next((text for part, text in REMEDIES.items() if part in told), "")
@@ -79,7 +102,7 @@ def why_unreadable(path: Path, told: str = "") -> str:
 def sections_of(path: Path) -> list[Section]:
     """What a file gives to which nodes; empty if it cannot be read."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _load(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return []
     return list(_sections(content))
@@ -118,6 +141,10 @@ def unmatched(paths: Iterable[Path], node: str, given: Iterable[str]) -> Iterato
                 f"{path} has nothing for this node: it is {node}, the file is for {names}; write "
                 f"`/**:` for every node, or `{node}:`"
             )
+
+
+def _load(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a SafeLoader
 
 
 def _sections(content: Any, node: str = "") -> Iterator[Section]:

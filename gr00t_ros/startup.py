@@ -12,7 +12,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from gr00t_ros.parameter_files import files_in, mangled_blocks, unmatched, why_unreadable
+from gr00t_ros.parameter_files import FLAG, files_in, mangled_blocks, unmatched, why_unreadable
 
 
 def init_ros(args: Sequence[str] | None) -> bool:
@@ -25,12 +25,14 @@ def init_ros(args: Sequence[str] | None) -> bool:
         Whether it is; the log says what is wrong with the arguments.
     """
     arguments = sys.argv if args is None else list(args)
-    problems = [problem for path in files_in(arguments) for problem in mangled_blocks(path)]
+    files = files_in(arguments)
+    problems = [why for path in files if (why := why_unreadable(path))]
+    problems += [problem for path in files for problem in mangled_blocks(path)]
     if not problems:
         try:
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         except Exception as error:  # rclpy's kinds differ between its versions
-            problems = list(_refused(arguments, error))
+            problems = list(_refused(files, error))
     for problem in problems:
         get_logger("gr00t_ros").fatal(problem)
     return not problems
@@ -43,9 +45,8 @@ def tell_of_unmatched_files(node: Node, args: Sequence[str] | None) -> None:
         node.get_logger().error(sentence)
 
 
-def _refused(arguments: Sequence[str], error: Exception) -> Iterator[str]:
-    """One sentence for each file that is broken, or for what else rclpy says."""
+def _refused(files: Sequence[Path], error: Exception) -> Iterator[str]:
+    """One sentence for the file that rclpy names, or for what else it says."""
     told = str(error)
-    files: list[Path] = [path for path in files_in(arguments) if str(path) in told]
-    found = [why for path in files if (why := why_unreadable(path, told))]
+    found = [why_unreadable(path, told) for path in files if f"'{FLAG} {path}'" in told]
     yield from found or [f"ROS refuses the arguments of the process: {told}"]

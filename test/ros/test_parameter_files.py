@@ -86,12 +86,12 @@ def started(
     [
         (
             ROBOT.replace("elbow]}", "elbow}"),
-            "robot.yaml, line 6, column 58, is no YAML: while parsing a flow sequence; expected "
+            "robot.yaml, line 6, column 58: while parsing a flow sequence; expected "
             "',' or ']', but got '}'",
         ),
         (
             ROBOT.replace("    action:", "\taction:"),
-            "robot.yaml, line 7, column 1, is no YAML: while scanning for the next token; found "
+            "robot.yaml, line 7, column 1: while scanning for the next token; found "
             "character '\\t' that cannot start any token",
         ),
         (
@@ -114,9 +114,15 @@ def started(
             ROBOT.replace("[shoulder, elbow]", "&names [shoulder, elbow]", 1).replace(
                 "joints: [shoulder, elbow]", "joints: *names"
             ),
-            "robot.yaml: Will not support aliasing at line 8; ROS takes no anchors and aliases (& "
-            "and *): write the value out in both places",
+            "robot.yaml, line 8, column 67: ROS takes no anchors and aliases (& and *), write the "
+            "value out",
         ),
+        ("/**: &a {b: *a}", "robot.yaml, line 1, column 13: ROS takes no anchors"),
+        (
+            f"{ROBOT}    action_rate_hz: 30.0",
+            "robot.yaml, line 9, column 5: action_rate_hz stands there twice",
+        ),
+        (f"{ROBOT}    state: 3", "robot.yaml, line 9, column 5: state stands there twice"),
         (b"/**: '\xff'", "robot.yaml is not UTF-8: 'utf-8' codec can't decode byte 0xff"),
         (
             DOTTED,
@@ -156,7 +162,7 @@ def test_arguments_that_ros_refuses_are_told(
 def test_a_process_ends_with_a_status_and_no_traceback(tmp_path: Path) -> None:
     status, (line,) = started(tmp_path, ROBOT.replace("elbow]}", "elbow}"))
     assert status == WRONG_ARGUMENTS
-    assert "robot.yaml, line 6, column 58, is no YAML" in line
+    assert "robot.yaml, line 6, column 58: while" in line
 
 
 def test_an_empty_list_is_one(tmp_path: Path) -> None:
@@ -181,7 +187,9 @@ def test_a_file_that_is_for_another_name_is_told_with_what_to_write(tmp_path: Pa
     assert not [line for line in lines if "robot.yaml" in line]
 
 
-@pytest.mark.parametrize("text", [ROBOT, ""])
+@pytest.mark.parametrize(
+    "text", [ROBOT, "", f"{ROBOT}    policy: {{port: 1}}\n    policy: {{host: a}}"]
+)
 def test_nothing_is_said_of_a_file_that_is_fine(tmp_path: Path, text: str) -> None:
     file = tmp_path / "robot.yaml"
     file.write_text(text)
