@@ -28,8 +28,11 @@ REMEDIES = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML allows and ROS does not take, or drops without a word."""
+class _Loader(yaml.BaseLoader):
+    """Refuses what YAML allows and ROS does not take, or drops without a word.
+
+    Every value is text, whatever its tag says: launch tags what it writes.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -144,7 +147,7 @@ def unmatched(paths: Iterable[Path], node: str, given: Iterable[str]) -> Iterato
 
 
 def _load(path: Path) -> Any:
-    return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506: a SafeLoader
+    return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506: makes text only
 
 
 def _sections(content: Any, node: str = "") -> Iterator[Section]:

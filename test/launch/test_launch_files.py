@@ -114,3 +114,14 @@ def test_a_config_that_is_not_there_is_named(
 
     assert process.wait(60) != 0
     assert "config:=nowhere.yaml: there is no such file" in (tmp_path / "launch.log").read_text()
+
+
+def test_a_config_that_is_no_yaml_is_named_with_its_line(
+    launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "robot.yaml").write_text("/**:\n  ros__parameters:\n    state: {arm: [a, b}\n")
+    process = launch("policy.launch.py", "config:=robot.yaml")
+
+    assert process.wait(60) != 0
+    said = "config:=robot.yaml, line 3, column 23: while parsing a flow sequence; expected ',' or"
+    assert said in (tmp_path / "launch.log").read_text()
