@@ -79,6 +79,11 @@ class Served:
         self.process.send_signal(signal_number)
         return self.process.wait(20)
 
+    def freeze(self):
+        """Stop it, and return when all of its threads stand still."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+
     def __enter__(self):
         return self
 
@@ -272,7 +277,7 @@ def test_a_server_restarted_between_requests_goes_unnoticed():
 def test_a_server_that_was_stopped_for_a_while_goes_on():
     with Served() as served, PolicyClient("127.0.0.1", served.port, timeout_ms=10_000) as client:
         assert client.ping()
-        served.process.send_signal(signal.SIGSTOP)
+        served.freeze()
         client.timeout_ms = 100
         assert client.ping() is False
         served.process.send_signal(signal.SIGCONT)

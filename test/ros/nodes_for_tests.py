@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -116,6 +117,18 @@ class Operator:
 
     def wait_for_reason(self, text: str, timeout_s: float = 15.0) -> PolicyStatus:
         return self.wait_for_status(lambda s: text in s.reason, f"the reason {text!r}", timeout_s)
+
+    def wait_for_repeated(
+        self, value: Callable[[PolicyStatus], object], what: str, timeout_s: float
+    ) -> None:
+        """Returns when two statuses from now on, one after the other, have the same value."""
+        seen = len(self.statuses)
+
+        def look() -> bool:
+            values = [value(s) for s in self.statuses[seen:]]
+            return any(a == b for a, b in itertools.pairwise(values))
+
+        wait_until(look, timeout_s, what)
 
     def wait_until_running(self, timeout_s: float = 15.0) -> PolicyStatus:
         running = PolicyStatus.STATE_RUNNING
