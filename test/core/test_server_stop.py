@@ -11,7 +11,13 @@ from conftest import RUNNING, serving, wait_until
 from peers.stock import StockClient
 from toy_policy import ToyPolicy
 
-from gr00t_policy_core import AddressError, ClosedError, PolicyClient, PolicyServer, PolicyTimeoutError
+from gr00t_policy_core import (
+    AddressError,
+    ClosedError,
+    PolicyClient,
+    PolicyServer,
+    PolicyTimeoutError,
+)
 
 
 def test_run_answers_until_a_client_kills_it(line):
@@ -120,9 +126,11 @@ def test_ping_says_of_a_stopping_server_that_it_does_not_answer(stopping_server)
 
 
 def test_who_waits_for_a_stopping_server_waits_for_its_successor(stopping_server):
-    with PolicyClient("127.0.0.1", stopping_server.port) as client:
-        with pytest.raises(PolicyTimeoutError, match="not ready within 0.5 s .it is stopping"):
-            client.wait_until_ready(0.5)
+    with (
+        PolicyClient("127.0.0.1", stopping_server.port) as client,
+        pytest.raises(PolicyTimeoutError, match=r"not ready within 0\.5 s \(it is stopping\)"),
+    ):
+        client.wait_until_ready(0.5)
 
 
 def test_a_hanging_handler_does_not_hang_stop(caplog, sockets):
