@@ -24,6 +24,7 @@ from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics
 from gr00t_ros.msg import PolicyStatus
 from gr00t_ros.node_parameters import declare_parameters
 from gr00t_ros.parameters import ROS_PARAMETERS
+from gr00t_ros.parent_watch import ParentWatch
 from gr00t_ros.qos import STATUS
 from gr00t_ros.stop_signals import stop_signals
 
@@ -63,6 +64,12 @@ class ManagedNode(LifecycleNode):
     def autostart(self) -> bool:
         """Whether the node configures, activates and starts by itself."""
         return bool(self.get_parameter("autostart").value)
+
+    @property
+    def end_with_pid(self) -> int:
+        """The process whose end ends this node, 0 for none; what is wrong, `configure` tells."""
+        pid = self.get_parameter("end_with_pid").value
+        return pid if isinstance(pid, int) else 0
 
     @abstractmethod
     def configure(self) -> None:
@@ -155,7 +162,7 @@ def bring_up(node: LifecycleNode) -> bool:
 
 
 def spin_node(make_node: Callable[[], ManagedNode], args: list[str] | None) -> int:
-    """Run a node until SIGINT, SIGTERM or the end of the context, then close it.
+    """Run a node until SIGINT, SIGTERM, the end of the context or of `end_with_pid`; then close it.
 
     Returns:
         The exit status: 0 after an orderly end.
@@ -163,13 +170,18 @@ def spin_node(make_node: Callable[[], ManagedNode], args: list[str] | None) -> i
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     with stop_signals() as stopping:
         node = make_node()
+        parent = ParentWatch(node.end_with_pid)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
             if node.autostart:
                 bring_up(node)
-            while rclpy.ok() and not stopping.is_set():
+            while rclpy.ok() and not stopping.is_set() and not parent.has_ended():
                 executor.spin_once(timeout_sec=SIGNAL_POLL_S)
+            if parent.has_ended():
+                node.get_logger().warning(
+                    f"the process {parent.pid} has ended (end_with_pid): this node ends, too"
+                )
         finally:
             node.close()
             executor.shutdown(timeout_sec=1.0)

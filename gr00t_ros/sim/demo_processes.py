@@ -62,6 +62,19 @@ def node_command(name: str, port: int) -> list[str]:
     ]
 
 
+def ends_with_its_parent() -> list[str]:
+    """The prefix of a command that has the kernel end it together with this process.
+
+    Empty where there is no setpriv of util-linux. To be used in the thread that lives longest.
+    """
+    setpriv, shell = shutil.which("setpriv"), shutil.which("sh")
+    if setpriv is None or shell is None:
+        return []
+    # This process may have been killed before the kernel was told to watch it.
+    unless_orphaned = '[ "$PPID" = "$0" ] && exec "$@"'
+    return [setpriv, "--pdeathsig", "TERM", shell, "-c", unless_orphaned, str(os.getpid())]
+
+
 def demo_environment() -> dict[str, str]:
     """The environment of every process: image settings, and DDS kept on this machine.
 
@@ -112,7 +125,7 @@ class DemoProcesses:
         log = self._log_folder / f"{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [*_ends_with_its_parent(), *command],
+                [*ends_with_its_parent(), *command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -192,16 +205,6 @@ def port_from_log(log: Path) -> int | None:
     lines = log.read_text(errors="replace").splitlines()
     said = [line.rpartition(":")[2] for line in lines if line.startswith(LISTENING)]
     return int(said[0]) if said else None
-
-
-def _ends_with_its_parent() -> list[str]:
-    """What has the kernel end a part when the demo itself is killed, where util-linux has it."""
-    setpriv, shell = shutil.which("setpriv"), shutil.which("sh")
-    if setpriv is None or shell is None:
-        return []
-    # The demo may have been killed before the kernel was told to watch it.
-    unless_orphaned = '[ "$PPID" = "$0" ] && exec "$@"'
-    return [setpriv, "--pdeathsig", "TERM", shell, "-c", unless_orphaned, str(os.getpid())]
 
 
 def _tail(log: Path, lines: int = 12) -> str:
