@@ -14,6 +14,7 @@ from launch.actions import (
     ExecuteProcess,
     IncludeLaunchDescription,
     SetEnvironmentVariable,
+    Shutdown,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
@@ -44,6 +45,7 @@ def generate_launch_description() -> LaunchDescription:
             ExecuteProcess(
                 cmd=[*ends_with_its_parent(), *serve_command(), "--port", port],
                 name="policy_server",
+                on_exit=Shutdown(reason="the policy server has ended"),
                 output="screen",
             ),
             IncludeLaunchDescription(
