@@ -24,7 +24,7 @@ from gr00t_policy_core import ClosedError, PolicyClient, PolicyTimeoutError
 from gr00t_policy_core.serving import connection, plain_channel
 
 SERVE = Path(__file__).resolve().parent / "peers" / "serve.py"
-SLACK_S = 5.0  # for a machine that is busy with other things
+SLACK_S = 60.0  # for a machine that is busy with other things
 
 
 @pytest.fixture
@@ -152,24 +152,21 @@ def test_every_call_ends_with_an_error_that_names_the_server(silent, endpoint, c
 
 
 def test_what_get_action_asks_first_counts_against_its_timeout(server):
-    release = threading.Event()
+    left_s = []
 
     def slow_configs():
-        release.wait(1.5)
+        threading.Event().wait(0.5)
         return {}
 
-    def slow_action(observation, options=None):
-        release.wait(20)
+    def action(observation, options=None):
+        left_s.append(options["deadline_s"])
+        return [{}, {}]
 
     server.register_endpoint("get_modality_config", slow_configs, requires_input=False)
-    server.register_endpoint("get_action", slow_action)
-    with PolicyClient("127.0.0.1", server.port, timeout_ms=2000) as client:
-        started_at = time.monotonic()
-        with pytest.raises(PolicyTimeoutError, match="get_action"):
-            client.get_action(toy_observation())
-        elapsed_s = time.monotonic() - started_at
-        release.set()
-    assert elapsed_s < 3.0
+    server.register_endpoint("get_action", action)
+    with PolicyClient("127.0.0.1", server.port, timeout_ms=60_000) as client:
+        client.get_action(toy_observation())
+    assert left_s[0] < 59.5
 
 
 def test_a_thread_that_waits_for_its_turn_gives_up_in_time(silent):
@@ -213,6 +210,7 @@ def test_a_late_answer_is_never_taken_for_another(silent):
         with pytest.raises(PolicyTimeoutError):
             client.call_endpoint("first")
         late = silent.receive()
+        client.timeout_ms = 60_000
         answers = []
         asking = threading.Thread(target=lambda: answers.append(client.call_endpoint("second")))
         asking.start()

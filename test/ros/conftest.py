@@ -12,6 +12,7 @@ import rclpy
 from nodes_for_tests import close_node
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
 from gr00t_ros.lifecycle import ManagedNode
@@ -61,8 +62,15 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     executor.shutdown()
     thread.join(timeout=10.0)
     while nodes:
-        nodes.pop().destroy_node()
+        _destroy(nodes.pop())
     executor = None  # it refers to the nodes, and `add` to it
+
+
+def _destroy(node: Node) -> None:
+    """End a node even where something still refers to it, as the traceback of a failed test does."""
+    node.destroy_node()
+    if isinstance(node, LifecycleNode):
+        node._state_machine.destroy_when_not_in_use()  # `destroy_node` leaves it in the graph
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class Operator:
         self.statuses: list[PolicyStatus] = []
         peer.create_subscription(PolicyStatus, f"{name}/status", self.statuses.append, 10)
 
-    def call(self, service: str, kind: Any, request: Any, timeout_s: float = 15.0) -> Any:
+    def call(self, service: str, kind: Any, request: Any, timeout_s: float = 60.0) -> Any:
         client = self._clients.get(service)
         if client is None:
             client = self._clients[service] = self._peer.create_client(
@@ -98,7 +98,7 @@ class Operator:
         return list(self.call("describe_parameters", DescribeParameters, request).descriptors)
 
     def wait_for_status(
-        self, predicate: Callable[[PolicyStatus], object], what: str, timeout_s: float = 15.0
+        self, predicate: Callable[[PolicyStatus], object], what: str, timeout_s: float = 60.0
     ) -> PolicyStatus:
         """The first status from now on that is as wanted."""
         seen = len(self.statuses)
@@ -115,7 +115,7 @@ class Operator:
             raise AssertionError(f"{error}; the last status was {last}") from None
         return found[0]
 
-    def wait_for_reason(self, text: str, timeout_s: float = 15.0) -> PolicyStatus:
+    def wait_for_reason(self, text: str, timeout_s: float = 60.0) -> PolicyStatus:
         return self.wait_for_status(lambda s: text in s.reason, f"the reason {text!r}", timeout_s)
 
     def wait_for_repeated(
@@ -130,7 +130,7 @@ class Operator:
 
         wait_until(look, timeout_s, what)
 
-    def wait_until_running(self, timeout_s: float = 15.0) -> PolicyStatus:
+    def wait_until_running(self, timeout_s: float = 60.0) -> PolicyStatus:
         running = PolicyStatus.STATE_RUNNING
         return self.wait_for_status(lambda s: s.state == running, "running", timeout_s)
 
@@ -183,7 +183,7 @@ def robot_and_chunks(
     """A running robot, the node started, and a first chunk received."""
     robot = Robot(ros_node, **options)
     assert operator.trigger("start").success
-    wait_until(lambda: chunks, 15.0, "a first chunk")
+    wait_until(lambda: chunks, what="a first chunk")
     return robot
 
 
@@ -201,7 +201,7 @@ def chunk_of(
     return message
 
 
-def quiet_for(events: list[Any], quiet_s: float = 0.3, timeout_s: float = 15.0) -> None:
+def quiet_for(events: list[Any], quiet_s: float = 0.3, timeout_s: float = 60.0) -> None:
     """Waits until nothing was added to `events` for a while."""
     last = [len(events), time.monotonic()]
 
@@ -231,4 +231,4 @@ class SimulatedTime:
             self._publisher.publish(Clock(clock=Time(nanoseconds=self.ns()).to_msg()))
             return until()
 
-        wait_until(tick, 20.0, what)
+        wait_until(tick, what=what)

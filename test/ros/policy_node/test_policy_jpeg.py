@@ -94,7 +94,7 @@ def serve(
                 policy__port=server.port, **{"policy__image_encoding": "jpeg", **changes}
             )
             assert operator.trigger("start").success
-            wait_until(lambda: len(policy.observations) > 2, 15.0, "observations")
+            wait_until(lambda: len(policy.observations) > 2, what="observations")
             return arrived
 
         yield start
