@@ -67,7 +67,7 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
 
 
 def _destroy(node: Node) -> None:
-    """End a node even where something still refers to it, as the traceback of a failed test does."""
+    """End a node although something may still refer to it, as a failed test's traceback does."""
     node.destroy_node()
     if isinstance(node, LifecycleNode):
         node._state_machine.destroy_when_not_in_use()  # `destroy_node` leaves it in the graph

@@ -134,7 +134,7 @@ def test_a_joint_whose_range_has_no_width_moves_and_is_named(
     wait_until(lambda: node._urdf, what="the description")
     rig.play(speed=0.5, horizon=9)
     rig.operator.wait_for_reason("ended and no other came")
-    assert rig.path()[-1, 0] == pytest.approx(0.5 * 8 * DT_S)
+    assert rig.wait_for_rest() == pytest.approx(0.5 * 8 * DT_S)
     told = capfd.readouterr().err
     assert "joint shoulder: its range from 0 to 0 is not heeded" in told
     assert "joint wheel" not in told  # nobody commands it
