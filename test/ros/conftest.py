@@ -46,10 +46,12 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     """
     executor: SingleThreadedExecutor | None = SingleThreadedExecutor(context=ros_context)
     nodes: list[Node] = []
+    ending = threading.Event()
 
     def run() -> None:
         with contextlib.suppress(ExternalShutdownException):  # a test may shut its context down
-            executor.spin()
+            while ros_context.ok() and not ending.is_set():
+                executor.spin_once()
 
     def add(node: Node) -> Node:
         nodes.append(node)
@@ -59,8 +61,10 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     thread = threading.Thread(target=run, name="test executor", daemon=True)
     thread.start()
     yield add
+    ending.set()
+    executor.wake()
+    thread.join(timeout=60.0)
     executor.shutdown()
-    thread.join(timeout=10.0)
     while nodes:
         _destroy(nodes.pop())
     executor = None  # it refers to the nodes, and `add` to it
