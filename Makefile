@@ -16,7 +16,7 @@ ROS := . scripts/ros_env.bash
 
 help:
 	@echo "make demo    the simulated arm, driven by a policy server through ROS 2 (DEMO_SECONDS=20: end after 20 s)"
-	@echo "make test    build and run all tests"
+	@echo "make test    build and run all tests (TEST_JOBS=1: one after the other)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/motion.md (BENCH_ARGS=--quick: a minute)"
@@ -39,9 +39,14 @@ build: setup
 demo: build
 	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo"
 
+# Tests mostly wait, so twice as many as there are CPUs run side by side, where pytest-xdist is there.
 # ctest numbers the lines of each test; without the numbers they are pytest's own again.
 test: build
 	@$(ROS); failed=0; \
+	jobs=$${TEST_JOBS:-$$(( $$(nproc) < 4 ? 2 * $$(nproc) : 8 ))}; \
+	if [ "$$jobs" -gt 1 ] && python -c 'import xdist' 2>/dev/null; then \
+		export PYTEST_ADDOPTS="--numprocesses=$$jobs --dist=worksteal $${PYTEST_ADDOPTS:-}"; \
+	fi; \
 	colcon --log-base "$$LOG" test --base-paths . --build-base "$$BUILD" --install-base "$$INSTALL" \
 		--event-handlers console_direct+ --return-code-on-test-failure \
 		| sed -u -E 's/^[0-9]+: //' || failed=1; \

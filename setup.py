@@ -17,6 +17,8 @@ LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
     *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
     *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"),
+    # make test runs tests side by side; later ones would replace the pytest 6.2 of ROS 2 Humble.
+    *('pytest-xdist>=3.2,<3.6;python_version<"3.11"', 'pytest-xdist>=3.2;python_version>="3.11"'),
 ]
 BENCH = ["msgpack-numpy==0.4.8", "websockets>=15", "grpcio>=1.60", "matplotlib>=3.5"]
 FUZZ = ["atheris>=2.3"]

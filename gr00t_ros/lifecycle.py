@@ -23,6 +23,7 @@ from gr00t_ros.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics
 from gr00t_ros.msg import PolicyStatus
 from gr00t_ros.node_parameters import declare_overrides, declare_parameters
 from gr00t_ros.parameters import ROS_PARAMETERS
+from gr00t_ros.parent_watch import ParentWatch
 from gr00t_ros.qos import STATUS
 from gr00t_ros.startup import init_ros, tell_of_unmatched_files
 from gr00t_ros.stop_signals import StopRequest, stop_signals
@@ -70,6 +71,12 @@ class ManagedNode(LifecycleNode):
     def has_failed(self) -> bool:
         """Whether the node cannot go on: its process ends with an error, to be started anew."""
         return False
+
+    @property
+    def end_with_pid(self) -> int:
+        """The process whose end ends this node, 0 for none; what is wrong, `configure` tells."""
+        pid = self.get_parameter("end_with_pid").value
+        return pid if isinstance(pid, int) else 0
 
     @abstractmethod
     def configure(self) -> None:
@@ -168,24 +175,34 @@ def bring_up(node: LifecycleNode) -> bool:
 
 
 def spin_node(make_node: Callable[[StopRequest], ManagedNode], args: list[str] | None) -> int:
-    """Run a node until SIGINT, SIGTERM, the end of the context or its failure, then close it.
+    """Run a node until SIGINT, SIGTERM, its failure, the end of the context or of `end_with_pid`.
 
     Returns:
-        The exit status: 0 after an orderly end, 1 after a failure, `WRONG_ARGUMENTS` where ROS cannot
-        read the arguments.
+        The exit status: 0 after an orderly end, 1 after a failure, `WRONG_ARGUMENTS` where ROS
+        cannot read the arguments.
     """
     if not init_ros(args):
         return WRONG_ARGUMENTS
     with stop_signals() as stopping:
         node = make_node(stopping)
         tell_of_unmatched_files(node, args)
+        parent = ParentWatch(node.end_with_pid)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
             if node.autostart:
                 bring_up(node)
-            while rclpy.ok() and not stopping.is_set() and not node.has_failed:
+            while (
+                rclpy.ok()
+                and not stopping.is_set()
+                and not node.has_failed
+                and not parent.has_ended()
+            ):
                 executor.spin_once(timeout_sec=SIGNAL_POLL_S)
+            if parent.has_ended():
+                node.get_logger().warning(
+                    f"the process {parent.pid} has ended (end_with_pid): this node ends, too"
+                )
         finally:
             has_failed = node.has_failed
             node.close()

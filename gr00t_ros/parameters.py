@@ -273,6 +273,14 @@ TOP = (
         "empty: none",
     ),
     Parameter("autostart", False, "configure, activate and start without being asked"),
+    Parameter(
+        "end_with_pid",
+        0,
+        "the node comes to rest and ends when the process of this number has ended; 0: none. "
+        "policy.launch.py gives its own (`end_with_launch:=false`: it does not)",
+        0,
+        2**22,
+    ),
 )
 
 _STREAM = (

@@ -4,6 +4,7 @@
 `make demo` starts the same without launch, and shows how it goes.
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -13,13 +14,14 @@ from launch.actions import (
     ExecuteProcess,
     IncludeLaunchDescription,
     SetEnvironmentVariable,
+    Shutdown,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from gr00t_ros.process_environment import process_environment
-from gr00t_ros.sim.demo_processes import serve_command
+from gr00t_ros.sim.demo_processes import ends_with_its_parent, serve_command
 
 SHARE = Path(get_package_share_directory("gr00t_ros"))
 
@@ -33,8 +35,19 @@ def generate_launch_description() -> LaunchDescription:
                 "port", default_value="5555", description="TCP port of the policy server"
             ),
             *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
-            Node(package="gr00t_ros", executable="sim_node", name="sim_node", output="screen"),
-            ExecuteProcess(cmd=[*serve_command(), "--port", port], output="screen"),
+            Node(
+                package="gr00t_ros",
+                executable="sim_node",
+                name="sim_node",
+                parameters=[{"end_with_pid": os.getpid()}],
+                output="screen",
+            ),
+            ExecuteProcess(
+                cmd=[*ends_with_its_parent(), *serve_command(), "--port", port],
+                name="policy_server",
+                on_exit=Shutdown(reason="the policy server has ended"),
+                output="screen",
+            ),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(SHARE / "launch" / "policy.launch.py")),
                 launch_arguments={

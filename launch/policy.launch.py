@@ -4,6 +4,7 @@
 ros2 launch gr00t_ros policy.launch.py config:=my_robot.yaml host:=gpu-box
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -26,6 +27,11 @@ ARGUMENTS = (
     ("autostart", "true", "configure, activate and start without being asked (true | false)"),
     ("namespace", "", "namespace of both nodes and of their relative topics"),
     ("use_sim_time", "false", "take the time from /clock (true | false)"),
+    (
+        "end_with_launch",
+        "true",
+        "the nodes come to rest and end when this launch has ended, however it did (true | false)",
+    ),
     ("log_level", "info", "debug | info | warn | error"),
 )
 
@@ -43,6 +49,8 @@ def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
         "autostart": _flag("autostart", given["autostart"]),
         "use_sim_time": _flag("use_sim_time", given["use_sim_time"]),
     }
+    if _flag("end_with_launch", given["end_with_launch"]):
+        overrides["end_with_pid"] = os.getpid()
     if given["host"]:
         # In place of the config's host, which would be refused beside hosts without it.
         hosts = given["host"].split(",")

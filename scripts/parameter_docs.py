@@ -68,6 +68,8 @@ def _range(parameter: Parameter) -> str:
         return ", ".join(f"`{choice}`" for choice in parameter.choices if choice)
     if parameter.minimum is None or parameter.maximum is None:
         return ""
+    if isinstance(parameter.default, int):
+        return f"{parameter.minimum} … {parameter.maximum}"
     return f"{parameter.minimum:g} … {parameter.maximum:g}"
 
 

@@ -111,15 +111,19 @@ class PolicyClient(ModalityPolicy):
         return self._server.known.dialect
 
     def ping(self) -> bool:
-        """Whether a policy server answers.
+        """Whether a policy server answers; False for one that is stopping.
 
         Raises:
-            RemoteError: It answers, and lets this client not in.
+            RemoteError: The server rejects this client (wrong token).
             ClosedError: After `close`.
         """
         try:
             self.call_endpoint("ping", requires_input=False)
         except (TimeoutError, ProtocolError):
+            return False
+        except RemoteError as error:
+            if _is_unauthorized(error):
+                raise
             return False
         return True
 
@@ -159,6 +163,10 @@ class PolicyClient(ModalityPolicy):
                 found = _state(reply)
             except (TimeoutError, ProtocolError) as error:
                 found = str(error)
+            except RemoteError as error:
+                if not _is_stopping(error):
+                    raise
+                found = "it is stopping"  # another may take its place
             if found == "ready":
                 return
             if found == "failed":
@@ -347,6 +355,14 @@ def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
 
 def _is_unknown_endpoint(error: RemoteError) -> bool:
     return "unknown endpoint" in str(error).lower()
+
+
+def _is_unauthorized(error: RemoteError) -> bool:
+    return "unauthorized" in str(error).lower()
+
+
+def _is_stopping(error: RemoteError) -> bool:
+    return str(error).endswith("the server is stopping")
 
 
 def _state(reply: Any) -> str:

@@ -7,16 +7,17 @@ processes, and watches them over DDS. Ends at Ctrl-C, or by itself after DEMO_SE
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -39,7 +40,7 @@ from gr00t_ros.sim.demo_recorder import DemoRecorder
 from gr00t_ros.sim.demo_report import summarise, write_pictures
 
 FOLDER = Path("demo")
-START_S = 60.0  # for all parts to come up, on a busy machine
+START_S = 180.0  # for all parts to come up, on a busy machine
 LOOK_AGAIN_S = 0.05
 LINE_PERIOD_S = 0.5
 PAUSE_S = 0.7  # between the end of an episode and the next
@@ -55,44 +56,80 @@ def main(args: list[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0 when the arm followed, 1 when it did not or a part failed, 2 for a bad DEMO_SECONDS.
+        0 when the arm followed, or Ctrl-C came before it moved; 1 when it did not follow, a busy
+        machine left that open, or a part failed; 2 for a bad DEMO_SECONDS; 130 when Ctrl-C came
+        before the first part was started, or once more while the pictures were drawn.
     """
     try:
         duration_s = _duration_s(os.environ.get("DEMO_SECONDS", ""))
     except ValueError as error:
         say(f"demo: {error}")
         return 2
-    domain, domain_lock = _own_domain()
-    # This process talks DDS too.
-    os.environ.update({**demo_environment(), "ROS_DOMAIN_ID": domain})
-    # Ctrl-C must reach this function, which ends the parts; rclpy would shut down under it.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    recorder = DemoRecorder()
-    spinner = _spin(recorder)
     try:
-        with demo_processes(FOLDER / "log") as processes:
-            _run(recorder, processes, duration_s)
-    except (DemoError, TimeoutError, RuntimeError) as error:
-        say(f"\ndemo: {error}")
-        return 1
+        return _demo(args, duration_s)
     except KeyboardInterrupt:
         say("\ndemo: ended")
-    finally:
-        rclpy.try_shutdown()
-        spinner.join(5.0)
-        domain_lock.close()
+        return 130
+    except BrokenPipeError:  # nobody reads any more, as in `make demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        say(f"\ndemo: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return 1
+    except RuntimeError as error:
+        say(f"\ndemo: {error}")
+        return 1
+
+
+def _demo(args: list[str] | None, duration_s: float) -> int:
+    with _own_domain() as domain:
+        # This process talks DDS too.
+        os.environ.update({**demo_environment(), "ROS_DOMAIN_ID": domain})
+        with _spinning_recorder(args) as recorder:
+            with demo_processes(FOLDER / "log") as processes:
+                was_interrupted = _interrupted(lambda: _run(recorder, processes, duration_s))
+            recorder.catch_up()
+    if was_interrupted and not recorder.commanded.times_s:
+        say("demo: ended before the arm moved")
+        return 0
     return _report(recorder)
 
 
-def _own_domain() -> tuple[str, IO[str]]:
+def _interrupted(run: Callable[[], None]) -> bool:
+    """Whether Ctrl-C came before `run` was through."""
+    try:
+        run()
+    except KeyboardInterrupt:
+        say("\ndemo: ending all parts; Ctrl-C again hurries them")
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _own_domain() -> Iterator[str]:
     """The DDS domain of the environment, or else one that no other demo has."""
     given = os.environ.get("ROS_DOMAIN_ID")
     if given:
-        return given, Path(os.devnull).open()
+        yield given
+        return
     domain, lock = reserve_domain()
-    say(f"demo: `ROS_DOMAIN_ID={domain} ros2 topic list` in another terminal looks into it")
-    return str(domain), lock
+    with lock:
+        say(f"demo: `ROS_DOMAIN_ID={domain} ros2 topic list` in another terminal looks into it")
+        yield str(domain)
+
+
+@contextlib.contextmanager
+def _spinning_recorder(args: list[str] | None) -> Iterator[DemoRecorder]:
+    # Ctrl-C must reach this process, which ends the parts; rclpy would shut down under it.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    recorder = DemoRecorder()
+    spinner = _spin(recorder)
+    try:
+        yield recorder
+    finally:
+        rclpy.try_shutdown()
+        spinner.join(5.0)
 
 
 def _run(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) -> None:
@@ -145,7 +182,8 @@ def _show_status(recorder: DemoRecorder) -> None:
         f"{' | ' + policy.reason if policy.reason else ''}"
     )
     if sys.stdout.isatty():
-        sys.stdout.write(f"\r\x1b[K{line[:160]}")
+        width = shutil.get_terminal_size().columns - 1  # a line that is folded stays
+        sys.stdout.write(f"\r\x1b[K{line[:width]}")
         sys.stdout.flush()
     else:
         say(line)
@@ -153,10 +191,12 @@ def _show_status(recorder: DemoRecorder) -> None:
 
 def _report(recorder: DemoRecorder) -> int:
     summary = summarise(recorder)
-    pictures = write_pictures(recorder, FOLDER)
     say(f"\ndemo: {summary}")
-    for picture in pictures:
-        say(f"demo: wrote {picture}")
+    try:
+        for picture in write_pictures(recorder, FOLDER):
+            say(f"demo: wrote {picture}")
+    except OSError as error:
+        say(f"demo: no picture could be written to {FOLDER.absolute()}: {error.strerror}")
     return 0 if summary.followed else 1
 
 

@@ -17,12 +17,16 @@ from pathlib import Path
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 
 from gr00t_ros.process_environment import process_environment
+from gr00t_ros.stop_signals import STOP_SIGNALS
 
 DATASET = Path(__file__).with_name("dataset")
 EXECUTION_HORIZON = 8  # steps of 1/30 s: config/demo.yaml replans at this interval
 LISTENING = "listening on "
 
-INTERRUPT_S, TERMINATE_S = 5.0, 2.0  # patience before the next, harder signal
+# How a part is ended: each signal, and the patience before the next, harder one.
+ENDING = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+LOOK_AGAIN_S = 0.1
+ROOM_BYTES = 4 * 2**20  # for the logs of some minutes, and two pictures (0.3 MB)
 
 
 class DemoError(RuntimeError):
@@ -58,6 +62,19 @@ def node_command(name: str, port: int) -> list[str]:
     ]
 
 
+def ends_with_its_parent() -> list[str]:
+    """The prefix of a command that has the kernel end it together with this process.
+
+    Empty where there is no setpriv of util-linux. To be used in the thread that lives longest.
+    """
+    setpriv, shell = shutil.which("setpriv"), shutil.which("sh")
+    if setpriv is None or shell is None:
+        return []
+    # This process may have been killed before the kernel was told to watch it.
+    unless_orphaned = '[ "$PPID" = "$0" ] && exec "$@"'
+    return [setpriv, "--pdeathsig", "TERM", shell, "-c", unless_orphaned, str(os.getpid())]
+
+
 def demo_environment() -> dict[str, str]:
     """The environment of every process: image settings, and DDS kept on this machine.
 
@@ -88,6 +105,10 @@ class DemoProcesses:
     Args:
         log_folder: Where each part's output goes, one file a part.
         environment: Of every part.
+
+    Raises:
+        DemoError: The disk is full.
+        OSError: The folder cannot be made.
     """
 
     def __init__(self, log_folder: Path, environment: Mapping[str, str]) -> None:
@@ -95,14 +116,16 @@ class DemoProcesses:
         self._environment = dict(environment)
         self._processes: list[DemoProcess] = []
         self._one_has_ended = threading.Event()
+        self._interrupts = 0
         log_folder.mkdir(parents=True, exist_ok=True)
+        self._require_room()
 
     def start(self, name: str, command: Sequence[str]) -> DemoProcess:
         """Start a part; its output goes to ``<name>.log``."""
         log = self._log_folder / f"{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [*_ends_with_its_parent(), *command],
+                [*ends_with_its_parent(), *command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -124,29 +147,39 @@ class DemoProcesses:
             return
         for process in self._processes:
             if process.popen.poll() is not None:
+                self._require_room()  # a part without any may end without a last word
                 raise DemoError(
                     f"{process.name} ended with status {process.popen.returncode}:\n"
                     f"{_tail(process.log)}\n(all of it: {process.log})"
                 )
 
+    def interrupt(self, *_: object) -> None:
+        """The handler of Ctrl-C: the first one ends the demo, each further one the patience."""
+        self._interrupts += 1
+        if self._interrupts == 1:
+            raise KeyboardInterrupt
+
     def end(self) -> None:
         """End every part: SIGINT, then SIGTERM, then SIGKILL, to its whole session."""
+        self._interrupts = max(1, self._interrupts)
         running = [p for p in reversed(self._processes) if p.popen.poll() is None]
-        for number, patience_s in (
-            (signal.SIGINT, INTERRUPT_S),
-            (signal.SIGTERM, TERMINATE_S),
-            (signal.SIGKILL, TERMINATE_S),
-        ):
+        for interrupts, (number, patience_s) in enumerate(ENDING, start=1):
             for process in running:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.popen.pid, number)
             deadline_s = time.monotonic() + patience_s
-            for process in running:
+            while running and self._interrupts <= interrupts and time.monotonic() < deadline_s:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.popen.wait(max(0.0, deadline_s - time.monotonic()))
-            running = [p for p in running if p.popen.poll() is None]
-            if not running:
-                return
+                    running[0].popen.wait(LOOK_AGAIN_S)
+                running = [p for p in running if p.popen.poll() is None]
+
+    def _require_room(self) -> None:
+        free = shutil.disk_usage(self._log_folder).free
+        if free < ROOM_BYTES:
+            raise DemoError(
+                f"the disk is full: {free / 2**20:.1f} MiB are free in "
+                f"{self._log_folder.absolute()}, logs and pictures need {ROOM_BYTES // 2**20}"
+            )
 
     def _notice_the_end_of(self, popen: subprocess.Popen[bytes]) -> None:
         popen.wait()
@@ -155,15 +188,16 @@ class DemoProcesses:
 
 @contextlib.contextmanager
 def demo_processes(log_folder: Path) -> Iterator[DemoProcesses]:
-    """The parts of a demo, ended whatever happens."""
+    """The parts of a demo, ended whatever happens; Ctrl-C and SIGTERM raise KeyboardInterrupt."""
     processes = DemoProcesses(log_folder, demo_environment())
+    handlers = {s: signal.signal(s, processes.interrupt) for s in STOP_SIGNALS}
     try:
         yield processes
     finally:
         # A second, impatient Ctrl-C must not leave a part behind.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         processes.end()
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def port_from_log(log: Path) -> int | None:
@@ -171,16 +205,6 @@ def port_from_log(log: Path) -> int | None:
     lines = log.read_text(errors="replace").splitlines()
     said = [line.rpartition(":")[2] for line in lines if line.startswith(LISTENING)]
     return int(said[0]) if said else None
-
-
-def _ends_with_its_parent() -> list[str]:
-    """What has the kernel end a part when the demo itself is killed, where util-linux has it."""
-    setpriv, shell = shutil.which("setpriv"), shutil.which("sh")
-    if setpriv is None or shell is None:
-        return []
-    # The demo may have been killed before the kernel was told to watch it.
-    unless_orphaned = '[ "$PPID" = "$0" ] && exec "$@"'
-    return [setpriv, "--pdeathsig", "TERM", shell, "-c", unless_orphaned, str(os.getpid())]
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import rclpy.subscription
 from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
@@ -22,12 +26,15 @@ from gr00t_ros.images import rgb_from_image
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.qos import CHUNK, SENSOR, STATUS
 
+# Deep enough that a busy recorder gets every message, late or not.
+EVERY_MESSAGE = QoSProfile(depth=1000)
+CATCH_UP_S, QUIET_S = 30.0, 0.5  # longest; and with nothing new for so long, all is in
 LIFTED_M = 0.06  # a cube's centre this high above the table is in the gripper's hold
 
 
 @dataclass
 class JointHistory:
-    """Positions over time: s on the nodes' clock, and rad (m for the gripper)."""
+    """Positions over time, as stamped by their sender: s, and rad (m for the gripper)."""
 
     names: tuple[str, ...] = ()
     times_s: list[float] = field(default_factory=list)
@@ -53,9 +60,11 @@ class DemoRecorder(Node):
     """Listens to the demo's topics, and calls its services.
 
     Attributes:
-        commanded, measured: The joints over time.
+        commanded, measured: The joints over time: when a command was published, and when the arm
+            was where it says it was. When this process got to know is another matter.
         round_trips_s: Of every chunk, s.
         policy_status, control_status: The newest, or None.
+        first_control_status: The first that tells of commands, or None.
         lifted_picture: uint8 (H, W, 3) RGB of the front camera when a cube was highest, or None.
         lifted_at_s: The time of that picture, s.
     """
@@ -66,26 +75,34 @@ class DemoRecorder(Node):
         self.round_trips_s: list[float] = []
         self.policy_status: PolicyStatus | None = None
         self.control_status: PolicyStatus | None = None
+        self.first_control_status: PolicyStatus | None = None
         self.lifted_picture: NDArray[np.uint8] | None = None
         self.lifted_at_s: float | None = None
         self.cube_heights_m: list[float] = []
         self._highest_m = LIFTED_M
+        self._heard = threading.Event()
         self._recording = False
-        self.create_subscription(JointState, "joint_states", self._on_joints, SENSOR)
-        self.create_subscription(JointTrajectory, "arm/joint_trajectory", self._on_command, 10)
+        self.create_subscription(JointState, "joint_states", self._on_joints, EVERY_MESSAGE)
+        self.create_subscription(
+            JointTrajectory, "arm/joint_trajectory", self._with_sent_s(), EVERY_MESSAGE
+        )
         self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
-        self.create_subscription(Image, "front/image_raw", self._on_image, SENSOR)
+        self.create_subscription(Image, "front/image_raw", self._on_image, SENSOR, raw=True)
         self.create_subscription(PoseArray, "sim_node/cubes", self._on_cubes, SENSOR)
-        for name in ("policy", "control"):
-            self.create_subscription(
-                PolicyStatus, f"{name}_node/status", self._on_status(f"{name}_status"), STATUS
-            )
+        self.create_subscription(PolicyStatus, "policy_node/status", self._on_policy, STATUS)
+        self.create_subscription(PolicyStatus, "control_node/status", self._on_control, STATUS)
 
     def start(self) -> None:
         """Record from now on."""
         self._recording = True
 
-    def call(self, service: str, timeout_s: float = 10.0) -> None:
+    def catch_up(self) -> None:
+        """Take what was sent but not looked at yet, while another thread spins this node."""
+        ends_at_s = time.monotonic() + CATCH_UP_S
+        while self._heard.wait(QUIET_S) and time.monotonic() < ends_at_s:
+            self._heard.clear()
+
+    def call(self, service: str, timeout_s: float = 60.0) -> None:
         """Call a Trigger service while another thread spins this node.
 
         Raises:
@@ -111,14 +128,21 @@ class DemoRecorder(Node):
         return future.result()
 
     def _on_joints(self, message: JointState) -> None:
+        self._heard.set()
         if self._recording:
-            self.measured.add(_stamp_s(message), message.name, message.position)
+            self.measured.add(stamp_s(message), message.name, message.position)
 
-    def _on_command(self, message: JointTrajectory) -> None:
+    def _with_sent_s(self) -> Callable[..., None]:
+        """`_on_command` as a callback; a command's own stamp is 0: from its arrival on."""
+        if hasattr(rclpy.subscription, "MessageInfo"):
+            return lambda message, info: self._on_command(message, 1e-9 * info["source_timestamp"])
+        # Humble does not tell when a message was sent: when it came has to do.
+        return lambda message: self._on_command(message, 1e-9 * self.get_clock().now().nanoseconds)
+
+    def _on_command(self, message: JointTrajectory, sent_s: float) -> None:
+        self._heard.set()
         if self._recording:
-            # Its stamp is 0, which means: from its arrival on.
-            now_s = self.get_clock().now().nanoseconds * 1e-9
-            self.commanded.add(now_s, message.joint_names, message.points[0].positions)
+            self.commanded.add(sent_s, message.joint_names, message.points[0].positions)
 
     def _on_chunk(self, message: ActionChunk) -> None:
         if self._recording and not is_stop(message):
@@ -127,18 +151,25 @@ class DemoRecorder(Node):
     def _on_cubes(self, message: PoseArray) -> None:
         self.cube_heights_m = [pose.position.z for pose in message.poses]
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, serialized: bytes) -> None:
         """Keep the picture of the highest lift so far, a little apart from the last one kept."""
         height_m = max(self.cube_heights_m, default=0.0)
         if self._recording and height_m > self._highest_m + 0.005:
             self._highest_m = height_m
+            message = deserialize_message(serialized, Image)
             self.lifted_picture = rgb_from_image(message).copy()
-            self.lifted_at_s = _stamp_s(message)
+            self.lifted_at_s = stamp_s(message)
 
-    def _on_status(self, attribute: str) -> Any:
-        return lambda message: setattr(self, attribute, message)
+    def _on_policy(self, message: PolicyStatus) -> None:
+        self.policy_status = message
+
+    def _on_control(self, message: PolicyStatus) -> None:
+        self.control_status = message
+        if message.commands and self.first_control_status is None:
+            self.first_control_status = message
 
 
-def _stamp_s(message: Any) -> float:
+def stamp_s(message: Any) -> float:
+    """The time in a message's header, s."""
     stamp = message.header.stamp
     return float(stamp.sec + stamp.nanosec * 1e-9)

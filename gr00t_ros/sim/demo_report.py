@@ -13,13 +13,17 @@ matplotlib.use("Agg")  # there may be no display
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
+from gr00t_ros.msg import PolicyStatus
 from gr00t_ros.sim.demo_recorder import DemoRecorder, JointHistory
 
 # Position-controlled servos trail a moving target; more than this is not following.
 FOLLOWED_RMS_RAD = 0.1
 MOVED_RAD = 0.3
+LONGEST_LAG_S = 0.5
+LAGS_S = np.arange(0.0, LONGEST_LAG_S + 0.005, 0.01)
+RATE_HZ = 100.0  # of commands (config/demo.yaml) and of joint states (sim_node)
+BUSY = 0.05  # a machine that takes away more than this part of either is busy
 JOINTS = (
     *("shoulder_pan", "shoulder_lift", "elbow_flex"),
     *("wrist_flex", "wrist_yaw", "wrist_roll"),
@@ -28,14 +32,20 @@ JOINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The figures of one demo: times in s, rate in Hz, error and travel in rad."""
+    """The figures of one demo: times in s, rates in Hz, error and travel in rad.
+
+    The error is that of the arm against what had been commanded `lag_s` before.
+    """
 
     chunks: int
     commands: int
     control_rate_hz: float
+    ticks_lost: float  # part of the control node's ticks, 0 to 1
+    joint_state_rate_hz: float
     round_trip_p50_s: float
     round_trip_p99_s: float
     tracking_error_rad: float
+    lag_s: float
     travel_rad: float
     lifts: bool
 
@@ -44,32 +54,54 @@ class Summary:
         """Whether the arm moved, and stayed with what was commanded."""
         return self.travel_rad > MOVED_RAD and self.tracking_error_rad < FOLLOWED_RMS_RAD
 
+    @property
+    def busy(self) -> str:
+        """What other work on this machine took from the demo; empty when it took little."""
+        taken = []
+        if self.ticks_lost > BUSY:
+            taken.append(f"the control node lost {self.ticks_lost:.0%} of its ticks")
+        if self.joint_state_rate_hz < (1.0 - BUSY) * RATE_HZ:
+            taken.append(
+                f"the simulated arm ran at {self.joint_state_rate_hz:.0f} Hz instead of "
+                f"{RATE_HZ:.0f}"
+            )
+        return " and ".join(taken)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the arm followed, in words."""
+        if self.followed:
+            return "the arm followed"
+        return "the arm did NOT follow" if not self.busy else "cannot tell whether the arm followed"
+
     def __str__(self) -> str:
+        busy = f"\ndemo: this machine is busy: {self.busy}" if self.busy else ""
         return (
             f"{self.chunks} chunks, {self.commands} commands at {self.control_rate_hz:.1f} Hz, "
             f"round trip p50 {1e3 * self.round_trip_p50_s:.1f} ms "
             f"p99 {1e3 * self.round_trip_p99_s:.1f} ms, "
-            f"tracking error {self.tracking_error_rad:.4f} rad RMS, "
-            f"cube {'lifted' if self.lifts else 'not lifted'}: "
-            f"the arm {'followed' if self.followed else 'did NOT follow'}"
+            f"tracking error {self.tracking_error_rad:.4f} rad RMS "
+            f"after {1e3 * self.lag_s:.0f} ms, "
+            f"cube {'lifted' if self.lifts else 'not lifted'}: {self.verdict}{busy}"
         )
 
 
 def summarise(recorder: DemoRecorder) -> Summary:
     """The figures of what was recorded."""
     commanded, measured = recorder.commanded, recorder.measured
-    times_s = commanded.times_s
-    lasted_s = times_s[-1] - times_s[0] if len(times_s) > 1 else 0.0
     round_trips_s = recorder.round_trips_s or [float("nan")]
-    error_rad, travel_rad = _tracking(commanded, measured)
+    error_rad, lag_s = _tracking(commanded, measured)
     return Summary(
         chunks=len(recorder.round_trips_s),
-        commands=len(times_s),
-        control_rate_hz=(len(times_s) - 1) / lasted_s if lasted_s else 0.0,
+        commands=len(commanded.times_s),
+        control_rate_hz=_rate_hz(commanded),
+        ticks_lost=_ticks_lost(recorder.first_control_status, recorder.control_status),
+        joint_state_rate_hz=_rate_hz(measured),
         round_trip_p50_s=float(np.percentile(round_trips_s, 50)),
         round_trip_p99_s=float(np.percentile(round_trips_s, 99)),
         tracking_error_rad=error_rad,
-        travel_rad=travel_rad,
+        lag_s=lag_s,
+        travel_rad=_travel_rad(measured),
         lifts=recorder.lifted_picture is not None,
     )
 
@@ -87,20 +119,46 @@ def write_pictures(recorder: DemoRecorder, folder: Path) -> list[Path]:
     return pictures
 
 
+def _rate_hz(history: JointHistory) -> float:
+    times_s = history.times_s
+    lasted_s = times_s[-1] - times_s[0] if len(times_s) > 1 else 0.0
+    return (len(times_s) - 1) / lasted_s if lasted_s else 0.0
+
+
+def _ticks_lost(first: PolicyStatus | None, newest: PolicyStatus | None) -> float:
+    """The part of the control node's ticks between two statuses that it lost, 0 to 1."""
+    if first is None or newest is None:
+        return 0.0
+    lost = newest.ticks_lost - first.ticks_lost
+    return float(lost / max(1, lost + newest.commands - first.commands))
+
+
+def _travel_rad(measured: JointHistory) -> float:
+    """The largest travel of a joint."""
+    return float(np.max(np.ptp(measured.of(JOINTS), axis=0))) if measured.times_s else 0.0
+
+
 def _tracking(commanded: JointHistory, measured: JointHistory) -> tuple[float, float]:
-    """RMS distance between commanded and measured joints, and the largest travel, rad."""
-    if len(commanded.times_s) < 2 or len(measured.times_s) < 2:
-        return float("nan"), 0.0
-    wanted = commanded.of(JOINTS)
-    got = _at(measured, commanded.times_s)
-    error_rad = float(np.sqrt(np.mean((wanted - got) ** 2)))
-    return error_rad, float(np.max(np.ptp(got, axis=0)))
+    """RMS distance of the joints from their commands, rad, at the lag in s where it is least.
 
-
-def _at(history: JointHistory, times_s: list[float]) -> NDArray[np.float64]:
-    """The joints at these times, linearly between samples."""
-    columns = history.of(JOINTS).T
-    return np.stack([np.interp(times_s, history.times_s, column) for column in columns], axis=1)
+    Each time that the arm tells where it was, that is compared with the newest command of then. An
+    arm that is kept waiting by a busy machine tells nothing meanwhile, and is not judged by it.
+    """
+    if not commanded.times_s or not measured.times_s:
+        return float("nan"), float("nan")
+    times_s = np.asarray(measured.times_s)
+    is_judged = (times_s >= commanded.times_s[0] + LONGEST_LAG_S) & (
+        times_s <= commanded.times_s[-1]
+    )
+    if not is_judged.any():
+        return float("nan"), float("nan")
+    got, wanted = measured.of(JOINTS)[is_judged], commanded.of(JOINTS)
+    errors_rad = []
+    for lag_s in LAGS_S:
+        newest = np.searchsorted(commanded.times_s, times_s[is_judged] - lag_s, side="right") - 1
+        errors_rad.append(float(np.sqrt(np.mean((wanted[np.maximum(newest, 0)] - got) ** 2))))
+    best = int(np.argmin(errors_rad))
+    return errors_rad[best], float(LAGS_S[best])
 
 
 def _write_joints(recorder: DemoRecorder, path: Path) -> Path:

@@ -40,6 +40,7 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from gr00t_ros.parent_watch import ParentWatch
 from gr00t_ros.sim.rendering import CameraRenderer, RenderingUnavailableError
 from gr00t_ros.sim.trajectory import (
     TrajectoryFollower,
@@ -131,11 +132,17 @@ class SimNode(Node):
             allowed = [FloatingPointRange(from_value=low, to_value=high)]
             self._declare(name, default, description, floating_point_range=allowed)
         self._declare("publish_images", True, "Whether to render and publish the cameras.")
+        self._declare("end_with_pid", 0, "The node ends with the process of this number; 0: none.")
 
     def _declare(self, name: str, default: Any, description: str, **ranges: Any) -> None:
         read_only = name != "scene_seed"
         descriptor = ParameterDescriptor(description=description, read_only=read_only, **ranges)
         self.declare_parameter(name, default, descriptor)
+
+    @property
+    def end_with_pid(self) -> int:
+        """The process whose end ends this node; 0 for none."""
+        return int(self._value("end_with_pid"))
 
     def _make_cameras(self) -> list[_CameraTopic]:
         width, height = self._value("image_width"), self._value("image_height")
@@ -247,15 +254,20 @@ def _deadlines(period_s: float, stop: threading.Event) -> Iterator[None]:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run ``sim_node`` until SIGINT or SIGTERM; 1 if it could not start or go on, else 0."""
+    """Run ``sim_node`` until SIGINT, SIGTERM or the end of ``end_with_pid``.
+
+    Returns:
+        1 if it could not start or go on, else 0.
+    """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     with stop_signals() as stopping:
         node = SimNode()
+        parent = ParentWatch(node.end_with_pid)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
             node.start()
-            while not stopping.is_set() and not node.failed:
+            while not (stopping.is_set() or node.failed or parent.has_ended()):
                 executor.spin_once(timeout_sec=_SIGNAL_POLL_S)
         except RenderingUnavailableError as error:
             node.get_logger().fatal(str(error))

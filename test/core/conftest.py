@@ -134,7 +134,7 @@ def serving(policy: Any = None, **settings: Any) -> Iterator[PolicyServer]:
         yield running
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Wait for a condition, and fail where it does not come."""
     ends_at = time.monotonic() + timeout_s
     while not condition():

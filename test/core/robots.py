@@ -54,5 +54,5 @@ def robots(port: int, count: int, timeout_ms: int = 150) -> Iterator[list[Robot]
         for robot in crew:
             robot.done.set()
         for robot in crew:
-            robot.join(10)
+            robot.join(60)
             assert not robot.is_alive()

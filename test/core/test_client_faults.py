@@ -24,7 +24,7 @@ from gr00t_policy_core import ClosedError, PolicyClient, PolicyTimeoutError
 from gr00t_policy_core.serving import connection, plain_channel
 
 SERVE = Path(__file__).resolve().parent / "peers" / "serve.py"
-SLACK_S = 5.0  # for a machine that is busy with other things
+SLACK_S = 60.0  # for a machine that is busy with other things
 
 
 @pytest.fixture
@@ -78,6 +78,11 @@ class Served:
     def end(self, signal_number):
         self.process.send_signal(signal_number)
         return self.process.wait(20)
+
+    def freeze(self):
+        """Stop it, and return when all of its threads stand still."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def __enter__(self):
         return self
@@ -146,25 +151,24 @@ def test_every_call_ends_with_an_error_that_names_the_server(silent, endpoint, c
             assert "60 ms" in str(raised.value)
 
 
-def test_what_get_action_asks_first_counts_against_its_timeout(server):
-    release = threading.Event()
+def test_what_get_action_asks_first_counts_against_its_timeout(server, monkeypatch):
+    left_ms = {}
 
     def slow_configs():
-        release.wait(1.5)
+        threading.Event().wait(0.5)
         return {}
 
-    def slow_action(observation, options=None):
-        release.wait(20)
-
     server.register_endpoint("get_modality_config", slow_configs, requires_input=False)
-    server.register_endpoint("get_action", slow_action)
-    with PolicyClient("127.0.0.1", server.port, timeout_ms=2000) as client:
-        started_at = time.monotonic()
-        with pytest.raises(PolicyTimeoutError, match="get_action"):
-            client.get_action(toy_observation())
-        elapsed_s = time.monotonic() - started_at
-        release.set()
-    assert elapsed_s < 3.0
+    with PolicyClient("127.0.0.1", server.port, timeout_ms=60_000) as client:
+        call = client._server.call
+
+        def noted(endpoint, data, deadline):
+            left_ms[endpoint] = deadline.remaining_ms
+            return call(endpoint, data, deadline)
+
+        monkeypatch.setattr(client._server, "call", noted)
+        client.get_action(toy_observation())
+    assert left_ms["get_action"] < 59_500
 
 
 def test_a_thread_that_waits_for_its_turn_gives_up_in_time(silent):
@@ -208,6 +212,7 @@ def test_a_late_answer_is_never_taken_for_another(silent):
         with pytest.raises(PolicyTimeoutError):
             client.call_endpoint("first")
         late = silent.receive()
+        client.timeout_ms = 60_000
         answers = []
         asking = threading.Thread(target=lambda: answers.append(client.call_endpoint("second")))
         asking.start()
@@ -272,7 +277,7 @@ def test_a_server_restarted_between_requests_goes_unnoticed():
 def test_a_server_that_was_stopped_for_a_while_goes_on():
     with Served() as served, PolicyClient("127.0.0.1", served.port, timeout_ms=10_000) as client:
         assert client.ping()
-        served.process.send_signal(signal.SIGSTOP)
+        served.freeze()
         client.timeout_ms = 100
         assert client.ping() is False
         served.process.send_signal(signal.SIGCONT)

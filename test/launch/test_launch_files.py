@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ros2 launch gr00t_ros …` for real: processes, parameters, an orderly end."""
 
+import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,9 +15,10 @@ from rclpy.node import Node
 from gr00t_ros.msg import PolicyStatus
 from gr00t_ros.qos import STATUS
 
+SLOW_S = 120.0  # for processes to come up, on a busy machine
 ARGUMENTS = (
     *("config", "host", "port", "instruction"),
-    *("autostart", "namespace", "use_sim_time", "log_level"),
+    *("autostart", "namespace", "use_sim_time", "end_with_launch", "log_level"),
 )
 
 
@@ -58,7 +61,7 @@ def test_every_argument_is_described(ros2: str) -> None:
         [ros2, "launch", "gr00t_ros", "policy.launch.py", "--show-args"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=SLOW_S,
         check=True,
     ).stdout
 
@@ -75,13 +78,61 @@ def test_the_demo_launches_and_the_arm_is_driven(
 
     process = launch("demo.launch.py", f"port:={free_port()}")
 
-    wait_until(lambda: policy and policy[0].inferences > 2, 90, "the policy answers")
-    wait_until(lambda: control and control[0].commands > 50, 30, "commands go out")
+    wait_until(lambda: policy and policy[0].inferences > 2, SLOW_S, "the policy answers")
+    wait_until(lambda: control and control[0].commands > 50, SLOW_S, "commands go out")
     process.send_signal(signal.SIGINT)
-    process.wait(60)
+    process.wait(SLOW_S)
     log = (tmp_path / "launch.log").read_text()
     assert "process has died" not in log, log
     assert log.count("process has finished cleanly") == 4, log
+
+
+def parts_of(folder: Path) -> list[int]:
+    """The processes that the launch has started."""
+    log = (folder / "launch.log").read_text()
+    return [int(pid) for pid in re.findall(r"process started with pid \[(\d+)\]", log)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_a_launch_that_is_killed_leaves_nothing_running(
+    launch: Callable[..., subprocess.Popen[str]], ros_node: Node, tmp_path: Path, number: int
+) -> None:
+    control = newest_status(ros_node, "control_node/status")
+    process = launch("demo.launch.py", f"port:={free_port()}")
+    wait_until(lambda: control and control[0].commands > 50, SLOW_S, "commands go out")
+    parts = parts_of(tmp_path)
+    assert len(parts) == 4
+    assert all(map(is_alive, parts))
+
+    process.send_signal(number)
+
+    wait_until(lambda: not any(map(is_alive, parts)), SLOW_S, "all parts end")
+
+
+def test_nodes_may_outlive_their_launch(
+    launch: Callable[..., subprocess.Popen[str]], ros_node: Node, tmp_path: Path
+) -> None:
+    status = newest_status(ros_node, "policy_node/status")
+    process = launch("policy.launch.py", "end_with_launch:=false", f"port:={free_port()}")
+    wait_until(lambda: status, SLOW_S, "the node is up")
+    parts = parts_of(tmp_path)
+
+    process.kill()
+    process.wait()
+    status.clear()
+
+    wait_until(lambda: status, SLOW_S, "the node goes on")
+    for part in parts:
+        os.kill(part, signal.SIGINT)
+    wait_until(lambda: not any(map(is_alive, parts)), SLOW_S, "both end")
 
 
 def test_arguments_reach_the_nodes_in_their_namespace(
@@ -92,7 +143,9 @@ def test_arguments_reach_the_nodes_in_their_namespace(
 
     launch("policy.launch.py", "namespace:=left", "host:=127.0.0.2", f"port:={port}")
 
-    wait_until(lambda: status and f"127.0.0.2:{port}" in status[0].reason, 60, "the host is told")
+    wait_until(
+        lambda: status and f"127.0.0.2:{port}" in status[0].reason, SLOW_S, "the host is told"
+    )
     assert status[0].state == PolicyStatus.STATE_WAITING
 
 
@@ -104,7 +157,7 @@ def test_several_hosts_are_one_argument(
     launch("policy.launch.py", "host:=127.0.0.2,127.0.0.3:5777", f"port:={free_port()}")
 
     told = "127.0.0.3:5777 gives no answer"
-    wait_until(lambda: status and told in status[0].reason, 60, "both hosts are told")
+    wait_until(lambda: status and told in status[0].reason, SLOW_S, "both hosts are told")
 
 
 def test_a_config_that_is_not_there_is_named(
@@ -112,7 +165,7 @@ def test_a_config_that_is_not_there_is_named(
 ) -> None:
     process = launch("policy.launch.py", "config:=nowhere.yaml")
 
-    assert process.wait(60) != 0
+    assert process.wait(SLOW_S) != 0
     assert "config:=nowhere.yaml: there is no such file" in (tmp_path / "launch.log").read_text()
 
 

@@ -12,6 +12,7 @@ import rclpy
 from nodes_for_tests import close_node
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
 from gr00t_ros.lifecycle import ManagedNode
@@ -45,10 +46,12 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     """
     executor: SingleThreadedExecutor | None = SingleThreadedExecutor(context=ros_context)
     nodes: list[Node] = []
+    ending = threading.Event()
 
     def run() -> None:
         with contextlib.suppress(ExternalShutdownException):  # a test may shut its context down
-            executor.spin()
+            while ros_context.ok() and not ending.is_set():
+                executor.spin_once()
 
     def add(node: Node) -> Node:
         nodes.append(node)
@@ -58,11 +61,20 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     thread = threading.Thread(target=run, name="test executor", daemon=True)
     thread.start()
     yield add
+    ending.set()
+    executor.wake()
+    thread.join(timeout=60.0)
     executor.shutdown()
-    thread.join(timeout=10.0)
     while nodes:
-        nodes.pop().destroy_node()
+        _destroy(nodes.pop())
     executor = None  # it refers to the nodes, and `add` to it
+
+
+def _destroy(node: Node) -> None:
+    """End a node although something may still refer to it, as a failed test's traceback does."""
+    node.destroy_node()
+    if isinstance(node, LifecycleNode):
+        node._state_machine.destroy_when_not_in_use()  # `destroy_node` leaves it in the graph
 
 
 @pytest.fixture

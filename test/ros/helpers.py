@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 
-def wait_until(predicate: Callable[[], object], timeout_s: float = 10.0, what: str = "") -> None:
+def wait_until(predicate: Callable[[], object], timeout_s: float = 60.0, what: str = "") -> None:
     """Returns as soon as `predicate()` is true; AssertionError when it is not within `timeout_s`.
 
     `what` says in the error what was waited for. The deadline only ends a broken test: make it
@@ -22,7 +22,7 @@ def wait_until(predicate: Callable[[], object], timeout_s: float = 10.0, what: s
         time.sleep(0.01)
 
 
-def wait_for_log(capfd: pytest.CaptureFixture[str], text: str, timeout_s: float = 15.0) -> None:
+def wait_for_log(capfd: pytest.CaptureFixture[str], text: str, timeout_s: float = 60.0) -> None:
     """Returns as soon as stderr has said `text`, since `capfd` was last read."""
     told: list[str] = []
 

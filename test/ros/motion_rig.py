@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
 from helpers import require_within, wait_until
 from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, chunk_of, overrides, patience
 from policies_for_tests import parameters
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.time import Time
 from sensor_msgs.msg import JointState
 
-from gr00t_policy_core.control.command import Command
 from gr00t_ros.control_node import ControlNode
 from gr00t_ros.lifecycle import ManagedNode
 from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.sinks import Sink, Values
 
 PERIOD_S, DT_S = 0.01, 0.05
 LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}  # the defaults
@@ -48,12 +50,12 @@ class Rig:
         self.chunks = peer.create_publisher(ActionChunk, "action_chunk", 5)
         self._joint_states = peer.create_publisher(JointState, "joint_states", 10)
         self.received: list[JointState] = []
-        self._published: list[np.ndarray] = []
         self.node: ControlNode | None = None
         self._joints: list[float] | None = [0.0, 0.0, 0.0]
         self._follows = True
         self._seen = 0  # commands before the robot was put somewhere
         self._number = 0
+        self._commanded: list[np.ndarray] = []
         peer.create_subscription(JointState, "commands", self.received.append, 500)
         peer.create_timer(0.02, self._publish_joints)
 
@@ -69,8 +71,22 @@ class Rig:
     def follow(self, *joints: float) -> None:
         """The robot stands here, and does what it is told from now on."""
         self._joints, self._follows = list(joints), False
-        self._seen = len(self.received)
+        self._seen = len(self._commanded)
         self._follows = True
+
+    @contextlib.contextmanager
+    def tapped(self) -> Iterator[None]:
+        """Within, every command on the topic `commands` is noted before DDS may lose it."""
+        publish = Sink.publish
+
+        def tapped(sink: Sink, values: Values, stamp: Time) -> None:
+            if sink._publisher.topic_name == "/commands":
+                self._commanded.append(np.concatenate([values[key] for key in sink._keys]))
+            publish(sink, values, stamp)
+
+        with pytest.MonkeyPatch.context() as patching:
+            patching.setattr(Sink, "publish", tapped)
+            yield
 
     def start(self, **changes: Any) -> ControlNode:
         interfaces = {
@@ -80,7 +96,6 @@ class Rig:
         }
         self.values = parameters(**patience({**interfaces, **changes}))
         self.node = ControlNode(context=self._context, parameter_overrides=overrides(self.values))
-        self._keep_published(self.node)
         self._live(self.node)
         assert self.operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
         wait_until(self.chunks.get_subscription_count, what="the node listens to chunks")
@@ -127,29 +142,20 @@ class Rig:
         return float(self.path()[-1, 0])
 
     def path(self) -> np.ndarray:
-        """Every command so far, float64 (n, 3)."""
-        return np.array([m.position for m in list(self.received)]).reshape(-1, 3)
+        """Every command so far, float64 (n, 3), one for each tick."""
+        return np.array(self._commanded).reshape(-1, 3)
 
     def require_smooth(self, **limits: float) -> None:
-        """All commands that the node has published keep the limits from one to the next."""
-        published = np.array(self._published)
-        assert len(published) > 20
+        """All commands keep the limits from tick to tick."""
+        path = self.path()
+        assert len(path) > 20
         for joint in range(3):
-            require_within(published[:, joint], period_s=PERIOD_S, **{**LIMITS, **limits})
-
-    def _keep_published(self, node: ControlNode) -> None:
-        """DDS may lose a command on a busy machine, and the next one would look like a jump."""
-        publish = node._publish
-
-        def keeping(command: Command, now: Time) -> None:
-            publish(command, now)
-            self._published.append(np.concatenate(list(command.values.values())))
-
-        node._publish = keeping
+            require_within(path[:, joint], period_s=PERIOD_S, **{**LIMITS, **limits})
 
     def _publish_joints(self) -> None:
-        if self._follows and len(self.received) > self._seen:
-            self._joints = list(self.received[-1].position)
+        commanded = self._commanded[self._seen :]
+        if self._follows and commanded and len(commanded[-1]) == len(NAMES):
+            self._joints = commanded[-1].tolist()
         if self._joints is not None:
             message = JointState(name=list(NAMES), position=self._joints)
             message.header.stamp = self.peer.get_clock().now().to_msg()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -68,7 +69,7 @@ class Operator:
         self.statuses: list[PolicyStatus] = []
         peer.create_subscription(PolicyStatus, f"{name}/status", self.statuses.append, 10)
 
-    def call(self, service: str, kind: Any, request: Any, timeout_s: float = 15.0) -> Any:
+    def call(self, service: str, kind: Any, request: Any, timeout_s: float = 60.0) -> Any:
         client = self._clients.get(service)
         if client is None:
             client = self._clients[service] = self._peer.create_client(
@@ -111,7 +112,7 @@ class Operator:
         return list(self.call("describe_parameters", DescribeParameters, request).descriptors)
 
     def wait_for_status(
-        self, predicate: Callable[[PolicyStatus], object], what: str, timeout_s: float = 15.0
+        self, predicate: Callable[[PolicyStatus], object], what: str, timeout_s: float = 60.0
     ) -> PolicyStatus:
         """The first status from now on that is as wanted."""
         seen = len(self.statuses)
@@ -128,10 +129,22 @@ class Operator:
             raise AssertionError(f"{error}; the last status was {last}") from None
         return found[0]
 
-    def wait_for_reason(self, text: str, timeout_s: float = 15.0) -> PolicyStatus:
+    def wait_for_reason(self, text: str, timeout_s: float = 60.0) -> PolicyStatus:
         return self.wait_for_status(lambda s: text in s.reason, f"the reason {text!r}", timeout_s)
 
-    def wait_until_running(self, timeout_s: float = 15.0) -> PolicyStatus:
+    def wait_for_repeated(
+        self, value: Callable[[PolicyStatus], object], what: str, timeout_s: float
+    ) -> None:
+        """Returns when two statuses from now on, one after the other, have the same value."""
+        seen = len(self.statuses)
+
+        def look() -> bool:
+            values = [value(s) for s in self.statuses[seen:]]
+            return any(a == b for a, b in itertools.pairwise(values))
+
+        wait_until(look, timeout_s, what)
+
+    def wait_until_running(self, timeout_s: float = 60.0) -> PolicyStatus:
         running = PolicyStatus.STATE_RUNNING
         return self.wait_for_status(lambda s: s.state == running, "running", timeout_s)
 
@@ -184,7 +197,7 @@ def robot_and_chunks(
     """A running robot, the node started, and a first chunk received."""
     robot = Robot(ros_node, **options)
     assert operator.trigger("start").success
-    wait_until(lambda: chunks, 15.0, "a first chunk")
+    wait_until(lambda: chunks, what="a first chunk")
     return robot
 
 
@@ -202,7 +215,7 @@ def chunk_of(
     return message
 
 
-def quiet_for(events: list[Any], quiet_s: float = 0.3, timeout_s: float = 15.0) -> None:
+def quiet_for(events: list[Any], quiet_s: float = 0.3, timeout_s: float = 60.0) -> None:
     """Waits until nothing was added to `events` for a while."""
     last = [len(events), time.monotonic()]
 
@@ -232,4 +245,4 @@ class SimulatedTime:
             self._publisher.publish(Clock(clock=Time(nanoseconds=self.ns()).to_msg()))
             return until()
 
-        wait_until(tick, 20.0, what)
+        wait_until(tick, what=what)

@@ -114,7 +114,7 @@ def test_what_the_system_refuses_is_told_and_the_loop_runs(
     monkeypatch.setattr(os, "sched_setaffinity", refuse)
     ticked = threading.Event()
     make_loop(ticked.set, realtime_priority=5, cpu=0)
-    assert ticked.wait(10.0)
+    assert ticked.wait(60.0)
     assert [warning.partition(":")[0] for warning in warnings] == [
         "cpu_affinity 0 is refused",
         "realtime_priority 5 is refused",
@@ -128,7 +128,7 @@ def test_a_system_without_real_time_scheduling_is_told_too(
     monkeypatch.delattr(os, "sched_setscheduler")
     ticked = threading.Event()
     make_loop(ticked.set, realtime_priority=5)
-    assert ticked.wait(10.0)
+    assert ticked.wait(60.0)
     assert "realtime_priority 5 is refused" in warnings[0]
 
 

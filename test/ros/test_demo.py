@@ -6,13 +6,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import wait_until
 
-from gr00t_ros.sim.demo_processes import DemoError, DemoProcesses, executable, port_from_log
+from gr00t_ros.sim import demo_processes
+from gr00t_ros.sim.demo_processes import (
+    DemoError,
+    DemoProcess,
+    DemoProcesses,
+    executable,
+    port_from_log,
+)
 from gr00t_ros.sim.rendering import CameraRenderer, RenderingUnavailableError
 from gr00t_ros.sim.world import SimulatedArm
 
@@ -57,7 +66,7 @@ def is_alive(pid: int) -> bool:
 def test_the_demo_ends_by_itself_having_moved_the_arm(
     demo: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    output, _ = demo.communicate(timeout=180)
+    output, _ = demo.communicate(timeout=400)
 
     assert demo.returncode == 0, output
     assert "the arm followed" in output
@@ -73,6 +82,21 @@ def test_ctrl_c_ends_the_demo_and_leaves_no_process_behind(demo: subprocess.Pope
     demo.communicate(timeout=60)
 
     wait_until(lambda: not any(map(is_alive, parts)), what="all parts have ended")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
+def test_ctrl_c_may_be_pressed_again_and_again(demo: subprocess.Popen[str]) -> None:
+    wait_until(lambda: len(parts_of(demo)) == 4, timeout_s=90, what="all parts are started")
+    parts = parts_of(demo)
+
+    while any(map(is_alive, parts)):
+        demo.send_signal(signal.SIGINT)
+        demo.poll()
+        threading.Event().wait(0.2)
+    output, _ = demo.communicate(timeout=60)
+
+    assert "Traceback" not in output
+    assert "demo: ending all parts; Ctrl-C again hurries them" in output
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")
@@ -108,20 +132,74 @@ def test_a_part_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Path)
         processes.let_run(60.0)
 
 
-def test_a_part_that_ignores_signals_is_killed(tmp_path: Path) -> None:
+@pytest.fixture
+def deaf(tmp_path: Path) -> Iterator[tuple[DemoProcesses, DemoProcess]]:
+    """A part that ignores SIGINT and SIGTERM."""
     processes = DemoProcesses(tmp_path, os.environ)
-    deaf = (
+    program = (
         "import signal, time\n"
         "for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n"
         "print('deaf', flush=True)\n"
         "time.sleep(300)"
     )
-    part = processes.start("deaf", [sys.executable, "-c", deaf])
-    wait_until(lambda: "deaf" in part.log.read_text(), what="it ignores signals")
+    part = processes.start("deaf", [sys.executable, "-c", program])
+    wait_until(lambda: "deaf" in part.log.read_text(), timeout_s=60, what="it ignores signals")
+    yield processes, part
+    part.popen.kill()
+
+
+def patience(seconds: float) -> tuple[tuple[int, float], ...]:
+    return tuple((number, seconds) for number, _ in demo_processes.ENDING)
+
+
+def test_a_part_that_ignores_signals_is_killed(
+    deaf: tuple[DemoProcesses, DemoProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes, part = deaf
+    monkeypatch.setattr(demo_processes, "ENDING", patience(0.2))
+
+    processes.end()
+
+    assert part.popen.wait(60) == -signal.SIGKILL
+
+
+def test_each_further_ctrl_c_ends_the_patience_with_a_part(
+    deaf: tuple[DemoProcesses, DemoProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes, part = deaf
+    monkeypatch.setattr(demo_processes, "ENDING", patience(3600.0))
+    with pytest.raises(KeyboardInterrupt):
+        processes.interrupt()
+    processes.interrupt()
+    processes.interrupt()
 
     processes.end()
 
     assert part.popen.poll() == -signal.SIGKILL
+
+
+def full_disk(_: object) -> SimpleNamespace:
+    return SimpleNamespace(free=4096)
+
+
+def test_a_full_disk_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", full_disk)
+
+    with pytest.raises(DemoError, match=f"the disk is full: 0.0 MiB are free in {tmp_path}"):
+        DemoProcesses(tmp_path, os.environ)
+
+
+def test_a_part_that_ends_without_a_word_on_a_full_disk_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = DemoProcesses(tmp_path, os.environ)
+    processes.start("part", [sys.executable, "-c", "raise SystemExit(1)"])
+    monkeypatch.setattr(shutil, "disk_usage", full_disk)
+
+    with pytest.raises(DemoError, match="the disk is full"):
+        processes.let_run(60.0)
 
 
 def test_the_port_is_read_from_what_the_server_says(tmp_path: Path) -> None:

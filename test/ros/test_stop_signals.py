@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+from gr00t_ros.sim.demo_processes import executable
+
 SIGNALS = 20_000
 HAMMERED = """
 import sys
@@ -31,7 +33,24 @@ def test_a_signal_that_interrupts_the_handling_of_another_does_not_wedge_the_pro
         for _ in range(SIGNALS):
             process.send_signal(signal.SIGINT)
         try:
-            said, _ = process.communicate(timeout=30)
+            said, _ = process.communicate(timeout=120)
         finally:
             process.kill()
     assert (process.returncode, said) == (0, "True\n")
+
+
+def test_ctrl_c_while_an_executable_still_imports_ends_it_without_a_traceback(tmp_path):
+    package = tmp_path / "gr00t_ros"
+    package.mkdir()
+    interrupted = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (package / "__init__.py").write_text(interrupted)  # found before the real one
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    result = subprocess.run(
+        [str(executable("control_node"))],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")

@@ -101,7 +101,8 @@ def commands(ros_node: Node) -> list[tuple[int, JointTrajectory]]:
 @pytest.fixture
 def rig(ros_context: Context, live: Callable[[ManagedNode], None], ros_node: Node) -> Iterator[Rig]:
     rig = Rig(ros_context, live, ros_node)
-    yield rig
+    with rig.tapped():
+        yield rig
     rig.node = None  # it is to be collected, and pytest keeps the rig
 
 

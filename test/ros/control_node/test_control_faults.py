@@ -68,9 +68,9 @@ def test_an_arm_moved_while_nothing_is_published_is_begun_from_where_it_is(rig: 
     rig.follow(rested + 0.4, rested, rested)
     measured = rig.node._motion._joints
     wait_until(lambda: measured._known["shoulder"][0] == rested + 0.4, what="it is seen")
-    count = len(rig.received)
+    count = len(rig.path())
     rig.play(start=rested + 0.1)
-    wait_until(lambda: len(rig.received) > count, what="a command")
+    wait_until(lambda: len(rig.path()) > count, what="a command")
     assert rig.path()[count, 0] == rested + 0.4
 
 
@@ -158,10 +158,10 @@ def test_a_stop_is_in_force_over_every_transition_until_start(rig: Rig) -> None:
     assert rig.operator.trigger("stop").message == "stopped"
     assert rig.operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
     rig.operator.wait_for_reason("stopped by ~/stop")
-    count = len(rig.received)
+    count = len(rig.path())
     rig.play(start=rig.path()[-1, 0])
     rig.operator.wait_for_status(lambda s: s.chunks_refused == 1, "a refusal")
-    assert len(rig.received) == count
+    assert len(rig.path()) == count
     assert rig.operator.trigger("start").success
 
 

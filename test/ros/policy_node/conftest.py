@@ -103,7 +103,7 @@ def thinking_policy(
     policy.go.clear()
     Robot(ros_node)
     assert operator.trigger("start").success
-    wait_until(lambda: policy.observations, 15.0, "the policy is asked")
+    wait_until(lambda: policy.observations, what="the policy is asked")
     return policy
 
 

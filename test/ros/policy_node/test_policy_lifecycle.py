@@ -64,7 +64,7 @@ def test_start_brings_the_node_up_and_chunks_follow(
 def test_a_shuffled_joint_order_changes_nothing(drive: Drive, policy: EchoPolicy) -> None:
     """The robot of these tests rolls its joints with every message."""
     drive(replan_interval_s=0.03)
-    wait_until(lambda: len(policy.observations) >= 8, 15.0)
+    wait_until(lambda: len(policy.observations) >= 8)
     for observation in policy.observations:
         assert_allclose(observation["state"]["arm"], [[[0.1, -0.2]]], rtol=1e-6)
         assert_allclose(observation["state"]["gripper"], [[[0.5]]], rtol=1e-6)
@@ -191,7 +191,7 @@ def test_a_whole_life_leaves_nothing_behind_and_can_be_lived_again(
         assert entities(node) != before
         count = len(chunks)
         assert operator.trigger("start").success
-        wait_until(lambda c=count: len(chunks) > c, 15.0, "a chunk")
+        wait_until(lambda c=count: len(chunks) > c, what="a chunk")
         assert operator.change_state(DEACTIVATE, CLEANUP) == [True, True]
         assert entities(node) == before
         assert operator.state() == "unconfigured"
@@ -204,7 +204,7 @@ def test_autostart_starts_with_the_activation(
     make_node(autostart=True)
     Robot(ros_node)
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
-    wait_until(lambda: chunks, 15.0, "a chunk")
+    wait_until(lambda: chunks, what="a chunk")
 
 
 def test_without_autostart_an_active_node_waits_for_start(

@@ -72,7 +72,7 @@ def test_a_server_that_still_loads_its_policy_is_waited_for(
     assert operator.state() == "active"  # the executor is free meanwhile
 
     loading.may_end.set()
-    wait_until(lambda: chunks, 15.0, "a chunk")
+    wait_until(lambda: chunks, what="a chunk")
     assert operator.wait_until_running().inference_errors == 0
     told = capfd.readouterr().err
     assert told.count("going on without: the server is loading its policy") == 1
@@ -127,10 +127,10 @@ def test_the_first_of_several_servers_that_is_ready_answers_and_the_next_when_it
         policy__hosts=[f"127.0.0.1:{server.port}" for server in servers], policy__timeout_s=1.0
     )
     assert operator.trigger("start").success
-    wait_until(lambda: len(first.observations) > 2, 15.0, "the second server is asked")
+    wait_until(lambda: len(first.observations) > 2, what="the second server is asked")
     assert second.observations == []
     servers[1].stop()
-    wait_until(lambda: len(second.observations) > 2, 15.0, "the third server is asked")
+    wait_until(lambda: len(second.observations) > 2, what="the third server is asked")
     operator.wait_until_running()
 
 
@@ -150,7 +150,7 @@ def test_a_secured_server_answers_the_node_that_has_the_keys(
         policy__keys=str(tmp_path / "arm1.key_secret"),
     )
     assert operator.trigger("start").success
-    wait_until(lambda: chunks, 15.0, "a chunk")
+    wait_until(lambda: chunks, what="a chunk")
     assert server.metrics()["encrypted"] is True
 
 

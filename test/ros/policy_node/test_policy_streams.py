@@ -31,7 +31,7 @@ def test_a_camera_that_dies_stops_inference_by_name_and_its_return_resumes_it(
     chunks: list[ActionChunk],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    robot = drive(max_age_s=0.3)
+    robot = drive(max_age_s=2.0)
     operator.wait_until_running()
     robot.pictures_on = False
     status = operator.wait_for_reason("video.front: stale on front/image_raw: newest message is")
@@ -41,7 +41,7 @@ def test_a_camera_that_dies_stops_inference_by_name_and_its_return_resumes_it(
     later = operator.wait_for_reason("video.front: stale")
     assert later.inferences_skipped > status.inferences_skipped or later.inferences_skipped
     robot.pictures_on = True
-    wait_until(lambda: len(chunks) > count, 15.0, "chunks again")
+    wait_until(lambda: len(chunks) > count, what="chunks again")
     operator.wait_until_running()
     assert capfd.readouterr().err.count("not inferring: video.front: stale") == 1
 
@@ -96,7 +96,7 @@ def test_a_camera_that_appears_after_configure_is_found_raw_or_compressed(
         camera.publish(message)
 
     ros_node.create_timer(0.03, publish)
-    wait_until(lambda: policy.observations, 15.0, "an observation")
+    wait_until(lambda: policy.observations, what="an observation")
     pixels = policy.observations[0]["video"]["front"]
     assert pixels.shape == (1, 1, 2, 3, 3)
     assert (pixels == 200).all()
@@ -140,7 +140,7 @@ def test_two_answers_of_history_reach_the_policy(
     start_node(lambda settings: policy)
     Robot(ros_node)
     assert operator.trigger("start").success
-    wait_until(lambda: policy.observations, 15.0, "an observation")
+    wait_until(lambda: policy.observations, what="an observation")
     observation = policy.observations[-1]
     assert observation["video"]["front"].shape == (1, 2, 2, 3, 3)
     assert observation["state"]["arm"].shape == (1, 2, 2)

@@ -85,7 +85,7 @@ def test_a_policy_that_is_not_there_yet_is_waited_for(
         status = operator.wait_for_reason("gpu-box:5555 did not answer")
         assert status.state == PolicyStatus.STATE_WAITING
         operator.wait_for_status(lambda s: s.inference_errors >= 3, "it goes on trying")
-    wait_until(lambda: chunks, 15.0, "a chunk")
+    wait_until(lambda: chunks, what="a chunk")
     assert capfd.readouterr().err.count("not inferring: ") == 1
 
 
