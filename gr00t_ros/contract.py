@@ -37,7 +37,10 @@ TWIST_DIMENSION = 6
 
 @dataclass(frozen=True, slots=True)
 class VideoStream:
-    """One camera. Width and height in px, None for as received; `rate_hz` None for not watched."""
+    """One camera. Width and height in px, None for as received; `rate_hz` None for not watched.
+
+    `encoding` is what its raw pictures are, whatever they say; None for what they say.
+    """
 
     key: str
     topic: str
@@ -45,6 +48,7 @@ class VideoStream:
     height: int | None
     rate_hz: float | None
     max_age_s: float
+    encoding: str | None = None
 
     @property
     def name(self) -> str:
@@ -294,6 +298,7 @@ def _video_stream(settings: Mapping[str, Any], key: str) -> VideoStream:
         height=settings[f"{prefix}.height"] or None,
         rate_hz=float(settings[f"{prefix}.rate_hz"]) or None,
         max_age_s=float(settings[f"{prefix}.max_age_s"] or settings["max_age_s"]),
+        encoding=settings[f"{prefix}.encoding"] or None,
     )
 
 

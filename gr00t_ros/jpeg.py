@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving import JpegVideo
-from gr00t_policy_core.serving.images import MAX_PIXELS
+from gr00t_policy_core.serving.images import MAX_PIXELS, check_jpeg
+from gr00t_ros.conversions import ConversionError
 
 # Markers of ITU-T T.81, table B.1: the frame headers that TurboJPEG decodes, and where EXIF is.
-_START, _EXIF = b"\xff\xd8", 0xE1
+JPEG_START, _EXIF = b"\xff\xd8", 0xE1
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; Huffman
 
 
@@ -24,7 +26,7 @@ class JpegHeader:
         width: Pixels.
         bits: Of a sample.
         components: 1 grey, 3 with colours, 4 for printing.
-        has_exif: It may ask to be turned: OpenCV does so, TurboJPEG does not.
+        has_exif: It may ask to be turned, which OpenCV does, and TurboJPEG does not.
     """
 
     height: int
@@ -41,7 +43,7 @@ class JpegHeader:
             data: A buffer of bytes.
         """
         view = memoryview(data)
-        if view[:2] != _START:
+        if view[:2] != JPEG_START:
             return None
         at, has_exif = 2, False
         while at + 10 <= len(view) and view[at] == 0xFF:
@@ -68,6 +70,9 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
 
     Returns:
         A stand-in for uint8 (1, T, H, W, 3).
+
+    Raises:
+        ConversionError: A JPEG that the server would refuse as damaged.
     """
     if not all(hasattr(message, "format") for message in messages):
         return None
@@ -78,4 +83,9 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
     if len(sizes) > 1:
         return None
     frames = [bytes(message.data) for message in messages]
+    try:
+        for frame in frames:
+            check_jpeg(frame)
+    except (ProtocolError, ImportError) as error:
+        raise ConversionError(str(error)) from error
     return JpegVideo(frames, (1, len(frames), *sizes.pop(), 3))

@@ -20,7 +20,7 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract import Contract, StateStream, VideoStream
 from gr00t_ros.conversions import ConversionError, state_reader
-from gr00t_ros.images import resized, rgb_from_compressed, rgb_from_image
+from gr00t_ros.images import picture_reader
 from gr00t_ros.jpeg import jpeg_video
 
 Buffers = Mapping[str, SampleBuffer[Any]]
@@ -78,7 +78,7 @@ class ObservationBuilder:
         self._step_ns = 1e9 / contract.action_rate_hz
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self._readers: dict[str, Callable[[Any], NDArray[Any]]] = {
-            **{stream.name: _picture_reader(stream) for stream in contract.video},
+            **{stream.name: picture_reader(stream) for stream in contract.video},
             **{stream.name: state_reader(stream) for stream in contract.state},
         }
         self._reserve_history()
@@ -179,12 +179,3 @@ class ObservationBuilder:
                 oldest = min(0, *self._configs[modality].delta_indices)
                 span_s = slack_s + self._contract.max_skew_s
                 self._buffers[stream.name].keep(round(span_s * 1e9 - oldest * self._step_ns))
-
-
-def _picture_reader(stream: VideoStream) -> Callable[[Any], NDArray[np.uint8]]:
-    def read(message: Any) -> NDArray[np.uint8]:
-        is_raw = hasattr(message, "encoding")  # sensor_msgs/Image has it, CompressedImage has not
-        pixels = rgb_from_image(message) if is_raw else rgb_from_compressed(message)
-        return resized(pixels, stream)
-
-    return read

@@ -25,6 +25,12 @@ BODY_INTERFACES = ("pose_stamped", "twist_stamped")
 POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
 IMAGE_ENCODINGS = ("raw", "jpeg")
+# Of sensor_msgs/image_encodings, those with 8 bits a channel.
+ENCODINGS = (
+    *("rgb8", "bgr8", "rgba8", "bgra8", "mono8"),
+    *("bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"),
+    *("uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"),
+)
 # As of the flags of `gr00t-policy serve`; importing them would bring the command line along.
 DTYPES = ("bfloat16", "float16", "float32")
 COMPILE_MODES = ("default", "max-autotune")
@@ -229,6 +235,13 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
         *_STREAM,
         Parameter("width", 0, "px, width given to the policy; 0: as received", 0, 16384),
         Parameter("height", 0, "px, height given to the policy; 0: as received", 0, 16384),
+        Parameter(
+            "encoding",
+            "",
+            "sensor_msgs/Image: what the bytes are, where the driver says it wrongly or only 8UC3; "
+            "empty: what it says",
+            choices=("", *ENCODINGS),
+        ),
     ),
     STATE: (
         *_STREAM,
