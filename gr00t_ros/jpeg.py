@@ -70,9 +70,6 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
 
     Returns:
         A stand-in for uint8 (1, T, H, W, 3).
-
-    Raises:
-        ConversionError: A JPEG that the server would refuse as damaged.
     """
     if not all(hasattr(message, "format") for message in messages):
         return None
@@ -83,9 +80,19 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
     if len(sizes) > 1:
         return None
     frames = [bytes(message.data) for message in messages]
-    try:
-        for frame in frames:
-            check_jpeg(frame)
-    except (ProtocolError, ImportError) as error:
-        raise ConversionError(str(error)) from error
     return JpegVideo(frames, (1, len(frames), *sizes.pop(), 3))
+
+
+def require_whole(message: Any) -> None:
+    """Check a picture that is to go as it is.
+
+    Args:
+        message: A sensor_msgs/CompressedImage that holds a JPEG.
+
+    Raises:
+        ConversionError: The server would refuse it as damaged.
+    """
+    try:
+        check_jpeg(message.data)
+    except (ProtocolError, ImportError) as error:
+        raise ConversionError(f"{len(message.data)} bytes: {error}") from error

@@ -160,7 +160,12 @@ TOP = (
     ),
     Parameter("max_age_s", 0.5, "s, oldest age of a stream's newest message", 0.001, 60.0),
     Parameter(
-        "max_skew_s", 0.1, "s, largest distance of a sample from its time in the observation", 0, 60
+        "max_skew_s",
+        0.1,
+        "s, largest distance of a sample from its time in the observation; a stamp that is further "
+        "ahead of the node's clock is not believed",
+        0,
+        60,
     ),
     Parameter("seam", "offset_fade", "how one chunk goes over into the next", choices=SEAMS),
     Parameter(

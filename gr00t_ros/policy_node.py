@@ -178,7 +178,11 @@ class PolicyNode(ManagedNode):
         self._tell_what_is_missing(contract, capabilities)
         self._tell_of_untold_actions(untold_actions(contract, configs))
         builder = ObservationBuilder(
-            contract, configs, sources.buffers, takes_jpeg=takes_jpeg(contract.policy, capabilities)
+            contract,
+            configs,
+            sources.buffers,
+            takes_jpeg=takes_jpeg(contract.policy, capabilities),
+            refusals=sources.refusals,
         )
         horizon = len(configs["action"].delta_indices)
 
@@ -289,7 +293,12 @@ class PolicyNode(ManagedNode):
                 f"starving: {'; '.join(starving)} (large images? see config/fastdds.xml)",
                 throttle_duration_sec=STARVING_LOG_PERIOD_S,
             )
-            status.reason = "; ".join([r for r in (status.reason, *starving) if r])
+        refused = sources.refusals.news()
+        if refused:
+            self.get_logger().warning(
+                "; ".join(refused), throttle_duration_sec=STARVING_LOG_PERIOD_S
+            )
+        status.reason = "; ".join([r for r in (status.reason, *starving, *refused) if r])
 
     def _add_complaint(self, status: PolicyStatus) -> None:
         """A policy that cannot keep up runs, but nobody should have to guess why the arm stops."""

@@ -18,7 +18,7 @@ from gr00t_policy_core.serving import images as serving_images
 from gr00t_ros.contract import parse_contract
 from gr00t_ros.conversions import ConversionError
 from gr00t_ros.images import picture_reader, resized, rgb_from_compressed, rgb_from_image
-from gr00t_ros.jpeg import JpegHeader, jpeg_video
+from gr00t_ros.jpeg import JpegHeader, require_whole
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 ALPHA = np.full((6, 5, 1), 77, np.uint8)
@@ -258,7 +258,7 @@ def test_a_damaged_jpeg_is_refused_whether_it_is_decoded_or_goes_on(damage: str)
         rgb_from_compressed(message)
     if JpegHeader.of(message.data) is not None:
         with pytest.raises(ConversionError, match="a damaged JPEG"):
-            jpeg_video([message])
+            require_whole(message)
 
 
 def test_bytes_behind_the_end_of_a_jpeg_do_no_harm() -> None:
@@ -267,7 +267,7 @@ def test_bytes_behind_the_end_of_a_jpeg_do_no_harm() -> None:
     pixels = rgb_from_compressed(message)
     message.data = bytes(message.data) + bytes(100)
     assert_array_equal(rgb_from_compressed(message), pixels)
-    assert jpeg_video([message]) is not None
+    require_whole(message)
 
 
 def test_without_simplejpeg_a_jpeg_is_not_read_and_the_error_says_what_to_install(
@@ -277,7 +277,7 @@ def test_without_simplejpeg_a_jpeg_is_not_read_and_the_error_says_what_to_instal
     with pytest.raises(ConversionError, match="pip install simplejpeg"):
         rgb_from_compressed(compressed(".jpg", smooth()))
     with pytest.raises(ConversionError, match="pip install simplejpeg"):
-        jpeg_video([compressed(".jpg", smooth())])
+        require_whole(compressed(".jpg", smooth()))
     assert_array_equal(rgb_from_compressed(compressed(".png", RGB)), RGB)
 
 
