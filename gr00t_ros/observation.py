@@ -149,7 +149,7 @@ class ObservationBuilder:
     def _video(
         self, stream: VideoStream, samples: list[Sample[Any]]
     ) -> NDArray[np.uint8] | JpegVideo:
-        if self._takes_jpeg and stream.width is None:
+        if self._takes_jpeg and stream.width is None and stream.encoding is None:
             video = jpeg_video([sample.value for sample in samples])
             if video is not None:
                 self._each(stream, samples, require_whole)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from policies_for_tests import ACTION_RATE_HZ, EchoPolicy, parameters
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
+from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract import Contract, parse_contract
 from gr00t_ros.joint_buffer import buffer_for
 from gr00t_ros.observation import NotReadyError, ObservationBuilder, TimedObservation
@@ -44,6 +46,13 @@ class Streams:
         configs = (policy or EchoPolicy()).get_modality_config()
         self._builder = ObservationBuilder(
             self.contract, configs, self.buffers, refusals=self.refusals
+        )
+
+    def jpegs_go_on(self) -> None:
+        """From now on the policy takes JPEG."""
+        configs = EchoPolicy().get_modality_config()
+        self._builder = ObservationBuilder(
+            self.contract, configs, self.buffers, takes_jpeg=True, refusals=self.refusals
         )
 
     def camera(self, ms: float, level: int = 0, **options: Any) -> None:
@@ -289,6 +298,28 @@ def test_a_compressed_picture_is_told_by_its_type() -> None:
     broken = CompressedImage(format="jpeg", data=b"no picture")
     streams.buffers["video.front"].add(ns(0), broken, received_ns=0)
     assert "is no jpeg/png" in str(streams.trouble(0))
+
+
+def jpeg() -> CompressedImage:
+    done, data = cv2.imencode(".jpg", np.full((2, 4, 3), 7, np.uint8))
+    assert done
+    return CompressedImage(format="jpeg", data=data.tobytes())
+
+
+def test_a_jpeg_goes_on_as_it_is_to_a_policy_that_takes_it() -> None:
+    streams = Streams()
+    streams.jpegs_go_on()
+    streams.arm(0)
+    streams.buffers["video.front"].add(ns(0), jpeg(), received_ns=0)
+    assert isinstance(streams.build(0).observation["video"]["front"], JpegVideo)
+
+
+def test_an_encoding_is_not_ignored_where_jpegs_go_on_as_they_are() -> None:
+    streams = Streams(video__front__encoding="bgr8")
+    streams.jpegs_go_on()
+    streams.arm(0)
+    streams.buffers["video.front"].add(ns(0), jpeg(), received_ns=0)
+    assert "encoding: bgr8 is for sensor_msgs/Image" in str(streams.trouble(0))
 
 
 def test_without_an_instruction_there_is_no_observation() -> None:
