@@ -154,8 +154,9 @@ def _modality_of(feature: str, fields: Mapping[str, Any]) -> str | None:
     dtype, shape = str(fields.get("dtype")), fields.get("shape")
     if dtype in PICTURES:
         return "video"
-    is_vector = isinstance(shape, list) and len(shape) == 1 and type(shape[0]) is int
-    if not is_vector or not dtype.startswith(("float", "int", "uint", "bool")):
+    if not dtype.startswith(("float", "int", "uint", "bool")) or not isinstance(shape, list):
+        return None
+    if len(shape) != 1 or type(shape[0]) is not int or shape[0] < 1:
         return None
     if feature == "action" or feature.startswith("action."):
         return "action"
