@@ -207,7 +207,7 @@ def check_observation(
                 batch_sizes[name] = len(value)
     problems.extend(_batch_problems(batch_sizes))
     if problems:
-        raise SpecError("bad observation", problems)
+        raise SpecError("bad observation", [*problems, *_flat_key_problems(observation)])
 
 
 def check_action(action: Mapping[str, Any], config: ModalityConfig) -> None:
@@ -335,6 +335,17 @@ def _language_problems(value: Any, steps: int) -> Iterator[str]:
             yield f"row {row}: expected a list of {steps} strings, got {_describe(prompts)}"
         elif len(prompts) != steps:
             yield f"row {row}: expected {steps} strings, got {len(prompts)}"
+
+
+def _flat_key_problems(observation: Mapping[str, Any]) -> Iterator[str]:
+    flat = [key for key in map(str, observation) if key.startswith(("video.", "state."))]
+    if flat:
+        modality, _, name = flat[0].partition(".")
+        yield (
+            f"the keys {flat} are flat, this policy takes nested ones: "
+            f'{{"{modality}": {{"{name}": …}}}}; a server that is started with '
+            "--use-sim-policy-wrapper takes flat ones, from a PolicyClient(strict=False)"
+        )
 
 
 def _batch_problems(batch_sizes: Mapping[str, int]) -> Iterator[str]:

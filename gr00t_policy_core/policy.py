@@ -20,6 +20,8 @@ Observation: TypeAlias = dict[str, Any]
 Action: TypeAlias = dict[str, Any]
 Info: TypeAlias = dict[str, Any]
 Options: TypeAlias = dict[str, Any]
+# A capability: what the action configs call RELATIVE is answered as absolute values.
+ABSOLUTE_ACTIONS = "absolute_actions"
 BatchRule: TypeAlias = Callable[[Observation, "Options | None"], "Hashable | None"]
 
 
@@ -172,6 +174,8 @@ class BasePolicy(ABC):
     def get_capabilities(self) -> tuple[str, ...]:
         """What the policy can beyond the common interface, for example ``"rtc"``.
 
+        ``"absolute_actions"``: what its action configs call RELATIVE is answered as absolute
+        values. Without it, such an answer is refused by a robot.
         ``"rtc"``: ``options["rtc"]`` of `get_action` makes a chunk go on from the present one.
         ``"resize:area:256"``, ``"resize:bilinear:256"``: whatever comes is made that size first, in
         the way of `gr00t_policy_core.resize`, so that clients may do it.

@@ -45,7 +45,10 @@ TWIST_DIMENSION = 6
 
 @dataclass(frozen=True, slots=True)
 class VideoStream:
-    """One camera. Width and height in px, None for as received; `rate_hz` None for not watched."""
+    """One camera. Width and height in px, None for as received; `rate_hz` None for not watched.
+
+    `encoding` is what its raw pictures are, whatever they say; None for what they say.
+    """
 
     key: str
     topic: str
@@ -53,6 +56,7 @@ class VideoStream:
     height: int | None
     rate_hz: float | None
     max_age_s: float
+    encoding: str | None = None
 
     @property
     def name(self) -> str:
@@ -273,6 +277,7 @@ def _video_stream(settings: Mapping[str, Any], topics: TopicNames, key: str) -> 
         height=settings[f"{prefix}.height"] or None,
         rate_hz=float(settings[f"{prefix}.rate_hz"]) or None,
         max_age_s=float(settings[f"{prefix}.max_age_s"] or settings["max_age_s"]),
+        encoding=settings[f"{prefix}.encoding"] or None,
     )
 
 

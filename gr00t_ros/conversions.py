@@ -8,7 +8,6 @@ scale and offset convert, on the way through.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,13 @@ class ConversionError(ValueError):
 
 
 def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:
-    """The function that makes float32 (D,) in the policy's units of one message of the stream.
+    """The function that makes float32 (D,) in the policy's units of one sample of the stream.
 
-    It raises `ConversionError` for a message that lacks a joint, has another length, or carries a
-    value that is not finite.
+    A sample of joints is what a `JointBuffer` merged; any other is a message. It raises
+    `ConversionError` for one that has another length, or carries a value that is not finite.
     """
     scale, offset = np.array(stream.scale), np.array(stream.offset)
-    read = _joint_reader(stream) if stream.joints else _array_values
+    read: Callable[[Any], Values] = np.asarray if stream.joints else _array_values
     if stream.representation:
         read = _POSE_WRITERS[stream.representation]
 
@@ -86,29 +85,6 @@ def _require_conversion(entry: StateStream | ActionOutput, dimension: int) -> No
             raise ConversionError(
                 f"{entry.name}: {name} has {len(values)} values, expected 1 or {dimension}"
             )
-
-
-def _joint_reader(stream: StateStream) -> Callable[[Any], Values]:
-    @lru_cache(maxsize=8)  # a driver may alternate between a few orders; few drivers do
-    def indices(names: tuple[str, ...]) -> list[int]:
-        missing = [joint for joint in stream.joints if joint not in names]
-        if missing:
-            raise ConversionError(
-                f"{stream.name}: {stream.topic} has no joint {missing}, it has {list(names)}"
-            )
-        return [names.index(joint) for joint in stream.joints]
-
-    def read(message: Any) -> Values:
-        order = indices(tuple(message.name))
-        values = getattr(message, stream.field)
-        if len(values) != len(message.name):
-            raise ConversionError(
-                f"{stream.name}: {stream.topic} has {len(values)} values of {stream.field} "
-                f"for {len(message.name)} joints"
-            )
-        return np.asarray(values, dtype=np.float64)[order]
-
-    return read
 
 
 def _array_values(message: Any) -> Values:

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ActionRepresentation, ModalityConfig
+from gr00t_policy_core.policy import ABSOLUTE_ACTIONS
 from gr00t_ros.contract import ActionOutput, Contract, StateStream
 from gr00t_ros.nearest import did_you_mean
 from gr00t_ros.parameters import ACTION, STATE, VIDEO
@@ -21,6 +22,8 @@ def hold_against(
     contract: Contract,
     configs: Mapping[str, ModalityConfig],
     dimensions: Mapping[str, Mapping[str, int]],
+    *,
+    capabilities: Sequence[str] = (),
 ) -> None:
     """Hold the contract against what the policy says of itself, key by key.
 
@@ -29,6 +32,7 @@ def hold_against(
         configs: The policy's modality configs.
         dimensions: Values per step of the policy's keys, ``{"state": {key: D}, "action": …}``;
             what is not in it cannot be checked (stock servers do not tell).
+        capabilities: Of the policy, as `BasePolicy.get_capabilities`.
 
     Raises:
         SpecError: With one sentence for everything that does not fit.
@@ -47,7 +51,7 @@ def hold_against(
         expected = dimensions.get(modality, {}).get(entry.key)
         if expected is not None and entry.dimension not in (None, expected):
             problems.append(f"{entry.name} has {_size(entry)}, the policy expects {expected}")
-    problems.extend(_delta_problems(contract, configs.get(ACTION)))
+    problems.extend(_representation_problems(contract, configs.get(ACTION), capabilities))
     language = configs.get("language")
     if contract.instruction and not (language is not None and language.modality_keys):
         problems.append("instruction: the policy takes no instruction; leave it out")
@@ -66,8 +70,22 @@ def _key_problems(modality: str, given: set[str], config: ModalityConfig | None)
         yield f"{modality}.{key}: the policy has no such key, it has {list(expected)}{hint}"
 
 
-def _delta_problems(contract: Contract, config: ModalityConfig | None) -> Iterator[str]:
-    """A DELTA step is no position: published as one it would throw the arm towards zero."""
+def untold_actions(contract: Contract, configs: Mapping[str, ModalityConfig]) -> list[str]:
+    """The commands of positions whose values the policy does not call absolute, or anything."""
+    config = configs.get(ACTION)
+    if config is None or config.action_configs is not None:
+        return []
+    return [output.name for output in contract.action if not output.holds_zero]
+
+
+def _representation_problems(
+    contract: Contract, config: ModalityConfig | None, capabilities: Sequence[str]
+) -> Iterator[str]:
+    """A step from somewhere is no position: published as one it would throw the arm towards zero.
+
+    Isaac-GR00T's policies call an action RELATIVE that they were trained on as such; they add the
+    state back themselves, and say nothing of it. Here it counts what a policy answers.
+    """
     if config is None or config.action_configs is None:
         return
     representations = {
@@ -75,11 +93,17 @@ def _delta_problems(contract: Contract, config: ModalityConfig | None) -> Iterat
         for key, action in zip(config.modality_keys, config.action_configs, strict=True)
     }
     for output in contract.action:
-        is_delta = representations.get(output.key) is ActionRepresentation.DELTA
-        if is_delta and not output.holds_zero:
+        rep = representations.get(output.key)
+        if rep is ActionRepresentation.DELTA and not output.holds_zero:
             yield (
                 f"{output.name}: the policy answers DELTA steps, which are no positions; use "
                 "twist_stamped, or float64_multi_array with when_holding: zero"
+            )
+        if rep is ActionRepresentation.RELATIVE and ABSOLUTE_ACTIONS not in capabilities:
+            yield (
+                f"{output.name}: the policy answers RELATIVE steps, measured from the state of the "
+                f"observation; it has to add that state itself, and to say so by the capability "
+                f"{ABSOLUTE_ACTIONS!r}"
             )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving import JpegVideo
-from gr00t_policy_core.serving.images import MAX_PIXELS
+from gr00t_policy_core.serving.images import MAX_PIXELS, check_jpeg
+from gr00t_ros.conversions import ConversionError
 
 # Markers of ITU-T T.81, table B.1: the frame headers that TurboJPEG decodes, and where EXIF is.
-_START, _EXIF = b"\xff\xd8", 0xE1
+JPEG_START, _EXIF = b"\xff\xd8", 0xE1
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; Huffman
 
 
@@ -24,7 +26,7 @@ class JpegHeader:
         width: Pixels.
         bits: Of a sample.
         components: 1 grey, 3 with colours, 4 for printing.
-        has_exif: It may ask to be turned: OpenCV does so, TurboJPEG does not.
+        has_exif: It may ask to be turned, which OpenCV does, and TurboJPEG does not.
     """
 
     height: int
@@ -41,7 +43,7 @@ class JpegHeader:
             data: A buffer of bytes.
         """
         view = memoryview(data)
-        if view[:2] != _START:
+        if view[:2] != JPEG_START:
             return None
         at, has_exif = 2, False
         while at + 10 <= len(view) and view[at] == 0xFF:
@@ -79,3 +81,18 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
         return None
     frames = [bytes(message.data) for message in messages]
     return JpegVideo(frames, (1, len(frames), *sizes.pop(), 3))
+
+
+def require_whole(message: Any) -> None:
+    """Check a picture that is to go as it is.
+
+    Args:
+        message: A sensor_msgs/CompressedImage that holds a JPEG.
+
+    Raises:
+        ConversionError: The server would refuse it as damaged.
+    """
+    try:
+        check_jpeg(message.data)
+    except (ProtocolError, ImportError) as error:
+        raise ConversionError(f"{len(message.data)} bytes: {error}") from error

@@ -20,10 +20,12 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract import Contract, StateStream, VideoStream
 from gr00t_ros.conversions import ConversionError, state_reader
-from gr00t_ros.images import resized, rgb_from_compressed, rgb_from_image
-from gr00t_ros.jpeg import jpeg_video
+from gr00t_ros.images import picture_reader
+from gr00t_ros.joint_buffer import Buffer, JointBuffer
+from gr00t_ros.jpeg import jpeg_video, require_whole
+from gr00t_ros.refusals import UNREADABLE, Refusals
 
-Buffers = Mapping[str, SampleBuffer[Any]]
+Buffers = Mapping[str, Buffer]
 
 
 class NotReadyError(Exception):
@@ -58,9 +60,10 @@ class ObservationBuilder:
     Args:
         contract: The robot's streams.
         configs: The policy's modality configs: which steps of history each modality has.
-        buffers: By stream name (``video.front``); the values are ROS messages.
+        buffers: By stream name (``video.front``), as `buffer_for` makes them; filled with messages.
         takes_jpeg: The policy decodes JPEG: a camera's that are to keep their size are not decoded
-            here.
+            here, only checked.
+        refusals: Where messages that cannot be read are counted. Each is tried once.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class ObservationBuilder:
         buffers: Buffers,
         *,
         takes_jpeg: bool = False,
+        refusals: Refusals | None = None,
     ) -> None:
+        self._refusals = refusals or Refusals()
         self._takes_jpeg = takes_jpeg
         self._contract = contract
         self._configs = configs
@@ -78,7 +83,7 @@ class ObservationBuilder:
         self._step_ns = 1e9 / contract.action_rate_hz
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self._readers: dict[str, Callable[[Any], NDArray[Any]]] = {
-            **{stream.name: _picture_reader(stream) for stream in contract.video},
+            **{stream.name: picture_reader(stream) for stream in contract.video},
             **{stream.name: state_reader(stream) for stream in contract.state},
         }
         self._reserve_history()
@@ -109,17 +114,29 @@ class ObservationBuilder:
         return TimedObservation(observation, t0_ns)
 
     def _fresh(self, stream: VideoStream | StateStream, now_ns: int) -> Sample[Any]:
-        newest = self._buffers[stream.name].latest()
+        buffer = self._buffers[stream.name]
+        newest = buffer.latest()
         if newest is None:
-            raise NotReadyError(f"{stream.name}: nothing received on {stream.topic} yet")
+            raise self._nothing(stream)
         age_s = (now_ns - newest.stamp_ns) * 1e-9
         if age_s > stream.max_age_s:
-            detail = f"newest message is {age_s:.2f} s old, at most {stream.max_age_s:g} s allowed"
+            of = f" of {buffer.oldest_joint()}" if isinstance(buffer, JointBuffer) else ""
+            allowed = f"at most {stream.max_age_s:g} s allowed"
+            detail = f"newest message{of} is {age_s:.2f} s old, {allowed}"
             raise NotReadyError(f"{stream.name}: stale on {stream.topic}", detail)
         if age_s < -stream.max_age_s:
             detail = f"newest message is stamped {-age_s:.2f} s ahead of this node's clock"
             raise NotReadyError(f"{stream.name}: clocks differ on {stream.topic}", detail)
         return newest
+
+    def _nothing(self, stream: VideoStream | StateStream) -> NotReadyError:
+        """Why there is no sample at all."""
+        buffer, refusal = self._buffers[stream.name], self._refusals.latest(stream.name)
+        if isinstance(buffer, JointBuffer) and (missing := buffer.what_is_missing()):
+            return NotReadyError(f"{stream.name}: joints missing on {stream.topic}", missing)
+        if refusal is not None:
+            return NotReadyError(f"{stream.name}: {refusal.cause}", refusal.detail)
+        return NotReadyError(f"{stream.name}: nothing received on {stream.topic} yet")
 
     def _samples(
         self, modality: str, stream: VideoStream | StateStream, t0_ns: int
@@ -132,9 +149,10 @@ class ObservationBuilder:
     def _video(
         self, stream: VideoStream, samples: list[Sample[Any]]
     ) -> NDArray[np.uint8] | JpegVideo:
-        if self._takes_jpeg and stream.width is None:
+        if self._takes_jpeg and stream.width is None and stream.encoding is None:
             video = jpeg_video([sample.value for sample in samples])
             if video is not None:
+                self._each(stream, samples, require_whole)
                 return video
         return self._converted(stream, samples)
 
@@ -142,21 +160,36 @@ class ObservationBuilder:
         self, stream: VideoStream | StateStream, samples: list[Sample[Any]]
     ) -> NDArray[Any]:
         """(1, T, ...): a view of the one sample where T = 1."""
-        read = self._readers[stream.name]
-        try:
-            values = [read(sample.value) for sample in samples]
-        except ConversionError as error:
-            raise NotReadyError(f"{stream.name}: cannot be read", str(error)) from error
+        values = self._each(stream, samples, self._readers[stream.name])
         if len(values) == 1:
             return values[0][None, None]
         if len({value.shape for value in values}) > 1:
             raise NotReadyError(f"{stream.name}: its size changed within the history")
         return np.stack(values)[None]
 
+    def _each(
+        self,
+        stream: VideoStream | StateStream,
+        samples: list[Sample[Any]],
+        read: Callable[[Any], Any],
+    ) -> list[Any]:
+        """What `read` makes of each sample; one that it cannot read is as if it never came."""
+        values = []
+        for sample in samples:
+            try:
+                values.append(read(sample.value))
+            except ConversionError as error:
+                buffer = self._buffers[stream.name]
+                if isinstance(buffer, SampleBuffer):
+                    buffer.discard(sample)
+                self._refusals.add(stream.name, UNREADABLE, str(error))
+                raise NotReadyError(f"{stream.name}: {UNREADABLE}", str(error)) from error
+        return values
+
     def _at(self, stream: VideoStream | StateStream, stamp_ns: int) -> Sample[Any]:
         sample = self._buffers[stream.name].nearest(stamp_ns)
         if sample is None:
-            raise NotReadyError(f"{stream.name}: nothing received on {stream.topic} yet")
+            raise self._nothing(stream)
         skew_ns = abs(sample.stamp_ns - stamp_ns)
         if skew_ns > self._skew_ns:
             raise NotReadyError(
@@ -179,12 +212,3 @@ class ObservationBuilder:
                 oldest = min(0, *self._configs[modality].delta_indices)
                 span_s = slack_s + self._contract.max_skew_s
                 self._buffers[stream.name].keep(round(span_s * 1e9 - oldest * self._step_ns))
-
-
-def _picture_reader(stream: VideoStream) -> Callable[[Any], NDArray[np.uint8]]:
-    def read(message: Any) -> NDArray[np.uint8]:
-        is_raw = hasattr(message, "encoding")  # sensor_msgs/Image has it, CompressedImage has not
-        pixels = rgb_from_image(message) if is_raw else rgb_from_compressed(message)
-        return resized(pixels, stream)
-
-    return read

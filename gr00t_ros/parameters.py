@@ -41,6 +41,12 @@ REPRESENTATIONS = {"xyz_rot6d": 9, "xyz_rotvec": 6, "xyz_quat": 7}
 JOINT_FIELDS = ("position", "velocity", "effort")
 BACKENDS = ("server", "local")
 IMAGE_ENCODINGS = ("raw", "jpeg")
+# Of sensor_msgs/image_encodings, those with 8 bits a channel.
+ENCODINGS = (
+    *("rgb8", "bgr8", "rgba8", "bgra8", "mono8"),
+    *("bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"),
+    *("uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"),
+)
 # As of the flags of `gr00t-policy serve`; importing them would bring the command line along.
 DTYPES = ("bfloat16", "float16", "float32")
 COMPILE_MODES = ("default", "max-autotune")
@@ -194,7 +200,12 @@ TOP = (
     ),
     Parameter("max_age_s", 0.5, "s, oldest age of a stream's newest message", 0.001, 60.0),
     Parameter(
-        "max_skew_s", 0.1, "s, largest distance of a sample from its time in the observation", 0, 60
+        "max_skew_s",
+        0.1,
+        "s, largest distance of a sample from its time in the observation; a stamp that is further "
+        "ahead of the node's clock is not believed",
+        0,
+        60,
     ),
     Parameter("seam", "offset_fade", "how one chunk goes over into the next", choices=SEAMS),
     Parameter(
@@ -334,6 +345,13 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
         *_STREAM,
         Parameter("width", 0, "px, width given to the policy; 0: as received", 0, 16384),
         Parameter("height", 0, "px, height given to the policy; 0: as received", 0, 16384),
+        Parameter(
+            "encoding",
+            "",
+            "sensor_msgs/Image: what the bytes are, where the driver says it wrongly or only 8UC3; "
+            "empty: what it says",
+            choices=("", *ENCODINGS),
+        ),
     ),
     STATE: (
         *_STREAM,

@@ -24,7 +24,7 @@ from gr00t_policy_core.resize import SquareResize
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.continuation import CAPABILITY, Continuation
 from gr00t_ros.contract import Contract
-from gr00t_ros.fit import hold_against
+from gr00t_ros.fit import hold_against, untold_actions
 from gr00t_ros.inference import Answer, InferenceWorker, Report, Session
 from gr00t_ros.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.msg import ActionChunk, PolicyStatus
@@ -181,8 +181,13 @@ class PolicyNode(ManagedNode):
         configs = _require_fit(contract, policy)
         capabilities = policy.get_capabilities()
         self._tell_what_is_missing(contract, capabilities)
+        self._tell_of_untold_actions(untold_actions(contract, configs))
         builder = ObservationBuilder(
-            contract, configs, sources.buffers, takes_jpeg=takes_jpeg(contract.policy, capabilities)
+            contract,
+            configs,
+            sources.buffers,
+            takes_jpeg=takes_jpeg(contract.policy, capabilities),
+            refusals=sources.refusals,
         )
         horizon = len(configs["action"].delta_indices)
 
@@ -219,6 +224,14 @@ class PolicyNode(ManagedNode):
             warn(
                 "policy.resize is asked for, but the policy does not say what size it makes "
                 "pictures first: they keep theirs",
+                once=True,
+            )
+
+    def _tell_of_untold_actions(self, names: Sequence[str]) -> None:
+        if names:
+            self.get_logger().warning(
+                f"the policy does not say (action_configs) whether {', '.join(names)} are absolute "
+                "values: they are taken for positions",
                 once=True,
             )
 
@@ -288,7 +301,12 @@ class PolicyNode(ManagedNode):
                 f"starving: {'; '.join(starving)} (large images? see config/fastdds.xml)",
                 throttle_duration_sec=STARVING_LOG_PERIOD_S,
             )
-            status.reason = "; ".join([r for r in (status.reason, *starving) if r])
+        refused = sources.refusals.news()
+        if refused:
+            self.get_logger().warning(
+                "; ".join(refused), throttle_duration_sec=STARVING_LOG_PERIOD_S
+            )
+        status.reason = "; ".join([r for r in (status.reason, *starving, *refused) if r])
 
     def _add_complaint(self, status: PolicyStatus) -> None:
         """A policy that cannot keep up runs, but nobody should have to guess why the arm stops."""
@@ -309,7 +327,7 @@ def _require_fit(contract: Contract, policy: BasePolicy) -> dict[str, Any]:
     configs = policy.get_modality_config()
     if "action" not in configs:
         raise SpecError("the policy does not say what it needs", [f"it told only {list(configs)}"])
-    hold_against(contract, configs, policy.get_dimensions())
+    hold_against(contract, configs, policy.get_dimensions(), capabilities=policy.get_capabilities())
     return configs
 
 

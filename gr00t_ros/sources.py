@@ -17,9 +17,11 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 
-from gr00t_policy_core.control.samples import SampleBuffer
 from gr00t_ros.contract import Contract, StateStream, VideoStream
+from gr00t_ros.conversions import ConversionError
+from gr00t_ros.joint_buffer import buffer_for
 from gr00t_ros.qos import SENSOR
+from gr00t_ros.refusals import AHEAD, UNREADABLE, Refusals
 
 MESSAGE_TYPES = {
     "sensor_msgs/msg/Image": Image,
@@ -54,6 +56,10 @@ class Sources:
         node: Subscribes; its clock gives the stamp of messages that carry none.
         contract: Which streams.
         on_message: Called after each reception, in the executor's thread.
+
+    Attributes:
+        buffers: What came, by stream name.
+        refusals: What came and was not believed.
     """
 
     def __init__(self, node: Node, contract: Contract, on_message: Callable[[], None]) -> None:
@@ -64,10 +70,9 @@ class Sources:
         self._subscriptions: list[Subscription] = []
         self._graph_timer: Timer | None = None
         self._unseen: list[VideoStream | StateStream] = list(contract.streams)
-        self.buffers: dict[str, SampleBuffer[Any]] = {
-            stream.name: SampleBuffer(span_ns=round(stream.max_age_s * 1e9))
-            for stream in contract.streams
-        }
+        self._skew_ns = round(contract.max_skew_s * 1e9)
+        self.buffers = {stream.name: buffer_for(stream) for stream in contract.streams}
+        self.refusals = Refusals()
 
     def subscribe(self) -> None:
         """Subscribe to the states now, and to each camera once its type is known."""
@@ -134,19 +139,34 @@ class Sources:
                 )
 
     def _subscribe(self, stream: VideoStream | StateStream, message_type: str) -> None:
-        buffer = self.buffers[stream.name]
-
         def on_message(message: Any) -> None:
-            buffer.add(self._stamp_ns(message), message, received_ns=time.monotonic_ns())
-            self._on_message()
+            self._take(stream, message)
 
         subscription = self._node.create_subscription(
             MESSAGE_TYPES[message_type], stream.topic, on_message, SENSOR
         )
         self._subscriptions.append(subscription)
 
-    def _stamp_ns(self, message: Any) -> int:
-        header = getattr(message, "header", None)
-        if header is not None and (header.stamp.sec or header.stamp.nanosec):
-            return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
-        return int(self._node.get_clock().now().nanoseconds)
+    def _take(self, stream: VideoStream | StateStream, message: Any) -> None:
+        """Put a message into its buffer, unless its stamp cannot be true."""
+        buffer = self.buffers[stream.name]
+        now_ns = int(self._node.get_clock().now().nanoseconds)
+        stamp_ns = _stamp_ns(message, now_ns)
+        if stamp_ns > now_ns + self._skew_ns:
+            ahead = f"by {(stamp_ns - now_ns) * 1e-9:.2f} s" if now_ns else "there is no /clock yet"
+            self.refusals.add(stream.name, AHEAD, ahead)
+            return
+        buffer.drop_after(now_ns + self._skew_ns)
+        try:
+            buffer.add(stamp_ns, message, received_ns=time.monotonic_ns())
+        except ConversionError as error:
+            self.refusals.add(stream.name, UNREADABLE, f"{stream.topic}: {error}")
+        self._on_message()
+
+
+def _stamp_ns(message: Any, now_ns: int) -> int:
+    """A message's stamp, ns; the present where it carries none."""
+    header = getattr(message, "header", None)
+    if header is not None and (header.stamp.sec or header.stamp.nanosec):
+        return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+    return now_ns

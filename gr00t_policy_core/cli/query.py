@@ -9,6 +9,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from gr00t_policy_core.cli.common import (
@@ -140,8 +141,9 @@ def _lines(modality: str, config: ModalityConfig, dimensions: Mapping[str, int])
     yield ""
     yield f"{modality}: {what} {len(deltas)} (delta indices {steps})"
     width = max(map(len, config.modality_keys))
-    for key in config.modality_keys:
-        yield f"  {key:{width}}  {_shape(modality, len(deltas), dimensions.get(key, 'D'))}"
+    reps = [f"  {action.rep.name}" for action in config.action_configs or ()]
+    for key, rep in zip_longest(config.modality_keys, reps, fillvalue=""):
+        yield f"  {key:{width}}  {_shape(modality, len(deltas), dimensions.get(key, 'D'))}{rep}"
 
 
 def _shape(modality: str, steps: int, dimension: int | str) -> str:

@@ -88,6 +88,18 @@ class SampleBuffer(Generic[T]):
             candidates = samples[max(after - 1, 0) : after + 1]
             return min(candidates, key=lambda s: abs(s.stamp_ns - stamp_ns), default=None)
 
+    def drop_after(self, stamp_ns: int) -> None:
+        """Forget the samples with a later stamp: time was set back a little."""
+        with self._lock:
+            samples = self._samples
+            while samples and samples[-1].stamp_ns > stamp_ns:
+                samples.pop()
+
+    def discard(self, sample: Sample[T]) -> None:
+        """Forget a sample that turned out to be none; nothing where it has gone already."""
+        with self._lock:
+            self._samples[:] = [kept for kept in self._samples if kept is not sample]
+
     def rate_hz(self, now_ns: int) -> float:
         """Messages per second that came in lately, Hz.
 

@@ -31,6 +31,7 @@ from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.common.transfer import frames_to_device, to_device
 from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import (
+    ABSOLUTE_ACTIONS,
     Action,
     BatchRule,
     Info,
@@ -171,7 +172,8 @@ class ModelPolicy(ModalityPolicy):
 
     def get_capabilities(self) -> tuple[str, ...]:
         first = self.model.backbone.pipeline.first
-        return ("rtc",) if first is None else ("rtc", first.capability)
+        told = ("rtc", ABSOLUTE_ACTIONS)
+        return told if first is None else (*told, first.capability)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return {

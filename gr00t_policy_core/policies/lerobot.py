@@ -1,62 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading the numbers of a recorded LeRobot dataset, one episode at a time.
 
-Two layouts are in use; both hold a `meta/modality.json`, which Isaac-GR00T adds to LeRobot's own
-files to say which columns, and which part of each, make up a key:
+Two layouts are in use:
 
 - v2.0 and v2.1: one parquet file per episode, `meta/episodes.jsonl` lists the episodes.
 - v3.0: many episodes in a parquet file, `meta/episodes/chunk-XXX/file-YYY.parquet` says which
-  episode is in which file.
+  episode is in which file, and which rows of the whole dataset it has.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gr00t_policy_core.errors import DatasetError
+from gr00t_policy_core.policies.dataset_keys import DatasetKeys
+from gr00t_policy_core.policies.json_files import parse_json, read_object, read_text
+from gr00t_policy_core.policies.parquet import Matrix, as_matrix, read_table
 
-# Where a key lives when modality.json does not say (Isaac-GR00T, lerobot_episode_loader.py).
-DEFAULT_COLUMNS = {"state": "observation.state", "action": "action"}
 VERSIONS = ("v2.0", "v2.1", "v3.0")
-MODALITIES = ("video", "state", "action", "annotation")
 
 # LeRobot's own defaults (lerobot/datasets), for an info.json that leaves them out.
 EPISODES_PER_CHUNK = 1000
 DATA_PATH_V2 = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 DATA_PATH_V3 = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
-Matrix = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnSlice:
-    """Where the values of one key are: ``column[start:end]`` of every row."""
-
-    column: str
-    start: int
-    end: int
-
-    @property
-    def dimension(self) -> int:
-        """Values per step."""
-        return self.end - self.start
-
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One recorded episode: its number of steps, and the parquet file that they are in."""
+    """One recorded episode.
+
+    Args:
+        index: Its number, which need not follow that of another.
+        length: Steps.
+        file: The parquet file that its steps are said to be in.
+        first_row: Its first step, counted over the whole dataset, where episodes share files; None
+            where it has a file of its own.
+    """
 
     index: int
     length: int
     file: Path
-    shares_file: bool  # other episodes are in the same file
+    first_row: int | None = None
 
 
 class LeRobotDataset:
@@ -68,8 +57,8 @@ class LeRobotDataset:
     Attributes:
         path: As given.
         episodes: By episode index, in the dataset's order.
-        keys: The names in `meta/modality.json`, in file order, by modality: ``video``, ``state``,
-            ``action``, ``annotation``.
+        keys: The names of its keys, in file order, by modality: ``video``, ``state``, ``action``,
+            ``language``.
         slices: Where each ``state`` and ``action`` key is, by modality and key.
 
     Raises:
@@ -81,20 +70,12 @@ class LeRobotDataset:
         self.path = Path(path)
         if not self.path.is_dir():
             raise DatasetError(self.path, "no such directory")
-        info = _read_object(self.path / "meta/info.json")
+        info = read_object(self.path / "meta/info.json")
         self.episodes = {episode.index: episode for episode in _read_episodes(self.path, info)}
         if not self.episodes:
             raise DatasetError(self.path / "meta", "the dataset has no episodes")
-        modality_file = self.path / "meta/modality.json"
-        modality = _read_object(modality_file)
-        self.keys = {name: list(_entries(modality_file, modality, name)) for name in MODALITIES}
-        self.slices = {
-            name: {
-                key: _column_slice(modality_file, name, key, entry)
-                for key, entry in _entries(modality_file, modality, name).items()
-            }
-            for name in DEFAULT_COLUMNS
-        }
+        keys = DatasetKeys.of(self.path, info)
+        self.keys, self.slices = keys.names, keys.slices
 
     def read(self, episode_index: int, modality: str, keys: Iterable[str]) -> dict[str, Matrix]:
         """Read some keys of a modality over a whole episode; other columns are not touched.
@@ -109,23 +90,24 @@ class LeRobotDataset:
 
         Raises:
             DatasetError: The episode's file is missing, damaged, or does not hold what `meta/`
-                says that it holds.
+                says that it holds; or a value of these keys is not finite.
             ImportError: pyarrow is not installed.
         """
         episode = self.episodes[episode_index]
         slices = {key: self.slices[modality][key] for key in keys}
         columns = _read_columns(episode, sorted({entry.column for entry in slices.values()}))
+        values = {}
         for key, entry in slices.items():
-            width = columns[entry.column].shape[1]
-            if width < entry.end:
+            column = columns[entry.column]
+            if column.shape[1] < entry.end:
                 raise DatasetError(
                     episode.file,
-                    f"column {entry.column!r} has {width} values per step, but meta/modality.json "
-                    f"takes {modality}.{key} from [{entry.start}:{entry.end}]",
+                    f"column {entry.column!r} has {column.shape[1]} values per step, but "
+                    f"meta/modality.json takes {modality}.{key} from [{entry.start}:{entry.end}]",
                 )
-        return {
-            key: columns[entry.column][:, entry.start : entry.end] for key, entry in slices.items()
-        }
+            values[key] = column[:, entry.start : entry.end]
+            _require_finite(episode, f"{modality}.{key}", values[key])
+        return values
 
 
 def _read_episodes(path: Path, info: Mapping[str, Any]) -> Iterator[Episode]:
@@ -142,12 +124,15 @@ def _read_episodes(path: Path, info: Mapping[str, Any]) -> Iterator[Episode]:
         raise DatasetError(info_file, f"chunks_size must be a positive integer, got {chunk_size!r}")
     for meta_file, row in _rows_v3(path) if is_v3 else _rows_v2(path):
         index, length = _count(meta_file, row, "episode_index"), _count(meta_file, row, "length")
+        first_row = None
         if is_v3:
             chunk = _count(meta_file, row, "data/chunk_index")
             fields = {"chunk_index": chunk, "file_index": _count(meta_file, row, "data/file_index")}
+            first_row = _count(meta_file, row, "dataset_from_index")
         else:
             fields = {"episode_chunk": index // chunk_size, "episode_index": index}
-        yield Episode(index, length, path / _data_path(info_file, pattern, fields), is_v3)
+        file = path / _data_path(info_file, pattern, fields)
+        yield Episode(index, length, file, first_row)
 
 
 def _data_path(info_file: Path, pattern: Any, fields: Mapping[str, int]) -> str:
@@ -161,18 +146,21 @@ def _data_path(info_file: Path, pattern: Any, fields: Mapping[str, int]) -> str:
 
 def _rows_v2(path: Path) -> Iterator[tuple[Path, Any]]:
     file = path / "meta/episodes.jsonl"
-    for number, line in enumerate(_read_text(file).splitlines(), start=1):
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
         if line.strip():
-            yield file, _parse_json(file, line, f"line {number}")
+            yield file, parse_json(file, line, f"line {number}")
 
 
 def _rows_v3(path: Path) -> Iterator[tuple[Path, Any]]:
     files = sorted((path / "meta/episodes").glob("*/*.parquet"))
     if not files:
         raise DatasetError(path / "meta/episodes", "has no chunk-XXX/file-YYY.parquet")
-    wanted = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    wanted = [
+        *("episode_index", "length", "data/chunk_index", "data/file_index"),
+        "dataset_from_index",
+    ]
     for file in files:
-        for row in _read_table(file, wanted).to_pylist():
+        for row in read_table(file, wanted).to_pylist():
             yield file, row
 
 
@@ -183,27 +171,12 @@ def _count(file: Path, row: Any, field: str) -> int:
     return value
 
 
-def _entries(file: Path, modality: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    entries = modality.get(name, {})
-    if not isinstance(entries, Mapping):
-        raise DatasetError(file, f"{name} must be an object of its keys, got {entries!r}")
-    return entries
-
-
-def _column_slice(file: Path, modality: str, key: str, entry: Any) -> ColumnSlice:
-    bounds = (entry.get("start"), entry.get("end")) if isinstance(entry, Mapping) else (None, None)
-    start, end = bounds
-    if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end:
-        raise DatasetError(
-            file, f"{modality}.{key} must have integers 0 <= start < end, got {entry!r}"
-        )
-    return ColumnSlice(entry.get("original_key") or DEFAULT_COLUMNS[modality], start, end)
-
-
 def _read_columns(episode: Episode, columns: list[str]) -> dict[str, Matrix]:
     """The named columns over one episode, as float32 (length, width)."""
-    only_ours = [("episode_index", "==", episode.index)] if episode.shares_file else None
-    table = _read_table(episode.file, columns, only_ours)
+    if episode.first_row is None:
+        table = read_table(episode.file, columns)
+    else:
+        table = _read_shared(episode, episode.first_row, columns)
     if table.num_rows != episode.length or not episode.length:
         raise DatasetError(
             episode.file,
@@ -213,7 +186,7 @@ def _read_columns(episode: Episode, columns: list[str]) -> dict[str, Matrix]:
     matrices = {}
     for name in columns:
         try:
-            matrices[name] = _as_matrix(table.column(name))
+            matrices[name] = as_matrix(table.column(name))
         except ValueError as error:
             raise DatasetError(
                 episode.file, f"column {name!r}, episode {episode.index}: {error}"
@@ -221,74 +194,38 @@ def _read_columns(episode: Episode, columns: list[str]) -> dict[str, Matrix]:
     return matrices
 
 
-def _as_matrix(column: Any) -> Matrix:
-    """A parquet column of lists, fixed-size lists or plain numbers as float32 (rows, width)."""
+def _read_shared(episode: Episode, first_row: int, columns: list[str]) -> Any:
+    """The rows of an episode in files that it shares with others.
+
+    They are looked for in the file that `meta/episodes` names, and where that has another number
+    of them, as LeRobot does (`DatasetReader`, which takes no notice of that name): by the rows of
+    the whole dataset from ``dataset_from_index`` on, in all files.
+    """
+    is_ours = [("episode_index", "==", episode.index)]
+    table = read_table(episode.file, columns, is_ours) if episode.file.exists() else None
+    if table is not None and table.num_rows == episode.length:
+        return table
+    rows = [("index", ">=", first_row), ("index", "<", first_row + episode.length)]
+    elsewhere = _read_everywhere(episode.file.parents[1], columns, rows)
+    if elsewhere is not None and elsewhere.num_rows == episode.length:
+        return elsewhere
+    return table if table is not None else read_table(episode.file, columns)  # names the file
+
+
+def _read_everywhere(folder: Path, columns: list[str], rows: Any) -> Any:
+    """The rows meant, of all files of the dataset; None where there are none."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    rows, width = len(column), 1
-    if column.null_count:
-        raise ValueError(f"{column.null_count} rows are missing")
-    kind = column.type
-    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        widths = pc.unique(pc.list_value_length(column)).to_pylist()
-        if len(widths) != 1:
-            raise ValueError(f"expected lists of one length, got lengths {sorted(widths)}")
-        width = widths[0]
-        column = pc.list_flatten(column)
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise ValueError(f"expected numbers or lists of numbers, got {kind}")
-    matrix: Matrix = column.to_numpy().reshape(rows, width).astype(np.float32)
-    if not np.isfinite(matrix).all():
-        raise ValueError("has values that are not finite, or missing")
-    return matrix
+    tables = [read_table(file, columns, rows) for file in sorted(folder.glob("*/*.parquet"))]
+    found = [table for table in tables if table.num_rows]
+    return pa.concat_tables(found) if found else None
 
 
-def _read_table(file: Path, columns: list[str], filters: Any = None) -> Any:
-    """The named columns of a parquet file, as a `pyarrow.Table`."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ImportError(
-            "replaying a dataset needs pyarrow: pip install '.[replay]' in the folder of gr00t_ros"
-        ) from error
-
-    if not file.is_file():
-        raise DatasetError(file, "no such file")
-    try:
-        names = pq.read_schema(file).names
-        missing = [column for column in columns if column not in names]
-        if missing:
-            raise DatasetError(file, f"no column {missing}, only {names}")
-        return pq.read_table(file, columns=columns, filters=filters, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise DatasetError(file, _why_unreadable(file, error)) from error
-
-
-def _why_unreadable(file: Path, error: Exception) -> str:
-    with file.open("rb") as stream:
-        if stream.read(24) == b"version https://git-lfs.":
-            return "is a Git LFS pointer, not the data: run `git lfs pull` in the dataset"
-    return f"cannot be read as parquet: {error}"
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(file, f"cannot be read: {error}") from error
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    content = _parse_json(file, _read_text(file), "it")
-    if not isinstance(content, dict):
-        raise DatasetError(file, f"must hold an object, got {type(content).__name__}")
-    return content
-
-
-def _parse_json(file: Path, text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DatasetError(file, f"{what} is not JSON: {error}") from error
+def _require_finite(episode: Episode, name: str, values: Matrix) -> None:
+    steps = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(steps):
+        raise DatasetError(
+            episode.file,
+            f"{name} of episode {episode.index} has values that are not finite, or missing, in "
+            f"{len(steps)} of {episode.length} steps, first in step {steps[0]}",
+        )

@@ -14,8 +14,11 @@ import numpy as np
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import OBSERVATION_MODALITIES, ModalityConfig
-from gr00t_policy_core.policies.lerobot import LeRobotDataset, Matrix
+from gr00t_policy_core.policies.lerobot import LeRobotDataset
+from gr00t_policy_core.policies.parquet import Matrix
+from gr00t_policy_core.policies.replay_configs import derived_configs, recorded_configs
 from gr00t_policy_core.policy import (
+    ABSOLUTE_ACTIONS,
     Action,
     Info,
     ModalityPolicy,
@@ -26,9 +29,6 @@ from gr00t_policy_core.policy import (
 
 EPISODES_KEPT = 8  # in memory: action columns only, so some hundred kilobytes
 CLIENTS_KEPT = 256  # whoever has not asked for longest starts anew
-LANGUAGE_PREFIX = "annotation."
-# Keys that Isaac-GR00T fills from the episode list and not from modality.json.
-LANGUAGE_OF_EPISODE = ("task", "sub_task")
 RESET_OPTIONS = ("episode_index", "step_index")
 
 
@@ -59,15 +59,19 @@ class ReplayPolicy(ModalityPolicy):
     are not needed. Each client of a server (`current_client`) has an episode and a step of its
     own, at first step 0 of `episode_index`, and `reset` moves nobody else's. Not thread-safe.
 
+    The action configs tell what was recorded: DELTA for a key that `meta/modality.json` calls
+    ``"absolute": false``, since a recorded step is answered as it is.
+
     Args:
         dataset_path: The directory that holds `meta/` and `data/`.
         modality_configs: By modality; ``"action"`` is required. None takes every key of the
-            dataset's `meta/modality.json`, at the present step, with `action_horizon` steps of
-            action; of several annotations the first, as Isaac-GR00T does at inference.
+            dataset's `meta/modality.json` (without one, every feature of its `meta/info.json`), at
+            the present step, with `action_horizon` steps of action; of several annotations the
+            first, as Isaac-GR00T does at inference.
         execution_horizon: Steps to advance with each `get_action`, from 1 to the action horizon;
             None is the whole horizon.
         action_horizon: Steps of an action chunk where `modality_configs` is None.
-        episode_index: The episode to start with.
+        episode_index: The episode to start with; None is the first that the dataset lists.
         video_backend: Taken for calls written for Isaac-GR00T, without effect: no video is read.
         video_backend_kwargs: Likewise.
         strict: Check observations and actions.
@@ -85,17 +89,17 @@ class ReplayPolicy(ModalityPolicy):
         execution_horizon: int | None = None,
         *,
         action_horizon: int = 16,
-        episode_index: int = 0,
+        episode_index: int | None = None,
         video_backend: str | None = None,
         video_backend_kwargs: Mapping[str, Any] | None = None,
         strict: bool = True,
     ) -> None:
         super().__init__(strict)
         self._dataset = LeRobotDataset(dataset_path)
+        steps = _integer("action_horizon", action_horizon, 1, None)
         if modality_configs is None:
-            modality_configs = _derived_configs(self._dataset, action_horizon)
-        _check_configs(self._dataset, modality_configs)
-        self._configs = dict(modality_configs)
+            modality_configs = derived_configs(self._dataset, steps)
+        self._configs = recorded_configs(self._dataset, modality_configs)
 
         self._deltas = np.array(self._configs["action"].delta_indices)
         horizon = len(self._deltas)
@@ -105,7 +109,8 @@ class ReplayPolicy(ModalityPolicy):
             else _integer("execution_horizon", execution_horizon, 1, horizon)
         )
         self._read_actions = functools.lru_cache(maxsize=EPISODES_KEPT)(self._read_episode)
-        self._start = self._position_at(episode_index, 0)
+        first = next(iter(self._dataset.episodes)) if episode_index is None else episode_index
+        self._start = self._position_at(first, 0)
         self._positions: OrderedDict[str, _Position] = OrderedDict()  # by client, latest last
 
     @property
@@ -132,6 +137,9 @@ class ReplayPolicy(ModalityPolicy):
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self._configs)
+
+    def get_capabilities(self) -> tuple[str, ...]:
+        return (ABSOLUTE_ACTIONS,)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return {
@@ -197,7 +205,11 @@ class ReplayPolicy(ModalityPolicy):
         indices = self._dataset.episodes
         episode_index = _integer("episode_index", episode_index, min(indices), max(indices))
         if episode_index not in indices:
-            raise SpecError("bad setting", [f"the dataset has no episode {episode_index}"])
+            near = sorted(indices, key=lambda index: abs(index - episode_index))[:2]
+            raise SpecError(
+                "bad setting",
+                [f"the dataset has no episode {episode_index}, the closest are {sorted(near)}"],
+            )
         actions = self._read_actions(episode_index)
         start = _Position(episode_index, 0, actions)
         step_index = _integer("step_index", step_index, 0, start.episode_length - 1)
@@ -206,38 +218,6 @@ class ReplayPolicy(ModalityPolicy):
     def _read_episode(self, episode_index: int) -> dict[str, Matrix]:
         keys = self._configs["action"].modality_keys
         return self._dataset.read(episode_index, "action", keys)
-
-
-def _derived_configs(dataset: LeRobotDataset, action_horizon: int) -> dict[str, ModalityConfig]:
-    """The configs that the dataset's `meta/modality.json` suggests."""
-    horizon = _integer("action_horizon", action_horizon, 1, None)
-    keys = dataset.keys
-    language = [LANGUAGE_PREFIX + name for name in keys["annotation"][:1]]
-    present = {"video": keys["video"], "state": keys["state"], "language": language}
-    configs = {name: ModalityConfig([0], names) for name, names in present.items() if names}
-    if keys["action"]:
-        configs["action"] = ModalityConfig(list(range(horizon)), keys["action"])
-    return configs
-
-
-def _check_configs(dataset: LeRobotDataset, configs: Mapping[str, ModalityConfig]) -> None:
-    """Raise `SpecError` naming every key that the dataset does not have."""
-    if "action" not in configs:
-        raise SpecError(
-            "bad modality configs for replay",
-            [f"no 'action' in {sorted(configs)}; the dataset has {dataset.keys['action']}"],
-        )
-    annotations = [LANGUAGE_PREFIX + name for name in dataset.keys["annotation"]]
-    known = {**dataset.keys, "language": [*annotations, *LANGUAGE_OF_EPISODE]}
-    problems = [
-        f"{modality}.{key}: not in the dataset's meta/modality.json, which has {known[modality]}"
-        for modality in (*OBSERVATION_MODALITIES, "action")
-        if modality in configs
-        for key in configs[modality].modality_keys
-        if key not in known[modality]
-    ]
-    if problems:
-        raise SpecError("modality configs do not fit the dataset", problems)
 
 
 def _integer(name: str, value: Any, lowest: int, highest: int | None) -> int:

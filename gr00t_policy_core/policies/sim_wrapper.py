@@ -85,6 +85,12 @@ def _problems(observation: Any, configs: Mapping[str, ModalityConfig]) -> list[s
         modality.check_observation(_nested(observation, configs), configs)
     except SpecError as error:
         problems.extend(error.problems)
+    if problems and any(isinstance(observation.get(name), Mapping) for name in ("video", "state")):
+        problems.append(
+            'the observation is nested, {"video": {key: …}}; flat keys are expected, '
+            '"video.<key>": a server that is started without --use-sim-policy-wrapper takes '
+            "nested ones"
+        )
     return problems
 
 

@@ -13,7 +13,14 @@ from typing import Any
 from gr00t_policy_core import modality
 from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
+from gr00t_policy_core.policy import (
+    ABSOLUTE_ACTIONS,
+    Action,
+    Info,
+    ModalityPolicy,
+    Observation,
+    Options,
+)
 from gr00t_policy_core.resize import SquareResize
 from gr00t_policy_core.serving import client_settings as settings
 from gr00t_policy_core.serving import images
@@ -23,6 +30,9 @@ from gr00t_policy_core.serving.deadline import Deadline
 from gr00t_policy_core.serving.serializer import MsgSerializer
 from gr00t_policy_core.serving.wire import Dialect
 
+# Isaac-GR00T's `Gr00tPolicy` adds the state to what its configs call RELATIVE (`decode_action`);
+# its `ReplayPolicy` answers the absolute values that RELATIVE ones are made of in training.
+STOCK_CAPABILITIES = (ABSOLUTE_ACTIONS,)
 READY_POLL_S = 0.2  # between questions to a server that is not ready
 
 logger = logging.getLogger(__name__)
@@ -128,7 +138,9 @@ class PolicyClient(ModalityPolicy):
         return True
 
     def get_capabilities(self) -> tuple[str, ...]:
-        """What the server's policy can beyond the common interface; a stock server tells nothing.
+        """What the server's policy can beyond the common interface.
+
+        A stock server tells nothing: its policies turn RELATIVE actions into absolute ones.
 
         Raises:
             PolicyError: As `call_endpoint`.
@@ -320,7 +332,7 @@ class PolicyClient(ModalityPolicy):
     def _ask_for_capabilities(self, deadline: Deadline) -> tuple[str, ...]:
         reply = self._server.call("ping", None, deadline)
         told = reply.get("capabilities") if isinstance(reply, dict) else None
-        return tuple(map(str, told)) if isinstance(told, list) else ()
+        return tuple(map(str, told)) if isinstance(told, list) else STOCK_CAPABILITIES
 
     def _known_configs(self, deadline: Deadline) -> dict[str, ModalityConfig]:
         """The server's configs, asked for once while it goes on answering."""

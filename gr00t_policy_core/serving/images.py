@@ -66,7 +66,50 @@ def is_available() -> bool:
 def require() -> None:
     """Raise ImportError, naming the extra, where simplejpeg is not installed."""
     if not is_available():
-        raise ImportError("JPEG needs: pip install '.[jpeg]' (no module named 'simplejpeg')")
+        raise ImportError(
+            "JPEG needs simplejpeg: pip install simplejpeg, or '.[jpeg]' of gr00t_ros"
+        )
+
+
+def decode_jpeg(frame: Any, out: Video | None = None) -> Video:
+    """The pixels of a JPEG, uint8 (H, W, 3) RGB.
+
+    Strict, at the node, the client and the server alike: what libjpeg only warns of (a frame that
+    is cut, damage that it can see, bytes that do not belong) is an error, since it shows grey where
+    the picture is missing. Damage that leaves a JPEG, only of another picture, cannot be seen.
+
+    Args:
+        frame: A buffer of bytes.
+        out: To write to, C-contiguous and of the picture's size; None makes an array.
+
+    Raises:
+        ProtocolError: It is no JPEG, or a damaged one.
+        ImportError: simplejpeg is not installed.
+    """
+    require()
+    import simplejpeg
+
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(frame)
+        if height * width <= MAX_PIXELS:
+            return np.asarray(simplejpeg.decode_jpeg(frame, "RGB", buffer=out, strict=True))
+    except ValueError as error:
+        raise ProtocolError(f"a damaged JPEG: {error}") from None
+    raise ProtocolError(f"a JPEG of {width}x{height} pixels: at most {MAX_PIXELS} are decoded")
+
+
+def check_jpeg(frame: Any) -> None:
+    """Raise as `decode_jpeg` does, in less than half of its time (0.7 ms for 480 x 640).
+
+    All of the data are read, but only an eighth of the size and the grey of it are computed.
+    """
+    require()
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg(frame, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
+    except ValueError as error:
+        raise ProtocolError(f"a damaged JPEG: {error}") from None
 
 
 def stand_ins(observation: Any) -> Any:
@@ -189,10 +232,7 @@ def _decode(fields: dict[str, Any]) -> Video:
             raise ProtocolError(f"a JPEG of {announced} where ({height}, {width}) was announced")
     video = np.empty((batch * steps, height, width, 3), np.uint8)
     for row, frame in zip(video, frames, strict=True):
-        try:
-            row[:] = simplejpeg.decode_jpeg(frame, "RGB", buffer=row)
-        except ValueError as error:
-            raise ProtocolError(f"a damaged JPEG: {error}") from None
+        decode_jpeg(frame, row)
     video = video.reshape(shape)
     video.flags.writeable = False  # as every array that came by the wire
     return video

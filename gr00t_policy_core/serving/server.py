@@ -362,9 +362,9 @@ class PolicyServer:
     def _ping(self, request: Request) -> dict[str, Any]:
         """The reply of Isaac-GR00T's server, and more where there is something to tell."""
         reply: dict[str, Any] = {"status": "ok", "message": "Server is running"}
-        # Stock clients send no JPEG: what they get is what their own server says.
-        jpeg = [images.CAPABILITY] if request.envelope and images.is_available() else []
-        if self._capabilities or jpeg:
+        # Stock clients get what their own server says; ours tell by the list whose server this is.
+        if request.envelope:
+            jpeg = [images.CAPABILITY] if images.is_available() else []
             reply["capabilities"] = [*self._capabilities, *jpeg]
         if self.state != "ready":
             reply["state"] = self.state

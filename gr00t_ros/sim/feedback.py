@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.modality import ActionConfig, ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 from gr00t_ros.sim.cube_finder import PinholeCamera, SeenCube, find_cube
 from gr00t_ros.sim.expert import SQUEEZE_M
@@ -33,6 +33,7 @@ HORIZON = 30
 STEP_S = 1 / 30
 LANGUAGE_KEY = "annotation.human.task_description"
 ARM_JOINTS = 6
+ABSOLUTE = ActionConfig("ABSOLUTE", "NON_EEF", "DEFAULT")
 
 # A servo follows its target late, by damping over stiffness in arm.xml: fitted to the recorded
 # episodes, which it explains to 1 mrad.
@@ -75,7 +76,9 @@ class FeedbackExpert(ModalityPolicy):
         return {
             "video": ModalityConfig([0], ["front", "wrist"]),
             "state": ModalityConfig([-2, -1, 0], groups),
-            "action": ModalityConfig(list(range(HORIZON)), groups),
+            "action": ModalityConfig(
+                list(range(HORIZON)), groups, action_configs=[ABSOLUTE] * len(groups)
+            ),
             "language": ModalityConfig([0], [LANGUAGE_KEY]),
         }
 

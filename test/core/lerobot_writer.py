@@ -33,6 +33,8 @@ def write_dataset(
     version: str = "v2.1",
     modality: dict | None = None,
     to_column=None,
+    indices: list[int] | None = None,
+    features: dict | None = None,
 ) -> Path:
     """Write a dataset; returns `root`.
 
@@ -40,14 +42,17 @@ def write_dataset(
         root: Where to; created.
         lengths: Steps of each episode.
         version: ``"v2.1"`` or ``"v3.0"``, which puts two episodes into a file.
-        modality: Content of meta/modality.json.
+        modality: Content of meta/modality.json; {} writes none.
         to_column: Makes a pyarrow array of an episode's (steps, 7) actions.
+        indices: Of the episodes; 0, 1, … by default.
+        features: Of meta/info.json.
     """
+    indices = indices or list(range(len(lengths)))
     meta = root / "meta"
     meta.mkdir(parents=True)
     tables = [
-        _episode_table(index, length, sum(lengths[:index]), to_column or lists)
-        for index, length in enumerate(lengths)
+        _episode_table(index, length, sum(lengths[:place]), to_column or lists)
+        for place, (index, length) in enumerate(zip(indices, lengths, strict=True))
     ]
     is_v3 = version == "v3.0"
     info = {
@@ -59,11 +64,12 @@ def write_dataset(
         "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
         if is_v3
         else "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-        "features": {},
+        "features": features or {},
     }
     (meta / "info.json").write_text(json.dumps(info))
-    (meta / "modality.json").write_text(json.dumps(modality or MODALITY))
-    (_write_v3 if is_v3 else _write_v2)(root, tables, lengths)
+    if modality != {}:
+        (meta / "modality.json").write_text(json.dumps(modality or MODALITY))
+    (_write_v3 if is_v3 else _write_v2)(root, tables, indices, lengths)
     return root
 
 
@@ -94,20 +100,20 @@ def _episode_table(index: int, length: int, first_frame: int, to_column) -> pa.T
     )
 
 
-def _write_v2(root: Path, tables: list[pa.Table], lengths: list[int]) -> None:
-    data = root / "data/chunk-000"
-    data.mkdir(parents=True)
-    for index, table in enumerate(tables):
+def _write_v2(root: Path, tables: list[pa.Table], indices: list[int], lengths: list[int]) -> None:
+    for index, table in zip(indices, tables, strict=True):
+        data = root / f"data/chunk-{index // 1000:03d}"
+        data.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, data / f"episode_{index:06d}.parquet")
     episodes = [
         json.dumps({"episode_index": index, "tasks": ["pick"], "length": length})
-        for index, length in enumerate(lengths)
+        for index, length in zip(indices, lengths, strict=True)
     ]
     (root / "meta/episodes.jsonl").write_text("\n".join(episodes) + "\n")
     (root / "meta/tasks.jsonl").write_text(json.dumps({"task_index": 0, "task": "pick"}) + "\n")
 
 
-def _write_v3(root: Path, tables: list[pa.Table], lengths: list[int]) -> None:
+def _write_v3(root: Path, tables: list[pa.Table], indices: list[int], lengths: list[int]) -> None:
     data, episodes = root / "data/chunk-000", root / "meta/episodes/chunk-000"
     data.mkdir(parents=True)
     episodes.mkdir(parents=True)
@@ -116,7 +122,7 @@ def _write_v3(root: Path, tables: list[pa.Table], lengths: list[int]) -> None:
         pq.write_table(pa.concat_tables(both), data / f"file-{file_index:03d}.parquet")
     starts = [sum(lengths[:index]) for index in range(len(lengths))]
     rows = {
-        "episode_index": list(range(len(lengths))),
+        "episode_index": indices,
         "tasks": [["pick"]] * len(lengths),
         "length": lengths,
         "data/chunk_index": [0] * len(lengths),

@@ -37,7 +37,6 @@ NODES = (
 # The only room that imports a library.
 HOMES = {
     "rclpy": "gr00t_ros",
-    "cv_bridge": "gr00t_ros",
     "sensor_msgs": "gr00t_ros",
     "std_msgs": "gr00t_ros",
     "gr00t_ros": "gr00t_ros",

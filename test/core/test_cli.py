@@ -323,7 +323,7 @@ def test_info_shows_keys_shapes_horizon_dialect_and_round_trip(dataset):
         r"single_arm +float32 \(B, 1, 6\)",
         r"annotation.human.task_description +B lists of 1 str",
         r"action: horizon 16 \(delta indices 0\.\.15\)",
-        r"gripper +float32 \(B, 16, 1\)",
+        r"gripper +float32 \(B, 16, 1\)  ABSOLUTE",
     ):
         assert re.search(expected, text.stdout), f"{expected} not in {text.stdout}"
     info = json.loads(one_line(as_json.stdout))

@@ -58,6 +58,7 @@ def test_every_endpoint_of_a_stock_server_is_understood(stock_served):
     assert stock_served.reset({"episode_index": 5}) == {"options": {"episode_index": 5}}
     assert stock_served.get_modality_config()["video"] == ModalityConfig([0], ["front", "wrist"])
     assert stock_served.get_dimensions() == {}
+    assert stock_served.get_capabilities() == ("absolute_actions",)  # as its policies are written
     stock_served.kill_server()
 
 

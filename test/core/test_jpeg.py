@@ -8,7 +8,7 @@ import pytest
 from peers.stock import StockServer
 from toy_policy import ToyPolicy, toy_observation
 
-from gr00t_policy_core import PolicyClient, PolicyServer, ProtocolError, SpecError
+from gr00t_policy_core import PolicyClient, PolicyServer, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.serving import JpegVideo, images
 
 simplejpeg = pytest.importorskip("simplejpeg", reason="pip install '.[jpeg]'")
@@ -178,3 +178,65 @@ def test_the_extra_is_named_where_simplejpeg_is_not_installed(monkeypatch):
 def test_frames_must_be_as_many_as_the_shape_says():
     with pytest.raises(SpecError, match="2 pictures for shape"):
         JpegVideo([FRAME, FRAME], (1, 1, 48, 64, 3))
+
+
+def damaged(frame, generator):
+    """The frame with a part lost, changed, or added, or without its end."""
+    data, at = bytearray(frame), int(generator.integers(2, len(frame) - 2))
+    kind = generator.integers(4)
+    if kind == 0:
+        del data[at : at + int(generator.integers(1, 400))]
+    elif kind == 1:
+        data[at] = int(generator.integers(256))
+    elif kind == 2:
+        data[at:at] = generator.bytes(int(generator.integers(1, 20)))
+    else:
+        del data[at:]
+    return bytes(data)
+
+
+def is_refused(read, frame):
+    try:
+        read(frame)
+    except ProtocolError:
+        return True
+    return False
+
+
+def test_a_check_finds_the_damage_that_decoding_finds():
+    generator = np.random.default_rng(0)
+    whole = simplejpeg.encode_jpeg(generator.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    assert not is_refused(images.check_jpeg, whole)
+    frames = [damaged(whole, generator) for _ in range(500)]
+    found = [is_refused(images.decode_jpeg, frame) for frame in frames]
+    assert [is_refused(images.check_jpeg, frame) for frame in frames] == found
+    assert sum(found) > 400
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+NOISY = simplejpeg.encode_jpeg(NOISE)
+DAMAGED = {
+    "cut": NOISY[: len(NOISY) * 2 // 5],
+    "cut, with an end": NOISY[: len(NOISY) // 2] + NOISY[-2:],
+    "bytes before the end": NOISY[:-2] + bytes(9) + NOISY[-2:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_picture_is_refused_by_the_server_and_by_a_client_that_decodes(watching, damage):
+    _, server = watching
+    video = JpegVideo([DAMAGED[damage]], (1, 1, 48, 64, 3))
+    observation = {**smooth_observation(), "video": {"front": video, "wrist": video}}
+    with client_of(server, image_encoding="jpeg") as client:
+        with pytest.raises(RemoteError, match="a damaged JPEG"):
+            client.get_action(observation)
+        assert client.ping()
+    with client_of(server) as client, pytest.raises(ProtocolError, match="a damaged JPEG"):
+        client.get_action(observation)
+
+
+def test_a_picture_that_announces_too_many_pixels_is_not_decoded():
+    size = FRAME.index(b"\xff\xc0") + 5
+    huge = FRAME[:size] + b"\x80\x00\x80\x00" + FRAME[size + 4 :]
+    with pytest.raises(ProtocolError, match="32768x32768 pixels: at most"):
+        images.decode_jpeg(huge)

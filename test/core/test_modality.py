@@ -96,6 +96,14 @@ def test_a_missing_key_is_named_along_with_those_that_came():
         check_observation(observation, CONFIGS)
 
 
+def test_flat_keys_are_told_which_server_takes_them():
+    flat = {"video.front": good_observation()["video"]["front"], "state.arm": 0}
+    with pytest.raises(SpecError, match=r"\['video.front', 'state.arm'\] are flat") as caught:
+        check_observation(flat, CONFIGS)
+    assert '{"video": {"front": …}}' in str(caught.value)
+    assert "--use-sim-policy-wrapper" in str(caught.value)
+
+
 def test_a_missing_modality_is_named():
     observation = good_observation()
     del observation["state"]

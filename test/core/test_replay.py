@@ -13,7 +13,7 @@ from lerobot_writer import (
 from policy_conformance import check_policy_conforms
 from replays import LENGTHS, both_keys, both_layouts, observation, recorded
 
-from gr00t_policy_core import DatasetError, ModalityConfig, ReplayPolicy, SpecError
+from gr00t_policy_core import ActionConfig, DatasetError, ModalityConfig, ReplayPolicy, SpecError
 
 
 def test_a_replay_conforms_to_the_policy_interface(dataset):
@@ -25,7 +25,11 @@ def test_the_configs_come_from_modality_json_in_file_order(dataset):
         "video": ModalityConfig([0], ["front", "wrist"]),
         "state": ModalityConfig([0], ["single_arm", "gripper"]),
         "language": ModalityConfig([0], ["annotation.human.task_description"]),
-        "action": ModalityConfig([0, 1, 2, 3], ["single_arm", "gripper"]),
+        "action": ModalityConfig(
+            [0, 1, 2, 3],
+            ["single_arm", "gripper"],
+            action_configs=[ActionConfig("ABSOLUTE", "NON_EEF", "DEFAULT")] * 2,
+        ),
     }
 
 

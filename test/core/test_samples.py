@@ -124,3 +124,22 @@ def test_readers_and_a_writer_share_a_buffer() -> None:
     done.set()
     reader.join()
     assert not wrong
+
+
+def test_samples_behind_a_time_that_was_set_back_are_dropped() -> None:
+    buffer = filled(100, 200, 300)
+    buffer.drop_after(200)
+    assert buffer.latest() == Sample(200, "at 200")
+    buffer.drop_after(0)
+    assert buffer.latest() is None
+
+
+def test_a_sample_that_turned_out_to_be_none_is_forgotten_and_no_other_of_its_time() -> None:
+    buffer = filled(100, 200)
+    buffer.add(200, "as late", received_ns=0)
+    sample = buffer.latest()
+    assert sample is not None
+    buffer.discard(sample)
+    assert buffer.latest() == Sample(200, "at 200" if sample.value == "as late" else "as late")
+    buffer.discard(sample)
+    assert stamps_of(buffer, 0, 900) == [100, 200]

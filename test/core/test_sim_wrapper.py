@@ -12,6 +12,7 @@ from gr00t_policy_core import (
     PolicyClient,
     PolicyServer,
     PolicyWrapper,
+    RemoteError,
     SimPolicyWrapper,
     SpecError,
 )
@@ -96,6 +97,20 @@ def nested_observation(batch_size):
 
 def test_flat_answers_conform_to_the_policy_interface():
     check_policy_conforms(FlatEnvironment(SimPolicyWrapper(Recording())), nested_observation)
+
+
+def test_nested_observations_are_told_which_server_takes_them():
+    with pytest.raises(SpecError, match=r"is nested.*without --use-sim-policy-wrapper"):
+        SimPolicyWrapper(Recording()).get_action(nested_observation(1))
+
+
+def test_a_flat_observation_at_a_server_of_nested_ones_is_told_of_the_wrapper():
+    with (
+        PolicyServer(Recording(), "127.0.0.1", 0) as server,
+        PolicyClient("127.0.0.1", server.port, strict=False) as client,
+        pytest.raises(RemoteError, match="--use-sim-policy-wrapper"),
+    ):
+        client.get_action(flat_observation())
 
 
 def test_flat_keys_in_front_of_a_remote_policy_conform():

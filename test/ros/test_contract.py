@@ -11,7 +11,7 @@ from policies_for_tests import EchoPolicy, parameters
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ActionConfig, ModalityConfig
 from gr00t_ros.contract import Contract, parse_contract
-from gr00t_ros.fit import hold_against
+from gr00t_ros.fit import hold_against, untold_actions
 
 
 def problems_of(**changes: Any) -> list[str]:
@@ -504,3 +504,36 @@ def test_a_topic_that_ros_refuses_is_told_with_its_key() -> None:
     assert caught.value.problems == [
         "state.arm: '{robot}/joint_states' is no name of a topic: unknown substitution"
     ]
+
+
+RELATIVE = ModalityConfig(
+    [0, 1],
+    ["arm", "gripper"],
+    action_configs=[
+        ActionConfig("RELATIVE", "NON_EEF", "DEFAULT"),
+        ActionConfig("ABSOLUTE", "NON_EEF", "DEFAULT"),
+    ],
+)
+
+
+def test_relative_steps_are_refused_where_the_policy_does_not_make_them_absolute() -> None:
+    (found,) = misfits(parse_contract(parameters()), {"action": RELATIVE})
+    assert found.startswith("action.arm: the policy answers RELATIVE steps")
+    assert "'absolute_actions'" in found
+
+
+def test_relative_steps_that_the_policy_makes_absolute_are_positions() -> None:
+    policy = EchoPolicy()
+    hold_against(
+        parse_contract(parameters()),
+        {**policy.get_modality_config(), "action": RELATIVE},
+        policy.get_dimensions(),
+        capabilities=("absolute_actions",),
+    )
+
+
+def test_positions_that_the_policy_says_nothing_of_are_named() -> None:
+    contract = parse_contract(parameters())
+    configs = EchoPolicy().get_modality_config()
+    assert untold_actions(contract, configs) == ["action.arm", "action.gripper"]
+    assert untold_actions(contract, {**configs, "action": RELATIVE}) == []

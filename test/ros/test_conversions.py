@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +11,11 @@ import pytest
 from geometry_msgs.msg import PoseStamped
 from numpy.testing import assert_allclose
 from policies_for_tests import parameters
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from gr00t_ros.contract import ActionOutput, StateStream, parse_contract
 from gr00t_ros.conversions import ConversionError, commands_from_actions, state_reader
 
-JOINTS = {"shoulder": 0.1, "elbow": -0.2, "finger": 0.3, "wheel": 9.0}
 HALF = np.sqrt(0.5)
 
 
@@ -45,11 +42,6 @@ def action(interface: str, **changes: Any) -> ActionOutput:
     return parse_contract(parameters(**changes)).action[0]
 
 
-def joint_state(order: Sequence[str], **fields: Any) -> JointState:
-    positions = [JOINTS[name] for name in order]
-    return JointState(name=list(order), position=positions, **fields)
-
-
 def pose(position: Sequence[float], quaternion: Sequence[float]) -> PoseStamped:
     message = PoseStamped()
     p, q = message.pose.position, message.pose.orientation
@@ -58,45 +50,21 @@ def pose(position: Sequence[float], quaternion: Sequence[float]) -> PoseStamped:
     return message
 
 
-def test_joints_are_found_by_name_in_every_order_of_the_message() -> None:
-    read = state_reader(state())
-    for order in itertools.permutations(JOINTS):
-        values = read(joint_state(order))
-        assert values.dtype == np.float32
-        assert_allclose(values, [0.1, -0.2], rtol=1e-6)
-
-
-def test_the_order_of_the_parameters_is_that_of_the_policy() -> None:
-    read = state_reader(state(joints=["elbow", "shoulder"]))
-    assert_allclose(read(joint_state(list(JOINTS))), [-0.2, 0.1], rtol=1e-6)
-
-
-def test_a_missing_joint_is_named_with_those_that_came() -> None:
-    with pytest.raises(ConversionError, match=r"joint_states has no joint \['elbow'\], it has"):
-        state_reader(state())(joint_state(["shoulder", "finger"]))
-
-
-@pytest.mark.parametrize("field", ["velocity", "effort"])
-def test_velocity_and_effort_are_read_where_asked_for(field: str) -> None:
-    message = joint_state(["elbow", "shoulder"], **{field: [7.0, 8.0]})
-    assert_allclose(state_reader(state(field=field))(message), [8.0, 7.0])
-
-
-def test_a_field_that_the_driver_leaves_empty_is_named() -> None:
-    with pytest.raises(ConversionError, match="has 0 values of effort for 2 joints"):
-        state_reader(state(field="effort"))(joint_state(["elbow", "shoulder"]))
+def test_joints_are_taken_as_they_were_merged() -> None:
+    values = state_reader(state())(np.array([0.1, -0.2]))
+    assert values.dtype == np.float32
+    assert_allclose(values, [0.1, -0.2], rtol=1e-6)
 
 
 def test_scale_and_offset_make_the_policys_units() -> None:
     read = state_reader(state(scale=[100.0, 10.0], offset=[1.0]))
-    assert_allclose(read(joint_state(list(JOINTS))), [11.0, -1.0], rtol=1e-6)
+    assert_allclose(read(np.array([0.1, -0.2])), [11.0, -1.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_a_state_that_no_float32_holds_is_refused(value: float) -> None:
-    message = JointState(name=["shoulder", "elbow"], position=[0.0, value])
     with pytest.raises(ConversionError, match=r"state.arm: values that are not finite"):
-        state_reader(state())(message)
+        state_reader(state())(np.array([0.0, value]))
 
 
 def test_an_array_is_taken_as_it_is() -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from policies_for_tests import ACTION_RATE_HZ, EchoPolicy, parameters
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
-from gr00t_policy_core.control.samples import SampleBuffer
+from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract import Contract, parse_contract
+from gr00t_ros.joint_buffer import buffer_for
 from gr00t_ros.observation import NotReadyError, ObservationBuilder, TimedObservation
+from gr00t_ros.refusals import Refusals
 
 T0_NS = 1_700_000_000_000_000_000
 STEP_MS = 1000.0 / ACTION_RATE_HZ
@@ -38,11 +41,19 @@ class Streams:
 
     def __init__(self, policy: EchoPolicy | None = None, **changes: Any) -> None:
         self.contract: Contract = parse_contract(parameters(**changes))
-        self.buffers: dict[str, SampleBuffer[Any]] = {
-            s.name: SampleBuffer(span_ns=0) for s in self.contract.streams
-        }
+        self.buffers: dict[str, Any] = {s.name: buffer_for(s) for s in self.contract.streams}
+        self.refusals = Refusals()
         configs = (policy or EchoPolicy()).get_modality_config()
-        self._builder = ObservationBuilder(self.contract, configs, self.buffers)
+        self._builder = ObservationBuilder(
+            self.contract, configs, self.buffers, refusals=self.refusals
+        )
+
+    def jpegs_go_on(self) -> None:
+        """From now on the policy takes JPEG."""
+        configs = EchoPolicy().get_modality_config()
+        self._builder = ObservationBuilder(
+            self.contract, configs, self.buffers, takes_jpeg=True, refusals=self.refusals
+        )
 
     def camera(self, ms: float, level: int = 0, **options: Any) -> None:
         self.buffers["video.front"].add(ns(ms), picture(level, **options), received_ns=0)
@@ -176,13 +187,94 @@ def test_stamps_ahead_of_the_clock_are_named_as_differing_clocks() -> None:
     assert "stamped 5.00 s ahead of this node's clock" in str(trouble)
 
 
-def test_a_message_that_cannot_be_read_names_stream_and_reason_under_one_cause() -> None:
+def test_a_joint_that_does_not_come_is_named_with_those_that_do() -> None:
     streams = Streams()
     streams.camera(0)
     streams.arm(0, names=("finger", "shoulder"))
     trouble = streams.trouble(0)
-    assert trouble.cause == "state.arm: cannot be read"
-    assert "joint_states has no joint ['elbow']" in str(trouble)
+    assert trouble.cause == "state.arm: joints missing on joint_states"
+    assert "no joint ['elbow'], those that came are ['finger', 'shoulder']" in str(trouble)
+
+
+def unreadable(ms: float, streams: Streams) -> None:
+    streams.camera(ms, encoding="16UC1")
+
+
+def test_a_message_that_cannot_be_read_names_stream_and_reason_under_one_cause() -> None:
+    streams = Streams()
+    unreadable(0, streams)
+    streams.arm(0)
+    for _ in range(3):  # the message is tried once, and told until another comes
+        trouble = streams.trouble(0)
+        assert trouble.cause == "video.front: cannot be read"
+        assert "'16UC1' is depth" in str(trouble)
+    assert streams.refusals.count("video.front") == 1
+
+
+def test_the_picture_before_one_that_cannot_be_read_serves_while_it_is_fresh() -> None:
+    streams = Streams()
+    streams.camera(0, level=7)
+    streams.arm(0)
+    unreadable(33, streams)
+    streams.arm(33)
+    assert streams.trouble(40).cause == "video.front: cannot be read"
+    built = streams.build(41)
+    assert built.t0_ns == ns(0)
+    assert built.observation["video"]["front"].max() == 7
+    assert "1 message refused, cannot be read" in streams.refusals.news()[0]
+
+
+def part(ms: float, streams: Streams, **positions: float) -> None:
+    """A message of one of several publishers on /joint_states."""
+    message = JointState(name=list(positions), position=list(positions.values()))
+    for name in ("state.arm", "state.gripper"):
+        streams.buffers[name].add(ns(ms), message, received_ns=ns(ms))
+
+
+def test_joints_of_several_publishers_make_one_state() -> None:
+    streams = Streams()
+    streams.camera(0)
+    part(-5, streams, shoulder=1.0, wheel=9.0)
+    part(0, streams, elbow=2.0)
+    part(5, streams, finger=3.0)
+    part(6, streams, wheel=9.5)
+    built = streams.build(10)
+    assert built.t0_ns == ns(-5)  # the newest time that every joint has reached
+    assert_allclose(built.observation["state"]["arm"], [[[1.0, 2.0]]])
+    assert_allclose(built.observation["state"]["gripper"], [[[3.0]]])
+
+
+def test_the_history_of_each_joint_is_its_own() -> None:
+    streams = Streams(EchoPolicy(state_delta_indices=(-2, 0)), max_skew_s=0.02)
+    for ms in range(0, 301, 10):
+        part(ms, streams, shoulder=ms, finger=ms)
+        part(ms + 4, streams, elbow=ms + 4)
+    streams.camera(300)
+    arm = streams.build(305).observation["state"]["arm"]
+    assert_allclose(arm, [[[200.0, 204.0], [300.0, 304.0]]])
+
+
+def test_a_joint_that_stopped_coming_is_named_with_its_age() -> None:
+    streams = Streams(max_age_s=0.2)
+    for ms in range(0, 401, 10):
+        part(ms, streams, shoulder=0.0, finger=0.0)
+        if ms <= 100:
+            part(ms, streams, elbow=0.0)
+    streams.camera(400)
+    trouble = streams.trouble(400)
+    assert trouble.cause == "state.arm: stale on joint_states"
+    assert "newest message of elbow is 0.30 s old, at most 0.2 s allowed" in str(trouble)
+
+
+def test_a_joint_too_far_from_the_common_time_is_not_taken() -> None:
+    """The elbow has come once, 0.15 s after the rest."""
+    streams = Streams()
+    streams.camera(0)
+    part(0, streams, shoulder=0.0, finger=0.0)
+    part(150, streams, elbow=0.0)
+    trouble = streams.trouble(160)
+    assert trouble.cause == "state.arm: no message at the time wanted"
+    assert "the closest is 0.150 s away" in str(trouble)
 
 
 def test_a_picture_that_changes_its_size_within_the_history_is_named() -> None:
@@ -206,6 +298,28 @@ def test_a_compressed_picture_is_told_by_its_type() -> None:
     broken = CompressedImage(format="jpeg", data=b"no picture")
     streams.buffers["video.front"].add(ns(0), broken, received_ns=0)
     assert "is no jpeg/png" in str(streams.trouble(0))
+
+
+def jpeg() -> CompressedImage:
+    done, data = cv2.imencode(".jpg", np.full((2, 4, 3), 7, np.uint8))
+    assert done
+    return CompressedImage(format="jpeg", data=data.tobytes())
+
+
+def test_a_jpeg_goes_on_as_it_is_to_a_policy_that_takes_it() -> None:
+    streams = Streams()
+    streams.jpegs_go_on()
+    streams.arm(0)
+    streams.buffers["video.front"].add(ns(0), jpeg(), received_ns=0)
+    assert isinstance(streams.build(0).observation["video"]["front"], JpegVideo)
+
+
+def test_an_encoding_is_not_ignored_where_jpegs_go_on_as_they_are() -> None:
+    streams = Streams(video__front__encoding="bgr8")
+    streams.jpegs_go_on()
+    streams.arm(0)
+    streams.buffers["video.front"].add(ns(0), jpeg(), received_ns=0)
+    assert "encoding: bgr8 is for sensor_msgs/Image" in str(streams.trouble(0))
 
 
 def test_without_an_instruction_there_is_no_observation() -> None:

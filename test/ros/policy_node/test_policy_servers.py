@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import wait_until
+from helpers import wait_for_log, wait_until
 from nodes_for_tests import CONFIGURE, MakeNode, Operator, Robot
-from policies_for_tests import EchoPolicy
+from policies_for_tests import HORIZON, EchoPolicy
 
-from gr00t_policy_core import PolicyServer
+from gr00t_policy_core import ActionConfig, ModalityConfig, PolicyServer
 from gr00t_policy_core.serving import failover
 from gr00t_policy_core.serving.curve import write_keys
 from gr00t_ros.msg import ActionChunk, PolicyStatus
@@ -185,4 +185,56 @@ def test_the_extra_that_jpeg_needs_is_named(
     monkeypatch.setattr("gr00t_policy_core.serving.images.is_available", lambda: False)
     make_client_node(policy__image_encoding="jpeg")
     assert operator.change_state(CONFIGURE) == [False]
-    assert "- policy.image_encoding: JPEG needs: pip install '.[jpeg]'" in capfd.readouterr().err
+    assert "- policy.image_encoding: JPEG needs simplejpeg: pip install" in capfd.readouterr().err
+
+
+class TellingPolicy(EchoPolicy):
+    """Says what the arm's action values are measured from; the gripper's are absolute."""
+
+    def __init__(self, rep: str, capabilities: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        reps = (ActionConfig(name, "NON_EEF", "DEFAULT") for name in (rep, "ABSOLUTE"))
+        action = ModalityConfig(list(range(HORIZON)), ["arm", "gripper"], action_configs=list(reps))
+        self._configs["action"] = action
+        self.capabilities = capabilities
+
+
+@pytest.mark.parametrize("rep", ["DELTA", "RELATIVE"])
+def test_steps_that_are_no_positions_are_refused_before_anything_moves(
+    make_client_node: MakeNode,
+    operator: Operator,
+    robot: Robot,
+    serve: Serve,
+    capfd: pytest.CaptureFixture[str],
+    rep: str,
+) -> None:
+    make_client_node(policy__port=serve(TellingPolicy(rep)).port)
+    assert operator.change_state(CONFIGURE) == [False]
+    wait_for_log(capfd, f"action.arm: the policy answers {rep} steps")
+
+
+def test_relative_actions_of_a_policy_that_adds_the_state_are_played(
+    make_client_node: MakeNode,
+    operator: Operator,
+    robot: Robot,
+    serve: Serve,
+    chunks: list[ActionChunk],
+) -> None:
+    policy = TellingPolicy("RELATIVE", ("absolute_actions",))
+    make_client_node(policy__port=serve(policy).port)
+    assert operator.trigger("start").success
+    wait_until(lambda: chunks, 15.0, "a chunk")
+
+
+def test_a_policy_that_says_nothing_of_its_actions_is_told_of(
+    make_client_node: MakeNode,
+    operator: Operator,
+    robot: Robot,
+    serve: Serve,
+    chunks: list[ActionChunk],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    make_client_node(policy__port=serve(EchoPolicy()).port)
+    assert operator.trigger("start").success
+    wait_until(lambda: chunks, 15.0, "a chunk")
+    wait_for_log(capfd, "whether action.arm, action.gripper are absolute values")

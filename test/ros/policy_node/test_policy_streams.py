@@ -53,7 +53,7 @@ def test_a_missing_joint_is_named_in_the_status(
     robot = Robot(ros_node)
     del robot.joints["elbow"]
     assert operator.trigger("start").success
-    operator.wait_for_reason("state.arm: cannot be read: state.arm: joint_states has no joint")
+    operator.wait_for_reason("state.arm: joints missing on joint_states: no joint ['elbow']")
 
 
 def test_streams_without_stamps_get_their_time_of_arrival(

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading columns of numbers out of parquet files; what is wrong with one is told by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gr00t_policy_core.errors import DatasetError
+
+Matrix = npt.NDArray[np.float32]
+
+
+def read_table(file: Path, columns: Sequence[str], filters: Any = None) -> Any:
+    """The named columns of a parquet file, as a `pyarrow.Table`.
+
+    Args:
+        file: The parquet file.
+        columns: Their names.
+        filters: Which rows, as in `pyarrow.parquet.read_table`; None is all.
+
+    Raises:
+        DatasetError: The file is missing or damaged, or lacks a column.
+        ImportError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ImportError(
+            "replaying a dataset needs pyarrow: pip install '.[replay]' in the folder of gr00t_ros"
+        ) from error
+
+    if not file.is_file():
+        raise DatasetError(file, "no such file")
+    try:
+        names = pq.read_schema(file).names
+        missing = [column for column in columns if column not in names]
+        if missing:
+            raise DatasetError(file, f"no column {missing}, only {names}")
+        return pq.read_table(file, columns=list(columns), filters=filters, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(file, _why_unreadable(file, error)) from error
+
+
+def as_matrix(column: Any) -> Matrix:
+    """A column of lists, fixed-size lists or plain numbers (true is 1) as float32 (rows, width).
+
+    A value that is missing within a list is NaN.
+
+    Raises:
+        ValueError: Rows are missing, of different lengths, or no numbers.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows, width = len(column), 1
+    if column.null_count:
+        raise ValueError(f"{column.null_count} rows are missing")
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        widths = pc.unique(pc.list_value_length(column)).to_pylist()
+        if len(widths) != 1:
+            raise ValueError(f"expected lists of one length, got lengths {sorted(widths)}")
+        width = widths[0]
+        column = pc.list_flatten(column)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise ValueError(f"expected numbers or lists of numbers, got {kind}")
+    matrix: Matrix = column.to_numpy().reshape(rows, width).astype(np.float32)
+    return matrix
+
+
+def _why_unreadable(file: Path, error: Exception) -> str:
+    with file.open("rb") as stream:
+        if stream.read(24) == b"version https://git-lfs.":
+            return "is a Git LFS pointer, not the data: run `git lfs pull` in the dataset"
+    return f"cannot be read as parquet: {error}"
