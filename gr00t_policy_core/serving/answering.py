@@ -59,6 +59,7 @@ class Answering:
     Args:
         serializer: Reads and writes messages.
         reply_format: As `PolicyServer` takes it.
+        run: Of the server, told in enveloped replies.
         metrics: Told what was done.
         failures: Told what went wrong.
     """
@@ -67,11 +68,13 @@ class Answering:
         self,
         serializer: type[MsgSerializer],
         reply_format: str,
+        run: str,
         metrics: Metrics,
         failures: FailureLog,
     ) -> None:
         self._serializer = serializer
         self._reply_format = reply_format
+        self._run = run
         self._metrics = metrics
         self._failures = failures
         self._dialects_lock = threading.Lock()
@@ -132,7 +135,7 @@ class Answering:
         form = self._reply_format
         if form == "auto":
             form = "envelope" if request.envelope else "bare"
-        reply = messages.success(result) if form == "envelope" else result
+        reply = messages.success(result, self._run) if form == "envelope" else result
         return self._serializer.to_bytes(reply, dialect=dialect)
 
     def _read(self, job: Job) -> Ask:
@@ -266,6 +269,12 @@ class Answering:
 def failure(error: BaseException) -> bytes:
     """The reply that says what went wrong, for every client."""
     return MsgSerializer.to_bytes(messages.failure(messages.error_text(error)))
+
+
+def other_run(run: str) -> bytes:
+    """The reply to a request that was made for another run of the server, and not computed."""
+    text = "the server was restarted since this client asked what its policy takes: ask again"
+    return MsgSerializer.to_bytes(messages.failure(text, run))
 
 
 def _with_pixels(data: Any) -> Any:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -112,7 +113,10 @@ class PolicyServer:
         self._lanes = lanes or OneLane()
         self._metrics = Metrics()
         self._failures = FailureLog()
-        self._answering = Answering(serializer, reply_format, self._metrics, self._failures)
+        self._run = uuid.uuid4().hex
+        self._answering = Answering(
+            serializer, reply_format, self._run, self._metrics, self._failures
+        )
         self._on_ready = on_ready
         self._load: Callable[[], BasePolicy] | None = None
         self._load_error: BaseException | None = None
@@ -149,6 +153,7 @@ class PolicyServer:
             at_once={"ping": self._ping, "metrics": lambda _: self.metrics(), "kill": self._kill},
             token=api_token,
             encrypted=self._keys is not None,
+            run=self._run,
             refusal=self._refusal,
         )
         self._exporter = None
@@ -368,6 +373,8 @@ class PolicyServer:
             reply["capabilities"] = [*self._capabilities, *jpeg]
         if self.state != "ready":
             reply["state"] = self.state
+        if request.envelope:
+            reply["run"] = self._run
         return reply
 
     def _kill(self, request: Request) -> None:
