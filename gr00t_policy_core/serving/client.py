@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -245,18 +245,10 @@ class PolicyClient(ModalityPolicy):
         return as_map(self._server.server, "get_dimensions", dimensions)
 
     def check_observation(self, observation: Observation) -> None:
-        def check(attempt: Attempt) -> None:
-            with attempt.confirmed():
-                modality.check_observation(observation, attempt.configs())
-
-        self._server.attempt(self.timeout_ms, check)
+        self._check(lambda configs: modality.check_observation(observation, configs))
 
     def check_action(self, action: Action) -> None:
-        def check(attempt: Attempt) -> None:
-            with attempt.confirmed():
-                _check_action(action, attempt.configs())
-
-        self._server.attempt(self.timeout_ms, check)
+        self._check(lambda configs: _check_action(action, configs))
 
     def close(self) -> None:
         """Disconnect; later calls raise `ClosedError`. May be called again."""
@@ -279,14 +271,17 @@ class PolicyClient(ModalityPolicy):
     def _call(self, endpoint: str, data: Any = None) -> Any:
         return self._server.attempt(self.timeout_ms, lambda attempt: attempt.call(endpoint, data))
 
+    def _check(self, check: Callable[[dict[str, ModalityConfig]], None]) -> None:
+        self._server.attempt(self.timeout_ms, lambda attempt: attempt.check(check))
+
     def _answer(
         self, attempt: Attempt, observation: Observation, options: Options | None
     ) -> tuple[Action, Info]:
         if not self.strict:
             return self._ask_for_action(attempt, observation, options)
-        with attempt.confirmed():
-            configs = attempt.configs()
-            modality.check_observation(images.stand_ins(observation), configs)
+        configs = attempt.check(
+            lambda configs: modality.check_observation(images.stand_ins(observation), configs)
+        )
         action, info = self._ask_for_action(attempt, observation, options)
         _check_action(action, configs)
         return action, info

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -150,7 +150,6 @@ class Conversation:
             raise ProtocolError(f"{self.server} {endpoint}: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
 class Attempt:
     """One call's requests to one and the same server.
 
@@ -163,9 +162,12 @@ class Attempt:
         deadline: When the call must have ended.
     """
 
-    conversation: Conversation
-    known: KnownServer
-    deadline: Deadline
+    __slots__ = ("conversation", "deadline", "known")
+
+    def __init__(self, conversation: Conversation, known: KnownServer, deadline: Deadline) -> None:
+        self.conversation = conversation
+        self.known = known
+        self.deadline = deadline
 
     def request(self, endpoint: str, data: Any = None) -> dict[str, Any]:
         """The whole reply, enveloped; see `PolicyClient.send_request`."""
@@ -228,22 +230,27 @@ class Attempt:
             self.known.configs = configs
         return configs
 
-    @contextlib.contextmanager
-    def confirmed(self) -> Iterator[None]:
-        """Within, what `configs` said is doubted where something does not fit it.
+    def check(
+        self, check: Callable[[dict[str, ModalityConfig]], None]
+    ) -> dict[str, ModalityConfig]:
+        """Check something against `configs`, and return them.
+
+        Where it does not fit, the server is asked whether it is still the one that told them.
 
         Raises:
-            ServerChangedError: It was said by another server.
-            SpecError: It was not; what does not fit.
+            SpecError: It does not fit.
+            ServerChangedError: The configs are those of another server.
         """
-        was_known = self.known.configs is not None
+        known_before = self.known.configs
+        configs = self.configs()
         try:
-            yield
+            check(configs)
         except SpecError:
-            if was_known:
+            if known_before is not None:
                 with contextlib.suppress(PolicyError):
                     self.call("ping")
             raise
+        return configs
 
 
 def as_map(server: str, endpoint: str, answer: Any) -> dict[str, Any]:
