@@ -75,10 +75,9 @@ class PlainChannel:
             self._shake_hands()
         except (EOFError, ConnectionResetError, BrokenPipeError) as error:
             self._socket.close()
-            if not self._heard:
-                raise HandshakeError(GONE) from None
-            secured = mechanism_of(host, port, deadline) == zmtp.CURVE
-            raise HandshakeError(_refused(SECURED if secured else str(error))) from None
+            if mechanism_of(host, port, deadline) == zmtp.CURVE:
+                raise HandshakeError(_refused(SECURED)) from None
+            raise HandshakeError(_refused(str(error)) if self._heard else GONE) from None
         except BaseException:
             self._socket.close()
             raise

@@ -14,7 +14,8 @@ import zmq
 
 from gr00t_policy_core.serving import addresses, listening
 from gr00t_policy_core.serving.addresses import is_ipc
-from gr00t_policy_core.serving.curve import Gate, ServerKeys
+from gr00t_policy_core.serving.curve import ServerKeys
+from gr00t_policy_core.serving.gate import Gate, Refused
 from gr00t_policy_core.serving.transport import (
     LINGER_S,
     MAX_FRAMES,
@@ -63,18 +64,28 @@ class Router:
         max_message_bytes: A client that announces a larger frame is disconnected; a message
             whose frames are larger together is refused.
         keys: Encrypt, and admit only the clients that they list.
+        refused: Told of the address of each client that is not let in, and why.
 
     Raises:
         AddressError: It cannot listen there.
     """
 
-    def __init__(self, host: str, port: int, *, max_message_bytes: int, keys: ServerKeys) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        max_message_bytes: int,
+        keys: ServerKeys,
+        refused: Refused,
+    ) -> None:
         self._context = zmq.Context()
         self._max_message_bytes = max_message_bytes
         self._keys = keys
-        self._gate = Gate(self._context, keys)
+        self._gate = Gate(self._context, keys, refused)
         try:
             self._socket = self._bind(host, port, max_message_bytes)
+            self._gate.open(self._socket)
         except BaseException:
             self._close_context()
             raise
@@ -140,6 +151,7 @@ class Router:
             if is_ipc(self.address):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.address[len(addresses.IPC) :])  # libzmq leaves it there
+            self._socket.disable_monitor()
             self._socket.close()
         self._close_context()
         self._waker.close()

@@ -270,7 +270,13 @@ class PolicyServer:
 
     def _listen(self, host: str, port: int, max_message_bytes: int) -> Transport:
         if self._keys is not None:
-            return Router(host, port, max_message_bytes=max_message_bytes, keys=self._keys)
+            return Router(
+                host,
+                port,
+                max_message_bytes=max_message_bytes,
+                keys=self._keys,
+                refused=self._refused,
+            )
         return Listener(host, port, max_message_bytes=max_message_bytes, refused=self._refused)
 
     def _refused(self, peer: str, error: Exception) -> None:

@@ -9,6 +9,7 @@ import threading
 import msgpack
 import pytest
 import zmq
+from conftest import wait_until
 from scripted_server import receive
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
@@ -98,7 +99,8 @@ def test_strangers_without_end_cost_the_listed_client_nothing(secured, keys, soc
             client.get_action(toy_observation())
     assert [stranger.poll(0) for stranger in strangers] == [0] * 100
     assert secured.metrics()["requests"] == {"get_modality_config": 1, "get_action": 100}
-    assert secured.metrics()["errors"] == {}
+    # None but of those that were not let in: every second one, unless it came without keys.
+    assert secured.metrics()["errors"].keys() == {"PolicyError"}
 
 
 def refused(port, keys, why, timeout_ms=1500):
@@ -141,11 +143,11 @@ def test_a_client_with_keys_is_told_of_something_that_is_no_server(keys, scripte
             receive(connection, 1000)
 
     with (
-        PolicyClient("127.0.0.1", scripted(*[http] * 10), timeout_ms=3000, **mine) as client,
+        PolicyClient("127.0.0.1", scripted(*[http] * 100), timeout_ms=3000, **mine) as client,
         pytest.raises(ProtocolError, match=r"begins with b'HTTP/1.1 400"),
     ):
         client.call_endpoint("ping", requires_input=False)
-    refused(scripted(*[lambda connection: None] * 20), mine, "a tunnel or proxy")
+    refused(scripted(*[lambda connection: None] * 200), mine, "a tunnel or proxy")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         refused(silent.getsockname()[1], mine, "says nothing", timeout_ms=300)
     with socket.socket() as taken:
@@ -237,6 +239,40 @@ def test_a_server_that_nobody_could_use_is_refused(keys):
         path.unlink()
     with pytest.raises(SpecError, match="no client is listed"):
         ServerKeys.load(keys)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda path: path.write_text(""), "holds no key"),
+        (lambda path: path.write_bytes(bytes(range(256))), "holds no key"),
+        (lambda path: path.write_text('curve\n    public-key = "short"\n'), "holds no key of 40"),
+        (lambda path: path.write_text(f'curve\n    public-key = "{"~" * 40}"\n'), "in Z85"),
+        (lambda path: path.mkdir(), "cannot be read"),
+        (lambda path: path.symlink_to("nowhere"), "cannot be read"),
+    ],
+    ids=["empty", "binary", "short", "not Z85", "a folder", "a dead link"],
+)
+def test_a_file_of_a_client_that_holds_no_key_keeps_the_server_from_starting(keys, spoil, problem):
+    spoil(keys / "clients" / "spoilt.key")
+    with pytest.raises(SpecError, match=rf"spoilt\.key .*{problem}|spoilt\.key {problem}"):
+        PolicyServer(ToyPolicy(), host="127.0.0.1", port=0, keys=keys)
+
+
+def test_who_is_not_let_in_stands_in_the_log(secured, keys, tmp_path, caplog):
+    write_keys(tmp_path / "other", ["robot1"])
+    other = tmp_path / "other"
+    stranger = ClientKeys.load(other / "server.key", other / "robot1.key_secret")
+    unlisted = {"server_key": keys / "server.key", "keys": other / "robot1.key_secret"}
+    astray = {"server_key": other / "server.key", "keys": keys / "robot1.key_secret"}
+    for settings, said in [
+        (unlisted, f"from 127.0.0.1 failed: its key {stranger.public.decode()} is not listed"),
+        (astray, "from somebody with the key of another server failed: it is not let in"),
+        ({}, "from somebody without encryption failed: it is not let in"),
+    ]:
+        with PolicyClient("127.0.0.1", secured.port, timeout_ms=100, **settings) as client:
+            assert not client.ping()
+            wait_until(lambda said=said: said in caplog.text)
 
 
 def test_a_secret_that_others_can_read_is_refused(keys):
