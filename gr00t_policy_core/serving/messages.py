@@ -14,10 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.serving.reader import Reader
 
-MAX_ERROR_CHARS = 2000
 MAX_CLIENT_CHARS = 64
 MAX_RUN_CHARS = 64
 DEFAULT_ENDPOINT = "get_action"
@@ -171,16 +169,3 @@ def normalise_reply(reply: Any) -> dict[str, Any]:
 def _status(reply: dict[Any, Any]) -> str | None:
     status = reply.get("status")
     return status if isinstance(status, str) else None
-
-
-def error_text(error: BaseException) -> str:
-    """An error as its client may see it: no traceback, and no path of the server's files."""
-    try:
-        text = str(error)
-    except Exception as unprintable:
-        text = f"unprintable ({type(unprintable).__name__})"
-    if isinstance(error, OSError) and not isinstance(error, PolicyError):
-        text = error.strerror or "failed"
-    if not isinstance(error, PolicyError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode("utf-8")

@@ -14,11 +14,12 @@ from typing import Any, cast
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving import images, messages
+from gr00t_policy_core.serving import images
 from gr00t_policy_core.serving import server_settings as settings
 from gr00t_policy_core.serving.answering import Answering
 from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
+from gr00t_policy_core.serving.error_text import log_text
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.lanes import Lanes, OneLane
 from gr00t_policy_core.serving.listener import Listener
@@ -326,7 +327,7 @@ class PolicyServer:
         """In a thread that nobody waits for: what `run` would raise is logged."""
         self._serve()
         if self._load_error is not None:
-            logger.error("the policy cannot be loaded: %s", messages.error_text(self._load_error))
+            logger.error("the policy cannot be loaded: %s", log_text(self._load_error))
 
     def _serve(self) -> None:
         self._thread = threading.current_thread()
