@@ -69,7 +69,8 @@ class PolicyServer:
         metrics_port: Serve the metrics to Prometheus on this port of this machine; 0 picks a free
             one, `metrics_port` then tells which. None: do not. Needs prometheus-client.
         metrics_host: The interface for that.
-        on_ready: Called once, in the policy's thread, when the policy is there.
+        on_ready: Called once, in the policy's thread, when the policy is there. What it raises is
+            logged.
         stop_timeout_s: How long `stop` waits for the requests in progress.
         lanes: What stands behind a policy that may be called from several threads: a `ReplicaPool`
             (`gr00t_policy_core.serving.replicas`), whose `start` is then the policy. The server
@@ -121,7 +122,8 @@ class PolicyServer:
         self._on_ready = on_ready
         self._load: Callable[[], BasePolicy] | None = None
         self._load_error: BaseException | None = None
-        if callable(policy) and not hasattr(policy, "get_action"):
+        makes_one = isinstance(policy, type) or not hasattr(policy, "get_action")
+        if callable(policy) and makes_one:
             self._load = policy
         else:
             self._take_policy(cast(BasePolicy, policy))
@@ -306,9 +308,6 @@ class PolicyServer:
             if self._load is not None:
                 self._take_policy(self._load())
                 logger.info("the policy is loaded")
-            if self._on_ready is not None:
-                self._on_ready()
-            return True
         except BaseException as error:
             if self._stopping:
                 return False  # which interrupts the loading of replicas
@@ -316,6 +315,16 @@ class PolicyServer:
             self._stopping = True
             self._transport.wake()
             return False
+        self._tell_ready()
+        return True
+
+    def _tell_ready(self) -> None:
+        if self._on_ready is None:
+            return
+        try:
+            self._on_ready()
+        except BaseException as error:  # not of the policy, which is there
+            logger.error("on_ready failed: %s", log_text(error))
 
     def _begin(self) -> None:
         with self._state:
