@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import select
 import threading
 from collections.abc import Sequence
@@ -99,6 +97,8 @@ class Router:
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._poll.register(self._waker.out, select.POLLIN)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._path = host[len(addresses.IPC) :] if is_ipc(host) else None
+        self._file = (0, 0) if self._path is None else listening.file_id(self._path)
         self.port = 0 if is_ipc(host) else int(self.address.rpartition(":")[2])
 
     def _bind(self, host: str, port: int, max_message_bytes: int) -> zmq.Socket[bytes]:
@@ -148,9 +148,8 @@ class Router:
     def close(self) -> None:
         """See `Transport`."""
         with self._turn:
-            if is_ipc(self.address):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.address[len(addresses.IPC) :])  # libzmq leaves it there
+            if self._path is not None:
+                listening.remove(self._path, self._file)  # libzmq leaves it there
             self._socket.disable_monitor()
             self._socket.close()
         self._close_context()
