@@ -6,12 +6,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core import modality
-from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError
+from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 from gr00t_policy_core.resize import SquareResize
@@ -74,7 +74,7 @@ class PolicyClient(ModalityPolicy):
         self,
         host: str = "localhost",
         port: int = 5555,
-        timeout_ms: int = 15000,
+        timeout_ms: float = 15000,
         api_token: str | None = None,
         strict: bool = True,
         *,
@@ -89,20 +89,38 @@ class PolicyClient(ModalityPolicy):
     ) -> None:
         super().__init__(strict)
         addresses = [(host, port)] if hosts is None else settings.read_addresses(hosts, port)
-        settings.check(addresses, timeout_ms, image_encoding, quality)
+        settings.check(
+            addresses,
+            timeout_ms=timeout_ms,
+            api_token=api_token,
+            strict=strict,
+            max_message_bytes=max_message_bytes,
+            image_encoding=image_encoding,
+            quality=quality,
+            resize=resize,
+        )
         settings.require_packages(image_encoding, resize)
         self.image_encoding = image_encoding
-        self.quality = quality
-        self.resize = resize
-        self.host, self.port = addresses[0]
-        self.timeout_ms = timeout_ms
+        self.quality = int(quality)
+        self.resize = bool(resize)
+        self.host, self.port = addresses[0][0], int(addresses[0][1])
+        self._timeout_ms = settings.as_timeout_ms(timeout_ms)
         curve = settings.read_keys(server_key, keys)
         connections = [
-            Connection(*address, max_message_bytes=max_message_bytes, keys=curve)
-            for address in addresses
+            Connection(host, int(port), max_message_bytes=int(max_message_bytes), keys=curve)
+            for host, port in addresses
         ]
         self._server = Conversation(connections, serializer, api_token)
         self._pause = threading.Event()  # set by `close`
+
+    @property
+    def timeout_ms(self) -> float:
+        """How long each call may take."""
+        return self._timeout_ms
+
+    @timeout_ms.setter
+    def timeout_ms(self, timeout_ms: float) -> None:
+        self._timeout_ms = settings.as_timeout_ms(timeout_ms)
 
     @property
     def api_token(self) -> str | None:
@@ -216,16 +234,19 @@ class PolicyClient(ModalityPolicy):
         Arrays are sent from where they are: nobody shall write into them meanwhile.
 
         Raises:
-            SpecError: `strict`, and the observation or the answer does not fit.
+            SpecError: `options` are no map; or `strict`, and the observation or the answer does
+                not fit.
             RemoteError: The server answered with an error.
             PolicyError: As in `send_request`.
         """
+        _check_options(options)
         return self._server.attempt(
             self.timeout_ms, lambda attempt: self._answer(attempt, observation, options)
         )
 
     def reset(self, options: Options | None = None) -> Info:
         """Start a new episode; returns what the policy documents."""
+        _check_options(options)
         self._server.forget()
         info = self._call("reset", {"options": options})
         return as_map(self._server.server, "reset", {} if info is None else info)
@@ -322,6 +343,11 @@ class PolicyClient(ModalityPolicy):
 def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
     if "action" in configs:
         modality.check_action(action, configs["action"])
+
+
+def _check_options(options: object) -> None:
+    if options is not None and not isinstance(options, Mapping):
+        raise SpecError("bad options", [f"expected a map or None, got {type(options).__name__}"])
 
 
 def _state(reply: Any) -> str:
