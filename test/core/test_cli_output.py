@@ -13,7 +13,7 @@ import pytest
 from test_cli import DEADLINE_S, PROGRAM, dataset, environment, nobody_there, observation
 from toy_policy import ToyPolicy
 
-from gr00t_policy_core import PolicyClient, PolicyServer
+from gr00t_policy_core import ModalityConfig, PolicyClient, PolicyServer
 
 __all__ = ["dataset"]  # a fixture
 
@@ -169,3 +169,46 @@ def test_what_a_server_is_told_to_say_when_it_is_ready_is_no_part_of_loading_its
         client.wait_until_ready(10)
         assert client.reset() == {"options": None}
     assert "on_ready failed: BrokenPipeError" in caplog.text
+
+
+def test_what_a_client_sends_never_reaches_the_terminal_as_it_is(dataset):
+    """With --log-level debug, which logs tracebacks, too."""
+    escape = "\x1b]0;owned\x07\x1b[2J\r\n2026 ERROR forged"
+    port = nobody_there()
+    with (
+        started(port, dataset, subprocess.PIPE, subprocess.PIPE, "--log-level", "debug") as server,
+        PolicyClient("127.0.0.1", port, timeout_ms=20_000, strict=False) as client,
+    ):
+        client.wait_until_ready(DEADLINE_S)
+        for data in ({escape: 1}, {"observation": {escape: {escape: 1}}}, {"options": escape}):
+            reply = client.send_request("get_action", data)
+            assert reply["error"].isprintable()
+        for endpoint in (escape, "reset"):
+            assert client.send_request(endpoint, {escape: escape})["error"].isprintable()
+        client.kill_server()
+        output, log = server.communicate(timeout=DEADLINE_S)
+    for written in (output.decode(), log.decode()):
+        assert all(line.isprintable() for line in written.splitlines())
+        assert "\x1b" not in written
+        assert not any(line.startswith("2026 ERROR forged") for line in written.splitlines())
+
+
+def test_what_a_server_tells_never_reaches_the_terminal_as_it_is():
+    escape = "\x1b]0;owned\x07\x1b[2J"
+
+    class Hostile(ToyPolicy):
+        def get_modality_config(self):
+            return {f"state{escape}": ModalityConfig([0], [escape, "x"])}
+
+        def get_dimensions(self):
+            raise ValueError(escape)
+
+    with PolicyServer(Hostile(), host="127.0.0.1", port=0) as server:
+        told = asked("info", server, subprocess.PIPE)
+        assert told.returncode == 1
+        assert all(line.isprintable() for line in told.stderr.splitlines())
+        server.register_endpoint("get_dimensions", dict, requires_input=False)
+        told = asked("info", server, subprocess.PIPE)
+        assert told.returncode == 0
+        assert r"\x1b]0;owned\x07" in told.stdout
+        assert all(line.isprintable() for line in told.stdout.splitlines())
