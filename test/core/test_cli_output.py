@@ -180,7 +180,8 @@ def test_what_a_client_sends_never_reaches_the_terminal_as_it_is(dataset):
         PolicyClient("127.0.0.1", port, timeout_ms=20_000, strict=False) as client,
     ):
         client.wait_until_ready(DEADLINE_S)
-        for data in ({escape: 1}, {"observation": {escape: {escape: 1}}}, {"options": escape}):
+        damaged = {b"nd": True, b"type": "<f4", b"kind": b"", b"shape": [5], b"data": b"short"}
+        for data in ({escape: 1}, {"observation": {escape: damaged}}, {"options": escape}):
             reply = client.send_request("get_action", data)
             assert reply["error"].isprintable()
         for endpoint in (escape, "reset"):
