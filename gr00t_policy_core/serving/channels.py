@@ -97,6 +97,7 @@ class CurveChannel:
         keys: ClientKeys,
         deadline: Deadline,
     ) -> None:
+        self._limit = max_message_bytes
         url = _url(host, port, deadline)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._socket = context.socket(zmq.REQ)
@@ -143,7 +144,7 @@ class CurveChannel:
             raise TimeoutError(BUSY)
         # What was received before the end of the connection is there before the news of it.
         if self._socket not in ready and not self._socket.poll(0):
-            raise EOFError("the server closed the connection")
+            raise EOFError(f"it ended, or a reply of over {self._limit} bytes was announced")
         frame = self._socket.recv(copy=False)
         if frame.more:
             raise ProtocolError("a reply of several frames")
@@ -197,7 +198,7 @@ def _url(host: str, port: int, deadline: Deadline) -> str:
     if addresses.is_ipc(host):
         return addresses.url(host, port)
     found = resolve(host, port, deadline)
-    if len(found) > 1:
+    if len(found) != 1:
         with race(found, deadline) as reachable:
             sockaddr = reachable.getpeername()
     else:

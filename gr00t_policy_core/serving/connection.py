@@ -35,6 +35,10 @@ class ServerChangedError(Exception):
     """Another server may answer than the one that was meant; nothing was computed. Internal."""
 
 
+class RunChangedError(ServerChangedError):
+    """The connection is the same, and another run of a server was at its end."""
+
+
 class Link:
     """The connection that something was learnt on: the first one that it is used with."""
 

@@ -13,13 +13,21 @@ from typing import Any, TypeVar
 from gr00t_policy_core.errors import PolicyError, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import messages
-from gr00t_policy_core.serving.connection import Connection, Link, ServerChangedError
+from gr00t_policy_core.serving.connection import (
+    Connection,
+    Link,
+    RunChangedError,
+    ServerChangedError,
+)
 from gr00t_policy_core.serving.deadline import Deadline
 from gr00t_policy_core.serving.failover import Failover
 from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer, contains_arrays
 from gr00t_policy_core.serving.wire import Dialect
 
 T = TypeVar("T")
+
+# In one call. More are no restarts, but servers behind a broker that hands requests out by turns.
+MAX_RUNS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +82,7 @@ class Conversation:
         self.api_token = api_token
         self.known = KnownServer()
         self._name = uuid.uuid4().hex  # the server knows it by this after a reconnection
+        self._names_run = True  # in requests
         self._serializer = serializer
         self._connection: Connection | Failover = connections[0]
         if len(connections) > 1:
@@ -95,14 +104,20 @@ class Conversation:
             PolicyError: As `Attempt.request`.
         """
         deadline = Deadline(timeout_ms)
+        runs_changed = 0
         while True:
             attempt = Attempt(self, self.known, deadline)
             try:
                 return ask(attempt)
-            except ServerChangedError:
-                logger.info("%s answers on a new connection, it is asked anew", self.server)
+            except ServerChangedError as changed:
                 if self.known is attempt.known:
                     self.forget()
+                runs_changed += isinstance(changed, RunChangedError)
+            if runs_changed == MAX_RUNS and self._names_run:
+                self._names_run = False
+                logger.warning(
+                    "several servers answer as %s: do they all serve one policy?", self.server
+                )
 
     def forget(self) -> None:
         """The server may be another one, or have another policy, next time."""
@@ -116,8 +131,8 @@ class Conversation:
     ) -> dict[str, Any]:
         """Send one request, and return the whole reply, enveloped."""
         # The data come last: what is before them is the same in each request (`RequestReader`).
-        request = {"endpoint": endpoint, "envelope": True, "client": self._name}
-        if known.run is not None:
+        request: dict[str, Any] = {"endpoint": endpoint, "envelope": True, "client": self._name}
+        if known.run is not None and self._names_run:
             request["run"] = known.run
         if self.api_token:
             request["api_token"] = self.api_token
@@ -134,8 +149,8 @@ class Conversation:
         run = messages.run_of(decoded.value)
         if reply["status"] == "error":
             known.doubt()
-            if known.run is not None and run not in (None, known.run):
-                raise ServerChangedError  # it refused what was meant for another run
+            if "run" in request and run not in (None, known.run):
+                raise RunChangedError  # it refused what was meant for another run
         if known.run is None:
             known.run = run
         known.envelops = messages.is_envelope(decoded.value)

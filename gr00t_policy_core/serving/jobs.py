@@ -49,7 +49,7 @@ class Job:
         The two never look alike, whatever a client calls itself.
         """
         named = self.request.client
-        return f"connection {self.client.hex()}" if named is None else f"client {named}"
+        return f"client {named}" if named else f"connection {self.client.hex()}"
 
     @property
     def size(self) -> int:

@@ -125,13 +125,14 @@ def test_threads_that_share_a_client_all_notice(secured, keys):
 
 
 @contextlib.contextmanager
-def broker(server_port):
+def broker(*server_ports):
     """Passes messages on, and hides from its clients that it connects to a server again."""
     context = zmq.Context()
     front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
     back.setsockopt(zmq.RECONNECT_IVL, 10)
     port = front.bind_to_random_port("tcp://127.0.0.1")
-    back.connect(f"tcp://127.0.0.1:{server_port}")
+    for server_port in server_ports:
+        back.connect(f"tcp://127.0.0.1:{server_port}")
     ended = threading.Event()
 
     def carry():
@@ -208,3 +209,15 @@ def test_a_restart_behind_a_broker_is_noticed_also_by_an_observation_that_does_n
         with serve(WithLegs(), first.port), client:
             client.check_observation(legged_observation())
             client.get_action(legged_observation())
+
+
+def test_servers_behind_a_broker_that_hands_out_requests_by_turns_are_one_server(caplog):
+    with serve(ToyPolicy()) as first, serve(ToyPolicy()) as second:
+        ports = first.port, second.port
+        with broker(*ports) as port, PolicyClient("127.0.0.1", port, timeout_ms=20_000) as client:
+            for _ in range(6):
+                client.get_action(toy_observation())
+            assert "several servers answer" in caplog.text
+        counted = [server.metrics()["requests"]["get_action"] for server in (first, second)]
+    assert sum(counted) == 6
+    assert min(counted) > 0
