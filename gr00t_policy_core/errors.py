@@ -9,8 +9,24 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """The text with everything escaped that is not printable.
+
+    Texts hold what the other end of a connection has sent: as it is, it could steer a terminal or
+    begin a line of its own in a log.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
 class PolicyError(Exception):
-    """Anything that kept a policy from answering."""
+    """Anything that kept a policy from answering. As text it is one printable line."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class SpecError(PolicyError, ValueError):
@@ -22,7 +38,7 @@ class SpecError(PolicyError, ValueError):
     def __init__(self, what: str, problems: list[str]) -> None:
         super().__init__(f"{what}: {'; '.join(problems)}")
         self.what = what
-        self.problems = list(problems)
+        self.problems = [printable(problem) for problem in problems]
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[str, list[str]]]:
         return type(self), (self.what, self.problems)  # as it crosses to another process

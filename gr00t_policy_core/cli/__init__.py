@@ -11,9 +11,9 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from gr00t_policy_core.cli import bench, keys, malloc, query, serve, top
+from gr00t_policy_core.cli import bench, keys, malloc, output, query, serve, top
 from gr00t_policy_core.cli.common import OneLineParser
-from gr00t_policy_core.errors import PolicyError
+from gr00t_policy_core.errors import PolicyError, printable
 
 PROGRAM = "gr00t-policy"
 EXIT_FAILED = 1
@@ -30,13 +30,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    if argv is None:
+        output.reopen_closed_streams()
     args = _parser().parse_args(argv)
     if argv is None and getattr(args, "malloc_tuning", False):
         malloc.restart_tuned()
     try:
         return int(args.run(args))
+    except BrokenPipeError:  # as by `| head`: whoever reads has read enough
+        output.abandon_stdout()
+        return EXIT_FAILED
     except (PolicyError, ImportError, OSError) as error:
-        sys.stderr.write(f"{PROGRAM} {args.command}: {' '.join(str(error).split())}\n")
+        text = printable(" ".join(str(error).split()))
+        if argv is None:
+            output.complain(f"{PROGRAM} {args.command}: {text}")
+            output.abandon_stdout()
+        else:
+            sys.stderr.write(f"{PROGRAM} {args.command}: {text}\n")
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

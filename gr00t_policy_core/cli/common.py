@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from gr00t_policy_core.errors import printable
+
 TOKEN_VARIABLE = "GR00T_API_TOKEN"
 DEFAULT_PORT = 5555
 EXIT_USAGE = 2
@@ -65,8 +67,8 @@ def api_token(args: argparse.Namespace) -> str | None:
 
 
 def write_line(text: str) -> None:
-    """One line of output, at once: scripts wait for it."""
-    sys.stdout.write(f"{text}\n")
+    """One line of output, at once: scripts wait for it. What is not printable is escaped."""
+    sys.stdout.write(f"{printable(text)}\n")
     sys.stdout.flush()
 
 

@@ -95,8 +95,7 @@ def make_client(args: argparse.Namespace) -> PolicyClient:
         AddressError: Nobody knows the host; a client could only wait for it in vain.
         SpecError: Flags that do not fit.
     """
-    _require_known(args.host)
-    return PolicyClient(
+    client = PolicyClient(
         args.host,
         args.port,
         args.timeout_ms,
@@ -104,6 +103,8 @@ def make_client(args: argparse.Namespace) -> PolicyClient:
         server_key=args.server_key,
         keys=args.keys,
     )
+    _require_known(args.host)
+    return client
 
 
 def _require_known(host: str) -> None:

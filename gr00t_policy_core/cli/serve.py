@@ -15,10 +15,10 @@ from gr00t_policy_core.cli.common import (
     api_token,
     port,
     positive,
-    write_line,
 )
 from gr00t_policy_core.cli.loading import LoadPolicy
 from gr00t_policy_core.cli.model_flags import add_model_flags
+from gr00t_policy_core.cli.output import StderrLog, announce
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import ClosedError
 from gr00t_policy_core.policies import SimPolicyWrapper
@@ -28,11 +28,13 @@ from gr00t_policy_core.serving.replicas import ReplicaPool
 from gr00t_policy_core.serving.server import PolicyServer
 from gr00t_policy_core.serving.server_settings import REPLY_FORMATS
 
+logger = logging.getLogger(__name__)
+
 DESCRIPTION = """\
 Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
 it is ready; while a model loads, ping is answered already and tells so. SIGINT and SIGTERM finish
 the requests in progress, refuse the others and end it. With --replicas, SIGHUP restarts them one
-after the other without losing a request."""
+after the other without losing a request; without them it changes nothing."""
 
 MALLOC_HELP = """\
 do not restart with glibc's malloc set up to keep large buffers instead of returning them to the
@@ -146,9 +148,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes or a client asks the server to end."""
-    logging.basicConfig(
-        level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=args.log_level.upper(), handlers=[StderrLog()])
     _check_usage(args)
     policy, lanes = _policy(args)
     server = PolicyServer(
@@ -160,16 +160,23 @@ def run(args: argparse.Namespace) -> int:
         keys=args.secure,
         max_batch=args.max_batch,
         metrics_port=args.metrics_port,
-        on_ready=lambda: write_line(f"listening on {addresses.name(args.host, server.port)}"),
+        on_ready=lambda: announce(f"listening on {addresses.name(args.host, server.port)}"),
         lanes=lanes,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
-    if lanes is not None:
-        signal.signal(signal.SIGHUP, lambda *_: server.restart_replicas())
+    signal.signal(signal.SIGHUP, lambda *_: _restart_replicas(server, lanes))
     with contextlib.suppress(ClosedError):  # the signal came before `run`
         server.run()
     return 0
+
+
+def _restart_replicas(server: PolicyServer, lanes: ReplicaPool | None) -> None:
+    """SIGHUP, as `systemctl reload` sends it."""
+    if lanes is None:
+        logger.warning("SIGHUP restarts replicas, and there are none: it changes nothing")
+    else:
+        server.restart_replicas()
 
 
 def _check_usage(args: argparse.Namespace) -> None:

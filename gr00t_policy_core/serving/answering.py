@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError
-from gr00t_policy_core.policy import AskedBy, BasePolicy
+from gr00t_policy_core.policy import AskedBy, BasePolicy, join_alike
 from gr00t_policy_core.serving import batching, images, messages
 from gr00t_policy_core.serving.endpoints import Endpoint
+from gr00t_policy_core.serving.error_text import error_text
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.messages import Request
@@ -26,6 +28,9 @@ from gr00t_policy_core.serving.wire import Dialect
 ACTION_ENDPOINT = "get_action"
 DEADLINE = "deadline_s"
 REMEMBERED_CLIENTS = 1024
+_JOINABLE = {"observation", "options"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -40,15 +45,17 @@ class Ask:
         deadline_s: When its client waits no more, in `time.monotonic`; None where it did not tell.
         alike: What it must have in common with others to be joined; None: it stays alone.
         rows: Its B, where it can be joined.
+        error: Why it cannot be asked at all; None where it can.
     """
 
     job: Job
-    dialect: Dialect | None
+    dialect: Dialect | None = None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     deadline_s: float | None = None
     alike: Hashable = None
     rows: int = 1
+    error: BaseException | None = None
 
 
 class Answering:
@@ -59,6 +66,7 @@ class Answering:
     Args:
         serializer: Reads and writes messages.
         reply_format: As `PolicyServer` takes it.
+        run: Of the server, told in enveloped replies.
         metrics: Told what was done.
         failures: Told what went wrong.
     """
@@ -67,11 +75,13 @@ class Answering:
         self,
         serializer: type[MsgSerializer],
         reply_format: str,
+        run: str,
         metrics: Metrics,
         failures: FailureLog,
     ) -> None:
         self._serializer = serializer
         self._reply_format = reply_format
+        self._run = run
         self._metrics = metrics
         self._failures = failures
         self._dialects_lock = threading.Lock()
@@ -101,38 +111,43 @@ class Answering:
         return job.endpoint is self._policy_endpoint
 
     def answer(self, jobs: list[Job]) -> Iterator[Answer]:
-        """Compute a reply to each job. Never raises."""
-        if len(jobs) == 1:
-            yield self._answer_one(jobs[0])
-            return
-        asks: list[Ask] = []
-        for job in jobs:
-            try:
-                ask = self._read(job)
+        """Compute one reply to each job, those to one client in the order of its jobs.
+
+        Never raises, whatever the policy does.
+        """
+        left = list(jobs)
+        try:
+            for ask, answer in self._answers(jobs):
+                left = [job for job in left if job is not ask.job]
+                yield answer
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # a fault of ours: nobody may wait in vain because of it
+            logger.exception("%d requests are refused", len(left))
+            yield from [self._failed(job, error) for job in left]
+
+    def _answers(self, jobs: list[Job]) -> Iterator[tuple[Ask, Answer]]:
+        asks = [self._try_read(job) for job in jobs]
+        if len(asks) > 1:
+            for ask in asks:
                 self._compare(ask)
-                asks.append(ask)
-            except BaseException as error:
-                yield self._failed(job, error)
         while asks:
             group = self._next_group(asks)
             asks = [ask for ask in asks if ask not in group]
-            if len(group) > 1:
-                yield from self._answer_together(group)
-            else:
-                yield self._answer_alone(group[0])
+            yield from zip(group, self._answer_group(group), strict=True)
 
-    def _answer_one(self, job: Job) -> Answer:
+    def _try_read(self, job: Job) -> Ask:
         try:
-            return self._answer_alone(self._read(job))
+            return self._read(job)
         except BaseException as error:
-            return self._failed(job, error)
+            return Ask(job, error=error)
 
     def encode(self, request: Request, result: Any, dialect: Dialect | None) -> bytes:
         """A reply in the form that its client understands."""
         form = self._reply_format
         if form == "auto":
             form = "envelope" if request.envelope else "bare"
-        reply = messages.success(result) if form == "envelope" else result
+        reply = messages.success(result, self._run) if form == "envelope" else result
         return self._serializer.to_bytes(reply, dialect=dialect)
 
     def _read(self, job: Job) -> Ask:
@@ -150,19 +165,28 @@ class Answering:
     def _compare(self, ask: Ask) -> None:
         """Find out what it can be joined with; checked before, it then harms nobody else."""
         policy = self._policy
-        if policy is None or not ask.kwargs.keys() <= {"observation", "options"}:
+        if ask.error is not None or policy is None or not ask.kwargs.keys() <= _JOINABLE:
+            return
+        if not ask.args and "observation" not in ask.kwargs:
             return
         observation = ask.args[0] if ask.args else ask.kwargs["observation"]
-        if policy.strict:
-            policy.check_observation(observation)
-        form = batching.layout(observation)
         options = ask.kwargs.get("options")
-        key = policy.batch_key(observation, options)
-        if form is not None and key is not None:
-            ask.kwargs = {"observation": observation, "options": options}
-            ask.args = ()
-            ask.rows = form[1]
-            ask.alike = (form[0], key, self._serializer.to_bytes(options))
+        try:
+            if getattr(policy, "strict", False):
+                policy.check_observation(observation)
+        except BaseException as error:
+            ask.error = error
+            return
+        try:
+            form = batching.layout(observation)
+            key = getattr(policy, "batch_key", join_alike)(observation, options)
+            if form is not None and key is not None:
+                ask.alike = (form[0], key, self._serializer.to_bytes(options))
+                ask.rows = form[1]
+                ask.kwargs = {"observation": observation, "options": options}
+                ask.args = ()
+        except BaseException as error:  # then it is answered alone, which needs no key
+            self._failures.add("batch_key", ask.job.peer, error)
 
     def _next_group(self, asks: list[Ask]) -> list[Ask]:
         """The first request, and those that can be joined with it; no client's passes another."""
@@ -171,69 +195,82 @@ class Answering:
         behind = set()
         for ask in asks[1:]:
             fits = rows + ask.rows <= self.max_batch and ask.job.client not in behind
-            if fits and ask.alike is not None and ask.alike == asks[0].alike:
+            if fits and self._are_alike(asks[0], ask):
                 group.append(ask)
                 rows += ask.rows
             else:
                 behind.add(ask.job.client)
         return group
 
-    def _answer_together(self, group: list[Ask]) -> Iterator[Answer]:
-        waiting = []
-        for ask in group:
-            if _is_late(ask):
-                yield self._late(ask)
-            else:
-                waiting.append(ask)
+    def _are_alike(self, first: Ask, second: Ask) -> bool:
+        if first.alike is None or second.alike is None:
+            return False
         try:
-            answers = self._call_together(waiting) if len(waiting) > 1 else None
+            return bool(first.alike == second.alike)
+        except BaseException as error:  # of the policy's own `batch_key`
+            self._failures.add("comparing batch keys", second.job.peer, error)
+            return False
+
+    def _answer_group(self, group: list[Ask]) -> Iterator[Answer]:
+        """One answer to each, in order."""
+        late = [_is_late(ask) for ask in group]
+        waiting = [ask for ask, is_late in zip(group, late, strict=True) if not is_late]
+        together = self._try_together(waiting) if len(waiting) > 1 else None
+        # Else each alone: one that fails shall not take the others with it.
+        answers = map(self._answer_alone, waiting) if together is None else iter(together)
+        for ask, is_late in zip(group, late, strict=True):
+            yield self._late(ask) if is_late else next(answers)
+
+    def _try_together(self, group: list[Ask]) -> list[Answer] | None:
+        try:
+            return self._call_together(group)
         except BaseException as error:
-            self._failures.add(f"{len(waiting)} requests in one", "several clients", error)
-            answers = None
-        if answers is None:  # each alone: one that fails shall not take the others with it
-            yield from map(self._answer_alone, waiting)
-        else:
-            yield from answers
+            self._failures.add(f"{len(group)} requests in one", "several clients", error)
+            return None
 
     def _call_together(self, group: list[Ask]) -> list[Answer]:
         observation = batching.join([ask.kwargs["observation"] for ask in group])
         options = group[0].kwargs["options"]
         started_s = time.monotonic()
-        with self._alone:
+        with self._alone:  # until it is encoded: the next call may write into the same arrays
             result = group[0].job.endpoint.handler(observation, options)
-        inference_s = time.monotonic() - started_s
-        action, info = result
-        parts = batching.split(action, info, [ask.rows for ask in group])
-        self._metrics.batch(len(group), inference_s)
-        return [
-            self._reply(ask, list(part), started_s, inference_s)
-            for ask, part in zip(group, parts, strict=True)
-        ]
+            inference_s = time.monotonic() - started_s
+            action, info = result
+            parts = batching.split(action, info, [ask.rows for ask in group])
+            self._metrics.batch(len(group), inference_s)
+            return [
+                self._reply(ask, list(part), started_s, inference_s)
+                for ask, part in zip(group, parts, strict=True)
+            ]
 
     def _answer_alone(self, ask: Ask) -> Answer:
+        if ask.error is not None:
+            return self._failed(ask.job, ask.error)
         if _is_late(ask):
             return self._late(ask)
         endpoint = ask.job.endpoint
+        alone = self._alone if endpoint is self._policy_endpoint else self._one_at_a_time
         started_s = time.monotonic()
         try:
-            is_policys = endpoint is self._policy_endpoint
-            with AskedBy(ask.job.asker), self._alone if is_policys else self._one_at_a_time:
+            with AskedBy(ask.job.asker), alone:  # until it is encoded, as above
                 result = endpoint.handler(*ask.args, **ask.kwargs)
-            inference_s = time.monotonic() - started_s
-            if endpoint.name == ACTION_ENDPOINT:
-                self._metrics.batch(1, inference_s)
-            return self._reply(ask, result, started_s, inference_s)
+                inference_s = time.monotonic() - started_s
+                if endpoint.name == ACTION_ENDPOINT:
+                    self._metrics.batch(1, inference_s)
+                return self._reply(ask, result, started_s, inference_s)
         except BaseException as error:
             return self._failed(ask.job, error)
 
     def _reply(self, ask: Ask, result: Any, started_s: float, inference_s: float) -> Answer:
         job = ask.job
-        if job.endpoint is self._policy_endpoint:
-            queue_s = started_s - job.received_s
-            total_s = time.monotonic() - job.received_s
-            self._metrics.answered(job.client, queue_s, total_s)
-            result = _timed(result, queue_s, inference_s, total_s)
-        return Answer(job.route, self.encode(job.request, result, ask.dialect))
+        if job.endpoint is not self._policy_endpoint:
+            return Answer(job.route, self.encode(job.request, result, ask.dialect))
+        queue_s = started_s - job.received_s
+        total_s = time.monotonic() - job.received_s
+        result = _timed(result, queue_s, inference_s, total_s)
+        answer = Answer(job.route, self.encode(job.request, result, ask.dialect))
+        self._metrics.answered(job.client, queue_s, total_s)
+        return answer
 
     def _late(self, ask: Ask) -> Answer:
         waited_s = time.monotonic() - ask.job.received_s
@@ -265,7 +302,13 @@ class Answering:
 
 def failure(error: BaseException) -> bytes:
     """The reply that says what went wrong, for every client."""
-    return MsgSerializer.to_bytes(messages.failure(messages.error_text(error)))
+    return MsgSerializer.to_bytes(messages.failure(error_text(error)))
+
+
+def other_run(run: str) -> bytes:
+    """The reply to a request that was made for another run of the server, and not computed."""
+    text = "the server was restarted since this client asked what its policy takes: ask again"
+    return MsgSerializer.to_bytes(messages.failure(text, run))
 
 
 def _with_pixels(data: Any) -> Any:

@@ -6,33 +6,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core import modality
-from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError
+from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.policy import (
-    ABSOLUTE_ACTIONS,
-    Action,
-    Info,
-    ModalityPolicy,
-    Observation,
-    Options,
-)
+from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 from gr00t_policy_core.resize import SquareResize
 from gr00t_policy_core.serving import client_settings as settings
 from gr00t_policy_core.serving import images
 from gr00t_policy_core.serving.connection import Connection
-from gr00t_policy_core.serving.conversation import Conversation
-from gr00t_policy_core.serving.deadline import Deadline
+from gr00t_policy_core.serving.conversation import (
+    Attempt,
+    Conversation,
+    as_map,
+    is_unknown_endpoint,
+)
 from gr00t_policy_core.serving.serializer import MsgSerializer
 from gr00t_policy_core.serving.wire import Dialect
 
-# Isaac-GR00T's `Gr00tPolicy` adds the state to what its configs call RELATIVE (`decode_action`);
-# its `ReplayPolicy` answers the absolute values that RELATIVE ones are made of in training.
-STOCK_CAPABILITIES = (ABSOLUTE_ACTIONS,)
 READY_POLL_S = 0.2  # between questions to a server that is not ready
 
 logger = logging.getLogger(__name__)
@@ -80,7 +74,7 @@ class PolicyClient(ModalityPolicy):
         self,
         host: str = "localhost",
         port: int = 5555,
-        timeout_ms: int = 15000,
+        timeout_ms: float = 15000,
         api_token: str | None = None,
         strict: bool = True,
         *,
@@ -95,20 +89,38 @@ class PolicyClient(ModalityPolicy):
     ) -> None:
         super().__init__(strict)
         addresses = [(host, port)] if hosts is None else settings.read_addresses(hosts, port)
-        settings.check(addresses, timeout_ms, image_encoding, quality)
+        settings.check(
+            addresses,
+            timeout_ms=timeout_ms,
+            api_token=api_token,
+            strict=strict,
+            max_message_bytes=max_message_bytes,
+            image_encoding=image_encoding,
+            quality=quality,
+            resize=resize,
+        )
         settings.require_packages(image_encoding, resize)
         self.image_encoding = image_encoding
-        self.quality = quality
-        self.resize = resize
-        self.host, self.port = addresses[0]
-        self.timeout_ms = timeout_ms
+        self.quality = int(quality)
+        self.resize = bool(resize)
+        self.host, self.port = addresses[0][0], int(addresses[0][1])
+        self._timeout_ms = settings.as_timeout_ms(timeout_ms)
         curve = settings.read_keys(server_key, keys)
         connections = [
-            Connection(*address, max_message_bytes=max_message_bytes, keys=curve)
-            for address in addresses
+            Connection(host, int(port), max_message_bytes=int(max_message_bytes), keys=curve)
+            for host, port in addresses
         ]
         self._server = Conversation(connections, serializer, api_token)
         self._pause = threading.Event()  # set by `close`
+
+    @property
+    def timeout_ms(self) -> float:
+        """How long each call may take."""
+        return self._timeout_ms
+
+    @timeout_ms.setter
+    def timeout_ms(self, timeout_ms: float) -> None:
+        self._timeout_ms = settings.as_timeout_ms(timeout_ms)
 
     @property
     def api_token(self) -> str | None:
@@ -128,7 +140,7 @@ class PolicyClient(ModalityPolicy):
             ClosedError: After `close`.
         """
         try:
-            self.call_endpoint("ping", requires_input=False)
+            self._call("ping")
         except (TimeoutError, ProtocolError):
             return False
         except RemoteError as error:
@@ -145,7 +157,7 @@ class PolicyClient(ModalityPolicy):
         Raises:
             PolicyError: As `call_endpoint`.
         """
-        return self._ask_for_capabilities(Deadline(self.timeout_ms))
+        return self._server.attempt(self.timeout_ms, Attempt.ask_for_capabilities)
 
     def get_state(self) -> str:
         """What the server says of itself: ``ready``, ``loading`` (the policy, still), ``failed``.
@@ -155,8 +167,7 @@ class PolicyClient(ModalityPolicy):
         Raises:
             PolicyError: As `call_endpoint`.
         """
-        reply = self.call_endpoint("ping", requires_input=False)
-        return _state(reply)
+        return _state(self._call("ping"))
 
     def wait_until_ready(self, timeout_s: float) -> None:
         """Wait until the server answers and its policy is loaded.
@@ -170,9 +181,8 @@ class PolicyClient(ModalityPolicy):
         found = "no answer"
         while (left_s := ends_at - time.monotonic()) > 0:
             try:
-                deadline = Deadline(min(left_s * 1000, self.timeout_ms))
-                reply = self._server.call("ping", None, deadline)
-                found = _state(reply)
+                timeout_ms = min(left_s * 1000, self.timeout_ms)
+                found = _state(self._server.attempt(timeout_ms, lambda a: a.call("ping")))
             except (TimeoutError, ProtocolError) as error:
                 found = str(error)
             except RemoteError as error:
@@ -190,7 +200,7 @@ class PolicyClient(ModalityPolicy):
 
     def kill_server(self) -> None:
         """Make the server end."""
-        self.call_endpoint("kill", requires_input=False)
+        self._call("kill")
 
     def send_request(self, endpoint: str, data: Any = None) -> dict[str, Any]:
         """Ask any endpoint, and get the whole reply.
@@ -210,7 +220,7 @@ class PolicyClient(ModalityPolicy):
             AddressError: Host and port are no address (with CURVE; else no reply comes in time).
             ClosedError: After `close`.
         """
-        return self._server.request(endpoint, data, Deadline(self.timeout_ms))
+        return self._server.attempt(self.timeout_ms, lambda a: a.request(endpoint, data))
 
     def call_endpoint(self, endpoint: str, data: Any = None, requires_input: bool = True) -> Any:
         """Ask any endpoint, and get the data of its reply.
@@ -224,8 +234,7 @@ class PolicyClient(ModalityPolicy):
             RemoteError: The server answered with an error.
             PolicyError: As in `send_request`.
         """
-        data = data if requires_input else None
-        return self._server.call(endpoint, data, Deadline(self.timeout_ms))
+        return self._call(endpoint, data if requires_input else None)
 
     def get_action(
         self, observation: Observation, options: Options | None = None
@@ -235,44 +244,42 @@ class PolicyClient(ModalityPolicy):
         Arrays are sent from where they are: nobody shall write into them meanwhile.
 
         Raises:
-            SpecError: `strict`, and the observation or the answer does not fit.
+            SpecError: `options` are no map; or `strict`, and the observation or the answer does
+                not fit.
             RemoteError: The server answered with an error.
             PolicyError: As in `send_request`.
         """
-        deadline = Deadline(self.timeout_ms)
-        if not self.strict:
-            return self._ask_for_action(observation, options, deadline)
-        configs = self._known_configs(deadline)
-        modality.check_observation(images.stand_ins(observation), configs)
-        action, info = self._ask_for_action(observation, options, deadline)
-        _check_action(action, configs)
-        return action, info
+        _check_options(options)
+        return self._server.attempt(
+            self.timeout_ms, lambda attempt: self._answer(attempt, observation, options)
+        )
 
     def reset(self, options: Options | None = None) -> Info:
         """Start a new episode; returns what the policy documents."""
+        _check_options(options)
         self._server.forget()
-        info = self.call_endpoint("reset", {"options": options})
-        return self._server.as_map("reset", {} if info is None else info)
+        info = self._call("reset", {"options": options})
+        return as_map(self._server.server, "reset", {} if info is None else info)
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         """Ask the server for the configs of its policy, by modality."""
-        return self._ask_for_configs(Deadline(self.timeout_ms))
+        return self._server.attempt(self.timeout_ms, Attempt.ask_for_configs)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         """Values per step of each key; empty where the server is Isaac-GR00T's own."""
         try:
-            dimensions = self.call_endpoint("get_dimensions", requires_input=False)
+            dimensions = self._call("get_dimensions")
         except RemoteError as error:
-            if not _is_unknown_endpoint(error):
+            if not is_unknown_endpoint(error):
                 raise
             return {}
-        return self._server.as_map("get_dimensions", dimensions)
+        return as_map(self._server.server, "get_dimensions", dimensions)
 
     def check_observation(self, observation: Observation) -> None:
-        modality.check_observation(observation, self._known_configs(Deadline(self.timeout_ms)))
+        self._check(lambda configs: modality.check_observation(observation, configs))
 
     def check_action(self, action: Action) -> None:
-        _check_action(action, self._known_configs(Deadline(self.timeout_ms)))
+        self._check(lambda configs: _check_action(action, configs))
 
     def close(self) -> None:
         """Disconnect; later calls raise `ClosedError`. May be called again."""
@@ -288,76 +295,59 @@ class PolicyClient(ModalityPolicy):
     def _get_action(
         self, observation: Observation, options: Options | None = None
     ) -> tuple[Action, Info]:
-        return self._ask_for_action(observation, options, Deadline(self.timeout_ms))
+        return self._server.attempt(
+            self.timeout_ms, lambda attempt: self._ask_for_action(attempt, observation, options)
+        )
+
+    def _call(self, endpoint: str, data: Any = None) -> Any:
+        return self._server.attempt(self.timeout_ms, lambda attempt: attempt.call(endpoint, data))
+
+    def _check(self, check: Callable[[dict[str, ModalityConfig]], None]) -> None:
+        self._server.attempt(self.timeout_ms, lambda attempt: attempt.check(check))
+
+    def _answer(
+        self, attempt: Attempt, observation: Observation, options: Options | None
+    ) -> tuple[Action, Info]:
+        if not self.strict:
+            return self._ask_for_action(attempt, observation, options)
+        configs = attempt.check(
+            lambda configs: modality.check_observation(images.stand_ins(observation), configs)
+        )
+        action, info = self._ask_for_action(attempt, observation, options)
+        _check_action(action, configs)
+        return action, info
 
     def _ask_for_action(
-        self, observation: Observation, options: Options | None, deadline: Deadline
+        self, attempt: Attempt, observation: Observation, options: Options | None
     ) -> tuple[Action, Info]:
-        server = self._server
-        server.meet(observation, deadline)
-        if server.known.envelops:  # then it is ours, and drops what it comes to too late
-            options = {"deadline_s": deadline.remaining_ms / 1000, **(options or {})}
-        observation = self._as_server_takes_it(observation, deadline)
-        data = {"observation": observation, "options": options}
-        answer = server.call("get_action", data, deadline)
+        attempt.meet(observation)
+        observation = self._as_server_takes_it(attempt, observation)
+        if attempt.known.envelops:  # then it is ours, and drops what it comes to too late
+            options = {"deadline_s": attempt.deadline.remaining_s, **(options or {})}
+        answer = attempt.call("get_action", {"observation": observation, "options": options})
         if not (isinstance(answer, list) and len(answer) == 2):
             raise ProtocolError(
-                f"{server.server} get_action: expected [action, info], got {type(answer).__name__}"
+                f"{self._server.server} get_action: expected [action, info], "
+                f"got {type(answer).__name__}"
             )
         action, info = answer
         return action, info
 
-    def _as_server_takes_it(self, observation: Observation, deadline: Deadline) -> Any:
+    def _as_server_takes_it(self, attempt: Attempt, observation: Observation) -> Any:
         """The observation with its pictures as this client and the server want them."""
         if self.image_encoding == "raw" and not self.resize:
             return images.to_pixels(observation)
-        told = self._known_capabilities(deadline)
+        asked_before = attempt.known.capabilities is not None
+        told = attempt.capabilities()
+        first = SquareResize.told_by(told) if self.resize else None
+        if self.resize and first is None and not asked_before:
+            logger.info("%s tells no size: pictures keep theirs", self._server.server)
         as_jpeg = self.image_encoding == "jpeg" and images.CAPABILITY in told
         if not as_jpeg:
             observation = images.to_pixels(observation)
-        if self.resize and (first := SquareResize.told_by(told)):
+        if first is not None:
             observation = images.resized(observation, first)
         return images.to_jpeg(observation, self.quality) if as_jpeg else observation
-
-    def _known_capabilities(self, deadline: Deadline) -> tuple[str, ...]:
-        """The server's capabilities, asked for once while it goes on answering."""
-        told = self._server.known.capabilities
-        if told is None:
-            told = self._ask_for_capabilities(deadline)
-            self._server.known.capabilities = told
-            if self.resize and SquareResize.told_by(told) is None:
-                logger.info("%s tells no size: pictures keep theirs", self._server.server)
-        return told
-
-    def _ask_for_capabilities(self, deadline: Deadline) -> tuple[str, ...]:
-        reply = self._server.call("ping", None, deadline)
-        told = reply.get("capabilities") if isinstance(reply, dict) else None
-        return tuple(map(str, told)) if isinstance(told, list) else STOCK_CAPABILITIES
-
-    def _known_configs(self, deadline: Deadline) -> dict[str, ModalityConfig]:
-        """The server's configs, asked for once while it goes on answering."""
-        configs = self._server.known.configs
-        if configs is None:
-            try:
-                configs = self._ask_for_configs(deadline)
-            except RemoteError as error:
-                if not _is_unknown_endpoint(error):
-                    raise
-                logger.warning("%s tells no modality configs", self._server.server)
-                configs = {}
-            self._server.known.configs = configs
-        return configs
-
-    def _ask_for_configs(self, deadline: Deadline) -> dict[str, ModalityConfig]:
-        answer = self._server.call("get_modality_config", None, deadline)
-        configs = self._server.as_map("get_modality_config", answer)
-        for name, config in configs.items():
-            if not isinstance(config, ModalityConfig):
-                raise ProtocolError(
-                    f"{self._server.server} get_modality_config: expected a modality config "
-                    f"for {name}, got {type(config).__name__}"
-                )
-        return configs
 
 
 def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
@@ -365,8 +355,9 @@ def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
         modality.check_action(action, configs["action"])
 
 
-def _is_unknown_endpoint(error: RemoteError) -> bool:
-    return "unknown endpoint" in str(error).lower()
+def _check_options(options: object) -> None:
+    if options is not None and not isinstance(options, Mapping):
+        raise SpecError("bad options", [f"expected a map or None, got {type(options).__name__}"])
 
 
 def _is_unauthorized(error: RemoteError) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import zmq
 
 from gr00t_policy_core.errors import (
+    AddressError,
     ClosedError,
     PolicyError,
     PolicyTimeoutError,
@@ -23,11 +24,39 @@ from gr00t_policy_core.serving.deadline import Deadline
 from gr00t_policy_core.serving.forks import forget_in_children
 from gr00t_policy_core.serving.plain_channel import PlainChannel
 
-NOBODY = "no server listens there, or it is busy"
+NOBODY = "no server listens there"
 RECONNECT_S = 0.05  # between attempts to connect, doubled each time
 MAX_RECONNECT_S = 1.0
 
 logger = logging.getLogger(__name__)
+
+
+class ServerChangedError(Exception):
+    """Another server may answer than the one that was meant; nothing was computed. Internal."""
+
+
+class RunChangedError(ServerChangedError):
+    """The connection is the same, and another run of a server was at its end."""
+
+
+class Link:
+    """The connection that something was learnt on: the first one that it is used with."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self) -> None:
+        self._channel: Channel | None = None
+
+    def check(self, channel: Channel) -> None:
+        """Make sure that it is this connection.
+
+        Raises:
+            ServerChangedError: It is another one.
+        """
+        if self._channel is None:
+            self._channel = channel
+        elif self._channel is not channel:
+            raise ServerChangedError
 
 
 class Connection:
@@ -53,13 +82,20 @@ class Connection:
         self._channel: Channel | None = None
         forget_in_children(self)
 
-    def exchange(self, endpoint: str, request: Sequence[Any], deadline: Deadline) -> memoryview:
+    def exchange(
+        self,
+        endpoint: str,
+        request: Sequence[Any],
+        deadline: Deadline,
+        link: Link | None = None,
+    ) -> memoryview:
         """Send a request and wait for its reply.
 
         Args:
             endpoint: For the errors.
             request: The encoded request, in parts that are not copied.
             deadline: When to give up, waiting for other threads' requests included.
+            link: The connection that the request was made for; None: whichever there is.
 
         Returns:
             The reply, in memory of its own.
@@ -69,13 +105,19 @@ class Connection:
             ProtocolError: What came is no reply, or too large.
             AddressError: Not an address, with keys.
             ClosedError: After `close`.
+            ServerChangedError: The connection is another one; nothing was sent.
         """
         self._check_open(endpoint)
         if not self._turn.acquire(timeout=deadline.remaining_s):
             raise self._timeout(endpoint, deadline, "another thread's request is in progress")
         try:
             self._check_open(endpoint)
-            reply = self._ask(endpoint, request, deadline)
+            channel = self._open_channel(endpoint, deadline)
+            if link is not None:
+                link.check(channel)
+            reply = self._ask(channel, endpoint, request, deadline)
+        except ServerChangedError:
+            raise
         except BaseException as error:
             self._drop()
             if isinstance(error, ProtocolError):
@@ -102,8 +144,9 @@ class Connection:
             self._drop()
             self._turn.release()
 
-    def _ask(self, endpoint: str, request: Sequence[Any], deadline: Deadline) -> memoryview:
-        channel = self._open_channel(endpoint, deadline)
+    def _ask(
+        self, channel: Channel, endpoint: str, request: Sequence[Any], deadline: Deadline
+    ) -> memoryview:
         try:
             return channel.ask(request, deadline)
         except TimeoutError as error:
@@ -126,19 +169,16 @@ class Connection:
         return self._channel
 
     def _connect(self, endpoint: str, deadline: Deadline) -> Channel:
-        host, port, max_message_bytes, keys = self._given
-        if keys is not None:
-            return CurveChannel(host, port, max_message_bytes=max_message_bytes, keys=keys)
-        pause_s, why = RECONNECT_S, NOBODY
+        pause_s, why = RECONNECT_S, ""
         while True:
             try:
-                return PlainChannel(
-                    host, port, max_message_bytes=max_message_bytes, deadline=deadline
-                )
-            except TimeoutError:
-                raise self._timeout(endpoint, deadline, why) from None
+                return self._make_channel(deadline)
+            except TimeoutError as error:  # the reason of an attempt that was not cut short counts
+                raise self._timeout(endpoint, deadline, why or str(error)) from None
             except (ConnectionRefusedError, FileNotFoundError):
                 why = NOBODY
+            except AddressError:
+                raise
             except OSError as error:
                 why = error.strerror or str(error)
             if not deadline.remaining_s:
@@ -147,6 +187,12 @@ class Connection:
             if self._closed.wait(min(pause_s, deadline.remaining_s)):
                 raise self._closed_error(endpoint)
             pause_s = min(2 * pause_s, MAX_RECONNECT_S)
+
+    def _make_channel(self, deadline: Deadline) -> Channel:
+        host, port, limit, keys = self._given
+        if keys is None:
+            return PlainChannel(host, port, max_message_bytes=limit, deadline=deadline)
+        return CurveChannel(host, port, max_message_bytes=limit, keys=keys, deadline=deadline)
 
     def _drop(self) -> None:
         if self._channel is not None:

@@ -13,15 +13,17 @@ The files are those of pyzmq's `zmq.auth`.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 import zmq.auth
-from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils import z85
 
 from gr00t_policy_core.errors import SpecError
 
@@ -29,30 +31,38 @@ SERVER = "server"
 CLIENTS = "clients"
 DOMAIN = "gr00t-policy"  # of ZAP: any text, but one that is asked about
 KEY_CHARS = 40  # of a key of 32 bytes in Z85
+KEY_BYTES = 32
+_MAKES = "`gr00t-policy keys` makes such files"
+
+logger = logging.getLogger(__name__)
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerKeys:
-    """What a server needs: its own pair, and the folder with the keys of its clients."""
+    """What a server needs: its own pair, and the names of its clients by their public keys."""
 
     public: bytes
     secret: bytes
-    clients: Path
+    clients: Mapping[bytes, str]
 
     @classmethod
     def load(cls, folder: str | Path) -> ServerKeys:
         """Read a folder that `write_keys` made.
 
         Raises:
-            SpecError: Something is missing there, or secret keys are open to other users.
+            SpecError: Something is missing there, one of the files holds no key, or secret keys
+                are open to other users.
         """
         folder = Path(folder)
         public, secret = _read_pair(folder / f"{SERVER}.key_secret")
-        clients = folder / CLIENTS
-        if not any(clients.glob("*.key")):
-            raise SpecError("bad keys", [f"no client is listed in {clients}, so none could come"])
-        return cls(public, secret, clients)
+        listed = sorted((folder / CLIENTS).glob("*.key"))
+        if not listed:
+            raise SpecError(
+                "bad keys", [f"no client is listed in {folder / CLIENTS}, so none could come"]
+            )
+        return cls(public, secret, {_read(path)[0]: path.stem for path in listed})
 
     def protect(self, listener: zmq.Socket[bytes]) -> None:
         """Make a socket a CURVE server; to be called before it is bound."""
@@ -60,25 +70,6 @@ class ServerKeys:
         listener.setsockopt(zmq.CURVE_PUBLICKEY, self.public)
         listener.setsockopt(zmq.CURVE_SECRETKEY, self.secret)
         listener.setsockopt(zmq.ZAP_DOMAIN, DOMAIN.encode())
-
-
-class Gate:
-    """Answers libzmq's question who may come in, in a thread of its own (ZAP, RFC 27).
-
-    Without it libzmq admits every key.
-
-    Args:
-        context: Of the socket that is guarded; to be closed after this.
-        keys: Of the server.
-    """
-
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> None:
-        self._authenticator = ThreadAuthenticator(context)
-        self._authenticator.start()
-        self._authenticator.configure_curve(domain=DOMAIN, location=str(keys.clients))
-
-    def close(self) -> None:
-        self._authenticator.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +142,34 @@ def _write_pair(name: str, folder: Path, public_in: Path) -> list[Path]:
 
 def _read_pair(path: Path) -> tuple[bytes, bytes]:
     _check_curve()
-    try:
-        public, secret = zmq.auth.load_certificate(path)
-    except (OSError, ValueError) as error:
-        raise _bad_keys(f"{error}; `gr00t-policy keys` makes such files") from None
+    public, secret = _read(path)
     if secret is None:
         raise _bad_keys(f"{path} holds no secret key; it is in the .key_secret file")
     if path.stat().st_mode & 0o077:
         raise _bad_keys(f"{path} is open to other users; chmod 600 it")
     return public, secret
+
+
+def _read(path: Path) -> tuple[bytes, bytes | None]:
+    """The public key in a file, and the secret one where there is one."""
+    try:
+        keys = zmq.auth.load_certificate(path)
+    except OSError as error:
+        raise _bad_keys(f"{path} cannot be read ({error.strerror or error}); {_MAKES}") from None
+    except ValueError:
+        raise _bad_keys(f"{path} holds no key; {_MAKES}") from None
+    for key in filter(None, keys):
+        _check_key(key, str(path))
+    return keys
+
+
+def _check_key(key: bytes, where: str) -> None:
+    try:
+        if len(z85.decode(key)) == KEY_BYTES:
+            return
+    except (KeyError, ValueError, struct.error) as error:
+        logger.debug("%s is not Z85: %s", where, error)
+    raise _bad_keys(f"{where} holds no key of {KEY_CHARS} characters in Z85; {_MAKES}")
 
 
 def _bad_keys(problem: str) -> SpecError:
@@ -169,13 +179,17 @@ def _bad_keys(problem: str) -> SpecError:
 def _server_key(key: str | Path) -> bytes:
     path = Path(key).expanduser()
     if isinstance(key, str) and len(key) == KEY_CHARS and not path.exists():
+        _check_key(key.encode("utf-8", "replace"), "server_key")
         return key.encode()
     try:
-        return zmq.auth.load_certificate(path)[0]
-    except (OSError, ValueError) as error:
+        return _read(path)[0]
+    except SpecError as error:
         raise SpecError(
             "bad keys",
-            [f"server_key is neither a key of {KEY_CHARS} characters nor its file: {error}"],
+            [
+                f"server_key is neither a key of {KEY_CHARS} characters nor its file: {problem}"
+                for problem in error.problems
+            ],
         ) from None
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, PolicyTimeoutError
 from gr00t_policy_core.serving.addresses import is_ipc
-from gr00t_policy_core.serving.connection import Connection
+from gr00t_policy_core.serving.connection import Connection, Link, ServerChangedError
 from gr00t_policy_core.serving.deadline import Deadline
 from gr00t_policy_core.serving.forks import forget_in_children
 
@@ -34,15 +34,11 @@ class Failover:
     Args:
         connections: In order of preference.
         token: Of the servers; None for none.
-        changed: Called when another server is going to be asked.
     """
 
-    def __init__(
-        self, connections: Sequence[Connection], token: str | None, changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, connections: Sequence[Connection], token: str | None) -> None:
         self._connections = list(connections)
         self._ping = _ping(token)
-        self._changed = changed
         self._current: int | None = None
         self._returned: int | None = None  # set by the watching thread, taken by the next request
         self._turn = threading.Lock()
@@ -55,7 +51,13 @@ class Failover:
         """The address of the one that is asked, for errors."""
         return self._connections[self._current or 0].server
 
-    def exchange(self, endpoint: str, request: Sequence[Any], deadline: Deadline) -> memoryview:
+    def exchange(
+        self,
+        endpoint: str,
+        request: Sequence[Any],
+        deadline: Deadline,
+        link: Link | None = None,
+    ) -> memoryview:
         """Send a request to the server of now; see `Connection.exchange`.
 
         Raises:
@@ -70,7 +72,9 @@ class Failover:
         try:
             index = self._choose(endpoint, deadline)
             try:
-                return self._connections[index].exchange(endpoint, request, deadline)
+                return self._connections[index].exchange(endpoint, request, deadline, link)
+            except ServerChangedError:
+                raise
             except BaseException:
                 self._current = None
                 raise
@@ -116,7 +120,6 @@ class Failover:
         if index != self._current:
             logger.info("asking %s from now on", self._connections[index].server)
             self._current = index
-            self._changed()
         if index and self._watching is None:
             self._watching = threading.Thread(target=self._watch, daemon=True)
             self._watching.start()

@@ -6,10 +6,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from gr00t_policy_core.serving.messages import error_text
+from gr00t_policy_core.errors import printable
+from gr00t_policy_core.serving.error_text import log_text
 
 logger = logging.getLogger("gr00t_policy_core.serving.server")
 
@@ -41,10 +43,13 @@ class FailureLog:
         count = self._count(peer)
         if count & (count - 1):
             return
-        text = " ".join(error_text(error).split())[:300]
+        text = log_text(error)[:300]
         often = f" ({count} failures of this peer by now)" if count > 2 else ""
         logger.error("%s from %s failed: %s%s", what, peer, text, often)
-        logger.debug("%s from %s failed", what, peer, exc_info=error)
+        if logger.isEnabledFor(logging.DEBUG):
+            lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            trace = "\n".join(map(printable, lines.splitlines()))
+            logger.debug("%s from %s failed\n%s", what, peer, trace)
 
     def _count(self, peer: str) -> int:
         now_s = time.monotonic()

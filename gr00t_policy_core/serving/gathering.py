@@ -28,7 +28,7 @@ class Gathering:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._until_s: OrderedDict[bytes, float] = OrderedDict()  # ends of windows, of who is away
-        self._prompt: set[bytes] = set()
+        self._prompt: OrderedDict[bytes, None] = OrderedDict()  # least recently back first
 
     def came(self, jobs: Collection[Job]) -> None:
         """These have been taken: their clients were in time, or not."""
@@ -37,10 +37,11 @@ class Gathering:
                 until_s = self._until_s.pop(job.client, None)
                 if until_s is None:
                     continue
+                self._prompt.pop(job.client, None)
                 if job.received_s <= until_s:
-                    self._prompt.add(job.client)
-                else:
-                    self._prompt.discard(job.client)
+                    self._prompt[job.client] = None
+            while len(self._prompt) > CLIENTS_KEPT:
+                self._prompt.popitem(last=False)
 
     def answered(self, jobs: Collection[Job], started_s: float, ended_s: float) -> None:
         """These have been, in one call; times in `time.monotonic`."""
@@ -54,7 +55,7 @@ class Gathering:
                 self._until_s.move_to_end(client)
             while len(self._until_s) > CLIENTS_KEPT:
                 client, _ = self._until_s.popitem(last=False)
-                self._prompt.discard(client)
+                self._prompt.pop(client, None)
 
     def expected(self, now_s: float) -> tuple[set[bytes], float]:
         """Who should be back in a moment, and until when that is to be waited for at most."""

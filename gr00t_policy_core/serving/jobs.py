@@ -44,8 +44,12 @@ class Job:
 
     @property
     def asker(self) -> str:
-        """Whose it is for the policy: as its client calls itself, or else its connection."""
-        return self.request.client or self.client.hex()
+        """Whose it is for the policy: as its client calls itself, or else its connection.
+
+        The two never look alike, whatever a client calls itself.
+        """
+        named = self.request.client
+        return f"client {named}" if named else f"connection {self.client.hex()}"
 
     @property
     def size(self) -> int:

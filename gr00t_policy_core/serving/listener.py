@@ -65,6 +65,8 @@ class Listener:
         self._socket = _listening(host, port)
         self._socket.setblocking(False)
         self.address = host if is_ipc(host) else _url(self._socket)
+        self._path = host[len(addresses.IPC) :] if is_ipc(host) else None
+        self._file = (0, 0) if self._path is None else listening.file_id(self._path)
         self.port = 0 if is_ipc(host) else int(self._socket.getsockname()[1])
         self._waker = Waker()
         self.wake = self._waker.wake
@@ -94,9 +96,8 @@ class Listener:
 
     def close(self) -> None:
         """See `Transport`."""
-        if is_ipc(self.address):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.address[len(addresses.IPC) :])
+        if self._path is not None:
+            listening.remove(self._path, self._file)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # a forked child may have it, too
         self._socket.close()

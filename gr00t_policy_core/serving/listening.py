@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -56,6 +57,23 @@ def check_free(host: str) -> None:
             problems = ["another program does already; stop it, or choose another path"]
     if problems:
         raise AddressError(f"cannot listen on {host}: {problems[0]}")
+
+
+def file_id(path: str) -> tuple[int, int]:
+    """Which file is at a path; no other one has this while it is open, or a socket is bound to it.
+
+    Raises:
+        OSError: There is none.
+    """
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def remove(path: str, own: tuple[int, int]) -> None:
+    """Remove a server's own socket, unless its successor's is there by now."""
+    with contextlib.suppress(FileNotFoundError):
+        if file_id(path) == own:
+            os.unlink(path)
 
 
 def refused(host: str, port: int, error: Exception | None) -> AddressError:

@@ -2,9 +2,11 @@
 """What is around the data: requests as the server sees them, replies in both forms.
 
 A request is a map ``{"endpoint": str, "data": …, "api_token": str, "envelope": bool, "client":
-str}``, each entry optional. A bare reply is the data itself, as clients of Isaac-GR00T expect it;
-an enveloped one is ``{"status": "success", "data": …}``. Errors are ``{"status": "error", "error":
-str}`` in both.
+str, "run": str}``, each entry optional. A bare reply is the data itself, as clients of
+Isaac-GR00T expect it; an enveloped one is ``{"status": "success", "data": …, "run": str}``. Errors
+are ``{"status": "error", "error": str}`` in both. ``run`` names one run of a server: a client
+learns it from its replies, and a request that names another one is refused before anything is
+computed, with the server's own in the reply.
 """
 
 from __future__ import annotations
@@ -12,11 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.serving.reader import Reader
 
-MAX_ERROR_CHARS = 2000
 MAX_CLIENT_CHARS = 64
+MAX_RUN_CHARS = 64
 DEFAULT_ENDPOINT = "get_action"
 
 KEPT_HEADS = 256
@@ -34,6 +35,7 @@ class Request:
         envelope: The client understands enveloped replies.
         data: The bytes of the data, still encoded; None where there are none.
         client: What it calls itself, the same after a reconnection; None where it does not.
+        run: The run of the server that it was made for; None: for any.
     """
 
     endpoint: str | None
@@ -41,6 +43,7 @@ class Request:
     envelope: bool
     data: memoryview | None
     client: str | None = None
+    run: str | None = None
 
 
 class RequestReader:
@@ -64,14 +67,20 @@ class RequestReader:
         for length in self._lengths:
             known = self._known.get(message[:length].tobytes())
             if known is not None:
-                rest = message[length:]
-                return Request(known.endpoint, known.token, known.envelope, rest, known.client)
+                return Request(
+                    known.endpoint,
+                    known.token,
+                    known.envelope,
+                    message[length:],
+                    known.client,
+                    known.run,
+                )
         reader = Reader(message)
         fields: dict[str | bytes, Any] = {"endpoint": DEFAULT_ENDPOINT}
         data = None
         for entries_left in reversed(range(reader.map_size())):
             key = reader.key()
-            if key in ("endpoint", "api_token", "envelope", "client"):
+            if key in ("endpoint", "api_token", "envelope", "client", "run"):
                 fields[key] = reader.plain()
             elif key == "data" and not entries_left:
                 # Not passed over only to find the end: whoever decodes it sees whether it is one
@@ -100,24 +109,40 @@ class RequestReader:
 
 
 def _request(fields: dict[str | bytes, Any], data: memoryview | None) -> Request:
-    endpoint, client = fields["endpoint"], fields.get("client")
+    endpoint, client, run = fields["endpoint"], fields.get("client"), fields.get("run")
     return Request(
         endpoint=endpoint if isinstance(endpoint, str) else None,
         token=fields.get("api_token"),
         envelope=fields.get("envelope") is True,
         data=data,
         client=client[:MAX_CLIENT_CHARS] if isinstance(client, str) else None,
+        run=run if isinstance(run, str) else None,
     )
 
 
-def success(data: Any) -> dict[str, Any]:
+def success(data: Any, run: str | None = None) -> dict[str, Any]:
     """The enveloped form of a reply."""
-    return {"status": "success", "data": data}
+    reply = {"status": "success", "data": data}
+    return reply if run is None else {**reply, "run": run}
 
 
-def failure(error: str) -> dict[str, Any]:
-    """The reply that says what went wrong."""
-    return {"status": "error", "error": error}
+def failure(error: str, run: str | None = None) -> dict[str, Any]:
+    """The reply that says what went wrong.
+
+    Args:
+        error: In words.
+        run: Of the server, where the request was made for another one, and not computed.
+    """
+    reply = {"status": "error", "error": error}
+    return reply if run is None else {**reply, "run": run}
+
+
+def run_of(reply: Any) -> str | None:
+    """The run of the server that a reply tells; None where it tells none."""
+    if not isinstance(reply, dict) or _status(reply) not in ("success", "error"):
+        return None
+    run = reply.get("run")
+    return run if isinstance(run, str) and len(run) <= MAX_RUN_CHARS else None
 
 
 def is_envelope(reply: Any) -> bool:
@@ -144,16 +169,3 @@ def normalise_reply(reply: Any) -> dict[str, Any]:
 def _status(reply: dict[Any, Any]) -> str | None:
     status = reply.get("status")
     return status if isinstance(status, str) else None
-
-
-def error_text(error: BaseException) -> str:
-    """An error as its client may see it: no traceback, and no path of the server's files."""
-    try:
-        text = str(error)
-    except Exception as unprintable:
-        text = f"unprintable ({type(unprintable).__name__})"
-    if isinstance(error, OSError) and not isinstance(error, PolicyError):
-        text = error.strerror or "failed"
-    if not isinstance(error, PolicyError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode("utf-8")

@@ -8,18 +8,17 @@ Arrays go to the kernel from where they are, in the caller's thread (measured, b
 from __future__ import annotations
 
 import contextlib
-import queue
 import select
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gr00t_policy_core.errors import ProtocolError
-from gr00t_policy_core.serving import addresses, zmtp
+from gr00t_policy_core.serving import zmtp
 from gr00t_policy_core.serving.deadline import Deadline
+from gr00t_policy_core.serving.dialing import dial
 
 _BUFFER_BYTES = 64 * 2**10
 # What is handed to the kernel at once: less than it puts into one packet (64 KiB, GSO), so that
@@ -28,8 +27,22 @@ _BUFFER_BYTES = 64 * 2**10
 _PACKET_BYTES = 63 * 2**10
 
 
+MECHANISM_MS = 300  # to tell one's mechanism in; servers of ours without keys wait for the client's
+_ANSWERING = (b"ROUTER", b"REP")  # types of sockets that answer a REQ
+BUSY = "it is busy, or hangs"
+SECURED = "it is secured, and this client has no keys"
+SILENT = (
+    "it accepts the connection and then says nothing: the server hangs, or something else "
+    "listens there, an HTTP server for example"
+)
+GONE = (
+    "it accepts the connection and closes it at once: a tunnel or proxy with no server behind "
+    "it, or a server that is full or ending"
+)
+
+
 class HandshakeError(ConnectionError):
-    """The server does not let this client in."""
+    """What accepts connections there does not let this client in, as a whole sentence."""
 
 
 class PlainChannel:
@@ -44,7 +57,7 @@ class PlainChannel:
         deadline: When to give up connecting.
 
     Raises:
-        TimeoutError: Not within the time.
+        TimeoutError: Not within the time, saying how far it came.
         HandshakeError: The server ended the connection.
         OSError: Nobody listens there.
         ProtocolError: What listens there speaks something else.
@@ -53,15 +66,18 @@ class PlainChannel:
     def __init__(self, host: str, port: int, *, max_message_bytes: int, deadline: Deadline) -> None:
         self._max_message_bytes = max_message_bytes
         self._deadline = deadline  # of what is being done
+        self._heard = False  # anything from it
         self._frames = zmtp.FrameReader(self._receive, _BUFFER_BYTES)
-        self._socket = _connected(host, port, deadline)
+        self._socket = dial(host, port, deadline)
         self._readable = _poll(self._socket, select.POLLIN)
         self._writable = _poll(self._socket, select.POLLOUT)
         try:
             self._shake_hands()
-        except (EOFError, ConnectionError) as error:
+        except (EOFError, ConnectionResetError, BrokenPipeError) as error:
             self._socket.close()
-            raise HandshakeError(f"the server does not let this client in: {error}") from None
+            if mechanism_of(host, port, deadline) == zmtp.CURVE:
+                raise HandshakeError(_refused(SECURED)) from None
+            raise HandshakeError(_refused(str(error)) if self._heard else GONE) from None
         except BaseException:
             self._socket.close()
             raise
@@ -108,22 +124,30 @@ class PlainChannel:
             self._send([head, *parts])
             return self._reply()
         except TimeoutError:
-            raise TimeoutError("it is busy, or hangs") from None
+            raise TimeoutError(BUSY) from None
 
     def close(self) -> None:
         """Disconnect."""
         self._socket.close()
 
     def _shake_hands(self) -> None:
-        self._send([zmtp.GREETING])
-        if self._frames.greeting() != zmtp.NULL:
-            raise HandshakeError("it is secured, and this client has no keys")
-        self._send([zmtp.ready(b"REQ", identity=b"")])
-        flags, size = self._frames.head()
-        content = self._frames.command(size) if flags & zmtp.COMMAND else b""
+        try:
+            self._send([zmtp.GREETING])
+            mechanism = self._frames.greeting()
+            if mechanism != zmtp.NULL:
+                raise HandshakeError(_refused(SECURED))
+            self._send([zmtp.ready(b"REQ", identity=b"")])
+            flags, size = self._frames.head()
+            content = self._frames.command(size) if flags & zmtp.COMMAND else b""
+        except TimeoutError:
+            why = "it hangs in the middle of its handshake" if self._heard else SILENT
+            raise TimeoutError(why) from None
         if not content.startswith(zmtp.READY):
             reason = content[7:].decode("ascii", "replace") if content[:6] == zmtp.ERROR else ""
-            raise HandshakeError(f"it refuses the connection{reason and ': '}{reason}")
+            raise HandshakeError(_refused(f"it refuses the connection{reason and ': '}{reason}"))
+        answering = zmtp.socket_type(content)
+        if answering not in _ANSWERING:  # also where the connection has met itself
+            raise HandshakeError(f"the socket there is a {answering!r}, which answers nothing")
 
     def _reply(self) -> memoryview:
         flags, size = self._message_head()
@@ -175,7 +199,43 @@ class PlainChannel:
         received = self._socket.recv_into(room)
         if not received:
             raise EOFError("the server closed the connection")
+        self._heard = True
         return received
+
+
+def mechanism_of(host: str, port: int, deadline: Deadline) -> bytes | None:
+    """The mechanism that a server asks for, where it says so before its client does.
+
+    libzmq does. But it ends a connection to a client of another mechanism without a word, so that
+    this has to be asked for on a connection of its own, which goes no further.
+
+    Returns:
+        The mechanism, as a greeting has it; None where it is not told.
+
+    Raises:
+        OSError: Nobody listens there.
+        ProtocolError: It does not speak ZeroMQ.
+    """
+    with dial(host, port, deadline) as asking:
+        readable = _poll(asking, select.POLLIN)
+        patience = Deadline(min(MECHANISM_MS, deadline.remaining_ms))
+
+        def receive(room: memoryview, whole: bool) -> int:
+            _wait(readable, patience)
+            received = asking.recv_into(room)
+            if not received:
+                raise EOFError
+            return received
+
+        try:
+            asking.send(zmtp.GREETING[: zmtp.VERSION_ENDS])
+            return zmtp.FrameReader(receive, _BUFFER_BYTES).greeting()
+        except (EOFError, TimeoutError, ConnectionError):
+            return None
+
+
+def _refused(why: str) -> str:
+    return f"the server does not let this client in: {why}"
 
 
 def _as_bytes(part: Any) -> memoryview:
@@ -217,58 +277,3 @@ def _wait(poll: select.poll, deadline: Deadline) -> None:
     left_ms = deadline.remaining_ms
     if not left_ms or not poll.poll(left_ms):
         raise TimeoutError("timed out")
-
-
-def _connected(host: str, port: int, deadline: Deadline) -> socket.socket:
-    """A connected socket, or OSError."""
-    if addresses.is_ipc(host):
-        return _connect(socket.AF_UNIX, host[len(addresses.IPC) :], deadline)
-    failure: OSError = ConnectionRefusedError("it has no address")
-    for family, _, _, _, address in _resolved(host, port, deadline):
-        try:
-            connected = _connect(family, address, deadline)
-        except OSError as error:
-            failure = error
-            continue
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return connected
-    raise failure
-
-
-def _connect(family: int, address: Any, deadline: Deadline) -> socket.socket:
-    connecting = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        connecting.settimeout(max(deadline.remaining_s, 0.001))
-        connecting.connect(address)
-        connecting.setblocking(False)
-    except BaseException:
-        connecting.close()
-        raise
-    return connecting
-
-
-def _resolved(host: str, port: int, deadline: Deadline) -> list[Any]:
-    """The addresses of a host, or OSError; a resolver that hangs is left behind in time."""
-    family = socket.AF_UNSPEC
-    bare = host.strip("[]")
-    with contextlib.suppress(OSError, UnicodeError):
-        numeric = socket.AI_NUMERICHOST
-        return socket.getaddrinfo(bare, port, family, socket.SOCK_STREAM, 0, numeric)
-    found: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def resolve() -> None:
-        try:
-            found.put(socket.getaddrinfo(bare, port, family, socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            found.put(error)
-
-    threading.Thread(target=resolve, name="gr00t-resolve", daemon=True).start()
-    try:
-        answer = found.get(timeout=deadline.remaining_s)
-    except queue.Empty:
-        raise TimeoutError(f"the address of {host} is not found in time") from None
-    if isinstance(answer, BaseException):
-        raise OSError(f"no host {host} is known: {answer}") from answer
-    # IPv4 first: servers of Isaac-GR00T listen there.
-    return sorted(answer, key=lambda found: bool(found[0] != socket.AF_INET))

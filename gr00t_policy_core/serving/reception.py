@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from gr00t_policy_core.errors import PolicyError, ProtocolError
 from gr00t_policy_core.serving import messages
-from gr00t_policy_core.serving.answering import Answering, failure
+from gr00t_policy_core.serving.answering import Answering, failure, other_run
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Answer, Job
@@ -36,6 +36,7 @@ class Reception:
         at_once: By name, those that are answered here, unless `endpoints` has the name, too.
         token: That every request must carry; None lets everyone in.
         encrypted: Clients have proven who they are.
+        run: Of the server; a request that was made for another one is refused.
         refusal: Why everything is to be refused; None while it is not.
     """
 
@@ -51,6 +52,7 @@ class Reception:
         at_once: Mapping[str, AtOnce],
         token: str | None,
         encrypted: bool,
+        run: str,
         refusal: Callable[[], str | None],
     ) -> None:
         self._transport = transport
@@ -62,6 +64,7 @@ class Reception:
         self._at_once = at_once
         self._token = token
         self._encrypted = encrypted
+        self._run = run
         self._refusal = refusal
         self._requests = messages.RequestReader()
 
@@ -91,6 +94,9 @@ class Reception:
             raise PolicyError("Unauthorized: Invalid API token")
         if (refusal := self._refusal()) is not None:
             raise PolicyError(refusal)
+        if request.run not in (None, self._run):
+            self.send(Answer(message.route, other_run(self._run)))
+            return
         name = request.endpoint
         if name is None:
             raise ProtocolError("the endpoint must be a string")

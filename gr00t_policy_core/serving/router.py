@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import select
 import threading
 from collections.abc import Sequence
@@ -14,7 +12,8 @@ import zmq
 
 from gr00t_policy_core.serving import addresses, listening
 from gr00t_policy_core.serving.addresses import is_ipc
-from gr00t_policy_core.serving.curve import Gate, ServerKeys
+from gr00t_policy_core.serving.curve import ServerKeys
+from gr00t_policy_core.serving.gate import Gate, Refused
 from gr00t_policy_core.serving.transport import (
     LINGER_S,
     MAX_FRAMES,
@@ -63,18 +62,28 @@ class Router:
         max_message_bytes: A client that announces a larger frame is disconnected; a message
             whose frames are larger together is refused.
         keys: Encrypt, and admit only the clients that they list.
+        refused: Told of the address of each client that is not let in, and why.
 
     Raises:
         AddressError: It cannot listen there.
     """
 
-    def __init__(self, host: str, port: int, *, max_message_bytes: int, keys: ServerKeys) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        max_message_bytes: int,
+        keys: ServerKeys,
+        refused: Refused,
+    ) -> None:
         self._context = zmq.Context()
         self._max_message_bytes = max_message_bytes
         self._keys = keys
-        self._gate = Gate(self._context, keys)
+        self._gate = Gate(self._context, keys, refused)
         try:
             self._socket = self._bind(host, port, max_message_bytes)
+            self._gate.open(self._socket)
         except BaseException:
             self._close_context()
             raise
@@ -88,6 +97,8 @@ class Router:
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._poll.register(self._waker.out, select.POLLIN)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._path = host[len(addresses.IPC) :] if is_ipc(host) else None
+        self._file = (0, 0) if self._path is None else listening.file_id(self._path)
         self.port = 0 if is_ipc(host) else int(self.address.rpartition(":")[2])
 
     def _bind(self, host: str, port: int, max_message_bytes: int) -> zmq.Socket[bytes]:
@@ -137,9 +148,9 @@ class Router:
     def close(self) -> None:
         """See `Transport`."""
         with self._turn:
-            if is_ipc(self.address):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.address[len(addresses.IPC) :])  # libzmq leaves it there
+            if self._path is not None:
+                listening.remove(self._path, self._file)  # libzmq leaves it there
+            self._socket.disable_monitor()
             self._socket.close()
         self._close_context()
         self._waker.close()

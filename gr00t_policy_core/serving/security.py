@@ -28,6 +28,19 @@ def token_matches(expected: str | None, given: object) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode())
 
 
+def token_problems(token: object) -> list[str]:
+    """What is wrong with a token; None is none."""
+    if token is None:
+        return []
+    if not isinstance(token, str) or not token:
+        return ["api_token must be a non-empty str, or None for no token"]
+    try:
+        token.encode()
+    except UnicodeEncodeError:  # from an environment or a command line whose bytes are no UTF-8
+        return ["api_token must be text in UTF-8, or no request could carry it"]
+    return []
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address is this machine's own: only it can listen or speak there."""
     if is_ipc(host) or host.startswith(IPC_PEER):

@@ -7,17 +7,19 @@ import contextlib
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving import images, messages
+from gr00t_policy_core.serving import images
 from gr00t_policy_core.serving import server_settings as settings
 from gr00t_policy_core.serving.answering import Answering
 from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
+from gr00t_policy_core.serving.error_text import log_text
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.lanes import Lanes, OneLane
 from gr00t_policy_core.serving.listener import Listener
@@ -67,7 +69,8 @@ class PolicyServer:
         metrics_port: Serve the metrics to Prometheus on this port of this machine; 0 picks a free
             one, `metrics_port` then tells which. None: do not. Needs prometheus-client.
         metrics_host: The interface for that.
-        on_ready: Called once, in the policy's thread, when the policy is there.
+        on_ready: Called once, in the policy's thread, when the policy is there. What it raises is
+            logged.
         stop_timeout_s: How long `stop` waits for the requests in progress.
         lanes: What stands behind a policy that may be called from several threads: a `ReplicaPool`
             (`gr00t_policy_core.serving.replicas`), whose `start` is then the policy. The server
@@ -112,11 +115,15 @@ class PolicyServer:
         self._lanes = lanes or OneLane()
         self._metrics = Metrics()
         self._failures = FailureLog()
-        self._answering = Answering(serializer, reply_format, self._metrics, self._failures)
+        self._run = uuid.uuid4().hex
+        self._answering = Answering(
+            serializer, reply_format, self._run, self._metrics, self._failures
+        )
         self._on_ready = on_ready
         self._load: Callable[[], BasePolicy] | None = None
         self._load_error: BaseException | None = None
-        if callable(policy) and not hasattr(policy, "get_action"):
+        makes_one = isinstance(policy, type) or not hasattr(policy, "get_action")
+        if callable(policy) and makes_one:
             self._load = policy
         else:
             self._take_policy(cast(BasePolicy, policy))
@@ -149,6 +156,7 @@ class PolicyServer:
             at_once={"ping": self._ping, "metrics": lambda _: self.metrics(), "kill": self._kill},
             token=api_token,
             encrypted=self._keys is not None,
+            run=self._run,
             refusal=self._refusal,
         )
         self._exporter = None
@@ -265,7 +273,13 @@ class PolicyServer:
 
     def _listen(self, host: str, port: int, max_message_bytes: int) -> Transport:
         if self._keys is not None:
-            return Router(host, port, max_message_bytes=max_message_bytes, keys=self._keys)
+            return Router(
+                host,
+                port,
+                max_message_bytes=max_message_bytes,
+                keys=self._keys,
+                refused=self._refused,
+            )
         return Listener(host, port, max_message_bytes=max_message_bytes, refused=self._refused)
 
     def _refused(self, peer: str, error: Exception) -> None:
@@ -294,9 +308,6 @@ class PolicyServer:
             if self._load is not None:
                 self._take_policy(self._load())
                 logger.info("the policy is loaded")
-            if self._on_ready is not None:
-                self._on_ready()
-            return True
         except BaseException as error:
             if self._stopping:
                 return False  # which interrupts the loading of replicas
@@ -304,6 +315,16 @@ class PolicyServer:
             self._stopping = True
             self._transport.wake()
             return False
+        self._tell_ready()
+        return True
+
+    def _tell_ready(self) -> None:
+        if self._on_ready is None:
+            return
+        try:
+            self._on_ready()
+        except BaseException as error:  # not of the policy, which is there
+            logger.error("on_ready failed: %s", log_text(error))
 
     def _begin(self) -> None:
         with self._state:
@@ -315,7 +336,7 @@ class PolicyServer:
         """In a thread that nobody waits for: what `run` would raise is logged."""
         self._serve()
         if self._load_error is not None:
-            logger.error("the policy cannot be loaded: %s", messages.error_text(self._load_error))
+            logger.error("the policy cannot be loaded: %s", log_text(self._load_error))
 
     def _serve(self) -> None:
         self._thread = threading.current_thread()
@@ -368,6 +389,8 @@ class PolicyServer:
             reply["capabilities"] = [*self._capabilities, *jpeg]
         if self.state != "ready":
             reply["state"] = self.state
+        if request.envelope:
+            reply["run"] = self._run
         return reply
 
     def _kill(self, request: Request) -> None:

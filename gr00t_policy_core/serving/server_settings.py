@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gr00t_policy_core.serving.security import token_problems
+
 if TYPE_CHECKING:
     from gr00t_policy_core.serving.prometheus import Exporter
 
@@ -25,9 +27,7 @@ def make_exporter(host: str, port: int, snapshot: Callable[[], dict[str, Any]]) 
 
 def problems(api_token: object, reply_format: object, max_batch: object) -> list[str]:
     """What is wrong with them."""
-    found = []
-    if api_token is not None and not (isinstance(api_token, str) and api_token):
-        found.append("api_token must be a non-empty str, or None for no token")
+    found = token_problems(api_token)
     if reply_format not in REPLY_FORMATS:
         found.append(f"reply_format must be one of {REPLY_FORMATS}, got {reply_format!r}")
     if type(max_batch) is not int or max_batch < 1:

@@ -20,6 +20,7 @@ from gr00t_policy_core.errors import ProtocolError
 
 MORE, LONG, COMMAND = 1, 2, 4  # flags of a frame
 NULL: Final = b"NULL".ljust(20, b"\0")
+CURVE: Final = b"CURVE".ljust(20, b"\0")
 GREETING: Final = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + NULL + bytes(32)
 VERSION_ENDS: Final = 12  # in the greeting; the mechanism follows
 DELIMITER: Final = b"\x01\x00"  # the empty frame before a request or reply
@@ -29,6 +30,7 @@ PING: Final = b"\x04PING"
 PONG: Final = b"\x04PONG"
 
 _MAX_COMMAND_BYTES = 64 * 2**10
+_SHOWN_BYTES = 24  # of what is something else
 _PING_TTL_BYTES = 2
 _PING_CONTEXT_BYTES = 16
 _SHORT_HEAD_BYTES, _LONG_HEAD_BYTES = 2, 9
@@ -118,7 +120,8 @@ class FrameReader:
         """
         self._fill(1)
         if self._buffer[self._begin] != GREETING[0]:
-            raise ProtocolError("the other end does not speak ZeroMQ")
+            begin = bytes(self._view[self._begin : self._end])[:_SHOWN_BYTES]
+            raise ProtocolError(f"the other end does not speak ZeroMQ, it begins with {begin!r}")
         self._fill(11)
         if not self._buffer[self._begin + 9] & 1 or self._buffer[self._begin + 10] < 3:
             raise ProtocolError("the other end speaks a ZeroMQ protocol before 3.0")

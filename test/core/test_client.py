@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy client with our server."""
 
+import os
 import threading
 
 import numpy as np
@@ -178,11 +179,60 @@ def test_what_cannot_be_sent_is_named_and_costs_nothing(client):
         ({"timeout_ms": None}, "timeout_ms"),
         ({"timeout_ms": float("nan")}, "timeout_ms"),
         ({"timeout_ms": float("inf")}, "timeout_ms"),
+        ({"timeout_ms": 0.5}, "timeout_ms"),
+        ({"timeout_ms": True}, "timeout_ms"),
+        ({"timeout_ms": np.float32("nan")}, "timeout_ms"),
+        ({"port": True}, "port"),
+        ({"max_message_bytes": 0}, "max_message_bytes"),
+        ({"max_message_bytes": None}, "max_message_bytes"),
+        ({"api_token": b"secret"}, "api_token"),
+        ({"api_token": os.fsdecode(b"\xff")}, "api_token"),
+        ({"strict": "false"}, "strict"),
+        ({"resize": 0}, "resize"),
+        ({"host": "gpu\x1b[31m"}, "host"),
     ],
 )
 def test_bad_settings_are_named(settings, says):
     with pytest.raises(SpecError, match=f"bad client setting: {says} must be"):
         PolicyClient(**settings)
+
+
+@pytest.mark.parametrize(
+    ("host", "instead"),
+    [
+        ("gpu-box:5556", "'gpu-box' and port=5556"),
+        ("10.0.0.5:5556", r"'10\.0\.0\.5' and port=5556"),
+        ("[::1]:5556", r"'\[::1\]' and port=5556"),
+        ("tcp://gpu-box:5556", "'gpu-box:5556'"),
+        ("http://gpu-box", "'gpu-box'"),
+    ],
+)
+def test_a_host_with_more_than_the_host_in_it_is_refused_saying_what_to_give(host, instead):
+    with pytest.raises(SpecError, match=f"host must be given without .*{instead}"):
+        PolicyClient(host)
+
+
+@pytest.mark.parametrize("number", [np.int64(300), np.float32(300), 300.0, np.uint16(300)])
+def test_numbers_of_numpy_are_numbers(server, number):
+    port = np.int64(server.port)
+    with PolicyClient("127.0.0.1", port, number, quality=np.int8(80)) as client:
+        assert client.ping()
+        assert client.timeout_ms == 300
+        client.timeout_ms = np.int32(400)
+        assert client.timeout_ms == 400
+        with pytest.raises(SpecError, match="timeout_ms must be"):
+            client.timeout_ms = 0.5
+        assert client.timeout_ms == 400
+
+
+@pytest.mark.parametrize("options", [[1], "seed", 5, [("seed", 1)]])
+def test_options_that_are_no_map_are_refused(client, options):
+    for call in (
+        lambda: client.get_action(toy_observation(), options),
+        lambda: client.reset(options),
+    ):
+        with pytest.raises(SpecError, match=r"bad options: expected a map or None, got \w+"):
+            call()
 
 
 def test_all_bad_settings_are_named_at_once():
@@ -256,3 +306,21 @@ def test_threads_share_a_client_and_each_gets_its_own_answer(server, client):
         thread.join()
     assert len(answers) == 8
     assert all((got == number).all() for number, all_got in answers.items() for got in all_got)
+
+
+def test_what_is_not_printable_in_a_servers_texts_is_escaped_in_errors(server, client):
+    def fail():
+        raise ValueError("\x1b[2Jcleared\r\nforged")
+
+    server.register_endpoint("fail", fail, requires_input=False)
+    hostile = {"state": ModalityConfig([0], ["\x1b]0;title\x07"])}
+    with pytest.raises(RemoteError) as raised:
+        client.call_endpoint("fail", requires_input=False)
+    assert str(raised.value).isprintable()
+    assert r"\x1b[2Jcleared\r\nforged" in str(raised.value)
+    server.register_endpoint("get_modality_config", lambda: hostile, requires_input=False)
+    for call in (client.get_action, client.check_observation):
+        with pytest.raises(SpecError) as refused:
+            call(toy_observation())
+        assert str(refused.value).isprintable()
+        assert all(problem.isprintable() for problem in refused.value.problems)

@@ -2,7 +2,7 @@
 """Who is waited for: only clients known to ask again at once. Times are given, not slept."""
 
 from gr00t_policy_core.serving.endpoints import Endpoint
-from gr00t_policy_core.serving.gathering import GATHER_S, GATHER_SHARE, Gathering
+from gr00t_policy_core.serving.gathering import CLIENTS_KEPT, GATHER_S, GATHER_SHARE, Gathering
 from gr00t_policy_core.serving.jobs import Job
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.transport import Message
@@ -65,3 +65,19 @@ def test_a_client_that_was_answered_alone_is_never_waited_for() -> None:
     answered_together(gathering, "b", "b", at_s=21.0, took_s=0.05)  # its own two, in one call
     assert gathering.expected(20.0)[0] == set()
     assert gathering.expected(21.0)[0] == set()
+
+
+def test_clients_that_came_back_once_and_went_are_forgotten_in_the_end() -> None:
+    gathering = Gathering()
+    answered_together(gathering, "stays", "too", at_s=10.0, took_s=0.05)
+    gathering.came([job("stays", 10.001), job("too", 10.001)])
+    for number in range(CLIENTS_KEPT):
+        at_s = 20.0 + number
+        answered_together(gathering, f"a{number}", f"b{number}", at_s=at_s, took_s=0.05)
+        gathering.came([job(f"a{number}", at_s + 0.001), job(f"b{number}", at_s + 0.001)])
+        answered_together(gathering, "stays", "too", at_s=at_s, took_s=0.05)
+        gathering.came([job("stays", at_s + 0.001), job("too", at_s + 0.001)])
+    kept = [held for held in vars(gathering).values() if hasattr(held, "__len__")]
+    assert all(len(held) <= CLIENTS_KEPT for held in kept)
+    answered_together(gathering, "stays", "too", at_s=9999.0, took_s=0.05)
+    assert gathering.expected(9999.0)[0] == {b"stays", b"too"}

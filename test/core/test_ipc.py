@@ -13,6 +13,7 @@ from conftest import wait_until
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
 from gr00t_policy_core import AddressError, PolicyClient, PolicyServer, SpecError
+from gr00t_policy_core.serving.curve import write_keys
 
 
 @pytest.fixture
@@ -47,6 +48,23 @@ def test_the_socket_is_gone_with_the_server(host, tmp_path):
     with PolicyServer(ToyPolicy(), host=host):
         assert list(tmp_path.iterdir())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_a_server_that_ends_leaves_the_socket_of_its_successor_there(host, tmp_path, secured):
+    settings, keys = {}, {}
+    if secured:
+        folder = tmp_path / "keys"
+        write_keys(folder, ["arm"])
+        settings = {"keys": folder}
+        keys = {"server_key": folder / "server.key", "keys": folder / "arm.key_secret"}
+    first = PolicyServer(ToyPolicy(), host=host, **settings).start()
+    (tmp_path / "policy.sock").unlink()  # as whoever takes the first one for dead does
+    with PolicyServer(ToyPolicy(), host=host, **settings):
+        first.stop()
+        with PolicyClient(host, timeout_ms=10_000, **keys) as client:
+            assert client.ping()
+    assert not (tmp_path / "policy.sock").exists()
 
 
 def test_a_server_whose_socket_is_gone_ends_as_any_other(host, tmp_path):

@@ -17,6 +17,7 @@ from scripted_server import (
     GREETING,
     PING,
     PONG,
+    READY,
     answering,
     framed,
     receive,
@@ -34,6 +35,7 @@ from gr00t_policy_core.serving.connection import Connection
 from gr00t_policy_core.serving.deadline import Deadline
 
 LIMIT = 2**24
+READY_TO_ASK = READY.replace(b"\x06ROUTER", b"\x06DEALER")  # as we may be met by ourselves
 PACKET = plain_channel._PACKET_BYTES
 
 
@@ -212,8 +214,8 @@ def test_what_is_no_reply_is_an_error_and_the_next_request_goes_elsewhere(script
 @pytest.mark.parametrize(
     ("greeting", "problem"),
     [
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak ZeroMQ"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak ZeroMQ"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak ZeroMQ, it begins with b'SSH-2.0"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak ZeroMQ, .*b'HTTP/1.1 400 Bad"),
         (b"\xff" + bytes(8) + b"\x7f\x01" + bytes(53), r"before 3\.0"),
     ],
 )
@@ -233,12 +235,13 @@ def test_something_else_that_listens_there_is_named(scripted, greeting, problem)
 @pytest.mark.parametrize(
     ("goodbye", "why"),
     [
-        (b"", "closed the connection"),
-        (GREETING[:30], "closed the connection"),
+        (b"", "closes it at once: a tunnel or proxy with no server behind it"),
+        (GREETING[:30], "does not let this client in: the server closed the connection"),
         (GREETING.replace(b"NULL\0", b"CURVE"), "is secured, and this client has no keys"),
         (GREETING + b"\x04\x0b\x05ERROR\x04nope", "refuses the connection: nope"),
+        (GREETING + READY_TO_ASK, "answers nothing"),
     ],
-    ids=["closed", "cut off", "secured", "refused"],
+    ids=["closed", "cut off", "secured", "refused", "asks"],
 )
 def test_a_server_that_does_not_let_the_client_in_is_asked_again_until_the_time_is_up(
     scripted, goodbye, why
@@ -251,9 +254,18 @@ def test_a_server_that_does_not_let_the_client_in_is_asked_again_until_the_time_
     port = scripted(*[script] * 20)
     with (
         connected(port) as connection,
-        pytest.raises(PolicyTimeoutError, match=f"within 500 ms .*does not let this client.*{why}"),
+        pytest.raises(PolicyTimeoutError, match=f"within 500 ms .*{why}"),
     ):
         ask(connection, b"?", timeout_ms=500)
+
+
+def test_what_accepts_connections_and_says_nothing_may_be_another_service() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        connected(silent.getsockname()[1]) as connection,
+        pytest.raises(PolicyTimeoutError, match="says nothing: the server hangs, or something"),
+    ):
+        ask(connection, b"?", timeout_ms=100)
 
 
 def test_a_reply_for_which_there_is_no_memory_is_refused(scripted):

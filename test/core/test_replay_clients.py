@@ -4,7 +4,9 @@
 import threading
 from collections.abc import Iterator
 
+import msgpack
 import pytest
+import zmq
 from peers.stock import StockClient
 from replays import observation
 
@@ -71,3 +73,19 @@ def test_places_of_clients_without_end_are_not_kept(v2_dataset):
         assert policy.get_action(observation())[1]["episode_index"] == 0
     with AskedBy("client 2"):
         assert policy.get_action(observation())[1]["episode_index"] == 1
+
+
+def test_no_client_can_call_itself_what_the_server_calls_another_ones_connection(
+    replay_server, line, sockets
+):
+    """The first stock connection is named by its number, which everybody can guess."""
+    data = {"observation": observation()}
+    with StockClient(line, replay_server.port) as first:
+        assert first.call("get_action", data=data)[1]["step_index"] == 0
+        connection = next(iter(replay_server._transport._sessions)).hex()
+        for name in (connection, f"connection {connection}"):
+            hostile = sockets.socket(zmq.REQ)
+            hostile.connect(f"tcp://127.0.0.1:{replay_server.port}")
+            hostile.send(msgpack.packb({"endpoint": "reset", "client": name, "data": {}}))
+            assert hostile.poll(10_000)
+        assert first.call("get_action", data=data)[1]["step_index"] == 16
