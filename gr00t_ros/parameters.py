@@ -28,6 +28,7 @@ IMAGE_ENCODINGS = ("raw", "jpeg")
 # As of the flags of `gr00t-policy serve`; importing them would bring the command line along.
 DTYPES = ("bfloat16", "float16", "float32")
 COMPILE_MODES = ("default", "max-autotune")
+WHEN = ("auto", "always", "never")  # not on and off, which YAML reads as booleans
 SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
 WHEN_HOLDING = ("last", "zero")
@@ -117,8 +118,9 @@ TOP = (
     ),
     Parameter(
         "policy.cuda_graphs",
-        False,
-        "backend local: replay the networks as CUDA graphs, which the first answer records",
+        "auto",
+        "backend local: replay the networks as CUDA graphs; auto: on a GPU",
+        choices=WHEN,
     ),
     Parameter(
         "policy.compile",
@@ -126,7 +128,12 @@ TOP = (
         "backend local: compile the networks with torch.compile, at the first answer; empty: not",
         choices=("", *COMPILE_MODES),
     ),
-    Parameter("policy.device_images", False, "backend local: resize pictures on the device"),
+    Parameter(
+        "policy.device_images",
+        "auto",
+        "backend local: resize pictures on the device; auto: on a GPU",
+        choices=WHEN,
+    ),
     Parameter(
         "instruction", "", "what the robot is asked to do, until ~/instruction says otherwise"
     ),
@@ -308,11 +315,11 @@ def value_problem(parameter: Parameter, value: Any) -> str | None:
     name = parameter.name
     if parameter.required and value in ("", 0, 0.0):
         return f"no {name.rpartition('.')[2]} given"
-    if not _has_type_of(parameter.default, value):
-        return f"must be {_type_name(parameter.default)}, got {value!r}"
     if parameter.choices and value not in parameter.choices:
         allowed = " | ".join(choice for choice in parameter.choices if choice)
         return f"must be one of {allowed}, got {value!r}"
+    if not _has_type_of(parameter.default, value):
+        return f"must be {_type_name(parameter.default)}, got {value!r}"
     if name.endswith("topic") and value and not _TOPIC.fullmatch(value):
         return f"{value!r} is no name of a topic"
     if isinstance(parameter.default, list) and parameter.default:

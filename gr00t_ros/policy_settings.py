@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_WHEN = {"auto": None, "always": True, "never": False}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
@@ -18,9 +20,9 @@ class ModelSettings:
     dtype: str | None
     backbone_path: str | None
     mask_padding: bool
-    cuda_graphs: bool
+    cuda_graphs: bool | None
     compile: str | None
-    device_images: bool
+    device_images: bool | None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ModelSettings:
@@ -32,9 +34,9 @@ class ModelSettings:
             dtype=settings["policy.dtype"] or None,
             backbone_path=settings["policy.backbone_path"] or None,
             mask_padding=settings["policy.mask_padding"],
-            cuda_graphs=settings["policy.cuda_graphs"],
+            cuda_graphs=_WHEN[settings["policy.cuda_graphs"]],
             compile=settings["policy.compile"] or None,
-            device_images=settings["policy.device_images"],
+            device_images=_WHEN[settings["policy.device_images"]],
         )
 
 
@@ -92,6 +94,6 @@ def policy_problems(settings: PolicySettings) -> Iterator[str]:
         yield "policy.device: backend local needs one, such as cuda, cuda:1 or cpu"
     elif model.cuda_graphs and not model.device.startswith("cuda"):
         yield (
-            f"policy.cuda_graphs: needs a GPU, policy.device is {model.device!r}; make that cuda, "
-            "or leave policy.cuda_graphs out"
+            f"policy.cuda_graphs: always needs a GPU, policy.device is {model.device!r}; make that "
+            "cuda, or leave policy.cuda_graphs out"
         )

@@ -25,7 +25,7 @@ class LoadPolicy:
     """Makes the policy that flags of `serve` describe; the fields are those flags.
 
     Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
-    (`model_settings`).
+    (`model_settings`); a model is made ready for batches of up to `max_batch` rows.
     """
 
     model_path: str | None
@@ -38,6 +38,7 @@ class LoadPolicy:
     modality_config_path: str | None
     execution_horizon: int | None
     strict: bool
+    max_batch: int
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:
@@ -92,7 +93,7 @@ class LoadPolicy:
             **self.settings,
             strict=self.strict,
         )
-        logger.info("the first answer of the model took %.1f s", policy.warm_up())
+        logger.info("getting the model ready took %.1f s", policy.warm_up(self.max_batch))
         return policy
 
 

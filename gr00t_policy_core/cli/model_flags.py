@@ -11,7 +11,7 @@ COMPILE_MODES = ("default", "max-autotune")
 
 
 def add_model_flags(parser: Any) -> None:
-    """Add the flags; those of a GPU have not met one yet, and say so."""
+    """Add the flags."""
     parser.add_argument(
         "--backbone-path",
         metavar="PATH",
@@ -30,18 +30,21 @@ def add_model_flags(parser: Any) -> None:
     )
     parser.add_argument(
         "--cuda-graphs",
-        action="store_true",
-        help="replay the networks as CUDA graphs (not yet tried on a GPU)",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="replay the networks as CUDA graphs (default: on a GPU)",
+    )
+    parser.add_argument(
+        "--device-images",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="resize pictures on the device; each bit is the same (default: on a GPU)",
     )
     parser.add_argument(
         "--compile",
         choices=COMPILE_MODES,
-        help="compile the networks with torch.compile (not yet tried on a GPU)",
-    )
-    parser.add_argument(
-        "--device-images",
-        action="store_true",
-        help="resize pictures on the device (not yet tried on a GPU)",
+        help="compile the networks with torch.compile: faster by a fifth, and slower to start "
+        "(see docs/models.md)",
     )
 
 

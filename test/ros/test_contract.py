@@ -185,8 +185,8 @@ LOCAL = {"policy__backend": "local", "policy__model_path": "checkpoints/my_robot
             "policy.device: backend local needs one, such as cuda, cuda:1 or cpu",
         ),
         (
-            {**LOCAL, "policy__device": "cpu", "policy__cuda_graphs": True},
-            "policy.cuda_graphs: needs a GPU, policy.device is 'cpu'; make that cuda, or leave "
+            {**LOCAL, "policy__device": "cpu", "policy__cuda_graphs": "always"},
+            "policy.cuda_graphs: always needs a GPU, policy.device is 'cpu'; make that cuda, or leave "
             "policy.cuda_graphs out",
         ),
     ],
@@ -196,14 +196,16 @@ def test_a_model_in_the_node_is_told_what_it_lacks(changes: dict[str, Any], prob
 
 
 def test_what_a_model_in_the_node_would_need_is_not_asked_for_where_a_server_has_it() -> None:
-    contract = parse_contract(parameters(policy__device="cpu", policy__cuda_graphs=True))
+    contract = parse_contract(parameters(policy__device="cpu", policy__cuda_graphs="always"))
     assert contract.policy.model.model_path == ""
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_a_model_on_a_gpu_may_replay_cuda_graphs(device: str) -> None:
-    contract = parse_contract(parameters(**LOCAL, policy__device=device, policy__cuda_graphs=True))
-    assert contract.policy.model.cuda_graphs
+    contract = parse_contract(
+        parameters(**LOCAL, policy__device=device, policy__cuda_graphs="always")
+    )
+    assert contract.policy.model.cuda_graphs is True
 
 
 def test_a_robot_without_streams_or_commands_is_refused() -> None:

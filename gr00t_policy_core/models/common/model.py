@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ from gr00t_policy_core.resize import Frame
 
 class Backbone(Protocol):
     """The vision-language model of a line, and how its inputs are made."""
+
+    network: Any  # its modules, with their weights
 
     @property
     def pipeline(self) -> ImagePipeline:

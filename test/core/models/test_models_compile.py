@@ -10,7 +10,7 @@ from models.golden import assert_golden, policy_of, torch
 from gr00t_policy_core.cli import model_flags
 from gr00t_policy_core.models.common.compiled import MODES, FirstShapes
 from gr00t_policy_core.models.common.devices import DTYPES
-from gr00t_policy_core.models.common.runner import RunSettings
+from gr00t_policy_core.models.common.run_settings import RunSettings
 from gr00t_policy_core.models.policy import ModelPolicy
 
 SETTINGS = RunSettings(compile="default")

@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gr00t_policy_core.models import gr00t_n1d6, gr00t_n1d7
-from gr00t_policy_core.models.common.runner import Runner, RunSettings
+from gr00t_policy_core.models.common.run_settings import RunSettings
+from gr00t_policy_core.models.common.runner import Runner
 from gr00t_policy_core.models.common.transformer import SelfAttentionTransformer
 
 META = torch.device("meta")
@@ -46,7 +47,7 @@ def run(line, texts, settings, small=True):
     state = ones(len(texts), 1, config.max_state_dim)
     scale = ones(config.action_horizon, 1)
     with torch.inference_mode(), OnlyOnTheDevice():
-        features = runner.see(pictures, *tokens)
+        features = runner.see(*tokens, pictures)
         actions = runner.act(features, state, start, scale, *tokens)
     return tokens, features, actions, start
 

@@ -3,11 +3,11 @@
 
 import numpy as np
 import pytest
-from models.golden import assert_golden, policy_of, torch
+from models.golden import assert_golden, policy_of, sent_pictures, torch
 
 from gr00t_policy_core.models.common.images import AreaCrop, BilinearCrop
 from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
-from gr00t_policy_core.models.common.runner import RunSettings
+from gr00t_policy_core.models.common.run_settings import RunSettings
 from gr00t_policy_core.models.gr00t_n1d6 import vision as n1d6
 from gr00t_policy_core.models.gr00t_n1d7 import vision as n1d7
 from gr00t_policy_core.models.policy import ModelPolicy
@@ -107,7 +107,7 @@ def test_cameras_may_have_different_sizes_and_read_only_frames(n1d7):
         observation["video"][key] = frames
     assert len({video.shape for video in observation["video"].values()}) > 1
     expected = host.model.backbone.pictures(host.frames(observation))
-    np.testing.assert_array_equal(on_device._pictures(observation).numpy(), expected.numpy())
+    np.testing.assert_array_equal(sent_pictures(on_device, observation).numpy(), expected.numpy())
 
 
 def test_nothing_is_done_where_the_size_is_right():

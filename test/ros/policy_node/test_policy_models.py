@@ -91,9 +91,9 @@ def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
             "dtype": None,
             "backbone_path": None,
             "mask_padding": False,
-            "cuda_graphs": False,
+            "cuda_graphs": None,
             "compile": None,
-            "device_images": False,
+            "device_images": None,
         }
     ]
 
@@ -112,7 +112,8 @@ def test_every_setting_reaches_the_model(
         "compile": "max-autotune",
         "device_images": True,
     }
-    make_local_node(**{f"policy__{name}": value for name, value in settings.items()})
+    when = {"cuda_graphs": "always", "device_images": "always"}
+    make_local_node(**{f"policy__{name}": value for name, value in {**settings, **when}.items()})
     assert operator.change_state(CONFIGURE) == [True]
     assert asked_for == [settings]
 
@@ -123,12 +124,15 @@ def test_settings_that_do_not_go_together_stop_the_configuration_before_a_model_
     asked_for: list[dict[str, Any]],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make_local_node(policy__device="cpu", policy__cuda_graphs=True)
+    make_local_node(policy__device="cpu", policy__cuda_graphs="always")
     assert operator.change_state(CONFIGURE) == [False]
-    assert "- policy.cuda_graphs: needs a GPU, policy.device is 'cpu';" in capfd.readouterr().err
+    assert (
+        "- policy.cuda_graphs: always needs a GPU, policy.device is 'cpu';"
+        in capfd.readouterr().err
+    )
     assert asked_for == []
 
-    assert operator.set_parameters(policy__cuda_graphs=False) == [True]
+    assert operator.set_parameters(policy__cuda_graphs="never") == [True]
     assert operator.change_state(CONFIGURE) == [True]
 
 
@@ -197,7 +201,7 @@ def test_a_real_checkpoint_answers_in_the_node(
         policy__device="cpu",
         policy__dtype="bfloat16",
         policy__mask_padding=True,
-        policy__device_images=True,
+        policy__device_images="always",
         video__wrist__topic="front/image_raw",
         state__single_arm__topic="joint_states",
         state__single_arm__joints=arm,
