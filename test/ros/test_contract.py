@@ -186,8 +186,8 @@ LOCAL = {"policy__backend": "local", "policy__model_path": "checkpoints/my_robot
         ),
         (
             {**LOCAL, "policy__device": "cpu", "policy__cuda_graphs": "always"},
-            "policy.cuda_graphs: always needs a GPU, policy.device is 'cpu'; make that cuda, or leave "
-            "policy.cuda_graphs out",
+            "policy.cuda_graphs: always needs a GPU, policy.device is 'cpu'; make that cuda, or "
+            "leave policy.cuda_graphs out",
         ),
     ],
 )
