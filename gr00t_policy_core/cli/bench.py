@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
     from gr00t_policy_core.models.policy import ModelPolicy
+    from gr00t_policy_core.policy import Observation
 
 DESCRIPTION = """\
 Measure how long a model takes to answer, stage by stage: the median and the 99th percentile.
@@ -65,6 +67,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
+    from gr00t_policy_core.models.common.made_up import FRAME_SIZE
     from gr00t_policy_core.models.common.profiling import profile_table
 
     if args.json is not None and not args.json.parent.is_dir():
@@ -75,13 +78,15 @@ def run(args: argparse.Namespace) -> int:
     write_line(", ".join(f"{name} {value}" for name, value in policy.environment().items()))
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
-    for size in args.batch:
-        batch = _measure(policy, size, args.warm_up, args.runs)
+    for size, camera_size in itertools.product(args.batch, args.camera_size or [FRAME_SIZE]):
+        observation = policy.made_up_observation(size, camera_size)
+        batch = _measure(policy, observation, args.warm_up, args.runs)
+        batch["camera_size"] = camera_size
         batches.append(batch)
         for line in _table(batch):
             write_line(line)
         if args.profile:
-            profiled = policy.profile(policy.made_up_observation(size))
+            profiled = policy.profile(observation)
             batch["profile"] = [stage.as_json() for stage in profiled]
             for line in profile_table(profiled):
                 write_line(line)
@@ -96,9 +101,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[str, Any]:
+def _measure(
+    policy: ModelPolicy, observation: Observation, warm_up: int, runs: int
+) -> dict[str, Any]:
     """Times of a batch size, by stage; what there is to compile and to record is before them."""
-    observation = policy.made_up_observation(size)
     begin = time.perf_counter()
     policy.prepare(observation)
     ready_s = time.perf_counter() - begin
@@ -111,7 +117,7 @@ def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[st
         median, worst = np.percentile(values_ms, [50, 99])
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
-        "batch": size,
+        "batch": len(policy.frames(observation)),
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,
@@ -154,7 +160,8 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
 
 def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
-    yield f"batch {batch['batch']}, {batch['runs']} runs"
+    height, width = batch["camera_size"]
+    yield f"batch {batch['batch']}, frames of {height}x{width}, {batch['runs']} runs"
     yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
     for stage, times in batch["stages"].items():
         operators = batch["operators"].get(stage, "")

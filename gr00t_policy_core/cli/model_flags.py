@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -46,6 +47,25 @@ def add_model_flags(parser: Any) -> None:
         help="compile the networks with torch.compile: faster by a fifth, and slower to start "
         "(see docs/models.md)",
     )
+    parser.add_argument(
+        "--camera-size",
+        type=camera_size,
+        nargs="+",
+        default=[],
+        metavar="HxW",
+        help="heights and widths of the cameras' frames, pixels: the model is made ready for them "
+        "(default: 480x640)",
+    )
+
+
+def camera_size(text: str) -> tuple[int, int]:
+    """``HEIGHTxWIDTH`` in pixels."""
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"must be HEIGHTxWIDTH in pixels, for example 480x640, got {text!r}"
+        )
+    return int(match[1]), int(match[2])
 
 
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from torch import Tensor
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.models.common.cameras import check_cameras
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
 from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.graphs import Recorder
-from gr00t_policy_core.models.common.layout import Tokens
-from gr00t_policy_core.models.common.made_up import made_up_observation
+from gr00t_policy_core.models.common.layout import PictureGrid, Tokens
+from gr00t_policy_core.models.common.made_up import FRAME_SIZE, made_up_observation
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
@@ -44,6 +45,7 @@ from gr00t_policy_core.policy import (
     Options,
     WithoutOptions,
 )
+from gr00t_policy_core.resize import Size
 
 DEFAULT_SETTINGS = RunSettings()
 
@@ -104,7 +106,7 @@ class ModelPolicy(ModalityPolicy):
         self.device = device
         self.dtype = dtype
 
-    def warm_up(self, max_batch: int = 1) -> float:
+    def warm_up(self, max_batch: int = 1, camera_sizes: Sequence[Size] = ()) -> float:
         """Answer made-up observations, so that no robot waits for what only a first answer takes.
 
         The libraries of a GPU begin to work then, and the networks are compiled and recorded where
@@ -114,6 +116,8 @@ class ModelPolicy(ModalityPolicy):
 
         Args:
             max_batch: Rows of the largest batch that will be asked for.
+            camera_sizes: Heights and widths of the frames to expect, pixels; all of a robot's
+                cameras have one of them. None: 480x640.
 
         Returns:
             How long it took, in s.
@@ -121,8 +125,9 @@ class ModelPolicy(ModalityPolicy):
         begun_s = time.monotonic()
         self.runner.add_size(max_batch)
         sizes = batch_sizes(max_batch) if self.runner.fills_up else (1,)
-        for size in sizes:
-            self.prepare(self.made_up_observation(size))
+        for camera_size in camera_sizes or (FRAME_SIZE,):
+            for size in sizes:
+                self.prepare(self.made_up_observation(size, camera_size))
         in_force = ", ".join(f"{name} {value}" for name, value in self.in_force().items())
         logger.info("%s; recorded and compiled are batches of %s rows", in_force, sizes)
         gc.collect()
@@ -145,10 +150,10 @@ class ModelPolicy(ModalityPolicy):
             "device_images": self.settings.device_images,
         }
 
-    def made_up_observation(self, batch: int = 1) -> Observation:
+    def made_up_observation(self, batch: int = 1, camera_size: Size = FRAME_SIZE) -> Observation:
         """An observation of this policy's layout, of noise; always the same."""
         return made_up_observation(
-            self.get_modality_config(), self.get_dimensions()["state"], batch
+            self.get_modality_config(), self.get_dimensions()["state"], batch, camera_size
         )
 
     def environment(self) -> dict[str, str | int]:
@@ -215,6 +220,8 @@ class ModelPolicy(ModalityPolicy):
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
         """None with a seed or real-time chunking; else the prompts' length, where it matters.
 
+        That is with the tokens of the pictures, whose number follows from the size of the frames.
+
         The noise of a seed is drawn for the whole batch, so a row's depends on its company. And
         where padding is attended to, an answer is only the same beside prompts as long as its own.
         """
@@ -222,7 +229,7 @@ class ModelPolicy(ModalityPolicy):
             return None
         if self._ignores_padding:
             return ()
-        pictures = len(self.frames(observation)[0])
+        pictures = self.picture_grid(observation)
         backbone = self.model.backbone
         texts = set(self.instructions(observation))
         lengths = {backbone.prompts([text], pictures).length for text in texts}
@@ -249,8 +256,12 @@ class ModelPolicy(ModalityPolicy):
         }
 
     def check_observation(self, observation: Observation) -> None:
-        """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right."""
+        """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right.
+
+        And where the pictures of the cameras do not become one size.
+        """
         super().check_observation(observation)
+        self.picture_grid(observation)
         problems = []
         for key in self.embodiment.states:
             state = observation["state"][key.name]
@@ -313,7 +324,9 @@ class ModelPolicy(ModalityPolicy):
         parsed = read_options(options, self.embodiment, rows)
         size = self.runner.size_of(rows)
         texts = self.instructions(observation)
-        tokens = self.runner.tokens(texts + texts[-1:] * (size - rows), len(frames[0]))
+        tokens = self.runner.tokens(
+            texts + texts[-1:] * (size - rows), self.picture_grid(observation)
+        )
         watch.lap("prompts")
         values = self._host_values(parsed, observation["state"], rows)
         watch.lap("state")
@@ -331,6 +344,19 @@ class ModelPolicy(ModalityPolicy):
         steps = range(len(config.delta_indices))
         rows = range(len(videos[0]))
         return [[video[row, step] for step in steps for video in videos] for row in rows]
+
+    def picture_grid(self, observation: Observation) -> PictureGrid:
+        """The tokens that the pictures of a row become.
+
+        Raises:
+            SpecError: The cameras' pictures would have different sizes, or a size that no model
+                reads.
+        """
+        config = self.embodiment.modalities["video"]
+        sizes = {key: observation["video"][key].shape[2:4] for key in config.modality_keys}
+        backbone = self.model.backbone
+        height, width = check_cameras(sizes, backbone.pipeline)
+        return backbone.grid(len(sizes) * len(config.delta_indices), height, width)
 
     def _videos(self, observation: Observation, frames: list[list[Any]]) -> list[Any]:
         """What is sent of the pictures: the frames of each camera, or all of them, resized."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from gr00t_policy_core.models.common.compiled import FirstShapes, compiled
 from gr00t_policy_core.models.common.devices import on_device
 from gr00t_policy_core.models.common.graphs import CudaGraphs, Function, Recorder, StaticCall
-from gr00t_policy_core.models.common.layout import Tokens, lay_out
+from gr00t_policy_core.models.common.layout import PictureGrid, Tokens, lay_out
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.recording import RecordingQueue
 from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes, check_settings
@@ -97,7 +97,7 @@ class Runner:
         """Let batches be filled up to this size, too."""
         self._sizes = tuple(sorted({*self._sizes, rows}))
 
-    def tokens(self, texts: Sequence[str], pictures: int) -> Tokens:
+    def tokens(self, texts: Sequence[str], pictures: PictureGrid) -> Tokens:
         """The tokens of a batch on the device; those of the last prompts are kept there.
 
         Args:
@@ -106,12 +106,13 @@ class Runner:
         """
         return self._laid_out(tuple(texts), pictures)
 
-    def _lay_out(self, texts: tuple[str, ...], pictures: int) -> Tokens:
+    def _lay_out(self, texts: tuple[str, ...], pictures: PictureGrid) -> Tokens:
         backbone = self._model.backbone
         prompts = backbone.prompts(texts, pictures, self._multiple)
         return lay_out(
             prompts,
-            backbone.rotary(prompts),
+            backbone.rotary(prompts, pictures),
+            backbone.places(pictures),
             mask_padding=self._settings.mask_padding,
             device=self._device,
             dtype=self._dtype,

@@ -19,7 +19,7 @@ def tables(output: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for block in output.split("\n\n")[1:]:
         title, header, *rows, first = block.strip().splitlines()
-        batch = re.fullmatch(r"batch (\d+), 2 runs", title)
+        batch = re.fullmatch(r"batch (\d+), frames of 480x640, 2 runs", title)
         assert batch
         assert header.split() == ["stage", "p50", "ms", "p99", "ms", "operators"]
         stages = [re.fullmatch(r"(\w+) +\d+\.\d\d +\d+\.\d\d( +\d+)?", row) for row in rows]
