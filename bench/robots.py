@@ -45,7 +45,8 @@ def make_policy(args: argparse.Namespace) -> Any:
     dtype = find_dtype(args.dtype, device)
     build = find_random_builder(args.model)
     model = build(small=device.type == "cpu", cameras=1, device=device, dtype=dtype)
-    policy = ModelPolicy(model, device, dtype, RunSettings(**model_settings(args)))
+    settings = RunSettings(**model_settings(args))
+    policy = ModelPolicy(model, device, dtype, settings, float8=args.dtype == "fp8")
     policy.warm_up(args.max_batch)
     return policy
 

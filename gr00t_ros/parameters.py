@@ -26,7 +26,7 @@ POSITION_INTERFACES = (*JOINT_INTERFACES, "pose_stamped")
 BACKENDS = ("server", "local")
 IMAGE_ENCODINGS = ("raw", "jpeg")
 # As of the flags of `gr00t-policy serve`; importing them would bring the command line along.
-DTYPES = ("bfloat16", "float16", "float32")
+DTYPES = ("bfloat16", "float16", "float32", "fp8")
 COMPILE_MODES = ("default", "max-autotune")
 WHEN = ("auto", "always", "never")  # not on and off, which YAML reads as booleans
 SEAMS = ("offset_fade", "replace", "ensemble", "rtc")

@@ -155,7 +155,8 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
         else "the published shape"
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
-    return ModelPolicy(model, device, dtype, RunSettings(**model_settings(args))), what
+    settings = RunSettings(**model_settings(args))
+    return ModelPolicy(model, device, dtype, settings, float8=args.dtype == "fp8"), what
 
 
 def _table(batch: dict[str, Any]) -> Iterator[str]:

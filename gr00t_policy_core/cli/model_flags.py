@@ -7,7 +7,7 @@ import argparse
 import re
 from typing import Any
 
-DTYPES = ("bfloat16", "float16", "float32")
+DTYPES = ("bfloat16", "float16", "float32", "fp8")
 COMPILE_MODES = ("default", "max-autotune")
 
 
@@ -22,7 +22,8 @@ def add_model_flags(parser: Any) -> None:
     parser.add_argument(
         "--dtype",
         choices=DTYPES,
-        help="of the model (default: bfloat16, and float32 on a CPU)",
+        help="of the model (default: bfloat16, and float32 on a CPU); fp8: bfloat16, with those "
+        "layers in float8 that keep the actions within twice bfloat16's error",
     )
     parser.add_argument(
         "--mask-padding",

@@ -23,6 +23,8 @@ from gr00t_policy_core.models.common.cameras import check_cameras
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
 from gr00t_policy_core.models.common.embodiment import find_tag
+from gr00t_policy_core.models.common.float8 import NAME as FLOAT8
+from gr00t_policy_core.models.common.float8 import check_device, use_float8
 from gr00t_policy_core.models.common.graphs import Recorder
 from gr00t_policy_core.models.common.layout import PictureGrid, Tokens
 from gr00t_policy_core.models.common.made_up import FRAME_SIZE, made_up_observation
@@ -82,6 +84,8 @@ class ModelPolicy(ModalityPolicy):
         dtype: Of the weights.
         settings: How the networks are run.
         strict: Check every observation before it is used and every action before it is returned.
+        float8: Put layers into float8 (`gr00t_policy_core.models.common.float8`); the weights are
+            bfloat16 then.
         record: How calls are recorded, with `settings.cuda_graphs`; CUDA graphs by default.
 
     Raises:
@@ -96,10 +100,15 @@ class ModelPolicy(ModalityPolicy):
         settings: RunSettings = DEFAULT_SETTINGS,
         *,
         strict: bool = True,
+        float8: bool = False,
         record: Recorder | None = None,
     ) -> None:
         super().__init__(strict)
         self.settings = settings.resolved(device)
+        self.float8_layers = 0
+        if float8:
+            check_device(device)
+            self.float8_layers = use_float8(model)
         self.runner = Runner(model, device, dtype, self.settings, record)
         self.model = model
         self.embodiment = model.embodiment
@@ -139,11 +148,12 @@ class ModelPolicy(ModalityPolicy):
         with self.runner.queue.at_once():
             self._get_action(observation)
 
-    def in_force(self) -> dict[str, str | bool | None]:
+    def in_force(self) -> dict[str, str | int | bool | None]:
         """How the networks are run, as far as that can be chosen."""
         return {
             "device": str(self.device),
             "dtype": str(self.dtype).removeprefix("torch."),
+            "float8_layers": self.float8_layers,
             "mask_padding": self.settings.mask_padding,
             "cuda_graphs": self.runner.records,
             "compile": self.settings.compile,
@@ -395,8 +405,8 @@ class Gr00tPolicy(ModelPolicy):
         embodiment_tag: The robot to drive: a tag that the checkpoint knows.
         model_path: The checkpoint's folder, or its id on the Hugging Face hub.
         device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
-        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``; None takes
-            bfloat16, and float32 on a CPU.
+        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``, or ``fp8``, which
+            is bfloat16 with some layers in float8; None takes bfloat16, and float32 on a CPU.
         backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
             the hub's local cache and on the hub.
         mask_padding: Let each row of a batch give what it gives alone. False computes as the
@@ -432,6 +442,8 @@ class Gr00tPolicy(ModelPolicy):
     ) -> None:
         where = find_device(device)
         kind = find_dtype(dtype, where)
+        if dtype == FLOAT8:
+            check_device(where)
         settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
         check_settings(settings, where)
         checkpoint = open_checkpoint(model_path)
@@ -443,7 +455,7 @@ class Gr00tPolicy(ModelPolicy):
             dtype=kind,
             backbone_path=backbone_path,
         )
-        super().__init__(model, where, kind, settings, strict=strict)
+        super().__init__(model, where, kind, settings, strict=strict, float8=dtype == FLOAT8)
 
 
 def filled(values: Tensor, rows: int, size: int) -> Tensor:

@@ -29,6 +29,7 @@ class Backbone(Protocol):
     """The vision-language model of a line, and how its inputs are made."""
 
     network: Any  # its modules, with their weights
+    float8_layers: str  # regular expression of the names of the layers that float8 may have
 
     @property
     def pipeline(self) -> ImagePipeline:

@@ -78,6 +78,14 @@ class EagleNetwork(nn.Module):
 NOT_OURS = ("_attn_implementation_autoset", "_name_or_path", "architectures", "torch_dtype")
 
 
+# What may be float8 (see `common.float8`); the language model, the connector and the action head
+# lose more than twice what bfloat16 does.
+FLOAT8_LAYERS = (
+    r"vision_model\.vision_model\.encoder\.layers\.\d+"
+    r"\.(self_attn\.(qkv|out)_proj|mlp\.fc[12])"
+)
+
+
 class EagleBackbone:
     """Eagle up to a layer of its language model, and that one's last norm.
 
@@ -91,6 +99,8 @@ class EagleBackbone:
     Raises:
         SpecError: The backbone's config.json asks for another way to make tokens of patches.
     """
+
+    float8_layers = FLOAT8_LAYERS
 
     def __init__(
         self,

@@ -41,6 +41,14 @@ NEEDED_FILES = (
 NEEDED_FIELDS = ("image_token_id", "text_config", "vision_config")  # of config.json
 
 
+# What may be float8 (see `common.float8`); attention of the language model, the mergers and the
+# action head lose more than twice what bfloat16 does.
+FLOAT8_LAYERS = (
+    r"visual\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.linear_fc[12])"
+    r"|language_model\.layers\.\d+\.mlp\.(gate_up|down)_proj"
+)
+
+
 class QwenBackbone:
     """Qwen3-VL up to a layer.
 
@@ -51,6 +59,8 @@ class QwenBackbone:
         patches: How the vision tower's input is cut.
         formalize_language: Clean the instructions, as in training.
     """
+
+    float8_layers = FLOAT8_LAYERS
 
     def __init__(
         self,

@@ -49,8 +49,8 @@ def test_a_checkpoint_can_be_measured_and_the_report_be_kept(capsys, tmp_path):
     output = capsys.readouterr().out
     assert f"{golden.checkpoint}, {golden.tag}" in output
     assert (
-        "device cpu, dtype float32, mask_padding True, cuda_graphs False, compile None, "
-        "device_images False" in output.splitlines()
+        "device cpu, dtype float32, float8_layers 0, mask_padding True, cuda_graphs False, "
+        "compile None, device_images False" in output.splitlines()
     )
     assert tables(output) == {1: STAGES}
 
@@ -60,6 +60,7 @@ def test_a_checkpoint_can_be_measured_and_the_report_be_kept(capsys, tmp_path):
     assert report["options"] == {
         "device": "cpu",
         "dtype": "float32",
+        "float8_layers": 0,
         "mask_padding": True,
         "cuda_graphs": False,
         "compile": None,

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from models.golden import CASES, assert_golden, largest, policy_of, rows_of, sent_pictures, torch
 
+from gr00t_policy_core.models.common.float8 import Float8Linear
+from gr00t_policy_core.models.common.fused import linear_gelu
 from gr00t_policy_core.models.common.run_settings import RunSettings
 from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.policy import ModelPolicy
@@ -79,6 +81,36 @@ def test_compiled_actions_are_the_references(n1d7, cuda_graphs):
     policy.prepare(n1d7.observation("one"))
     for _ in range(2):
         assert_golden(n1d7, "one", policy)
+
+
+def test_a_layer_in_float8_is_on_a_gpu_what_it_is_on_a_cpu():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(1024, 512).requires_grad_(False).to(torch.bfloat16)
+    x = torch.randn(3, 41, 1024).to(torch.bfloat16)
+    with torch.inference_mode():
+        expected = Float8Linear(layer)(x).float()
+        got = Float8Linear(layer.to(DEVICE))(x.to(DEVICE)).float().cpu()
+    assert (got - expected).norm() <= 0.01 * expected.norm()
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_float8_is_as_near_as_float8_allows(golden, cuda_graphs):
+    if cuda_graphs and DEVICE == "cpu":
+        pytest.skip("CUDA graphs need CUDA")
+    policy = policy_of(golden.name, device=DEVICE, dtype="fp8", cuda_graphs=cuda_graphs)
+    policy.prepare(golden.observation("one"))
+    for key, values in golden.group("one", "action").items():
+        error = largest(answer(policy, golden, "one")[key] - values)
+        assert error <= 0.1 * largest(values), key
+
+
+def test_gelu_in_the_product_is_the_tanh_approximation():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(256, 512).requires_grad_(False)
+    x = 3.0 * torch.randn(2, 41, 256)
+    expected = linear_gelu(layer, x)
+    got = linear_gelu(layer.to(DEVICE), x.to(DEVICE)).cpu()
+    assert largest(got - expected) <= 1e-4, "the exact GELU is 5e-4 away"
 
 
 def test_pictures_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden):
