@@ -63,11 +63,11 @@ SHOWN=30 bench graphs-n1d6 40 --model n1d6 --batch 1 8 --runs 60
 
 # Nothing is timed here: the tests, and what fills the caches of torch.compile.
 (
-    "$PYTHON" -m gr00t_policy_core bench --device cuda --compile default --batch 1 8 16 \
+    exec "$PYTHON" -m gr00t_policy_core bench --device cuda --compile default --batch 1 8 16 2 4 \
         --warm-up 1 --runs 3 >"$STEPS/compile-first.txt" 2>&1
 ) &
 (
-    "$PYTHON" -m gr00t_policy_core bench --device cuda --compile default --dtype fp8 --batch 1 8 \
+    exec "$PYTHON" -m gr00t_policy_core bench --device cuda --compile default --dtype fp8 --batch 1 8 \
         --warm-up 1 --runs 3 >"$STEPS/compile-fp8-first.txt" 2>&1
 ) &
 SHOWN=40 step tests 170 "$PYTHON" -m pytest test/core/models/test_models_gpu.py -q -p no:cacheprovider \

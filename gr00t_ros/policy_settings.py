@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_WHEN = {"auto": None, "always": True, "never": False}
+WHEN_FLAGS = {"auto": None, "always": True, "never": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class ModelSettings:
             dtype=settings["policy.dtype"] or None,
             backbone_path=settings["policy.backbone_path"] or None,
             mask_padding=settings["policy.mask_padding"],
-            cuda_graphs=_WHEN[settings["policy.cuda_graphs"]],
+            cuda_graphs=WHEN_FLAGS[settings["policy.cuda_graphs"]],
             compile=settings["policy.compile"] or None,
-            device_images=_WHEN[settings["policy.device_images"]],
+            device_images=WHEN_FLAGS[settings["policy.device_images"]],
         )
 
 
@@ -45,7 +45,8 @@ class PolicySettings:
     """Where the policy runs, and how pictures travel there.
 
     `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
-    asks for none. `model` is what backend ``local`` runs, the rest is for ``server``.
+    asks for none. `model` is what backend ``local`` runs, made ready for frames of `camera_sizes`
+    (height, width; pixels); the rest is for ``server``.
     """
 
     backend: str
@@ -60,6 +61,7 @@ class PolicySettings:
     resize: bool
     timeout_s: float
     model: ModelSettings
+    camera_sizes: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> PolicySettings:
@@ -77,7 +79,19 @@ class PolicySettings:
             resize=settings["policy.resize"],
             timeout_s=float(settings["policy.timeout_s"]),
             model=ModelSettings.of(settings),
+            camera_sizes=_camera_sizes(settings),
         )
+
+
+def _camera_sizes(settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+    """The heights and widths that cameras are given, each once; as received is none."""
+    cameras = [
+        name.removesuffix(".width")
+        for name in settings
+        if name.startswith("video.") and name.endswith(".width")
+    ]
+    sizes = [(settings[f"{camera}.height"], settings[f"{camera}.width"]) for camera in cameras]
+    return tuple(dict.fromkeys(size for size in sizes if all(size)))
 
 
 def policy_problems(settings: PolicySettings) -> Iterator[str]:

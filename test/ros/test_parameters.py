@@ -18,6 +18,7 @@ from gr00t_ros.parameters import (
     parameters_for,
     value_problem,
 )
+from gr00t_ros.policy_settings import WHEN_FLAGS
 
 EVERY = [*TOP, *(field for fields in FIELDS.values() for field in fields)]
 NAMES = ["video.front.topic", "state.arm.joints", "action.arm.topic", "action_rate_hz"]
@@ -51,10 +52,16 @@ def test_a_default_is_a_value_that_is_allowed_unless_it_has_to_be_given(
 def test_every_flag_of_serve_for_a_model_is_a_parameter_with_its_default_and_choices() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     add_model_flags(parser)
-    for flag in parser._actions:
-        parameter = named(f"policy.{flag.dest}")
-        assert parameter.default == ("" if flag.default is None else flag.default), flag.dest
-        assert set(parameter.choices) - {""} == set(flag.choices or ()), flag.dest
+    flags = {flag.dest: flag for flag in parser._actions}
+    del flags["camera_size"]  # a node knows its cameras
+    for name, flag in flags.items():
+        parameter = named(f"policy.{name}")
+        if isinstance(flag, argparse.BooleanOptionalAction):
+            assert flag.default is WHEN_FLAGS[parameter.default], name
+            assert parameter.choices == tuple(WHEN_FLAGS), name
+            continue
+        assert parameter.default == ("" if flag.default is None else flag.default), name
+        assert set(parameter.choices) - {""} == set(flag.choices or ()), name
 
 
 def test_keys_are_found_in_the_names_in_their_order() -> None:
@@ -108,7 +115,7 @@ def test_the_parameters_of_ros_itself_are_not_ours_to_refuse() -> None:
         ("policy.port", True, "must be a whole number, got True"),
         ("policy.backend", "cloud", "must be one of server | local, got 'cloud'"),
         ("policy.host", 7, "must be text, got 7"),
-        ("policy.dtype", "int8", "must be one of bfloat16 | float16 | float32, got 'int8'"),
+        ("policy.dtype", "int8", "must be one of bfloat16 | float16 | float32 | fp8, got 'int8'"),
         ("policy.compile", "fast", "must be one of default | max-autotune, got 'fast'"),
         ("policy.compile", True, "must be one of default | max-autotune, got True"),
         ("policy.cuda_graphs", "yes", "must be one of auto | always | never, got 'yes'"),

@@ -9,6 +9,7 @@ yet is computed as it is, and `RecordingQueue` records it later.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -129,10 +130,10 @@ def _memory_of(values: Any) -> dict[int, Any]:
 
 @dataclass(slots=True)
 class _Kept:
-    """A recording, the inputs that it holds now, and the memory that it reads."""
+    """A recording, whose inputs it holds now, and the memory that it reads."""
 
     recording: Recording
-    last: list[Tensor | None]
+    last: list[Callable[[], Tensor | None]]  # weak: pictures are large, and never come again
     held: dict[int, Any]
 
 
@@ -199,15 +200,15 @@ class StaticCall:
             )
             return
         with self._queue.turn:
-            self._recordings[key] = _Kept(recording, [None] * len(own), held.memory)
+            self._recordings[key] = _Kept(recording, [lambda: None] * len(own), held.memory)
             if len(self._recordings) > self._kept:
                 self._recordings.popitem(last=False)
 
 
 def _replay(kept: _Kept, inputs: Inputs) -> Tensor:
     for i, (own, given) in enumerate(zip(kept.recording.inputs, inputs, strict=True)):
-        if own is not None and given is not None and given is not kept.last[i]:
+        if own is not None and given is not None and given is not kept.last[i]():
             own.copy_(given, non_blocking=True)
-            kept.last[i] = given
+            kept.last[i] = weakref.ref(given)
     kept.recording.replay()
     return kept.recording.output.clone()

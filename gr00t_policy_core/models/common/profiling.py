@@ -107,10 +107,10 @@ def profile_stage(
     """
     on_gpu = device.type == "cuda"
     finish = torch.cuda.synchronize if on_gpu else lambda: None
-    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]
     run()
     finish()
-    with torch.profiler.profile(activities=[activity], acc_events=True) as profiler:
+    with torch.profiler.profile(activities=activities) as profiler:
         for _ in range(RUNS):
             run()
         finish()
@@ -149,7 +149,8 @@ def _kernels(profiler: torch.profiler.profile, on_gpu: bool) -> list[Kernel]:
         if (event.device_type == DeviceType.CUDA) != on_gpu:
             continue
         calls[event.name] += 1
-        time_us[event.name] += event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        own_us = event.time_range.elapsed_us() if on_gpu else event.self_cpu_time_total
+        time_us[event.name] += own_us
     kernels = [Kernel(name, calls[name] / RUNS, time_us[name] / RUNS / 1e3) for name in calls]
     return sorted(kernels, key=lambda kernel: -kernel.time_ms)
 

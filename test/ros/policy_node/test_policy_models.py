@@ -27,10 +27,12 @@ LOCAL = {"policy__backend": "local", "policy__model_path": "checkpoints/my_robot
 class EchoModel(EchoPolicy):
     """In place of a model."""
 
-    warm = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.warm: list[tuple[tuple[int, int], ...]] = []
 
-    def warm_up(self) -> float:
-        self.warm += 1
+    def warm_up(self, *, camera_sizes: tuple[tuple[int, int], ...]) -> float:
+        self.warm.append(camera_sizes)
         return 0.0
 
 
@@ -75,7 +77,17 @@ def test_a_model_has_answered_once_before_the_node_is_configured(
     use_loader(lambda **settings: model)
     make_local_node()
     assert operator.change_state(CONFIGURE) == [True]
-    assert model.warm == 1
+    assert model.warm == [()]
+
+
+def test_a_model_is_made_ready_for_the_sizes_of_the_cameras(
+    make_local_node: MakeNode, operator: Operator, use_loader: Callable[[LoadModel], None]
+) -> None:
+    model = EchoModel()
+    use_loader(lambda **settings: model)
+    make_local_node(video__front__width=32, video__front__height=24)
+    assert operator.change_state(CONFIGURE) == [True]
+    assert model.warm == [((24, 32),)]
 
 
 def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
