@@ -12,7 +12,7 @@ from conftest import wait_until
 from models.golden import assert_golden, golden_of, largest, policy_of, rows_of, torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from gr00t_policy_core import SpecError
+from gr00t_policy_core import PolicyClient, PolicyServer, SpecError
 from gr00t_policy_core.models.common.graphs import Held, Recording, StaticCall
 from gr00t_policy_core.models.common.recording import RecordingQueue
 from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes
@@ -174,6 +174,40 @@ def test_nobody_waits_for_a_recording():
         with queue.call():
             assert double(torch.full((length,), 3.0)).tolist() == [6.0] * length
     assert len(plain) == computed, "both are replayed"
+
+
+def test_a_served_model_answers_while_its_calls_are_recorded(n1d7):
+    """A prompt of another length than what was made ready, and a recording that takes for ever."""
+    tapes = SlowTapes()
+    tapes.finish.set()
+    policy = recorded(n1d7.name, tapes)
+    policy.warm_up(max_batch=2)
+    tapes.finish.clear()
+    tapes.began.clear()
+    known, recordings = policy.made_up_observation(), tapes.recorded
+    longer = {n1d7.language_key: [[" ".join(["go"] * 60)]]}
+    observation = {**n1d7.observation("one"), "language": longer}
+    expected, _ = policy_of(n1d7.name).get_action(observation, {"seed": 1})
+
+    def assert_answered(client):
+        answer, _ = client.get_action(observation, {"seed": 1})
+        for key, values in expected.items():
+            assert largest(answer[key] - values) <= 1e-4 * largest(values), key
+
+    with (
+        PolicyServer(policy, host="127.0.0.1", port=0) as server,
+        PolicyClient("127.0.0.1", server.port, timeout_ms=60_000) as client,
+    ):
+        for _ in range(2):
+            assert_answered(client)
+            assert tapes.began.wait(60)
+            client.get_action(known)  # what is recorded is replayed meanwhile
+        assert tapes.recorded == recordings, "no recording was waited for"
+        tapes.finish.set()
+        assert policy.runner.queue.wait(60)
+        assert tapes.recorded == recordings + 2
+        assert_answered(client)
+    assert len(policy.runner.queue) == 0
 
 
 def test_a_policy_that_is_never_idle_gets_its_recordings_all_the_same(monkeypatch):
