@@ -27,11 +27,11 @@ from bench.processes import Worker, end_with_stdin, environment, tell
 from bench.transports.isaac_gr00t import N1D6
 from gr00t_policy_core import PolicyClient, PolicyServer
 from gr00t_policy_core.cli.model_flags import add_model_flags, model_settings
-from gr00t_policy_core.models.common.made_up import made_up_observation
 
 MODULE = "bench.robots"
 SERVERS = ("ours", "single")
 WARM_UP_S = 2.0
+INSTRUCTION = "pick up the red cube and put it on the blue plate"  # as a model is made ready with
 
 
 def make_policy(args: argparse.Namespace) -> Any:
@@ -73,21 +73,18 @@ def run_client(args: argparse.Namespace) -> None:
         if args.server == "ours":
             client = stack.enter_context(PolicyClient("127.0.0.1", args.port))
             ask = client.get_action
-            configs, sizes = client.get_modality_config(), client.get_dimensions()["state"]
-            observation = made_up_observation(configs, sizes, 1)
-            tell("ready")
         else:
             context = stack.enter_context(zmq.Context())
             requests = stack.enter_context(context.socket(zmq.REQ))
             requests.connect(f"tcp://127.0.0.1:{args.port}")
-            observation = single_observation()
 
             def ask(observation: Any) -> Any:
                 data = {"observation": observation, "options": None}
                 requests.send(N1D6.line.pack({"endpoint": "get_action", "data": data}))
                 return N1D6.line.unpack(requests.recv())
 
-            tell("ready")
+        observation = make_observation()
+        tell("ready")
         for line in sys.stdin:
             ends_at, times = time.perf_counter() + float(line), []
             while (start := time.perf_counter()) < ends_at:
@@ -96,8 +93,8 @@ def run_client(args: argparse.Namespace) -> None:
             tell(times)
 
 
-def single_observation() -> Any:
-    """What `made_up_observation` gives for the robot of random models, with one camera."""
+def make_observation() -> Any:
+    """Of the robot that models with random weights have, with one camera; needs no torch."""
     rng = np.random.default_rng(0)
     state = {"arm": 7, "gripper": 1}
     return {
@@ -105,7 +102,7 @@ def single_observation() -> Any:
         "state": {
             k: rng.uniform(-0.5, 0.5, (1, 1, n)).astype(np.float32) for k, n in state.items()
         },
-        "language": {"annotation.human.task_description": [["pick up the red cube"]]},
+        "language": {"annotation.human.task_description": [[INSTRUCTION]]},
     }
 
 
