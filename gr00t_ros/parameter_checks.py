@@ -40,11 +40,11 @@ def value_problem(parameter: Parameter, value: Any) -> str | None:
     name = parameter.name
     if parameter.required and value in ("", 0, 0.0):
         return f"no {name.rpartition('.')[2]} given"
-    if not _has_type_of(parameter.default, value):
-        return f"must be {_type_name(parameter.default)}, got {value!r}"
     if parameter.choices and value not in parameter.choices:
         allowed = " | ".join(choice for choice in parameter.choices if choice)
         return f"must be one of {allowed}, got {value!r}"
+    if not _has_type_of(parameter.default, value):
+        return f"must be {_type_name(parameter.default)}, got {value!r}"
     if name.endswith("topic") and value and not _TOPIC.fullmatch(value):
         return f"{value!r} is no name of a topic"
     if isinstance(parameter.default, list) and parameter.default:

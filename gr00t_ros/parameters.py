@@ -48,8 +48,9 @@ ENCODINGS = (
     *("uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"),
 )
 # As of the flags of `gr00t-policy serve`; importing them would bring the command line along.
-DTYPES = ("bfloat16", "float16", "float32")
+DTYPES = ("bfloat16", "float16", "float32", "fp8")
 COMPILE_MODES = ("default", "max-autotune")
+WHEN = ("auto", "always", "never")  # not on and off, which YAML reads as booleans
 SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
 WHEN_HOLDING = ("last", "zero")
@@ -160,8 +161,9 @@ TOP = (
     ),
     Parameter(
         "policy.cuda_graphs",
-        False,
-        "replay the networks as CUDA graphs, which the first answer records",
+        "auto",
+        "replay the networks as CUDA graphs; auto: on a GPU",
+        choices=WHEN,
         only_with=LOCAL,
     ),
     Parameter(
@@ -171,7 +173,13 @@ TOP = (
         choices=("", *COMPILE_MODES),
         only_with=LOCAL,
     ),
-    Parameter("policy.device_images", False, "resize pictures on the device", only_with=LOCAL),
+    Parameter(
+        "policy.device_images",
+        "auto",
+        "resize pictures on the device; auto: on a GPU",
+        choices=WHEN,
+        only_with=LOCAL,
+    ),
     Parameter(
         "instruction", "", "what the robot is asked to do, until ~/instruction says otherwise"
     ),

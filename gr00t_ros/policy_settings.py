@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+WHEN_FLAGS = {"auto": None, "always": True, "never": False}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
@@ -18,9 +20,9 @@ class ModelSettings:
     dtype: str | None
     backbone_path: str | None
     mask_padding: bool
-    cuda_graphs: bool
+    cuda_graphs: bool | None
     compile: str | None
-    device_images: bool
+    device_images: bool | None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ModelSettings:
@@ -32,9 +34,9 @@ class ModelSettings:
             dtype=settings["policy.dtype"] or None,
             backbone_path=settings["policy.backbone_path"] or None,
             mask_padding=settings["policy.mask_padding"],
-            cuda_graphs=settings["policy.cuda_graphs"],
+            cuda_graphs=WHEN_FLAGS[settings["policy.cuda_graphs"]],
             compile=settings["policy.compile"] or None,
-            device_images=settings["policy.device_images"],
+            device_images=WHEN_FLAGS[settings["policy.device_images"]],
         )
 
 
@@ -43,7 +45,8 @@ class PolicySettings:
     """Where the policy runs, and how pictures travel there.
 
     `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
-    asks for none. `model` is what backend ``local`` runs, the rest is for ``server``.
+    asks for none. `model` is what backend ``local`` runs, made ready for frames of `camera_sizes`
+    (height, width; pixels); the rest is for ``server``.
     """
 
     backend: str
@@ -58,6 +61,7 @@ class PolicySettings:
     resize: bool
     timeout_s: float
     model: ModelSettings
+    camera_sizes: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> PolicySettings:
@@ -75,7 +79,19 @@ class PolicySettings:
             resize=settings["policy.resize"],
             timeout_s=float(settings["policy.timeout_s"]),
             model=ModelSettings.of(settings),
+            camera_sizes=_camera_sizes(settings),
         )
+
+
+def _camera_sizes(settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+    """The heights and widths that cameras are given, each once; as received is none."""
+    cameras = [
+        name.removesuffix(".width")
+        for name in settings
+        if name.startswith("video.") and name.endswith(".width")
+    ]
+    sizes = [(settings[f"{camera}.height"], settings[f"{camera}.width"]) for camera in cameras]
+    return tuple(dict.fromkeys(size for size in sizes if all(size)))
 
 
 def policy_problems(settings: PolicySettings) -> Iterator[str]:
@@ -92,6 +108,6 @@ def policy_problems(settings: PolicySettings) -> Iterator[str]:
         yield "policy.device: backend local needs one, such as cuda, cuda:1 or cpu"
     elif model.cuda_graphs and not model.device.startswith("cuda"):
         yield (
-            f"policy.cuda_graphs: needs a GPU, policy.device is {model.device!r}; make that cuda, "
-            "or leave policy.cuda_graphs out"
+            f"policy.cuda_graphs: always needs a GPU, policy.device is {model.device!r}; make that "
+            "cuda, or leave policy.cuda_graphs out"
         )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
     from gr00t_policy_core.models.policy import ModelPolicy
+    from gr00t_policy_core.policy import Observation
 
 DESCRIPTION = """\
 Measure how long a model takes to answer, stage by stage: the median and the 99th percentile.
@@ -54,24 +56,40 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--warm-up", type=positive, default=5, help="runs that do not count (default: 5)"
     )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="print kernels (on a CPU: operators), their time and the bytes that they move at "
+        "least, by stage, too",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it there, too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
+    from gr00t_policy_core.models.common.made_up import FRAME_SIZE
+    from gr00t_policy_core.models.common.profiling import profile_table
+
     if args.json is not None and not args.json.parent.is_dir():
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
     policy, what = _policy(args)
-    options = model_settings(args)
+    options = policy.in_force()
     write_line(what)
     write_line(", ".join(f"{name} {value}" for name, value in policy.environment().items()))
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
-    for size in args.batch:
-        batch = _measure(policy, size, args.warm_up, args.runs)
+    for size, camera_size in itertools.product(args.batch, args.camera_size or [FRAME_SIZE]):
+        observation = policy.made_up_observation(size, camera_size)
+        batch = _measure(policy, observation, args.warm_up, args.runs)
+        batch["camera_size"] = camera_size
         batches.append(batch)
         for line in _table(batch):
             write_line(line)
+        if args.profile:
+            profiled = policy.profile(observation)
+            batch["profile"] = [stage.as_json() for stage in profiled]
+            for line in profile_table(profiled):
+                write_line(line)
     if args.json is not None:
         report = {
             "what": what,
@@ -83,24 +101,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[str, Any]:
-    """Times of a batch size, by stage; the first answer compiles and records what there is to."""
-    observation = policy.made_up_observation(size)
+def _measure(
+    policy: ModelPolicy, observation: Observation, warm_up: int, runs: int
+) -> dict[str, Any]:
+    """Times of a batch size, by stage; what there is to compile and to record is before them."""
     begin = time.perf_counter()
-    timings = []
-    for number in range(warm_up + runs):
-        timings.append(policy.get_action(observation, {"seed": SEED})[1]["timing"])
-        if number == 0:
-            first_s = time.perf_counter() - begin
+    policy.prepare(observation)
+    ready_s = time.perf_counter() - begin
+    timings = [
+        policy.get_action(observation, {"seed": SEED})[1]["timing"] for _ in range(warm_up + runs)
+    ]
     stages = {}
     for stage in timings[0]:
         values_ms = [1e3 * timing[stage] for timing in timings[warm_up:]]
         median, worst = np.percentile(values_ms, [50, 99])
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
-        "batch": size,
+        "batch": len(policy.frames(observation)),
         "runs": runs,
-        "first_answer_s": first_s,
+        "ready_s": ready_s,
         "stages": stages,
         "operators": policy.count_operators(observation),
     }
@@ -110,7 +129,7 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     """What is measured, and in words what that is."""
     from gr00t_policy_core.models import Gr00tPolicy
     from gr00t_policy_core.models.common.devices import default_device, find_device, find_dtype
-    from gr00t_policy_core.models.common.runner import RunSettings
+    from gr00t_policy_core.models.common.run_settings import RunSettings
     from gr00t_policy_core.models.lines import find_random_builder
     from gr00t_policy_core.models.policy import ModelPolicy
 
@@ -136,15 +155,17 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
         else "the published shape"
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
-    return ModelPolicy(model, device, dtype, RunSettings(**model_settings(args))), what
+    settings = RunSettings(**model_settings(args))
+    return ModelPolicy(model, device, dtype, settings, float8=args.dtype == "fp8"), what
 
 
 def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
-    yield f"batch {batch['batch']}, {batch['runs']} runs"
+    height, width = batch["camera_size"]
+    yield f"batch {batch['batch']}, frames of {height}x{width}, {batch['runs']} runs"
     yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
     for stage, times in batch["stages"].items():
         operators = batch["operators"].get(stage, "")
         line = f"{stage:<10} {times['p50_ms']:>9.2f} {times['p99_ms']:>9.2f} {operators:>10}"
         yield line.rstrip()
-    yield f"first answer after {batch['first_answer_s']:.2f} s"
+    yield f"ready after {batch['ready_s']:.2f} s"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ class LoadPolicy:
     """Makes the policy that flags of `serve` describe; the fields are those flags.
 
     Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
-    (`model_settings`).
+    (`model_settings`); a model is made ready for batches of up to `max_batch` rows, and
+    for frames of each `camera_size`.
     """
 
     model_path: str | None
@@ -38,6 +40,8 @@ class LoadPolicy:
     modality_config_path: str | None
     execution_horizon: int | None
     strict: bool
+    max_batch: int
+    camera_size: Sequence[tuple[int, int]] = ()
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:
@@ -92,7 +96,8 @@ class LoadPolicy:
             **self.settings,
             strict=self.strict,
         )
-        logger.info("the first answer of the model took %.1f s", policy.warm_up())
+        seconds = policy.warm_up(self.max_batch, self.camera_size)
+        logger.info("getting the model ready took %.1f s", seconds)
         return policy
 
 

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
-DTYPES = ("bfloat16", "float16", "float32")
+DTYPES = ("bfloat16", "float16", "float32", "fp8")
 COMPILE_MODES = ("default", "max-autotune")
 
 
 def add_model_flags(parser: Any) -> None:
-    """Add the flags; those of a GPU have not met one yet, and say so."""
+    """Add the flags."""
     parser.add_argument(
         "--backbone-path",
         metavar="PATH",
@@ -21,7 +22,8 @@ def add_model_flags(parser: Any) -> None:
     parser.add_argument(
         "--dtype",
         choices=DTYPES,
-        help="of the model (default: bfloat16, and float32 on a CPU)",
+        help="of the model (default: bfloat16, and float32 on a CPU); fp8: bfloat16, with those "
+        "layers in float8 that keep the actions within twice bfloat16's error",
     )
     parser.add_argument(
         "--mask-padding",
@@ -30,19 +32,41 @@ def add_model_flags(parser: Any) -> None:
     )
     parser.add_argument(
         "--cuda-graphs",
-        action="store_true",
-        help="replay the networks as CUDA graphs (not yet tried on a GPU)",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="replay the networks as CUDA graphs (default: on a GPU)",
+    )
+    parser.add_argument(
+        "--device-images",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="resize pictures on the device; each bit is the same (default: on a GPU)",
     )
     parser.add_argument(
         "--compile",
         choices=COMPILE_MODES,
-        help="compile the networks with torch.compile (not yet tried on a GPU)",
+        help="compile the networks with torch.compile: faster by a fifth, and slower to start "
+        "(see docs/models.md)",
     )
     parser.add_argument(
-        "--device-images",
-        action="store_true",
-        help="resize pictures on the device (not yet tried on a GPU)",
+        "--camera-size",
+        type=camera_size,
+        nargs="+",
+        default=[],
+        metavar="HxW",
+        help="heights and widths of the cameras' frames, pixels: the model is made ready for them "
+        "(default: 480x640)",
     )
+
+
+def camera_size(text: str) -> tuple[int, int]:
+    """``HEIGHTxWIDTH`` in pixels."""
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"must be HEIGHTxWIDTH in pixels, for example 480x640, got {text!r}"
+        )
+    return int(match[1]), int(match[2])
 
 
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +19,24 @@ from torch import Tensor
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.models.common.cameras import check_cameras
 from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
 from gr00t_policy_core.models.common.embodiment import find_tag
+from gr00t_policy_core.models.common.float8 import NAME as FLOAT8
+from gr00t_policy_core.models.common.float8 import check_device, use_float8
 from gr00t_policy_core.models.common.graphs import Recorder
-from gr00t_policy_core.models.common.made_up import made_up_observation
+from gr00t_policy_core.models.common.layout import PictureGrid, Tokens
+from gr00t_policy_core.models.common.made_up import FRAME_SIZE, made_up_observation
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
+from gr00t_policy_core.models.common.profiling import StageProfile, profile_stage
 from gr00t_policy_core.models.common.relative import reference_problem
-from gr00t_policy_core.models.common.runner import Runner, RunSettings, check_settings
+from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes, check_settings
+from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner, pictures_of
 from gr00t_policy_core.models.common.timing import Stopwatch
-from gr00t_policy_core.models.common.transfer import frames_to_device, to_device
+from gr00t_policy_core.models.common.transfer import send
 from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import (
     ABSOLUTE_ACTIONS,
@@ -40,9 +48,32 @@ from gr00t_policy_core.policy import (
     Options,
     WithoutOptions,
 )
+from gr00t_policy_core.resize import Size
 
-MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
 DEFAULT_SETTINGS = RunSettings()
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the networks read of an observation, on the device, filled up to a batch's size.
+
+    Args:
+        rows: Of the observation.
+        tokens: Of the instructions.
+        videos: As `Runner.features` takes them.
+        state: (B, T, max_state_dim), normalised.
+        noise: Where denoising begins, (B, action_horizon, max_action_dim).
+        velocity_scale: As `ActionHead.sample` takes it.
+    """
+
+    rows: int
+    tokens: Tokens
+    videos: list[Tensor]
+    state: Tensor
+    noise: Tensor
+    velocity_scale: Tensor | None
 
 
 class ModelPolicy(ModalityPolicy):
@@ -54,6 +85,8 @@ class ModelPolicy(ModalityPolicy):
         dtype: Of the weights.
         settings: How the networks are run.
         strict: Check every observation before it is used and every action before it is returned.
+        float8: Put layers into float8 (`gr00t_policy_core.models.common.float8`); the weights are
+            bfloat16 then.
         record: How calls are recorded, with `settings.cuda_graphs`; CUDA graphs by default.
 
     Raises:
@@ -68,37 +101,70 @@ class ModelPolicy(ModalityPolicy):
         settings: RunSettings = DEFAULT_SETTINGS,
         *,
         strict: bool = True,
+        float8: bool = False,
         record: Recorder | None = None,
     ) -> None:
         super().__init__(strict)
-        self.runner = Runner(model, device, dtype, settings, record)
-        self.settings = settings
+        self.settings = settings.resolved(device)
+        self.float8_layers = 0
+        if float8:
+            check_device(device)
+            self.float8_layers = use_float8(model)
+        self.runner = Runner(model, device, dtype, self.settings, record)
         self.model = model
         self.embodiment = model.embodiment
         self.device = device
         self.dtype = dtype
 
-    def warm_up(self) -> float:
-        """Answer a made-up observation, so that no robot waits for what only a first answer takes.
+    def warm_up(self, max_batch: int = 1, camera_sizes: Sequence[Size] = ()) -> float:
+        """Answer made-up observations, so that no robot waits for what only a first answer takes.
 
         The libraries of a GPU begin to work then, and the networks are compiled and recorded where
-        that was asked for. What there is by then is not looked at for garbage any more: with torch
-        and transformers loaded that is 350 000 objects, and stops all of Python for 0.1 s
-        (measured).
+        that is in force: for each size that batches are filled up to. What there is by then is not
+        looked at for garbage any more: with torch and transformers loaded that is 350 000 objects,
+        and stops all of Python for 0.1 s (measured).
+
+        Args:
+            max_batch: Rows of the largest batch that will be asked for.
+            camera_sizes: Heights and widths of the frames to expect, pixels; all of a robot's
+                cameras have one of them. None: 480x640.
 
         Returns:
             How long it took, in s.
         """
         begun_s = time.monotonic()
-        self._get_action(self.made_up_observation())
+        self.runner.add_size(max_batch)
+        sizes = batch_sizes(max_batch) if self.runner.fills_up else (1,)
+        for camera_size in camera_sizes or (FRAME_SIZE,):
+            for size in sizes:
+                self.prepare(self.made_up_observation(size, camera_size))
+        in_force = ", ".join(f"{name} {value}" for name, value in self.in_force().items())
+        logger.info("%s; recorded and compiled are batches of %s rows", in_force, sizes)
         gc.collect()
         gc.freeze()
         return time.monotonic() - begun_s
 
-    def made_up_observation(self, batch: int = 1) -> Observation:
+    def prepare(self, observation: Observation) -> None:
+        """Answer an observation, and record and compile for its shapes before this returns."""
+        with self.runner.queue.at_once():
+            self._get_action(observation)
+
+    def in_force(self) -> dict[str, str | int | bool | None]:
+        """How the networks are run, as far as that can be chosen."""
+        return {
+            "device": str(self.device),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "float8_layers": self.float8_layers,
+            "mask_padding": self.settings.mask_padding,
+            "cuda_graphs": self.runner.records,
+            "compile": self.settings.compile,
+            "device_images": self.settings.device_images,
+        }
+
+    def made_up_observation(self, batch: int = 1, camera_size: Size = FRAME_SIZE) -> Observation:
         """An observation of this policy's layout, of noise; always the same."""
         return made_up_observation(
-            self.get_modality_config(), self.get_dimensions()["state"], batch
+            self.get_modality_config(), self.get_dimensions()["state"], batch, camera_size
         )
 
     def environment(self) -> dict[str, str | int]:
@@ -122,20 +188,38 @@ class ModelPolicy(ModalityPolicy):
 
         As the networks are written: neither compiled nor recorded.
         """
-        frames = self.frames(observation)
-        config = self.model.head.config
-        shape = (len(frames), config.action_horizon, config.max_action_dim)
-        encoded = self.embodiment.encode_state(observation["state"], config.max_state_dim)
         with torch.inference_mode(), on_device(self.device):
-            pictures = self._pictures(observation)
-            tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
-            states = self._to_device(torch.from_numpy(encoded))
-            start = self._to_device(noise(0, shape))
+            inputs = self._inputs(observation, {"seed": 0}, Stopwatch(self.device))
+            pictures = pictures_of(self.model, inputs.videos)
             with OperatorCount() as backbone:
-                features = self.runner.see(pictures, *tokens)
+                features = self.runner.see(*inputs.tokens, pictures)
             with OperatorCount() as head:
-                self.runner.act(features, states, start, None, *tokens)
+                self.runner.act(features, inputs.state, inputs.noise, None, *inputs.tokens)
         return {"backbone": backbone.total, "head": head.total}
+
+    def profile(self, observation: Observation) -> list[StageProfile]:
+        """What the stages of an answer run on the device, and for how long."""
+        runner, network = self.runner, self.model.backbone.network
+        with torch.inference_mode(), on_device(self.device):
+            given = self._inputs(observation, {"seed": 0}, Stopwatch(self.device))
+            features = runner.features(given.videos, given.tokens)
+            conditions = (given.state, given.noise, given.velocity_scale)
+            return [
+                profile_stage(
+                    "backbone",
+                    lambda: runner.features(given.videos, given.tokens),
+                    lambda: runner.see(*given.tokens, *given.videos),
+                    network,
+                    self.device,
+                ),
+                profile_stage(
+                    "head",
+                    lambda: runner.actions(features, given.tokens, *conditions),
+                    lambda: runner.act(features, *conditions, *given.tokens),
+                    self.model.head,
+                    self.device,
+                ),
+            ]
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
@@ -147,6 +231,8 @@ class ModelPolicy(ModalityPolicy):
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
         """None with a seed or real-time chunking; else the prompts' length, where it matters.
 
+        That is with the tokens of the pictures, whose number follows from the size of the frames.
+
         The noise of a seed is drawn for the whole batch, so a row's depends on its company. And
         where padding is attended to, an answer is only the same beside prompts as long as its own.
         """
@@ -154,7 +240,7 @@ class ModelPolicy(ModalityPolicy):
             return None
         if self._ignores_padding:
             return ()
-        pictures = len(self.frames(observation)[0])
+        pictures = self.picture_grid(observation)
         backbone = self.model.backbone
         texts = set(self.instructions(observation))
         lengths = {backbone.prompts([text], pictures).length for text in texts}
@@ -182,8 +268,12 @@ class ModelPolicy(ModalityPolicy):
         }
 
     def check_observation(self, observation: Observation) -> None:
-        """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right."""
+        """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right.
+
+        And where the pictures of the cameras do not become one size.
+        """
         super().check_observation(observation)
+        self.picture_grid(observation)
         problems = []
         for key in self.embodiment.states:
             state = observation["state"][key.name]
@@ -219,32 +309,45 @@ class ModelPolicy(ModalityPolicy):
         Returns:
             The action, and ``{"timing": {stage: seconds}}``.
         """
-        with torch.inference_mode(), on_device(self.device):
+        with torch.inference_mode(), on_device(self.device), self.runner.call():
             return self._answer(observation, options)
 
     def _answer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
         watch = Stopwatch(self.device)
-        state = observation["state"]
-        frames = self.frames(observation)
-        parsed = read_options(options, self.embodiment, len(frames))
-
-        pictures = self._pictures(observation)
-        (watch.device_lap if self.settings.device_images else watch.lap)("images")
-        tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
-        watch.lap("prompts")
-        encoded = self.embodiment.encode_state(state, self.model.head.config.max_state_dim)
-        states = self._to_device(torch.from_numpy(encoded))
-        start, velocity_scale = self._start(parsed, state, len(frames))
-        watch.lap("state")
-        features = self.runner.features(pictures, tokens)
+        given = self._inputs(observation, options, watch)
+        features = self.runner.features(given.videos, given.tokens)
         watch.device_lap("backbone")
-        normalized = self.runner.actions(features, tokens, states, start, velocity_scale)
+        normalized = self.runner.actions(
+            features, given.tokens, given.state, given.noise, given.velocity_scale
+        )
         watch.device_lap("head")
-        answer = normalized.float().cpu().numpy()  # the one time that the host waits
+        answer = normalized[: given.rows].float().cpu().numpy()  # the one time that the host waits
         watch.resume()
-        action = self.embodiment.decode_action(answer, state)
+        action = self.embodiment.decode_action(answer, observation["state"])
         watch.lap("decode")
         return action, {"timing": watch.seconds()}
+
+    def _inputs(
+        self, observation: Observation, options: Options | None, watch: Stopwatch
+    ) -> Inputs:
+        """Everything that the networks read of an observation, on the device, in one copy."""
+        frames = self.frames(observation)
+        rows = len(frames)
+        parsed = read_options(options, self.embodiment, rows)
+        size = self.runner.size_of(rows)
+        texts = self.instructions(observation)
+        tokens = self.runner.tokens(
+            texts + texts[-1:] * (size - rows), self.picture_grid(observation)
+        )
+        watch.lap("prompts")
+        values = self._host_values(parsed, observation["state"], rows)
+        watch.lap("state")
+        videos = self._videos(observation, frames)
+        sent = send([*videos, *values], self.device)
+        *seen, state, start = (filled(each, rows, size) for each in sent[: len(videos) + 2])
+        scale = sent[-1] if len(values) > 2 else None
+        watch.device_lap("images")
+        return Inputs(rows, tokens, seen, state, start, scale)
 
     def frames(self, observation: Observation) -> list[list[Any]]:
         """The pictures of each row: by time, then by camera."""
@@ -254,43 +357,47 @@ class ModelPolicy(ModalityPolicy):
         rows = range(len(videos[0]))
         return [[video[row, step] for step in steps for video in videos] for row in rows]
 
-    def _pictures(self, observation: Observation) -> Tensor:
-        """The pictures on the device, in the order of `frames`: uint8 (pictures, H, W, 3)."""
+    def picture_grid(self, observation: Observation) -> PictureGrid:
+        """The tokens that the pictures of a row become.
+
+        Raises:
+            SpecError: The cameras' pictures would have different sizes, or a size that no model
+                reads.
+        """
+        config = self.embodiment.modalities["video"]
+        sizes = {key: observation["video"][key].shape[2:4] for key in config.modality_keys}
         backbone = self.model.backbone
+        height, width = check_cameras(sizes, backbone.pipeline)
+        return backbone.grid(len(sizes) * len(config.delta_indices), height, width)
+
+    def _videos(self, observation: Observation, frames: list[list[Any]]) -> list[Any]:
+        """What is sent of the pictures: the frames of each camera, or all of them, resized."""
         if not self.settings.device_images:
-            return to_device(backbone.pictures(self.frames(observation)), self.device)
-        videos = [
-            frames_to_device(observation["video"][key], self.device)
-            for key in self.embodiment.modalities["video"].modality_keys
-        ]
-        if len({video.shape for video in videos}) == 1:
-            return backbone.pictures_on_device(torch.stack(videos, dim=2).flatten(0, 2))
-        resized = [
-            backbone.pictures_on_device(video.flatten(0, 1)).unflatten(0, video.shape[:2])
-            for video in videos
-        ]
-        return torch.stack(resized, dim=2).flatten(0, 2)
+            return [self.model.backbone.pictures(frames)]
+        keys = self.embodiment.modalities["video"].modality_keys
+        return [observation["video"][key] for key in keys]
 
     def instructions(self, observation: Observation) -> list[str]:
         """One for each row; a checkpoint with several keys was trained on paraphrases."""
         key = self.embodiment.modalities["language"].modality_keys[0]
         return [prompts[0] for prompts in observation["language"][key]]
 
-    def _start(
-        self, options: InferenceOptions, state: Mapping[str, Any], batch: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """Where denoising begins, and how much each step may move."""
+    def _host_values(
+        self, options: InferenceOptions, state: Mapping[str, Any], rows: int
+    ) -> list[Tensor]:
+        """States, where denoising begins, and how much each step may move: as they are sent."""
         config = self.model.head.config
-        start = noise(options.seed, (batch, config.action_horizon, config.max_action_dim))
-        if options.rtc is None:
-            return self._to_device(start), None
-        prefix = self.embodiment.encode_action(options.rtc.prefix, state, config.max_action_dim)
-        start[:, : options.rtc.overlap_steps] = torch.from_numpy(prefix)
-        scale = options.rtc.velocity_scale(config.action_horizon)
-        return self._to_device(start), self._to_device(scale)
-
-    def _to_device(self, values: Tensor) -> Tensor:
-        return to_device(values.to(self.dtype), self.device)
+        encoded = torch.from_numpy(self.embodiment.encode_state(state, config.max_state_dim))
+        start = noise(options.seed, (rows, config.action_horizon, config.max_action_dim))
+        scale = torch.ones(config.action_horizon, 1)
+        if options.rtc is not None:
+            prefix = self.embodiment.encode_action(options.rtc.prefix, state, config.max_action_dim)
+            start[:, : options.rtc.overlap_steps] = torch.from_numpy(prefix)
+            scale = options.rtc.velocity_scale(config.action_horizon)
+        values = [encoded, start]
+        if options.rtc is not None or self.runner.fills_up:  # one recording serves with and without
+            values.append(scale)
+        return [value.to(self.dtype) for value in values]
 
 
 class Gr00tPolicy(ModelPolicy):
@@ -300,18 +407,19 @@ class Gr00tPolicy(ModelPolicy):
         embodiment_tag: The robot to drive: a tag that the checkpoint knows.
         model_path: The checkpoint's folder, or its id on the Hugging Face hub.
         device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
-        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``; None takes
-            bfloat16, and float32 on a CPU.
+        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``, or ``fp8``, which
+            is bfloat16 with some layers in float8; None takes bfloat16, and float32 on a CPU.
         backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
             the hub's local cache and on the hub.
         mask_padding: Let each row of a batch give what it gives alone. False computes as the
             reference does, where instructions of different length in one batch change each other's
             actions: some of N1.7's attention sees the padding.
         cuda_graphs: Record the networks as CUDA graphs, for each shape of input that comes, and
-            replay them. Not yet tried on a GPU, and therefore off.
+            replay them; None: on a GPU. `warm_up` records before the first call; a shape that comes
+            later is computed at once without a graph, and recorded when no call runs.
         compile: Compile the networks with torch.compile: ``default``, or ``max-autotune``, which
             compiles for longer before the first answer; None for not.
-        device_images: Resize pictures on the device; each bit is the same. Not yet tried on a GPU.
+        device_images: Resize pictures on the device, each bit is the same; None: on a GPU.
         strict: Check every observation before it is used and every action before it is returned.
 
     Raises:
@@ -329,13 +437,15 @@ class Gr00tPolicy(ModelPolicy):
         dtype: str | None = None,
         backbone_path: str | Path | None = None,
         mask_padding: bool = False,
-        cuda_graphs: bool = False,
+        cuda_graphs: bool | None = None,
         compile: str | None = None,
-        device_images: bool = False,
+        device_images: bool | None = None,
         strict: bool = True,
     ) -> None:
         where = find_device(device)
         kind = find_dtype(dtype, where)
+        if dtype == FLOAT8:
+            check_device(where)
         settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
         check_settings(settings, where)
         checkpoint = open_checkpoint(model_path)
@@ -347,7 +457,22 @@ class Gr00tPolicy(ModelPolicy):
             dtype=kind,
             backbone_path=backbone_path,
         )
-        super().__init__(model, where, kind, settings, strict=strict)
+        super().__init__(model, where, kind, settings, strict=strict, float8=dtype == FLOAT8)
+
+
+def filled(values: Tensor, rows: int, size: int) -> Tensor:
+    """A batch of `rows` filled up to `size` with copies of its last row.
+
+    Args:
+        values: (rows · n, …), n entries of each row.
+        rows: How many there are.
+        size: How many there are to be.
+    """
+    if size == rows:
+        return values
+    each = len(values) // rows
+    last = values[-each:].repeat(size - rows, *[1] * (values.ndim - 1))
+    return torch.cat([values, last])
 
 
 def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:

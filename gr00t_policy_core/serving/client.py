@@ -14,7 +14,7 @@ from gr00t_policy_core import modality
 from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
-from gr00t_policy_core.resize import SquareResize
+from gr00t_policy_core.resize import first_resize
 from gr00t_policy_core.serving import client_settings as settings
 from gr00t_policy_core.serving import images
 from gr00t_policy_core.serving.connection import Connection
@@ -339,7 +339,7 @@ class PolicyClient(ModalityPolicy):
             return images.to_pixels(observation)
         asked_before = attempt.known.capabilities is not None
         told = attempt.capabilities()
-        first = SquareResize.told_by(told) if self.resize else None
+        first = first_resize(told) if self.resize else None
         if self.resize and first is None and not asked_before:
             logger.info("%s tells no size: pictures keep theirs", self._server.server)
         as_jpeg = self.image_encoding == "jpeg" and images.CAPABILITY in told

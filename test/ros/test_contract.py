@@ -198,9 +198,9 @@ LOCAL = {
             "policy.device: backend local needs one, such as cuda, cuda:1 or cpu",
         ),
         (
-            {**LOCAL, "policy__device": "cpu", "policy__cuda_graphs": True},
-            "policy.cuda_graphs: needs a GPU, policy.device is 'cpu'; make that cuda, or leave "
-            "policy.cuda_graphs out",
+            {**LOCAL, "policy__device": "cpu", "policy__cuda_graphs": "always"},
+            "policy.cuda_graphs: always needs a GPU, policy.device is 'cpu'; make that cuda, or "
+            "leave policy.cuda_graphs out",
         ),
     ],
 )
@@ -214,8 +214,10 @@ def test_what_a_model_in_the_node_would_need_is_not_asked_for_where_a_server_has
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_a_model_on_a_gpu_may_replay_cuda_graphs(device: str) -> None:
-    contract = parse_contract(parameters(**LOCAL, policy__device=device, policy__cuda_graphs=True))
-    assert contract.policy.model.cuda_graphs
+    contract = parse_contract(
+        parameters(**LOCAL, policy__device=device, policy__cuda_graphs="always")
+    )
+    assert contract.policy.model.cuda_graphs is True
 
 
 def test_a_robot_without_streams_or_commands_is_refused() -> None:

@@ -11,6 +11,7 @@ import pytest
 from gr00t_policy_core.cli.model_flags import add_model_flags
 from gr00t_ros.parameter_checks import name_problems, value_problem
 from gr00t_ros.parameters import FIELDS, TOP, Parameter, keys_of, parameters_for
+from gr00t_ros.policy_settings import WHEN_FLAGS
 
 EVERY = [*TOP, *(field for fields in FIELDS.values() for field in fields)]
 NAMES = ["video.front.topic", "state.arm.joints", "action.arm.topic", "action_rate_hz"]
@@ -44,10 +45,16 @@ def test_a_default_is_a_value_that_is_allowed_unless_it_has_to_be_given(
 def test_every_flag_of_serve_for_a_model_is_a_parameter_with_its_default_and_choices() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     add_model_flags(parser)
-    for flag in parser._actions:
-        parameter = named(f"policy.{flag.dest}")
-        assert parameter.default == ("" if flag.default is None else flag.default), flag.dest
-        assert set(parameter.choices) - {""} == set(flag.choices or ()), flag.dest
+    flags = {flag.dest: flag for flag in parser._actions}
+    del flags["camera_size"]  # a node knows its cameras
+    for name, flag in flags.items():
+        parameter = named(f"policy.{name}")
+        if isinstance(flag, argparse.BooleanOptionalAction):
+            assert flag.default is WHEN_FLAGS[parameter.default], name
+            assert parameter.choices == tuple(WHEN_FLAGS), name
+            continue
+        assert parameter.default == ("" if flag.default is None else flag.default), name
+        assert set(parameter.choices) - {""} == set(flag.choices or ()), name
 
 
 def test_keys_are_found_in_the_names_in_their_order() -> None:
@@ -101,12 +108,12 @@ def test_the_parameters_of_ros_itself_are_not_ours_to_refuse() -> None:
         ("policy.port", True, "must be a whole number, got True"),
         ("policy.backend", "cloud", "must be one of server | local, got 'cloud'"),
         ("policy.host", 7, "must be text, got 7"),
-        ("policy.dtype", "int8", "must be one of bfloat16 | float16 | float32, got 'int8'"),
+        ("policy.dtype", "int8", "must be one of bfloat16 | float16 | float32 | fp8, got 'int8'"),
         ("policy.compile", "fast", "must be one of default | max-autotune, got 'fast'"),
-        ("policy.compile", True, "must be text, got True"),
-        ("policy.cuda_graphs", "yes", "must be true or false, got 'yes'"),
+        ("policy.compile", True, "must be one of default | max-autotune, got True"),
+        ("policy.cuda_graphs", "yes", "must be one of auto | always | never, got 'yes'"),
         ("policy.mask_padding", 1, "must be true or false, got 1"),
-        ("policy.device_images", "cuda", "must be true or false, got 'cuda'"),
+        ("policy.device_images", True, "must be one of auto | always | never, got True"),
         ("action_rate_hz", 0.0, "no action_rate_hz given"),
         ("action_rate_hz", -20.0, "must be 0.1 to 1000, got -20.0"),
         ("action_rate_hz", float("nan"), "must be 0.1 to 1000, got nan"),

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from gr00t_policy_core.models.common.graphs import Function, shapes_of
 MODES = {"default": "default", "max-autotune": "max-autotune-no-cudagraphs"}
 MAX_SHAPES = 6  # compiling one takes long; torch refuses to go on after 8 of a function
 
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"  # inductor's own
+
 logger = logging.getLogger(__name__)
 
 
@@ -27,11 +31,24 @@ def check_mode(name: str | None) -> None:
 
 
 def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function, compiled in one piece for each set of shapes, in one of the `MODES`."""
+    """The function, compiled in one piece for each set of shapes, in one of the `MODES`.
+
+    Inductor keeps what it makes in `cache_folder`, and takes it from there after the next start.
+    """
+    os.environ[CACHE_VARIABLE] = str(cache_folder())
     result: Callable[..., Any] = torch.compile(
         function, mode=MODES[name], dynamic=False, fullgraph=True
     )
     return result
+
+
+def cache_folder() -> Path:
+    """Where compiled code is kept: $TORCHINDUCTOR_CACHE_DIR, or a folder in the user's cache."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "gr00t_policy" / "inductor"
 
 
 class FirstShapes:

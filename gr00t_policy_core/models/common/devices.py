@@ -9,7 +9,13 @@ import torch
 
 from gr00t_policy_core.errors import SpecError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# fp8: some layers of a bfloat16 model, see `gr00t_policy_core.models.common.float8`.
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp8": torch.bfloat16,
+}
 
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:

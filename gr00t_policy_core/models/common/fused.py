@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linear layers of one input as one matrix product: a GPU starts one kernel instead of several."""
+"""Linear layers with what goes with them in one kernel: several of one input, or with GELU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -25,3 +27,15 @@ class FusedLinear(nn.Linear):
         """(..., input_dim) to what each layer gives, in order: views of one tensor."""
         apart: tuple[Tensor, ...] = self(x).split(list(self.outputs.values()), dim=-1)
         return apart
+
+
+def linear_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer with bias, and GELU in its tanh approximation.
+
+    On a GPU both are one kernel: cuBLAS computes that approximation as it writes the product. (On
+    a CPU torch's function of that name computes the exact GELU.)
+    """
+    if not x.is_cuda:
+        return F.gelu(layer(x), approximate="tanh")
+    rows = torch._addmm_activation(layer.bias, x.flatten(0, -2), layer.weight.T, use_gelu=True)
+    return rows.unflatten(0, x.shape[:-1])

@@ -122,7 +122,8 @@ class ActionHead(nn.Module):
             config.dit,
             config.dit_output_dim,
             config.backbone_embedding_dim,
-            config.interleave_self_attention,
+            interleave=config.interleave_self_attention,
+            text_every=config.attend_text_every_n_blocks,
         )
         self._steps: tuple[Step, ...] | None = None
 
@@ -142,7 +143,7 @@ class ActionHead(nn.Module):
         batch, steps, dim = state.shape
         per_token = config.state_steps_per_token
         state = state.reshape(batch, steps // per_token, per_token * dim)
-        contexts = self.model.contexts(self._sources(features, tokens))
+        contexts = self.model.contexts(*self._sources(features, tokens))
         return Conditioning(self.state_encoder(state), contexts, features)
 
     def sample(
@@ -202,16 +203,17 @@ class ActionHead(nn.Module):
         velocity: Tensor = self.action_decoder(x[:, -actions.shape[1] :])
         return velocity
 
-    def _sources(self, features: Tensor, tokens: Tokens) -> list[tuple[Tensor, Tensor | None]]:
-        """What the 1st, 2nd, … cross-attention sees, to be gone through in turn.
+    def _sources(
+        self, features: Tensor, tokens: Tokens
+    ) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
+        """What the blocks of the DiT attend to that attend to text, and what the others do.
 
         Text and pictures are taken out instead of masked: fewer keys, and no mask for pictures.
         """
-        every = self.config.attend_text_every_n_blocks
-        if every is None:
-            return [(features, tokens.visible)]
+        if self.config.attend_text_every_n_blocks is None:
+            return (features, tokens.visible), (features, None)
         text, images = (
             features.flatten(0, 1).index_select(0, where).unflatten(0, (len(features), -1))
             for where in (tokens.text, tokens.images)
         )
-        return [(text, tokens.text_visible), *[(images, None)] * (every - 1)]
+        return (text, tokens.text_visible), (images, None)

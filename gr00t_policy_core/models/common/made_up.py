@@ -9,13 +9,17 @@ import numpy as np
 
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Observation
+from gr00t_policy_core.resize import Size
 
-FRAME_SHAPE = (480, 640, 3)
+FRAME_SIZE = (480, 640)
 INSTRUCTION = "pick up the red cube and put it on the blue plate"
 
 
 def made_up_observation(
-    configs: Mapping[str, ModalityConfig], state_sizes: Mapping[str, int], batch: int
+    configs: Mapping[str, ModalityConfig],
+    state_sizes: Mapping[str, int],
+    batch: int,
+    camera_size: Size = FRAME_SIZE,
 ) -> Observation:
     """Noise for pictures and states, one instruction for all rows; always the same.
 
@@ -23,12 +27,13 @@ def made_up_observation(
         configs: Of the policy.
         state_sizes: Values per step of each state key.
         batch: B, the number of rows.
+        camera_size: Height and width of every frame, pixels.
 
     Returns:
-        Pictures of uint8 (B, T, 480, 640, 3), states of float32 (B, T, D) within ±0.5.
+        Pictures of uint8 (B, T, *camera_size, 3), states of float32 (B, T, D) within ±0.5.
     """
     rng = np.random.default_rng(0)
-    frames = (batch, len(configs["video"].delta_indices), *FRAME_SHAPE)
+    frames = (batch, len(configs["video"].delta_indices), *camera_size, 3)
     steps = (batch, len(configs["state"].delta_indices))
     return {
         "video": {

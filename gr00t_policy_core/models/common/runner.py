@@ -8,47 +8,26 @@ and both can be recorded as CUDA graphs. There are two for one reason, that each
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.compiled import FirstShapes, check_mode, compiled
+from gr00t_policy_core.models.common.compiled import FirstShapes, compiled
+from gr00t_policy_core.models.common.devices import on_device
 from gr00t_policy_core.models.common.graphs import CudaGraphs, Function, Recorder, StaticCall
-from gr00t_policy_core.models.common.layout import Tokens, lay_out
+from gr00t_policy_core.models.common.layout import PictureGrid, Tokens, lay_out
 from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.recording import RecordingQueue
+from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes, check_settings
 
 ROUND_LENGTH = 16  # tokens: instructions of about the same length share a graph
 KEPT_PROMPTS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """How the networks are run; what comes out is the same but for rounding.
-
-    Args:
-        mask_padding: Let each row of a batch give what it gives alone; see `lay_out`.
-        cuda_graphs: Record each function as a CUDA graph for each set of shapes, and replay it.
-        compile: One of `gr00t_policy_core.models.common.compiled.MODES`; None compiles nothing.
-        device_images: Resize pictures on the device; each bit is the same.
-    """
-
-    mask_padding: bool = False
-    cuda_graphs: bool = False
-    compile: str | None = None
-    device_images: bool = False
-
-
-def check_settings(settings: RunSettings, device: torch.device) -> None:
-    """Raise `SpecError` for CUDA graphs without a GPU, or an unknown mode of compilation."""
-    check_mode(settings.compile)
-    if settings.cuda_graphs and device.type != "cuda":
-        raise SpecError("bad setting", [f"CUDA graphs need a GPU, the device is {device}"])
+MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
 
 
 class Runner:
@@ -58,11 +37,12 @@ class Runner:
         model: With its weights.
         device: Where they are.
         dtype: Of the weights.
-        settings: How.
+        settings: How; `RunSettings.resolved` for this device.
         record: How calls are recorded; None: as CUDA graphs, where `settings` ask for them.
 
     Attributes:
         see, act: Of `device_functions`: what is compiled or recorded, as it is.
+        fills_up: Batches are filled up to a few sizes, because each set of shapes has its price.
 
     Raises:
         SpecError: As `check_settings` says.
@@ -83,7 +63,9 @@ class Runner:
         self._device = device
         self._dtype = dtype
         self._settings = settings
-        self._multiple = ROUND_LENGTH if settings.cuda_graphs or settings.compile else 1
+        self.fills_up = record is not None or settings.compile is not None
+        self._multiple = ROUND_LENGTH if self.fills_up else 1
+        self._sizes = batch_sizes(MAX_BATCH_ROWS)
         self._laid_out = lru_cache(KEPT_PROMPTS)(self._lay_out)
         with torch.inference_mode():
             model.head.steps()  # what no observation changes is there before the first of them
@@ -91,12 +73,31 @@ class Runner:
         if settings.compile is not None:
             fast_see, fast_act = device_functions(model, settings.compile)
             see, act = FirstShapes(fast_see, see), FirstShapes(fast_act, act)
+        self._calls: tuple[StaticCall, ...] = ()
+        self.queue = RecordingQueue(self._in_thread)
         if record is not None:
-            turn = threading.Lock()
-            see, act = StaticCall(see, record, turn), StaticCall(act, record, turn)
+            see, act = self._calls = (
+                StaticCall(see, self.see, record, self.queue),
+                StaticCall(act, self.act, record, self.queue),
+            )
         self._see, self._act = see, act
 
-    def tokens(self, texts: Sequence[str], pictures: int) -> Tokens:
+    @property
+    def records(self) -> bool:
+        """Whether calls are recorded, which a failed capture ends."""
+        return bool(self._calls) and all(call.works for call in self._calls)
+
+    def size_of(self, rows: int) -> int:
+        """How many rows a batch of so many is filled up to."""
+        if not self.fills_up:
+            return rows
+        return next((size for size in self._sizes if size >= rows), rows)
+
+    def add_size(self, rows: int) -> None:
+        """Let batches be filled up to this size, too."""
+        self._sizes = tuple(sorted({*self._sizes, rows}))
+
+    def tokens(self, texts: Sequence[str], pictures: PictureGrid) -> Tokens:
         """The tokens of a batch on the device; those of the last prompts are kept there.
 
         Args:
@@ -105,20 +106,27 @@ class Runner:
         """
         return self._laid_out(tuple(texts), pictures)
 
-    def _lay_out(self, texts: tuple[str, ...], pictures: int) -> Tokens:
+    def _lay_out(self, texts: tuple[str, ...], pictures: PictureGrid) -> Tokens:
         backbone = self._model.backbone
         prompts = backbone.prompts(texts, pictures, self._multiple)
         return lay_out(
             prompts,
-            backbone.rotary(prompts),
+            backbone.rotary(prompts, pictures),
+            backbone.places(pictures),
             mask_padding=self._settings.mask_padding,
             device=self._device,
             dtype=self._dtype,
         )
 
-    def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
-        """What the action head attends to; see `Backbone.features`."""
-        return self._see(pictures, *tokens)
+    def features(self, videos: Sequence[Tensor], tokens: Tokens) -> Tensor:
+        """What the action head attends to; see `Backbone.features`.
+
+        Args:
+            videos: Of each camera, as `pictures_of` takes them; or one tensor, pictures that are
+                resized already.
+            tokens: Of the batch.
+        """
+        return self._see(*tokens, *videos)
 
     def actions(
         self,
@@ -131,6 +139,15 @@ class Runner:
         """Normalised actions; see `ActionHead.condition` and `ActionHead.sample`."""
         return self._act(features, state, noise, velocity_scale, *tokens)
 
+    @contextmanager
+    def _in_thread(self) -> Iterator[None]:
+        with torch.inference_mode(), on_device(self._device):
+            yield
+
+    def call(self) -> AbstractContextManager[None]:
+        """Around each answer: recordings are made between answers."""
+        return self.queue.call() if self._calls else contextlib.nullcontext()
+
 
 def device_functions(model: Model, compile: str | None = None) -> tuple[Function, Function]:
     """What a call does on the device, as two functions of tensors only.
@@ -140,7 +157,7 @@ def device_functions(model: Model, compile: str | None = None) -> tuple[Function
         compile: How; None for not.
 
     Returns:
-        From pictures and `Tokens` to features, and from features, state, noise, velocity scale (or
+        From `Tokens` and pictures to features, and from features, state, noise, velocity scale (or
         None) and `Tokens` to normalised actions.
     """
 
@@ -152,8 +169,9 @@ def device_functions(model: Model, compile: str | None = None) -> tuple[Function
     # Compiled once and called for each step: unrolled it would take as many times as long.
     euler = made(head.euler)
 
-    def see(pictures: Tensor, *tokens: Tensor | None) -> Tensor:
-        seen: Tensor = features(pictures, Tokens(*tokens))
+    def see(*inputs: Tensor | None) -> Tensor:
+        tokens, videos = Tokens(*inputs[: len(Tokens._fields)]), inputs[len(Tokens._fields) :]
+        seen: Tensor = features(pictures_of(model, videos), tokens)
         return seen
 
     def act(
@@ -167,3 +185,25 @@ def device_functions(model: Model, compile: str | None = None) -> tuple[Function
         return head.sample(conditioning, noise, velocity_scale, euler)
 
     return see, act
+
+
+def pictures_of(model: Model, videos: Sequence[Tensor]) -> Tensor:
+    """Frames of each camera to pictures, on their device.
+
+    Args:
+        model: Whose backbone reads them.
+        videos: uint8 (B, T, H, W, 3) each; or one tensor (pictures, H, W, 3), which is resized.
+
+    Returns:
+        uint8 (pictures, H, W, 3); within a row by time, then by camera.
+    """
+    if videos[0].ndim == 4:
+        return videos[0]
+    backbone = model.backbone
+    if len({video.shape for video in videos}) == 1:
+        return backbone.pictures_on_device(torch.stack(list(videos), dim=2).flatten(0, 2))
+    resized = [
+        backbone.pictures_on_device(video.flatten(0, 1)).unflatten(0, video.shape[:2])
+        for video in videos
+    ]
+    return torch.stack(resized, dim=2).flatten(0, 2)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.config import TransformerConfig
-from gr00t_policy_core.models.common.fused import FusedLinear
+from gr00t_policy_core.models.common.fused import FusedLinear, linear_gelu
 
 FEED_FORWARD_FACTOR = 4
 TIMESTEP_CHANNELS = 256
@@ -72,20 +72,14 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of (B, T, width) to a context of another width."""
+    """Multi-head attention of (B, T, width) to a context; its keys and values are the DiT's."""
 
-    def __init__(self, config: TransformerConfig, context_dim: int) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         width = config.width
         self.heads = config.heads
         self.to_q = nn.Linear(width, width)
-        self.to_kv = FusedLinear(context_dim, {"to_k": width, "to_v": width})
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
-
-    def context(self, tokens: Tensor, bias: Tensor | None) -> Context:
-        """Keys and values of the tokens (B, S, context_dim) to attend to."""
-        keys, values = (split_heads(part, self.heads) for part in self.to_kv.apart(tokens))
-        return Context(keys, values, bias)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         attended = F.scaled_dot_product_attention(
@@ -111,7 +105,7 @@ class TanhGelu(nn.Module):
         self.proj = nn.Linear(width, inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(self.proj(x), approximate="tanh")
+        return linear_gelu(self.proj, x)
 
 
 class FeedForward(nn.Module):
@@ -175,14 +169,12 @@ class AdaLayerNorm(nn.Module):
 
 
 class DiTBlock(nn.Module):
-    """A block of the DiT; `context_dim` None makes it attend to its own tokens."""
+    """A block of the DiT; it attends to its own tokens, or crosses to a context."""
 
-    def __init__(self, config: TransformerConfig, context_dim: int | None) -> None:
+    def __init__(self, config: TransformerConfig, crosses: bool) -> None:
         super().__init__()
         self.norm1 = AdaLayerNorm(config.width)
-        self.attn1 = (
-            SelfAttention(config) if context_dim is None else CrossAttention(config, context_dim)
-        )
+        self.attn1 = CrossAttention(config) if crosses else SelfAttention(config)
         self.ff = FeedForward(config.width)
 
     def forward(
@@ -231,21 +223,45 @@ class DiT(nn.Module):
         output_dim: Width of what it gives.
         context_dim: Width of the vision-language tokens.
         interleave: Every second block attends to its own tokens instead.
+        text_every: Of the blocks that cross, the 1st of so many attends to text, the others to
+            pictures; None: all of them attend to all tokens.
     """
 
     def __init__(
-        self, config: TransformerConfig, output_dim: int, context_dim: int, interleave: bool
+        self,
+        config: TransformerConfig,
+        output_dim: int,
+        context_dim: int,
+        *,
+        interleave: bool,
+        text_every: int | None,
     ) -> None:
         super().__init__()
         width = config.width
-        self.interleave = interleave
+        self.heads = config.heads
         self.timestep_encoder = TimestepEncoder(width)
-        self.transformer_blocks = nn.ModuleList(
-            DiTBlock(config, None if interleave and i % 2 else context_dim)
-            for i in range(config.layers)
-        )
+        crosses = [not (interleave and i % 2) for i in range(config.layers)]
+        self.transformer_blocks = nn.ModuleList(DiTBlock(config, cross) for cross in crosses)
         self.proj_out_1 = nn.Linear(width, 2 * width)
         self.proj_out_2 = nn.Linear(width, output_dim)
+        # Keys and values of all blocks that attend to the same tokens: one product.
+        crossing = [i for i, cross in enumerate(crosses) if cross]
+        self._first = crossing if text_every is None else crossing[::text_every]
+        self._second = [i for i in crossing if i not in self._first]
+        self.to_kv_first = self._keys_and_values(context_dim, self._first)
+        if self._second:
+            self.to_kv_second = self._keys_and_values(context_dim, self._second)
+
+    def _keys_and_values(self, context_dim: int, blocks: Sequence[int]) -> FusedLinear:
+        width = self.proj_out_2.in_features
+        return FusedLinear(
+            context_dim,
+            {
+                f"transformer_blocks.{block}.attn1.{layer}": width
+                for block in blocks
+                for layer in ("to_k", "to_v")
+            },
+        )
 
     def modulation(self, timestep: int) -> Modulation:
         """What a timestep does to the norms; the same for every observation."""
@@ -254,20 +270,28 @@ class DiT(nn.Module):
         blocks = tuple(block.norm1.modulation(embedding) for block in self.transformer_blocks)
         return Modulation(blocks, (1 + scale, shift.clone()))
 
-    def contexts(self, sources: Sequence[tuple[Tensor, Tensor | None]]) -> list[Context | None]:
+    def contexts(
+        self, first: tuple[Tensor, Tensor | None], second: tuple[Tensor, Tensor | None]
+    ) -> list[Context | None]:
         """What each block attends to; the same for every denoising step.
 
         Args:
-            sources: Of the first, second, … block that does not attend to its own tokens, over and
-                over: tokens (B, S, context_dim), and what is added to their scores (B, 1, 1, S).
+            first: What the blocks attend to that attend to text, or to all: tokens (B, S,
+                context_dim), and what is added to their scores (B, 1, 1, S).
+            second: What the others do; not used where there are none.
         """
-        contexts: list[Context | None] = []
-        for i, block in enumerate(self.transformer_blocks):
-            if self.interleave and i % 2:
-                contexts.append(None)
+        contexts: list[Context | None] = [None] * len(self.transformer_blocks)
+        for layer, blocks, (tokens, bias) in (
+            ("to_kv_first", self._first, first),
+            ("to_kv_second", self._second, second),
+        ):
+            if not blocks:
                 continue
-            crossing = i // 2 if self.interleave else i
-            contexts.append(block.attn1.context(*sources[crossing % len(sources)]))
+            # (B, S, 2 · blocks · heads · head_dim) to 2 · blocks times (B, heads, S, head_dim)
+            fused = getattr(self, layer)(tokens).unflatten(-1, (2 * len(blocks), self.heads, -1))
+            parts = fused.transpose(1, 3).unbind(2)
+            for i, block in enumerate(blocks):
+                contexts[block] = Context(parts[2 * i], parts[2 * i + 1], bias)
         return contexts
 
     def forward(

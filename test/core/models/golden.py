@@ -19,6 +19,8 @@ pytest.importorskip("transformers", reason="the models need transformers: pip in
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="comes with transformers")
 
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
+from gr00t_policy_core.models.common.runner import pictures_of  # noqa: E402
+from gr00t_policy_core.models.common.transfer import send  # noqa: E402
 from gr00t_policy_core.models.policy import ModelPolicy  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny, and tests may run side by side
@@ -109,8 +111,15 @@ def policy_of(name: str, device: str = "cpu", **settings: Any) -> Gr00tPolicy:
 def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, Any]:
     """What the action head attends to, and the tokens that it is of."""
     frames = policy.frames(observation)
-    tokens = policy.runner.tokens(policy.instructions(observation), len(frames[0]))
-    return policy.runner.features(policy.model.backbone.pictures(frames), tokens), tokens
+    grid = policy.picture_grid(observation)
+    tokens = policy.runner.tokens(policy.instructions(observation), grid)
+    return policy.runner.features([policy.model.backbone.pictures(frames)], tokens), tokens
+
+
+def sent_pictures(policy: ModelPolicy, observation: dict[str, Any]) -> Any:
+    """The pictures as the backbone reads them, on the policy's device."""
+    videos = policy._videos(observation, policy.frames(observation))
+    return pictures_of(policy.model, send(videos, policy.device))
 
 
 def assert_golden(golden: Golden, case: str, policy: ModelPolicy) -> dict[str, Any]:

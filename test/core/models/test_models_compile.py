@@ -8,9 +8,10 @@ import pytest
 from models.golden import assert_golden, policy_of, torch
 
 from gr00t_policy_core.cli import model_flags
-from gr00t_policy_core.models.common.compiled import MODES, FirstShapes
+from gr00t_policy_core.models.common.compiled import MODES, FirstShapes, cache_folder
+from gr00t_policy_core.models.common.compiled import compiled as compile_function
 from gr00t_policy_core.models.common.devices import DTYPES
-from gr00t_policy_core.models.common.runner import RunSettings
+from gr00t_policy_core.models.common.run_settings import RunSettings
 from gr00t_policy_core.models.policy import ModelPolicy
 
 SETTINGS = RunSettings(compile="default")
@@ -54,6 +55,28 @@ def test_each_function_is_one_graph_that_gives_the_references_actions(golden, co
 def test_what_inductor_makes_of_them_gives_the_references_actions(n1d7):
     torch.compiler.reset()
     assert_golden(n1d7, "one", compiled(n1d7.name))
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_what_was_compiled_is_found_again_after_the_next_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    counters = torch._dynamo.utils.counters
+    for start in (0, 1):
+        torch.compiler.reset()
+        before = counters["inductor"]["fxgraph_cache_hit"]
+        with torch.inference_mode():
+            compile_function(lambda x: 3 * x.cos() + x.sin(), "default")(torch.ones(7))
+        assert counters["inductor"]["fxgraph_cache_hit"] - before == start
+    assert any(tmp_path.rglob("*.so"))
+    torch.compiler.reset()
+
+
+def test_compiled_code_is_kept_in_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "gr00t_policy" / "inductor"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
 
 
 def test_only_the_first_shapes_are_compiled(caplog):

@@ -3,12 +3,13 @@
 
 import contextlib
 
+import numpy as np
 import pytest
 from models.golden import torch
 
 from gr00t_policy_core.models.common.graphs import WARM_UPS, CudaGraphs
 from gr00t_policy_core.models.common.timing import Stopwatch
-from gr00t_policy_core.models.common.transfer import to_device
+from gr00t_policy_core.models.common.transfer import send, to_device
 
 GPU = torch.device("cuda", 0)
 
@@ -20,10 +21,20 @@ class FakeStream:
     def wait_stream(self, other):
         self.log.append(f"{self.name} waits for {other.name}")
 
+    def synchronize(self):
+        self.log.append(f"{self.name} is done")
+
 
 class FakeGraph:
     def __init__(self, log):
+        self.log = log
         self.replay = lambda: log.append("replay")
+
+    def capture_begin(self, pool, capture_error_mode):
+        self.log.append(f"capture into {pool}, {capture_error_mode}")
+
+    def capture_end(self):
+        self.log.append("captured")
 
 
 class FakeEvent:
@@ -56,46 +67,56 @@ def log(monkeypatch):
         yield
         where.pop()
 
-    @contextlib.contextmanager
-    def capture(graph, *, pool, stream, capture_error_mode):
-        log.append(f"capture into {pool}, {capture_error_mode}")
-        with in_stream(stream):
-            yield
-        log.append("captured")
+    names = iter(["warm", "side"])
 
     cuda = torch.cuda
     monkeypatch.setattr(cuda, "graph_pool_handle", lambda: "the pool")
     monkeypatch.setattr(cuda, "current_stream", lambda device: FakeStream(log, "main"))
-    monkeypatch.setattr(cuda, "Stream", lambda device: FakeStream(log, "side"))
+    monkeypatch.setattr(cuda, "Stream", lambda device: FakeStream(log, next(names)))
     monkeypatch.setattr(cuda, "stream", in_stream)
-    monkeypatch.setattr(cuda, "synchronize", lambda device: log.append("synchronize"))
     monkeypatch.setattr(cuda, "CUDAGraph", lambda: FakeGraph(log))
-    monkeypatch.setattr(cuda, "graph", capture)
     monkeypatch.setattr(cuda, "Event", FakeEvent)
     return log, where
 
 
-def test_a_call_is_warmed_up_beside_the_main_queue_and_then_captured(log):
+def test_a_call_is_warmed_up_in_a_stream_that_nothing_is_captured_in(log):
+    """And neither the whole GPU is waited for nor are the allocators of other threads emptied."""
     happened, where = log
 
     def function(x):
         happened.append(f"call in {where[-1]}")
         return 2 * x
 
-    recording = CudaGraphs(GPU)(function, [torch.ones(2)])
+    graphs = CudaGraphs(GPU)
+    recording = graphs(function, [torch.ones(2)])
     recording.replay()
 
-    assert happened == [
-        "side waits for main",
-        *["call in side"] * WARM_UPS,
-        "main waits for side",
-        "synchronize",
+    once = [
+        "warm waits for main",
+        *["call in warm"] * WARM_UPS,
+        "warm is done",
         "capture into the pool, thread_local",
         "call in side",
         "captured",
-        "replay",
     ]
+    assert happened == [*once, "replay"]
     assert recording.output.tolist() == [2.0, 2.0]
+    happened.clear()
+    graphs(function, [torch.ones(3)])
+    assert happened == once, "another one shares the streams and the memory"
+
+
+def test_a_capture_that_fails_is_ended(log):
+    happened, where = log
+
+    def function(x):
+        if where[-1] == "side":
+            raise RuntimeError("operation not permitted")
+        return x
+
+    with pytest.raises(RuntimeError, match="operation not permitted"):
+        CudaGraphs(GPU)(function, [torch.ones(2)])
+    assert happened[-1] == "captured"
 
 
 def test_stages_of_a_gpu_are_timed_in_its_queue_and_the_hosts_by_its_clock(log, monkeypatch):
@@ -131,3 +152,40 @@ def test_what_goes_to_a_gpu_goes_through_pinned_memory_without_waiting(monkeypat
 
     to_device(Values(), GPU)
     assert calls == ["contiguous", "pin", (GPU, True)]
+
+
+def test_what_is_sent_together_comes_apart_as_it_was():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, 1, 5, 7, 3), dtype=np.uint8)
+    frames.setflags(write=False)
+    values = [
+        frames,
+        torch.from_numpy(rng.normal(size=(2, 3))).to(torch.bfloat16),
+        frames[:, :, ::2, 1:],
+        torch.arange(5),
+        torch.zeros(0, 4),
+    ]
+    sent = send(values, torch.device("cpu"))
+    for value, got in zip(values, sent, strict=True):
+        wanted = value if isinstance(value, torch.Tensor) else torch.from_numpy(value.copy())
+        assert got.dtype == wanted.dtype
+        assert torch.equal(got, wanted)
+        assert got.data_ptr() % 64 == sent[0].data_ptr() % 64
+
+
+def test_what_is_sent_together_is_one_copy_through_pinned_memory(monkeypatch):
+    calls = []
+    empty, to = torch.empty, torch.Tensor.to
+
+    def pinned(*shape, pin_memory=False, **options):
+        calls.append(("empty", pin_memory))
+        return empty(*shape, **options)
+
+    def copied(tensor, device, non_blocking=False):
+        calls.append((str(device), non_blocking))
+        return to(tensor, "cpu", copy=True)
+
+    monkeypatch.setattr(torch, "empty", pinned)
+    monkeypatch.setattr(torch.Tensor, "to", copied)
+    send([torch.ones(3), np.zeros((2, 2), np.uint8), torch.zeros(4)], GPU)
+    assert calls == [("empty", True), ("cuda:0", True)]

@@ -6,10 +6,17 @@ $GR00T_TEST_DEVICE names another device to try them on.
 
 import contextlib
 import os
+import threading
 
 import numpy as np
 import pytest
-from models.golden import CASES, assert_golden, largest, policy_of, torch
+from models.golden import CASES, assert_golden, largest, policy_of, rows_of, sent_pictures, torch
+
+from gr00t_policy_core.models.common.float8 import Float8Linear
+from gr00t_policy_core.models.common.fused import linear_gelu
+from gr00t_policy_core.models.common.run_settings import RunSettings
+from gr00t_policy_core.models.common.timing import Stopwatch
+from gr00t_policy_core.models.policy import ModelPolicy
 
 DEVICE = os.environ.get("GR00T_TEST_DEVICE", "cuda")
 
@@ -22,6 +29,7 @@ WAYS = [
     {"cuda_graphs": True},
     {"cuda_graphs": True, "device_images": True, "mask_padding": True},
 ]
+WITHOUT = {"cuda_graphs": False, "device_images": False}
 
 
 @contextlib.contextmanager
@@ -42,9 +50,10 @@ def answer(policy, golden, case):
 def test_actions_are_the_references(golden, way):
     if way.get("cuda_graphs") and DEVICE == "cpu":
         pytest.skip("CUDA graphs need CUDA")
-    policy = policy_of(golden.name, device=DEVICE, dtype="float32", **way)
+    policy = policy_of(golden.name, device=DEVICE, dtype="float32", **{**WITHOUT, **way})
     for case in ("one",) if "mask_padding" in way else CASES:
-        assert_golden(golden, case, policy)
+        assert_golden(golden, case, policy)  # at once, before it is recorded
+        policy.prepare(golden.observation(case))
         info = assert_golden(golden, case, policy)
         assert all(seconds >= 0.0 for seconds in info["timing"].values())
 
@@ -52,8 +61,12 @@ def test_actions_are_the_references(golden, way):
 def test_bfloat16_with_graphs_is_as_without(golden):
     if DEVICE == "cpu":
         pytest.skip("CUDA graphs need CUDA")
-    plain = answer(policy_of(golden.name, device=DEVICE), golden, "batch")
-    replayed = answer(policy_of(golden.name, device=DEVICE, cuda_graphs=True), golden, "batch")
+    plain = answer(policy_of(golden.name, device=DEVICE, **WITHOUT), golden, "batch")
+    policy = policy_of(golden.name, device=DEVICE)
+    assert policy.in_force()["cuda_graphs"], "graphs are the default"
+    assert policy.in_force()["device_images"]
+    policy.prepare(golden.observation("batch"))
+    replayed = answer(policy, golden, "batch")
     for key, values in plain.items():
         assert largest(replayed[key] - values) <= 0.05 * largest(values), key
 
@@ -63,41 +76,106 @@ def test_compiled_actions_are_the_references(n1d7, cuda_graphs):
     if cuda_graphs and DEVICE == "cpu":
         pytest.skip("CUDA graphs need CUDA")
     torch.compiler.reset()
-    way = {"compile": "default", "cuda_graphs": cuda_graphs}
+    way = {"compile": "default", "cuda_graphs": cuda_graphs, "device_images": cuda_graphs}
     policy = policy_of(n1d7.name, device=DEVICE, dtype="float32", **way)
+    policy.prepare(n1d7.observation("one"))
     for _ in range(2):
         assert_golden(n1d7, "one", policy)
 
 
+def test_a_layer_in_float8_is_on_a_gpu_what_it_is_on_a_cpu():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(1024, 512).requires_grad_(False).to(torch.bfloat16)
+    x = torch.randn(3, 41, 1024).to(torch.bfloat16)
+    with torch.inference_mode():
+        expected = Float8Linear(layer)(x).float()
+        got = Float8Linear(layer.to(DEVICE))(x.to(DEVICE)).float().cpu()
+    assert (got - expected).norm() <= 0.01 * expected.norm()
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_float8_is_as_near_as_float8_allows(golden, cuda_graphs):
+    if cuda_graphs and DEVICE == "cpu":
+        pytest.skip("CUDA graphs need CUDA")
+    policy = policy_of(golden.name, device=DEVICE, dtype="fp8", cuda_graphs=cuda_graphs)
+    policy.prepare(golden.observation("one"))
+    for key, values in golden.group("one", "action").items():
+        error = largest(answer(policy, golden, "one")[key] - values)
+        assert error <= 0.1 * largest(values), key
+
+
+def test_gelu_in_the_product_is_the_tanh_approximation():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(256, 512).requires_grad_(False)
+    x = 3.0 * torch.randn(2, 41, 256)
+    expected = linear_gelu(layer, x)
+    got = linear_gelu(layer.to(DEVICE), x.to(DEVICE)).cpu()
+    assert largest(got - expected) <= 1e-4, "the exact GELU is 5e-4 away"
+
+
 def test_pictures_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden):
     on_device = policy_of(golden.name, device=DEVICE, device_images=True)
-    host = policy_of(golden.name, device=DEVICE)
+    host = policy_of(golden.name, device=DEVICE, device_images=False)
     rng = np.random.default_rng(0)
     for size in ((480, 640), (720, 1280), (512, 512), (100, 90), (1080, 1920)):
         observation = golden.observation("one")
         for key, video in observation["video"].items():
             shape = (*video.shape[:2], *size, 3)
             observation["video"][key] = rng.integers(0, 256, shape, dtype=np.uint8)
-        expected = host._pictures(observation).cpu().numpy()
-        np.testing.assert_array_equal(on_device._pictures(observation).cpu().numpy(), expected)
+        expected = sent_pictures(host, observation).cpu().numpy()
+        np.testing.assert_array_equal(sent_pictures(on_device, observation).cpu().numpy(), expected)
 
 
 def test_the_host_does_not_wait_from_pictures_to_actions(golden):
     if DEVICE == "cpu":
         pytest.skip("only a GPU is waited for")
     policy = policy_of(golden.name, device=DEVICE)
-    answer(policy, golden, "batch")  # what is made once is there
-    config = policy.model.head.config
     observation = golden.observation("batch")
-    frames = policy.frames(observation)
+    policy.prepare(observation)
     with torch.inference_mode():
-        pictures = policy._pictures(observation)
-        start = torch.zeros(len(frames), config.action_horizon, config.max_action_dim)
-        steps = len(policy.embodiment.modalities["state"].delta_indices)
-        state = torch.zeros(len(frames), steps, config.max_state_dim)
+        policy._inputs(observation, None, Stopwatch(policy.device))  # what is made once is there
         with no_waiting():
-            tokens = policy.runner.tokens(policy.instructions(observation), len(frames[0]))
-            features = policy.runner.features(pictures, tokens)
+            given = policy._inputs(observation, None, Stopwatch(policy.device))
+            features = policy.runner.features(given.videos, given.tokens)
             policy.runner.actions(
-                features, tokens, policy._to_device(state), policy._to_device(start), None
+                features, given.tokens, given.state, given.noise, given.velocity_scale
             )
+
+
+def test_answers_stay_right_while_graphs_are_captured_beside_them(golden):
+    """Two threads ask in batches of many sizes, most of which are captured meanwhile."""
+    if DEVICE == "cpu":
+        pytest.skip("CUDA graphs need CUDA")
+    loaded = policy_of(golden.name, device=DEVICE, dtype="float32")
+    settings = RunSettings(mask_padding=True)
+    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings)
+    whole = golden.observation("batch")
+    cases = [rows_of(whole, slice(0, rows)) for rows in (1, 2, 3)]
+    wide = {key: np.concatenate([video, video], axis=3) for key, video in whole["video"].items()}
+    for rows, case in enumerate(list(cases), start=1):
+        cases.append({**case, "video": {key: video[:rows] for key, video in wide.items()}})
+    plain = ModelPolicy(
+        loaded.model, loaded.device, loaded.dtype, RunSettings(mask_padding=True, **WITHOUT)
+    )
+    expected = [plain.get_action(case, {"seed": 1})[0] for case in cases]
+    wrong = []
+
+    def ask(first):
+        for number in range(60):
+            case = (number + first) % len(cases)
+            action, _ = policy.get_action(cases[case], {"seed": 1})
+            for key, values in expected[case].items():
+                error = largest(action[key] - values)
+                if error > 2e-3 * largest(values):
+                    wrong.append((number, case, key, error))
+
+    threads = [threading.Thread(target=ask, args=(first,)) for first in (0, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+        assert not thread.is_alive()
+    assert policy.runner.queue.wait(60)
+    ask(0)
+    assert wrong == []
+    assert policy.in_force()["cuda_graphs"], "no capture failed"

@@ -116,8 +116,10 @@ def test_a_served_model_has_answered_once_before_it_is_ready(golden, caplog):
         modality_config_path=None,
         execution_horizon=None,
         strict=True,
+        max_batch=4,
     )
     with caplog.at_level(logging.INFO):
         policy = load()
-    assert re.search(r"the first answer of the model took \d+\.\d s", caplog.text)
+    assert re.search(r"getting the model ready took \d+\.\d s", caplog.text)
+    assert "cuda_graphs False" in caplog.text, "the log says what is in force"
     policy.check_observation(policy.made_up_observation(2))

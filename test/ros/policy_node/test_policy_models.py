@@ -31,10 +31,12 @@ LOCAL = {
 class EchoModel(EchoPolicy):
     """In place of a model."""
 
-    warm = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.warm: list[tuple[tuple[int, int], ...]] = []
 
-    def warm_up(self) -> float:
-        self.warm += 1
+    def warm_up(self, *, camera_sizes: tuple[tuple[int, int], ...]) -> float:
+        self.warm.append(camera_sizes)
         return 0.0
 
 
@@ -79,7 +81,17 @@ def test_a_model_has_answered_once_before_the_node_is_configured(
     use_loader(lambda **settings: model)
     make_local_node()
     assert operator.change_state(CONFIGURE) == [True]
-    assert model.warm == 1
+    assert model.warm == [()]
+
+
+def test_a_model_is_made_ready_for_the_sizes_of_the_cameras(
+    make_local_node: MakeNode, operator: Operator, use_loader: Callable[[LoadModel], None]
+) -> None:
+    model = EchoModel()
+    use_loader(lambda **settings: model)
+    make_local_node(video__front__width=32, video__front__height=24)
+    assert operator.change_state(CONFIGURE) == [True]
+    assert model.warm == [((24, 32),)]
 
 
 def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
@@ -95,9 +107,9 @@ def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
             "dtype": None,
             "backbone_path": None,
             "mask_padding": False,
-            "cuda_graphs": False,
+            "cuda_graphs": None,
             "compile": None,
-            "device_images": False,
+            "device_images": None,
         }
     ]
 
@@ -116,7 +128,8 @@ def test_every_setting_reaches_the_model(
         "compile": "max-autotune",
         "device_images": True,
     }
-    make_local_node(**{f"policy__{name}": value for name, value in settings.items()})
+    when = {"cuda_graphs": "always", "device_images": "always"}
+    make_local_node(**{f"policy__{name}": value for name, value in {**settings, **when}.items()})
     assert operator.change_state(CONFIGURE) == [True]
     assert asked_for == [settings]
 
@@ -127,12 +140,15 @@ def test_settings_that_do_not_go_together_stop_the_configuration_before_a_model_
     asked_for: list[dict[str, Any]],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make_local_node(policy__device="cpu", policy__cuda_graphs=True)
+    make_local_node(policy__device="cpu", policy__cuda_graphs="always")
     assert operator.change_state(CONFIGURE) == [False]
-    assert "- policy.cuda_graphs: needs a GPU, policy.device is 'cpu';" in capfd.readouterr().err
+    assert (
+        "- policy.cuda_graphs: always needs a GPU, policy.device is 'cpu';"
+        in capfd.readouterr().err
+    )
     assert asked_for == []
 
-    assert operator.set_parameters(policy__cuda_graphs=False) == [True]
+    assert operator.set_parameters(policy__cuda_graphs="never") == [True]
     assert operator.change_state(CONFIGURE) == [True]
 
 
@@ -201,7 +217,7 @@ def test_a_real_checkpoint_answers_in_the_node(
         policy__device="cpu",
         policy__dtype="bfloat16",
         policy__mask_padding=True,
-        policy__device_images=True,
+        policy__device_images="always",
         video__wrist__topic="front/image_raw",
         state__single_arm__topic="joint_states",
         state__single_arm__joints=arm,
