@@ -156,4 +156,4 @@ def _repeated_joint_problems(contract: Contract) -> Iterator[str]:
         outputs = [output for output in contract.action if joint in output.joints]
         names = ", ".join(output.name for output in outputs)
         topics = " and ".join(dict.fromkeys(output.topic for output in outputs))
-        yield f"{names}: {joint} is commanded twice, on {topics}"
+        yield f"{names}: {joint} is commanded twice, on {topics}; a joint takes one command"

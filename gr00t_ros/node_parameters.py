@@ -100,9 +100,13 @@ def _plain(parameter: RosParameter) -> Any:
 def _descriptor(parameter: Parameter, *, with_range: bool = True) -> ParameterDescriptor:
     # Dynamic typing lets a user write 1 for 1.0; the contract checks the types.
     descriptor = ParameterDescriptor(description=parameter.description, dynamic_typing=True)
+    constraints = []
     if parameter.choices:
         choices = ", ".join(choice for choice in parameter.choices if choice)
-        descriptor.additional_constraints = f"one of: {choices}"
+        constraints.append(f"one of: {choices}")
+    if parameter.only_with is not None:
+        constraints.append(f"only with {parameter.only_with.text}")
+    descriptor.additional_constraints = "; ".join(constraints)
     if parameter.minimum is None or parameter.maximum is None or not with_range:
         return descriptor
     # A required parameter is declared with its empty default, which lies outside the range.

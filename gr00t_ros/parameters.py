@@ -403,7 +403,8 @@ FIELDS: Mapping[str, tuple[Parameter, ...]] = {
         Parameter(
             "when_holding",
             "last",
-            "the last values stay (positions), or zeros (velocities, deltas)",
+            "last: the values stay (positions); zero: zeros follow (velocities, deltas), and the "
+            "limits of joints are those of velocities",
             choices=WHEN_HOLDING,
             only_with=ARRAYS,
         ),

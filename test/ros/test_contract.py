@@ -156,7 +156,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         ({"action__arm__scale": [1.0, 0.0]}, "action.arm: scale must not be 0, got [1.0, 0.0]"),
         (
             {"action__gripper__joints": ["elbow"]},
-            "action.arm, action.gripper: elbow is commanded twice, on commands",
+            "action.arm, action.gripper: elbow is commanded twice, on commands; a joint takes one",
         ),
         (
             {"action__gripper__interface": "joint_state"},
@@ -457,13 +457,15 @@ def remapped(topic: str) -> str:
         (
             {"action__gripper__topic": "/grip", "action__gripper__joints": ["elbow"]}
             | {"action__gripper__interface": "float64_multi_array"},
-            "action.arm, action.gripper: elbow is commanded twice, on commands and /grip",
+            "action.arm, action.gripper: elbow is commanded twice, on commands and /grip; a joint "
+            "takes one command",
         ),
         (
             {"action__gripper__topic": "spin", "action__gripper__joints": ["elbow"]}
             | {"action__gripper__interface": "float64_multi_array"}
             | {"action__gripper__when_holding": "zero"},
-            "action.arm, action.gripper: elbow is commanded twice, on commands and spin",
+            "action.arm, action.gripper: elbow is commanded twice, on commands and spin; a joint "
+            "takes one command",
         ),
     ],
 )

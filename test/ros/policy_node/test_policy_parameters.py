@@ -24,6 +24,9 @@ def test_every_parameter_is_described_and_every_number_has_a_range(
         assert described.description, described.name
         if described.name.endswith(("_s", "_hz", "width", "height", "port")):
             assert described.integer_range or described.floating_point_range, described.name
+    (frame_id, timeout) = operator.describe(["action.arm.frame_id", "policy.timeout_s"])
+    assert frame_id.additional_constraints == ("only with interface: pose_stamped or twist_stamped")
+    assert timeout.additional_constraints == "only with policy.backend: server"
 
 
 def test_a_value_outside_its_range_is_refused_when_it_is_set(
