@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import wait_until
-from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, chunk_of, overrides
+from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, Robot, chunk_of, overrides
 from policies_for_tests import EchoPolicy, parameters
 from rclpy.context import Context
 from rclpy.node import Node
@@ -91,9 +91,14 @@ def test_an_unmeasured_joint_is_refused_with_the_nearest_that_is_measured(
 def test_keys_on_one_topic_under_two_names_go_out_as_one_message(
     ros_context: Context, live: Callable[[ManagedNode], None], ros_node: Node
 ) -> None:
-    values = parameters(action__gripper__topic="/left/commands")
-    node = ControlNode(context=ros_context, namespace="left", parameter_overrides=overrides(values))
+    robot = parameters(
+        action__gripper__topic="/left/commands",
+        state__arm__topic="/joint_states",
+        state__gripper__topic="/joint_states",
+    )
+    node = ControlNode(context=ros_context, namespace="left", parameter_overrides=overrides(robot))
     live(node)
+    Robot(ros_node, camera=False)
     received: list[JointTrajectory] = []
     ros_node.create_subscription(JointTrajectory, "/left/commands", received.append, 100)
     chunks = ros_node.create_publisher(ActionChunk, "/left/action_chunk", 5)
@@ -101,8 +106,12 @@ def test_keys_on_one_topic_under_two_names_go_out_as_one_message(
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
     wait_until(chunks.get_subscription_count, what="the node listens to chunks")
     assert ros_node.count_publishers("/left/commands") == 1
-    chunk = {"arm": np.zeros((9, 2)), "gripper": np.zeros((9, 1))}
-    now_ns = ros_node.get_clock().now().nanoseconds
-    chunks.publish(chunk_of(chunk, t0_ns=now_ns, dt_s=0.1))
+    values = {"arm": np.tile([0.1, -0.2], (9, 1)), "gripper": np.full((9, 1), 0.5)}
+
+    def send() -> None:
+        now_ns = ros_node.get_clock().now().nanoseconds
+        chunks.publish(chunk_of(values, t0_ns=now_ns, dt_s=0.1))
+
+    ros_node.create_timer(0.2, send)  # the first ones come before the joints are known
     wait_until(lambda: len(received) > 5, what="commands")
     assert all(list(m.joint_names) == ["shoulder", "elbow", "finger"] for m in received)
