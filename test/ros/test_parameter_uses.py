@@ -147,6 +147,7 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "cpu_affinity": (0, EVERYWHERE),
     "record_path": ("run.jsonl", EVERYWHERE),
     "autostart": (True, EVERYWHERE),
+    "end_with_pid": (1234, EVERYWHERE),
 }
 
 
