@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+import re
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
