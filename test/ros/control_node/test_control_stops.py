@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import re
 
-import re
-
 import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
