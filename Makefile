@@ -45,7 +45,7 @@ test: build
 	@$(ROS); failed=0; \
 	jobs=$${TEST_JOBS:-$$(( $$(nproc) < 4 ? 2 * $$(nproc) : 8 ))}; \
 	if [ "$$jobs" -gt 1 ] && python -c 'import xdist' 2>/dev/null; then \
-		export PYTEST_ADDOPTS="--numprocesses=$$jobs --dist=worksteal $${PYTEST_ADDOPTS:-}"; \
+		export PYTEST_ADDOPTS="--numprocesses=$$jobs --dist=loadgroup $${PYTEST_ADDOPTS:-}"; \
 	fi; \
 	colcon --log-base "$$LOG" test --base-paths . --build-base "$$BUILD" --install-base "$$INSTALL" \
 		--event-handlers console_direct+ --return-code-on-test-failure \

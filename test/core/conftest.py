@@ -24,6 +24,16 @@ RUNNING = {"status": "ok", "message": "Server is running"}
 WIRE = Path(__file__).resolve().parents[1] / "data" / "wire"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, all tests that start Ray run in one process.
+
+    Ray gives each of its processes 30 s to start, which several Rays at once do not on two CPUs.
+    """
+    for item in items:
+        if item.path.name.startswith("test_replicas"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
 @pytest.fixture(params=sorted(LINES))
 def line(request: pytest.FixtureRequest) -> Line:
     """Each line of Isaac-GR00T in turn, by rules of its own."""
