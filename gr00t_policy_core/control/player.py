@@ -249,7 +249,9 @@ class MotionPlayer:
         """Let time pass up to a tick; returns its playback time, ns."""
         self.counts.ticks += 1
         instant = self._clock.tick(now_ns)
-        if instant.slipped_ns and instant.slipped_ns >= -CLOCK_JUMP_NS:
+        if instant.slipped_ns < -CLOCK_JUMP_NS:
+            self._robot.restamp(now_ns)
+        elif instant.slipped_ns:
             if self._schedule.is_playing:
                 self.counts.stalls += 1
                 self.counts.stalled_ns += instant.slipped_ns
