@@ -151,6 +151,11 @@ class MotionControl:
         with self._lock:
             return self._player.report() if self._player is not None else []
 
+    def measured(self) -> dict[str, float]:
+        """The newest position of each commanded joint that was measured, by name, rad (or m)."""
+        with self._lock:
+            return self._joints.positions
+
     def limits(self) -> tuple[LimitsInForce, ...]:
         """The limits in force, and where they come from."""
         return limits_in_force(self._contract, self._urdf)

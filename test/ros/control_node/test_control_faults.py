@@ -137,6 +137,8 @@ def test_every_joint_is_told_with_its_limits_and_where_they_come_from(rig: Rig) 
         ("elbow", 2.0),
         ("finger", 3.0),
     ]
+    assert [joint.measured for joint in status.joints] == [0.0, 0.0, 0.0]
+    assert np.isnan(status.joints[0].command)
     assert "velocity: yaml, acceleration: default" in status.joints[0].limits_from
     rig.play(horizon=100)
     rig.operator.wait_until_running()
