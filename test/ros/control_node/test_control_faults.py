@@ -234,6 +234,16 @@ def test_degrees_are_asked_about(rig: Rig) -> None:
     rig.operator.wait_for_reason("rad of shoulder, whose range is ±3.1: degrees?")
 
 
+def test_a_rate_that_is_too_high_is_asked_about_while_the_arm_moves(rig: Rig) -> None:
+    rig.start()
+    rig.play(speed=8.0, horizon=200)
+    status = rig.operator.wait_for_status(
+        lambda s: s.state == PolicyStatus.STATE_RUNNING and s.reason, "a hint"
+    )
+    assert "the chunk moves shoulder at 8 rad/s, max_velocity is 3" in status.reason
+    assert "is action_rate_hz (20) the rate of the training data?" in status.reason
+
+
 def test_whatever_fails_in_motion_the_arm_is_braked_and_the_node_says_so(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
