@@ -236,7 +236,7 @@ def test_degrees_are_asked_about(rig: Rig) -> None:
 
 def test_a_rate_that_is_too_high_is_asked_about_while_the_arm_moves(rig: Rig) -> None:
     rig.start()
-    rig.play(speed=8.0, horizon=200)
+    rig.play(speed=8.0, horizon=40)
     status = rig.operator.wait_for_status(
         lambda s: s.state == PolicyStatus.STATE_RUNNING and s.reason, "a hint"
     )
