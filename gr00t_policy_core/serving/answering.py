@@ -147,7 +147,8 @@ class Answering:
         form = self._reply_format
         if form == "auto":
             form = "envelope" if request.envelope else "bare"
-        reply = messages.success(result, self._run) if form == "envelope" else result
+        run = self._run if request.envelope else None  # for clients that know what it is
+        reply = messages.success(result, run) if form == "envelope" else result
         return self._serializer.to_bytes(reply, dialect=dialect)
 
     def _read(self, job: Job) -> Ask:
