@@ -140,7 +140,7 @@ def _lines(modality: str, config: ModalityConfig, dimensions: Mapping[str, int])
     what = "horizon" if modality == "action" else "steps"
     yield ""
     yield f"{modality}: {what} {len(deltas)} (delta indices {steps})"
-    width = max(map(len, config.modality_keys), default=0)
+    width = max(map(len, config.modality_keys))
     for key in config.modality_keys:
         yield f"  {key:{width}}  {_shape(modality, len(deltas), dimensions.get(key, 'D'))}"
 
