@@ -115,6 +115,9 @@ class Answering:
 
         Never raises, whatever the policy does.
         """
+        if len(jobs) == 1:
+            yield self._answer_alone(self._try_read(jobs[0]))
+            return
         left = list(jobs)
         try:
             for ask, answer in self._answers(jobs):
@@ -128,9 +131,8 @@ class Answering:
 
     def _answers(self, jobs: list[Job]) -> Iterator[tuple[Ask, Answer]]:
         asks = [self._try_read(job) for job in jobs]
-        if len(asks) > 1:
-            for ask in asks:
-                self._compare(ask)
+        for ask in asks:
+            self._compare(ask)
         while asks:
             group = self._next_group(asks)
             asks = [ask for ask in asks if ask not in group]
@@ -147,7 +149,8 @@ class Answering:
         form = self._reply_format
         if form == "auto":
             form = "envelope" if request.envelope else "bare"
-        reply = messages.success(result, self._run) if form == "envelope" else result
+        run = self._run if request.envelope else None  # for clients that know what it is
+        reply = messages.success(result, run) if form == "envelope" else result
         return self._serializer.to_bytes(reply, dialect=dialect)
 
     def _read(self, job: Job) -> Ask:

@@ -87,18 +87,23 @@ class Gate:
 
     def _answer(self, frames: list[bytes]) -> None:
         """Whether a client may come in: a reply to ZAP's question."""
-        _, question, _, address, _, mechanism, *credentials = frames
+        question = frames[1] if len(frames) > 1 else b""
+        verdict = [b"500", b"failed", b""]
+        try:
+            verdict = self._verdict(*frames[3:4], *frames[5:])
+        except Exception:  # a fault of ours: everybody else is still to be let in
+            logger.exception("a client is not let in")
+        self._asked.send_multipart([ZAP_VERSION, question, *verdict, b""])
+
+    def _verdict(self, address: bytes, mechanism: bytes, *credentials: bytes) -> list[bytes]:
         key = z85.encode(credentials[0]) if mechanism == b"CURVE" else b""
         name = self._clients.get(key)
         if name is None:
             peer = address.decode("ascii", "replace") or SOMEBODY
-            error = PolicyError(f"its key {key.decode()} is not listed, so it is not let in")
-            self._refused(peer, error)
-            verdict = [b"400", b"not listed", b""]
-        else:
-            logger.debug("%s is let in", name)
-            verdict = [b"200", b"OK", name.encode()]
-        self._asked.send_multipart([ZAP_VERSION, question, *verdict, b""])
+            self._refused(peer, PolicyError(f"its key {key.decode()} is not listed"))
+            return [b"400", b"not listed", b""]
+        logger.debug("%s is let in", name)
+        return [b"200", b"OK", name.encode()]
 
     def _read(self, frames: list[bytes]) -> None:
         """What else a handshake failed of."""

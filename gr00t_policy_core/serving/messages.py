@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gr00t_policy_core.serving.error_text import MAX_ERROR_CHARS
 from gr00t_policy_core.serving.reader import Reader
 
 MAX_CLIENT_CHARS = 64
@@ -160,7 +161,7 @@ def normalise_reply(reply: Any) -> dict[str, Any]:
     if is_envelope(reply):
         return success(reply["data"])
     if "error" in reply:
-        return failure(str(reply["error"]))
+        return failure(str(reply["error"])[:MAX_ERROR_CHARS])
     if _status(reply) == "error":
         return failure("the server says no more than that it failed")
     return success(reply)
