@@ -289,6 +289,9 @@ def _take_deadline(job: Job, kwargs: dict[str, Any]) -> float | None:
 
 
 def _is_late(ask: Ask) -> bool:
+    """Whether nobody waits for the answer any more."""
+    if ask.job.is_abandoned:
+        return True
     return ask.deadline_s is not None and not time.monotonic() < ask.deadline_s
 
 

@@ -5,13 +5,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.transport import Message
 
 
-@dataclass(frozen=True, slots=True)
+class Client(NamedTuple):
+    """Whose turn it is in the queue.
+
+    Args:
+        address: Of its machine.
+        name: As it calls itself, the same after it has connected anew; or else its connection.
+    """
+
+    address: str
+    name: str | bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """A request that a handler is to answer.
 
@@ -36,6 +49,16 @@ class Job:
     def client(self) -> bytes:
         """Whose it is: the connection's own name."""
         return self.message.route[0]
+
+    @property
+    def asked_by(self) -> Client:
+        """Whose turn it is when the job is taken."""
+        return Client(self.message.sender.address, self.request.client or self.client)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its client has disconnected, so that nobody waits for the answer."""
+        return self.message.sender.gone
 
     @property
     def peer(self) -> str:

@@ -14,11 +14,11 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 
-from gr00t_policy_core.serving import addresses, listening
+from gr00t_policy_core.serving import addresses, listening, security
 from gr00t_policy_core.serving.addresses import is_ipc
 from gr00t_policy_core.serving.security import IPC_PEER
 from gr00t_policy_core.serving.session import Session
-from gr00t_policy_core.serving.transport import LINGER_S, Deliver, Waker
+from gr00t_policy_core.serving.transport import LINGER_S, Deliver, Ended, Sender, Waker
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Listener:
         max_message_bytes: A client that announces a larger frame is disconnected; a message
             whose frames are larger together is refused.
         refused: Told of the address of each client whose connection is ended, and why.
+        ended: Told of each connection that has ended, in any thread.
 
     Raises:
         AddressError: It cannot listen there.
@@ -59,7 +60,9 @@ class Listener:
         *,
         max_message_bytes: int,
         refused: Callable[[str, Exception], None],
+        ended: Ended,
     ) -> None:
+        self._told_ended = ended
         self._max_message_bytes = max_message_bytes
         self._refused = refused
         self._socket = _listening(host, port)
@@ -145,6 +148,7 @@ class Listener:
             accepted,
             name,
             peer,
+            Sender(security.machine(peer)),
             max_message_bytes=self._max_message_bytes,
             deliver=deliver,
             ended=self._ended,
@@ -158,6 +162,7 @@ class Listener:
 
     def _ended(self, session: Session, problem: Exception | None) -> None:
         del self._sessions[session.name]
+        self._told_ended(session.sender)
         if problem is not None:
             self._refused(session.peer, problem)
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from gr00t_policy_core.errors import PolicyError, ProtocolError
+from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError, ProtocolError
 from gr00t_policy_core.serving import messages
 from gr00t_policy_core.serving.answering import Answering, failure
 from gr00t_policy_core.serving.endpoints import Endpoint
@@ -15,7 +16,7 @@ from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.security import is_loopback, token_matches
-from gr00t_policy_core.serving.transport import Message, Transport
+from gr00t_policy_core.serving.transport import Message, Sender, Transport
 from gr00t_policy_core.serving.worker import Worker
 
 POLICY_ENDPOINTS = ("get_action", "reset", "get_modality_config", "get_dimensions")
@@ -77,6 +78,16 @@ class Reception:
         """Answer with an error."""
         self._metrics.error(type(error).__name__, route[0])
         self.send(Answer(route, failure(error)))
+
+    def forget(self, sender: Sender) -> None:
+        """Drop what waits for a connection that has ended."""
+        for job in self._worker.drop(sender):
+            waited_s = time.monotonic() - job.received_s
+            error = PolicyTimeoutError(
+                f"dropped: its client disconnected after {waited_s:.3f} s, before its turn came"
+            )
+            self._failures.add(job.endpoint.name, job.peer, error)
+            self._metrics.error(type(error).__name__, job.client)
 
     def send(self, answer: Answer) -> None:
         """Send a reply."""

@@ -20,6 +20,7 @@ from gr00t_policy_core.serving.transport import (
     MAX_FRAMES,
     Deliver,
     Message,
+    Sender,
     Waker,
     make_message,
 )
@@ -163,7 +164,9 @@ class Router:
             frames, size = self._frames()
         peer = _peer(frames[-1])
         buffers = [frame.buffer for frame in frames]
-        return make_message(client, buffers, size, peer, limit=self._max_message_bytes)
+        return make_message(
+            client, buffers, size, peer, limit=self._max_message_bytes, sender=Sender(peer)
+        )
 
     def _has_message(self) -> bool:
         return bool(self._incoming.poll(0))

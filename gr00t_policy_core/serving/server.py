@@ -266,7 +266,13 @@ class PolicyServer:
     def _listen(self, host: str, port: int, max_message_bytes: int) -> Transport:
         if self._keys is not None:
             return Router(host, port, max_message_bytes=max_message_bytes, keys=self._keys)
-        return Listener(host, port, max_message_bytes=max_message_bytes, refused=self._refused)
+        return Listener(
+            host,
+            port,
+            max_message_bytes=max_message_bytes,
+            refused=self._refused,
+            ended=lambda sender: self._reception.forget(sender),
+        )
 
     def _refused(self, peer: str, error: Exception) -> None:
         """A connection, before or between requests."""

@@ -14,7 +14,13 @@ from typing import Final
 
 from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving import zmtp
-from gr00t_policy_core.serving.transport import LINGER_S, MAX_FRAMES, Deliver, make_message
+from gr00t_policy_core.serving.transport import (
+    LINGER_S,
+    MAX_FRAMES,
+    Deliver,
+    Sender,
+    make_message,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +58,7 @@ class Session:
         accepted: Its socket, which belongs to the session from now on.
         name: The first frame of its messages' routes.
         peer: Its network address.
+        sender: The connection, as what waits for its answers knows it.
         max_message_bytes: A client that announces a larger frame is disconnected; a message whose
             frames are larger together is refused.
         deliver: Gets its messages, in this session's thread; it must neither raise nor wait.
@@ -63,6 +70,7 @@ class Session:
         accepted: socket.socket,
         name: bytes,
         peer: str,
+        sender: Sender,
         *,
         max_message_bytes: int,
         deliver: Deliver,
@@ -70,6 +78,7 @@ class Session:
     ) -> None:
         self.name = name
         self.peer = peer
+        self.sender = sender
         self._socket = accepted
         self._limit = max_message_bytes
         self._deliver = deliver
@@ -144,6 +153,7 @@ class Session:
         except Exception as error:
             problem = error
         finally:
+            self.sender.gone = True
             self._close()
             self._ended(self, problem)
 
@@ -193,7 +203,9 @@ class Session:
         self._begun = self._frames.has_bytes
         self._useless = 0
         self._heard_s = time.monotonic()
-        message = make_message(self.name, frames, size, self.peer, limit=self._limit)
+        message = make_message(
+            self.name, frames, size, self.peer, limit=self._limit, sender=self.sender
+        )
         if message is not None:
             self._delivered += 1
             self._deliver(message)
