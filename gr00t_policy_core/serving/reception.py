@@ -100,6 +100,7 @@ class Reception:
         request = self._requests.read(message.body)
         if not token_matches(self._token, request.token):
             raise PolicyError("Unauthorized: Invalid API token")
+        message.sender.proven = True
         if (refusal := self._refusal()) is not None:
             raise PolicyError(refusal)
         name = request.endpoint

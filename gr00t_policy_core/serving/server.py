@@ -16,6 +16,7 @@ from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving import images, messages
 from gr00t_policy_core.serving import server_settings as settings
 from gr00t_policy_core.serving.answering import Answering
+from gr00t_policy_core.serving.connections import ConnectionLimits
 from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
 from gr00t_policy_core.serving.failures import FailureLog
@@ -62,6 +63,12 @@ class PolicyServer:
         max_batch: Most rows that the policy is asked for in one call, if it says as much; 1 asks
             for one request at a time.
         max_message_bytes: A client that announces a larger request is disconnected.
+        max_receiving_bytes: Of all requests that are on the way at once; beyond these the client
+            that has most of it for longest is disconnected. Not with `keys`.
+        max_connections: At once; for a further one the client that loses least by it is
+            disconnected. The process's limit of open files is raised for them. Not with `keys`.
+        max_connections_per_address: Likewise, from one address: all robots behind one router
+            have the same.
         max_queued_requests: Beyond these, requests are answered with an error at once.
         max_queued_bytes: Likewise, for the data that wait with them.
         metrics_port: Serve the metrics to Prometheus on this port of this machine; 0 picks a free
@@ -91,6 +98,9 @@ class PolicyServer:
         keys: str | Path | None = None,
         max_batch: int = 16,
         max_message_bytes: int = 256 * 2**20,
+        max_receiving_bytes: int = 512 * 2**20,
+        max_connections: int = 1024,
+        max_connections_per_address: int = 256,
         max_queued_requests: int = 64,
         max_queued_bytes: int = 2**30,
         metrics_port: int | None = None,
@@ -99,7 +109,10 @@ class PolicyServer:
         stop_timeout_s: float = 5.0,
         lanes: Lanes | None = None,
     ) -> None:
-        problems = list(settings.problems(api_token, reply_format, max_batch))
+        limits = ConnectionLimits(
+            max_message_bytes, max_receiving_bytes, max_connections, max_connections_per_address
+        )
+        problems = settings.problems(api_token, reply_format, max_batch, limits)
         if problems:
             raise SpecError("bad server setting", problems)
         self.policy: BasePolicy | None = None
@@ -126,7 +139,7 @@ class PolicyServer:
         self._stopping = False
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
-        self._transport = self._listen(host, port, max_message_bytes)
+        self._transport = self._listen(host, port, limits, api_token is not None)
         self._queue = FairQueue(max_queued_requests, max_queued_bytes)
         self._worker = Worker(
             lanes=self._lanes.size,
@@ -263,13 +276,14 @@ class PolicyServer:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def _listen(self, host: str, port: int, max_message_bytes: int) -> Transport:
+    def _listen(self, host: str, port: int, limits: ConnectionLimits, token: bool) -> Transport:
         if self._keys is not None:
-            return Router(host, port, max_message_bytes=max_message_bytes, keys=self._keys)
+            return Router(host, port, max_message_bytes=limits.message_bytes, keys=self._keys)
         return Listener(
             host,
             port,
-            max_message_bytes=max_message_bytes,
+            limits=limits,
+            token=token,
             refused=self._refused,
             ended=lambda sender: self._reception.forget(sender),
         )

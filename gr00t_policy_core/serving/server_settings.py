@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gr00t_policy_core.serving.connections import ConnectionLimits
     from gr00t_policy_core.serving.prometheus import Exporter
 
 REPLY_FORMATS = ("auto", "envelope", "bare")
@@ -23,7 +24,9 @@ def make_exporter(host: str, port: int, snapshot: Callable[[], dict[str, Any]]) 
     return Exporter(host, port, snapshot)
 
 
-def problems(api_token: object, reply_format: object, max_batch: object) -> list[str]:
+def problems(
+    api_token: object, reply_format: object, max_batch: object, limits: ConnectionLimits
+) -> list[str]:
     """What is wrong with them."""
     found = []
     if api_token is not None and not (isinstance(api_token, str) and api_token):
@@ -32,4 +35,25 @@ def problems(api_token: object, reply_format: object, max_batch: object) -> list
         found.append(f"reply_format must be one of {REPLY_FORMATS}, got {reply_format!r}")
     if type(max_batch) is not int or max_batch < 1:
         found.append(f"max_batch must be an integer of at least 1, got {max_batch!r}")
+    found += _problems_of_limits(limits)
+    return found
+
+
+def _problems_of_limits(limits: ConnectionLimits) -> list[str]:
+    values = {
+        "max_message_bytes": limits.message_bytes,
+        "max_receiving_bytes": limits.receiving_bytes,
+        "max_connections": limits.connections,
+        "max_connections_per_address": limits.per_address,
+    }
+    found = [
+        f"{name} must be an integer of at least 1, got {value!r}"
+        for name, value in values.items()
+        if type(value) is not int or value < 1
+    ]
+    if not found and limits.receiving_bytes < limits.message_bytes:
+        found.append(
+            f"max_receiving_bytes must be at least max_message_bytes ({limits.message_bytes}), "
+            f"got {limits.receiving_bytes}"
+        )
     return found

@@ -14,6 +14,8 @@ from typing import Final
 
 from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving import zmtp
+from gr00t_policy_core.serving.costs import FREE_S
+from gr00t_policy_core.serving.intake import UNPROVEN_BYTES, Intake
 from gr00t_policy_core.serving.transport import (
     LINGER_S,
     MAX_FRAMES,
@@ -61,6 +63,7 @@ class Session:
         sender: The connection, as what waits for its answers knows it.
         max_message_bytes: A client that announces a larger frame is disconnected; a message whose
             frames are larger together is refused.
+        intake: Holds the budget of what all sessions receive.
         deliver: Gets its messages, in this session's thread; it must neither raise nor wait.
         ended: Called when it has ended, with what was wrong with the client; None: it is gone.
     """
@@ -73,6 +76,7 @@ class Session:
         sender: Sender,
         *,
         max_message_bytes: int,
+        intake: Intake,
         deliver: Deliver,
         ended: Callable[[Session, Exception | None], None],
     ) -> None:
@@ -81,6 +85,7 @@ class Session:
         self.sender = sender
         self._socket = accepted
         self._limit = max_message_bytes
+        self._intake = intake
         self._deliver = deliver
         self._ended = ended
         self._frames = zmtp.FrameReader(self._receive, _BUFFER_BYTES)
@@ -93,6 +98,8 @@ class Session:
         self._heard_s = time.monotonic()  # when its last message came, or it
         self._delivered = self._answered = 0  # messages
         self._useless = 0  # frames since its last message that are no part of one
+        self._ending = threading.Event()
+        self._made_to_end: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"gr00t-client-{peer}", daemon=True)
 
     @property
@@ -139,6 +146,7 @@ class Session:
         Args:
             at_once: Also where it is receiving something, or where replies wait for the client.
         """
+        self._ending.set()
         with self._sending:  # so that it is not closed meanwhile, and another has its descriptor
             _shut_down(self._socket, socket.SHUT_RDWR if at_once else socket.SHUT_RD)
 
@@ -147,13 +155,16 @@ class Session:
         try:
             self._shake_hands()
             while True:
+                self._pause()
                 self._read_message()
         except (EOFError, OSError) as error:
+            problem = self._made_to_end
             logger.debug("%s is gone: %s", self.peer, error)
         except Exception as error:
             problem = error
         finally:
             self.sender.gone = True
+            self._intake.end(self.sender)
             self._close()
             self._ended(self, problem)
 
@@ -176,7 +187,19 @@ class Session:
         self._handshake_ends_s = None
         _set_timeouts(self._socket, STALLED_S, STALLED_S)
 
+    def _make_way(self, why: str) -> None:
+        """Disconnect a client that takes too much; in any thread."""
+        self._made_to_end = ProtocolError(f"disconnected: {why}")
+        self.end(at_once=True)
+
+    def _pause(self) -> None:
+        """Leave the next message unread where those before it cost too much."""
+        while (pause_s := self.sender.cost.pause_s) and not self._ending.wait(pause_s):
+            logger.debug("%s had to pause for %.3f s", self.peer, pause_s)
+
     def _read_message(self) -> None:
+        unproven = self._intake.is_unproven(self.sender)
+        limit = min(self._limit, UNPROVEN_BYTES) if unproven else self._limit
         frames: list[memoryview] = []
         size = count = 0
         more = 1
@@ -191,24 +214,33 @@ class Session:
             more = flags & zmtp.MORE
             size += length
             count += 1
-            if length > self._limit:
-                raise ProtocolError(f"{length} bytes announced, at most {self._limit} may come")
+            if length > limit:
+                before = " before a request with the right token" if unproven else ""
+                raise ProtocolError(f"{length} bytes announced, at most {limit} may come{before}")
             if count > MAX_COUNTED_FRAMES:
                 raise ProtocolError(f"a message of over {MAX_COUNTED_FRAMES} frames")
-            if len(frames) < MAX_FRAMES and size <= self._limit:
-                frames.append(self._frames.take(length) if length else _EMPTY)
+            if len(frames) < MAX_FRAMES and size <= limit:
+                frames.append(self._take(length) if length else _EMPTY)
             else:
                 self._frames.skip(length)
                 self._tolerate()
         self._begun = self._frames.has_bytes
         self._useless = 0
         self._heard_s = time.monotonic()
-        message = make_message(
-            self.name, frames, size, self.peer, limit=self._limit, sender=self.sender
-        )
+        message = make_message(self.name, frames, size, self.peer, limit=limit, sender=self.sender)
         if message is not None:
             self._delivered += 1
+            started_s = time.thread_time()
             self._deliver(message)
+            free_s = 0.0 if self._intake.is_unproven(self.sender) else FREE_S
+            self.sender.cost.add(time.thread_time() - started_s, free_s=free_s)
+        if size > _BUFFER_BYTES:
+            self._intake.end(self.sender)
+
+    def _take(self, length: int) -> memoryview:
+        if length > _BUFFER_BYTES:  # the others have no memory of their own for long
+            self._intake.begin(self.sender, length, self._make_way)
+        return self._frames.take(length)
 
     def _tolerate(self) -> None:
         """Leave Python to the others from time to time."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from gr00t_policy_core.serving.costs import Cost, Costs
+
 logger = logging.getLogger(__name__)
 
 MAX_FRAMES = 16  # of what a client sends at once; no more are kept
@@ -26,10 +28,14 @@ class Sender:
     Args:
         address: Of the machine at its other end (`security.machine`): what its connections may
             have together is bounded, too.
+        cost: What its messages have cost.
+        proven: It has sent a request that the server admits (the right token, if there is one).
         gone: It has ended: nobody waits for answers there.
     """
 
     address: str = ""
+    cost: Cost = field(default_factory=lambda: Costs().of(""))
+    proven: bool = False
     gone: bool = False
 
 
