@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -20,12 +20,15 @@ from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
+from gr00t_policy_core.serving.request_limits import RequestLimits
 from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer
 from gr00t_policy_core.serving.wire import Dialect
 
 ACTION_ENDPOINT = "get_action"
 DEADLINE = "deadline_s"
 REMEMBERED_CLIENTS = 1024
+# Pictures of requests that are read together: beyond these the rest is read after their answers.
+UNPACKED_BYTES = 2**28
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +43,7 @@ class Ask:
         deadline_s: When its client waits no more, in `time.monotonic`; None where it did not tell.
         alike: What it must have in common with others to be joined; None: it stays alone.
         rows: Its B, where it can be joined.
+        unpacked_bytes: Of pictures that came as JPEG.
     """
 
     job: Job
@@ -49,6 +53,7 @@ class Ask:
     deadline_s: float | None = None
     alike: Hashable = None
     rows: int = 1
+    unpacked_bytes: int = 0
 
 
 class Answering:
@@ -80,16 +85,21 @@ class Answering:
         self._policy: BasePolicy | None = None
         self._policy_endpoint: Endpoint | None = None
         self._alone: AbstractContextManager[Any] = self._one_at_a_time  # for the policy's endpoint
+        self._limits = RequestLimits()
         self.max_batch = 1
 
-    def take(self, policy: BasePolicy, endpoint: Endpoint, max_batch: int) -> None:
+    def take(
+        self, policy: BasePolicy, endpoint: Endpoint, max_batch: int, limits: RequestLimits
+    ) -> None:
         """The policy is there.
 
         Args:
             policy: It.
             endpoint: Where it is asked for actions; its handler may be another than the policy's.
             max_batch: Most rows that it is asked for in one call.
+            limits: Of requests for actions.
         """
+        self._limits = limits
         if endpoint.handler == getattr(policy, ACTION_ENDPOINT, None):
             self._alone = contextlib.nullcontext()
         self._policy = policy
@@ -105,10 +115,19 @@ class Answering:
         if len(jobs) == 1:
             yield self._answer_one(jobs[0])
             return
+        unread = deque(jobs)
+        while unread:
+            yield from self._answer_some(unread)
+
+    def _answer_some(self, unread: deque[Job]) -> Iterator[Answer]:
+        """Answer as many as may have their unpacked pictures in memory together."""
         asks: list[Ask] = []
-        for job in jobs:
+        pixels = 0
+        while unread and pixels <= UNPACKED_BYTES:
+            job = unread.popleft()
             try:
                 ask = self._read(job)
+                pixels += ask.unpacked_bytes
                 self._compare(ask)
                 asks.append(ask)
             except BaseException as error:
@@ -137,15 +156,26 @@ class Answering:
 
     def _read(self, job: Job) -> Ask:
         data = job.request.data
-        decoded = Decoded(None, None) if data is None else self._serializer.decode(data)
+        decoded = Decoded(None, None) if data is None else self._decode(job, data)
         ask = Ask(job, self._dialect_of(job.client, decoded.dialect))
         value = decoded.value
         if job.endpoint.name == ACTION_ENDPOINT:
-            value = _with_pixels(value)
+            value = _with_pixels(
+                value, self._limits if job.endpoint is self._policy_endpoint else RequestLimits()
+            )
+            ask.unpacked_bytes = 0 if value is decoded.value else images.video_bytes(value)
         ask.args, ask.kwargs = job.endpoint.arguments(value)
         if job.endpoint.name == ACTION_ENDPOINT:
             ask.deadline_s = _take_deadline(job, ask.kwargs)
         return ask
+
+    def _decode(self, job: Job, data: memoryview) -> Decoded:
+        """At its client's cost."""
+        started_s = time.thread_time()
+        try:
+            return self._serializer.decode(data, max_items=job.endpoint.max_items)
+        finally:
+            job.message.sender.cost.add(time.thread_time() - started_s)
 
     def _compare(self, ask: Ask) -> None:
         """Find out what it can be joined with; checked before, it then harms nobody else."""
@@ -268,12 +298,14 @@ def failure(error: BaseException) -> bytes:
     return MsgSerializer.to_bytes(messages.failure(messages.error_text(error)))
 
 
-def _with_pixels(data: Any) -> Any:
+def _with_pixels(data: Any, limits: RequestLimits) -> Any:
     """The data of a request for actions with arrays in place of JPEG."""
-    if isinstance(data, dict) and "observation" in data:
-        observation = images.from_jpeg(data["observation"])
-        return data if observation is data["observation"] else {**data, "observation": observation}
-    return images.from_jpeg(data)
+    given = data["observation"] if isinstance(data, dict) and "observation" in data else data
+    limits.check_rows(given)
+    observation = images.from_jpeg(given, limits.cameras)
+    if observation is given:
+        return data
+    return observation if given is data else {**data, "observation": observation}
 
 
 def _take_deadline(job: Job, kwargs: dict[str, Any]) -> float | None:

@@ -64,7 +64,7 @@ class Reception:
         self._token = token
         self._encrypted = encrypted
         self._refusal = refusal
-        self._requests = messages.RequestReader()
+        self._requests = messages.RequestReader(self._max_items)
 
     def accept(self, message: Message) -> None:
         """Do what a message asks for, or see to it; nothing in it may stop the server."""
@@ -118,6 +118,10 @@ class Reception:
         else:
             known = ", ".join(sorted({*self._endpoints, *self._at_once}))
             raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
+
+    def _max_items(self, endpoint: str) -> int:
+        known = self._endpoints.get(endpoint)
+        return messages.HEAD_ITEMS if known is None else known.max_items
 
     def _submit(self, job: Job) -> None:
         for refused in self._worker.submit(job):

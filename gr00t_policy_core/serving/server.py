@@ -26,6 +26,7 @@ from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.queue import FairQueue
 from gr00t_policy_core.serving.reception import POLICY_ENDPOINTS, Reception
+from gr00t_policy_core.serving.request_limits import RequestLimits
 from gr00t_policy_core.serving.router import Router
 from gr00t_policy_core.serving.security import announce, is_loopback
 from gr00t_policy_core.serving.serializer import MsgSerializer
@@ -301,11 +302,15 @@ class PolicyServer:
 
     def _take_policy(self, policy: BasePolicy) -> None:
         self._capabilities = list(getattr(policy, "get_capabilities", tuple)())
+        limits = RequestLimits.of(policy, self._max_batch)
         for name in POLICY_ENDPOINTS:
             if name not in self._endpoints:
-                self.register_endpoint(name, getattr(policy, name, dict), name in WITH_INPUT)
+                handler = getattr(policy, name, dict)
+                self._endpoints[name] = Endpoint.of(
+                    name, handler, name in WITH_INPUT, max_items=limits.items
+                )
         max_batch = min(self._max_batch, getattr(policy, "max_batch_size", 1))
-        self._answering.take(policy, self._endpoints["get_action"], max_batch)
+        self._answering.take(policy, self._endpoints["get_action"], max_batch, limits)
         self.policy = policy
 
     def _prepare(self) -> bool:
