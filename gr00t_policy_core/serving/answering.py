@@ -171,11 +171,13 @@ class Answering:
 
     def _decode(self, job: Job, data: memoryview) -> Decoded:
         """At its client's cost."""
-        started_s = time.thread_time()
+        items = job.endpoint.max_items
         try:
-            return self._serializer.decode(data, max_items=job.endpoint.max_items)
+            decoded = self._serializer.decode(data, max_items=items)
+            items = decoded.items
+            return decoded
         finally:
-            job.message.sender.cost.add(time.thread_time() - started_s)
+            job.message.sender.cost.add(items)
 
     def _compare(self, ask: Ask) -> None:
         """Find out what it can be joined with; checked before, it then harms nobody else."""

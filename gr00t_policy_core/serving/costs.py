@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU time that messages cost the server before the policy is asked, and who has to pause for it.
+"""What it costs to read messages, and who has to pause for it.
 
 Python runs one thread at a time: whoever has messages read that are expensive to read takes the
-time of all others. A robot's messages cost nearly nothing (`gr00t_policy_core.serving.forms`).
+time of all others. The cost is counted in items: keys, values and list items that are read word by
+word, 0.5 to 1 µs each. A robot's messages cost nearly nothing (`gr00t_policy_core.serving.forms`).
 """
 
 from __future__ import annotations
@@ -11,48 +12,49 @@ import threading
 import time
 from collections import OrderedDict
 
-FREE_S = 100e-6  # of each message: what one that nobody has seen before costs at most, nearly
-SHARE = 0.05  # of one CPU, for the expensive messages of one address
-BURST_S = 0.05
-OWN_SHARE = 0.002  # of one CPU, for those of one connection that need not pause
-OWN_BURST_S = 0.001
+FREE_ITEMS = 200  # of each message: as many as that of a robot has, when it is read word by word
+REFUSED_ITEMS = 400  # what a message costs that is malformed or carries a wrong token
+ITEMS_PER_S = 50_000.0  # for all expensive messages of an address: some 4 % of a CPU
+BURST_ITEMS = 50_000.0
+OWN_ITEMS_PER_S = 1_000.0  # for those of a connection that need not pause
+OWN_BURST_ITEMS = 2_000.0
 KEPT_ADDRESSES = 1024
 
 
 class Debt:
-    """CPU time that was used and is worked off at a steady rate; thread-safe.
+    """What was used and is worked off at a steady rate; thread-safe.
 
     Args:
-        share: Of one CPU, the rate.
-        burst_s: As much is no reason to wait.
+        per_s: The rate.
+        burst: As much is no reason to wait.
     """
 
-    __slots__ = ("_burst_s", "_lock", "_owed_s", "_share", "_since_s")
+    __slots__ = ("_burst", "_lock", "_owed", "_per_s", "_since_s")
 
-    def __init__(self, share: float, burst_s: float) -> None:
-        self._share = share
-        self._burst_s = burst_s
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
         self._lock = threading.Lock()
-        self._owed_s = 0.0
+        self._owed = 0.0
         self._since_s = 0.0
 
-    def add(self, cost_s: float) -> None:
-        """Use CPU time."""
+    def add(self, used: float) -> None:
+        """Use something."""
         with self._lock:
             now_s = time.monotonic()
-            self._owed_s = self._left_s(now_s) + cost_s
+            self._owed = self._left(now_s) + used
             self._since_s = now_s
 
     @property
     def wait_s(self) -> float:
         """How long it takes until the debt is small again."""
-        if not self._owed_s:
+        if not self._owed:
             return 0.0
         with self._lock:
-            return max(0.0, self._left_s(time.monotonic()) - self._burst_s) / self._share
+            return max(0.0, self._left(time.monotonic()) - self._burst) / self._per_s
 
-    def _left_s(self, now_s: float) -> float:
-        return max(0.0, self._owed_s - (now_s - self._since_s) * self._share)
+    def _left(self, now_s: float) -> float:
+        return max(0.0, self._owed - (now_s - self._since_s) * self._per_s)
 
 
 class Cost:
@@ -66,13 +68,13 @@ class Cost:
 
     def __init__(self, of_address: Debt) -> None:
         self._of_address = of_address
-        self._own = Debt(OWN_SHARE, OWN_BURST_S)
+        self._own = Debt(OWN_ITEMS_PER_S, OWN_BURST_ITEMS)
 
-    def add(self, cost_s: float, *, free_s: float = FREE_S) -> None:
-        """A message has cost so much CPU time, of which some is free."""
-        if cost_s > free_s:
-            self._own.add(cost_s - free_s)
-            self._of_address.add(cost_s - free_s)
+    def add(self, items: int) -> None:
+        """Of a message so many items were read."""
+        if items > FREE_ITEMS:
+            self._own.add(items - FREE_ITEMS)
+            self._of_address.add(items - FREE_ITEMS)
 
     @property
     def pause_s(self) -> float:
@@ -93,7 +95,7 @@ class Costs:
     def of(self, address: str) -> Cost:
         """The account of another connection of an address."""
         with self._lock:
-            debt = self._by_address.pop(address, None) or Debt(SHARE, BURST_S)
+            debt = self._by_address.pop(address, None) or Debt(ITEMS_PER_S, BURST_ITEMS)
             self._by_address[address] = debt
             if len(self._by_address) > KEPT_ADDRESSES:
                 self._by_address.popitem(last=False)

@@ -69,6 +69,8 @@ class Intake:
                 self._receiving[sender] = receiving
             receiving.size += size
             self._bytes += size
+            if self._bytes <= self._max_bytes and not self.is_unproven(sender):
+                return
             victims = self._make_room(receiving)
         for victim in victims:
             victim.disconnect(

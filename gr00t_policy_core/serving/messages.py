@@ -36,6 +36,8 @@ class Request:
         envelope: The client understands enveloped replies.
         data: The bytes of the data, still encoded; None where there are none.
         client: What it calls itself, the same after a reconnection; None where it does not.
+        items: Keys, values and list items that were read to find that out; none where they were
+            known.
     """
 
     endpoint: str | None
@@ -43,6 +45,7 @@ class Request:
     envelope: bool
     data: memoryview | None
     client: str | None = None
+    items: int = 0
 
 
 class RequestReader:
@@ -72,6 +75,7 @@ class RequestReader:
             if known is not None:
                 rest = message[length:]
                 return Request(known.endpoint, known.token, known.envelope, rest, known.client)
+        items = 0
         reader = Reader(message, max_items=HEAD_ITEMS)
         fields: dict[str | bytes, Any] = {"endpoint": DEFAULT_ENDPOINT}
         data = None
@@ -88,12 +92,13 @@ class RequestReader:
             elif key == "data":
                 start, endpoint = reader.at, fields["endpoint"]
                 reader.skip(self._max_items(endpoint if isinstance(endpoint, str) else ""))
+                items += reader.items
                 data = message[start : reader.at]
             else:
                 reader.skip()
         else:
             reader.finish()
-        return _request(fields, data)
+        return _request(fields, data, items)
 
     def _learn(self, head: memoryview, request: Request) -> None:
         if len(head) > MAX_HEAD_BYTES:
@@ -106,7 +111,7 @@ class RequestReader:
         self._lengths = tuple(lengths)
 
 
-def _request(fields: dict[str | bytes, Any], data: memoryview | None) -> Request:
+def _request(fields: dict[str | bytes, Any], data: memoryview | None, items: int = 0) -> Request:
     endpoint, client = fields["endpoint"], fields.get("client")
     return Request(
         endpoint=endpoint if isinstance(endpoint, str) else None,
@@ -114,6 +119,7 @@ def _request(fields: dict[str | bytes, Any], data: memoryview | None) -> Request
         envelope=fields.get("envelope") is True,
         data=data,
         client=client[:MAX_CLIENT_CHARS] if isinstance(client, str) else None,
+        items=items,
     )
 
 

@@ -83,6 +83,11 @@ class Reader:
         """The offset of the next value, in bytes."""
         return self._at
 
+    @property
+    def items(self) -> int:
+        """Keys, values and list items that were announced by now, since the last limit was set."""
+        return self._max_items - self._items_left
+
     def value(self, depth: int = 0) -> Any:
         """Read one value, with all that it holds."""
         kind, content = self._tag()

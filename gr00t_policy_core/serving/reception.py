@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError, ProtocolError
 from gr00t_policy_core.serving import messages
 from gr00t_policy_core.serving.answering import Answering, failure
+from gr00t_policy_core.serving.costs import REFUSED_ITEMS
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Answer, Job
@@ -95,12 +96,7 @@ class Reception:
         self._transport.send(answer.route, answer.reply)
 
     def _accept(self, message: Message) -> None:
-        if message.body is None:
-            raise ProtocolError(message.problem)
-        request = self._requests.read(message.body)
-        if not token_matches(self._token, request.token):
-            raise PolicyError("Unauthorized: Invalid API token")
-        message.sender.proven = True
+        request = self._admitted(message)
         if (refusal := self._refusal()) is not None:
             raise PolicyError(refusal)
         name = request.endpoint
@@ -118,6 +114,22 @@ class Reception:
         else:
             known = ", ".join(sorted({*self._endpoints, *self._at_once}))
             raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
+
+    def _admitted(self, message: Message) -> Request:
+        """What a message says, at its client's cost."""
+        cost = REFUSED_ITEMS
+        try:
+            if message.body is None:
+                raise ProtocolError(message.problem)
+            request = self._requests.read(message.body)
+            cost += request.items
+            if not token_matches(self._token, request.token):
+                raise PolicyError("Unauthorized: Invalid API token")
+            cost -= REFUSED_ITEMS
+        finally:
+            message.sender.cost.add(cost)
+        message.sender.proven = True
+        return request
 
     def _max_items(self, endpoint: str) -> int:
         known = self._endpoints.get(endpoint)

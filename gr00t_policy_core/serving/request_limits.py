@@ -73,7 +73,7 @@ class RequestLimits:
         Raises:
             SpecError: Saying how many there are and may be.
         """
-        if self.rows is None or not isinstance(observation, Mapping):
+        if self.rows is None or not isinstance(observation, dict):
             return
         rows = max(map(_rows, observation.values()), default=0)
         if rows > self.rows:
@@ -88,10 +88,11 @@ class RequestLimits:
 
 def _rows(value: Any) -> int:
     """The B of a part of an observation, nested or flat; 0 where it has none."""
-    if isinstance(value, np.ndarray):
+    kind = type(value)
+    if kind is np.ndarray:
         return len(value) if value.ndim in _BATCHED_DIMENSIONS else 0
-    if images.is_jpeg(value):
+    if kind is not dict:
+        return 0
+    if images.MARKER in value:
         return images.announced_rows(value)
-    if isinstance(value, Mapping):
-        return max([_rows(part) for part in value.values() if not isinstance(part, list)] or [0])
-    return 0
+    return max(map(_rows, value.values()), default=0)

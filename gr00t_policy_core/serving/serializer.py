@@ -8,7 +8,7 @@ and not at all when it is read.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import msgpack
@@ -35,10 +35,13 @@ class Decoded:
         value: What it holds.
         dialect: The one dialect that its arrays and modality configs were written in; None where
             it has none, or they do not agree.
+        items: Keys, values and list items that were read to decode it; none where its form was
+            known.
     """
 
     value: Any
     dialect: Dialect | None
+    items: int = field(default=0, repr=False, compare=False)
 
 
 class MsgSerializer:
@@ -108,7 +111,8 @@ class MsgSerializer:
         reader.finish()
         if may_have_form:
             _FORMS.learn(message)
-        return Decoded(value, next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None)
+        dialect = next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None
+        return Decoded(value, dialect, reader.items)
 
     @staticmethod
     def encode_custom_classes(obj: Any) -> Any:

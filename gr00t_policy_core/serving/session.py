@@ -14,7 +14,6 @@ from typing import Final
 
 from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving import zmtp
-from gr00t_policy_core.serving.costs import FREE_S
 from gr00t_policy_core.serving.intake import UNPROVEN_BYTES, Intake
 from gr00t_policy_core.serving.transport import (
     LINGER_S,
@@ -35,6 +34,7 @@ MAX_COUNTED_FRAMES = 1024  # of a message: one of more is not even refused
 # (measured, a flood of commands: their answers took 300 ms in place of 1).
 TOLERATED_FRAMES = 16
 PAUSE_S = 0.001
+MAX_PAUSE_S = 60.0  # before it is looked at anew who has to pause
 _BUFFER_BYTES = 4096
 # Of a large message, what has to be there before the kernel wakes its thread: one that wakes at
 # each packet is in the sender's way (measured on loopback, bare round trips of 1.8 MB: sent at
@@ -194,7 +194,9 @@ class Session:
 
     def _pause(self) -> None:
         """Leave the next message unread where those before it cost too much."""
-        while (pause_s := self.sender.cost.pause_s) and not self._ending.wait(pause_s):
+        while pause_s := min(self.sender.cost.pause_s, MAX_PAUSE_S):
+            if self._ending.wait(pause_s):
+                return
             logger.debug("%s had to pause for %.3f s", self.peer, pause_s)
 
     def _read_message(self) -> None:
@@ -230,10 +232,7 @@ class Session:
         message = make_message(self.name, frames, size, self.peer, limit=limit, sender=self.sender)
         if message is not None:
             self._delivered += 1
-            started_s = time.thread_time()
             self._deliver(message)
-            free_s = 0.0 if self._intake.is_unproven(self.sender) else FREE_S
-            self.sender.cost.add(time.thread_time() - started_s, free_s=free_s)
         if size > _BUFFER_BYTES:
             self._intake.end(self.sender)
 

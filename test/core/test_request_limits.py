@@ -179,8 +179,8 @@ def test_a_policy_that_cannot_tell_what_it_reads_is_served_all_the_same(ask, cap
 
 
 def test_who_sends_expensive_messages_has_to_pause_and_nobody_else_has(monkeypatch):
-    monkeypatch.setattr(costs, "SHARE", 1e-9)
-    monkeypatch.setattr(costs, "BURST_S", 0.0)
+    monkeypatch.setattr(costs, "ITEMS_PER_S", 1e-9)
+    monkeypatch.setattr(costs, "BURST_ITEMS", 0.0)
     expensive = request(msgpack.packb({"endpoint": "reset", "data": lists(4000), "x": 0}))
     with (
         serving() as server,
@@ -202,7 +202,7 @@ def test_who_sends_expensive_messages_has_to_pause_and_nobody_else_has(monkeypat
 def test_a_debt_is_worked_off_at_its_rate(monkeypatch):
     clock = SimpleNamespace(now_s=100.0)
     monkeypatch.setattr(costs, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
-    debt = Debt(share=0.1, burst_s=0.5)
+    debt = Debt(per_s=0.1, burst=0.5)
     assert debt.wait_s == 0.0
     debt.add(0.5)
     assert debt.wait_s == 0.0
@@ -219,18 +219,18 @@ def test_a_debt_is_worked_off_at_its_rate(monkeypatch):
 def test_connections_of_one_address_share_its_debt_also_new_ones():
     accounts = Costs()
     first = accounts.of("A")
-    first.add(1000.0)
+    first.add(10**6)
     anew, elsewhere = accounts.of("A"), accounts.of("B")
     for cost in (anew, elsewhere):
         assert cost.pause_s == 0.0
-        cost.add(0.01)
+        cost.add(10_000)
     assert anew.pause_s > 0
     assert elsewhere.pause_s == 0.0
     assert first.pause_s > 0
 
 
 def test_what_a_robot_sends_costs_it_nothing():
-    cost = Cost(Debt(share=1e-9, burst_s=0.0))
+    cost = Cost(Debt(per_s=1e-9, burst=0.0))
     for _ in range(1000):
-        cost.add(costs.FREE_S)
+        cost.add(costs.FREE_ITEMS)
     assert cost.pause_s == 0.0
