@@ -29,6 +29,7 @@ DEADLINE = "deadline_s"
 REMEMBERED_CLIENTS = 1024
 # Pictures of requests that are read together: beyond these the rest is read after their answers.
 UNPACKED_BYTES = 2**28
+_NO_LIMITS = RequestLimits()
 
 
 @dataclass(slots=True, eq=False)
@@ -161,7 +162,7 @@ class Answering:
         value = decoded.value
         if job.endpoint.name == ACTION_ENDPOINT:
             value = _with_pixels(
-                value, self._limits if job.endpoint is self._policy_endpoint else RequestLimits()
+                value, self._limits if job.endpoint is self._policy_endpoint else _NO_LIMITS
             )
             ask.unpacked_bytes = 0 if value is decoded.value else images.video_bytes(value)
         ask.args, ask.kwargs = job.endpoint.arguments(value)

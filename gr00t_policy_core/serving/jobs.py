@@ -33,12 +33,19 @@ class Job:
         request: What it says, the data still encoded.
         endpoint: Who answers it.
         received_s: When, in `time.monotonic`.
+        asked_by: Whose turn it is when the job is taken.
     """
 
     message: Message
     request: Request
     endpoint: Endpoint
     received_s: float = field(default_factory=time.monotonic)
+    asked_by: Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        message = self.message
+        client = Client(message.sender.address, self.request.client or message.route[0])
+        object.__setattr__(self, "asked_by", client)
 
     @property
     def route(self) -> list[bytes]:
@@ -49,11 +56,6 @@ class Job:
     def client(self) -> bytes:
         """Whose it is: the connection's own name."""
         return self.message.route[0]
-
-    @property
-    def asked_by(self) -> Client:
-        """Whose turn it is when the job is taken."""
-        return Client(self.message.sender.address, self.request.client or self.client)
 
     @property
     def is_abandoned(self) -> bool:

@@ -124,8 +124,9 @@ class FairQueue:
             for job in jobs:
                 self._took_s[job.endpoint.name] = took_s
                 begun = self._begun[job.asked_by]
-                begun.remove(job)
-                if not begun:
+                if len(begun) > 1:
+                    begun.remove(job)
+                else:
                     del self._begun[job.asked_by]
             self._hand_out()
 
@@ -170,7 +171,7 @@ class FairQueue:
 
     def _hand_out(self) -> None:
         """Give jobs to the threads that wait for one, as long as there are both."""
-        while self._idle and self._jobs and (job := self._next()) is not None:
+        while self._jobs and self._idle and (job := self._next()) is not None:
             self._idle.popleft().put(self._begin(job))
 
     def _next(self) -> Job | None:

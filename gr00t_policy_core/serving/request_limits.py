@@ -75,6 +75,7 @@ class RequestLimits:
         """
         if self.rows is None or not isinstance(observation, dict):
             return
+        # One entry of each modality: a policy that is strict refuses entries of different B.
         rows = max(map(_rows, observation.values()), default=0)
         if rows > self.rows:
             raise SpecError(
@@ -95,4 +96,4 @@ def _rows(value: Any) -> int:
         return 0
     if images.MARKER in value:
         return images.announced_rows(value)
-    return max(map(_rows, value.values()), default=0)
+    return _rows(next(iter(value.values()), None))
