@@ -12,13 +12,15 @@ from collections.abc import Sequence
 
 import zmq
 
-from gr00t_policy_core.serving import addresses, listening
+from gr00t_policy_core.serving import addresses, descriptors, listening
 from gr00t_policy_core.serving.addresses import is_ipc
 from gr00t_policy_core.serving.curve import Gate, ServerKeys
+from gr00t_policy_core.serving.departures import Departures
 from gr00t_policy_core.serving.transport import (
     LINGER_S,
     MAX_FRAMES,
     Deliver,
+    Ended,
     Message,
     Sender,
     Waker,
@@ -28,6 +30,8 @@ from gr00t_policy_core.serving.transport import (
 logger = logging.getLogger(__name__)
 
 LINGER_MS = int(LINGER_S * 1000)
+DESCRIPTORS = 1024  # of clients
+MESSAGES_AT_ONCE = 1000  # of connections that have ended, before others are looked at
 COPIED_BYTES = 64 * 2**10  # of a reply: less is copied sooner than shared
 CLOSE_S = 3 * LINGER_S  # for libzmq to end, which waits for what lingers
 _OPTIONS = {
@@ -64,12 +68,16 @@ class Router:
         max_message_bytes: A client that announces a larger frame is disconnected; a message
             whose frames are larger together is refused.
         keys: Encrypt, and admit only the clients that they list.
+        ended: Told of each connection that has ended, in the thread that waits.
 
     Raises:
         AddressError: It cannot listen there.
     """
 
-    def __init__(self, host: str, port: int, *, max_message_bytes: int, keys: ServerKeys) -> None:
+    def __init__(
+        self, host: str, port: int, *, max_message_bytes: int, keys: ServerKeys, ended: Ended
+    ) -> None:
+        self._told_ended = ended
         self._context = zmq.Context()
         self._max_message_bytes = max_message_bytes
         self._keys = keys
@@ -79,6 +87,8 @@ class Router:
         except BaseException:
             self._close_context()
             raise
+        descriptors.spare(DESCRIPTORS)
+        self._departures = Departures(self._socket)
         self._waker = Waker()
         self.wake = self._waker.wake
         self.woken_by_signals = self._waker.woken_by_signals
@@ -88,6 +98,7 @@ class Router:
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._poll.register(self._waker.out, select.POLLIN)
+        self._poll.register(self._departures.descriptor, select.POLLIN)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.port = 0 if is_ipc(host) else int(self.address.rpartition(":")[2])
 
@@ -115,9 +126,14 @@ class Router:
     def turn(self, timeout_s: float | None, deliver: Deliver) -> None:
         """See `Transport`."""
         self._wait(timeout_s)
-        message = self._receive()
-        if message is not None:
+        has_lost_some = self._departures.begin()
+        for _ in range(MESSAGES_AT_ONCE if has_lost_some else 1):
+            message = self._receive()
+            if message is None:
+                break
             deliver(message)
+        for sender in self._departures.settle() if has_lost_some else ():
+            self._forget(sender)
 
     def send(self, route: Sequence[bytes], reply: bytes) -> None:
         """See `Transport`."""
@@ -137,6 +153,7 @@ class Router:
 
     def close(self) -> None:
         """See `Transport`."""
+        self._departures.close()
         with self._turn:
             if is_ipc(self.address):
                 with contextlib.suppress(FileNotFoundError):
@@ -163,10 +180,17 @@ class Router:
                 return None
             frames, size = self._frames()
         peer = _peer(frames[-1])
+        sender, before = self._departures.sender(frames[-1], client, peer)
+        if before is not None:
+            self._forget(before)
         buffers = [frame.buffer for frame in frames]
         return make_message(
-            client, buffers, size, peer, limit=self._max_message_bytes, sender=Sender(peer)
+            client, buffers, size, peer, limit=self._max_message_bytes, sender=sender
         )
+
+    def _forget(self, sender: Sender) -> None:
+        sender.gone = True
+        self._told_ended(sender)
 
     def _has_message(self) -> bool:
         return bool(self._incoming.poll(0))

@@ -21,16 +21,14 @@ from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.endpoints import Endpoint, Handler
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.lanes import Lanes, OneLane
-from gr00t_policy_core.serving.listener import Listener
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.queue import FairQueue
 from gr00t_policy_core.serving.reception import POLICY_ENDPOINTS, Reception
 from gr00t_policy_core.serving.request_limits import RequestLimits
-from gr00t_policy_core.serving.router import Router
 from gr00t_policy_core.serving.security import announce, is_loopback
 from gr00t_policy_core.serving.serializer import MsgSerializer
-from gr00t_policy_core.serving.transport import LINGER_S, Transport
+from gr00t_policy_core.serving.transport import LINGER_S
 from gr00t_policy_core.serving.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -140,7 +138,15 @@ class PolicyServer:
         self._stopping = False
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
-        self._transport = self._listen(host, port, limits, api_token is not None)
+        self._transport = settings.make_transport(
+            host,
+            port,
+            limits,
+            keys=self._keys,
+            token=api_token is not None,
+            refused=self._refused,
+            ended=lambda sender: self._reception.forget(sender),
+        )
         self._queue = FairQueue(max_queued_requests, max_queued_bytes)
         self._worker = Worker(
             lanes=self._lanes.size,
@@ -276,18 +282,6 @@ class PolicyServer:
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
-
-    def _listen(self, host: str, port: int, limits: ConnectionLimits, token: bool) -> Transport:
-        if self._keys is not None:
-            return Router(host, port, max_message_bytes=limits.message_bytes, keys=self._keys)
-        return Listener(
-            host,
-            port,
-            limits=limits,
-            token=token,
-            refused=self._refused,
-            ended=lambda sender: self._reception.forget(sender),
-        )
 
     def _refused(self, peer: str, error: Exception) -> None:
         """A connection, before or between requests."""

@@ -6,8 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gr00t_policy_core.serving.connections import ConnectionLimits
+from gr00t_policy_core.serving.curve import ServerKeys
+from gr00t_policy_core.serving.listener import Listener
+from gr00t_policy_core.serving.router import Router
+from gr00t_policy_core.serving.transport import Ended, Transport
+
 if TYPE_CHECKING:
-    from gr00t_policy_core.serving.connections import ConnectionLimits
     from gr00t_policy_core.serving.prometheus import Exporter
 
 REPLY_FORMATS = ("auto", "envelope", "bare")
@@ -22,6 +27,26 @@ def make_exporter(host: str, port: int, snapshot: Callable[[], dict[str, Any]]) 
             f"metrics for Prometheus need: pip install '.[metrics]' ({error})"
         ) from None
     return Exporter(host, port, snapshot)
+
+
+def make_transport(
+    host: str,
+    port: int,
+    limits: ConnectionLimits,
+    *,
+    keys: ServerKeys | None,
+    token: bool,
+    refused: Callable[[str, Exception], None],
+    ended: Ended,
+) -> Transport:
+    """Listen, encrypted where there are keys; the arguments are those of `Router` and `Listener`.
+
+    Raises:
+        AddressError: It is not possible there.
+    """
+    if keys is not None:
+        return Router(host, port, max_message_bytes=limits.message_bytes, keys=keys, ended=ended)
+    return Listener(host, port, limits=limits, token=token, refused=refused, ended=ended)
 
 
 def problems(
