@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -102,6 +101,6 @@ class Departures:
         self._monitor.close(linger=0)
 
     def _read_events(self) -> None:
-        while self._monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
-            event: Any = recv_monitor_message(self._monitor)
+        while int(self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            event = recv_monitor_message(self._monitor)
             self._events.append((int(event["event"]), int(event["value"])))
