@@ -68,6 +68,7 @@ class Listener:
         self._told_ended = ended
         self._max_message_bytes = limits.message_bytes
         self._intake = Intake(limits.receiving_bytes, token=token)
+        self._backlog = Intake(limits.receiving_bytes, token=False)
         self._costs = Costs()
         self._refused = refused
         self._socket = _listening(host, port)
@@ -157,6 +158,7 @@ class Listener:
             sender,
             max_message_bytes=self._max_message_bytes,
             intake=self._intake,
+            backlog=self._backlog,
             deliver=deliver,
             ended=self._ended,
         )

@@ -64,6 +64,7 @@ class Session:
         max_message_bytes: A client that announces a larger frame is disconnected; a message whose
             frames are larger together is refused.
         intake: Holds the budget of what all sessions receive.
+        backlog: Likewise, of replies that wait for clients that do not read them.
         deliver: Gets its messages, in this session's thread; it must neither raise nor wait.
         ended: Called when it has ended, with what was wrong with the client; None: it is gone.
     """
@@ -77,6 +78,7 @@ class Session:
         *,
         max_message_bytes: int,
         intake: Intake,
+        backlog: Intake,
         deliver: Deliver,
         ended: Callable[[Session, Exception | None], None],
     ) -> None:
@@ -86,6 +88,7 @@ class Session:
         self._socket = accepted
         self._limit = max_message_bytes
         self._intake = intake
+        self._backlog = backlog
         self._deliver = deliver
         self._ended = ended
         self._frames = zmtp.FrameReader(self._receive, _BUFFER_BYTES)
@@ -166,6 +169,7 @@ class Session:
             self.sender.gone = True
             self._intake.end(self.sender)
             self._close()
+            self._backlog.end(self.sender)
             self._ended(self, problem)
 
     def _shake_hands(self) -> None:
@@ -281,28 +285,38 @@ class Session:
             return received
 
     def _write(self, data: bytes) -> None:
+        kept = self._write_or_keep(data)
+        if kept:  # counted without the lock, since another session may have to go for it
+            self._backlog.begin(self.sender, kept, self._make_way)
+            with self._sending:
+                if not self._unsent:  # it went out meanwhile
+                    self._backlog.end(self.sender)
+
+    def _write_or_keep(self, data: bytes) -> int:
+        """Send what the client takes at once; returns how many bytes have to wait."""
         with self._sending:
             if self._closed:
-                return
+                return 0
             if self._unsent:
-                self._keep(data)
-                return
+                return self._keep(data)
             try:
                 sent = self._socket.send(data, _NOW)
             except BlockingIOError:
                 sent = 0
             except OSError as error:
                 logger.debug("a reply to %s could not be sent: %s", self.peer, error)
-                return
+                return 0
             if sent < len(data):
                 self._unsent.append(memoryview(data)[sent:])
                 self._begin_sending()
+            return len(data) - sent
 
-    def _keep(self, data: bytes) -> None:
-        if len(self._unsent) < MAX_WAITING_REPLIES:
-            self._unsent.append(memoryview(data))
-        else:
+    def _keep(self, data: bytes) -> int:
+        if len(self._unsent) >= MAX_WAITING_REPLIES:
             logger.debug("%s does not read its replies; one is dropped", self.peer)
+            return 0
+        self._unsent.append(memoryview(data))
+        return len(data)
 
     def _begin_sending(self) -> None:
         sender = threading.Thread(target=self._send_rest, name="gr00t-sender", daemon=True)
@@ -329,6 +343,7 @@ class Session:
                 self._unsent.popleft()
                 if not self._unsent:
                     self._sender = None
+                    self._backlog.end(self.sender)
                     return
 
     def _close(self) -> None:

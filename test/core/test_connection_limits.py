@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections that take descriptors, places and memory from others."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -12,7 +13,16 @@ from typing import Any
 import msgpack
 import pytest
 from conftest import serving, wait_until
-from test_session import LARGE, PING, handshaken, is_closed, opened, reply_from, request
+from test_session import (
+    LARGE,
+    PING,
+    handshaken,
+    is_closed,
+    is_closed_after_greeting,
+    opened,
+    reply_from,
+    request,
+)
 from toy_policy import toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, SpecError
@@ -141,6 +151,24 @@ def test_who_holds_back_what_it_announced_makes_room_for_who_sends_it():
             second.sendall(request(bytes(LARGE))[5000:])
             assert b"malformed" in reply_from(second)
         wait_until(lambda: server._transport._intake.bytes == 0)
+
+
+def test_who_never_reads_large_replies_makes_room_for_others():
+    with serving(max_message_bytes=LARGE, max_receiving_bytes=2 * LARGE) as server:
+        server.register_endpoint("large", lambda: bytes(LARGE), requires_input=False)
+        ask = request(msgpack.packb({"endpoint": "large"}))
+        with contextlib.ExitStack() as stack:
+            lazy = [stack.enter_context(handshaken(server.port)) for _ in range(4)]
+            for asked, connection in enumerate(lazy, start=1):
+                for again in range(2):
+                    connection.sendall(ask)
+                    sent = (2 * asked - 1 + again) * LARGE
+                    wait_until(lambda sent=sent: server.metrics()["sent_bytes"] > sent)
+            assert is_closed_after_greeting(lazy[0])
+            assert [len(reply_from(lazy[-1])) > LARGE for _ in range(2)] == [True] * 2
+            with PolicyClient("127.0.0.1", server.port, timeout_ms=10_000) as robot:
+                robot.get_action(toy_observation())
+        wait_until(lambda: server._transport._backlog.bytes == 0)
 
 
 def test_who_has_not_shown_the_token_may_send_little(monkeypatch, caplog):
