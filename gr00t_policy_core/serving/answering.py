@@ -157,7 +157,13 @@ class Answering:
 
     def _read(self, job: Job) -> Ask:
         data = job.request.data
-        decoded = Decoded(None, None) if data is None else self._decode(job, data)
+        decoded = (
+            Decoded(None, None)
+            if data is None
+            else self._serializer.decode(
+                data, max_items=job.endpoint.max_items, charge=job.message.sender.cost.add
+            )
+        )
         ask = Ask(job, self._dialect_of(job.client, decoded.dialect))
         value = decoded.value
         if job.endpoint.name == ACTION_ENDPOINT:
@@ -169,16 +175,6 @@ class Answering:
         if job.endpoint.name == ACTION_ENDPOINT:
             ask.deadline_s = _take_deadline(job, ask.kwargs)
         return ask
-
-    def _decode(self, job: Job, data: memoryview) -> Decoded:
-        """At its client's cost."""
-        items = job.endpoint.max_items
-        try:
-            decoded = self._serializer.decode(data, max_items=items)
-            items = decoded.items
-            return decoded
-        finally:
-            job.message.sender.cost.add(items)
 
     def _compare(self, ask: Ask) -> None:
         """Find out what it can be joined with; checked before, it then harms nobody else."""

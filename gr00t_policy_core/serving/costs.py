@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 
 FREE_ITEMS = 200  # of each message: as many as that of a robot has, when it is read word by word
-REFUSED_ITEMS = 400  # what a message costs that is malformed or carries a wrong token
+REFUSED_ITEMS = 250  # what a message costs that is malformed or carries a wrong token
 ITEMS_PER_S = 50_000.0  # for all expensive messages of an address: some 4 % of a CPU
 BURST_ITEMS = 50_000.0
 OWN_ITEMS_PER_S = 1_000.0  # for those of a connection that need not pause

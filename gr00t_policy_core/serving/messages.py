@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gr00t_policy_core.errors import PolicyError
-from gr00t_policy_core.serving.reader import MAX_ITEMS, Reader
+from gr00t_policy_core.serving.reader import MAX_ITEMS, Charge, Reader
 
 MAX_ERROR_CHARS = 2000
 MAX_CLIENT_CHARS = 64
@@ -36,8 +36,6 @@ class Request:
         envelope: The client understands enveloped replies.
         data: The bytes of the data, still encoded; None where there are none.
         client: What it calls itself, the same after a reconnection; None where it does not.
-        items: Keys, values and list items that were read to find that out; none where they were
-            known.
     """
 
     endpoint: str | None
@@ -45,7 +43,6 @@ class Request:
     envelope: bool
     data: memoryview | None
     client: str | None = None
-    items: int = 0
 
 
 class RequestReader:
@@ -64,8 +61,13 @@ class RequestReader:
         self._known: dict[bytes, Request] = {}  # by all that is before the data
         self._lengths: tuple[int, ...] = ()  # of those bytes
 
-    def read(self, message: memoryview) -> Request:
+    def read(self, message: memoryview, charge: Charge | None = None) -> Request:
         """Read a request.
+
+        Args:
+            message: As it came.
+            charge: Told how many items were passed over to find what follows the data, also where
+                that fails.
 
         Raises:
             ProtocolError: Malformed, or not a map.
@@ -75,7 +77,6 @@ class RequestReader:
             if known is not None:
                 rest = message[length:]
                 return Request(known.endpoint, known.token, known.envelope, rest, known.client)
-        items = 0
         reader = Reader(message, max_items=HEAD_ITEMS)
         fields: dict[str | bytes, Any] = {"endpoint": DEFAULT_ENDPOINT}
         data = None
@@ -91,14 +92,17 @@ class RequestReader:
                 break
             elif key == "data":
                 start, endpoint = reader.at, fields["endpoint"]
-                reader.skip(self._max_items(endpoint if isinstance(endpoint, str) else ""))
-                items += reader.items
+                try:
+                    reader.skip(self._max_items(endpoint if isinstance(endpoint, str) else ""))
+                finally:
+                    if charge is not None:
+                        charge(reader.items)
                 data = message[start : reader.at]
             else:
                 reader.skip()
         else:
             reader.finish()
-        return _request(fields, data, items)
+        return _request(fields, data)
 
     def _learn(self, head: memoryview, request: Request) -> None:
         if len(head) > MAX_HEAD_BYTES:
@@ -111,7 +115,7 @@ class RequestReader:
         self._lengths = tuple(lengths)
 
 
-def _request(fields: dict[str | bytes, Any], data: memoryview | None, items: int = 0) -> Request:
+def _request(fields: dict[str | bytes, Any], data: memoryview | None) -> Request:
     endpoint, client = fields["endpoint"], fields.get("client")
     return Request(
         endpoint=endpoint if isinstance(endpoint, str) else None,
@@ -119,7 +123,6 @@ def _request(fields: dict[str | bytes, Any], data: memoryview | None, items: int
         envelope=fields.get("envelope") is True,
         data=data,
         client=client[:MAX_CLIENT_CHARS] if isinstance(client, str) else None,
-        items=items,
     )
 
 

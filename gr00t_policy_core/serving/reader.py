@@ -19,6 +19,7 @@ from gr00t_policy_core.errors import ProtocolError
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 200_000
 
+Charge: TypeAlias = "Callable[[int], None]"
 OnMap: TypeAlias = "Callable[[dict[Any, Any]], Any]"
 
 # What a tag says: a value (at once or in the bytes that follow), or the size of what follows.

@@ -117,17 +117,16 @@ class Reception:
 
     def _admitted(self, message: Message) -> Request:
         """What a message says, at its client's cost."""
-        cost = REFUSED_ITEMS
+        charge = message.sender.cost.add
         try:
             if message.body is None:
                 raise ProtocolError(message.problem)
-            request = self._requests.read(message.body)
-            cost += request.items
+            request = self._requests.read(message.body, charge)
             if not token_matches(self._token, request.token):
                 raise PolicyError("Unauthorized: Invalid API token")
-            cost -= REFUSED_ITEMS
-        finally:
-            message.sender.cost.add(cost)
+        except PolicyError:
+            charge(REFUSED_ITEMS)
+            raise
         message.sender.proven = True
         return request
 

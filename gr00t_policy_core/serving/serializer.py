@@ -8,7 +8,7 @@ and not at all when it is read.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgpack
@@ -18,7 +18,7 @@ from gr00t_policy_core.errors import EncodingError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import wire
 from gr00t_policy_core.serving.forms import Forms
-from gr00t_policy_core.serving.reader import MAX_DEPTH, MAX_ITEMS, Reader
+from gr00t_policy_core.serving.reader import MAX_DEPTH, MAX_ITEMS, Charge, Reader
 from gr00t_policy_core.serving.wire import Dialect
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -35,13 +35,10 @@ class Decoded:
         value: What it holds.
         dialect: The one dialect that its arrays and modality configs were written in; None where
             it has none, or they do not agree.
-        items: Keys, values and list items that were read to decode it; none where its form was
-            known.
     """
 
     value: Any
     dialect: Dialect | None
-    items: int = field(default=0, repr=False, compare=False)
 
 
 class MsgSerializer:
@@ -91,15 +88,23 @@ class MsgSerializer:
 
     @classmethod
     def decode(
-        cls, buffer: Buffer, *, writable: bool = False, max_items: int = MAX_ITEMS
+        cls,
+        buffer: Buffer,
+        *,
+        writable: bool = False,
+        max_items: int = MAX_ITEMS,
+        charge: Charge | None = None,
     ) -> Decoded:
         """Decode a message as `from_bytes` does, and tell the dialect it was written in.
 
         Args:
             buffer: As `from_bytes` takes it.
             writable: Likewise.
-            max_items: Keys, values and list items that there may be, as far as it is read at all:
-                a message of a known form is not.
+            max_items: Keys, values and list items that there may be, where its form is not known.
+            charge: Told how many were read, also where that fails; none are of a known form.
+
+        Raises:
+            ProtocolError: As `from_bytes`.
         """
         message = memoryview(buffer).toreadonly().cast("B")
         may_have_form = cls.decode_custom_classes is _NO_HOOK and not writable
@@ -107,12 +112,16 @@ class MsgSerializer:
             return Decoded(form.value(message), form.dialect)
         mapper = _Mapper(cls.decode_custom_classes, writable)
         reader = Reader(message, mapper.map, wire.PAYLOAD_KEYS, max_items)
-        value = reader.value()
-        reader.finish()
+        try:
+            value = reader.value()
+            reader.finish()
+        finally:
+            if charge is not None:
+                charge(reader.items)
         if may_have_form:
             _FORMS.learn(message)
         dialect = next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None
-        return Decoded(value, dialect, reader.items)
+        return Decoded(value, dialect)
 
     @staticmethod
     def encode_custom_classes(obj: Any) -> Any:
