@@ -14,6 +14,8 @@ from gr00t_policy_core.serving.jobs import Client, Job
 from gr00t_policy_core.serving.patience import Patience
 from gr00t_policy_core.serving.transport import Sender
 
+FORGETTING = 0.9  # of how long the longest answer took, with each further one
+
 
 class FairQueue:
     """Jobs that wait for their turn. Thread-safe.
@@ -38,7 +40,7 @@ class FairQueue:
         self._jobs = 0
         self._bytes = 0
         self._patience = Patience()
-        self._took_s: dict[str, float] = {}  # the last answer, by endpoint
+        self._took_s: dict[str, float] = {}  # the longest of the last answers, by endpoint
         self._closed = False
         self._lock = threading.Lock()
         self._came = threading.Condition(self._lock)  # another job, or the end
@@ -122,7 +124,8 @@ class FairQueue:
         """
         with self._lock:
             for job in jobs:
-                self._took_s[job.endpoint.name] = took_s
+                name = job.endpoint.name
+                self._took_s[name] = max(took_s, FORGETTING * self._took_s.get(name, 0.0))
                 begun = self._begun[job.asked_by]
                 if len(begun) > 1:
                     begun.remove(job)
