@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.serving.reader import MAX_ITEMS
 
 Handler: TypeAlias = Callable[..., Any]
 
@@ -27,6 +28,7 @@ class Endpoint:
         signature: Of the handler; None where Python cannot tell it.
         named: Its parameters that can be given by name.
         required: Its parameters without a default.
+        max_items: Keys, values and list items that the data of a request may have.
     """
 
     name: str
@@ -35,9 +37,12 @@ class Endpoint:
     signature: inspect.Signature | None
     named: frozenset[str]
     required: frozenset[str]
+    max_items: int = MAX_ITEMS
 
     @classmethod
-    def of(cls, name: str, handler: Handler, requires_input: bool) -> Endpoint:
+    def of(
+        cls, name: str, handler: Handler, requires_input: bool, *, max_items: int = MAX_ITEMS
+    ) -> Endpoint:
         """Look at the handler once, so that calls need not.
 
         Raises:
@@ -60,6 +65,7 @@ class Endpoint:
             signature,
             named=frozenset(p.name for p in single if p.kind in _KEYWORD_KINDS),
             required=frozenset(p.name for p in single if p.default is p.empty),
+            max_items=max_items,
         )
 
     def arguments(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
