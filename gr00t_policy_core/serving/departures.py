@@ -44,6 +44,8 @@ class Departures:
         self._by_descriptor: dict[int, _Known] = {}
         self._events: list[tuple[int, int]] = []  # seen and not settled: what happened, to which
         self._known_before: dict[int, _Known] = {}
+        # The descriptor tells of what comes after a look that found nothing, so one is taken.
+        self._read_events()
 
     @property
     def descriptor(self) -> int:
