@@ -12,6 +12,7 @@ from zmq.utils.monitor import recv_monitor_message
 from gr00t_policy_core.serving import security
 from gr00t_policy_core.serving.transport import Sender
 
+_MONITOR_URL = "inproc://monitor"  # in the context of the one router
 _SRCFD = int(zmq.SRCFD)
 _FAILED = int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
 _EVENTS = int(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED) | _FAILED
@@ -40,7 +41,11 @@ class Departures:
     def __init__(self, router: zmq.Socket[bytes], failed: Callable[[int], None]) -> None:
         self._router = router
         self._failed = failed
-        self._monitor = router.get_monitor_socket(_EVENTS)
+        router.monitor(_MONITOR_URL, _EVENTS)
+        self._monitor = router.context.socket(zmq.PAIR)
+        # Unlimited: libzmq waits for room in its own thread, without which no socket can be closed.
+        self._monitor.setsockopt(zmq.RCVHWM, 0)
+        self._monitor.connect(_MONITOR_URL)
         self._by_descriptor: dict[int, _Known] = {}
         self._events: list[tuple[int, int]] = []  # seen and not settled: what happened, to which
         self._known_before: dict[int, _Known] = {}
@@ -104,6 +109,7 @@ class Departures:
         return ended
 
     def close(self) -> None:
+        """Look no more; to be called before the router is closed."""
         self._router.disable_monitor()
         self._monitor.close(linger=0)
 
