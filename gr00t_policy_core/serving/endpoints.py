@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,6 +12,14 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.serving.reader import MAX_ITEMS
 
 Handler: TypeAlias = Callable[..., Any]
+
+# Those of a policy, and whether each takes the data of a request.
+POLICY_ENDPOINTS = {
+    "get_action": True,
+    "reset": True,
+    "get_modality_config": False,
+    "get_dimensions": False,
+}
 
 _KEYWORD_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _SINGLE_KINDS = (inspect.Parameter.POSITIONAL_ONLY, *_KEYWORD_KINDS)
@@ -122,3 +130,18 @@ class Endpoint:
             if key not in self.named
         ]
         return missing + unexpected[:5]
+
+
+def of_policy(policy: object, max_items: int, taken: Container[str]) -> dict[str, Endpoint]:
+    """The endpoints of a policy by name; what it lacks is answered with an empty map.
+
+    Args:
+        policy: Answers.
+        max_items: As `Endpoint` takes it.
+        taken: Names that somebody else answers.
+    """
+    return {
+        name: Endpoint.of(name, getattr(policy, name, dict), takes_data, max_items=max_items)
+        for name, takes_data in POLICY_ENDPOINTS.items()
+        if name not in taken
+    }

@@ -11,7 +11,7 @@ from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError, ProtocolEr
 from gr00t_policy_core.serving import messages
 from gr00t_policy_core.serving.answering import Answering, failure, other_run
 from gr00t_policy_core.serving.costs import REFUSED_ITEMS
-from gr00t_policy_core.serving.endpoints import Endpoint
+from gr00t_policy_core.serving.endpoints import POLICY_ENDPOINTS, Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.messages import Request
@@ -19,8 +19,6 @@ from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.security import is_loopback, token_matches
 from gr00t_policy_core.serving.transport import Message, Sender, Transport
 from gr00t_policy_core.serving.worker import Worker
-
-POLICY_ENDPOINTS = ("get_action", "reset", "get_modality_config", "get_dimensions")
 
 AtOnce: TypeAlias = Callable[[Request], Any]
 

@@ -12,21 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
+from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving import images
 from gr00t_policy_core.serving import server_settings as settings
 from gr00t_policy_core.serving.answering import Answering
 from gr00t_policy_core.serving.connections import ConnectionLimits
 from gr00t_policy_core.serving.curve import ServerKeys
-from gr00t_policy_core.serving.endpoints import Endpoint, Handler
+from gr00t_policy_core.serving.endpoints import Endpoint, Handler, of_policy
 from gr00t_policy_core.serving.error_text import log_text
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.lanes import Lanes, OneLane
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.queue import FairQueue
-from gr00t_policy_core.serving.reception import POLICY_ENDPOINTS, Reception
+from gr00t_policy_core.serving.reception import Reception
 from gr00t_policy_core.serving.request_limits import RequestLimits
 from gr00t_policy_core.serving.security import announce, is_loopback
 from gr00t_policy_core.serving.serializer import MsgSerializer
@@ -35,7 +35,6 @@ from gr00t_policy_core.serving.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-WITH_INPUT = ("get_action", "reset")
 STOPPING = "the server is stopping"
 
 
@@ -114,9 +113,7 @@ class PolicyServer:
         limits = ConnectionLimits(
             max_message_bytes, max_receiving_bytes, max_connections, max_connections_per_address
         )
-        problems = settings.problems(api_token, reply_format, max_batch, limits)
-        if problems:
-            raise SpecError("bad server setting", problems)
+        settings.check(api_token, reply_format, max_batch, limits)
         self.policy: BasePolicy | None = None
         self.host = host
         self._keys = None if keys is None else ServerKeys.load(keys)
@@ -131,7 +128,7 @@ class PolicyServer:
         self._answering = Answering(
             serializer, reply_format, self._run, self._metrics, self._failures
         )
-        self._on_ready = on_ready
+        self._on_ready = on_ready or (lambda: None)
         self._load: Callable[[], BasePolicy] | None = None
         self._load_error: BaseException | None = None
         makes_one = isinstance(policy, type) or not hasattr(policy, "get_action")
@@ -179,13 +176,11 @@ class PolicyServer:
             run=self._run,
             refusal=self._refusal,
         )
-        self._exporter = None
-        if metrics_port is not None:
-            try:
-                self._exporter = settings.make_exporter(metrics_host, metrics_port, self.metrics)
-            except BaseException:
-                self._transport.close()
-                raise
+        try:
+            self._exporter = settings.make_exporter(metrics_host, metrics_port, self.metrics)
+        except BaseException:
+            self._transport.close()
+            raise
 
     @property
     def port(self) -> int:
@@ -305,12 +300,7 @@ class PolicyServer:
     def _take_policy(self, policy: BasePolicy) -> None:
         self._capabilities = list(getattr(policy, "get_capabilities", tuple)())
         limits = RequestLimits.of(policy, self._max_batch)
-        for name in POLICY_ENDPOINTS:
-            if name not in self._endpoints:
-                handler = getattr(policy, name, dict)
-                self._endpoints[name] = Endpoint.of(
-                    name, handler, name in WITH_INPUT, max_items=limits.items
-                )
+        self._endpoints.update(of_policy(policy, limits.items, self._endpoints))
         max_batch = min(self._max_batch, getattr(policy, "max_batch_size", 1))
         self._answering.take(policy, self._endpoints["get_action"], max_batch, limits)
         self.policy = policy
@@ -332,8 +322,6 @@ class PolicyServer:
         return True
 
     def _tell_ready(self) -> None:
-        if self._on_ready is None:
-            return
         try:
             self._on_ready()
         except BaseException as error:  # not of the policy, which is there
@@ -400,10 +388,9 @@ class PolicyServer:
         if request.envelope:
             jpeg = [images.CAPABILITY] if images.is_available() else []
             reply["capabilities"] = [*self._capabilities, *jpeg]
+            reply["run"] = self._run
         if self.state != "ready":
             reply["state"] = self.state
-        if request.envelope:
-            reply["run"] = self._run
         return reply
 
     def _kill(self, request: Request) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.serving.connections import ConnectionLimits
 from gr00t_policy_core.serving.curve import ServerKeys
 from gr00t_policy_core.serving.listener import Listener
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
 REPLY_FORMATS = ("auto", "envelope", "bare")
 
 
-def make_exporter(host: str, port: int, snapshot: Callable[[], dict[str, Any]]) -> Exporter:
-    """Serve metrics to Prometheus; `ImportError` where its client is not installed."""
+def make_exporter(
+    host: str, port: int | None, snapshot: Callable[[], dict[str, Any]]
+) -> Exporter | None:
+    """Serve metrics to Prometheus where a port is given.
+
+    Raises:
+        ImportError: Its client is not installed.
+    """
+    if port is None:
+        return None
     try:
         from gr00t_policy_core.serving.prometheus import Exporter
     except ImportError as error:
@@ -57,17 +66,18 @@ def make_transport(
     return Listener(host, port, limits=limits, token=token, refused=refused, ended=ended)
 
 
-def problems(
+def check(
     api_token: object, reply_format: object, max_batch: object, limits: ConnectionLimits
-) -> list[str]:
-    """What is wrong with them."""
+) -> None:
+    """Raise `SpecError` where something is wrong with them."""
     found = token_problems(api_token)
     if reply_format not in REPLY_FORMATS:
         found.append(f"reply_format must be one of {REPLY_FORMATS}, got {reply_format!r}")
     if type(max_batch) is not int or max_batch < 1:
         found.append(f"max_batch must be an integer of at least 1, got {max_batch!r}")
     found += _problems_of_limits(limits)
-    return found
+    if found:
+        raise SpecError("bad server setting", found)
 
 
 def _problems_of_limits(limits: ConnectionLimits) -> list[str]:

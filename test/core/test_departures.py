@@ -2,6 +2,7 @@
 """Clients of a secured server that go: libzmq does not tell, and it is noticed all the same."""
 
 import contextlib
+import socket
 import threading
 from pathlib import Path
 
@@ -19,6 +20,18 @@ from gr00t_policy_core.serving.curve import write_keys
 def keys(tmp_path: Path) -> Path:
     write_keys(tmp_path / "keys", ["robot"])
     return tmp_path / "keys"
+
+
+def test_a_server_that_saw_many_visitors_stops(keys):
+    """libzmq tells each of them, and would wait for ever for somebody to read that."""
+    server = PolicyServer(GatedPolicy(), host="127.0.0.1", port=0, keys=keys)
+    for _ in range(1500):
+        with socket.create_connection(("127.0.0.1", server.port), 10) as visitor:
+            assert visitor.recv(1)  # it was accepted
+    stopping = threading.Thread(target=server.stop, daemon=True)
+    stopping.start()
+    stopping.join(30)
+    assert not stopping.is_alive()
 
 
 def client_of(server: PolicyServer, keys: Path, timeout_ms: int = 10_000) -> PolicyClient:
