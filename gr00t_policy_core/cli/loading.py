@@ -25,7 +25,7 @@ class LoadPolicy:
     """Makes the policy that flags of `serve` describe; the fields are those flags.
 
     Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
-    (`model_settings`).
+    (`model_settings`). `camera_size` lists the heights and widths that a model is warmed up for.
     """
 
     model_path: str | None
@@ -38,6 +38,7 @@ class LoadPolicy:
     modality_config_path: str | None
     execution_horizon: int | None
     strict: bool
+    camera_size: list[tuple[int, int]]
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:
@@ -92,7 +93,8 @@ class LoadPolicy:
             **self.settings,
             strict=self.strict,
         )
-        logger.info("the first answer of the model took %.1f s", policy.warm_up())
+        taken_s = policy.warm_up(camera_sizes=self.camera_size)
+        logger.info("the first answer of the model took %.1f s", taken_s)
         return policy
 
 

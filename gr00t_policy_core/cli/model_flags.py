@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -22,6 +23,16 @@ def add_model_flags(parser: Any) -> None:
         "--dtype",
         choices=DTYPES,
         help="of the model (default: bfloat16, and float32 on a CPU)",
+    )
+    parser.add_argument(
+        "--camera-size",
+        type=camera_size,
+        action="append",
+        default=[],
+        metavar="HxW",
+        help="height and width of the cameras' frames, for example 480x640, which is the default: "
+        "what is made ready before the first request is made for these; give it again for robots "
+        "with other cameras",
     )
     parser.add_argument(
         "--mask-padding",
@@ -43,6 +54,16 @@ def add_model_flags(parser: Any) -> None:
         action="store_true",
         help="resize pictures on the device (not yet tried on a GPU)",
     )
+
+
+def camera_size(text: str) -> tuple[int, int]:
+    """Height and width of a camera's frames, as a flag gives them."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"must be height x width in pixels, for example 480x640, got {text!r}"
+        )
+    return int(match[1]), int(match[2])
 
 
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -49,12 +49,12 @@ HEADERS = st.builds(
 )
 
 
-# What looks like an array, a picture or a config, and mostly is none.
 def as_text(fields):
     """JSON, as some peers write a modality config's fields."""
     return json.dumps(fields, default=str)
 
 
+# What looks like an array, a picture or a config, and mostly is none.
 ALMOST = st.one_of(
     st.fixed_dictionaries(
         {b"nd": st.booleans() | st.none()},
