@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class LoadPolicy:
     modality_config_path: str | None
     execution_horizon: int | None
     strict: bool
-    camera_size: list[tuple[int, int]]
+    camera_size: Sequence[tuple[int, int]] = ()
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:
