@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,9 +28,11 @@ class EchoModel(EchoPolicy):
     """In place of a model."""
 
     warm = 0
+    camera_sizes: tuple[dict[str, tuple[int, int]], ...] = ()
 
-    def warm_up(self) -> float:
+    def warm_up(self, *, camera_sizes: Sequence[dict[str, tuple[int, int]]] = ()) -> float:
         self.warm += 1
+        self.camera_sizes = tuple(camera_sizes)
         return 0.0
 
 
@@ -76,6 +78,17 @@ def test_a_model_has_answered_once_before_the_node_is_configured(
     make_local_node()
     assert operator.change_state(CONFIGURE) == [True]
     assert model.warm == 1
+
+
+def test_a_model_is_warmed_up_for_the_cameras_whose_size_the_node_knows(
+    make_local_node: MakeNode, operator: Operator, use_loader: Callable[[LoadModel], None]
+) -> None:
+    model = EchoModel()
+    use_loader(lambda **settings: model)
+    make_local_node(video__front__width=640, video__front__height=360)
+    assert operator.change_state(CONFIGURE) == [True]
+    assert model.warm == 1
+    assert model.camera_sizes == ({"front": (360, 640)},)
 
 
 def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
