@@ -34,6 +34,9 @@ from gr00t_policy_core.antialias import Filter, Lines, antialiased, cubic, trian
 Frame = NDArray[np.uint8]
 Size: TypeAlias = tuple[int, int]  # height and width, pixels
 
+MAX_ASPECT = 200  # of both backbones' image processors
+MAX_SIDE = 16384  # pixels: a letter box around such a frame takes 0.8 GB
+
 
 class FirstResize(Protocol):
     """Resizes a frame; a result of its own is left as it is."""
@@ -126,8 +129,15 @@ def first_resize(capabilities: Iterable[str]) -> FirstResize | None:
     return next((first for first in found if first is not None), None)
 
 
+def is_readable(height: int, width: int) -> bool:
+    """Whether models read frames of that size: neither too large nor too narrow."""
+    return max(height, width) <= min(MAX_SIDE, MAX_ASPECT * min(height, width))
+
+
 def saves_pixels(first: FirstResize, height: int, width: int) -> bool:
-    """Whether the result has fewer pixels than a frame of that size."""
+    """Whether the result has fewer pixels than a frame of that size, which must be readable."""
+    if not is_readable(height, width):  # the policy refuses it, and a letter box would be enormous
+        return False
     after = first.size(height, width)
     return after[0] * after[1] < height * width
 

@@ -29,6 +29,7 @@ from gr00t_policy_core.models.common.resample import (
     resize_by_torch,
 )
 from gr00t_policy_core.resize import (
+    MAX_ASPECT,
     ExactResize,
     FirstResize,
     Frame,
@@ -40,7 +41,6 @@ from gr00t_policy_core.resize import (
 Resize = Callable[[torch.Tensor, Size, Filter], torch.Tensor]  # of uint8 (N, H, W, 3)
 
 DEFAULT_FRACTION = 0.95
-MAX_ASPECT = 200  # of Qwen's smart_resize
 PROCESSOR = "processor_config.json"
 
 
