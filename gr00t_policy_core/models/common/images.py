@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 from gr00t_policy_core.antialias import Filter, cubic, triangle
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.fields import is_count, read_flag
+from gr00t_policy_core.models.common.fields import PROCESSOR, is_count, read_flag
 from gr00t_policy_core.models.common.resample import (
     resize_antialiased,
     resize_area,
@@ -41,7 +41,6 @@ from gr00t_policy_core.resize import (
 Resize = Callable[[torch.Tensor, Size, Filter], torch.Tensor]  # of uint8 (N, H, W, 3)
 
 DEFAULT_FRACTION = 0.95
-PROCESSOR = "processor_config.json"
 
 
 class ImagePipeline(Protocol):
@@ -106,8 +105,8 @@ def lerobot_pipeline(step: Mapping[str, Any]) -> ImagePipeline:
     edge = _edge(target[0] if edge is None else edge, file)
     # LeRobot crops only where the fraction is between 0 and 1.
     fraction = 1.0 if fraction is None else min(_fraction(fraction, file, most=float("inf")), 1.0)
-    letter_box = read_flag(step, "letter_box_transform", False)
-    if read_flag(step, "use_albumentations", False):
+    letter_box = read_flag(step, "letter_box_transform", False, file)
+    if read_flag(step, "use_albumentations", False, file):
         return AreaCrop(edge, fraction, letter_box=letter_box)
     return BicubicCrop(edge, fraction, target, letter_box=letter_box)
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.fields import PROCESSOR
 
-CONFIG, PROCESSOR = "config.json", "processor_config.json"
+CONFIG = "config.json"
 
 # Switches that are known and do something that no model here does, where they are true.
 UNSUPPORTED = {

@@ -227,7 +227,10 @@ class TestLeRobot:
             ({"crop_fraction": -0.5}, "crop_fraction must be above 0"),
             ({"crop_fraction": True}, "crop_fraction must be above 0.* True"),
             ({"shortest_image_edge": 0}, "shortest_image_edge must be a positive"),
-            ({"letter_box_transform": "no"}, "letter_box_transform must be true or false"),
+            (
+                {"letter_box_transform": "no"},
+                "policy_preprocessor.json: letter_box_transform must be tr",
+            ),
         ],
     )
     def test_what_its_file_cannot_mean_is_named(self, changes, named):
