@@ -67,21 +67,22 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
-    from gr00t_policy_core.models.common.made_up import FRAME_SIZE
+    from gr00t_policy_core.models.common.made_up import USUAL_SIZE
     from gr00t_policy_core.models.common.profiling import profile_table
 
     if args.json is not None and not args.json.parent.is_dir():
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
     policy, what = _policy(args)
     options = policy.in_force()
+    sizes = args.camera_size or [USUAL_SIZE]
     write_line(what)
     write_line(", ".join(f"{name} {value}" for name, value in policy.environment().items()))
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
-    for size, camera_size in itertools.product(args.batch, args.camera_size or [FRAME_SIZE]):
-        observation = policy.made_up_observation(size, camera_size)
-        batch = _measure(policy, observation, args.warm_up, args.runs)
-        batch["camera_size"] = camera_size
+    for camera, size in itertools.product(sizes, args.batch):
+        observation = policy.made_up_observation(size, camera)
+        batch = {"batch": size, "camera_size": list(camera)}
+        batch |= _measure(policy, observation, args.warm_up, args.runs)
         batches.append(batch)
         for line in _table(batch):
             write_line(line)
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 def _measure(
     policy: ModelPolicy, observation: Observation, warm_up: int, runs: int
 ) -> dict[str, Any]:
-    """Times of a batch size, by stage; what there is to compile and to record is before them."""
+    """Times by stage; what there is to compile and to record is before them."""
     begin = time.perf_counter()
     policy.prepare(observation)
     ready_s = time.perf_counter() - begin
@@ -117,7 +118,7 @@ def _measure(
         median, worst = np.percentile(values_ms, [50, 99])
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
-        "batch": len(policy.frames(observation)),
+        "picture_tokens": policy.picture_grid(observation).tokens_each,
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,
@@ -162,7 +163,8 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
 def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
     height, width = batch["camera_size"]
-    yield f"batch {batch['batch']}, frames of {height}x{width}, {batch['runs']} runs"
+    tokens = f"{batch['picture_tokens']} tokens a picture"
+    yield f"batch {batch['batch']}, cameras {height}x{width} ({tokens}), {batch['runs']} runs"
     yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
     for stage, times in batch["stages"].items():
         operators = batch["operators"].get(stage, "")
