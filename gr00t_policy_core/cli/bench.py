@@ -67,6 +67,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
+    from gr00t_policy_core.models import measure
     from gr00t_policy_core.models.common.made_up import FRAME_SIZE
     from gr00t_policy_core.models.common.profiling import profile_table
 
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     policy, what = _policy(args)
     options = policy.in_force()
     write_line(what)
-    write_line(", ".join(f"{name} {value}" for name, value in policy.environment().items()))
+    write_line(", ".join(f"{name} {value}" for name, value in measure.environment(policy).items()))
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
     for size, camera_size in itertools.product(args.batch, args.camera_size or [FRAME_SIZE]):
@@ -86,14 +87,14 @@ def run(args: argparse.Namespace) -> int:
         for line in _table(batch):
             write_line(line)
         if args.profile:
-            profiled = policy.profile(observation)
+            profiled = measure.profile(policy, observation)
             batch["profile"] = [stage.as_json() for stage in profiled]
             for line in profile_table(profiled):
                 write_line(line)
     if args.json is not None:
         report = {
             "what": what,
-            "environment": policy.environment(),
+            "environment": measure.environment(policy),
             "options": options,
             "batches": batches,
         }
@@ -105,6 +106,8 @@ def _measure(
     policy: ModelPolicy, observation: Observation, warm_up: int, runs: int
 ) -> dict[str, Any]:
     """Times of a batch size, by stage; what there is to compile and to record is before them."""
+    from gr00t_policy_core.models import measure
+
     begin = time.perf_counter()
     policy.prepare(observation)
     ready_s = time.perf_counter() - begin
@@ -121,7 +124,7 @@ def _measure(
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,
-        "operators": policy.count_operators(observation),
+        "operators": measure.count_operators(policy, observation),
     }
 
 
