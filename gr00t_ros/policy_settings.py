@@ -45,8 +45,8 @@ class PolicySettings:
     """Where the policy runs, and how pictures travel there.
 
     `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
-    asks for none. `model` is what backend ``local`` runs, made ready for frames of `camera_sizes`
-    (height, width; pixels); the rest is for ``server``.
+    asks for none. `model` is what backend ``local`` runs, warmed up for `camera_sizes` (height and
+    width of a camera's frames, where they are known); the rest is for ``server``.
     """
 
     backend: str
@@ -61,10 +61,12 @@ class PolicySettings:
     resize: bool
     timeout_s: float
     model: ModelSettings
-    camera_sizes: tuple[tuple[int, int], ...] = ()
+    camera_sizes: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> PolicySettings:
+    def of(
+        cls, settings: Mapping[str, Any], camera_sizes: Mapping[str, tuple[int, int]]
+    ) -> PolicySettings:
         """Of the values of all parameters, checked one by one."""
         return cls(
             backend=settings["policy.backend"],
@@ -79,19 +81,8 @@ class PolicySettings:
             resize=settings["policy.resize"],
             timeout_s=float(settings["policy.timeout_s"]),
             model=ModelSettings.of(settings),
-            camera_sizes=_camera_sizes(settings),
+            camera_sizes=camera_sizes,
         )
-
-
-def _camera_sizes(settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
-    """The heights and widths that cameras are given, each once; as received is none."""
-    cameras = [
-        name.removesuffix(".width")
-        for name in settings
-        if name.startswith("video.") and name.endswith(".width")
-    ]
-    sizes = [(settings[f"{camera}.height"], settings[f"{camera}.width"]) for camera in cameras]
-    return tuple(dict.fromkeys(size for size in sizes if all(size)))
 
 
 def policy_problems(settings: PolicySettings) -> Iterator[str]:

@@ -27,6 +27,7 @@ Measure how long a model takes to answer, stage by stage: the median and the 99t
 Without a checkpoint the model has random weights, which takes just as long."""
 
 SEED = 0
+USUAL_SIZE = (480, 640)  # height and width of the cameras' frames, pixels
 
 
 def add_command(commands: Any) -> None:
@@ -68,21 +69,22 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
     from gr00t_policy_core.models import measure
-    from gr00t_policy_core.models.common.made_up import FRAME_SIZE
+    from gr00t_policy_core.models.common.made_up import USUAL_SIZE
     from gr00t_policy_core.models.common.profiling import profile_table
 
     if args.json is not None and not args.json.parent.is_dir():
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
     policy, what = _policy(args)
     options = policy.in_force()
+    sizes = args.camera_size or [USUAL_SIZE]
     write_line(what)
     write_line(", ".join(f"{name} {value}" for name, value in measure.environment(policy).items()))
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
-    for size, camera_size in itertools.product(args.batch, args.camera_size or [FRAME_SIZE]):
-        observation = policy.made_up_observation(size, camera_size)
+    for camera, size in itertools.product(sizes, args.batch):
+        observation = policy.made_up_observation(size, camera)
         batch = _measure(policy, observation, args.warm_up, args.runs)
-        batch["camera_size"] = camera_size
+        batch["camera_size"] = list(camera)
         batches.append(batch)
         for line in _table(batch):
             write_line(line)
@@ -121,6 +123,7 @@ def _measure(
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
         "batch": len(policy.frames(observation)),
+        "picture_tokens": policy.picture_grid(observation).tokens_each,
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,
@@ -165,7 +168,8 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
 def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
     height, width = batch["camera_size"]
-    yield f"batch {batch['batch']}, frames of {height}x{width}, {batch['runs']} runs"
+    tokens = f"{batch['picture_tokens']} tokens a picture"
+    yield f"batch {batch['batch']}, cameras {height}x{width} ({tokens}), {batch['runs']} runs"
     yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
     for stage, times in batch["stages"].items():
         operators = batch["operators"].get(stage, "")

@@ -26,8 +26,8 @@ class LoadPolicy:
     """Makes the policy that flags of `serve` describe; the fields are those flags.
 
     Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
-    (`model_settings`); a model is made ready for batches of up to `max_batch` rows, and
-    for frames of each `camera_size`.
+    (`model_settings`). A model is made ready for batches of up to `max_batch` rows, and
+    `camera_size` lists the heights and widths that it is warmed up for.
     """
 
     model_path: str | None
@@ -96,7 +96,7 @@ class LoadPolicy:
             **self.settings,
             strict=self.strict,
         )
-        seconds = policy.warm_up(self.max_batch, self.camera_size)
+        seconds = policy.warm_up(self.max_batch, camera_sizes=self.camera_size)
         logger.info("getting the model ready took %.1f s", seconds)
         return policy
 

@@ -26,6 +26,16 @@ def add_model_flags(parser: Any) -> None:
         "layers in float8 that keep the actions within twice bfloat16's error",
     )
     parser.add_argument(
+        "--camera-size",
+        type=camera_size,
+        action="append",
+        default=[],
+        metavar="HxW",
+        help="height and width of the cameras' frames, for example 480x640, which is the default: "
+        "what is made ready before the first request is made for these; give it again for robots "
+        "with other cameras",
+    )
+    parser.add_argument(
         "--mask-padding",
         action="store_true",
         help="let each row of a batch give what it gives alone (see docs/models.md)",
@@ -48,23 +58,14 @@ def add_model_flags(parser: Any) -> None:
         help="compile the networks with torch.compile: faster by a fifth, and slower to start "
         "(see docs/models.md)",
     )
-    parser.add_argument(
-        "--camera-size",
-        type=camera_size,
-        nargs="+",
-        default=[],
-        metavar="HxW",
-        help="heights and widths of the cameras' frames, pixels: the model is made ready for them "
-        "(default: 480x640)",
-    )
 
 
 def camera_size(text: str) -> tuple[int, int]:
-    """``HEIGHTxWIDTH`` in pixels."""
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    """Height and width of a camera's frames, as a flag gives them."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
     if match is None:
         raise argparse.ArgumentTypeError(
-            f"must be HEIGHTxWIDTH in pixels, for example 480x640, got {text!r}"
+            f"must be height x width in pixels, for example 480x640, got {text!r}"
         )
     return int(match[1]), int(match[2])
 

@@ -179,6 +179,8 @@ def _check_usage(args: argparse.Namespace) -> None:
             f"give either --dataset-path (a dataset to replay) or --model-path (a model), "
             f"got {given}"
         )
+    if args.camera_size and args.model_path is None:
+        args.parser.error("--camera-size is for --model-path: a dataset's replay needs no warm-up")
     if args.ray_address is not None and args.replicas is None:
         args.parser.error("--ray-address says where --replicas are: give both")
     if args.replicas is not None and args.device.startswith("cuda:"):

@@ -26,7 +26,7 @@ from gr00t_policy_core.models.common.float8 import check_device, use_float8
 from gr00t_policy_core.models.common.graphs import Recorder
 from gr00t_policy_core.models.common.inputs import Inputs, filled
 from gr00t_policy_core.models.common.layout import PictureGrid
-from gr00t_policy_core.models.common.made_up import FRAME_SIZE, made_up_observation
+from gr00t_policy_core.models.common.made_up import USUAL_SIZE, made_up_observation
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
 from gr00t_policy_core.models.common.relative import reference_problem
@@ -91,7 +91,9 @@ class ModelPolicy(ModalityPolicy):
         self.device = device
         self.dtype = dtype
 
-    def warm_up(self, max_batch: int = 1, camera_sizes: Sequence[Size] = ()) -> float:
+    def warm_up(
+        self, max_batch: int = 1, *, camera_sizes: Sequence[Mapping[str, Size] | Size] = ()
+    ) -> float:
         """Answer made-up observations, so that no robot waits for what only a first answer takes.
 
         The libraries of a GPU begin to work then, and the networks are compiled and recorded where
@@ -101,18 +103,28 @@ class ModelPolicy(ModalityPolicy):
 
         Args:
             max_batch: Rows of the largest batch that will be asked for.
-            camera_sizes: Heights and widths of the frames to expect, pixels; all of a robot's
-                cameras have one of them. None: 480x640.
+            camera_sizes: Of each robot that is to be answered, the height and width of its frames,
+                of all cameras or by camera: the number of tokens follows from them, and what is
+                made for one is of no use to another. None: one robot, of 480 x 640.
 
         Returns:
             How long it took, in s.
+
+        Raises:
+            SpecError: Sizes that the model cannot answer together, or of unknown cameras.
         """
         begun_s = time.monotonic()
         self.runner.add_size(max_batch)
         sizes = batch_sizes(max_batch) if self.runner.fills_up else (1,)
-        for camera_size in camera_sizes or (FRAME_SIZE,):
-            for size in sizes:
-                self.prepare(self.made_up_observation(size, camera_size))
+        made_up = [
+            self.made_up_observation(rows, cameras)
+            for cameras in camera_sizes or (USUAL_SIZE,)
+            for rows in sizes
+        ]
+        for observation in made_up:
+            self.picture_grid(observation)  # whatever is refused is so before anything is computed
+        for observation in made_up:
+            self.prepare(observation)
         in_force = ", ".join(f"{name} {value}" for name, value in self.in_force().items())
         logger.info("%s; recorded and compiled are batches of %s rows", in_force, sizes)
         gc.collect()
@@ -136,10 +148,17 @@ class ModelPolicy(ModalityPolicy):
             "device_images": self.settings.device_images,
         }
 
-    def made_up_observation(self, batch: int = 1, camera_size: Size = FRAME_SIZE) -> Observation:
-        """An observation of this policy's layout, of noise; always the same."""
+    def made_up_observation(
+        self, batch: int = 1, camera_sizes: Mapping[str, Size] | Size = USUAL_SIZE
+    ) -> Observation:
+        """An observation of this policy's layout, of noise; always the same.
+
+        Args:
+            batch: B, the number of rows.
+            camera_sizes: Height and width of the frames, of all cameras or by camera.
+        """
         return made_up_observation(
-            self.get_modality_config(), self.get_dimensions()["state"], batch, camera_size
+            self.get_modality_config(), self.get_dimensions()["state"], batch, camera_sizes
         )
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,12 +27,12 @@ LOCAL = {"policy__backend": "local", "policy__model_path": "checkpoints/my_robot
 class EchoModel(EchoPolicy):
     """In place of a model."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.warm: list[tuple[tuple[int, int], ...]] = []
+    warm = 0
+    camera_sizes: tuple[dict[str, tuple[int, int]], ...] = ()
 
-    def warm_up(self, *, camera_sizes: tuple[tuple[int, int], ...]) -> float:
-        self.warm.append(camera_sizes)
+    def warm_up(self, *, camera_sizes: Sequence[dict[str, tuple[int, int]]] = ()) -> float:
+        self.warm += 1
+        self.camera_sizes = tuple(camera_sizes)
         return 0.0
 
 
@@ -77,17 +77,18 @@ def test_a_model_has_answered_once_before_the_node_is_configured(
     use_loader(lambda **settings: model)
     make_local_node()
     assert operator.change_state(CONFIGURE) == [True]
-    assert model.warm == [()]
+    assert model.warm == 1
 
 
-def test_a_model_is_made_ready_for_the_sizes_of_the_cameras(
+def test_a_model_is_warmed_up_for_the_cameras_whose_size_the_node_knows(
     make_local_node: MakeNode, operator: Operator, use_loader: Callable[[LoadModel], None]
 ) -> None:
     model = EchoModel()
     use_loader(lambda **settings: model)
-    make_local_node(video__front__width=32, video__front__height=24)
+    make_local_node(video__front__width=640, video__front__height=360)
     assert operator.change_state(CONFIGURE) == [True]
-    assert model.warm == [((24, 32),)]
+    assert model.warm == 1
+    assert model.camera_sizes == ({"front": (360, 640)},)
 
 
 def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
