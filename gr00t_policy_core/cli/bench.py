@@ -67,6 +67,7 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
+    from gr00t_policy_core.models import measure
     from gr00t_policy_core.models.common.made_up import USUAL_SIZE
     from gr00t_policy_core.models.common.profiling import profile_table
 
@@ -76,25 +77,25 @@ def run(args: argparse.Namespace) -> int:
     options = policy.in_force()
     sizes = args.camera_size or [USUAL_SIZE]
     write_line(what)
-    write_line(", ".join(f"{name} {value}" for name, value in policy.environment().items()))
+    write_line(", ".join(f"{name} {value}" for name, value in measure.environment(policy).items()))
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
     for camera, size in itertools.product(sizes, args.batch):
         observation = policy.made_up_observation(size, camera)
-        batch = {"batch": size, "camera_size": list(camera)}
-        batch |= _measure(policy, observation, args.warm_up, args.runs)
+        batch = _measure(policy, observation, args.warm_up, args.runs)
+        batch["camera_size"] = list(camera)
         batches.append(batch)
         for line in _table(batch):
             write_line(line)
         if args.profile:
-            profiled = policy.profile(observation)
+            profiled = measure.profile(policy, observation)
             batch["profile"] = [stage.as_json() for stage in profiled]
             for line in profile_table(profiled):
                 write_line(line)
     if args.json is not None:
         report = {
             "what": what,
-            "environment": policy.environment(),
+            "environment": measure.environment(policy),
             "options": options,
             "batches": batches,
         }
@@ -105,7 +106,9 @@ def run(args: argparse.Namespace) -> int:
 def _measure(
     policy: ModelPolicy, observation: Observation, warm_up: int, runs: int
 ) -> dict[str, Any]:
-    """Times by stage; what there is to compile and to record is before them."""
+    """Times of a batch size, by stage; what there is to compile and to record is before them."""
+    from gr00t_policy_core.models import measure
+
     begin = time.perf_counter()
     policy.prepare(observation)
     ready_s = time.perf_counter() - begin
@@ -118,11 +121,12 @@ def _measure(
         median, worst = np.percentile(values_ms, [50, 99])
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
+        "batch": len(policy.frames(observation)),
         "picture_tokens": policy.picture_grid(observation).tokens_each,
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,
-        "operators": policy.count_operators(observation),
+        "operators": measure.count_operators(policy, observation),
     }
 
 

@@ -8,13 +8,11 @@ import itertools
 import logging
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor
 
 from gr00t_policy_core.embodiment import EmbodimentTag
@@ -27,15 +25,14 @@ from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.float8 import NAME as FLOAT8
 from gr00t_policy_core.models.common.float8 import check_device, use_float8
 from gr00t_policy_core.models.common.graphs import Recorder
-from gr00t_policy_core.models.common.layout import PictureGrid, Tokens
+from gr00t_policy_core.models.common.inputs import Inputs, filled
+from gr00t_policy_core.models.common.layout import PictureGrid
 from gr00t_policy_core.models.common.made_up import USUAL_SIZE, made_up_observation
 from gr00t_policy_core.models.common.model import Model
-from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
-from gr00t_policy_core.models.common.profiling import StageProfile, profile_stage
 from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes, check_settings
-from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner, pictures_of
+from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner
 from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.common.transfer import send
 from gr00t_policy_core.models.lines import find_loader
@@ -54,27 +51,6 @@ from gr00t_policy_core.resize import Size
 DEFAULT_SETTINGS = RunSettings()
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What the networks read of an observation, on the device, filled up to a batch's size.
-
-    Args:
-        rows: Of the observation.
-        tokens: Of the instructions.
-        videos: As `Runner.features` takes them.
-        state: (B, T, max_state_dim), normalised.
-        noise: Where denoising begins, (B, action_horizon, max_action_dim).
-        velocity_scale: As `ActionHead.sample` takes it.
-    """
-
-    rows: int
-    tokens: Tokens
-    videos: list[Tensor]
-    state: Tensor
-    noise: Tensor
-    velocity_scale: Tensor | None
 
 
 class ModelPolicy(ModalityPolicy):
@@ -183,60 +159,6 @@ class ModelPolicy(ModalityPolicy):
             self.get_modality_config(), self.get_dimensions()["state"], batch, camera_sizes
         )
 
-    def environment(self) -> dict[str, str | int]:
-        """Where and with what this runs, for who reports a measurement."""
-        on_gpu = self.device.type == "cuda"
-        found: dict[str, str | int] = {
-            "device": torch.cuda.get_device_name(self.device) if on_gpu else "CPU",
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "cpu_threads": torch.get_num_threads(),
-        }
-        if on_gpu:
-            found["cuda"] = str(torch.version.cuda)
-            found["cudnn"] = torch.backends.cudnn.version() or 0
-            found["peak_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
-        return found
-
-    def count_operators(self, observation: Observation) -> dict[str, int]:
-        """How many operators an answer runs on the device, by stage; see `OperatorCount`.
-
-        As the networks are written: neither compiled nor recorded.
-        """
-        with torch.inference_mode(), on_device(self.device):
-            inputs = self._inputs(observation, {"seed": 0}, Stopwatch(self.device))
-            pictures = pictures_of(self.model, inputs.videos)
-            with OperatorCount() as backbone:
-                features = self.runner.see(*inputs.tokens, pictures)
-            with OperatorCount() as head:
-                self.runner.act(features, inputs.state, inputs.noise, None, *inputs.tokens)
-        return {"backbone": backbone.total, "head": head.total}
-
-    def profile(self, observation: Observation) -> list[StageProfile]:
-        """What the stages of an answer run on the device, and for how long."""
-        runner, network = self.runner, self.model.backbone.network
-        with torch.inference_mode(), on_device(self.device):
-            given = self._inputs(observation, {"seed": 0}, Stopwatch(self.device))
-            features = runner.features(given.videos, given.tokens)
-            conditions = (given.state, given.noise, given.velocity_scale)
-            return [
-                profile_stage(
-                    "backbone",
-                    lambda: runner.features(given.videos, given.tokens),
-                    lambda: runner.see(*given.tokens, *given.videos),
-                    network,
-                    self.device,
-                ),
-                profile_stage(
-                    "head",
-                    lambda: runner.actions(features, given.tokens, *conditions),
-                    lambda: runner.act(features, *conditions, *given.tokens),
-                    self.model.head,
-                    self.device,
-                ),
-            ]
-
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
 
@@ -330,7 +252,7 @@ class ModelPolicy(ModalityPolicy):
 
     def _answer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
         watch = Stopwatch(self.device)
-        given = self._inputs(observation, options, watch)
+        given = self.inputs(observation, options, watch)
         features = self.runner.features(given.videos, given.tokens)
         watch.device_lap("backbone")
         normalized = self.runner.actions(
@@ -343,9 +265,7 @@ class ModelPolicy(ModalityPolicy):
         watch.lap("decode")
         return action, {"timing": watch.seconds()}
 
-    def _inputs(
-        self, observation: Observation, options: Options | None, watch: Stopwatch
-    ) -> Inputs:
+    def inputs(self, observation: Observation, options: Options | None, watch: Stopwatch) -> Inputs:
         """Everything that the networks read of an observation, on the device, in one copy."""
         frames = self.frames(observation)
         rows = len(frames)
@@ -474,21 +394,6 @@ class Gr00tPolicy(ModelPolicy):
             backbone_path=backbone_path,
         )
         super().__init__(model, where, kind, settings, strict=strict, float8=dtype == FLOAT8)
-
-
-def filled(values: Tensor, rows: int, size: int) -> Tensor:
-    """A batch of `rows` filled up to `size` with copies of its last row.
-
-    Args:
-        values: (rows · n, …), n entries of each row.
-        rows: How many there are.
-        size: How many there are to be.
-    """
-    if size == rows:
-        return values
-    each = len(values) // rows
-    last = values[-each:].repeat(size - rows, *[1] * (values.ndim - 1))
-    return torch.cat([values, last])
 
 
 def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
