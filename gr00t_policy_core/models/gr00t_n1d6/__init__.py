@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from gr00t_policy_core.models.common.backbone_files import find_backbone_files
-from gr00t_policy_core.models.common.checkpoint import Checkpoint, read_json
+from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import read_config, read_head_config
 from gr00t_policy_core.models.common.fields import read_flag
+from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.images import image_pipeline
 from gr00t_policy_core.models.common.loading import load_networks, read_robot
 from gr00t_policy_core.models.common.model import Model

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gr00t_policy_core.models.common.checkpoint import read_json
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
+from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.images import ImagePipeline
 from gr00t_policy_core.models.common.layout import Tokens
 from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad

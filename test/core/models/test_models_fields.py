@@ -166,6 +166,7 @@ def test_a_header_that_is_none_is_named(n1d7, damaged, header, named):
 
 def test_an_index_of_something_else_than_files_is_named(n1d7, damaged):
     folder = damaged(n1d7)
+    (folder / "model.safetensors").unlink()
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"x": 1}}), encoding="utf-8")
     with pytest.raises(
