@@ -25,6 +25,7 @@ from gr00t_policy_core.models.common.made_up import made_up_observation
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
+from gr00t_policy_core.models.common.prompts import length_problem
 from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.runner import Runner, RunSettings, check_settings
 from gr00t_policy_core.models.common.timing import Stopwatch
@@ -182,6 +183,7 @@ class ModelPolicy(ModalityPolicy):
     def check_observation(self, observation: Observation) -> None:
         """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right."""
         super().check_observation(observation)
+        self.instructions(observation)
         problems = []
         for key in self.embodiment.states:
             state = observation["state"][key.name]
@@ -270,9 +272,18 @@ class ModelPolicy(ModalityPolicy):
         return torch.stack(resized, dim=2).flatten(0, 2)
 
     def instructions(self, observation: Observation) -> list[str]:
-        """One for each row; a checkpoint with several keys was trained on paraphrases."""
+        """One for each row; a checkpoint with several keys was trained on paraphrases.
+
+        Raises:
+            SpecError: One is too long.
+        """
         key = self.embodiment.modalities["language"].modality_keys[0]
-        return [prompts[0] for prompts in observation["language"][key]]
+        texts = [prompts[0] for prompts in observation["language"][key]]
+        for text in texts:
+            problem = length_problem(text)
+            if problem is not None:
+                raise SpecError("bad observation", [f"language.{key}: {problem}"])
+        return texts
 
     def _start(
         self, options: InferenceOptions, state: Mapping[str, Any], batch: int

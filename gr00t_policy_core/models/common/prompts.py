@@ -17,6 +17,10 @@ from gr00t_policy_core.errors import CheckpointError
 
 Ids = NDArray[np.int64]
 
+# UTF-8, some 300 words. A token has at least one byte, so this bounds tokens as well: what is hidden
+# from whom among 5,000 of them would take 50 MB, in each request.
+MAX_INSTRUCTION_BYTES = 2048
+
 PUNCTUATION = re.compile(r"[^\w\s]")
 
 
@@ -40,6 +44,17 @@ class Prompts:
 def formalize(prompt: str) -> str:
     """Lower case, without punctuation: how instructions were cleaned for training."""
     return PUNCTUATION.sub("", prompt.lower())
+
+
+def length_problem(instruction: str) -> str | None:
+    """Why an instruction is too long to be read, None where it is not."""
+    length = len(instruction.encode("utf-8", "surrogatepass"))
+    if length <= MAX_INSTRUCTION_BYTES:
+        return None
+    return (
+        f"an instruction has {length} bytes of UTF-8, at most {MAX_INSTRUCTION_BYTES} are read: "
+        f"shorten {instruction[:30]!r}…"
+    )
 
 
 class Tokenizer(Protocol):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,11 +19,11 @@ from torch import Tensor
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.compiled import FirstShapes, check_mode, compiled
 from gr00t_policy_core.models.common.graphs import CudaGraphs, Function, Recorder, StaticCall
-from gr00t_policy_core.models.common.layout import Tokens, lay_out
+from gr00t_policy_core.models.common.kept import KeptLayouts
+from gr00t_policy_core.models.common.layout import Tokens
 from gr00t_policy_core.models.common.model import Model
 
 ROUND_LENGTH = 16  # tokens: instructions of about the same length share a graph
-KEPT_PROMPTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class Runner:
 
     Attributes:
         see, act: Of `device_functions`: what is compiled or recorded, as it is.
+        layouts: What is kept of the last prompts.
 
     Raises:
         SpecError: As `check_settings` says.
@@ -79,12 +79,14 @@ class Runner:
         if record is None:
             check_settings(settings, device)
             record = CudaGraphs(device) if settings.cuda_graphs else None
-        self._model = model
-        self._device = device
-        self._dtype = dtype
-        self._settings = settings
-        self._multiple = ROUND_LENGTH if settings.cuda_graphs or settings.compile else 1
-        self._laid_out = lru_cache(KEPT_PROMPTS)(self._lay_out)
+        multiple = ROUND_LENGTH if settings.cuda_graphs or settings.compile else 1
+        self.layouts = KeptLayouts(
+            model.backbone,
+            multiple,
+            mask_padding=settings.mask_padding,
+            device=device,
+            dtype=dtype,
+        )
         with torch.inference_mode():
             model.head.steps()  # what no observation changes is there before the first of them
         self.see, self.act = see, act = device_functions(model)
@@ -103,18 +105,7 @@ class Runner:
             texts: The instruction of each row.
             pictures: Of each row.
         """
-        return self._laid_out(tuple(texts), pictures)
-
-    def _lay_out(self, texts: tuple[str, ...], pictures: int) -> Tokens:
-        backbone = self._model.backbone
-        prompts = backbone.prompts(texts, pictures, self._multiple)
-        return lay_out(
-            prompts,
-            backbone.rotary(prompts),
-            mask_padding=self._settings.mask_padding,
-            device=self._device,
-            dtype=self._dtype,
-        )
+        return self.layouts(tuple(texts), pictures)
 
     def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
         """What the action head attends to; see `Backbone.features`."""
