@@ -17,8 +17,8 @@ from gr00t_policy_core.errors import CheckpointError
 
 Ids = NDArray[np.int64]
 
-# UTF-8, some 300 words. A token has at least one byte, so this bounds tokens as well: what is hidden
-# from whom among 5,000 of them would take 50 MB, in each request.
+# UTF-8, some 300 words. A token has at least one byte, so this bounds tokens as well: of 5,000 of
+# them, the table of what is hidden from whom would take 50 MB in each request.
 MAX_INSTRUCTION_BYTES = 2048
 
 PUNCTUATION = re.compile(r"[^\w\s]")
