@@ -17,12 +17,12 @@ from torch import Tensor
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
 from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.graphs import Recorder
 from gr00t_policy_core.models.common.made_up import made_up_observation
 from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.opening import open_checkpoint
 from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.options import InferenceOptions, read_options
 from gr00t_policy_core.models.common.prompts import length_problem
@@ -278,7 +278,8 @@ class ModelPolicy(ModalityPolicy):
             SpecError: One is too long.
         """
         key = self.embodiment.modalities["language"].modality_keys[0]
-        texts = [prompts[0] for prompts in observation["language"][key]]
+        empty = self.embodiment.empty_instruction
+        texts = [prompts[0] or empty for prompts in observation["language"][key]]
         for text in texts:
             problem = length_problem(text)
             if problem is not None:
@@ -307,12 +308,15 @@ class Gr00tPolicy(ModelPolicy):
 
     Args:
         embodiment_tag: The robot to drive: a tag that the checkpoint knows.
-        model_path: The checkpoint's folder, or its id on the Hugging Face hub.
+        model_path: The checkpoint's folder, its id on the Hugging Face hub, or that of a folder
+            there: as Isaac-GR00T or LeRobot saved it, or a LoRA adapter of such a one.
         device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
         dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``; None takes
             bfloat16, and float32 on a CPU.
         backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
             the hub's local cache and on the hub.
+        base_model_path: The base model of a checkpoint of LeRobot or of a LoRA adapter; None takes
+            the one that it names.
         mask_padding: Let each row of a batch give what it gives alone. False computes as the
             reference does, where instructions of different length in one batch change each other's
             actions: some of N1.7's attention sees the padding.
@@ -337,6 +341,7 @@ class Gr00tPolicy(ModelPolicy):
         device: str | int = "cuda",
         dtype: str | None = None,
         backbone_path: str | Path | None = None,
+        base_model_path: str | Path | None = None,
         mask_padding: bool = False,
         cuda_graphs: bool = False,
         compile: str | None = None,
@@ -347,7 +352,9 @@ class Gr00tPolicy(ModelPolicy):
         kind = find_dtype(dtype, where)
         settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
         check_settings(settings, where)
-        checkpoint = open_checkpoint(model_path)
+        checkpoint = open_checkpoint(
+            model_path, base_model_path=base_model_path, backbone_path=backbone_path
+        )
         load = find_loader(checkpoint)
         model = load(
             checkpoint,

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.checkpoint import Checkpoint, LowRank
 from gr00t_policy_core.models.common.files import size_text
 from gr00t_policy_core.models.common.fused import FusedLinear
 from gr00t_policy_core.models.common.head import PER_EMBODIMENT
@@ -146,8 +146,22 @@ def _read(
         with safe_open(str(file), framework="pt", device=str(device)) as tensors:
             for source, place in entries:
                 name = checkpoint.tensors[source.name].name
-                place.copy_(_tensor(tensors, name, source.row))
+                value = _tensor(tensors, name, source.row)
+                if source.name in checkpoint.low_rank:
+                    value = _merged(value, checkpoint.low_rank[source.name])
+                place.copy_(value)
     return values
+
+
+def _merged(weight: Tensor, pair: LowRank) -> Tensor:
+    """W + scale · B · A, in float32."""
+    a, b = (_whole(tensor, weight.device).float() for tensor in (pair.a, pair.b))
+    return weight.float() + (b @ a) * pair.scale
+
+
+def _whole(stored: StoredTensor, device: torch.device) -> Tensor:
+    with safe_open(str(stored.file), framework="pt", device=str(device)) as tensors:
+        return _tensor(tensors, stored.name, None)
 
 
 def _stored(checkpoint: Checkpoint, part: Part) -> Iterator[StoredTensor]:

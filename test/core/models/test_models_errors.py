@@ -38,7 +38,7 @@ class TestACheckpointIsRefused:
                 "new_embodiment.relative_action is missing in .*; take the one that",
             ),
             (["state", "single_arm", "q99"], "new_embodiment.state.single_arm.q99 is missing"),
-            (["action", "gripper", "min"], "new_embodiment.action.gripper.min is missing"),
+            (["action", "gripper", "q01"], "new_embodiment.action.gripper.q01 is missing"),
         ],
     )
     def test_for_missing_statistics(self, n1d7, damaged, path, named):

@@ -13,7 +13,7 @@ from models.golden import golden_of, huggingface_hub
 
 from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models import Gr00tPolicy
-from gr00t_policy_core.models.common.checkpoint import open_checkpoint
+from gr00t_policy_core.models.common.opening import open_checkpoint
 
 
 class Hub:

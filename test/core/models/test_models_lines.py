@@ -9,7 +9,7 @@ import pytest
 from models.golden import golden_of
 
 from gr00t_policy_core import CheckpointError, models
-from gr00t_policy_core.models.common.checkpoint import open_checkpoint
+from gr00t_policy_core.models.common.opening import open_checkpoint
 from gr00t_policy_core.models.lines import find_loader, find_random_builder, known_lines
 
 NEXT = """
