@@ -1,66 +1,135 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model's pipeline does to every picture first, where a client may do it in its place.
+"""The first resize of a model's picture path, where a client may do it in the policy's place.
 
-Frames are uint8 (H, W, 3) RGB. OpenCV is asked for only when a frame is resized in its way.
+Frames are uint8 (H, W, 3) RGB. OpenCV is asked for only when a frame is resized by its area
+interpolation. Each class here leaves its own results as they are: so a client may resize a frame
+before it sends it, the policy resizes whatever comes, and its answer is the same bit for bit.
+
+A policy names its resize among its capabilities:
+
+========================== ======================= ==========================================
+capability                 class                   what becomes of a frame
+========================== ======================= ==========================================
+``resize:area:256``        `LetterBoxResize`       black bars make it square, then 256 x 256
+``resize:shortest:256``    `ShortestEdgeResize`    its shorter side 256, its aspect ratio kept
+``resize:bilinear:96x128`` `ExactResize`           96 x 128 (height x width), whatever it was
+========================== ======================= ==========================================
+
+`LetterBoxResize` and `ExactResize` interpolate by ``area``, ``bilinear`` or ``bicubic``.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gr00t_policy_core.antialias import Filter, Lines, antialiased, cubic, triangle
+
 Frame = NDArray[np.uint8]
+Size: TypeAlias = tuple[int, int]  # height and width, pixels
 
-Filter = Callable[[float], float]
 
-PILLOW_BITS = 22
-CACHED = 32
+class FirstResize(Protocol):
+    """Resizes a frame; a result of its own is left as it is."""
+
+    @property
+    def capability(self) -> str:
+        """How a policy names it."""
+
+    def size(self, height: int, width: int) -> Size:
+        """Of the result, for a frame of that size."""
+
+    def __call__(self, frame: Frame) -> Frame: ...
 
 
 @dataclass(frozen=True, slots=True)
-class SquareResize:
+class LetterBoxResize:
     """Black bars make a frame square; interpolation makes it `edge` pixels wide.
-
-    A frame of that size is left as it is. So a client may do this before it sends a frame: the
-    policy, which does it to whatever comes, then changes nothing, and its answer is the same bit
-    for bit.
 
     Args:
         edge: Height and width of the result, pixels.
         method: Of interpolation: ``area``, OpenCV's, which may round otherwise in another version
-            or on another processor; or ``bilinear``, torch's antialiased one of uint8, in integers,
-            which are the same everywhere.
+            or on another processor; ``bilinear`` or ``bicubic``, torch's antialiased ones of uint8,
+            in integers, which are the same everywhere.
     """
 
     edge: int
     method: str = "area"
 
-    @classmethod
-    def told_by(cls, capabilities: Iterable[str]) -> SquareResize | None:
-        """What a policy says that it does first, among its capabilities; None: it does not say."""
-        told = filter(None, map(_CAPABILITY.fullmatch, capabilities))
-        return next((cls(int(match["edge"]), match["method"]) for match in told), None)
+    @property
+    def capability(self) -> str:
+        return f"resize:{self.method}:{self.edge}"
+
+    def size(self, height: int, width: int) -> Size:
+        return self.edge, self.edge
+
+    def __call__(self, frame: Frame) -> Frame:
+        return resized(letterbox(frame), (self.edge, self.edge), self.method)
+
+
+@dataclass(frozen=True, slots=True)
+class ShortestEdgeResize:
+    """Makes the shorter side of a frame `edge` pixels, up or down, by OpenCV's area interpolation.
+
+    The other side is scaled by the same factor and rounded, halves to even, as albumentations'
+    SmallestMaxSize does it.
+    """
+
+    edge: int
 
     @property
     def capability(self) -> str:
-        """How a policy says it."""
-        return f"resize:{self.method}:{self.edge}"
+        return f"resize:shortest:{self.edge}"
+
+    def size(self, height: int, width: int) -> Size:
+        scale = self.edge / min(height, width)
+        return round(height * scale), round(width * scale)
 
     def __call__(self, frame: Frame) -> Frame:
-        square = letterbox(frame)
-        return square if len(square) == self.edge else METHODS[self.method](square, self.edge)
+        return resized(frame, self.size(*frame.shape[:2]), "area")
 
-    def saves(self, height: int, width: int) -> bool:
-        """Whether the result has fewer pixels than a frame of that size."""
-        return self.edge**2 < height * width
+
+@dataclass(frozen=True, slots=True)
+class ExactResize:
+    """Makes a frame `height` x `width`, whatever its shape.
+
+    Args:
+        height: Of the result, pixels.
+        width: Of the result, pixels.
+        method: As of `LetterBoxResize`.
+    """
+
+    height: int
+    width: int
+    method: str
+
+    @property
+    def capability(self) -> str:
+        return f"resize:{self.method}:{self.height}x{self.width}"
+
+    def size(self, height: int, width: int) -> Size:
+        return self.height, self.width
+
+    def __call__(self, frame: Frame) -> Frame:
+        return resized(frame, (self.height, self.width), self.method)
+
+
+def first_resize(capabilities: Iterable[str]) -> FirstResize | None:
+    """The resize that a policy names among its capabilities; None where it names none."""
+    found = (_parsed(capability) for capability in capabilities)
+    return next((first for first in found if first is not None), None)
+
+
+def saves_pixels(first: FirstResize, height: int, width: int) -> bool:
+    """Whether the result has fewer pixels than a frame of that size."""
+    after = first.size(height, width)
+    return after[0] * after[1] < height * width
 
 
 def letterbox(frame: Frame) -> Frame:
@@ -75,21 +144,48 @@ def letterbox(frame: Frame) -> Frame:
     return square
 
 
-def area_resized(square: Frame, edge: int) -> Frame:
-    """A square frame at another size, by OpenCV's area interpolation."""
+def resized(frame: Frame, size: Size, method: str) -> Frame:
+    """A frame at another size; itself, contiguous, where that is its own.
+
+    Args:
+        frame: uint8 (H, W, 3).
+        size: Height and width to come.
+        method: One of `METHODS`.
+    """
+    if frame.shape[:2] == size:
+        return np.ascontiguousarray(frame)
+    return METHODS[method](frame, size)
+
+
+def area_resized(frame: Frame, size: Size) -> Frame:
+    """By OpenCV's INTER_AREA, which is a linear interpolation where the frame is enlarged."""
     cv2 = require_opencv()
-    resized: Frame = cv2.resize(
-        np.ascontiguousarray(square), (edge, edge), interpolation=cv2.INTER_AREA
+    height, width = size
+    result: Frame = cv2.resize(
+        np.ascontiguousarray(frame), (width, height), interpolation=cv2.INTER_AREA
     )
-    return resized
+    return result
 
 
-def bilinear_resized(square: Frame, edge: int) -> Frame:
-    """A square frame at another size, as torch interpolates uint8: bilinear, antialiased."""
-    lines = antialiased(len(square), edge, triangle, 1.0, None)
-    # Columns first, as torch does it; each line is contiguous memory in both directions.
-    columns = _resampled(np.ascontiguousarray(square.swapaxes(0, 1)), lines)
-    return _resampled(np.ascontiguousarray(columns.swapaxes(0, 1)), lines)
+def bilinear_resized(frame: Frame, size: Size) -> Frame:
+    """As torch interpolates uint8: bilinear, antialiased."""
+    return _antialiased(frame, size, triangle)
+
+
+def bicubic_resized(frame: Frame, size: Size) -> Frame:
+    """As torch interpolates uint8: bicubic, antialiased."""
+    return _antialiased(frame, size, cubic)
+
+
+def _antialiased(frame: Frame, size: Size, kernel: Filter) -> Frame:
+    for axis in (1, 0):  # columns first, as torch does it
+        if frame.shape[axis] == size[axis]:
+            continue
+        lines = antialiased(frame.shape[axis], size[axis], kernel, None)
+        # Each line is contiguous memory in both directions.
+        swapped = np.ascontiguousarray(frame.swapaxes(0, axis))
+        frame = np.ascontiguousarray(_resampled(swapped, lines).swapaxes(0, axis))
+    return frame
 
 
 def _resampled(picture: Frame, lines: Lines) -> Frame:
@@ -98,64 +194,9 @@ def _resampled(picture: Frame, lines: Lines) -> Frame:
     after = np.empty((len(lines.taps), before.shape[1]), np.uint8)
     half = 1 << (lines.bits - 1)
     for line, (begin, weights) in zip(after, lines.taps, strict=True):
-        line[:] = (weights @ before[begin : begin + len(weights)] + half) >> lines.bits
+        total = (weights @ before[begin : begin + len(weights)] + half) >> lines.bits
+        line[:] = np.clip(total, 0, 255)
     return after.reshape(-1, *picture.shape[1:])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lines:
-    """How each line of a picture comes from the lines of another.
-
-    Args:
-        taps: Of each: the first of the lines that it comes from, and the weights of that one and
-            those after it, int32.
-        bits: Weights are in units of 2**-bits.
-    """
-
-    taps: tuple[tuple[int, NDArray[np.int32]], ...]
-    bits: int
-
-
-@lru_cache(CACHED)
-def antialiased(before: int, after: int, kernel: Filter, support: float, bits: int | None) -> Lines:
-    """Pillow's taps (`precompute_coeffs`), which torch has, too, for uint8.
-
-    Args:
-        before: How many lines there are.
-        after: How many they become.
-        kernel: Of the interpolation.
-        support: Where the kernel ends; further away it is 0.
-        bits: Of the weights: `PILLOW_BITS`; None for torch's, as many as fit into an int16.
-    """
-    scale = before / after
-    stretch = max(scale, 1.0)
-    reach = support * stretch
-    taps = []
-    for i in range(after):
-        centre = scale * (i + 0.5)
-        begin = max(int(centre - reach + 0.5), 0)
-        end = min(int(centre + reach + 0.5), before)
-        weights = [kernel((place - centre + 0.5) / stretch) for place in range(begin, end)]
-        total = sum(weights)
-        taps.append((begin, [weight / total for weight in weights]))
-    if bits is None:
-        largest = max(max(weights) for _, weights in taps)
-        enough = (b for b in range(PILLOW_BITS) if _fixed(largest, b + 1) >= 2**15)
-        bits = next(enough, PILLOW_BITS)
-    fixed = (
-        (begin, np.array([_fixed(weight, bits) for weight in weights], np.int32))
-        for begin, weights in taps
-    )
-    return Lines(tuple(fixed), bits)
-
-
-def triangle(x: float) -> float:
-    """The kernel of bilinear interpolation; its support is 1."""
-    return max(0.0, 1.0 - abs(x))
-
-
-def _fixed(weight: float, bits: int) -> int:
-    return int(math.copysign(0.5, weight) + weight * (1 << bits))
 
 
 def require_opencv() -> Any:
@@ -169,8 +210,24 @@ def require_opencv() -> Any:
     return cv2
 
 
-METHODS: dict[str, Callable[[Frame, int], Frame]] = {
+METHODS: dict[str, Callable[[Frame, Size], Frame]] = {
     "area": area_resized,
     "bilinear": bilinear_resized,
+    "bicubic": bicubic_resized,
 }
-_CAPABILITY = re.compile(rf"resize:(?P<method>{'|'.join(METHODS)}):(?P<edge>[1-9][0-9]{{0,4}})")
+_SIDE = "[1-9][0-9]{0,4}"
+_CAPABILITY = re.compile(
+    rf"resize:(?P<way>shortest|{'|'.join(METHODS)}):(?P<first>{_SIDE})(?:x(?P<second>{_SIDE}))?"
+)
+
+
+def _parsed(capability: str) -> FirstResize | None:
+    match = _CAPABILITY.fullmatch(capability)
+    if match is None:
+        return None
+    way, first, second = match["way"], int(match["first"]), match["second"]
+    if way == "shortest":
+        return ShortestEdgeResize(first) if second is None else None
+    if second is None:
+        return LetterBoxResize(first, way)
+    return ExactResize(first, int(second), way)

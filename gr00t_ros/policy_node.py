@@ -19,7 +19,7 @@ from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.control.schedule import Seam
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.resize import SquareResize
+from gr00t_policy_core.resize import first_resize
 from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message, stop_message
 from gr00t_ros.continuation import CAPABILITY, Continuation
 from gr00t_ros.contract import Contract
@@ -210,7 +210,7 @@ class PolicyNode(ManagedNode):
                 "policy.image_encoding: jpeg is asked for, but the policy takes pixels only",
                 once=True,
             )
-        if settings.resize and SquareResize.told_by(capabilities) is None:
+        if settings.resize and first_resize(capabilities) is None:
             warn(
                 "policy.resize is asked for, but the policy does not say what size it makes "
                 "pictures first: they keep theirs",

@@ -17,9 +17,11 @@ from torch import Tensor
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.models.common.cameras import check_cameras
 from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
 from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.graphs import Recorder
+from gr00t_policy_core.models.common.layout import PictureGrid
 from gr00t_policy_core.models.common.made_up import made_up_observation
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.opening import open_checkpoint
@@ -127,8 +129,9 @@ class ModelPolicy(ModalityPolicy):
         shape = (len(frames), config.action_horizon, config.max_action_dim)
         encoded = self.embodiment.encode_state(observation["state"], config.max_state_dim)
         with torch.inference_mode(), on_device(self.device):
+            grid = self.picture_grid(observation)
             pictures = self._pictures(observation)
-            tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
+            tokens = self.runner.tokens(self.instructions(observation), grid)
             states = self._to_device(torch.from_numpy(encoded))
             start = self._to_device(noise(0, shape))
             with OperatorCount() as backbone:
@@ -147,6 +150,8 @@ class ModelPolicy(ModalityPolicy):
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
         """None with a seed or real-time chunking; else the prompts' length, where it matters.
 
+        That is with the tokens of the pictures, whose number follows from the size of the frames.
+
         The noise of a seed is drawn for the whole batch, so a row's depends on its company. And
         where padding is attended to, an answer is only the same beside prompts as long as its own.
         """
@@ -154,7 +159,7 @@ class ModelPolicy(ModalityPolicy):
             return None
         if self._ignores_padding:
             return ()
-        pictures = len(self.frames(observation)[0])
+        pictures = self.picture_grid(observation)
         backbone = self.model.backbone
         texts = set(self.instructions(observation))
         lengths = {backbone.prompts([text], pictures).length for text in texts}
@@ -181,9 +186,13 @@ class ModelPolicy(ModalityPolicy):
         }
 
     def check_observation(self, observation: Observation) -> None:
-        """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right."""
+        """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right.
+
+        And where the pictures of the cameras do not become one size.
+        """
         super().check_observation(observation)
         self.instructions(observation)
+        self.picture_grid(observation)
         problems = []
         for key in self.embodiment.states:
             state = observation["state"][key.name]
@@ -227,10 +236,11 @@ class ModelPolicy(ModalityPolicy):
         state = observation["state"]
         frames = self.frames(observation)
         parsed = read_options(options, self.embodiment, len(frames))
+        grid = self.picture_grid(observation)
 
         pictures = self._pictures(observation)
         (watch.device_lap if self.settings.device_images else watch.lap)("images")
-        tokens = self.runner.tokens(self.instructions(observation), len(frames[0]))
+        tokens = self.runner.tokens(self.instructions(observation), grid)
         watch.lap("prompts")
         encoded = self.embodiment.encode_state(state, self.model.head.config.max_state_dim)
         states = self._to_device(torch.from_numpy(encoded))
@@ -253,6 +263,19 @@ class ModelPolicy(ModalityPolicy):
         steps = range(len(config.delta_indices))
         rows = range(len(videos[0]))
         return [[video[row, step] for step in steps for video in videos] for row in rows]
+
+    def picture_grid(self, observation: Observation) -> PictureGrid:
+        """The tokens that the pictures of a row become.
+
+        Raises:
+            SpecError: The cameras' pictures would have different sizes, or a size that no model
+                reads.
+        """
+        config = self.embodiment.modalities["video"]
+        sizes = {key: observation["video"][key].shape[2:4] for key in config.modality_keys}
+        backbone = self.model.backbone
+        height, width = check_cameras(sizes, backbone.pipeline)
+        return backbone.grid(len(sizes) * len(config.delta_indices), height, width)
 
     def _pictures(self, observation: Observation) -> Tensor:
         """The pictures on the device, in the order of `frames`: uint8 (pictures, H, W, 3)."""

@@ -14,7 +14,7 @@ from gr00t_policy_core import modality
 from gr00t_policy_core.errors import PolicyTimeoutError, ProtocolError, RemoteError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
-from gr00t_policy_core.resize import SquareResize
+from gr00t_policy_core.resize import first_resize
 from gr00t_policy_core.serving import client_settings as settings
 from gr00t_policy_core.serving import images
 from gr00t_policy_core.serving.connection import Connection
@@ -295,7 +295,7 @@ class PolicyClient(ModalityPolicy):
         as_jpeg = self.image_encoding == "jpeg" and images.CAPABILITY in told
         if not as_jpeg:
             observation = images.to_pixels(observation)
-        if self.resize and (first := SquareResize.told_by(told)):
+        if self.resize and (first := first_resize(told)):
             observation = images.resized(observation, first)
         return images.to_jpeg(observation, self.quality) if as_jpeg else observation
 
@@ -305,7 +305,7 @@ class PolicyClient(ModalityPolicy):
         if told is None:
             told = self._ask_for_capabilities(deadline)
             self._server.known.capabilities = told
-            if self.resize and SquareResize.told_by(told) is None:
+            if self.resize and first_resize(told) is None:
                 logger.info("%s tells no size: pictures keep theirs", self._server.server)
         return told
 

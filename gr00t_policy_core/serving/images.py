@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gr00t_policy_core.errors import ProtocolError, SpecError
-from gr00t_policy_core.resize import SquareResize
+from gr00t_policy_core.resize import FirstResize, saves_pixels
 
 CAPABILITY = "jpeg"
 MARKER = "__jpeg__"
@@ -102,7 +102,7 @@ def from_jpeg(observation: Any) -> Any:
     return _replaced(observation, _is_jpeg, _decode)
 
 
-def resized(observation: Any, first: SquareResize) -> Any:
+def resized(observation: Any, first: FirstResize) -> Any:
     """The observation with every video at the size that its policy makes first, where it is less.
 
     Args:
@@ -111,10 +111,11 @@ def resized(observation: Any, first: SquareResize) -> Any:
     """
 
     def is_larger(video: Any) -> bool:
-        return _is_pixels(video) and first.saves(*video.shape[2:4])
+        return _is_pixels(video) and saves_pixels(first, *video.shape[2:4])
 
     def change(video: Video) -> Video:
-        small = np.empty((*video.shape[:2], first.edge, first.edge, 3), np.uint8)
+        size = first.size(*video.shape[2:4])
+        small = np.empty((*video.shape[:2], *size, 3), np.uint8)
         for at in np.ndindex(video.shape[:2]):
             small[at] = first(video[at])
         return small

@@ -16,8 +16,8 @@ SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
 
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
-    {"errors", "resize", "rotation"},
-    {"embodiment", "modality"},
+    {"antialias", "errors", "rotation"},
+    {"embodiment", "modality", "resize"},
     {"policy"},
     {"serving", "policies", "models"},
     {"cli"},

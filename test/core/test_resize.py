@@ -3,6 +3,7 @@
 
 import importlib.util
 import logging
+import re
 import sys
 
 import numpy as np
@@ -11,14 +12,29 @@ from peers.stock import StockServer
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer
-from gr00t_policy_core.resize import SquareResize, bilinear_resized, letterbox
+from gr00t_policy_core.resize import (
+    ExactResize,
+    LetterBoxResize,
+    ShortestEdgeResize,
+    bilinear_resized,
+    first_resize,
+    letterbox,
+    saves_pixels,
+)
 from gr00t_policy_core.serving import JpegVideo, images
 
 needs_opencv = pytest.mark.skipif(
     importlib.util.find_spec("cv2") is None, reason="pip install '.[resize]'"
 )
-FIRST = SquareResize(32)
-WAYS = [pytest.param(FIRST, marks=needs_opencv), SquareResize(32, "bilinear")]
+FIRST = LetterBoxResize(32)
+WAYS = [
+    pytest.param(FIRST, marks=needs_opencv),
+    LetterBoxResize(32, "bilinear"),
+    LetterBoxResize(32, "bicubic"),
+    pytest.param(ShortestEdgeResize(32), marks=needs_opencv),
+    ExactResize(32, 40, "bilinear"),
+    ExactResize(24, 32, "bicubic"),
+]
 SIZES = [(48, 64), (64, 48), (200, 200), (33, 33), (100, 37), (480, 640)]
 
 
@@ -65,7 +81,7 @@ def test_a_letterbox_has_the_smaller_half_of_its_bars_first(height, width, rows,
 @pytest.mark.parametrize("size", SIZES)
 def test_a_result_is_left_as_it_is(size, first):
     once = first(frame_of(*size))
-    assert (once.shape, once.dtype) == ((32, 32, 3), np.uint8)
+    assert (once.shape, once.dtype) == ((*first.size(*size), 3), np.uint8)
     np.testing.assert_array_equal(first(once), once)
 
 
@@ -78,16 +94,17 @@ def test_a_shrunk_picture_is_the_average_of_its_blocks():
 def test_a_picture_shrunk_bilinearly_is_what_a_triangle_as_wide_as_a_pixel_gives():
     square, weights = frame_of(6, 6), np.array([1, 3, 3, 1]) / 8
     expected = np.einsum("i,j,ijc->c", weights, weights, square[1:5, 1:5])
-    assert np.abs(bilinear_resized(square, 3)[1, 1] - expected).max() <= 1
+    assert np.abs(bilinear_resized(square, (3, 3))[1, 1] - expected).max() <= 1
 
 
 def test_bilinear_interpolation_asks_for_no_opencv(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    assert SquareResize(32, "bilinear")(frame_of(48, 64)).shape == (32, 32, 3)
+    assert LetterBoxResize(32, "bilinear")(frame_of(48, 64)).shape == (32, 32, 3)
+    assert ExactResize(20, 30, "bicubic")(frame_of(48, 64)).shape == (20, 30, 3)
 
 
 @needs_opencv
-@pytest.mark.parametrize("first", [FIRST, SquareResize(32, "bilinear")])
+@pytest.mark.parametrize("first", WAYS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_policy_sees_the_very_same_pixels_whoever_resized_them(size, batch, first):
@@ -100,7 +117,8 @@ def test_the_policy_sees_the_very_same_pixels_whoever_resized_them(size, batch, 
         with client_of(server, resize=True) as client:
             client.get_action(observation)
     for key, video in policy.came.items():
-        assert video.shape == (batch, 1, 32, 32, 3)
+        came = first.size(*size) if saves_pixels(first, *size) else size
+        assert video.shape == (batch, 1, *came, 3)
         np.testing.assert_array_equal(policy.seen[key], seen[key])
 
 
@@ -117,7 +135,9 @@ def test_a_picture_that_would_not_get_smaller_is_left_to_the_policy():
 
 
 @needs_opencv
-@pytest.mark.parametrize("told", [(), ("rtc",), ("resize:area:0",), ("resize:cubic:32",)])
+@pytest.mark.parametrize(
+    "told", [(), ("rtc",), ("resize:area:0",), ("resize:cubic:32",), ("resize:shortest:3x4",)]
+)
 def test_a_policy_that_does_not_say_its_size_gets_pictures_as_they_are(told, caplog):
     caplog.set_level(logging.INFO, "gr00t_policy_core")
     policy = ResizingPolicy(told)
@@ -180,8 +200,17 @@ def test_the_extra_is_named_where_opencv_is_not_installed(monkeypatch):
     ("told", "expected"),
     [
         ((), None),
-        (("rtc", "resize:area:256"), SquareResize(256)),
-        (("resize:bilinear:96", "rtc"), SquareResize(96, "bilinear")),
+        (("rtc", "resize:area:256"), LetterBoxResize(256)),
+        (("resize:bilinear:96", "rtc"), LetterBoxResize(96, "bilinear")),
+        (("resize:bicubic:96",), LetterBoxResize(96, "bicubic")),
+        (("resize:shortest:256",), ShortestEdgeResize(256)),
+        (("resize:bilinear:96x128",), ExactResize(96, 128, "bilinear")),
+        (("resize:bicubic:96x96",), ExactResize(96, 96, "bicubic")),
+        (("resize:shortest:256x256",), None),
+        (("resize:bilinear:96x",), None),
+        (("resize:bilinear:x96",), None),
+        (("resize:bilinear:96x0",), None),
+        (("resize:nearest:96x96",), None),
         (("resize:cubic:96",), None),
         (("resize:area:256 ",), None),
         (("resize:area:-1",), None),
@@ -190,4 +219,35 @@ def test_the_extra_is_named_where_opencv_is_not_installed(monkeypatch):
     ],
 )
 def test_only_a_size_that_is_one_is_believed(told, expected):
-    assert SquareResize.told_by(told) == expected
+    assert first_resize(told) == expected
+    if expected is not None:
+        assert expected.capability in told
+
+
+# How clients before this one read capabilities: a letter box around every frame.
+KNOWN_BEFORE = re.compile(r"resize:(area|bilinear):[1-9][0-9]{0,4}")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [ShortestEdgeResize(256), ExactResize(96, 96, "bilinear"), LetterBoxResize(96, "bicubic")],
+)
+def test_an_older_client_does_not_take_another_resize_for_a_letter_box(first):
+    assert KNOWN_BEFORE.fullmatch(first.capability) is None
+    assert KNOWN_BEFORE.fullmatch(FIRST.capability) is not None
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((480, 640), (256, 341)),
+        ((640, 480), (341, 256)),
+        ((720, 1280), (256, 455)),
+        ((512, 515), (256, 258)),  # 257.5, to even
+        ((512, 513), (256, 256)),  # 256.5, to even
+        ((100, 101), (256, 259)),
+        ((1, 200), (256, 51200)),
+    ],
+)
+def test_the_other_side_is_scaled_by_the_same_factor_and_halves_are_rounded_to_even(size, expected):
+    assert ShortestEdgeResize(256).size(*size) == expected

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames to what the vision tower was trained on, as Isaac-GR00T's two pipelines do it.
+"""Camera frames to what the vision tower was trained on, as the code that trained it does it.
 
-Frames are uint8 (H, W, 3) RGB. Both pipelines make a frame square with black bars, resize it, cut
-out its centre and resize that; they differ in the interpolation, and so in the last bit.
+Frames are uint8 (H, W, 3) RGB. Each pipeline resizes a frame, cuts out its centre and resizes that;
+black bars make it square before, where the checkpoint asks for a letter box. The pipelines differ
+in the interpolation, and in whether the aspect ratio of a frame is kept:
+
+- `AreaCrop`: albumentations, as Isaac-GR00T calls it; without a letter box the aspect is kept.
+- `BilinearCrop`: torchvision, as Isaac-GR00T calls it; every frame becomes one size.
+- `BicubicCrop`: torchvision, as LeRobot calls it; every frame becomes one size.
 """
 
 from __future__ import annotations
@@ -15,24 +20,34 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from gr00t_policy_core.antialias import cubic, triangle
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.fields import is_count, read_flag
 from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
-from gr00t_policy_core.resize import Frame, SquareResize, area_resized, letterbox, triangle
+from gr00t_policy_core.resize import (
+    ExactResize,
+    FirstResize,
+    Frame,
+    LetterBoxResize,
+    ShortestEdgeResize,
+    Size,
+    letterbox,
+)
 
 DEFAULT_FRACTION = 0.95
+MAX_ASPECT = 200  # of Qwen's smart_resize
+PROCESSOR = "processor_config.json"
 
 
 class ImagePipeline(Protocol):
-    """A frame of any size in, one of the pipeline's size out."""
+    """A frame of any size in, one of the size that follows from it out."""
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of what comes out, pixels."""
+    def first(self) -> FirstResize | None:
+        """Its first resize, where that leaves its own results as they are; else None."""
 
-    @property
-    def first(self) -> SquareResize | None:
-        """What it does first, where that leaves its own results as they are; else None."""
+    def size(self, height: int, width: int) -> Size:
+        """Height and width of what becomes of a frame of that size, pixels."""
 
     def __call__(self, frame: Frame) -> Frame: ...
 
@@ -50,9 +65,12 @@ def image_pipeline(processor: Mapping[str, Any], usual_edge: int) -> ImagePipeli
     Raises:
         SpecError: Sizes that it needs are missing, or are none.
     """
+    letter_box = read_flag(processor, "letter_box_transform", False)
     if not read_flag(processor, "use_albumentations", False):
         return BilinearCrop(
-            _size(processor, "image_target_size"), _size(processor, "image_crop_size")
+            _size(processor, "image_target_size"),
+            _size(processor, "image_crop_size"),
+            letter_box=letter_box,
         )
     edge = processor.get("shortest_image_edge", usual_edge)
     fraction = processor.get("crop_fraction", DEFAULT_FRACTION)
@@ -61,104 +79,236 @@ def image_pipeline(processor: Mapping[str, Any], usual_edge: int) -> ImagePipeli
     if fraction is None:
         crop, target = (_size(processor, f"image_{which}_size")[0] for which in ("crop", "target"))
         fraction = crop / target
-    if not is_count(edge):
-        raise _bad(f"shortest_image_edge must be a positive number of pixels, got {edge!r}")
-    if (
-        isinstance(fraction, bool)
-        or not isinstance(fraction, (int, float))
-        or not 0 < fraction <= 1
-    ):
-        raise _bad(f"crop_fraction must be above 0 and at most 1, got {fraction!r}")
-    return AreaCrop(edge, float(fraction))
+    return AreaCrop(_edge(edge), _fraction(fraction), letter_box=letter_box)
 
 
-def _size(processor: Mapping[str, Any], name: str) -> tuple[int, int]:
+def lerobot_pipeline(step: Mapping[str, Any]) -> ImagePipeline:
+    """The pipeline that LeRobot's preprocessor asks for.
+
+    Args:
+        step: The config of its step ``groot_n1_7_vlm_encode_v1`` in policy_preprocessor.json.
+
+    Raises:
+        SpecError: Sizes that it needs are missing, or are none.
+    """
+    if step.get("image_target_size") is None:
+        return Unchanged()
+    file = "policy_preprocessor.json"
+    target = _size(step, "image_target_size", file)
+    edge, fraction = step.get("shortest_image_edge"), step.get("crop_fraction")
+    if fraction is None and step.get("image_crop_size") is not None:
+        fraction = _size(step, "image_crop_size", file)[0] / target[0]
+    edge = _edge(target[0] if edge is None else edge, file)
+    # LeRobot crops only where the fraction is between 0 and 1.
+    fraction = 1.0 if fraction is None else min(_fraction(fraction, file, most=float("inf")), 1.0)
+    letter_box = read_flag(step, "letter_box_transform", False)
+    if read_flag(step, "use_albumentations", False):
+        return AreaCrop(edge, fraction, letter_box=letter_box)
+    return BicubicCrop(edge, fraction, target, letter_box=letter_box)
+
+
+def _size(fields: Mapping[str, Any], name: str, file: str = PROCESSOR) -> Size:
     """Height and width, pixels."""
-    size = processor.get(name)
+    size = fields.get(name)
     if not isinstance(size, list) or len(size) != 2 or not all(map(is_count, size)):
-        raise _bad(f"{name} must be height and width in pixels, got {size!r}")
+        raise _bad(file, f"{name} must be height and width in pixels, got {size!r}")
     return size[0], size[1]
 
 
-def _bad(problem: str) -> SpecError:
-    return SpecError("bad processor_config.json", [problem])
+def _edge(edge: Any, file: str = PROCESSOR) -> int:
+    if not is_count(edge):
+        raise _bad(file, f"shortest_image_edge must be a positive number of pixels, got {edge!r}")
+    return int(edge)
+
+
+def _fraction(fraction: Any, file: str = PROCESSOR, most: float = 1.0) -> float:
+    if (
+        isinstance(fraction, bool)
+        or not isinstance(fraction, (int, float))
+        or not 0 < fraction <= most
+    ):
+        raise _bad(file, f"crop_fraction must be above 0 and at most {most:g}, got {fraction!r}")
+    return float(fraction)
+
+
+def _bad(file: str, problem: str) -> SpecError:
+    return SpecError(f"bad {file}", [problem])
 
 
 @dataclass(frozen=True, slots=True)
 class AreaCrop:
-    """The pipeline that albumentations does for the reference: OpenCV's area interpolation.
+    """Resizes the shorter side, by OpenCV's area interpolation.
 
     Args:
-        edge: Size of the result, pixels.
+        edge: Shorter side of the result, pixels.
         fraction: Part of each side that the crop keeps.
+        letter_box: Black bars make frames square first.
     """
 
     edge: int
     fraction: float
+    letter_box: bool
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.edge, self.edge
+    def first(self) -> FirstResize:
+        return LetterBoxResize(self.edge) if self.letter_box else ShortestEdgeResize(self.edge)
 
-    @property
-    def first(self) -> SquareResize:
-        return SquareResize(self.edge)
+    def size(self, height: int, width: int) -> Size:
+        return self._crop_resize.size(*self._crop_size(*self.first.size(height, width)))
 
     def __call__(self, frame: Frame) -> Frame:
-        square = self.first(frame)
-        side = max(1, int(self.edge * self.fraction))
-        if side == self.edge:
-            return square
-        begin = (self.edge - side) // 2
-        return area_resized(square[begin : begin + side, begin : begin + side], self.edge)
+        resized = self.first(frame)
+        rows, columns = middle(resized.shape[:2], self._crop_size(*resized.shape[:2]))
+        return self._crop_resize(resized[rows, columns])
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
-        square = resize_area(letterbox_on_device(frames), self.edge)
-        side = max(1, int(self.edge * self.fraction))
-        begin = (self.edge - side) // 2
-        end = begin + side
-        return resize_area(square[:, begin:end, begin:end], self.edge)
+        size = self.first.size(*frames.shape[1:3])
+        resized = resize_area(letterbox_on_device(frames) if self.letter_box else frames, size)
+        rows, columns = middle(size, self._crop_size(*size))
+        cropped = resized[:, rows, columns]
+        return resize_area(cropped, self._crop_resize.size(*cropped.shape[1:3]))
+
+    @property
+    def _crop_resize(self) -> ShortestEdgeResize:
+        return ShortestEdgeResize(self.edge)
+
+    def _crop_size(self, height: int, width: int) -> Size:
+        return max(1, int(height * self.fraction)), max(1, int(width * self.fraction))
 
 
 @dataclass(frozen=True, slots=True)
 class BilinearCrop:
-    """The pipeline that torchvision does for the reference: antialiased bilinear on uint8.
+    """Makes every frame one size, by torch's antialiased bilinear interpolation of uint8.
 
     Args:
         target: Height and width of the result, pixels.
         crop: Height and width of the cut-out; a larger one than `target` gets black borders.
+        letter_box: Black bars make frames square first.
     """
 
-    target: tuple[int, int]
-    crop: tuple[int, int]
+    target: Size
+    crop: Size
+    letter_box: bool
 
     @property
-    def first(self) -> SquareResize | None:
+    def first(self) -> FirstResize | None:
         height, width = self.target
-        return SquareResize(height, "bilinear") if height == width else None
+        if not self.letter_box:
+            return ExactResize(height, width, "bilinear")
+        return LetterBoxResize(height, "bilinear") if height == width else None
 
-    @property
-    def size(self) -> tuple[int, int]:
+    def size(self, height: int, width: int) -> Size:
         return self.target
 
     def __call__(self, frame: Frame) -> Frame:
-        square = letterbox(frame)
-        if not square.flags.writeable:  # as it came over the wire, which torch warns about
-            square = square.copy()
-        image = torch.from_numpy(square).permute(2, 0, 1)[None]
-        resized = center_crop(self._resize(image), self.crop)
-        return np.ascontiguousarray(self._resize(resized)[0].permute(1, 2, 0).numpy())
+        image = to_channels_first(letterbox(frame) if self.letter_box else frame)
+        cropped = center_crop(interpolated(image, self.target, "bilinear"), self.crop)
+        return to_channels_last(interpolated(cropped, self.target, "bilinear"))
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
-        square = resize_antialiased(letterbox_on_device(frames), self.target, triangle, None)
-        cropped = center_crop(square.permute(0, 3, 1, 2), self.crop).permute(0, 2, 3, 1)
+        boxed = letterbox_on_device(frames) if self.letter_box else frames
+        resized = resize_antialiased(boxed, self.target, triangle, None)
+        cropped = center_crop(resized.permute(0, 3, 1, 2), self.crop).permute(0, 2, 3, 1)
         return resize_antialiased(cropped, self.target, triangle, None)
 
-    def _resize(self, image: torch.Tensor) -> torch.Tensor:
-        if tuple(image.shape[-2:]) == self.target:
-            return image
-        return F.interpolate(
-            image.contiguous(), self.target, mode="bilinear", antialias=True, align_corners=False
+
+@dataclass(frozen=True, slots=True)
+class BicubicCrop:
+    """Makes every frame one size, by torch's antialiased bicubic interpolation of uint8.
+
+    Args:
+        edge: Height and width before the crop, pixels.
+        fraction: Part of each side that the crop keeps, rounded to the nearest pixel.
+        target: Height and width of the result, pixels.
+        letter_box: Black bars make frames square first.
+    """
+
+    edge: int
+    fraction: float
+    target: Size
+    letter_box: bool
+
+    @property
+    def first(self) -> FirstResize:
+        if self.letter_box:
+            return LetterBoxResize(self.edge, "bicubic")
+        return ExactResize(self.edge, self.edge, "bicubic")
+
+    def size(self, height: int, width: int) -> Size:
+        return self.target
+
+    def __call__(self, frame: Frame) -> Frame:
+        image = to_channels_first(letterbox(frame) if self.letter_box else frame)
+        rows, columns = self._crop
+        cropped = interpolated(image, self._square, "bicubic")[..., rows, columns]
+        return to_channels_last(interpolated(cropped, self.target, "bicubic"))
+
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        boxed = letterbox_on_device(frames) if self.letter_box else frames
+        rows, columns = self._crop
+        cropped = resize_antialiased(boxed, self._square, cubic, None)[:, rows, columns]
+        return resize_antialiased(cropped, self.target, cubic, None)
+
+    @property
+    def _square(self) -> Size:
+        return self.edge, self.edge
+
+    @property
+    def _crop(self) -> tuple[slice, slice]:
+        side = max(1, round(self.edge * self.fraction))
+        return middle(self._square, (side, side))
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Leaves every frame as it is: the backbone alone resizes it."""
+
+    @property
+    def first(self) -> None:
+        return None
+
+    def size(self, height: int, width: int) -> Size:
+        return height, width
+
+    def __call__(self, frame: Frame) -> Frame:
+        return frame
+
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames
+
+
+def middle(size: Size, crop: Size) -> tuple[slice, slice]:
+    """Rows and columns of a cut-out; the smaller half of what is cut off comes first."""
+    top, left = ((has - wanted) // 2 for has, wanted in zip(size, crop, strict=True))
+    return slice(top, top + crop[0]), slice(left, left + crop[1])
+
+
+def to_channels_first(frame: Frame) -> torch.Tensor:
+    """(H, W, 3) to (1, 3, H, W)."""
+    frame = np.ascontiguousarray(frame)
+    if not frame.flags.writeable:  # as it came over the wire, which torch warns about
+        frame = frame.copy()
+    return torch.from_numpy(frame).permute(2, 0, 1)[None]
+
+
+def to_channels_last(image: torch.Tensor) -> Frame:
+    """(1, 3, H, W) to (H, W, 3)."""
+    return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
+
+
+def interpolated(image: torch.Tensor, size: Size, mode: str) -> torch.Tensor:
+    """uint8 (N, 3, H, W) at another size, antialiased; itself where that is its own."""
+    if tuple(image.shape[-2:]) == size:
+        return image
+    return F.interpolate(image.contiguous(), size, mode=mode, antialias=True, align_corners=False)
+
+
+def check_aspect(height: int, width: int) -> None:
+    """Raise `SpecError` for pictures that the image processors of both backbones refuse, too."""
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise SpecError(
+            "bad picture",
+            [f"{height}x{width} pixels: one side is more than {MAX_ASPECT} times the other"],
         )
 
 

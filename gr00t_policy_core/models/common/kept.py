@@ -13,11 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gr00t_policy_core.models.common.layout import Tokens, lay_out
+from gr00t_policy_core.models.common.layout import PictureGrid, Tokens, lay_out
 from gr00t_policy_core.models.common.model import Backbone
 from gr00t_policy_core.models.common.prompts import Prompts
 
@@ -25,6 +24,8 @@ KEPT_BYTES = 64 * 2**20  # of rows, and as much again of batches
 
 # A row of N1.7 with two cameras has some 250 tokens; what is hidden from whom takes most of it:
 # 250 · 250 values of 2 bytes, 125 kB.
+
+OF_PICTURES = ("patch_embedding", "patch_cos", "patch_sin")  # the same in all rows
 
 
 class KeptLayouts:
@@ -59,7 +60,7 @@ class KeptLayouts:
         self.rows = KeptTokens(kept_bytes)
         self.batches = KeptTokens(kept_bytes)
 
-    def __call__(self, texts: tuple[str, ...], pictures: int) -> Tokens:
+    def __call__(self, texts: tuple[str, ...], pictures: PictureGrid) -> Tokens:
         """The tokens of a batch.
 
         Args:
@@ -68,18 +69,18 @@ class KeptLayouts:
         """
         return self.batches.get((texts, pictures), partial(self._batch, texts, pictures))
 
-    def _batch(self, texts: tuple[str, ...], pictures: int) -> Tokens:
+    def _batch(self, texts: tuple[str, ...], pictures: PictureGrid) -> Tokens:
         prompts = self._backbone.prompts(texts, pictures, self._multiple)
         lengths = prompts.mask.sum(axis=1)
         filled = bool((lengths < prompts.length).any())
         shape = (pictures, prompts.ids.shape[1], prompts.length, filled)
         rows = [
-            self.rows.get((text, *shape), partial(self._row, prompts, i, filled))
+            self.rows.get((text, *shape), partial(self._row, prompts, pictures, filled, i))
             for i, text in enumerate(texts)
         ]
         return join_rows(rows)
 
-    def _row(self, prompts: Prompts, i: int, filled: bool) -> Tokens:
+    def _row(self, prompts: Prompts, pictures: PictureGrid, filled: bool, i: int) -> Tokens:
         row = Prompts(
             prompts.ids[i : i + 1],
             prompts.mask[i : i + 1],
@@ -88,7 +89,8 @@ class KeptLayouts:
         )
         return lay_out(
             row,
-            self._backbone.rotary(row),
+            self._backbone.rotary(row, pictures),
+            self._backbone.places(pictures),
             mask_padding=self._mask_padding,
             device=self._device,
             dtype=self._dtype,
@@ -119,6 +121,7 @@ def join_rows(rows: Sequence[Tokens]) -> Tokens:
         silent=joined([row.silent for row in rows]),
         visible=joined([row.visible for row in rows]),
         text_visible=joined([row.text_visible for row in rows]),
+        **{name: getattr(rows[0], name) for name in OF_PICTURES},
     )
 
 
@@ -155,5 +158,6 @@ class KeptTokens:
 
 
 def size_bytes(tokens: Tokens) -> int:
-    """Memory that they take on their device."""
-    return sum(int(np.prod(t.shape)) * t.element_size() for t in tokens if t is not None)
+    """Memory that they take on their device, but for what the backbone keeps for all."""
+    own = (value for name, value in tokens._asdict().items() if name not in OF_PICTURES)
+    return sum(tensor.numel() * tensor.element_size() for tensor in own if tensor is not None)

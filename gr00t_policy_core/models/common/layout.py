@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of a batch's tokens before a network runs: made on the host, once for each prompt.
 
-Nothing here depends on pictures or states. So the networks find neither a mask to count nor a size
-to read back on the device, and what does not change between two calls is not sent there again.
+Nothing here depends on what pictures show or on states. So the networks find neither a mask to
+count nor a size to read back on the device, and what does not change between two calls is not sent
+there again.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,40 @@ from torch import Tensor
 
 from gr00t_policy_core.models.common.prompts import Prompts
 from gr00t_policy_core.models.common.transfer import to_device
+
+
+@dataclass(frozen=True, slots=True)
+class PictureGrid:
+    """The pictures of a row, as tokens; it follows from the size of the camera frames.
+
+    Args:
+        count: Pictures of each row.
+        rows: Tokens of each picture, from top to bottom.
+        columns: Tokens of each picture, from left to right.
+    """
+
+    count: int
+    rows: int
+    columns: int
+
+    @property
+    def tokens_each(self) -> int:
+        """Tokens of one picture."""
+        return self.rows * self.columns
+
+
+class PatchPlaces(NamedTuple):
+    """Where the patches of a picture are, as the vision tower reads it; on the device.
+
+    Args:
+        embedding: The learned grid, resized: (1, patches, width).
+        cos: Rotary table, float32 (patches, 1, 1, head_dim); None where the tower rotates nothing.
+        sin: The same; the first half with the sign that rotating brings.
+    """
+
+    embedding: Tensor
+    cos: Tensor | None
+    sin: Tensor | None
 
 
 class Tokens(NamedTuple):
@@ -33,6 +69,9 @@ class Tokens(NamedTuple):
         silent: bool (B, S, 1, 1), padding that gets nothing from the language model's attention.
         visible: Bias (B, 1, 1, S) of who attends to all tokens.
         text_visible: Bias (B, 1, 1, text tokens of a row) of who attends to text.
+        patch_embedding: Of `PatchPlaces`, for the pictures of this batch.
+        patch_cos: The same.
+        patch_sin: The same.
     """
 
     ids: Tensor
@@ -44,11 +83,20 @@ class Tokens(NamedTuple):
     silent: Tensor | None
     visible: Tensor | None
     text_visible: Tensor | None
+    patch_embedding: Tensor
+    patch_cos: Tensor | None
+    patch_sin: Tensor | None
+
+    @property
+    def places(self) -> PatchPlaces:
+        """Where the patches of each picture are."""
+        return PatchPlaces(self.patch_embedding, self.patch_cos, self.patch_sin)
 
 
 def lay_out(
     prompts: Prompts,
     rotary: tuple[Tensor, Tensor],
+    places: PatchPlaces,
     *,
     mask_padding: bool,
     device: torch.device,
@@ -60,6 +108,7 @@ def lay_out(
     Args:
         prompts: The batch.
         rotary: Cosines and sines of each token, (B or 1, S, head_dim).
+        places: Where the patches of each picture are.
         mask_padding: Hide what rows are filled up with from all attention. The reference hides it
             from the language model and from an alternating DiT only. What the batch is filled up
             with to a rounder length is always hidden.
@@ -101,6 +150,9 @@ def lay_out(
         silent=send(fillers[:, :, None, None]) if filled and not mask_padding else None,
         visible=bias(hidden[:, None, None]) if rounded.any() or (filled and mask_padding) else None,
         text_visible=bias(text_hidden[:, None, None]) if some_hidden else None,
+        patch_embedding=places.embedding,
+        patch_cos=places.cos,
+        patch_sin=places.sin,
     )
 
 

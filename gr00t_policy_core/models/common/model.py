@@ -20,7 +20,7 @@ from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.embodiment import Embodiment
 from gr00t_policy_core.models.common.head import ActionHead
 from gr00t_policy_core.models.common.images import ImagePipeline
-from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
 from gr00t_policy_core.models.common.prompts import Prompts
 from gr00t_policy_core.resize import Frame
 
@@ -35,17 +35,27 @@ class Backbone(Protocol):
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
         """Camera frames, resized: uint8 (pictures, H, W, 3); within a row by time, then by camera.
 
-        On the host; H and W are the same for all frames that there are.
+        On the host; `pipeline` must make one size of all frames that there are.
         """
 
     def pictures_on_device(self, frames: Tensor) -> Tensor:
         """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
 
+    def grid(self, count: int, height: int, width: int) -> PictureGrid:
+        """The tokens of so many pictures that `pipeline` made height x width.
+
+        Raises:
+            SpecError: The backbone reads no pictures of that shape.
+        """
+
+    def places(self, pictures: PictureGrid) -> PatchPlaces:
+        """Where the patches of such a picture are; made once for each grid, and kept."""
+
     def pixels(self, pictures: Tensor) -> Tensor:
         """Pictures to what the vision tower reads: float32, of the backbone's own layout."""
 
-    def prompts(self, texts: Sequence[str], pictures: int, multiple: int = 1) -> Prompts:
-        """The instruction of each row to tokens, with room for so many pictures each.
+    def prompts(self, texts: Sequence[str], pictures: PictureGrid, multiple: int = 1) -> Prompts:
+        """The instruction of each row to tokens, with room for its pictures.
 
         Args:
             texts: The instructions.
@@ -53,7 +63,7 @@ class Backbone(Protocol):
             multiple: Of what the number of tokens is to be one.
         """
 
-    def rotary(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    def rotary(self, prompts: Prompts, pictures: PictureGrid) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the tokens' positions, on the host: (B or 1, S, head_dim) each."""
 
     def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:

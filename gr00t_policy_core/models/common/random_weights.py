@@ -21,7 +21,7 @@ from gr00t_policy_core.models.common.head import ActionHead
 from gr00t_policy_core.models.common.images import AreaCrop
 from gr00t_policy_core.models.common.normalization import MinMax
 
-PIPELINE = AreaCrop(edge=256, fraction=0.95)  # of both published checkpoints
+PIPELINE = AreaCrop(edge=256, fraction=0.95, letter_box=False)  # of the published checkpoints
 
 # What makes a model small enough for a CPU: changes of config.json, and of the text_config of
 # the backbone's.

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gr00t_policy_core.resize import Filter, antialiased, triangle
+from gr00t_policy_core.antialias import Filter, antialiased
 
 WIDTH, HEIGHT = 2, 1  # of (N, H, W, 3), in the order in which they are resized
 
 OPENCV_BITS = 11
-CACHED = 32
+CACHED = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,17 +38,6 @@ class Taps:
     places: NDArray[np.int64]
     weights: NDArray[np.generic]
     bits: int
-
-
-def cubic(x: float) -> float:
-    """Keys' kernel with a = -0.5."""
-    x = abs(x)
-    if x < 1.0:
-        return (1.5 * x - 2.5) * x * x + 1.0
-    return ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0 if x < 2.0 else 0.0
-
-
-SUPPORT: dict[Filter, float] = {triangle: 1.0, cubic: 2.0}
 
 
 def resize_antialiased(
@@ -75,42 +64,49 @@ def resize_antialiased(
     return images
 
 
-def resize_area(images: Tensor, edge: int) -> Tensor:
-    """As OpenCV does it with INTER_AREA, for square pictures.
+def resize_area(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """As OpenCV does it with INTER_AREA.
 
     Args:
-        images: uint8 (N, side, side, 3).
-        edge: Side to come.
+        images: uint8 (N, H, W, 3).
+        size: Height and width to come.
 
     Returns:
-        uint8 (N, edge, edge, 3), on the device of `images`.
+        uint8 (N, *size, 3), on the device of `images`.
     """
-    side = images.shape[HEIGHT]
-    if side == edge:
+    before = (images.shape[HEIGHT], images.shape[WIDTH])
+    if before == size:
         return images
-    if side % edge == 0:
-        return _mean_of_blocks(images, side // edge)
-    taps = area(side, edge)
-    if taps.bits == 0:
-        rows = _weighted(images.to(torch.float32), taps, WIDTH)
-        return _weighted(rows, taps, HEIGHT).round_().clamp_(0, 255).to(torch.uint8)
+    if any(b < a for b, a in zip(before, size, strict=True)):
+        return _enlarged(images, size)
+    if all(b % a == 0 for b, a in zip(before, size, strict=True)):
+        return _mean_of_blocks(images, size)
+    rows = _weighted(images.to(torch.float32), area(before[1], size[1]), WIDTH)
+    columns = _weighted(rows, area(before[0], size[0]), HEIGHT)
+    return columns.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _enlarged(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """A linear interpolation, which OpenCV takes where either side is enlarged."""
+    before = (images.shape[HEIGHT], images.shape[WIDTH])
+    across, down = linear(before[1], size[1]), linear(before[0], size[0])
     # OpenCV drops bits so that 16 of them are enough: 4 between the directions, 16 and 2 after.
-    rows = _weighted(images.to(torch.int32), taps, WIDTH) >> 4
+    rows = _weighted(images.to(torch.int32), across, WIDTH) >> 4
     above, below = (
         (rows.index_select(HEIGHT, places) * weights[:, None, None]) >> 16
-        for places, weights in _on_device(taps, images.device)
+        for places, weights in _on_device(down, images.device)
     )
     return ((above + below + 2) >> 2).to(torch.uint8)
 
 
-def _mean_of_blocks(images: Tensor, factor: int) -> Tensor:
-    count, side, _, channels = images.shape
-    edge = side // factor
-    blocks = images.to(torch.int32).reshape(count, edge, factor, edge, factor, channels)
+def _mean_of_blocks(images: Tensor, size: tuple[int, int]) -> Tensor:
+    count, height, width, channels = images.shape
+    down, across = height // size[0], width // size[1]
+    blocks = images.to(torch.int32).reshape(count, size[0], down, size[1], across, channels)
     total = blocks.sum((2, 4), dtype=torch.int32)
-    if factor == 2:
+    if down == across == 2:
         return ((total + 2) >> 2).to(torch.uint8)
-    share = float(np.float32(1.0 / factor**2))
+    share = float(np.float32(1.0 / (down * across)))
     return (total.to(torch.float32) * share).round_().to(torch.uint8)
 
 
@@ -141,7 +137,7 @@ def _on_device(taps: Taps, device: torch.device) -> list[tuple[Tensor, Tensor]]:
 @lru_cache(CACHED)
 def antialiased_taps(before: int, after: int, kernel: Filter, bits: int | None) -> Taps:
     """`antialiased` with as many taps for each place: what is filled up weighs nothing."""
-    lines = antialiased(before, after, kernel, SUPPORT[kernel], bits)
+    lines = antialiased(before, after, kernel, bits)
     count = max(len(weights) for _, weights in lines.taps)
     places = np.zeros((after, count), dtype=np.int64)
     padded = np.zeros((after, count), dtype=np.int32)
@@ -153,14 +149,7 @@ def antialiased_taps(before: int, after: int, kernel: Filter, bits: int | None) 
 
 @lru_cache(CACHED)
 def area(before: int, after: int) -> Taps:
-    """OpenCV's taps of INTER_AREA: parts of pixels for a smaller picture (`computeResizeAreaTab`).
-
-    For a larger one those of a linear interpolation, in integers.
-    """
-    return _area_shrink(before, after) if after < before else _area_grow(before, after)
-
-
-def _area_shrink(before: int, after: int) -> Taps:
+    """OpenCV's taps of INTER_AREA for a smaller picture: parts of pixels."""
     scale = 1.0 / (after / before)
     lines: list[list[tuple[int, float]]] = []
     for i in range(after):
@@ -183,7 +172,9 @@ def _area_shrink(before: int, after: int) -> Taps:
     return Taps(places, weights, 0)
 
 
-def _area_grow(before: int, after: int) -> Taps:
+@lru_cache(CACHED)
+def linear(before: int, after: int) -> Taps:
+    """OpenCV's taps of INTER_AREA for a larger picture, in integers."""
     inverse = after / before
     scale = 1.0 / inverse
     places = np.zeros((after, 2), dtype=np.int64)

@@ -20,7 +20,7 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.compiled import FirstShapes, check_mode, compiled
 from gr00t_policy_core.models.common.graphs import CudaGraphs, Function, Recorder, StaticCall
 from gr00t_policy_core.models.common.kept import KeptLayouts
-from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.layout import PictureGrid, Tokens
 from gr00t_policy_core.models.common.model import Model
 
 ROUND_LENGTH = 16  # tokens: instructions of about the same length share a graph
@@ -98,7 +98,7 @@ class Runner:
             see, act = StaticCall(see, record, turn), StaticCall(act, record, turn)
         self._see, self._act = see, act
 
-    def tokens(self, texts: Sequence[str], pictures: int) -> Tokens:
+    def tokens(self, texts: Sequence[str], pictures: PictureGrid) -> Tokens:
         """The tokens of a batch on the device; those of the last prompts are kept there.
 
         Args:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
-from gr00t_policy_core.models.common.images import ImagePipeline
-from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.images import ImagePipeline, check_aspect
+from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
 from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
 from gr00t_policy_core.models.gr00t_n1d6.vision import (
+    FACTOR,
     MERGE,
     PATCH,
     Connector,
@@ -30,6 +31,7 @@ from gr00t_policy_core.models.gr00t_n1d6.vision import (
 from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
+CACHED_GRIDS = 16  # of 1 MB each, for pictures of 108 tokens and bfloat16
 
 TEMPLATES = ("chat_template.json",)  # the one in tokenizer_config.json is another
 NEEDED_FILES = (
@@ -104,12 +106,8 @@ class EagleBackbone:
         self._formalize = formalize_language
         self._image_id = int(config["image_token_index"])
         self._image_token = tokenizer.token(self._image_id)
-        height, width = whole_tokens(*pipeline.size)
-        self._grid = (height // PATCH, width // PATCH)
-        self._tokens_each = self._grid[0] * self._grid[1] // MERGE**2
-        tower: Any = network.vision_model["vision_model"]
-        self._positions = tower.embeddings.positions(self._grid)
         self._encoded = lru_cache(CACHED_PROMPTS)(self._encode)
+        self._kept_places = lru_cache(CACHED_GRIDS)(self._find_places)
 
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
         return fit([self.pipeline(frame) for row in rows for frame in row])
@@ -117,15 +115,29 @@ class EagleBackbone:
     def pictures_on_device(self, frames: Tensor) -> Tensor:
         return fit_on_device(self.pipeline.on_device(frames))
 
+    def grid(self, count: int, height: int, width: int) -> PictureGrid:
+        check_aspect(height, width)
+        rows, columns = (pixels // FACTOR for pixels in whole_tokens(height, width))
+        return PictureGrid(count, rows, columns)
+
+    def places(self, pictures: PictureGrid) -> PatchPlaces:
+        return self._kept_places(pictures.rows, pictures.columns)
+
+    def _find_places(self, rows: int, columns: int) -> PatchPlaces:
+        tower: Any = self.network.vision_model["vision_model"]
+        with torch.inference_mode():
+            positions = tower.embeddings.positions((rows * MERGE, columns * MERGE))
+        return PatchPlaces(positions, None, None)
+
     def pixels(self, pictures: Tensor) -> Tensor:
         """What the vision tower reads, float32 (pictures, 3, H, W)."""
         return to_pixels(pictures)
 
-    def prompts(self, texts: Sequence[str], pictures: int, multiple: int = 1) -> Prompts:
+    def prompts(self, texts: Sequence[str], pictures: PictureGrid, multiple: int = 1) -> Prompts:
         rows = [self._encoded(text, pictures) for text in texts]
         return pad(rows, self._tokenizer.pad_id, self._image_id, multiple)
 
-    def rotary(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    def rotary(self, prompts: Prompts, pictures: PictureGrid) -> tuple[Tensor, Tensor]:
         model: Any = self.network.language_model["model"]
         like = torch.empty(0, dtype=model.embed_tokens.weight.dtype)
         # Padding is counted, as in the reference; only distances matter.
@@ -136,15 +148,16 @@ class EagleBackbone:
         model: Any = self.network.language_model["model"]
         tower: Any = self.network.vision_model["vision_model"]
         pixels = self.pixels(pictures).to(model.embed_tokens.weight.dtype)
-        seen = self.network.mlp1(tower(pixels, self._positions), self._grid)
+        grid = (pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH)
+        seen = self.network.mlp1(tower(pixels, tokens.places.embedding), grid)
         return decode(model, tokens, seen)
 
-    def _encode(self, text: str, images: int) -> tuple[int, ...]:
-        """The tokens of an instruction and, after it, of `images` pictures."""
+    def _encode(self, text: str, pictures: PictureGrid) -> tuple[int, ...]:
+        """The tokens of an instruction and, after it, of its pictures."""
         instruction = formalize(text) if self._formalize else text
-        content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * images
+        content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * pictures.count
         chat = self._tokenizer.chat(content)
-        picture = f"<img>{self._image_token * self._tokens_each}</img>"
+        picture = f"<img>{self._image_token * pictures.tokens_each}</img>"
         return tuple(self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat)))
 
 

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from gr00t_policy_core.antialias import PILLOW_BITS, cubic
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.fused import FusedLinear
-from gr00t_policy_core.models.common.resample import cubic, resize_antialiased
-from gr00t_policy_core.resize import PILLOW_BITS, Frame
+from gr00t_policy_core.models.common.resample import resize_antialiased
+from gr00t_policy_core.resize import Frame
 
 PATCH = 14
 MERGE = 2  # patches a side that become one token
@@ -67,20 +68,22 @@ class SiglipConfig:
 
 
 def fit(frames: list[Frame]) -> Tensor:
-    """Pictures of one size, resized to whole tokens: uint8 (N, H, W, 3)."""
+    """Pictures of one size, resized to whole tokens: uint8 (N, H, W, 3).
+
+    Columns and rows in two calls: Pillow 13 would choose by the size which comes first, and those
+    before it, which the reference runs with, resize each row first.
+    """
     height, width = whole_tokens(*frames[0].shape[:2])
-    resized = [
-        np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
-        for frame in frames
-    ]
+    bicubic = Image.Resampling.BICUBIC
+    resized = []
+    for frame in frames:
+        across = Image.fromarray(frame).resize((width, frame.shape[0]), bicubic)
+        resized.append(np.asarray(across.resize((width, height), bicubic)))
     return torch.from_numpy(np.stack(resized))
 
 
 def fit_on_device(images: Tensor) -> Tensor:
-    """The same of uint8 (N, H, W, 3) on their device; of square pictures bit by bit.
-
-    Of others Pillow resizes that direction first which is cheaper, or rows, by its release.
-    """
+    """The same of uint8 (N, H, W, 3), bit by bit, on their device."""
     height, width = images.shape[1:3]
     return resize_antialiased(images, whole_tokens(height, width), cubic, PILLOW_BITS)
 

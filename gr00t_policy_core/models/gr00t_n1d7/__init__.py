@@ -13,7 +13,7 @@ from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import read_config, read_head_config
 from gr00t_policy_core.models.common.fields import read_flag
 from gr00t_policy_core.models.common.files import read_json
-from gr00t_policy_core.models.common.images import image_pipeline
+from gr00t_policy_core.models.common.images import image_pipeline, lerobot_pipeline
 from gr00t_policy_core.models.common.loading import load_networks, read_robot
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.prompts import ChatTokenizer
@@ -55,7 +55,11 @@ def load(
         )
     folder = find_backbone_files(config["model_name"], backbone_path, NEEDED_FILES, on_hub=True)
     tokenizer = ChatTokenizer(folder, TEMPLATES)
-    pipeline = image_pipeline(checkpoint.processor, IMAGE_EDGE)
+    pipeline = (
+        image_pipeline(checkpoint.processor, IMAGE_EDGE)
+        if checkpoint.lerobot is None
+        else lerobot_pipeline(checkpoint.lerobot.images)
+    )
     formalize_language = read_flag(checkpoint.processor, "formalize_language", True)
     patches = read_patch_config(folder)
     backbone_config = read_json(folder / "config.json", *NEEDED_FIELDS)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
 from gr00t_policy_core.models.common.files import read_json
-from gr00t_policy_core.models.common.images import ImagePipeline
-from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.images import ImagePipeline, check_aspect
+from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
 from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
 from gr00t_policy_core.models.gr00t_n1d7.tower import find_places, look
 from gr00t_policy_core.models.gr00t_n1d7.vision import (
@@ -28,6 +28,7 @@ from gr00t_policy_core.models.gr00t_n1d7.vision import (
 from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
+CACHED_GRIDS = 16  # of 0.7 MB each, for pictures of 88 tokens and bfloat16
 
 # Where the chat template is, best first.
 TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
@@ -65,13 +66,9 @@ class QwenBackbone:
         self._patches = patches
         self._formalize = formalize_language
         self._image_id = int(self.network.config.image_token_id)
-        height, width = smart_size(*pipeline.size, patches)
-        self._grid = (height // patches.patch, width // patches.patch)
-        self._tokens_each = self._grid[0] * self._grid[1] // patches.merge**2
-        weight = self.network.visual.pos_embed.weight
-        self._places = find_places(self.network.visual, self._grid)
-        self._patching = Patching.make(patches, weight.device)
+        self._patching = Patching.make(patches, self.network.visual.pos_embed.weight.device)
         self._encoded = lru_cache(CACHED_PROMPTS)(self._encode)
+        self._kept_places = lru_cache(CACHED_GRIDS)(self._find_places)
 
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
         return fit([self.pipeline(frame) for row in rows for frame in row], self._patches)
@@ -79,16 +76,30 @@ class QwenBackbone:
     def pictures_on_device(self, frames: Tensor) -> Tensor:
         return fit_on_device(self.pipeline.on_device(frames), self._patches)
 
+    def grid(self, count: int, height: int, width: int) -> PictureGrid:
+        check_aspect(height, width)
+        side = self._patches.patch * self._patches.merge
+        rows, columns = (pixels // side for pixels in smart_size(height, width, self._patches))
+        return PictureGrid(count, rows, columns)
+
+    def places(self, pictures: PictureGrid) -> PatchPlaces:
+        return self._kept_places(pictures.rows, pictures.columns)
+
+    def _find_places(self, rows: int, columns: int) -> PatchPlaces:
+        merge = self._patches.merge
+        with torch.inference_mode():
+            return find_places(self.network.visual, (rows * merge, columns * merge))
+
     def pixels(self, pictures: Tensor) -> Tensor:
         """What the vision tower reads, float32 (pictures, patches, values of a patch)."""
         return self._patching(pictures)
 
-    def prompts(self, texts: Sequence[str], pictures: int, multiple: int = 1) -> Prompts:
+    def prompts(self, texts: Sequence[str], pictures: PictureGrid, multiple: int = 1) -> Prompts:
         rows = [self._encoded(text, pictures) for text in texts]
         return pad(rows, self._tokenizer.pad_id, self._image_id, multiple)
 
-    def rotary(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
-        positions = rope_positions(prompts.images, prompts.mask, self._grid, self._patches.merge)
+    def rotary(self, prompts: Prompts, pictures: PictureGrid) -> tuple[Tensor, Tensor]:
+        positions = rope_positions(prompts.images, prompts.mask, pictures.rows, pictures.columns)
         language = self.network.language_model
         like = torch.empty(0, dtype=language.embed_tokens.weight.dtype)
         cos, sin = language.rotary_emb(like, torch.from_numpy(positions))
@@ -97,17 +108,17 @@ class QwenBackbone:
     def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
         model = self.network
         patches = self.pixels(pictures).to(model.visual.pos_embed.weight.dtype)
-        seen, deepstack = look(model.visual, patches, self._places)
+        seen, deepstack = look(model.visual, patches, tokens.places)
         return decode(model.language_model, tokens, seen, deepstack)
 
-    def _encode(self, text: str, images: int) -> tuple[int, ...]:
-        """The tokens of an instruction after `images` pictures."""
+    def _encode(self, text: str, pictures: PictureGrid) -> tuple[int, ...]:
+        """The tokens of an instruction after those of its pictures."""
         instruction = formalize(text) if self._formalize else text
-        content = [{"type": "image"}] * images + [{"type": "text", "text": instruction}]
+        content = [{"type": "image"}] * pictures.count + [{"type": "text", "text": instruction}]
         encoded = self._tokenizer.encode(self._tokenizer.chat(content))
         result: list[int] = []
         for token in encoded:
-            result.extend([token] * (self._tokens_each if token == self._image_id else 1))
+            result.extend([token] * (pictures.tokens_each if token == self._image_id else 1))
         return tuple(result)
 
 

@@ -7,32 +7,18 @@ the device in each layer. Here pictures are a batch, and what depends on their s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gr00t_policy_core.models.common.layout import PatchPlaces
+
 ROPE_BASE = 10000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the patches of a picture are, as the tower's layers want to know it.
-
-    Args:
-        embedding: The learned grid, resized: (patches, width).
-        cos: Rotary table, float32 (patches, 1, 1, head_dim).
-        sin: The same; the first half with the sign that rotating brings.
-    """
-
-    embedding: Tensor
-    cos: Tensor
-    sin: Tensor
-
-
-def find_places(visual: Any, grid: tuple[int, int]) -> Places:
+def find_places(visual: Any, grid: tuple[int, int]) -> PatchPlaces:
     """The places of a grid (rows, columns) of patches, in the order in which patches come."""
     merge = visual.spatial_merge_size
     weight = visual.pos_embed.weight
@@ -50,13 +36,11 @@ def find_places(visual: Any, grid: tuple[int, int]) -> Places:
     learned = weight.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
     resized = F.interpolate(learned, grid, mode="bilinear", align_corners=True)[0]
     embedding = resized.flatten(1).T.index_select(0, order.to(weight.device))
-    return Places(
-        embedding.to(weight.dtype),
-        *(table[:, None, None].to(weight.device) for table in tables),
-    )
+    cos, sin = (table[:, None, None].to(weight.device) for table in tables)
+    return PatchPlaces(embedding.to(weight.dtype)[None], cos, sin)
 
 
-def look(visual: Any, patches: Tensor, places: Places) -> tuple[Tensor, list[Tensor]]:
+def look(visual: Any, patches: Tensor, places: PatchPlaces) -> tuple[Tensor, list[Tensor]]:
     """Run the tower.
 
     Args:
@@ -68,11 +52,14 @@ def look(visual: Any, patches: Tensor, places: Places) -> tuple[Tensor, list[Ten
         What stands for the pictures, (their tokens, width of the language model), and what is
         added in the language model's first layers, of the same shape.
     """
+    embedding, cos, sin = places
+    if cos is None or sin is None:
+        raise ValueError("Qwen3-VL's tower rotates its queries and keys: it needs a rotary table")
     embed = visual.patch_embed.proj  # a convolution whose kernels do not overlap
-    x = F.linear(patches, embed.weight.flatten(1), embed.bias) + places.embedding
+    x = F.linear(patches, embed.weight.flatten(1), embed.bias) + embedding
     deepstack: list[Tensor] = []
     for i, block in enumerate(visual.blocks):
-        x = x + _attend(block.attn, block.norm1(x), places)
+        x = x + _attend(block.attn, block.norm1(x), cos, sin)
         x = x + block.mlp(block.norm2(x))
         if i in visual.deepstack_visual_indexes:
             merger = visual.deepstack_merger_list[len(deepstack)]
@@ -80,12 +67,12 @@ def look(visual: Any, patches: Tensor, places: Places) -> tuple[Tensor, list[Ten
     return visual.merger(x.flatten(0, 1)), deepstack
 
 
-def _attend(attention: Any, x: Tensor, places: Places) -> Tensor:
+def _attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Attention within each picture; queries and keys are rotated together, in float32."""
     qkv = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1))
     qk = qkv[:, :, :2]
     swapped = qk.roll(qk.shape[-1] // 2, -1)
-    rotated = torch.addcmul(qk * places.cos, swapped, places.sin).to(x.dtype)
+    rotated = torch.addcmul(qk * cos, swapped, sin).to(x.dtype)
     q, k, v = (part.transpose(1, 2) for part in (*rotated.unbind(2), qkv[:, :, 2]))
     attended = F.scaled_dot_product_attention(q, k, v)
     result: Tensor = attention.proj(attended.transpose(1, 2).flatten(2))

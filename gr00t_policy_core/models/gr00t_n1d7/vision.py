@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gr00t_policy_core.models.common.resample import cubic, resize_antialiased
+from gr00t_policy_core.antialias import cubic
+from gr00t_policy_core.models.common.resample import resize_antialiased
 from gr00t_policy_core.resize import Frame
 
 
@@ -132,7 +133,7 @@ class Patching:
 
 
 def rope_positions(
-    images: NDArray[np.bool_], mask: NDArray[np.bool_], grid: tuple[int, int], merge: int
+    images: NDArray[np.bool_], mask: NDArray[np.bool_], rows: int, columns: int
 ) -> NDArray[np.int64]:
     """Where each token stands for the multimodal RoPE: time, height and width.
 
@@ -142,11 +143,12 @@ def rope_positions(
     Args:
         images: bool (B, S), True at the tokens of pictures.
         mask: bool (B, S), False where padded; such tokens get position 1, as in transformers.
+        rows: Tokens of each picture, from top to bottom.
+        columns: Tokens of each picture, from left to right.
 
     Returns:
         int64 (3, B, S).
     """
-    rows, columns = grid[0] // merge, grid[1] // merge
     picture = np.stack(
         [
             np.zeros(rows * columns, dtype=np.int64),

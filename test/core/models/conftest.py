@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("gr00t_n1d7/a", "gr00t_n1d7/b", "gr00t_n1d6/a", "gr00t_n1d6/b")
+NAMES = (
+    "gr00t_n1d7/a",
+    "gr00t_n1d7/b",
+    "gr00t_n1d7/c",
+    "gr00t_n1d7/d",
+    "gr00t_n1d7/e",
+    "gr00t_n1d6/a",
+    "gr00t_n1d6/b",
+    "gr00t_n1d6/c",
+)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test goes to the network
 

@@ -109,7 +109,8 @@ def policy_of(name: str, device: str = "cpu", **settings: Any) -> Gr00tPolicy:
 def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, Any]:
     """What the action head attends to, and the tokens that it is of."""
     frames = policy.frames(observation)
-    tokens = policy.runner.tokens(policy.instructions(observation), len(frames[0]))
+    grid = policy.picture_grid(observation)
+    tokens = policy.runner.tokens(policy.instructions(observation), grid)
     return policy.runner.features(policy.model.backbone.pictures(frames), tokens), tokens
 
 

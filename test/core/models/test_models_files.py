@@ -51,7 +51,7 @@ def test_a_size_of_images_that_is_left_out_is_the_lines_own(damaged, name, edge)
     edit(
         folder / "processor_config.json", lambda c: c["processor_kwargs"].pop("shortest_image_edge")
     )
-    assert load(golden, folder).model.backbone.pipeline.size == (edge, edge)
+    assert load(golden, folder).model.backbone.pipeline.size(512, 512) == (edge, edge)
 
 
 class TestATag:

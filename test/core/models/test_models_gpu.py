@@ -96,7 +96,8 @@ def test_the_host_does_not_wait_from_pictures_to_actions(golden):
         steps = len(policy.embodiment.modalities["state"].delta_indices)
         state = torch.zeros(len(frames), steps, config.max_state_dim)
         with no_waiting():
-            tokens = policy.runner.tokens(policy.instructions(observation), len(frames[0]))
+            grid = policy.picture_grid(observation)
+            tokens = policy.runner.tokens(policy.instructions(observation), grid)
             features = policy.runner.features(pictures, tokens)
             policy.runner.actions(
                 features, tokens, policy._to_device(state), policy._to_device(start), None

@@ -149,7 +149,7 @@ def test_instructions_of_about_the_same_length_share_a_recording(golden):
     for words in (1, 2, 3):
         observation["language"] = {golden.language_key: [[" ".join(["go"] * words)]]}
         texts = policy.instructions(observation)
-        pictures = len(policy.frames(observation)[0])
+        pictures = policy.picture_grid(observation)
         lengths.add(policy.model.backbone.prompts(texts, pictures).length)
         rounded.add(policy.runner.tokens(texts, pictures).ids.shape[1])
         expected, _ = alone.get_action(observation, {"seed": 3})

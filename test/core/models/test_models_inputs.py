@@ -10,6 +10,7 @@ from models.golden import torch
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models.common.images import (
     AreaCrop,
+    BicubicCrop,
     BilinearCrop,
     center_crop,
     image_pipeline,
@@ -35,7 +36,13 @@ def test_a_centre_crop_rounds_halves_to_even_and_fills_up_with_black():
 @pytest.mark.parametrize("shape", [(48, 64), (64, 48), (200, 200), (7, 300)])
 def test_pipelines_give_their_size_from_any_other(shape):
     pytest.importorskip("cv2", reason="one of the pipelines needs OpenCV")
-    for pipeline in (AreaCrop(96, 0.95), BilinearCrop((96, 96), (90, 90))):
+    for pipeline in (
+        AreaCrop(96, 0.95, letter_box=True),
+        BilinearCrop((96, 96), (90, 90), letter_box=True),
+        BilinearCrop((96, 96), (90, 90), letter_box=False),
+        BicubicCrop(100, 0.9, (96, 96), letter_box=False),
+    ):
+        assert pipeline.size(*shape) == (96, 96)
         assert pipeline(white(*shape)).shape == (96, 96, 3)
         assert pipeline(white(*shape)).dtype == np.uint8
 
@@ -45,20 +52,34 @@ def test_frames_as_they_come_over_the_wire_are_taken_without_a_warning():
     frame.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert BilinearCrop((16, 16), (14, 14))(frame).shape == (16, 16, 3)
+        assert BilinearCrop((16, 16), (14, 14), letter_box=True)(frame).shape == (16, 16, 3)
 
 
 def test_a_picture_of_one_colour_stays_so():
     pytest.importorskip("cv2", reason="one of the pipelines needs OpenCV")
-    for pipeline in (AreaCrop(32, 0.9), BilinearCrop((32, 32), (30, 30))):
+    for pipeline in (
+        AreaCrop(32, 0.9, letter_box=True),
+        BilinearCrop((32, 32), (30, 30), letter_box=True),
+    ):
         assert (pipeline(white(77, 77)) == 255).all()
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"use_albumentations": True}, AreaCrop(512, 0.95)),
-        ({"use_albumentations": True, "shortest_image_edge": 256}, AreaCrop(256, 0.95)),
+        ({"use_albumentations": True}, AreaCrop(512, 0.95, letter_box=False)),
+        (
+            {"use_albumentations": True, "letter_box_transform": None},
+            AreaCrop(512, 0.95, letter_box=False),
+        ),
+        (
+            {"use_albumentations": True, "letter_box_transform": True},
+            AreaCrop(512, 0.95, letter_box=True),
+        ),
+        (
+            {"use_albumentations": True, "shortest_image_edge": 256},
+            AreaCrop(256, 0.95, letter_box=False),
+        ),
         (
             {
                 "use_albumentations": True,
@@ -67,11 +88,11 @@ def test_a_picture_of_one_colour_stays_so():
                 "image_target_size": [100, 100],
                 "image_crop_size": [90, 90],
             },
-            AreaCrop(100, 0.9),
+            AreaCrop(100, 0.9, letter_box=False),
         ),
         (
             {"image_target_size": [100, 90], "image_crop_size": [80, 70]},
-            BilinearCrop((100, 90), (80, 70)),
+            BilinearCrop((100, 90), (80, 70), letter_box=False),
         ),
     ],
 )
@@ -111,7 +132,7 @@ def test_rope_counts_text_on_and_gives_a_picture_rows_and_columns():
     """Left padding, a word, a picture of 2 by 3 tokens, a word: as Qwen2-VL's paper draws it."""
     images = np.array([[0, 0, 1, 1, 1, 1, 1, 1, 0]], dtype=bool)
     mask = np.array([[0, 1, 1, 1, 1, 1, 1, 1, 1]], dtype=bool)
-    positions = rope_positions(images, mask, (4, 6), merge=2)
+    positions = rope_positions(images, mask, rows=2, columns=3)
     assert positions[:, 0].tolist() == [
         [1, 0, 1, 1, 1, 1, 1, 1, 4],
         [1, 0, 1, 1, 1, 2, 2, 2, 4],

@@ -9,10 +9,10 @@ from models.golden import golden_of, policy_of, torch
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models.common.kept import KeptLayouts, KeptTokens, size_bytes
-from gr00t_policy_core.models.common.layout import lay_out
+from gr00t_policy_core.models.common.layout import PictureGrid, lay_out
 
 TEXTS = ("pick up the apple", "open the drawer, then close it", "move left", "do it")
-PICTURES = 2
+PICTURES = PictureGrid(2, 2, 3)
 
 
 def layouts_of(policy, **settings):
@@ -31,7 +31,8 @@ def test_a_batch_of_rows_is_what_laying_out_all_of_it_gives(policy, texts, multi
     prompts = backbone.prompts(texts, PICTURES, multiple)
     expected = lay_out(
         prompts,
-        backbone.rotary(prompts),
+        backbone.rotary(prompts, PICTURES),
+        backbone.places(PICTURES),
         mask_padding=mask_padding,
         device=policy.device,
         dtype=policy.dtype,
@@ -97,6 +98,7 @@ def test_the_longest_instruction_that_is_read_takes_less_room_than_there_is():
     observation = golden.observation("one")
     observation["language"] = {golden.language_key: [["go to it " * 227]]}
     policy.get_action(observation)
-    tokens = policy.runner.tokens(policy.instructions(observation), PICTURES)
-    assert tokens is policy.runner.tokens(policy.instructions(observation), PICTURES)
+    texts, pictures = policy.instructions(observation), policy.picture_grid(observation)
+    tokens = policy.runner.tokens(texts, pictures)
+    assert tokens is policy.runner.tokens(texts, pictures)
     assert np.prod(tokens.ids.shape) > 500

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from models.golden import assert_golden, policy_of, torch
 
-from gr00t_policy_core.models.common.images import AreaCrop, BilinearCrop
+from gr00t_policy_core.antialias import triangle
+from gr00t_policy_core.models.common.images import AreaCrop, BicubicCrop, BilinearCrop
 from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
 from gr00t_policy_core.models.common.runner import RunSettings
 from gr00t_policy_core.models.gr00t_n1d6 import vision as n1d6
 from gr00t_policy_core.models.gr00t_n1d7 import vision as n1d7
 from gr00t_policy_core.models.policy import ModelPolicy
-from gr00t_policy_core.resize import bilinear_resized, letterbox, triangle
+from gr00t_policy_core.resize import bicubic_resized, bilinear_resized
 
 SIZES = [(480, 640), (640, 480), (360, 640), (720, 1280), (1080, 1920), (256, 256), (512, 384)]
 SMALL_SIZES = [(64, 64), (100, 37), (243, 243), (255, 257), (3, 500)]
@@ -30,45 +31,65 @@ def frames_of(height, width, count=1):
 
 @pytest.mark.parametrize("size", SIZES + SMALL_SIZES + ODD_SIZES)
 @pytest.mark.parametrize("edge", [256, 224, 96])
-def test_area_crops_are_opencvs(size, edge):
+@pytest.mark.parametrize("letter_box", [True, False])
+def test_area_crops_are_opencvs(size, edge, letter_box):
     pytest.importorskip("cv2", reason="this pipeline needs OpenCV on the host")
-    pipeline, frames = AreaCrop(edge, 0.95), frames_of(*size)
+    pipeline, frames = AreaCrop(edge, 0.95, letter_box=letter_box), frames_of(*size)
     resized = pipeline.on_device(torch.from_numpy(frames))
     np.testing.assert_array_equal(resized[0].numpy(), pipeline(frames[0]))
 
 
-@pytest.mark.parametrize("side", [512, 768, 1024, 2048])
-def test_a_whole_number_of_pixels_is_one_as_opencv_has_it(side):
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((512, 512), (256, 256)),
+        ((1024, 768), (256, 256)),
+        ((512, 256), (256, 256)),
+        ((300, 401), (256, 401)),
+        ((300, 400), (256, 455)),
+        ((100, 400), (256, 200)),
+        ((4, 9), (1, 3)),
+        ((1, 1), (5, 7)),
+        ((999, 3), (9, 3)),
+    ],
+)
+def test_each_side_is_resized_as_opencv_has_it(before, after):
     cv2 = pytest.importorskip("cv2", reason="OpenCV is what it is held against")
-    (frame,) = frames_of(side, side)
-    expected = cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA)
-    resized = resize_area(torch.from_numpy(frame)[None], 256)
+    (frame,) = frames_of(*before)
+    expected = cv2.resize(frame, after[::-1], interpolation=cv2.INTER_AREA)
+    resized = resize_area(torch.from_numpy(frame)[None], after)
     np.testing.assert_array_equal(resized[0].numpy(), expected)
 
 
 @pytest.mark.parametrize("size", SIZES + SMALL_SIZES + ODD_SIZES)
+@pytest.mark.parametrize("letter_box", [True, False])
 @pytest.mark.parametrize(
-    "pipeline",
+    "make",
     [
-        BilinearCrop((256, 256), (230, 230)),
-        BilinearCrop((224, 320), (200, 300)),
-        BilinearCrop((96, 96), (120, 90)),
+        lambda box: BilinearCrop((256, 256), (230, 230), letter_box=box),
+        lambda box: BilinearCrop((224, 320), (200, 300), letter_box=box),
+        lambda box: BilinearCrop((96, 96), (120, 90), letter_box=box),
+        lambda box: BicubicCrop(256, 230 / 256, (256, 256), letter_box=box),
+        lambda box: BicubicCrop(100, 0.93, (64, 96), letter_box=box),
+        lambda box: BicubicCrop(96, 1.0, (96, 96), letter_box=box),
     ],
 )
-def test_bilinear_crops_are_torchs(size, pipeline):
-    frames = frames_of(*size)
+def test_crops_of_one_size_are_torchs(size, make, letter_box):
+    pipeline, frames = make(letter_box), frames_of(*size)
     resized = pipeline.on_device(torch.from_numpy(frames))
     np.testing.assert_array_equal(resized[0].numpy(), pipeline(frames[0]))
 
 
 @pytest.mark.parametrize("size", SIZES + SMALL_SIZES + ODD_SIZES + [(2047, 1100), (2, 3000)])
-@pytest.mark.parametrize("edge", [256, 224, 112, 96, 7])
-def test_what_a_client_without_torch_interpolates_is_torchs(size, edge):
-    square = letterbox(*frames_of(*size))
-    image = torch.from_numpy(square).permute(2, 0, 1)[None].contiguous()
-    expected = torch.nn.functional.interpolate(image, (edge, edge), mode="bilinear", antialias=True)
+@pytest.mark.parametrize("after", [(256, 256), (224, 320), (112, 96), (7, 7)])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_what_a_client_without_torch_interpolates_is_torchs(size, after, mode):
+    (frame,) = frames_of(*size)
+    image = torch.from_numpy(frame).permute(2, 0, 1)[None].contiguous()
+    expected = torch.nn.functional.interpolate(image, after, mode=mode, antialias=True)
     expected = expected[0].permute(1, 2, 0).numpy()
-    np.testing.assert_array_equal(bilinear_resized(square, edge), expected)
+    resize = bilinear_resized if mode == "bilinear" else bicubic_resized
+    np.testing.assert_array_equal(resize(frame, after), expected)
 
 
 @pytest.mark.parametrize("size", [(256, 256), (100, 90), (250, 270), (31, 500)])
@@ -78,9 +99,12 @@ def test_qwens_whole_tokens_are_those_of_the_host(size):
     np.testing.assert_array_equal(resized.numpy(), n1d7.fit(list(frames), PATCHES).numpy())
 
 
-@pytest.mark.parametrize("side", [256, 224, 100, 31, 500])
-def test_eagles_whole_tokens_of_square_pictures_are_pillows(side):
-    frames = frames_of(side, side, count=2)
+@pytest.mark.parametrize(
+    "size",
+    [(256, 256), (31, 31), (256, 340), (340, 256), (256, 455), (455, 256), (500, 20), (300, 100)],
+)
+def test_eagles_whole_tokens_are_those_of_the_host(size):
+    frames = frames_of(*size, count=2)
     resized = n1d6.fit_on_device(torch.from_numpy(frames))
     np.testing.assert_array_equal(resized.numpy(), n1d6.fit(list(frames)).numpy())
 
@@ -96,21 +120,35 @@ def test_the_references_actions_come_of_them(golden, case):
     assert_golden(golden, case, resizing_on_device(golden.name))
 
 
-def test_cameras_may_have_different_sizes_and_read_only_frames(n1d7):
-    on_device, host = resizing_on_device(n1d7.name), policy_of(n1d7.name)
-    observation = n1d7.observation("batch")
-    for number, (key, video) in enumerate(observation["video"].items()):
+# Of each checkpoint: frames whose pictures become one size, though they differ themselves.
+CAMERA_SIZES = {
+    "gr00t_n1d7/a": [(50, 70), (70, 70)],
+    "gr00t_n1d7/b": [(50, 70)],
+    "gr00t_n1d7/c": [(480, 640), (60, 80)],
+    "gr00t_n1d7/d": [(50, 70), (333, 41)],
+    "gr00t_n1d7/e": [(50, 70), (70, 70), (91, 33)],
+    "gr00t_n1d6/a": [(50, 70)],
+    "gr00t_n1d6/b": [(50, 70), (70, 70)],
+    "gr00t_n1d6/c": [(480, 640), (60, 80)],
+}
+
+
+def test_cameras_may_have_different_sizes_and_read_only_frames(golden):
+    on_device, host = resizing_on_device(golden.name), policy_of(golden.name)
+    observation = golden.observation("batch")
+    for size, (key, video) in zip(
+        CAMERA_SIZES[golden.name], observation["video"].items(), strict=True
+    ):
         rows, steps = video.shape[:2]
-        size = (50 + 20 * number, 70)
         frames = frames_of(*size, count=rows * steps).reshape(rows, steps, *size, 3)
         frames.flags.writeable = False
         observation["video"][key] = frames
-    assert len({video.shape for video in observation["video"].values()}) > 1
+    host.check_observation(observation)
     expected = host.model.backbone.pictures(host.frames(observation))
     np.testing.assert_array_equal(on_device._pictures(observation).numpy(), expected.numpy())
 
 
 def test_nothing_is_done_where_the_size_is_right():
     images = torch.zeros(1, 8, 8, 3, dtype=torch.uint8)
-    assert resize_area(images, 8) is images
+    assert resize_area(images, (8, 8)) is images
     assert resize_antialiased(images, (8, 8), triangle, None) is images
