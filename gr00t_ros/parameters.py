@@ -102,6 +102,19 @@ TOP = (
     Parameter("policy.timeout_s", 5.0, "s, longest wait for one answer of the policy", 0.05, 600.0),
     Parameter("policy.model_path", "", "backend local: checkpoint folder or hub id"),
     Parameter("policy.backbone_path", "", "backend local: folder of the backbone's own files"),
+    Parameter(
+        "policy.base_model_path",
+        "",
+        "backend local: base model of a checkpoint of LeRobot or of a LoRA adapter; empty: the one "
+        "that it names",
+    ),
+    Parameter(
+        "policy.num_inference_timesteps",
+        0,
+        "backend local: steps of denoising; 0: as many as the checkpoint says",
+        0,
+        1000,
+    ),
     Parameter("policy.embodiment_tag", "new_embodiment", "backend local: embodiment tag"),
     Parameter("policy.device", "cuda", "backend local: torch device: cuda, cuda:1, cpu"),
     Parameter(

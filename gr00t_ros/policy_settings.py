@@ -17,6 +17,8 @@ class ModelSettings:
     device: str
     dtype: str | None
     backbone_path: str | None
+    base_model_path: str | None
+    num_inference_timesteps: int | None
     mask_padding: bool
     cuda_graphs: bool
     compile: str | None
@@ -31,6 +33,8 @@ class ModelSettings:
             device=settings["policy.device"],
             dtype=settings["policy.dtype"] or None,
             backbone_path=settings["policy.backbone_path"] or None,
+            base_model_path=settings["policy.base_model_path"] or None,
+            num_inference_timesteps=settings["policy.num_inference_timesteps"] or None,
             mask_padding=settings["policy.mask_padding"],
             cuda_graphs=settings["policy.cuda_graphs"],
             compile=settings["policy.compile"] or None,

@@ -30,6 +30,8 @@ class LoadPolicy:
 
     model_path: str | None
     backbone_path: str | None
+    base_model_path: str | None
+    denoising_steps: int | None
     embodiment_tag: EmbodimentTag | str
     device: str
     dtype: str | None
@@ -52,6 +54,7 @@ class LoadPolicy:
             self,
             model_path=_absolute(self.model_path),
             backbone_path=_absolute(self.backbone_path),
+            base_model_path=_absolute(self.base_model_path),
             dataset_path=_absolute(self.dataset_path),
             modality_config_path=_absolute(self.modality_config_path),
         )
@@ -89,6 +92,8 @@ class LoadPolicy:
             device=self.device,
             dtype=self.dtype,
             backbone_path=self.backbone_path,
+            base_model_path=self.base_model_path,
+            num_inference_timesteps=self.denoising_steps,
             **self.settings,
             strict=self.strict,
         )

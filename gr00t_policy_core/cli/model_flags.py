@@ -6,8 +6,22 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from gr00t_policy_core.cli.common import positive
+
 DTYPES = ("bfloat16", "float16", "float32")
 COMPILE_MODES = ("default", "max-autotune")
+
+# The arguments that `add_model_flags` adds.
+MODEL_FLAGS = (
+    "backbone_path",
+    "base_model_path",
+    "denoising_steps",
+    "dtype",
+    "mask_padding",
+    "cuda_graphs",
+    "compile",
+    "device_images",
+)
 
 
 def add_model_flags(parser: Any) -> None:
@@ -17,6 +31,18 @@ def add_model_flags(parser: Any) -> None:
         metavar="PATH",
         help="the backbone's tokenizer and configuration files: their folder, or a copy of the "
         "Isaac-GR00T repository (default: the Hugging Face hub and its local cache)",
+    )
+    parser.add_argument(
+        "--base-model-path",
+        metavar="PATH",
+        help="the base model of a checkpoint of LeRobot or of a LoRA adapter (default: the one "
+        "that it names)",
+    )
+    parser.add_argument(
+        "--denoising-steps",
+        type=positive,
+        metavar="STEPS",
+        help="of the action head, for one answer (default: as many as the checkpoint says)",
     )
     parser.add_argument(
         "--dtype",
@@ -45,8 +71,18 @@ def add_model_flags(parser: Any) -> None:
     )
 
 
+def checkpoint_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What `Gr00tPolicy` takes of the flags beside `model_settings`, to read a checkpoint."""
+    return {
+        "dtype": args.dtype,
+        "backbone_path": args.backbone_path,
+        "base_model_path": args.base_model_path,
+        "num_inference_timesteps": args.denoising_steps,
+    }
+
+
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What `Gr00tPolicy` takes of the flags, but for `backbone_path` and `dtype`."""
+    """What a model's `RunSettings` take of the flags."""
     return {
         "mask_padding": args.mask_padding,
         "cuda_graphs": args.cuda_graphs,

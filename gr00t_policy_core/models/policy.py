@@ -6,16 +6,18 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gr00t_policy_core.embodiment import EmbodimentTag
-from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.cameras import check_cameras
 from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
@@ -26,7 +28,7 @@ from gr00t_policy_core.models.common.made_up import made_up_observation
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.opening import open_checkpoint
 from gr00t_policy_core.models.common.operators import OperatorCount
-from gr00t_policy_core.models.common.options import InferenceOptions, read_options
+from gr00t_policy_core.models.common.options import InferenceOptions, clipped_steps, read_options
 from gr00t_policy_core.models.common.prompts import length_problem
 from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.runner import Runner, RunSettings, check_settings
@@ -79,6 +81,21 @@ class ModelPolicy(ModalityPolicy):
         self.embodiment = model.embodiment
         self.device = device
         self.dtype = dtype
+
+    @property
+    def modality_configs(self) -> dict[str, ModalityConfig]:
+        """As `get_modality_config`; under the name that it has in Isaac-GR00T's policy."""
+        return self.get_modality_config()
+
+    @property
+    def language_key(self) -> str:
+        """The key of the instruction in an observation."""
+        return self.embodiment.modalities["language"].modality_keys[0]
+
+    @property
+    def embodiment_tag(self) -> EmbodimentTag | str:
+        """The robot's tag, as the checkpoint spells it where it is none of the published ones."""
+        return EmbodimentTag.resolve(self.embodiment.tag)
 
     def warm_up(self) -> float:
         """Answer a made-up observation, so that no robot waits for what only a first answer takes.
@@ -169,7 +186,7 @@ class ModelPolicy(ModalityPolicy):
         """As `batch_key`; but without the tokenizer only one instruction, where that matters."""
         if self._ignores_padding:
             return WithoutOptions()
-        return WithoutOptions(self.embodiment.modalities["language"].modality_keys[0])
+        return WithoutOptions(self.language_key)
 
     @property
     def _ignores_padding(self) -> bool:
@@ -224,9 +241,12 @@ class ModelPolicy(ModalityPolicy):
                 float32 normal draw of a CPU generator of that seed, of shape (B, action_horizon,
                 max_action_dim). ``{"rtc": {"prefix": {key: float32 (B, overlap, D)},
                 "frozen_steps": int, "ramp_rate": float}}`` continues the chunk in execution.
+                ``{"num_inference_timesteps": int}``: steps of denoising, instead of the policy's.
 
         Returns:
-            The action, and ``{"timing": {stage: seconds}}``.
+            The action, and ``{"timing": {stage: seconds}}``. With real-time chunking ``"rtc":
+            {"clipped": {key: float32 (B, frozen_steps, D)}}`` as well: how far frozen steps are
+            from the prefix, see `clipped_steps`.
         """
         with torch.inference_mode(), on_device(self.device):
             return self._answer(observation, options)
@@ -248,13 +268,28 @@ class ModelPolicy(ModalityPolicy):
         watch.lap("state")
         features = self.runner.features(pictures, tokens)
         watch.device_lap("backbone")
-        normalized = self.runner.actions(features, tokens, states, start, velocity_scale)
+        normalized = self.runner.actions(
+            features, tokens, states, start, velocity_scale, parsed.denoising_steps
+        )
         watch.device_lap("head")
         answer = normalized.float().cpu().numpy()  # the one time that the host waits
         watch.resume()
+        self._check_finite(answer)
         action = self.embodiment.decode_action(answer, state)
+        info: Info = {}
+        if parsed.rtc is not None:
+            info["rtc"] = {"clipped": clipped_steps(parsed.rtc, self.embodiment, state)}
         watch.lap("decode")
-        return action, {"timing": watch.seconds()}
+        return action, {"timing": watch.seconds(), **info}
+
+    def _check_finite(self, answer: NDArray[np.float32]) -> None:
+        if np.isfinite(answer).all():
+            return
+        if self.dtype == torch.float16:
+            raise PolicyError(
+                "float16 overflowed in the network (it ends at 65504): use bfloat16 or float32"
+            )
+        raise PolicyError("the network's answer is not finite: are its weights those of training?")
 
     def frames(self, observation: Observation) -> list[list[Any]]:
         """The pictures of each row: by time, then by camera."""
@@ -300,7 +335,7 @@ class ModelPolicy(ModalityPolicy):
         Raises:
             SpecError: One is too long.
         """
-        key = self.embodiment.modalities["language"].modality_keys[0]
+        key = self.language_key
         empty = self.embodiment.empty_instruction
         texts = [prompts[0] or empty for prompts in observation["language"][key]]
         for text in texts:
@@ -340,6 +375,7 @@ class Gr00tPolicy(ModelPolicy):
             the hub's local cache and on the hub.
         base_model_path: The base model of a checkpoint of LeRobot or of a LoRA adapter; None takes
             the one that it names.
+        num_inference_timesteps: Steps of denoising; None for as many as the checkpoint says.
         mask_padding: Let each row of a batch give what it gives alone. False computes as the
             reference does, where instructions of different length in one batch change each other's
             actions: some of N1.7's attention sees the padding.
@@ -365,6 +401,7 @@ class Gr00tPolicy(ModelPolicy):
         dtype: str | None = None,
         backbone_path: str | Path | None = None,
         base_model_path: str | Path | None = None,
+        num_inference_timesteps: int | None = None,
         mask_padding: bool = False,
         cuda_graphs: bool = False,
         compile: str | None = None,
@@ -378,6 +415,9 @@ class Gr00tPolicy(ModelPolicy):
         checkpoint = open_checkpoint(
             model_path, base_model_path=base_model_path, backbone_path=backbone_path
         )
+        if num_inference_timesteps is not None:
+            steps = {"num_inference_timesteps": num_inference_timesteps}
+            checkpoint = replace(checkpoint, config={**checkpoint.config, **steps})
         load = find_loader(checkpoint)
         model = load(
             checkpoint,

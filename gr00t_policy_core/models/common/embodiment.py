@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gr00t_policy_core.embodiment import EmbodimentTag
-from gr00t_policy_core.errors import CheckpointError, SpecError
+from gr00t_policy_core.errors import CheckpointError, PolicyError, SpecError
 from gr00t_policy_core.modality import (
     ActionConfig,
     ActionRepresentation,
@@ -135,7 +135,10 @@ class Embodiment:
             begin += key.dim
             physical = key.normalization.unnormalize(values)
             if key.relative is not None:
-                physical = to_absolute(physical, state[key.state_key][:, -1], key.relative)
+                try:
+                    physical = to_absolute(physical, state[key.state_key][:, -1], key.relative)
+                except PolicyError as error:
+                    raise PolicyError(f"action.{key.name}: {error}") from error
             action[key.name] = physical.astype(np.float32)
         return action
 

@@ -87,6 +87,7 @@ class Runner:
             device=device,
             dtype=dtype,
         )
+        self._head = model.head
         with torch.inference_mode():
             model.head.steps()  # what no observation changes is there before the first of them
         self.see, self.act = see, act = device_functions(model)
@@ -118,8 +119,15 @@ class Runner:
         state: Tensor,
         noise: Tensor,
         velocity_scale: Tensor | None,
+        denoising_steps: int | None = None,
     ) -> Tensor:
-        """Normalised actions; see `ActionHead.condition` and `ActionHead.sample`."""
+        """Normalised actions; see `ActionHead.condition` and `ActionHead.sample`.
+
+        With `denoising_steps`, other than the head's own, nothing is compiled or replayed.
+        """
+        if denoising_steps not in (None, self._head.config.num_inference_timesteps):
+            conditioning = self._head.condition(features, tokens, state)
+            return self._head.sample(conditioning, noise, velocity_scale, count=denoising_steps)
         return self._act(features, state, noise, velocity_scale, *tokens)
 
 

@@ -15,7 +15,13 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
 from gr00t_policy_core.models.common.images import ImagePipeline, check_aspect
 from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
-from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
+from gr00t_policy_core.models.common.prompts import (
+    Prompts,
+    Tokenizer,
+    check_pictures,
+    formalize,
+    pad,
+)
 from gr00t_policy_core.models.gr00t_n1d6.vision import (
     FACTOR,
     MERGE,
@@ -158,7 +164,10 @@ class EagleBackbone:
         content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * pictures.count
         chat = self._tokenizer.chat(content)
         picture = f"<img>{self._image_token * pictures.tokens_each}</img>"
-        return tuple(self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat)))
+        encoded = self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat))
+        expected = pictures.count * pictures.tokens_each
+        check_pictures(encoded, self._image_id, expected, text)
+        return tuple(encoded)
 
 
 def check_backbone(config: Mapping[str, Any]) -> None:

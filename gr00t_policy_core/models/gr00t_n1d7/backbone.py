@@ -15,7 +15,13 @@ from gr00t_policy_core.models.common.decoder import decode, with_our_layers
 from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.images import ImagePipeline, check_aspect
 from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
-from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
+from gr00t_policy_core.models.common.prompts import (
+    Prompts,
+    Tokenizer,
+    check_pictures,
+    formalize,
+    pad,
+)
 from gr00t_policy_core.models.gr00t_n1d7.tower import find_places, look
 from gr00t_policy_core.models.gr00t_n1d7.vision import (
     PatchConfig,
@@ -116,6 +122,7 @@ class QwenBackbone:
         instruction = formalize(text) if self._formalize else text
         content = [{"type": "image"}] * pictures.count + [{"type": "text", "text": instruction}]
         encoded = self._tokenizer.encode(self._tokenizer.chat(content))
+        check_pictures(encoded, self._image_id, pictures.count, text)
         result: list[int] = []
         for token in encoded:
             result.extend([token] * (pictures.tokens_each if token == self._image_id else 1))

@@ -213,7 +213,7 @@ class TestItsBaseModel:
         copied = folder(a)
         edit(copied / "config.json", lambda c: c.update(base_model_path="nvidia/GR00T-N1.7-3B"))
         assert open_checkpoint(copied).config["model_type"] == "Gr00tN1d7"
-        with pytest.raises(CheckpointError, match="has shape"):
+        with pytest.raises(CheckpointError, match=r"is missing.* more"):
             load_lerobot(a, copied)
 
 
