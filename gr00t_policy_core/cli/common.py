@@ -36,7 +36,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def _given(self, args: Sequence[str] | None) -> frozenset[str]:
         """Which arguments the command line has, whatever their values: they replace a mark."""
-        mark = object()
+        mark: list[object] = []  # a list, because flags that may come again append to a copy
         marks = argparse.Namespace(**{action.dest: mark for action in self._actions})
         parsed, _ = super().parse_known_args(args, marks)
         return frozenset(name for name, value in vars(parsed).items() if value is not mark)

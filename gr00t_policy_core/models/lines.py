@@ -11,7 +11,7 @@ from typing import Any
 from gr00t_policy_core import models
 from gr00t_policy_core.errors import CheckpointError, SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
-from gr00t_policy_core.models.common.model import Loader, RandomBuilder
+from gr00t_policy_core.models.common.model import Examiner, Loader, RandomBuilder
 
 PREFIX = "gr00t_"
 
@@ -28,6 +28,16 @@ def find_loader(checkpoint: Checkpoint) -> Loader:
         raise CheckpointError(checkpoint.folder / "config.json", unknown_type(model_type))
     loader: Loader = _line(folder).load
     return loader
+
+
+def find_examiner(checkpoint: Checkpoint) -> Examiner:
+    """The `examine` of the line that config.json names; raises as `find_loader`."""
+    model_type = checkpoint.config.get("model_type")
+    folder = line_of(model_type)
+    if folder is None:
+        raise CheckpointError(checkpoint.folder / "config.json", unknown_type(model_type))
+    examiner: Examiner = _line(folder).examine
+    return examiner
 
 
 def line_of(model_type: object) -> str | None:

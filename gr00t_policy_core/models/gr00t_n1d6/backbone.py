@@ -23,7 +23,6 @@ from gr00t_policy_core.models.common.prompts import (
     pad,
 )
 from gr00t_policy_core.models.gr00t_n1d6.vision import (
-    FACTOR,
     MERGE,
     PATCH,
     Connector,
@@ -31,8 +30,8 @@ from gr00t_policy_core.models.gr00t_n1d6.vision import (
     SiglipConfig,
     fit,
     fit_on_device,
+    picture_tokens,
     to_pixels,
-    whole_tokens,
 )
 from gr00t_policy_core.resize import Frame
 
@@ -123,8 +122,7 @@ class EagleBackbone:
 
     def grid(self, count: int, height: int, width: int) -> PictureGrid:
         check_aspect(height, width)
-        rows, columns = (pixels // FACTOR for pixels in whole_tokens(height, width))
-        return PictureGrid(count, rows, columns)
+        return PictureGrid(count, *picture_tokens(height, width))
 
     def places(self, pictures: PictureGrid) -> PatchPlaces:
         return self._kept_places(pictures.rows, pictures.columns)

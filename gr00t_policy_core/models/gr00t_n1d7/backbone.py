@@ -28,8 +28,8 @@ from gr00t_policy_core.models.gr00t_n1d7.vision import (
     Patching,
     fit,
     fit_on_device,
+    picture_tokens,
     rope_positions,
-    smart_size,
 )
 from gr00t_policy_core.resize import Frame
 
@@ -84,9 +84,7 @@ class QwenBackbone:
 
     def grid(self, count: int, height: int, width: int) -> PictureGrid:
         check_aspect(height, width)
-        side = self._patches.patch * self._patches.merge
-        rows, columns = (pixels // side for pixels in smart_size(height, width, self._patches))
-        return PictureGrid(count, rows, columns)
+        return PictureGrid(count, *picture_tokens(height, width, self._patches))
 
     def places(self, pictures: PictureGrid) -> PatchPlaces:
         return self._kept_places(pictures.rows, pictures.columns)
