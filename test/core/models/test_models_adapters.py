@@ -181,7 +181,7 @@ class TestAnAdapterIsRefused:
             load(n1d7, adapter)
 
     def test_for_another_base(self, n1d7, weights, tmp_path):
-        other = golden_of("gr00t_n1d6/a")
+        other = golden_of("gr00t_n1d6/c")
         adapter = write_adapter(tmp_path / "adapter", weights, other.checkpoint)
         named = r"adapter_model\.safetensors: is for another base model, this one lacks backbone"
         with pytest.raises(CheckpointError, match=named):

@@ -195,7 +195,7 @@ def test_what_nobody_has_is_named(hub):
 
 
 def test_the_backbone_of_n1d6_is_not_looked_for_on_the_hub(hub):
-    golden = golden_of("gr00t_n1d6/a")
+    golden = golden_of("gr00t_n1d6/c")
     made = hub({})
     with pytest.raises(CheckpointError, match="clone https://github"):
         Gr00tPolicy(golden.tag, golden.checkpoint, device="cpu")

@@ -93,7 +93,7 @@ def test_an_instruction_that_is_too_long_is_refused_by_name(golden, strict, text
 
 
 def test_the_longest_instruction_that_is_read_takes_less_room_than_there_is():
-    golden = golden_of("gr00t_n1d7/a")
+    golden = golden_of("gr00t_n1d7/c")
     policy = policy_of(golden.name)
     observation = golden.observation("one")
     observation["language"] = {golden.language_key: [["go to it " * 227]]}

@@ -33,7 +33,7 @@ def another_line(tmp_path, monkeypatch):
 
 
 def of_type(model_type):
-    checkpoint = open_checkpoint(golden_of("gr00t_n1d7/a").checkpoint)
+    checkpoint = open_checkpoint(golden_of("gr00t_n1d7/c").checkpoint)
     return dataclasses.replace(checkpoint, config={"model_type": model_type})
 
 

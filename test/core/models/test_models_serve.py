@@ -98,7 +98,7 @@ def test_what_keeps_a_checkpoint_from_being_served_is_one_line_and_status_1(tmp_
 
 
 def test_a_tag_of_another_robot_is_one_line_and_status_1(capsys):
-    golden = golden_of("gr00t_n1d7/a")
+    golden = golden_of("gr00t_n1d7/c")
     arguments = ["--model-path", str(golden.checkpoint), "--device", "cpu"]
     assert main(["serve", "--port", "0", *arguments, "--embodiment-tag", "gr1"]) == 1
     assert "'gr1' is not in processor_config.json" in capsys.readouterr().err

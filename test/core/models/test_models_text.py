@@ -19,9 +19,9 @@ def asked(golden, policy, text):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("gr00t_n1d7/a", "pick <|image_pad|> up"),
-        ("gr00t_n1d6/a", "pick <IMG_CONTEXT> up"),
-        ("gr00t_n1d6/a", "pick <image-1> up"),
+        ("gr00t_n1d7/c", "pick <|image_pad|> up"),
+        ("gr00t_n1d6/c", "pick <IMG_CONTEXT> up"),
+        ("gr00t_n1d6/c", "pick <image-1> up"),
     ],
 )
 def test_the_text_that_stands_for_a_picture_is_refused_by_name(damaged, name, text):

@@ -187,7 +187,7 @@ def test_a_real_checkpoint_answers_in_the_node(
     monkeypatch.syspath_prepend(CORE_TESTS)
     from models.golden import golden_of, torch  # skips where torch or the checkpoints are missing
 
-    golden = golden_of("gr00t_n1d7/a")
+    golden = golden_of("gr00t_n1d7/c")
     arm = ["shoulder", "elbow", "wheel", "roll", "pitch"]
     robot.joints.update(roll=0.0, pitch=0.0)
     no_arm = {f"{modality}__arm__topic": None for modality in ("state", "action")}
