@@ -191,12 +191,13 @@ def _antialiased(frame: Frame, size: Size, kernel: Filter) -> Frame:
 def _resampled(picture: Frame, lines: Lines) -> Frame:
     """(before, N, 3) to (after, N, 3): each line a weighted sum of some lines, rounded."""
     before = picture.reshape(len(picture), -1).astype(np.int32)
-    after = np.empty((len(lines.taps), before.shape[1]), np.uint8)
-    half = 1 << (lines.bits - 1)
+    after = np.empty((len(lines.taps), before.shape[1]), np.int32)
     for line, (begin, weights) in zip(after, lines.taps, strict=True):
-        total = (weights @ before[begin : begin + len(weights)] + half) >> lines.bits
-        line[:] = np.clip(total, 0, 255)
-    return after.reshape(-1, *picture.shape[1:])
+        np.matmul(weights, before[begin : begin + len(weights)], out=line)
+    after += 1 << (lines.bits - 1)
+    after >>= lines.bits
+    pixels: Frame = np.clip(after, 0, 255, out=after).astype(np.uint8)
+    return pixels.reshape(-1, *picture.shape[1:])
 
 
 def require_opencv() -> Any:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,10 +197,11 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
     if problems:
         raise SpecError("bad parameters", problems)
 
+    video = tuple(_video_stream(settings, key) for key in keys_of(VIDEO, values))
     contract = Contract(
-        policy=PolicySettings.of(settings),
+        policy=PolicySettings.of(settings, _camera_sizes(video)),
         instruction=settings["instruction"],
-        video=tuple(_video_stream(settings, key) for key in keys_of(VIDEO, values)),
+        video=video,
         state=tuple(_state_stream(settings, key) for key in keys_of(STATE, values)),
         action=tuple(_action_output(settings, key) for key in keys_of(ACTION, values)),
         action_rate_hz=float(settings["action_rate_hz"]),
@@ -215,6 +216,15 @@ def parse_contract(values: Mapping[str, Any]) -> Contract:
     if problems:
         raise SpecError("bad parameters", problems)
     return contract
+
+
+def _camera_sizes(video: Iterable[VideoStream]) -> dict[str, tuple[int, int]]:
+    """Height and width of those cameras' frames that have a fixed size."""
+    return {
+        stream.key: (stream.height, stream.width)
+        for stream in video
+        if stream.height is not None and stream.width is not None
+    }
 
 
 def _missing_modalities(values: Mapping[str, Any]) -> Iterator[str]:

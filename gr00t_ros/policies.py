@@ -11,7 +11,7 @@ from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving import images
 from gr00t_ros.observation import NotReadyError
-from gr00t_ros.policy_settings import ModelSettings, PolicySettings
+from gr00t_ros.policy_settings import PolicySettings
 
 
 def make_policy(settings: PolicySettings) -> BasePolicy:
@@ -20,7 +20,7 @@ def make_policy(settings: PolicySettings) -> BasePolicy:
     Raises:
         SpecError: The backend is not to be had, and why.
     """
-    return _client(settings) if settings.backend == "server" else _model(settings.model)
+    return _client(settings) if settings.backend == "server" else _model(settings)
 
 
 def require_loaded(policy: BasePolicy) -> None:
@@ -64,7 +64,7 @@ def _client(settings: PolicySettings) -> PolicyClient:
         raise SpecError("bad parameters", [f"policy.image_encoding: {error}"]) from error
 
 
-def _model(settings: ModelSettings) -> BasePolicy:
+def _model(settings: PolicySettings) -> BasePolicy:
     try:
         from gr00t_policy_core.models import Gr00tPolicy
     except ImportError as error:
@@ -76,8 +76,11 @@ def _model(settings: ModelSettings) -> BasePolicy:
             ],
         ) from error
     try:
-        policy = Gr00tPolicy(**asdict(settings))
-        policy.warm_up()
+        policy = Gr00tPolicy(**asdict(settings.model))
+        if settings.camera_sizes:
+            policy.warm_up(camera_sizes=[settings.camera_sizes])
+        else:
+            policy.warm_up()
         return policy
     except SpecError:
         raise

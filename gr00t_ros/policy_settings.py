@@ -47,7 +47,8 @@ class PolicySettings:
     """Where the policy runs, and how pictures travel there.
 
     `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
-    asks for none. `model` is what backend ``local`` runs, the rest is for ``server``.
+    asks for none. `model` is what backend ``local`` runs, warmed up for `camera_sizes` (height and
+    width of a camera's frames, where they are known); the rest is for ``server``.
     """
 
     backend: str
@@ -62,9 +63,12 @@ class PolicySettings:
     resize: bool
     timeout_s: float
     model: ModelSettings
+    camera_sizes: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> PolicySettings:
+    def of(
+        cls, settings: Mapping[str, Any], camera_sizes: Mapping[str, tuple[int, int]]
+    ) -> PolicySettings:
         """Of the values of all parameters, checked one by one."""
         return cls(
             backend=settings["policy.backend"],
@@ -79,6 +83,7 @@ class PolicySettings:
             resize=settings["policy.resize"],
             timeout_s=float(settings["policy.timeout_s"]),
             model=ModelSettings.of(settings),
+            camera_sizes=camera_sizes,
         )
 
 

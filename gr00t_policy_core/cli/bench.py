@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ Without a checkpoint the model has random weights, which takes just as long."""
 SEED = 0
 OF_CHECKPOINTS = ("embodiment_tag", "backbone_path", "base_model_path", "denoising_steps")
 OF_RANDOM_MODELS = ("model", "size", "cameras")
+USUAL_SIZE = (480, 640)  # height and width of the cameras' frames, pixels
 
 
 def add_command(commands: Any) -> None:
@@ -71,12 +73,13 @@ def run(args: argparse.Namespace) -> int:
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
     policy, what = _policy(args)
     options = model_settings(args)
+    sizes = args.camera_size or [USUAL_SIZE]
     write_line(what)
     write_line(", ".join(f"{name} {value}" for name, value in policy.environment().items()))
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
-    for size in args.batch:
-        batch = _measure(policy, size, args.warm_up, args.runs)
+    for camera, size in itertools.product(sizes, args.batch):
+        batch = _measure(policy, size, camera, args.warm_up, args.runs)
         batches.append(batch)
         for line in _table(batch):
             write_line(line)
@@ -91,9 +94,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[str, Any]:
-    """Times of a batch size, by stage; the first answer compiles and records what there is to."""
-    observation = policy.made_up_observation(size)
+def _measure(
+    policy: ModelPolicy, size: int, camera: tuple[int, int], warm_up: int, runs: int
+) -> dict[str, Any]:
+    """Times by stage; the first answer compiles and records what there is to."""
+    observation = policy.made_up_observation(size, camera)
+    pictures = policy.picture_grid(observation)
     begin = time.perf_counter()
     timings = []
     for number in range(warm_up + runs):
@@ -107,6 +113,8 @@ def _measure(policy: ModelPolicy, size: int, warm_up: int, runs: int) -> dict[st
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
         "batch": size,
+        "camera_size": list(camera),
+        "picture_tokens": pictures.tokens_each,
         "runs": runs,
         "first_answer_s": first_s,
         "stages": stages,
@@ -148,7 +156,9 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
 
 def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
-    yield f"batch {batch['batch']}, {batch['runs']} runs"
+    height, width = batch["camera_size"]
+    tokens = f"{batch['picture_tokens']} tokens a picture"
+    yield f"batch {batch['batch']}, cameras {height}x{width} ({tokens}), {batch['runs']} runs"
     yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
     for stage, times in batch["stages"].items():
         operators = batch["operators"].get(stage, "")

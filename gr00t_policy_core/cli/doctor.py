@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.common import write_line
+from gr00t_policy_core.cli.model_flags import camera_size
 from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ DESCRIPTION = """\
 Say what a checkpoint is, which robots it knows, what becomes of their pictures, what is missing and
 how much memory it takes. No weight is read. Exit status 1: something is missing."""
 
-USUAL_SIZES = ("480x640", "720x1280")
+USUAL_SIZES = ((480, 640), (720, 1280))  # height and width of frames, pixels
 SHOWN_ROBOTS = 3  # of more, only their names are listed
 
 
@@ -37,9 +38,10 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--base-model-path", metavar="PATH", help="as `serve` takes it")
     parser.add_argument(
         "--camera-size",
+        type=camera_size,
         action="append",
         metavar="HEIGHTxWIDTH",
-        help=f"of the robot's frames; may be given several times (default: {USUAL_SIZES})",
+        help="of the robot's frames; may be given several times (default: 480x640 and 720x1280)",
     )
     parser.add_argument(
         "--yaml", type=Path, metavar="FILE", help="write a configuration of the nodes to start from"
@@ -48,9 +50,9 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine and print."""
-    from gr00t_policy_core.models.examination import Examination, parse_size
+    from gr00t_policy_core.models.examination import Examination
 
-    sizes = [parse_size(text) for text in args.camera_size or USUAL_SIZES]
+    sizes = args.camera_size or USUAL_SIZES
     examined = Examination(args.checkpoint, args.base_model_path, args.backbone_path)
     robots = _chosen(examined.robots(), args.embodiment_tag)
     for line in _report(examined, robots, sizes):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class LoadPolicy:
     """Makes the policy that flags of `serve` describe; the fields are those flags.
 
     Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
-    (`model_settings`).
+    (`model_settings`). `camera_size` lists the heights and widths that a model is warmed up for.
     """
 
     model_path: str | None
@@ -40,6 +41,7 @@ class LoadPolicy:
     modality_config_path: str | None
     execution_horizon: int | None
     strict: bool
+    camera_size: Sequence[tuple[int, int]] = ()
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:
@@ -97,7 +99,8 @@ class LoadPolicy:
             **self.settings,
             strict=self.strict,
         )
-        logger.info("the first answer of the model took %.1f s", policy.warm_up())
+        taken_s = policy.warm_up(camera_sizes=self.camera_size)
+        logger.info("the first answer of the model took %.1f s", taken_s)
         return policy
 
 

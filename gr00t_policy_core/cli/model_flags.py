@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from gr00t_policy_core.cli.common import positive
@@ -50,6 +51,16 @@ def add_model_flags(parser: Any) -> None:
         help="of the model (default: bfloat16, and float32 on a CPU)",
     )
     parser.add_argument(
+        "--camera-size",
+        type=camera_size,
+        action="append",
+        default=[],
+        metavar="HxW",
+        help="height and width of the cameras' frames, for example 480x640, which is the default: "
+        "what is made ready before the first request is made for these; give it again for robots "
+        "with other cameras",
+    )
+    parser.add_argument(
         "--mask-padding",
         action="store_true",
         help="let each row of a batch give what it gives alone (see docs/models.md)",
@@ -79,6 +90,16 @@ def checkpoint_settings(args: argparse.Namespace) -> dict[str, Any]:
         "base_model_path": args.base_model_path,
         "num_inference_timesteps": args.denoising_steps,
     }
+
+
+def camera_size(text: str) -> tuple[int, int]:
+    """Height and width of a camera's frames, as a flag gives them."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"must be height x width in pixels, for example 480x640, got {text!r}"
+        )
+    return int(match[1]), int(match[2])
 
 
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:

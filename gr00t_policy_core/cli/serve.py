@@ -190,7 +190,7 @@ def _check_usage(args: argparse.Namespace) -> None:
             f"got {given}"
         )
     if args.model_path is None:
-        model_flags = {"device", "embodiment_tag", "max_batch", *MODEL_FLAGS}
+        model_flags = {"camera_size", "device", "embodiment_tag", "max_batch", *MODEL_FLAGS}
         refuse_without_effect(args, model_flags, "a replay has no model")
     else:
         refuse_without_effect(args, REPLAY_FLAGS, "a model replays no data set")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gr00t_policy_core.errors import CheckpointError, PolicyError, SpecError
+from gr00t_policy_core.errors import CheckpointError, PolicyError
 from gr00t_policy_core.models.common.cameras import check_cameras
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.embodiment import Embodiment
@@ -243,15 +243,3 @@ def _bounds(normalization: Normalization) -> tuple[np.ndarray | None, np.ndarray
 
 def _text(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def parse_size(text: str) -> Size:
-    """``480x640``: height and width, pixels.
-
-    Raises:
-        SpecError: It is none.
-    """
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None or min(int(match[1]), int(match[2])) < 1:
-        raise SpecError("bad camera size", [f"must be HEIGHTxWIDTH as 480x640, got {text!r}"])
-    return int(match[1]), int(match[2])

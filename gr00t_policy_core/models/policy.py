@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_
 from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.graphs import Recorder
 from gr00t_policy_core.models.common.layout import PictureGrid
-from gr00t_policy_core.models.common.made_up import made_up_observation
+from gr00t_policy_core.models.common.made_up import USUAL_SIZE, made_up_observation
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.opening import open_checkpoint
 from gr00t_policy_core.models.common.operators import OperatorCount
@@ -44,6 +44,7 @@ from gr00t_policy_core.policy import (
     Options,
     WithoutOptions,
 )
+from gr00t_policy_core.resize import Size
 
 MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
 DEFAULT_SETTINGS = RunSettings()
@@ -97,27 +98,46 @@ class ModelPolicy(ModalityPolicy):
         """The robot's tag, as the checkpoint spells it where it is none of the published ones."""
         return EmbodimentTag.resolve(self.embodiment.tag)
 
-    def warm_up(self) -> float:
-        """Answer a made-up observation, so that no robot waits for what only a first answer takes.
+    def warm_up(self, *, camera_sizes: Sequence[Mapping[str, Size] | Size] = ()) -> float:
+        """Answer made-up observations, so that no robot waits for what only a first answer takes.
 
         The libraries of a GPU begin to work then, and the networks are compiled and recorded where
         that was asked for. What there is by then is not looked at for garbage any more: with torch
         and transformers loaded that is 350 000 objects, and stops all of Python for 0.1 s
         (measured).
 
+        Args:
+            camera_sizes: Of each robot that is to be answered, the height and width of its frames,
+                of all cameras or by camera: the number of tokens follows from them, and what is
+                made for one is of no use to another. None: one robot, of 480 x 640.
+
         Returns:
             How long it took, in s.
+
+        Raises:
+            SpecError: Sizes that the model cannot answer together, or of unknown cameras.
         """
         begun_s = time.monotonic()
-        self._get_action(self.made_up_observation())
+        made_up = [self.made_up_observation(1, sizes) for sizes in camera_sizes or (USUAL_SIZE,)]
+        for observation in made_up:
+            self.picture_grid(observation)  # whatever is refused is so before anything is computed
+        for observation in made_up:
+            self._get_action(observation)
         gc.collect()
         gc.freeze()
         return time.monotonic() - begun_s
 
-    def made_up_observation(self, batch: int = 1) -> Observation:
-        """An observation of this policy's layout, of noise; always the same."""
+    def made_up_observation(
+        self, batch: int = 1, camera_sizes: Mapping[str, Size] | Size = USUAL_SIZE
+    ) -> Observation:
+        """An observation of this policy's layout, of noise; always the same.
+
+        Args:
+            batch: B, the number of rows.
+            camera_sizes: Height and width of the frames, of all cameras or by camera.
+        """
         return made_up_observation(
-            self.get_modality_config(), self.get_dimensions()["state"], batch
+            self.get_modality_config(), self.get_dimensions()["state"], batch, camera_sizes
         )
 
     def environment(self) -> dict[str, str | int]:

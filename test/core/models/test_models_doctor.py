@@ -9,9 +9,8 @@ from models.checkpoints import edit
 from models.golden import policy_of
 from models.lerobot_golden import lerobot_golden_of
 
-from gr00t_policy_core import SpecError
 from gr00t_policy_core.cli import main
-from gr00t_policy_core.models.examination import Examination, KeyRange, parse_size
+from gr00t_policy_core.models.examination import Examination, KeyRange
 
 
 def examined(capsys, *arguments):
@@ -121,12 +120,6 @@ def test_a_tag_that_is_not_there_is_answered_with_those_that_are(n1d7):
 def test_a_range_that_looks_like_another_unit_is_told(low, high, hint):
     entry = KeyRange("arm", 2, np.array([low, 0.0]), np.array([0.0, high]))
     assert entry.unit_hint == hint
-
-
-@pytest.mark.parametrize("text", ["480", "480x", "0x640", "480X640", "-1x3"])
-def test_a_camera_size_is_height_and_width(text):
-    with pytest.raises(SpecError, match="HEIGHTxWIDTH as 480x640, got"):
-        parse_size(text)
 
 
 class TestAFileForTheNodes:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint behind `gr00t-policy serve`, asked by our client and by stock ones of both lines."""
 
+import argparse
 import contextlib
 import logging
 import os
@@ -18,6 +19,8 @@ from policy_conformance import check_policy_conforms
 from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
 from gr00t_policy_core.cli import main
 from gr00t_policy_core.cli.loading import LoadPolicy
+from gr00t_policy_core.cli.serve import add_command
+from gr00t_policy_core.models.policy import ModelPolicy
 
 
 @contextlib.contextmanager
@@ -123,3 +126,23 @@ def test_a_served_model_has_answered_once_before_it_is_ready(golden, caplog):
         policy = load()
     assert re.search(r"the first answer of the model took \d+\.\d s", caplog.text)
     policy.check_observation(policy.made_up_observation(2))
+
+
+def test_a_served_model_is_ready_for_the_cameras_that_it_is_told_of(monkeypatch):
+    golden, seen = golden_of("gr00t_n1d7/c"), []
+    answer = ModelPolicy._get_action
+
+    def spy(policy, observation, options=None):
+        seen.append({key: video.shape[2:4] for key, video in observation["video"].items()})
+        return answer(policy, observation, options)
+
+    monkeypatch.setattr(ModelPolicy, "_get_action", spy)
+    flags = ["--model-path", str(golden.checkpoint), "--backbone-path", str(golden.backbone)]
+    sizes = ["--camera-size", "720x1280", "--camera-size", "96x128"]
+    parser = argparse.ArgumentParser()
+    add_command(parser.add_subparsers())
+    LoadPolicy.of(parser.parse_args(["serve", *flags, "--device", "cpu", *sizes]))()
+    assert seen == [
+        {"front": (720, 1280), "wrist": (720, 1280)},
+        {"front": (96, 128), "wrist": (96, 128)},
+    ]
