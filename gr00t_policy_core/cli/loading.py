@@ -31,8 +31,6 @@ class LoadPolicy:
 
     model_path: str | None
     backbone_path: str | None
-    base_model_path: str | None
-    denoising_steps: int | None
     embodiment_tag: EmbodimentTag | str
     device: str
     dtype: str | None
@@ -42,6 +40,8 @@ class LoadPolicy:
     execution_horizon: int | None
     strict: bool
     camera_size: Sequence[tuple[int, int]] = ()
+    base_model_path: str | None = None
+    denoising_steps: int | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:

@@ -167,6 +167,8 @@ def _whole(stored: StoredTensor, device: torch.device) -> Tensor:
 def _stored(checkpoint: Checkpoint, part: Part) -> Iterator[StoredTensor]:
     for source, _ in itertools.chain.from_iterable(part.parameters().values()):
         yield checkpoint.tensors[source.name]
+        if source.name in checkpoint.low_rank:
+            yield checkpoint.low_rank[source.name].a
 
 
 def _tensor(tensors: Any, name: str, row: int | None) -> Tensor:

@@ -111,8 +111,6 @@ def test_a_served_model_has_answered_once_before_it_is_ready(golden, caplog):
     load = LoadPolicy(
         model_path=str(golden.checkpoint),
         backbone_path=str(golden.backbone),
-        base_model_path=None,
-        denoising_steps=None,
         embodiment_tag=golden.tag,
         device="cpu",
         dtype=None,
