@@ -159,7 +159,7 @@ set_up_models() {
   build="with CUDA" size="several GB"
   # The build for CPUs has a version of its own; the index of this machine may have it or not.
   if "$VENV/bin/python" -m pip index versions torch 2>>"$log" | grep -qF " ${torch#torch==}+cpu"; then
-    pins=$(sed "s/^torch==.*/&+cpu/" <<<"$pins") build="for CPUs" size="about 0.4 GB"
+    pins=$(sed "s/^torch==.*/&+cpu/" <<<"$pins") build="for CPUs" size="about 0.3 GB"
   fi
   step 1/1 "$torch $build, $(grep '^transformers' <<<"$pins") and others into ${VENV##*/}, once ($size)"
   # shellcheck disable=SC2086 # one word for each requirement
