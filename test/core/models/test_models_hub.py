@@ -13,6 +13,7 @@ from models.golden import golden_of, huggingface_hub
 
 from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models import Gr00tPolicy
+from gr00t_policy_core.models.common.folders import needed_files
 from gr00t_policy_core.models.common.opening import open_checkpoint
 
 
@@ -161,6 +162,38 @@ class TestOfARepository:
         with pytest.raises(CheckpointError, match=named):
             open_checkpoint(given)
         assert made.fetched == {}
+
+
+@pytest.mark.parametrize(
+    ("there", "needed"),
+    [
+        (
+            [
+                "config.json",
+                "model.safetensors",
+                "policy_postprocessor.json",
+                "policy_preprocessor.json",
+                "policy_preprocessor_step_2_groot_n1_7_pack_inputs_v1.safetensors",
+                "train_config.json",
+            ],
+            True,
+        ),
+        (["adapter_config.json", "adapter_model.safetensors", "config.json"], True),
+        (["model-00001-of-00002.safetensors", "model.safetensors.index.json"], True),
+        (["optimizer.safetensors", "pytorch_model.bin", "README.md", "events/x.json"], False),
+    ],
+)
+def test_what_is_needed_of_each_kind_of_checkpoint(there, needed):
+    assert needed_files(dict.fromkeys(there, 1)) == (there if needed else [])
+
+
+def test_the_shards_beside_a_single_file_are_not_fetched():
+    there = [
+        "model-00001-of-00002.safetensors",
+        "model.safetensors",
+        "model.safetensors.index.json",
+    ]
+    assert needed_files(dict.fromkeys(there, 1)) == ["model.safetensors"]
 
 
 @pytest.mark.parametrize("given", ["./robot/checkpoint", "~/robot/x", "a//b", "robot", "/a/b"])
