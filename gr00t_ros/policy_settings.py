@@ -19,6 +19,8 @@ class ModelSettings:
     device: str
     dtype: str | None
     backbone_path: str | None
+    base_model_path: str | None
+    num_inference_timesteps: int | None
     mask_padding: bool
     cuda_graphs: bool | None
     compile: str | None
@@ -33,6 +35,8 @@ class ModelSettings:
             device=settings["policy.device"],
             dtype=settings["policy.dtype"] or None,
             backbone_path=settings["policy.backbone_path"] or None,
+            base_model_path=settings["policy.base_model_path"] or None,
+            num_inference_timesteps=settings["policy.denoising_steps"] or None,
             mask_padding=settings["policy.mask_padding"],
             cuda_graphs=WHEN_FLAGS[settings["policy.cuda_graphs"]],
             compile=settings["policy.compile"] or None,

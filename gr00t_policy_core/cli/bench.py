@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gr00t_policy_core.cli.common import positive, write_line
-from gr00t_policy_core.cli.model_flags import add_model_flags, model_settings
+from gr00t_policy_core.cli.common import device, positive, refuse_without_effect, write_line
+from gr00t_policy_core.cli.model_flags import add_model_flags, checkpoint_settings, model_settings
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 
@@ -27,6 +27,8 @@ Measure how long a model takes to answer, stage by stage: the median and the 99t
 Without a checkpoint the model has random weights, which takes just as long."""
 
 SEED = 0
+OF_CHECKPOINTS = ("embodiment_tag", "backbone_path", "base_model_path", "denoising_steps")
+OF_RANDOM_MODELS = ("model", "size", "cameras")
 
 
 def add_command(commands: Any) -> None:
@@ -34,7 +36,7 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "bench", help="measure how fast a model answers", description=DESCRIPTION
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
         "--model", default="n1d7", help="line of a model with random weights (default: n1d7)"
     )
@@ -46,7 +48,9 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--model-path", metavar="PATH", help="measure this checkpoint instead")
     parser.add_argument("--embodiment-tag", default=EmbodimentTag.NEW_EMBODIMENT, metavar="TAG")
-    parser.add_argument("--device", default=None, help="default: cuda where there is a GPU")
+    parser.add_argument(
+        "--device", type=device, default=None, help="default: cuda where there is a GPU"
+    )
     add_model_flags(parser)
     parser.add_argument("--batch", type=positive, nargs="+", default=[1], metavar="B")
     parser.add_argument(
@@ -71,6 +75,10 @@ def run(args: argparse.Namespace) -> int:
     from gr00t_policy_core.models.common.made_up import USUAL_SIZE
     from gr00t_policy_core.models.common.profiling import profile_table
 
+    if args.model_path is None:
+        refuse_without_effect(args, OF_CHECKPOINTS, "there is no --model-path")
+    else:
+        refuse_without_effect(args, OF_RANDOM_MODELS, "a checkpoint is measured")
     if args.json is not None and not args.json.parent.is_dir():
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
     policy, what = _policy(args)
@@ -144,16 +152,15 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
             args.embodiment_tag,
             args.model_path,
             device=device_name,
-            dtype=args.dtype,
-            backbone_path=args.backbone_path,
+            **checkpoint_settings(args),
             **model_settings(args),
         )
         return checkpoint, f"{args.model_path}, {checkpoint.embodiment.tag}"
     build = find_random_builder(args.model)
-    device = find_device(device_name)
-    dtype = find_dtype(args.dtype, device)
-    small = args.size == "small" or (args.size == "auto" and device.type == "cpu")
-    model = build(small=small, cameras=args.cameras, device=device, dtype=dtype)
+    where = find_device(device_name)
+    dtype = find_dtype(args.dtype, where)
+    small = args.size == "small" or (args.size == "auto" and where.type == "cpu")
+    model = build(small=small, cameras=args.cameras, device=where, dtype=dtype)
     shape = (
         "a SMALL shape: its times say nothing about the published model"
         if small
@@ -161,7 +168,7 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
     settings = RunSettings(**model_settings(args))
-    return ModelPolicy(model, device, dtype, settings, float8=args.dtype == "fp8"), what
+    return ModelPolicy(model, where, dtype, settings, float8=args.dtype == "fp8"), what
 
 
 def _table(batch: dict[str, Any]) -> Iterator[str]:

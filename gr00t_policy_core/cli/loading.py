@@ -42,6 +42,8 @@ class LoadPolicy:
     strict: bool
     max_batch: int
     camera_size: Sequence[tuple[int, int]] = ()
+    base_model_path: str | None = None
+    denoising_steps: int | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:
@@ -56,6 +58,7 @@ class LoadPolicy:
             self,
             model_path=_absolute(self.model_path),
             backbone_path=_absolute(self.backbone_path),
+            base_model_path=_absolute(self.base_model_path),
             dataset_path=_absolute(self.dataset_path),
             modality_config_path=_absolute(self.modality_config_path),
         )
@@ -93,6 +96,8 @@ class LoadPolicy:
             device=self.device,
             dtype=self.dtype,
             backbone_path=self.backbone_path,
+            base_model_path=self.base_model_path,
+            num_inference_timesteps=self.denoising_steps,
             **self.settings,
             strict=self.strict,
         )

@@ -7,8 +7,22 @@ import argparse
 import re
 from typing import Any
 
+from gr00t_policy_core.cli.common import positive
+
 DTYPES = ("bfloat16", "float16", "float32", "fp8")
 COMPILE_MODES = ("default", "max-autotune")
+
+# The arguments that `add_model_flags` adds.
+MODEL_FLAGS = (
+    "backbone_path",
+    "base_model_path",
+    "denoising_steps",
+    "dtype",
+    "mask_padding",
+    "cuda_graphs",
+    "compile",
+    "device_images",
+)
 
 
 def add_model_flags(parser: Any) -> None:
@@ -18,6 +32,18 @@ def add_model_flags(parser: Any) -> None:
         metavar="PATH",
         help="the backbone's tokenizer and configuration files: their folder, or a copy of the "
         "Isaac-GR00T repository (default: the Hugging Face hub and its local cache)",
+    )
+    parser.add_argument(
+        "--base-model-path",
+        metavar="PATH",
+        help="the base model of a checkpoint of LeRobot or of a LoRA adapter (default: the one "
+        "that it names)",
+    )
+    parser.add_argument(
+        "--denoising-steps",
+        type=positive,
+        metavar="STEPS",
+        help="of the action head, for one answer (default: as many as the checkpoint says)",
     )
     parser.add_argument(
         "--dtype",
@@ -60,6 +86,16 @@ def add_model_flags(parser: Any) -> None:
     )
 
 
+def checkpoint_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What `Gr00tPolicy` takes of the flags beside `model_settings`, to read a checkpoint."""
+    return {
+        "dtype": args.dtype,
+        "backbone_path": args.backbone_path,
+        "base_model_path": args.base_model_path,
+        "num_inference_timesteps": args.denoising_steps,
+    }
+
+
 def camera_size(text: str) -> tuple[int, int]:
     """Height and width of a camera's frames, as a flag gives them."""
     match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
@@ -71,7 +107,7 @@ def camera_size(text: str) -> tuple[int, int]:
 
 
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What `Gr00tPolicy` takes of the flags, but for `backbone_path` and `dtype`."""
+    """What a model's `RunSettings` take of the flags."""
     return {
         "mask_padding": args.mask_padding,
         "cuda_graphs": args.cuda_graphs,

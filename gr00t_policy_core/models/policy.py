@@ -8,18 +8,19 @@ import itertools
 import logging
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gr00t_policy_core.embodiment import EmbodimentTag
-from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.cameras import check_cameras
-from gr00t_policy_core.models.common.checkpoint import open_checkpoint
 from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
 from gr00t_policy_core.models.common.embodiment import find_tag
 from gr00t_policy_core.models.common.float8 import NAME as FLOAT8
@@ -29,7 +30,9 @@ from gr00t_policy_core.models.common.inputs import Inputs, filled
 from gr00t_policy_core.models.common.layout import PictureGrid
 from gr00t_policy_core.models.common.made_up import USUAL_SIZE, made_up_observation
 from gr00t_policy_core.models.common.model import Model
-from gr00t_policy_core.models.common.options import InferenceOptions, read_options
+from gr00t_policy_core.models.common.opening import open_checkpoint
+from gr00t_policy_core.models.common.options import InferenceOptions, clipped_steps, read_options
+from gr00t_policy_core.models.common.prompts import length_problem
 from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes, check_settings
 from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner
@@ -92,6 +95,21 @@ class ModelPolicy(ModalityPolicy):
         self.embodiment = model.embodiment
         self.device = device
         self.dtype = dtype
+
+    @property
+    def modality_configs(self) -> dict[str, ModalityConfig]:
+        """As `get_modality_config`; under the name that it has in Isaac-GR00T's policy."""
+        return self.get_modality_config()
+
+    @property
+    def language_key(self) -> str:
+        """The key of the instruction in an observation."""
+        return self.embodiment.modalities["language"].modality_keys[0]
+
+    @property
+    def embodiment_tag(self) -> EmbodimentTag | str:
+        """The robot's tag, as the checkpoint spells it where it is none of the published ones."""
+        return EmbodimentTag.resolve(self.embodiment.tag)
 
     def warm_up(
         self, max_batch: int = 1, *, camera_sizes: Sequence[Mapping[str, Size] | Size] = ()
@@ -188,7 +206,7 @@ class ModelPolicy(ModalityPolicy):
         """As `batch_key`; but without the tokenizer only one instruction, where that matters."""
         if self._ignores_padding:
             return WithoutOptions()
-        return WithoutOptions(self.embodiment.modalities["language"].modality_keys[0])
+        return WithoutOptions(self.language_key)
 
     @property
     def _ignores_padding(self) -> bool:
@@ -211,6 +229,7 @@ class ModelPolicy(ModalityPolicy):
         And where the pictures of the cameras do not become one size.
         """
         super().check_observation(observation)
+        self.instructions(observation)
         self.picture_grid(observation)
         problems = []
         for key in self.embodiment.states:
@@ -243,9 +262,12 @@ class ModelPolicy(ModalityPolicy):
                 float32 normal draw of a CPU generator of that seed, of shape (B, action_horizon,
                 max_action_dim). ``{"rtc": {"prefix": {key: float32 (B, overlap, D)},
                 "frozen_steps": int, "ramp_rate": float}}`` continues the chunk in execution.
+                ``{"num_inference_timesteps": int}``: steps of denoising, instead of the policy's.
 
         Returns:
-            The action, and ``{"timing": {stage: seconds}}``.
+            The action, and ``{"timing": {stage: seconds}}``. With real-time chunking ``"rtc":
+            {"clipped": {key: float32 (B, frozen_steps, D)}}`` as well: how far frozen steps are
+            from the prefix, see `clipped_steps`.
         """
         with torch.inference_mode(), on_device(self.device), self.runner.call():
             return self._answer(observation, options)
@@ -256,14 +278,33 @@ class ModelPolicy(ModalityPolicy):
         features = self.runner.features(given.videos, given.tokens)
         watch.device_lap("backbone")
         normalized = self.runner.actions(
-            features, given.tokens, given.state, given.noise, given.velocity_scale
+            features,
+            given.tokens,
+            given.state,
+            given.noise,
+            given.velocity_scale,
+            given.options.denoising_steps,
         )
         watch.device_lap("head")
         answer = normalized[: given.rows].float().cpu().numpy()  # the one time that the host waits
         watch.resume()
-        action = self.embodiment.decode_action(answer, observation["state"])
+        self._check_finite(answer)
+        state, rtc = observation["state"], given.options.rtc
+        action = self.embodiment.decode_action(answer, state)
+        info: Info = {}
+        if rtc is not None:
+            info["rtc"] = {"clipped": clipped_steps(rtc, self.embodiment, state)}
         watch.lap("decode")
-        return action, {"timing": watch.seconds()}
+        return action, {"timing": watch.seconds(), **info}
+
+    def _check_finite(self, answer: NDArray[np.float32]) -> None:
+        if np.isfinite(answer).all():
+            return
+        if self.dtype == torch.float16:
+            raise PolicyError(
+                "float16 overflowed in the network (it ends at 65504): use bfloat16 or float32"
+            )
+        raise PolicyError("the network's answer is not finite: are its weights those of training?")
 
     def inputs(self, observation: Observation, options: Options | None, watch: Stopwatch) -> Inputs:
         """Everything that the networks read of an observation, on the device, in one copy."""
@@ -283,7 +324,7 @@ class ModelPolicy(ModalityPolicy):
         *seen, state, start = (filled(each, rows, size) for each in sent[: len(videos) + 2])
         scale = sent[-1] if len(values) > 2 else None
         watch.device_lap("images")
-        return Inputs(rows, tokens, seen, state, start, scale)
+        return Inputs(rows, tokens, seen, state, start, scale, parsed)
 
     def frames(self, observation: Observation) -> list[list[Any]]:
         """The pictures of each row: by time, then by camera."""
@@ -314,9 +355,19 @@ class ModelPolicy(ModalityPolicy):
         return [observation["video"][key] for key in keys]
 
     def instructions(self, observation: Observation) -> list[str]:
-        """One for each row; a checkpoint with several keys was trained on paraphrases."""
-        key = self.embodiment.modalities["language"].modality_keys[0]
-        return [prompts[0] for prompts in observation["language"][key]]
+        """One for each row; a checkpoint with several keys was trained on paraphrases.
+
+        Raises:
+            SpecError: One is too long.
+        """
+        key = self.language_key
+        empty = self.embodiment.empty_instruction
+        texts = [prompts[0] or empty for prompts in observation["language"][key]]
+        for text in texts:
+            problem = length_problem(text)
+            if problem is not None:
+                raise SpecError("bad observation", [f"language.{key}: {problem}"])
+        return texts
 
     def _host_values(
         self, options: InferenceOptions, state: Mapping[str, Any], rows: int
@@ -341,12 +392,16 @@ class Gr00tPolicy(ModelPolicy):
 
     Args:
         embodiment_tag: The robot to drive: a tag that the checkpoint knows.
-        model_path: The checkpoint's folder, or its id on the Hugging Face hub.
+        model_path: The checkpoint's folder, its id on the Hugging Face hub, or that of a folder
+            there: as Isaac-GR00T or LeRobot saved it, or a LoRA adapter of such a one.
         device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
         dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``, or ``fp8``, which
             is bfloat16 with some layers in float8; None takes bfloat16, and float32 on a CPU.
         backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
             the hub's local cache and on the hub.
+        base_model_path: The base model of a checkpoint of LeRobot or of a LoRA adapter; None takes
+            the one that it names.
+        num_inference_timesteps: Steps of denoising; None for as many as the checkpoint says.
         mask_padding: Let each row of a batch give what it gives alone. False computes as the
             reference does, where instructions of different length in one batch change each other's
             actions: some of N1.7's attention sees the padding.
@@ -372,6 +427,8 @@ class Gr00tPolicy(ModelPolicy):
         device: str | int = "cuda",
         dtype: str | None = None,
         backbone_path: str | Path | None = None,
+        base_model_path: str | Path | None = None,
+        num_inference_timesteps: int | None = None,
         mask_padding: bool = False,
         cuda_graphs: bool | None = None,
         compile: str | None = None,
@@ -384,7 +441,12 @@ class Gr00tPolicy(ModelPolicy):
             check_device(where)
         settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
         check_settings(settings, where)
-        checkpoint = open_checkpoint(model_path)
+        checkpoint = open_checkpoint(
+            model_path, base_model_path=base_model_path, backbone_path=backbone_path
+        )
+        if num_inference_timesteps is not None:
+            steps = {"num_inference_timesteps": num_inference_timesteps}
+            checkpoint = replace(checkpoint, config={**checkpoint.config, **steps})
         load = find_loader(checkpoint)
         model = load(
             checkpoint,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.options import InferenceOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Inputs:
         state: (B, T, max_state_dim), normalised.
         noise: Where denoising begins, (B, action_horizon, max_action_dim).
         velocity_scale: As `ActionHead.sample` takes it.
+        options: Of the call.
     """
 
     rows: int
@@ -30,6 +32,7 @@ class Inputs:
     state: Tensor
     noise: Tensor
     velocity_scale: Tensor | None
+    options: InferenceOptions
 
 
 def filled(values: Tensor, rows: int, size: int) -> Tensor:

@@ -73,6 +73,13 @@ def smart_size(height: int, width: int, config: PatchConfig) -> tuple[int, int]:
     return new_height, new_width
 
 
+def picture_tokens(height: int, width: int, patches: PatchConfig) -> tuple[int, int]:
+    """Rows and columns of tokens that a picture of that size becomes."""
+    side = patches.patch * patches.merge
+    rows, columns = smart_size(height, width, patches)
+    return rows // side, columns // side
+
+
 def fit(frames: list[Frame], config: PatchConfig) -> Tensor:
     """Pictures of one size, resized to whole tokens: uint8 (N, H, W, 3)."""
     images = torch.from_numpy(np.stack(frames))

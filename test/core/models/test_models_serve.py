@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from models.golden import ROOT, golden_of, largest, policy_of
+from models.lerobot_golden import NAMES, as_vector, lerobot_golden_of, lerobot_policy_of
 from peers.lines import LINES
 from peers.stock import StockClient
 from policy_conformance import check_policy_conforms
@@ -65,6 +66,23 @@ def test_every_client_gets_the_references_answer(golden):
                     assert_golden(golden, case, action)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_client_gets_lerobots_answer_of_its_checkpoint(name):
+    golden = lerobot_golden_of(name)
+    observation = golden.observation_of(lerobot_policy_of(name), "batch")
+    options, expected = {"seed": golden.seed}, golden.vector("batch", "action")
+    with serving(golden) as port:
+        with PolicyClient("127.0.0.1", port, timeout_ms=60_000) as client:
+            answers = [client.get_action(observation, options)[0]]
+        for make_line in LINES.values():
+            with StockClient(make_line(), port) as stock:
+                data = {"observation": observation, "options": options}
+                answers.append(stock.call("get_action", data=data)[0])
+    for action in answers:
+        arrays = {key: np.asarray(values) for key, values in action.items()}
+        assert largest(as_vector(arrays) - expected) <= 1e-4 * largest(expected)
+
+
 def test_real_time_chunking_works_over_the_wire(n1d7):
     policy, observation = policy_of(n1d7.name), n1d7.observation("one")
     before, _ = policy.get_action(observation, {"seed": 1})
@@ -101,7 +119,7 @@ def test_what_keeps_a_checkpoint_from_being_served_is_one_line_and_status_1(tmp_
 
 
 def test_a_tag_of_another_robot_is_one_line_and_status_1(capsys):
-    golden = golden_of("gr00t_n1d7/a")
+    golden = golden_of("gr00t_n1d7/c")
     arguments = ["--model-path", str(golden.checkpoint), "--device", "cpu"]
     assert main(["serve", "--port", "0", *arguments, "--embodiment-tag", "gr1"]) == 1
     assert "'gr1' is not in processor_config.json" in capsys.readouterr().err

@@ -106,6 +106,8 @@ def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
             "device": "cuda",
             "dtype": None,
             "backbone_path": None,
+            "base_model_path": None,
+            "num_inference_timesteps": None,
             "mask_padding": False,
             "cuda_graphs": None,
             "compile": None,
@@ -123,13 +125,16 @@ def test_every_setting_reaches_the_model(
         "device": "cuda:1",
         "dtype": "float16",
         "backbone_path": "/backbone",
+        "base_model_path": "/base",
+        "num_inference_timesteps": 2,
         "mask_padding": True,
         "cuda_graphs": True,
         "compile": "max-autotune",
         "device_images": True,
     }
-    when = {"cuda_graphs": "always", "device_images": "always"}
-    make_local_node(**{f"policy__{name}": value for name, value in {**settings, **when}.items()})
+    given = {**settings, "cuda_graphs": "always", "device_images": "always"}
+    given["denoising_steps"] = given.pop("num_inference_timesteps")
+    make_local_node(**{f"policy__{name}": value for name, value in given.items()})
     assert operator.change_state(CONFIGURE) == [True]
     assert asked_for == [settings]
 
@@ -203,7 +208,7 @@ def test_a_real_checkpoint_answers_in_the_node(
     monkeypatch.syspath_prepend(CORE_TESTS)
     from models.golden import golden_of, torch  # skips where torch or the checkpoints are missing
 
-    golden = golden_of("gr00t_n1d7/a")
+    golden = golden_of("gr00t_n1d7/c")
     arm = ["shoulder", "elbow", "wheel", "roll", "pitch"]
     robot.joints.update(roll=0.0, pitch=0.0)
     no_arm = {f"{modality}__arm__topic": None for modality in ("state", "action")}
