@@ -188,6 +188,8 @@ def _yaml(checkpoint: str, robot: Embodiment) -> Iterator[str]:
         if pose:
             yield "        frame_id: base_link  # CHANGE"
         yield from _values(entry.key, entry.dim, pose)
+        if not _is_measured(robot, entry.key, entry.dim, pose):
+            yield "        unmeasured: true  # CHANGE: leave it out where a state measures this"
         hint = entry.unit_hint if not entry.note else hints.get(entry.key)
         yield from _scale(hint, to_policy=False)
 
@@ -198,6 +200,17 @@ def _values(key: str, dim: int, pose: str | None) -> Iterator[str]:
         return
     names = ", ".join(_quoted(f"{key}_{number}") for number in range(1, dim + 1))
     yield f"        joints: [{names}]  # CHANGE: in the order of the training data"
+
+
+def _is_measured(robot: Embodiment, key: str, dim: int, pose: str | None) -> bool:
+    """Whether a state of the file measures what an action commands."""
+    state = next((state for state in robot.states if state.name == key), None)
+    if state is None:
+        return False
+    state_pose = _pose_of_state(robot, state.name, state.dim)
+    if pose is not None:
+        return state_pose is not None
+    return state_pose is None and state.dim >= dim
 
 
 def _pose_of_state(robot: Embodiment, key: str, dim: int) -> str | None:

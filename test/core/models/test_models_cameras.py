@@ -83,6 +83,7 @@ def test_recorded_calls_are_of_one_shape_of_pictures(name):
     policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, record=tapes)
     upright, wide = (with_frames(golden, "one", size) for size in ((160, 120), (120, 160)))
     for observation in (upright, wide, upright, wide):
+        policy.prepare(observation)
         expected, _ = loaded.get_action(observation, {"seed": 3})
         action, _ = policy.get_action(observation, {"seed": 3})
         for key, values in expected.items():
@@ -122,8 +123,8 @@ def test_cameras_whose_pictures_end_in_different_sizes_are_refused_before_any_wo
     golden = golden_of("gr00t_n1d7/c")
     for strict in (True, False):
         policy = load(golden, golden.checkpoint, strict=strict)
-        monkeypatch.setattr(policy, "runner", None)
-        monkeypatch.setattr(policy, "_pictures", lambda _: pytest.fail("pictures were resized"))
+        monkeypatch.setattr(policy.runner, "tokens", lambda *_: pytest.fail("laid out"))
+        monkeypatch.setattr(policy, "_videos", lambda *_: pytest.fail("resized"))
         with pytest.raises(SpecError) as caught:
             policy.get_action(with_frames(golden, "one", (480, 640), (720, 1280)))
         message = str(caught.value)
@@ -176,8 +177,9 @@ def test_after_warming_up_for_its_cameras_nothing_is_made_for_a_robot(name):
         observation = with_frames(golden, "one", *sizes)
         observation["language"][key] = [["pick up the blue cube and put it on the red plate"]]
         policy.get_action(observation)
-        assert graphs.recorded == before
+        assert (graphs.recorded, len(policy.runner.queue)) == (before, 0)
     policy.get_action(with_frames(golden, "one", (640, 480)))
+    assert policy.runner.queue.wait(60)
     assert graphs.recorded > before, "another shape would have been seen"
 
 
