@@ -21,6 +21,7 @@ from bench.transports.ours import FreePolicy
 from gr00t_policy_core import MsgSerializer, PolicyError
 from gr00t_policy_core.modality import check_observation
 from gr00t_policy_core.serving import batching, images, messages
+from gr00t_policy_core.serving.error_text import error_text
 from gr00t_policy_core.serving.forms import Form
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -47,7 +48,7 @@ def require_sound(message: bytes) -> None:
         try:
             read(message)
         except PolicyError as error:
-            MsgSerializer.to_bytes(messages.failure(messages.error_text(error)))
+            MsgSerializer.to_bytes(messages.failure(error_text(error)))
 
 
 def _read_as_server(message: bytes) -> None:

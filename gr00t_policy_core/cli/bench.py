@@ -71,16 +71,16 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
-    from gr00t_policy_core.models import measure
-    from gr00t_policy_core.models.common.made_up import USUAL_SIZE
-    from gr00t_policy_core.models.common.profiling import profile_table
-
     if args.model_path is None:
         refuse_without_effect(args, OF_CHECKPOINTS, "there is no --model-path")
     else:
         refuse_without_effect(args, OF_RANDOM_MODELS, "a checkpoint is measured")
     if args.json is not None and not args.json.parent.is_dir():
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
+    from gr00t_policy_core.models import measure
+    from gr00t_policy_core.models.common.made_up import USUAL_SIZE
+    from gr00t_policy_core.models.common.profiling import profile_table
+
     policy, what = _policy(args)
     options = policy.in_force()
     sizes = args.camera_size or [USUAL_SIZE]
