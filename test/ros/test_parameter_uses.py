@@ -199,7 +199,7 @@ def test_a_parameter_is_refused_by_name_where_it_can_have_no_effect(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"policy__cuda_graphs": "auto", "policy__dtype": "", "enable_topic": ""},
+        {"policy__mask_padding": False, "policy__dtype": "", "enable_topic": ""},
         {"inference": "sync", "replan_interval_s": 0.0},
         {"seam": "replace", "fade_s": 0},
         {"action__arm__frame_id": ""},
