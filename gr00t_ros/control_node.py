@@ -337,12 +337,10 @@ class ControlNode(ManagedNode):
 
     def status(self, now: Time) -> PolicyStatus:
         state, reason = self._state_and_reason()
-        if state in (PolicyStatus.STATE_HOLDING, PolicyStatus.STATE_ERROR):
-            if reason != self._told_reason:
-                self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
-            self._told_reason = reason
-        else:
-            self._told_reason = ""
+        needs_a_person = state not in (PolicyStatus.STATE_STOPPED, PolicyStatus.STATE_WAITING)
+        if needs_a_person and reason and reason != self._told_reason:
+            self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+        self._told_reason = reason if needs_a_person else ""
         status = control_status(
             self._motion if self._is_active else None,
             self._loop.punctuality() if self._loop is not None else None,
@@ -370,7 +368,7 @@ class ControlNode(ManagedNode):
             return PolicyStatus.STATE_WAITING, motion.reason
         if command.holding:
             return PolicyStatus.STATE_HOLDING, f"holding: {motion.reason}"
-        return PolicyStatus.STATE_RUNNING, ""
+        return PolicyStatus.STATE_RUNNING, motion.hint
 
 
 def main(args: list[str] | None = None) -> int:

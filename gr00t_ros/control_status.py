@@ -51,23 +51,25 @@ def control_status(
 def _joints(motion: MotionControl) -> Iterator[JointStatus]:
     """Every limited joint, also before it is commanded, and every other commanded value."""
     reports = {report.name: report for report in motion.report()}
+    measured = motion.measured()
     for limits in motion.limits():
-        message = _of_report(reports.pop(limits.joint, None), limits.joint)
+        report = reports.pop(limits.joint, None) or JointReport(
+            limits.joint, math.nan, math.nan, measured.get(limits.joint, math.nan), ""
+        )
+        message = _of_report(report)
         for name in LIMITS:
             setattr(message, name, getattr(limits.limits, name))
         message.limits_from = ", ".join(f"{name}: {getattr(limits, name)}" for name in LIMITS)
         yield message
     for report in reports.values():
-        yield _of_report(report, report.name)
+        yield _of_report(report)
 
 
-def _of_report(report: JointReport | None, name: str) -> JointStatus:
-    unknown = dict.fromkeys(LIMITS, math.nan)
-    if report is None:
-        return JointStatus(name=name, target=math.nan, command=math.nan, measured=math.nan)
+def _of_report(report: JointReport) -> JointStatus:
+    unlimited = dict.fromkeys(LIMITS, math.nan)
     return JointStatus(
-        **unknown,
-        name=name,
+        **unlimited,
+        name=report.name,
         target=report.target,
         command=report.command,
         measured=report.measured,

@@ -14,7 +14,8 @@ from gr00t_ros.motion import LimitsInForce
 RAD_PER_DEG = math.pi / 180.0
 # A joint without a range turns once either way; beyond several turns its unit is doubted.
 TURN_RAD = 2.0 * math.pi
-DOUBTED = 3.0  # so many times the range, or the largest velocity
+DOUBTED_RANGE = 3.0  # so many times the range are no place for the joint
+DOUBTED_SPEED = 1.5  # and so many times the largest velocity no speed
 
 
 def unit_hint(chunk: Chunk, limits: Iterable[LimitsInForce]) -> str:
@@ -38,7 +39,7 @@ def _degrees_hint(values: np.ndarray, joint: LimitsInForce) -> str:
     range_rad = max(abs(joint.limits.lower), abs(joint.limits.upper))
     if math.isinf(range_rad):
         range_rad = TURN_RAD
-    if largest <= DOUBTED * range_rad or largest * RAD_PER_DEG > range_rad:
+    if largest <= DOUBTED_RANGE * range_rad or largest * RAD_PER_DEG > range_rad:
         return ""
     return (
         f"the chunk asks {largest:.3g} rad of {joint.joint}, whose range is ±{range_rad:.2g}: "
@@ -50,7 +51,7 @@ def _rate_hint(values: np.ndarray, dt_s: float, joint: LimitsInForce) -> str:
     if len(values) < 2:
         return ""
     speed = float(np.abs(np.diff(values)).max()) / dt_s
-    if speed <= DOUBTED * joint.limits.velocity:
+    if speed <= DOUBTED_SPEED * joint.limits.velocity:
         return ""
     return (
         f"the chunk moves {joint.joint} at {speed:.3g} rad/s, max_velocity is "

@@ -119,6 +119,11 @@ class CommandedJoints:
         self.names = frozenset(self._places)
         self._known: dict[str, tuple[float, int]] = {}
 
+    @property
+    def positions(self) -> dict[str, float]:
+        """The newest position of each joint that was measured, by name, rad (or m)."""
+        return {name: position for name, (position, _) in self._known.items()}
+
     def update(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
         """Take the positions of a message, rad (or m); those that are not finite are left out."""
         for name, position in zip(names, positions, strict=False):

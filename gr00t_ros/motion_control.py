@@ -73,6 +73,12 @@ class MotionControl:
         self._refused = 0  # chunks that no player was there for
         self._why_not = ""
         self._failure = ""
+        self._hint = ""
+
+    @property
+    def hint(self) -> str:
+        """What is probably wrong with the units or the rate of the newest chunk; mostly empty."""
+        return self._hint
 
     @property
     def joint_topics(self) -> set[str]:
@@ -151,6 +157,11 @@ class MotionControl:
         with self._lock:
             return self._player.report() if self._player is not None else []
 
+    def measured(self) -> dict[str, float]:
+        """The newest position of each commanded joint that was measured, by name, rad (or m)."""
+        with self._lock:
+            return self._joints.positions
+
     def limits(self) -> tuple[LimitsInForce, ...]:
         """The limits in force, and where they come from."""
         return limits_in_force(self._contract, self._urdf)
@@ -217,7 +228,7 @@ class MotionControl:
         with self._lock:
             self._player = self._layout = self._command = self._brake = None
             self._source = ChunkSource()
-            self._refused, self._why_not = 0, ""
+            self._refused, self._why_not, self._hint = 0, "", ""
 
     def standstill(self) -> Command | None:
         """The last command with no velocity left in it; None where nothing was commanded."""
@@ -259,13 +270,13 @@ class MotionControl:
             self._refuse(str(error))
             raise
         player.allow(self._gate.reason(self._monotonic_ns()))
+        self._hint = unit_hint(chunk, self.limits())
         try:
             player.offer(chunk, now_ns)
         except ChunkRefusedError as error:
-            hint = unit_hint(chunk, self.limits())
-            if not hint:
+            if not self._hint:
                 raise
-            explained = f"{error} ({hint})"
+            explained = f"{error} ({self._hint})"
             player.explain_refusal(explained)
             raise ChunkRefusedError(explained) from error
 

@@ -8,8 +8,10 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Duration as DurationMessage
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -18,6 +20,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from gr00t_policy_core.control.chunk import Row
 from gr00t_ros.contract import ActionOutput, Contract
 from gr00t_ros.qos import COMMAND
+
+# For the last command, which may be the zero of a velocity, to arrive before its publisher ends.
+ACKNOWLEDGED = Duration(seconds=1.0)
 
 Values = Mapping[str, Row]
 
@@ -65,7 +70,8 @@ class Sink(ABC):
         return int(self._publisher.get_subscription_count())
 
     def destroy(self) -> None:
-        """End the publisher."""
+        """End the publisher, once its last command has arrived or nobody acknowledges it."""
+        self._publisher.wait_for_all_acked(ACKNOWLEDGED)
         self._node.destroy_lifecycle_publisher(self._publisher)
 
     @abstractmethod
@@ -83,7 +89,7 @@ class JointTrajectorySink(Sink):
     def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> JointTrajectory:
         seconds, nanoseconds = divmod(round(period_s * 1e9), 1_000_000_000)
         self._point = JointTrajectoryPoint(
-            time_from_start=Duration(sec=seconds, nanosec=nanoseconds)
+            time_from_start=DurationMessage(sec=seconds, nanosec=nanoseconds)
         )
         joints = [joint for output in outputs for joint in output.joints]
         return JointTrajectory(joint_names=joints, points=[self._point])

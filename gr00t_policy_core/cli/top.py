@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.common import add_key_flags, add_server_flags
 from gr00t_policy_core.cli.query import DEFAULT_TIMEOUT_MS, make_client
-from gr00t_policy_core.errors import PolicyError
+from gr00t_policy_core.errors import PolicyError, ProtocolError, printable
 from gr00t_policy_core.serving.metrics import quantile
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Show the metrics again and again."""
     try:
         from rich.live import Live
+        from rich.text import Text
     except ImportError as error:
         raise ImportError(f"top needs: pip install '.[top]' ({error})") from None
     pause = threading.Event()
@@ -49,18 +50,27 @@ def run(args: argparse.Namespace) -> int:
                 except PolicyError as error:
                     if args.once:
                         raise
-                    live.update(str(error), refresh=True)
+                    live.update(Text(str(error)), refresh=True)
                     continue
-                live.update(view(before, now, now_s - asked_s), refresh=True)
+                live.update(_view(before, now, now_s - asked_s), refresh=True)
                 if args.once:
                     break
                 before, asked_s = now, now_s
     return 0
 
 
+def _view(before: Any, now: Any, seconds: float) -> Table:
+    """`view` of whatever a server has answered."""
+    try:
+        return view(before, now, seconds)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ProtocolError(f"the server's metrics cannot be read: {error!r}") from None
+
+
 def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> Table:
     """Two snapshots of the metrics, so many seconds apart, as a table."""
     from rich.table import Table
+    from rich.text import Text
 
     answers = (now["queue_s"]["count"] - before["queue_s"]["count"]) / seconds
     batches = now["batch_size"]
@@ -77,13 +87,14 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
         + (", OPEN TO THE NETWORK" if now["open_to_network"] else "")
         + _replicas(now.get("replicas"))
     )
-    table = Table(title=title, title_justify="left", min_width=TITLE_CHARS)
+    shown = Text("\n".join(map(printable, title.split("\n"))))  # no markup of a server's making
+    table = Table(title=shown, title_justify="left", min_width=TITLE_CHARS)
     for heading in ("client", "first seen", "last seen", "requests", "errors", "mean", "last"):
         table.add_column(heading, justify="left" if heading == "client" else "right")
     for client in sorted(now["clients"], key=lambda c: -c["requests"]):
         mean_s = client["total_s"] / client["answers"] if client["answers"] else 0.0
         table.add_row(
-            client["peer"],
+            Text(printable(client["peer"])),
             f"{client['connected_s']:.0f} s ago",
             f"{client['idle_s']:.1f} s ago",
             str(client["requests"]),

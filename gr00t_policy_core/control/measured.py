@@ -53,6 +53,10 @@ class MeasuredRobot:
             self._positions[index] = position
             self._stamps_ns[index] = stamp_ns
 
+    def restamp(self, now_ns: int) -> None:
+        """Take all measurements for present ones: the clock was set back since they came, ns."""
+        self._stamps_ns = dict.fromkeys(self._stamps_ns, now_ns)
+
     def over(self, vector: Row) -> Row:
         """A copy of a vector, float64 (size,), with every value that is measured in its place."""
         return np.where(np.isnan(self._positions), vector, self._positions)

@@ -17,6 +17,7 @@ from gr00t_policy_core.control.last_resort import LastResortBrake
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.measured import MOVED, MeasuredRobot
+from gr00t_policy_core.control.phase import Phase
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS, PlaybackClock
 from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
 from gr00t_policy_core.control.refusals import (
@@ -67,11 +68,7 @@ class MotionPlayer:
         self._hold_reason = ""
         self._fault = ""
         self._progress = Progress()
-        self._was_playing = False
-        self._is_starting = False  # the next command is the first: where the robot is measured
-        self._is_braking = False
-        self._is_settling = False  # a chunk has ended, and the commands go to its last step
-        self._is_yielding = False  # it rests, and the commands go to where somebody has moved it
+        self._phase = Phase.RESTING
         self.counts = PlayerCounts()
 
     @property
@@ -160,13 +157,14 @@ class MotionPlayer:
         except ChunkRefusedError as error:
             self.refuse(str(error))
             raise
-        if not self._is_moving:
+        if self._is_moving:
+            self._phase = Phase.FOLLOWING if self._phase is not Phase.STARTING else self._phase
+        else:
             self._begin_at(start, at_ns)
         self._schedule.take(planned, at_ns, self._leaving(at_ns))
         self._max_age_s = settings.observation_age.limit_of(chunk)
         self.counts.chunks += 1
         self._last_refusal = self._hold_reason = self._fault = ""
-        self._is_braking = self._is_settling = self._is_yielding = False
         entered = self._schedule.progress(at_ns)
         self.counts.steps_skipped += chunk.horizon - 1 - entered.steps_left
 
@@ -190,7 +188,7 @@ class MotionPlayer:
         """
         at_ns = self._pass_time(now_ns)
         self._stopped = self._stop_reason(now_ns)
-        if self._is_starting:
+        if self._phase is Phase.STARTING:
             self._require_unmoved(at_ns)
         limiter = self._limiter
         if limiter is None:
@@ -201,10 +199,8 @@ class MotionPlayer:
             self._progress = self._schedule.progress(at_ns)
             vector = self._following(limiter, at_ns)
         else:
-            self.counts.holds += self._was_playing
             vector = self._coming_to_rest(limiter, at_ns)
         self._before, self._vector = self._vector, vector
-        self._was_playing = self._schedule.is_playing
         self._ticked_ns = at_ns
         return self._command(vector, at_rest=limiter.is_at_rest)
 
@@ -241,15 +237,15 @@ class MotionPlayer:
     @property
     def _is_moving(self) -> bool:
         """Whether the commands move: a chunk is played, or something has not come to rest yet."""
-        if self._limiter is None or self._is_yielding:
-            return False
-        return self._schedule.is_playing or not self._limiter.is_at_rest
+        return self._phase not in (Phase.RESTING, Phase.YIELDING)
 
     def _pass_time(self, now_ns: int) -> int:
         """Let time pass up to a tick; returns its playback time, ns."""
         self.counts.ticks += 1
         instant = self._clock.tick(now_ns)
-        if instant.slipped_ns and instant.slipped_ns >= -CLOCK_JUMP_NS:
+        if instant.slipped_ns < -CLOCK_JUMP_NS:
+            self._robot.restamp(now_ns)
+        elif instant.slipped_ns:
             if self._schedule.is_playing:
                 self.counts.stalls += 1
                 self.counts.stalled_ns += instant.slipped_ns
@@ -272,7 +268,7 @@ class MotionPlayer:
         if interruption and not self._hold_reason:
             self._brake(at_ns, interruption)
         if self._stopped:
-            if self._is_moving and not self._is_braking:
+            if self._is_moving and self._phase is not Phase.BRAKING:
                 self._brake(at_ns, "")
             self._hold_reason = f"no chunk came after a stop: {self._stopped}"
             return
@@ -303,7 +299,10 @@ class MotionPlayer:
     def _brake(self, at_ns: int, reason: str) -> None:
         self._schedule.hold(at_ns)
         self._hold_reason = reason
-        self._is_braking = True
+        self.counts.holds += self._phase is Phase.FOLLOWING
+        # Where the first command is still to come, there is nothing to brake yet.
+        if self._limiter is not None and self._phase is not Phase.STARTING:
+            self._phase = Phase.BRAKING
 
     def _start(self, entry: Row) -> Row:
         """Where the path goes on from: the last command in motion, the measured place at rest.
@@ -324,16 +323,17 @@ class MotionPlayer:
     def _begin_at(self, start: Row, at_ns: int) -> None:
         """Go on from rest at this place."""
         self._robot.start_moving()
+        self._phase = Phase.FOLLOWING
         if self._vector is start:
             return
         self._schedule.hold(at_ns, start)
         if self._limiter is None or self._settings.silent_at_rest:
             self._place(start)
+            self._phase = Phase.STARTING
 
     def _place(self, start: Row) -> None:
-        """Command this place next, whatever was commanded before."""
+        """Command this place next, whatever was commanded before, and from there on."""
         self._vector = self._target = start
-        self._is_starting = True
         self._limiter = RobotLimiter(
             self._layout,
             self._settings.limits,
@@ -375,8 +375,8 @@ class MotionPlayer:
             return ahead[ticks]
 
         self._target = path(0)
-        if self._is_starting and self._vector is not None:
-            self._is_starting = False  # the first command of a motion is where the robot is
+        if self._phase is Phase.STARTING and self._vector is not None:
+            self._phase = Phase.FOLLOWING
             return self._vector
         return limiter.follow(path)
 
@@ -386,36 +386,39 @@ class MotionPlayer:
         At rest the place stays, and no velocity stays commanded. Where motion is forbidden, a robot
         that was moved by somebody else is held where it is now: nothing pulls it back.
         """
-        self._is_starting = False
-        self._is_settling |= self._was_playing
+        if self._phase in (Phase.STARTING, Phase.FOLLOWING):
+            self.counts.holds += 1
+            has_ended = not self._hold_reason  # else it was broken off before its first command
+            self._phase = Phase.SETTLING if has_ended else Phase.RESTING
         held = self._schedule.path(at_ns)
         target = np.array(self._vector if held is None else held)
         target[self._layout.is_velocity] = 0.0
         self._target = target
-        if self._is_braking:
-            vector = limiter.brake(target)
-            self._is_settling = False
-            self._is_braking = not limiter.is_at_rest
-        elif self._is_settling:
+        if self._phase is Phase.SETTLING:
             vector = limiter.follow(lambda _: target)
-            self._is_settling = not (limiter.is_at_rest and limiter.is_following)
-            if self._is_settling:
+            if not (limiter.is_at_rest and limiter.is_following):
                 return vector
+            self._phase = Phase.RESTING
+        elif self._phase is Phase.BRAKING:
+            vector = limiter.brake(target)
+            if limiter.is_at_rest:
+                self._phase = Phase.RESTING
         else:
             vector = self._resting(limiter, target)
         # The next chunk goes on from where the joints really come to rest.
-        self._schedule.hold(at_ns, self._target if self._is_yielding else vector)
+        is_yielding = self._phase is Phase.YIELDING
+        self._schedule.hold(at_ns, self._target if is_yielding else vector)
         return vector
 
     def _resting(self, limiter: RobotLimiter, held: Row) -> Row:
-        """One tick at rest."""
+        """One tick at rest, or on the way to where the robot was moved to."""
         if limiter.is_at_rest:
             self._take_new_limits()
-            self._is_yielding = False
+            self._phase = Phase.RESTING
         place = self._robot.resting_place(held)
         is_forbidden = bool(self._stopped or self._fault)
         if place is not held and is_forbidden and not self._settings.silent_at_rest:
-            self._is_yielding = True
+            self._phase = Phase.YIELDING
             self._target = held = place
         return limiter.yield_to(held)
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -22,13 +22,17 @@ from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
+from gr00t_policy_core.serving.request_limits import RequestLimits
 from gr00t_policy_core.serving.serializer import Decoded, MsgSerializer
 from gr00t_policy_core.serving.wire import Dialect
 
 ACTION_ENDPOINT = "get_action"
 DEADLINE = "deadline_s"
 REMEMBERED_CLIENTS = 1024
+# Pictures of requests that are read together: beyond these the rest is read after their answers.
+UNPACKED_BYTES = 2**28
 _JOINABLE = {"observation", "options"}
+_NO_LIMITS = RequestLimits()
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class Ask:
         deadline_s: When its client waits no more, in `time.monotonic`; None where it did not tell.
         alike: What it must have in common with others to be joined; None: it stays alone.
         rows: Its B, where it can be joined.
+        unpacked_bytes: Of pictures that came as JPEG.
         error: Why it cannot be asked at all; None where it can.
     """
 
@@ -55,6 +60,7 @@ class Ask:
     deadline_s: float | None = None
     alike: Hashable = None
     rows: int = 1
+    unpacked_bytes: int = 0
     error: BaseException | None = None
 
 
@@ -90,16 +96,21 @@ class Answering:
         self._policy: BasePolicy | None = None
         self._policy_endpoint: Endpoint | None = None
         self._alone: AbstractContextManager[Any] = self._one_at_a_time  # for the policy's endpoint
+        self._limits = RequestLimits()
         self.max_batch = 1
 
-    def take(self, policy: BasePolicy, endpoint: Endpoint, max_batch: int) -> None:
+    def take(
+        self, policy: BasePolicy, endpoint: Endpoint, max_batch: int, limits: RequestLimits
+    ) -> None:
         """The policy is there.
 
         Args:
             policy: It.
             endpoint: Where it is asked for actions; its handler may be another than the policy's.
             max_batch: Most rows that it is asked for in one call.
+            limits: Of requests for actions.
         """
+        self._limits = limits
         if endpoint.handler == getattr(policy, ACTION_ENDPOINT, None):
             self._alone = contextlib.nullcontext()
         self._policy = policy
@@ -115,10 +126,13 @@ class Answering:
 
         Never raises, whatever the policy does.
         """
+        if len(jobs) == 1:
+            yield self._answer_alone(self._try_read(jobs[0]))
+            return
         left = list(jobs)
         try:
-            for ask, answer in self._answers(jobs):
-                left = [job for job in left if job is not ask.job]
+            for job, answer in self._answers(jobs):
+                left.remove(job)
                 yield answer
         except GeneratorExit:
             raise
@@ -126,15 +140,23 @@ class Answering:
             logger.exception("%d requests are refused", len(left))
             yield from [self._failed(job, error) for job in left]
 
-    def _answers(self, jobs: list[Job]) -> Iterator[tuple[Ask, Answer]]:
-        asks = [self._try_read(job) for job in jobs]
-        if len(asks) > 1:
-            for ask in asks:
-                self._compare(ask)
-        while asks:
-            group = self._next_group(asks)
-            asks = [ask for ask in asks if ask not in group]
-            yield from zip(group, self._answer_group(group), strict=True)
+    def _answers(self, jobs: list[Job]) -> Iterator[tuple[Job, Answer]]:
+        unread = deque(jobs)
+        while unread:
+            asks = self._read_some(unread)
+            while asks:
+                group = self._next_group(asks)
+                asks = [ask for ask in asks if ask not in group]
+                yield from zip([ask.job for ask in group], self._answer_group(group), strict=True)
+
+    def _read_some(self, unread: deque[Job]) -> list[Ask]:
+        """Take out and read as many as may have their unpacked pictures in memory together."""
+        asks: list[Ask] = []
+        while unread and sum(ask.unpacked_bytes for ask in asks) <= UNPACKED_BYTES:
+            ask = self._try_read(unread.popleft())
+            self._compare(ask)
+            asks.append(ask)
+        return asks
 
     def _try_read(self, job: Job) -> Ask:
         try:
@@ -147,16 +169,26 @@ class Answering:
         form = self._reply_format
         if form == "auto":
             form = "envelope" if request.envelope else "bare"
-        reply = messages.success(result, self._run) if form == "envelope" else result
+        run = self._run if request.envelope else None  # for clients that know what it is
+        reply = messages.success(result, run) if form == "envelope" else result
         return self._serializer.to_bytes(reply, dialect=dialect)
 
     def _read(self, job: Job) -> Ask:
         data = job.request.data
-        decoded = Decoded(None, None) if data is None else self._serializer.decode(data)
+        decoded = (
+            Decoded(None, None)
+            if data is None
+            else self._serializer.decode(
+                data, max_items=job.endpoint.max_items, charge=job.message.sender.cost.add
+            )
+        )
         ask = Ask(job, self._dialect_of(job.client, decoded.dialect))
         value = decoded.value
         if job.endpoint.name == ACTION_ENDPOINT:
-            value = _with_pixels(value)
+            value = _with_pixels(
+                value, self._limits if job.endpoint is self._policy_endpoint else _NO_LIMITS
+            )
+            ask.unpacked_bytes = 0 if value is decoded.value else images.video_bytes(value)
         ask.args, ask.kwargs = job.endpoint.arguments(value)
         if job.endpoint.name == ACTION_ENDPOINT:
             ask.deadline_s = _take_deadline(job, ask.kwargs)
@@ -311,12 +343,14 @@ def other_run(run: str) -> bytes:
     return MsgSerializer.to_bytes(messages.failure(text, run))
 
 
-def _with_pixels(data: Any) -> Any:
+def _with_pixels(data: Any, limits: RequestLimits) -> Any:
     """The data of a request for actions with arrays in place of JPEG."""
-    if isinstance(data, dict) and "observation" in data:
-        observation = images.from_jpeg(data["observation"])
-        return data if observation is data["observation"] else {**data, "observation": observation}
-    return images.from_jpeg(data)
+    given = data["observation"] if isinstance(data, dict) and "observation" in data else data
+    limits.check_rows(given)
+    observation = images.from_jpeg(given, limits.cameras)
+    if observation is given:
+        return data
+    return observation if given is data else {**data, "observation": observation}
 
 
 def _take_deadline(job: Job, kwargs: dict[str, Any]) -> float | None:
@@ -332,6 +366,9 @@ def _take_deadline(job: Job, kwargs: dict[str, Any]) -> float | None:
 
 
 def _is_late(ask: Ask) -> bool:
+    """Whether nobody waits for the answer any more."""
+    if ask.job.is_abandoned:
+        return True
     return ask.deadline_s is not None and not time.monotonic() < ask.deadline_s
 
 

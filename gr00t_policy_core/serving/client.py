@@ -273,7 +273,10 @@ class PolicyClient(ModalityPolicy):
             if not is_unknown_endpoint(error):
                 raise
             return {}
-        return as_map(self._server.server, "get_dimensions", dimensions)
+        found = as_map(self._server.server, "get_dimensions", dimensions)
+        for name, sizes in found.items():
+            as_map(self._server.server, f"get_dimensions, {name}", sizes)
+        return found
 
     def check_observation(self, observation: Observation) -> None:
         self._check(lambda configs: modality.check_observation(observation, configs))

@@ -4,13 +4,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.serving.reader import MAX_ITEMS
 
 Handler: TypeAlias = Callable[..., Any]
+
+# Those of a policy, and whether each takes the data of a request.
+POLICY_ENDPOINTS = {
+    "get_action": True,
+    "reset": True,
+    "get_modality_config": False,
+    "get_dimensions": False,
+}
 
 _KEYWORD_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _SINGLE_KINDS = (inspect.Parameter.POSITIONAL_ONLY, *_KEYWORD_KINDS)
@@ -27,6 +36,7 @@ class Endpoint:
         signature: Of the handler; None where Python cannot tell it.
         named: Its parameters that can be given by name.
         required: Its parameters without a default.
+        max_items: Keys, values and list items that the data of a request may have.
     """
 
     name: str
@@ -35,9 +45,12 @@ class Endpoint:
     signature: inspect.Signature | None
     named: frozenset[str]
     required: frozenset[str]
+    max_items: int = MAX_ITEMS
 
     @classmethod
-    def of(cls, name: str, handler: Handler, requires_input: bool) -> Endpoint:
+    def of(
+        cls, name: str, handler: Handler, requires_input: bool, *, max_items: int = MAX_ITEMS
+    ) -> Endpoint:
         """Look at the handler once, so that calls need not.
 
         Raises:
@@ -60,6 +73,7 @@ class Endpoint:
             signature,
             named=frozenset(p.name for p in single if p.kind in _KEYWORD_KINDS),
             required=frozenset(p.name for p in single if p.default is p.empty),
+            max_items=max_items,
         )
 
     def arguments(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -116,3 +130,18 @@ class Endpoint:
             if key not in self.named
         ]
         return missing + unexpected[:5]
+
+
+def of_policy(policy: object, max_items: int, taken: Container[str]) -> dict[str, Endpoint]:
+    """The endpoints of a policy by name; what it lacks is answered with an empty map.
+
+    Args:
+        policy: Answers.
+        max_items: As `Endpoint` takes it.
+        taken: Names that somebody else answers.
+    """
+    return {
+        name: Endpoint.of(name, getattr(policy, name, dict), takes_data, max_items=max_items)
+        for name, takes_data in POLICY_ENDPOINTS.items()
+        if name not in taken
+    }

@@ -23,7 +23,7 @@ from gr00t_policy_core.resize import FirstResize, saves_pixels
 CAPABILITY = "jpeg"
 MARKER = "__jpeg__"
 MAX_PIXELS = 2**25  # of one picture: 33 megapixels
-MAX_VIDEO_BYTES = 2**28  # of one video, decoded
+MAX_VIDEO_BYTES = 2**28  # of all videos of a message, decoded
 
 Video = npt.NDArray[np.uint8]
 
@@ -136,13 +136,77 @@ def to_jpeg(observation: Any, quality: int) -> Any:
     )
 
 
-def from_jpeg(observation: Any) -> Any:
+def from_jpeg(observation: Any, cameras: Mapping[str, int] | None = None) -> Any:
     """What `to_jpeg` was given, but for what JPEG loses.
 
+    Nothing is decoded before all of it is known to be what may come.
+
+    Args:
+        observation: Nested or flat.
+        cameras: Pictures per row of each that the policy reads; others are left out, as a policy
+            ignores them. None where that is not known.
+
     Raises:
-        ProtocolError: A picture that is no JPEG, not of the shape announced, or too large.
+        ProtocolError: A picture that is no JPEG, not of the shape announced, or too large; videos
+            that are too large together.
     """
-    return _replaced(observation, _is_jpeg, _decode)
+    if not isinstance(observation, Mapping) or not any(map(is_jpeg, _entries(observation))):
+        return observation
+    if cameras is not None:
+        observation = _without_others(observation, cameras)
+    videos = [entry for entry in _entries(observation) if is_jpeg(entry)]
+    for video in videos:
+        _check(video.get("shape"), video.get("frames"))
+    size = sum(math.prod(video["shape"]) for video in videos)
+    if size > MAX_VIDEO_BYTES:
+        raise ProtocolError(f"JPEG videos of {size} bytes in all: at most {MAX_VIDEO_BYTES}")
+    return _replaced(observation, is_jpeg, _decode)
+
+
+def is_jpeg(value: Any) -> bool:
+    """Whether a decoded value stands for a video as JPEG."""
+    return isinstance(value, dict) and value.get(MARKER) is True
+
+
+def video_bytes(data: Any) -> int:
+    """The bytes of all videos in the data of a request for actions."""
+    if isinstance(data, np.ndarray):
+        return data.nbytes if _is_pixels(data) else 0
+    return sum(map(video_bytes, data.values())) if isinstance(data, Mapping) else 0
+
+
+def announced_rows(video: Mapping[str, Any]) -> int:
+    """The B that a JPEG video says it has; 0 where it says none."""
+    shape = video.get("shape")
+    first = shape[0] if isinstance(shape, list) and shape else 0
+    return first if type(first) is int else 0
+
+
+def _without_others(observation: Mapping[Any, Any], cameras: Mapping[str, int]) -> Any:
+    """The observation without JPEG of other cameras than these.
+
+    Raises:
+        ProtocolError: Another number of pictures per row than the policy reads.
+    """
+
+    def is_meant(key: Any, value: Any) -> bool:
+        if not is_jpeg(value):
+            return True
+        name = key.removeprefix("video.") if isinstance(key, str) else key
+        if name not in cameras:
+            return False
+        shape = value.get("shape")
+        if isinstance(shape, list) and len(shape) == 5 and shape[1] != cameras[name]:
+            raise ProtocolError(
+                f"a JPEG video of shape {shape} for {name!r}, whose T is {cameras[name]}"
+            )
+        return True
+
+    kept = {key: value for key, value in observation.items() if is_meant(key, value)}
+    videos = kept.get("video")
+    if isinstance(videos, Mapping):
+        kept["video"] = {key: video for key, video in videos.items() if is_meant(key, video)}
+    return kept
 
 
 def resized(observation: Any, first: FirstResize) -> Any:
@@ -209,10 +273,6 @@ def _is_pixels(video: Any) -> bool:
     if not isinstance(video, np.ndarray) or video.dtype != np.uint8:
         return False
     return video.ndim == 5 and video.shape[-1] == 3 and 0 not in video.shape
-
-
-def _is_jpeg(video: Any) -> bool:
-    return isinstance(video, dict) and video.get(MARKER) is True
 
 
 def _decode(fields: dict[str, Any]) -> Video:

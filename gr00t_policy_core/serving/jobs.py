@@ -5,13 +5,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.transport import Message
 
 
-@dataclass(frozen=True, slots=True)
+class Client(NamedTuple):
+    """Whose turn it is in the queue.
+
+    Args:
+        address: Of its machine.
+        name: As it calls itself, the same after it has connected anew; or else its connection.
+    """
+
+    address: str
+    name: str | bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """A request that a handler is to answer.
 
@@ -20,12 +33,19 @@ class Job:
         request: What it says, the data still encoded.
         endpoint: Who answers it.
         received_s: When, in `time.monotonic`.
+        asked_by: Whose turn it is when the job is taken.
     """
 
     message: Message
     request: Request
     endpoint: Endpoint
     received_s: float = field(default_factory=time.monotonic)
+    asked_by: Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        message = self.message
+        client = Client(message.sender.address, self.request.client or message.route[0])
+        object.__setattr__(self, "asked_by", client)
 
     @property
     def route(self) -> list[bytes]:
@@ -38,6 +58,11 @@ class Job:
         return self.message.route[0]
 
     @property
+    def is_abandoned(self) -> bool:
+        """Whether its client has disconnected, so that nobody waits for the answer."""
+        return self.message.sender.gone
+
+    @property
     def peer(self) -> str:
         """Where it came from, for the log."""
         return self.message.peer
@@ -48,8 +73,8 @@ class Job:
 
         The two never look alike, whatever a client calls itself.
         """
-        named = self.request.client
-        return f"client {named}" if named else f"connection {self.client.hex()}"
+        name = self.asked_by.name
+        return f"client {name}" if isinstance(name, str) else f"connection {name.hex()}"
 
     @property
     def size(self) -> int:

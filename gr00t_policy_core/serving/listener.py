@@ -14,15 +14,17 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 
-from gr00t_policy_core.serving import addresses, listening
+from gr00t_policy_core.serving import addresses, listening, security
 from gr00t_policy_core.serving.addresses import is_ipc
+from gr00t_policy_core.serving.connections import ConnectionLimits, Connections
+from gr00t_policy_core.serving.costs import Costs
+from gr00t_policy_core.serving.intake import Intake
 from gr00t_policy_core.serving.security import IPC_PEER
 from gr00t_policy_core.serving.session import Session
-from gr00t_policy_core.serving.transport import LINGER_S, Deliver, Waker
+from gr00t_policy_core.serving.transport import LINGER_S, Deliver, Ended, Sender, Waker
 
 logger = logging.getLogger(__name__)
 
-MAX_SESSIONS = 1024
 BACKLOG = 128
 EXHAUSTED_PAUSE_MS = 200  # when the system has no more sockets
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -44,9 +46,10 @@ class Listener:
         host: ``"*"`` for every interface (IPv6 too where there is one), an address, the name of
             an interface or of this machine; or ``ipc://`` and a path, for a Unix socket.
         port: 0 picks a free one; not used with a Unix socket.
-        max_message_bytes: A client that announces a larger frame is disconnected; a message
-            whose frames are larger together is refused.
+        limits: What clients may take.
+        token: They have to show one; those that have not may take less.
         refused: Told of the address of each client whose connection is ended, and why.
+        ended: Told of each connection that has ended, in any thread.
 
     Raises:
         AddressError: It cannot listen there.
@@ -57,10 +60,16 @@ class Listener:
         host: str,
         port: int,
         *,
-        max_message_bytes: int,
+        limits: ConnectionLimits,
+        token: bool,
         refused: Callable[[str, Exception], None],
+        ended: Ended,
     ) -> None:
-        self._max_message_bytes = max_message_bytes
+        self._told_ended = ended
+        self._max_message_bytes = limits.message_bytes
+        self._intake = Intake(limits.receiving_bytes, token=token)
+        self._backlog = Intake(limits.receiving_bytes, token=False)
+        self._costs = Costs()
         self._refused = refused
         self._socket = _listening(host, port)
         self._socket.setblocking(False)
@@ -77,7 +86,7 @@ class Listener:
         self._woken = select.poll()
         self._woken.register(self._waker.out, select.POLLIN)
         self._names = itertools.count()
-        self._sessions: dict[bytes, Session] = {}
+        self._connections = Connections(limits)
 
     def turn(self, timeout_s: float | None, deliver: Deliver) -> None:
         """See `Transport`."""
@@ -90,7 +99,7 @@ class Listener:
 
     def send(self, route: Sequence[bytes], reply: bytes) -> None:
         """See `Transport`."""
-        session = self._sessions.get(route[0])
+        session = self._connections.find(route[0])
         if session is not None:
             session.send(route[1:], reply)
 
@@ -106,7 +115,7 @@ class Listener:
         self._waker.close()
 
     def _end_sessions(self, until_s: float, *, at_once: bool) -> None:
-        sessions = list(self._sessions.values())
+        sessions = self._connections.all()
         for session in sessions:
             session.end(at_once=at_once)
         for session in sessions:
@@ -118,47 +127,52 @@ class Listener:
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 self._refused("somebody", error)
-                self._woken.poll(EXHAUSTED_PAUSE_MS)
+                if not self._connections.give_one_up(f"the system has no room: {error}"):
+                    self._woken.poll(EXHAUSTED_PAUSE_MS)
             return  # else it went before it was let in
         peer = "unknown address"
         try:
             peer = _peer(accepted, address)
             _prepare(accepted)
-            self._make_room()
-            self._begin(accepted, peer, deliver)
+            machine = security.machine(peer)
+            self._connections.make_room(machine)
+            self._begin(accepted, peer, Sender(machine, self._costs.of(machine)), deliver)
         except Exception as error:  # of one client, which must not cost the others the server
             accepted.close()
             self._refused(peer, error)
 
-    def _make_room(self) -> None:
-        """Where there are too many clients, the one that loses least by it must go."""
-        sessions = list(self._sessions.values())
-        if len(sessions) < MAX_SESSIONS:
-            return
-        least = min(sessions, key=lambda session: session.standing)
-        logger.debug("%s has to go: %d clients are connected", least.peer, len(sessions))
-        least.end(at_once=True)
-        least.join(LINGER_S)
+    def _begin(self, accepted: socket.socket, peer: str, sender: Sender, deliver: Deliver) -> None:
+        try:
+            self._begin_session(accepted, peer, sender, deliver)
+        except RuntimeError as error:  # no more threads
+            if not self._connections.give_one_up(f"the system has no room: {error}"):
+                raise
+            self._begin_session(accepted, peer, sender, deliver)
 
-    def _begin(self, accepted: socket.socket, peer: str, deliver: Deliver) -> None:
-        name = struct.pack(">xI", next(self._names) & 0xFFFFFFFF)
+    def _begin_session(
+        self, accepted: socket.socket, peer: str, sender: Sender, deliver: Deliver
+    ) -> None:
         session = Session(
             accepted,
-            name,
+            struct.pack(">xI", next(self._names) & 0xFFFFFFFF),
             peer,
+            sender,
             max_message_bytes=self._max_message_bytes,
+            intake=self._intake,
+            backlog=self._backlog,
             deliver=deliver,
             ended=self._ended,
         )
-        self._sessions[name] = session
+        self._connections.add(session)
         try:
             session.start()
-        except RuntimeError:  # no more threads
-            del self._sessions[name]
+        except RuntimeError:
+            self._connections.remove(session)
             raise
 
     def _ended(self, session: Session, problem: Exception | None) -> None:
-        del self._sessions[session.name]
+        self._connections.remove(session)
+        self._told_ended(session.sender)
         if problem is not None:
             self._refused(session.peer, problem)
 

@@ -11,10 +11,12 @@ computed, with the server's own in the reply.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gr00t_policy_core.serving.reader import Reader
+from gr00t_policy_core.serving.error_text import MAX_ERROR_CHARS
+from gr00t_policy_core.serving.reader import MAX_ITEMS, Charge, Reader
 
 MAX_CLIENT_CHARS = 64
 MAX_RUN_CHARS = 64
@@ -23,6 +25,7 @@ DEFAULT_ENDPOINT = "get_action"
 KEPT_HEADS = 256
 KEPT_LENGTHS = 8
 MAX_HEAD_BYTES = 512
+HEAD_ITEMS = 64  # of what is not data
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,23 @@ class RequestReader:
     Safe in several threads: what one of them learns and another overwrites is learned again. A
     client's requests begin alike, up to their data: what bytes that were read before say is
     known (measured: 0.9 µs; word by word 5).
+
+    Args:
+        max_items: Of the data of a request for an endpoint: keys, values and list items.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_items: Callable[[str], int] = lambda endpoint: MAX_ITEMS) -> None:
+        self._max_items = max_items
         self._known: dict[bytes, Request] = {}  # by all that is before the data
         self._lengths: tuple[int, ...] = ()  # of those bytes
 
-    def read(self, message: memoryview) -> Request:
+    def read(self, message: memoryview, charge: Charge | None = None) -> Request:
         """Read a request.
+
+        Args:
+            message: As it came.
+            charge: Told how many items were passed over to find what follows the data, also where
+                that fails.
 
         Raises:
             ProtocolError: Malformed, or not a map.
@@ -75,7 +87,7 @@ class RequestReader:
                     known.client,
                     known.run,
                 )
-        reader = Reader(message)
+        reader = Reader(message, max_items=HEAD_ITEMS)
         fields: dict[str | bytes, Any] = {"endpoint": DEFAULT_ENDPOINT}
         data = None
         for entries_left in reversed(range(reader.map_size())):
@@ -88,11 +100,16 @@ class RequestReader:
                 self._learn(message[: reader.at], _request(fields, None))
                 data = message[reader.at :]
                 break
+            elif key == "data":
+                start, endpoint = reader.at, fields["endpoint"]
+                try:
+                    reader.skip(self._max_items(endpoint if isinstance(endpoint, str) else ""))
+                finally:
+                    if charge is not None:
+                        charge(reader.items)
+                data = message[start : reader.at]
             else:
-                start = reader.at
                 reader.skip()
-                if key == "data":
-                    data = message[start : reader.at]
         else:
             reader.finish()
         return _request(fields, data)
@@ -160,7 +177,7 @@ def normalise_reply(reply: Any) -> dict[str, Any]:
     if is_envelope(reply):
         return success(reply["data"])
     if "error" in reply:
-        return failure(str(reply["error"]))
+        return failure(str(reply["error"])[:MAX_ERROR_CHARS])
     if _status(reply) == "error":
         return failure("the server says no more than that it failed")
     return success(reply)

@@ -147,7 +147,7 @@ class PlainChannel:
             raise HandshakeError(_refused(f"it refuses the connection{reason and ': '}{reason}"))
         answering = zmtp.socket_type(content)
         if answering not in _ANSWERING:  # also where the connection has met itself
-            raise HandshakeError(f"the socket there is a {answering!r}, which answers nothing")
+            raise HandshakeError(f"the socket there is a {answering[:16]!r}, which answers nothing")
 
     def _reply(self) -> memoryview:
         flags, size = self._message_head()

@@ -19,6 +19,7 @@ from gr00t_policy_core.errors import ProtocolError
 MAX_DEPTH: Final = 64
 MAX_ITEMS: Final = 200_000
 
+Charge: TypeAlias = "Callable[[int], None]"
 OnMap: TypeAlias = "Callable[[dict[Any, Any]], Any]"
 
 # What a tag says: a value (at once or in the bytes that follow), or the size of what follows.
@@ -55,23 +56,25 @@ class Reader:
         on_map: Called with every decoded map, inner ones first; its answer takes the map's place.
         view_keys: Bin values under these map keys stay views of the buffer while `on_map` looks
             at them; all others are bytes.
+        max_items: Keys, values and list items that there may be in all.
 
     Raises:
         ProtocolError: From every method, for bytes that are not what the specification says, that
-            announce more than is there, or that go beyond `MAX_DEPTH` or `MAX_ITEMS`.
+            announce more than is there, or that go beyond `MAX_DEPTH` or `max_items`.
     """
 
-    __slots__ = ("_at", "_items_left", "_on_map", "_path", "_view", "_view_keys")
+    __slots__ = ("_at", "_items_left", "_max_items", "_on_map", "_path", "_view", "_view_keys")
 
     def __init__(
         self,
         buffer: bytes | bytearray | memoryview,
         on_map: OnMap | None = None,
         view_keys: frozenset[str | bytes] = frozenset(),
+        max_items: int = MAX_ITEMS,
     ) -> None:
         self._view = memoryview(buffer).toreadonly().cast("B")
         self._at = 0
-        self._items_left = MAX_ITEMS
+        self._max_items = self._items_left = max_items
         self._on_map = on_map
         self._view_keys = view_keys
         self._path: list[str | bytes] = []
@@ -80,6 +83,11 @@ class Reader:
     def at(self) -> int:
         """The offset of the next value, in bytes."""
         return self._at
+
+    @property
+    def items(self) -> int:
+        """Keys, values and list items that were announced by now, since the last limit was set."""
+        return self._max_items - self._items_left
 
     def value(self, depth: int = 0) -> Any:
         """Read one value, with all that it holds."""
@@ -126,8 +134,14 @@ class Reader:
         self.skip()
         return None
 
-    def skip(self) -> None:
-        """Pass over one value without building anything of it."""
+    def skip(self, max_items: int | None = None) -> None:
+        """Pass over one value without building anything of it.
+
+        Args:
+            max_items: That may be in it, whatever there was before; None: as of all.
+        """
+        if max_items is not None:
+            self._max_items = self._items_left = max_items
         pending = 1
         while pending:
             pending -= 1
@@ -197,7 +211,7 @@ class Reader:
             raise self.error(f"{size} entries announced, the message is too short for them")
         self._items_left -= items
         if self._items_left < 0:
-            raise self.error(f"more than {MAX_ITEMS} items")
+            raise self.error(f"more than {self._max_items} items")
         if depth > MAX_DEPTH:
             raise self.error(f"more than {MAX_DEPTH} levels deep")
 

@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from gr00t_policy_core.errors import PolicyError, ProtocolError
+from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError, ProtocolError
 from gr00t_policy_core.serving import messages
 from gr00t_policy_core.serving.answering import Answering, failure, other_run
-from gr00t_policy_core.serving.endpoints import Endpoint
+from gr00t_policy_core.serving.costs import REFUSED_ITEMS
+from gr00t_policy_core.serving.endpoints import POLICY_ENDPOINTS, Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.security import is_loopback, token_matches
-from gr00t_policy_core.serving.transport import Message, Transport
+from gr00t_policy_core.serving.transport import Message, Sender, Transport
 from gr00t_policy_core.serving.worker import Worker
-
-POLICY_ENDPOINTS = ("get_action", "reset", "get_modality_config", "get_dimensions")
 
 AtOnce: TypeAlias = Callable[[Request], Any]
 
@@ -66,7 +66,7 @@ class Reception:
         self._encrypted = encrypted
         self._run = run
         self._refusal = refusal
-        self._requests = messages.RequestReader()
+        self._requests = messages.RequestReader(self._max_items)
 
     def accept(self, message: Message) -> None:
         """Do what a message asks for, or see to it; nothing in it may stop the server."""
@@ -81,17 +81,23 @@ class Reception:
         self._metrics.error(type(error).__name__, route[0])
         self.send(Answer(route, failure(error)))
 
+    def forget(self, sender: Sender) -> None:
+        """Drop what waits for a connection that has ended."""
+        for job in self._worker.drop(sender):
+            waited_s = time.monotonic() - job.received_s
+            error = PolicyTimeoutError(
+                f"dropped: its client disconnected after {waited_s:.3f} s, before its turn came"
+            )
+            self._failures.add(job.endpoint.name, job.peer, error)
+            self._metrics.error(type(error).__name__, job.client)
+
     def send(self, answer: Answer) -> None:
         """Send a reply."""
         self._metrics.sent(len(answer.reply))
         self._transport.send(answer.route, answer.reply)
 
     def _accept(self, message: Message) -> None:
-        if message.body is None:
-            raise ProtocolError(message.problem)
-        request = self._requests.read(message.body)
-        if not token_matches(self._token, request.token):
-            raise PolicyError("Unauthorized: Invalid API token")
+        request = self._admitted(message)
         if (refusal := self._refusal()) is not None:
             raise PolicyError(refusal)
         if request.run not in (None, self._run):
@@ -112,6 +118,25 @@ class Reception:
         else:
             known = ", ".join(sorted({*self._endpoints, *self._at_once}))
             raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
+
+    def _admitted(self, message: Message) -> Request:
+        """What a message says, at its client's cost."""
+        charge = message.sender.cost.add
+        try:
+            if message.body is None:
+                raise ProtocolError(message.problem)
+            request = self._requests.read(message.body, charge)
+            if not token_matches(self._token, request.token):
+                raise PolicyError("Unauthorized: Invalid API token")
+        except PolicyError:
+            charge(REFUSED_ITEMS)
+            raise
+        message.sender.proven = True
+        return request
+
+    def _max_items(self, endpoint: str) -> int:
+        known = self._endpoints.get(endpoint)
+        return messages.HEAD_ITEMS if known is None else known.max_items
 
     def _submit(self, job: Job) -> None:
         for refused in self._worker.submit(job):

@@ -10,15 +10,18 @@ from collections.abc import Sequence
 
 import zmq
 
-from gr00t_policy_core.serving import addresses, listening
+from gr00t_policy_core.serving import addresses, descriptors, listening
 from gr00t_policy_core.serving.addresses import is_ipc
 from gr00t_policy_core.serving.curve import ServerKeys
+from gr00t_policy_core.serving.departures import Departures
 from gr00t_policy_core.serving.gate import Gate, Refused
 from gr00t_policy_core.serving.transport import (
     LINGER_S,
     MAX_FRAMES,
     Deliver,
+    Ended,
     Message,
+    Sender,
     Waker,
     make_message,
 )
@@ -26,6 +29,8 @@ from gr00t_policy_core.serving.transport import (
 logger = logging.getLogger(__name__)
 
 LINGER_MS = int(LINGER_S * 1000)
+DESCRIPTORS = 1024  # of clients
+MESSAGES_AT_ONCE = 1000  # of connections that have ended, before others are looked at
 COPIED_BYTES = 64 * 2**10  # of a reply: less is copied sooner than shared
 CLOSE_S = 3 * LINGER_S  # for libzmq to end, which waits for what lingers
 _OPTIONS = {
@@ -63,6 +68,7 @@ class Router:
             whose frames are larger together is refused.
         keys: Encrypt, and admit only the clients that they list.
         refused: Told of the address of each client that is not let in, and why.
+        ended: Told of each connection that has ended, in the thread that waits.
 
     Raises:
         AddressError: It cannot listen there.
@@ -76,17 +82,20 @@ class Router:
         max_message_bytes: int,
         keys: ServerKeys,
         refused: Refused,
+        ended: Ended,
     ) -> None:
+        self._told_ended = ended
         self._context = zmq.Context()
         self._max_message_bytes = max_message_bytes
         self._keys = keys
         self._gate = Gate(self._context, keys, refused)
         try:
             self._socket = self._bind(host, port, max_message_bytes)
-            self._gate.open(self._socket)
+            self._departures = Departures(self._socket, self._gate.tell_failed)
         except BaseException:
             self._close_context()
             raise
+        descriptors.spare(DESCRIPTORS)
         self._waker = Waker()
         self.wake = self._waker.wake
         self.woken_by_signals = self._waker.woken_by_signals
@@ -96,6 +105,7 @@ class Router:
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._poll.register(self._waker.out, select.POLLIN)
+        self._poll.register(self._departures.descriptor, select.POLLIN)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._path = host[len(addresses.IPC) :] if is_ipc(host) else None
         self._file = (0, 0) if self._path is None else listening.file_id(self._path)
@@ -125,9 +135,14 @@ class Router:
     def turn(self, timeout_s: float | None, deliver: Deliver) -> None:
         """See `Transport`."""
         self._wait(timeout_s)
-        message = self._receive()
-        if message is not None:
+        has_lost_some = self._departures.begin()
+        for _ in range(MESSAGES_AT_ONCE if has_lost_some else 1):
+            message = self._receive()
+            if message is None:
+                break
             deliver(message)
+        for sender in self._departures.settle() if has_lost_some else ():
+            self._forget(sender)
 
     def send(self, route: Sequence[bytes], reply: bytes) -> None:
         """See `Transport`."""
@@ -148,9 +163,9 @@ class Router:
     def close(self) -> None:
         """See `Transport`."""
         with self._turn:
+            self._departures.close()
             if self._path is not None:
                 listening.remove(self._path, self._file)  # libzmq leaves it there
-            self._socket.disable_monitor()
             self._socket.close()
         self._close_context()
         self._waker.close()
@@ -173,8 +188,17 @@ class Router:
                 return None
             frames, size = self._frames()
         peer = _peer(frames[-1])
+        sender, before = self._departures.sender(frames[-1], client, peer)
+        if before is not None:
+            self._forget(before)
         buffers = [frame.buffer for frame in frames]
-        return make_message(client, buffers, size, peer, limit=self._max_message_bytes)
+        return make_message(
+            client, buffers, size, peer, limit=self._max_message_bytes, sender=sender
+        )
+
+    def _forget(self, sender: Sender) -> None:
+        sender.gone = True
+        self._told_ended(sender)
 
     def _has_message(self) -> bool:
         return bool(self._incoming.poll(0))

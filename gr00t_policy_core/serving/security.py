@@ -53,6 +53,27 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def machine(peer: str) -> str:
+    """Whose connections share what one machine may have.
+
+    Args:
+        peer: A network address, or a Unix socket's client.
+
+    Returns:
+        An IPv4 address; the first 64 bits of an IPv6 address, since one machine has all that
+        begin with them; anything else as it is.
+    """
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)
+
+
 def announce(address: str, encrypted: bool, is_open: bool) -> None:
     """Log where a server listens and who may come in, loudly where that is anybody."""
     how = "encrypted, for listed clients only" if encrypted else "in plain text"

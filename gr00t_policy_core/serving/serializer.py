@@ -18,7 +18,7 @@ from gr00t_policy_core.errors import EncodingError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import wire
 from gr00t_policy_core.serving.forms import Forms
-from gr00t_policy_core.serving.reader import MAX_DEPTH, Reader
+from gr00t_policy_core.serving.reader import MAX_DEPTH, MAX_ITEMS, Charge, Reader
 from gr00t_policy_core.serving.wire import Dialect
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -87,19 +87,41 @@ class MsgSerializer:
         return cls.decode(buffer, writable=writable).value
 
     @classmethod
-    def decode(cls, buffer: Buffer, *, writable: bool = False) -> Decoded:
-        """Decode a message as `from_bytes` does, and tell the dialect it was written in."""
+    def decode(
+        cls,
+        buffer: Buffer,
+        *,
+        writable: bool = False,
+        max_items: int = MAX_ITEMS,
+        charge: Charge | None = None,
+    ) -> Decoded:
+        """Decode a message as `from_bytes` does, and tell the dialect it was written in.
+
+        Args:
+            buffer: As `from_bytes` takes it.
+            writable: Likewise.
+            max_items: Keys, values and list items that there may be, where its form is not known.
+            charge: Told how many were read, also where that fails; none are of a known form.
+
+        Raises:
+            ProtocolError: As `from_bytes`.
+        """
         message = memoryview(buffer).toreadonly().cast("B")
         may_have_form = cls.decode_custom_classes is _NO_HOOK and not writable
         if may_have_form and (form := _FORMS.find(message)) is not None:
             return Decoded(form.value(message), form.dialect)
         mapper = _Mapper(cls.decode_custom_classes, writable)
-        reader = Reader(message, mapper.map, wire.PAYLOAD_KEYS)
-        value = reader.value()
-        reader.finish()
+        reader = Reader(message, mapper.map, wire.PAYLOAD_KEYS, max_items)
+        try:
+            value = reader.value()
+            reader.finish()
+        finally:
+            if charge is not None:
+                charge(reader.items)
         if may_have_form:
             _FORMS.learn(message)
-        return Decoded(value, next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None)
+        dialect = next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None
+        return Decoded(value, dialect)
 
     @staticmethod
     def encode_custom_classes(obj: Any) -> Any:

@@ -12,30 +12,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
+from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving import images
 from gr00t_policy_core.serving import server_settings as settings
 from gr00t_policy_core.serving.answering import Answering
+from gr00t_policy_core.serving.connections import ConnectionLimits
 from gr00t_policy_core.serving.curve import ServerKeys
-from gr00t_policy_core.serving.endpoints import Endpoint, Handler
+from gr00t_policy_core.serving.endpoints import Endpoint, Handler, of_policy
 from gr00t_policy_core.serving.error_text import log_text
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.lanes import Lanes, OneLane
-from gr00t_policy_core.serving.listener import Listener
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
 from gr00t_policy_core.serving.queue import FairQueue
-from gr00t_policy_core.serving.reception import POLICY_ENDPOINTS, Reception
-from gr00t_policy_core.serving.router import Router
+from gr00t_policy_core.serving.reception import Reception
+from gr00t_policy_core.serving.request_limits import RequestLimits
 from gr00t_policy_core.serving.security import announce, is_loopback
 from gr00t_policy_core.serving.serializer import MsgSerializer
-from gr00t_policy_core.serving.transport import LINGER_S, Transport
+from gr00t_policy_core.serving.transport import LINGER_S
 from gr00t_policy_core.serving.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-WITH_INPUT = ("get_action", "reset")
 STOPPING = "the server is stopping"
 
 
@@ -64,6 +63,12 @@ class PolicyServer:
         max_batch: Most rows that the policy is asked for in one call, if it says as much; 1 asks
             for one request at a time.
         max_message_bytes: A client that announces a larger request is disconnected.
+        max_receiving_bytes: Of all requests that are on the way at once; beyond these the client
+            that has most of it for longest is disconnected. Not with `keys`.
+        max_connections: At once; for a further one the client that loses least by it is
+            disconnected. The process's limit of open files is raised for them. Not with `keys`.
+        max_connections_per_address: Likewise, from one address: all robots behind one router
+            have the same.
         max_queued_requests: Beyond these, requests are answered with an error at once.
         max_queued_bytes: Likewise, for the data that wait with them.
         metrics_port: Serve the metrics to Prometheus on this port of this machine; 0 picks a free
@@ -94,6 +99,9 @@ class PolicyServer:
         keys: str | Path | None = None,
         max_batch: int = 16,
         max_message_bytes: int = 256 * 2**20,
+        max_receiving_bytes: int = 512 * 2**20,
+        max_connections: int = 1024,
+        max_connections_per_address: int = 256,
         max_queued_requests: int = 64,
         max_queued_bytes: int = 2**30,
         metrics_port: int | None = None,
@@ -102,9 +110,10 @@ class PolicyServer:
         stop_timeout_s: float = 5.0,
         lanes: Lanes | None = None,
     ) -> None:
-        problems = list(settings.problems(api_token, reply_format, max_batch))
-        if problems:
-            raise SpecError("bad server setting", problems)
+        limits = ConnectionLimits(
+            max_message_bytes, max_receiving_bytes, max_connections, max_connections_per_address
+        )
+        settings.check(api_token, reply_format, max_batch, limits)
         self.policy: BasePolicy | None = None
         self.host = host
         self._keys = None if keys is None else ServerKeys.load(keys)
@@ -119,7 +128,7 @@ class PolicyServer:
         self._answering = Answering(
             serializer, reply_format, self._run, self._metrics, self._failures
         )
-        self._on_ready = on_ready
+        self._on_ready = on_ready or (lambda: None)
         self._load: Callable[[], BasePolicy] | None = None
         self._load_error: BaseException | None = None
         makes_one = isinstance(policy, type) or not hasattr(policy, "get_action")
@@ -133,7 +142,15 @@ class PolicyServer:
         self._stopping = False
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
-        self._transport = self._listen(host, port, max_message_bytes)
+        self._transport = settings.make_transport(
+            host,
+            port,
+            limits,
+            keys=self._keys,
+            token=api_token is not None,
+            refused=self._refused,
+            ended=lambda sender: self._reception.forget(sender),
+        )
         self._queue = FairQueue(max_queued_requests, max_queued_bytes)
         self._worker = Worker(
             lanes=self._lanes.size,
@@ -159,13 +176,11 @@ class PolicyServer:
             run=self._run,
             refusal=self._refusal,
         )
-        self._exporter = None
-        if metrics_port is not None:
-            try:
-                self._exporter = settings.make_exporter(metrics_host, metrics_port, self.metrics)
-            except BaseException:
-                self._transport.close()
-                raise
+        try:
+            self._exporter = settings.make_exporter(metrics_host, metrics_port, self.metrics)
+        except BaseException:
+            self._transport.close()
+            raise
 
     @property
     def port(self) -> int:
@@ -271,17 +286,6 @@ class PolicyServer:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def _listen(self, host: str, port: int, max_message_bytes: int) -> Transport:
-        if self._keys is not None:
-            return Router(
-                host,
-                port,
-                max_message_bytes=max_message_bytes,
-                keys=self._keys,
-                refused=self._refused,
-            )
-        return Listener(host, port, max_message_bytes=max_message_bytes, refused=self._refused)
-
     def _refused(self, peer: str, error: Exception) -> None:
         """A connection, before or between requests."""
         self._failures.add("a connection", peer, error)
@@ -295,11 +299,10 @@ class PolicyServer:
 
     def _take_policy(self, policy: BasePolicy) -> None:
         self._capabilities = list(getattr(policy, "get_capabilities", tuple)())
-        for name in POLICY_ENDPOINTS:
-            if name not in self._endpoints:
-                self.register_endpoint(name, getattr(policy, name, dict), name in WITH_INPUT)
+        limits = RequestLimits.of(policy, self._max_batch)
+        self._endpoints.update(of_policy(policy, limits.items, self._endpoints))
         max_batch = min(self._max_batch, getattr(policy, "max_batch_size", 1))
-        self._answering.take(policy, self._endpoints["get_action"], max_batch)
+        self._answering.take(policy, self._endpoints["get_action"], max_batch, limits)
         self.policy = policy
 
     def _prepare(self) -> bool:
@@ -319,8 +322,6 @@ class PolicyServer:
         return True
 
     def _tell_ready(self) -> None:
-        if self._on_ready is None:
-            return
         try:
             self._on_ready()
         except BaseException as error:  # not of the policy, which is there
@@ -387,10 +388,9 @@ class PolicyServer:
         if request.envelope:
             jpeg = [images.CAPABILITY] if images.is_available() else []
             reply["capabilities"] = [*self._capabilities, *jpeg]
+            reply["run"] = self._run
         if self.state != "ready":
             reply["state"] = self.state
-        if request.envelope:
-            reply["run"] = self._run
         return reply
 
     def _kill(self, request: Request) -> None:

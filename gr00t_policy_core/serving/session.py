@@ -14,7 +14,14 @@ from typing import Final
 
 from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving import zmtp
-from gr00t_policy_core.serving.transport import LINGER_S, MAX_FRAMES, Deliver, make_message
+from gr00t_policy_core.serving.intake import UNPROVEN_BYTES, Intake
+from gr00t_policy_core.serving.transport import (
+    LINGER_S,
+    MAX_FRAMES,
+    Deliver,
+    Sender,
+    make_message,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +34,7 @@ MAX_COUNTED_FRAMES = 1024  # of a message: one of more is not even refused
 # (measured, a flood of commands: their answers took 300 ms in place of 1).
 TOLERATED_FRAMES = 16
 PAUSE_S = 0.001
+MAX_PAUSE_S = 60.0  # before it is looked at anew who has to pause
 _BUFFER_BYTES = 4096
 # Of a large message, what has to be there before the kernel wakes its thread: one that wakes at
 # each packet is in the sender's way (measured on loopback, bare round trips of 1.8 MB: sent at
@@ -52,8 +60,11 @@ class Session:
         accepted: Its socket, which belongs to the session from now on.
         name: The first frame of its messages' routes.
         peer: Its network address.
+        sender: The connection, as what waits for its answers knows it.
         max_message_bytes: A client that announces a larger frame is disconnected; a message whose
             frames are larger together is refused.
+        intake: Holds the budget of what all sessions receive.
+        backlog: Likewise, of replies that wait for clients that do not read them.
         deliver: Gets its messages, in this session's thread; it must neither raise nor wait.
         ended: Called when it has ended, with what was wrong with the client; None: it is gone.
     """
@@ -63,15 +74,21 @@ class Session:
         accepted: socket.socket,
         name: bytes,
         peer: str,
+        sender: Sender,
         *,
         max_message_bytes: int,
+        intake: Intake,
+        backlog: Intake,
         deliver: Deliver,
         ended: Callable[[Session, Exception | None], None],
     ) -> None:
         self.name = name
         self.peer = peer
+        self.sender = sender
         self._socket = accepted
         self._limit = max_message_bytes
+        self._intake = intake
+        self._backlog = backlog
         self._deliver = deliver
         self._ended = ended
         self._frames = zmtp.FrameReader(self._receive, _BUFFER_BYTES)
@@ -84,6 +101,8 @@ class Session:
         self._heard_s = time.monotonic()  # when its last message came, or it
         self._delivered = self._answered = 0  # messages
         self._useless = 0  # frames since its last message that are no part of one
+        self._ending = threading.Event()
+        self._made_to_end: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"gr00t-client-{peer}", daemon=True)
 
     @property
@@ -130,6 +149,7 @@ class Session:
         Args:
             at_once: Also where it is receiving something, or where replies wait for the client.
         """
+        self._ending.set()
         with self._sending:  # so that it is not closed meanwhile, and another has its descriptor
             _shut_down(self._socket, socket.SHUT_RDWR if at_once else socket.SHUT_RD)
 
@@ -138,13 +158,18 @@ class Session:
         try:
             self._shake_hands()
             while True:
+                self._pause()
                 self._read_message()
         except (EOFError, OSError) as error:
+            problem = self._made_to_end
             logger.debug("%s is gone: %s", self.peer, error)
         except Exception as error:
             problem = error
         finally:
+            self.sender.gone = True
+            self._intake.end(self.sender)
             self._close()
+            self._backlog.end(self.sender)
             self._ended(self, problem)
 
     def _shake_hands(self) -> None:
@@ -166,7 +191,21 @@ class Session:
         self._handshake_ends_s = None
         _set_timeouts(self._socket, STALLED_S, STALLED_S)
 
+    def _make_way(self, why: str) -> None:
+        """Disconnect a client that takes too much; in any thread."""
+        self._made_to_end = ProtocolError(f"disconnected: {why}")
+        self.end(at_once=True)
+
+    def _pause(self) -> None:
+        """Leave the next message unread where those before it cost too much."""
+        while pause_s := min(self.sender.cost.pause_s, MAX_PAUSE_S):
+            if self._ending.wait(pause_s):
+                return
+            logger.debug("%s had to pause for %.3f s", self.peer, pause_s)
+
     def _read_message(self) -> None:
+        unproven = self._intake.is_unproven(self.sender)
+        limit = min(self._limit, UNPROVEN_BYTES) if unproven else self._limit
         frames: list[memoryview] = []
         size = count = 0
         more = 1
@@ -181,22 +220,30 @@ class Session:
             more = flags & zmtp.MORE
             size += length
             count += 1
-            if length > self._limit:
-                raise ProtocolError(f"{length} bytes announced, at most {self._limit} may come")
+            if length > limit:
+                before = " before a request with the right token" if unproven else ""
+                raise ProtocolError(f"{length} bytes announced, at most {limit} may come{before}")
             if count > MAX_COUNTED_FRAMES:
                 raise ProtocolError(f"a message of over {MAX_COUNTED_FRAMES} frames")
-            if len(frames) < MAX_FRAMES and size <= self._limit:
-                frames.append(self._frames.take(length) if length else _EMPTY)
+            if len(frames) < MAX_FRAMES and size <= limit:
+                frames.append(self._take(length) if length else _EMPTY)
             else:
                 self._frames.skip(length)
                 self._tolerate()
         self._begun = self._frames.has_bytes
         self._useless = 0
         self._heard_s = time.monotonic()
-        message = make_message(self.name, frames, size, self.peer, limit=self._limit)
+        message = make_message(self.name, frames, size, self.peer, limit=limit, sender=self.sender)
         if message is not None:
             self._delivered += 1
             self._deliver(message)
+        if size > _BUFFER_BYTES:
+            self._intake.end(self.sender)
+
+    def _take(self, length: int) -> memoryview:
+        if length > _BUFFER_BYTES:  # the others have no memory of their own for long
+            self._intake.begin(self.sender, length, self._make_way)
+        return self._frames.take(length)
 
     def _tolerate(self) -> None:
         """Leave Python to the others from time to time."""
@@ -238,28 +285,38 @@ class Session:
             return received
 
     def _write(self, data: bytes) -> None:
+        kept = self._write_or_keep(data)
+        if kept:  # counted without the lock, since another session may have to go for it
+            self._backlog.begin(self.sender, kept, self._make_way)
+            with self._sending:
+                if not self._unsent:  # it went out meanwhile
+                    self._backlog.end(self.sender)
+
+    def _write_or_keep(self, data: bytes) -> int:
+        """Send what the client takes at once; returns how many bytes have to wait."""
         with self._sending:
             if self._closed:
-                return
+                return 0
             if self._unsent:
-                self._keep(data)
-                return
+                return self._keep(data)
             try:
                 sent = self._socket.send(data, _NOW)
             except BlockingIOError:
                 sent = 0
             except OSError as error:
                 logger.debug("a reply to %s could not be sent: %s", self.peer, error)
-                return
+                return 0
             if sent < len(data):
                 self._unsent.append(memoryview(data)[sent:])
                 self._begin_sending()
+            return len(data) - sent
 
-    def _keep(self, data: bytes) -> None:
-        if len(self._unsent) < MAX_WAITING_REPLIES:
-            self._unsent.append(memoryview(data))
-        else:
+    def _keep(self, data: bytes) -> int:
+        if len(self._unsent) >= MAX_WAITING_REPLIES:
             logger.debug("%s does not read its replies; one is dropped", self.peer)
+            return 0
+        self._unsent.append(memoryview(data))
+        return len(data)
 
     def _begin_sending(self) -> None:
         sender = threading.Thread(target=self._send_rest, name="gr00t-sender", daemon=True)
@@ -286,6 +343,7 @@ class Session:
                 self._unsent.popleft()
                 if not self._unsent:
                     self._sender = None
+                    self._backlog.end(self.sender)
                     return
 
     def _close(self) -> None:

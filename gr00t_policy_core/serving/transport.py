@@ -9,14 +9,34 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+
+from gr00t_policy_core.serving.costs import Cost, Costs
 
 logger = logging.getLogger(__name__)
 
 MAX_FRAMES = 16  # of what a client sends at once; no more are kept
 MAX_NAME_BYTES = 255  # of a socket, in ZeroMQ
 LINGER_S = 1.0  # for replies on their way when a server ends
+
+
+@dataclass(slots=True, eq=False)
+class Sender:
+    """A connection that messages came by, as it is now.
+
+    Args:
+        address: Of the machine at its other end (`security.machine`): what its connections may
+            have together is bounded, too.
+        cost: What its messages have cost.
+        proven: It has sent a request that the server admits (the right token, if there is one).
+        gone: It has ended: nobody waits for answers there.
+    """
+
+    address: str = ""
+    cost: Cost = field(default_factory=lambda: Costs().of(""))
+    proven: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +48,14 @@ class Message:
         body: The request; None where `problem` says what came in its place.
         problem: Why there is no body.
         peer: Its client's network address.
+        sender: The connection that it came by.
     """
 
     route: list[bytes]
     body: memoryview | None
     problem: str
     peer: str
+    sender: Sender = field(default_factory=Sender)
 
     @property
     def size(self) -> int:
@@ -116,8 +138,17 @@ class Waker:
         self.out.close()
 
 
+Ended: TypeAlias = Callable[[Sender], None]
+
+
 def make_message(
-    client: bytes, frames: Sequence[memoryview], size: int, peer: str, *, limit: int
+    client: bytes,
+    frames: Sequence[memoryview],
+    size: int,
+    peer: str,
+    *,
+    limit: int,
+    sender: Sender,
 ) -> Message | None:
     """A message by its frames, `MAX_FRAMES` at most; None where no reply could be sent.
 
@@ -127,6 +158,7 @@ def make_message(
         size: Of all that came, also of what was not kept.
         peer: The client's network address.
         limit: A larger message is a problem.
+        sender: The connection.
     """
     begin = 0
     for index, frame in enumerate(frames):
@@ -144,10 +176,10 @@ def make_message(
     if size > limit:
         problem = f"malformed message: {size} bytes, at most {limit} may come"
     elif len(body) == 1:
-        return Message(route, body[0], "", peer)
+        return Message(route, body[0], "", peer, sender)
     elif not body:
         problem = "malformed message: it is empty"
     else:
         or_more = " or more" * (len(frames) >= MAX_FRAMES)
         problem = f"malformed message: one frame expected, {len(body)}{or_more} came"
-    return Message(route, None, problem, peer)
+    return Message(route, None, problem, peer, sender)

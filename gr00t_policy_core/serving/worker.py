@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from gr00t_policy_core.serving.gathering import Gathering
 from gr00t_policy_core.serving.jobs import Answer, Job
 from gr00t_policy_core.serving.queue import FairQueue
+from gr00t_policy_core.serving.transport import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,12 @@ class Worker:
             self._count(-len(refused))
         return refused
 
+    def drop(self, sender: Sender) -> list[Job]:
+        """Forget the jobs of a connection that has ended; returns those that were not begun."""
+        dropped = self._queue.drop(sender)
+        self._count(-len(dropped))
+        return dropped
+
     def close(self) -> list[Job]:
         """Let the lanes end after the jobs in progress; returns those that they will not do."""
         dropped = self._queue.close()
@@ -148,6 +155,7 @@ class Worker:
         except Exception:  # a fault of ours, which must not cost everybody else the server
             logger.exception("%d requests for %s get no answer", left, first.endpoint.name)
             self._answered[lane] += left
-        self._gathering.answered(jobs, started_s, time.monotonic())
-        self._queue.done(jobs)
+        ended_s = time.monotonic()
+        self._gathering.answered(jobs, started_s, ended_s)
+        self._queue.done(jobs, ended_s - started_s)
         self._current[lane] = None

@@ -3,6 +3,7 @@
 
 import threading
 from collections import defaultdict
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,13 +13,16 @@ from peers.lines import LINES
 from peers.stock import StockClient
 
 from gr00t_policy_core import BasePolicy, MsgSerializer, PolicyServer
-from gr00t_policy_core.serving.answering import Answering
+from gr00t_policy_core.serving import answering as answering_module
+from gr00t_policy_core.serving import images
+from gr00t_policy_core.serving.answering import UNPACKED_BYTES, Answering
 from gr00t_policy_core.serving.endpoints import Endpoint
 from gr00t_policy_core.serving.failures import FailureLog
 from gr00t_policy_core.serving.jobs import Job
 from gr00t_policy_core.serving.lanes import OneLane
 from gr00t_policy_core.serving.messages import Request
 from gr00t_policy_core.serving.metrics import Metrics
+from gr00t_policy_core.serving.request_limits import RequestLimits
 from gr00t_policy_core.serving.transport import Message
 
 MAX_ROWS = 8
@@ -137,8 +141,13 @@ def make_policy(key, info, action, missing, check, error):
 
 def make_job(endpoint, client, rows, value, kind):
     x = np.full((rows, 1), value, np.float32)
+    pictures = {"x": x, "video": {"camera": np.zeros((rows, 1, 8, 8, 3), np.uint8)}}
     data = {
         "good": {"observation": {"x": x}},
+        "pictures": {
+            "observation": images.to_jpeg(pictures, 90) if images.is_available() else pictures
+        },
+        "too many rows": {"observation": {"video": {"c": np.zeros((9, 1, 8, 8, 3), np.uint8)}}},
         "with options": {"observation": {"x": x}, "options": {"seed": 1}},
         "late": {"observation": {"x": x}, "options": {"deadline_s": -1.0}},
         "malformed": None,
@@ -153,11 +162,13 @@ def make_job(endpoint, client, rows, value, kind):
 def answering_of(policy):
     answering = Answering(MsgSerializer, "auto", "run", Metrics(), FailureLog())
     endpoint = Endpoint.of("get_action", policy.get_action, True)
-    answering.take(policy, endpoint, MAX_ROWS)
+    answering.take(policy, endpoint, MAX_ROWS, RequestLimits(rows=MAX_ROWS))
     return answering, endpoint
 
 
-KINDS = ["good", "good", "good", "with options", "late", "malformed", "wrong", "bad deadline"]
+RIGHT = ["good", "pictures", "with options"]
+WRONG = ["late", "malformed", "wrong", "bad deadline", "too many rows"]
+KINDS = ["good", "good", "pictures", *RIGHT, *WRONG]
 requests = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(1, 3), st.sampled_from(KINDS)),
     min_size=1,
@@ -174,16 +185,18 @@ requests = st.lists(
     missing=missing,
     check=checks,
     error=st.one_of(st.none(), st.none(), errors),
+    unpacked_bytes=st.sampled_from([0, UNPACKED_BYTES]),
 )
 def test_each_request_is_answered_once_whatever_the_policy_does(
-    asked, key, info, action, missing, check, error
+    asked, key, info, action, missing, check, error, unpacked_bytes
 ):
     answering, endpoint = answering_of(make_policy(key, info, action, missing, check, error))
     jobs = [
         make_job(endpoint, client, rows, number, kind)
         for number, (client, rows, kind) in enumerate(asked)
     ]
-    answers = list(answering.answer(jobs))
+    with mock.patch.object(answering_module, "UNPACKED_BYTES", unpacked_bytes):
+        answers = list(answering.answer(jobs))
     assert sorted(a.route for a in answers) == sorted(job.route for job in jobs)
     by_client = defaultdict(list)
     for answer in answers:
@@ -195,7 +208,7 @@ def test_each_request_is_answered_once_whatever_the_policy_does(
                 assert reply["status"] == "error"
                 assert reply["error"]
                 continue
-            assert kind in ("good", "with options"), f"{kind} was answered with {reply}"
+            assert kind in RIGHT, f"{kind} was answered with {reply}"
             if action in ("right", "alias"):
                 np.testing.assert_array_equal(reply[0]["a"], np.full((rows, 1), number))
 

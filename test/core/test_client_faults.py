@@ -160,13 +160,13 @@ def test_what_get_action_asks_first_counts_against_its_timeout(server, monkeypat
 
     server.register_endpoint("get_modality_config", slow_configs, requires_input=False)
     with PolicyClient("127.0.0.1", server.port, timeout_ms=60_000) as client:
-        call = client._server.call
+        exchange = client._server.exchange
 
-        def noted(endpoint, data, deadline):
+        def noted(endpoint, data, known, deadline):
             left_ms[endpoint] = deadline.remaining_ms
-            return call(endpoint, data, deadline)
+            return exchange(endpoint, data, known, deadline)
 
-        monkeypatch.setattr(client._server, "call", noted)
+        monkeypatch.setattr(client._server, "exchange", noted)
         client.get_action(toy_observation())
     assert left_ms["get_action"] < 59_500
 

@@ -93,10 +93,10 @@ def test_others_are_answered_while_pictures_are_decoded(watching, monkeypatch):
     _, server = watching
     decode, entered, may_go_on = images.from_jpeg, threading.Event(), threading.Event()
 
-    def held(observation):
+    def held(observation, cameras):
         entered.set()
         assert may_go_on.wait(10)
-        return decode(observation)
+        return decode(observation, cameras)
 
     monkeypatch.setattr(images, "from_jpeg", held)
     with client_of(server, image_encoding="jpeg") as client, client_of(server) as other:

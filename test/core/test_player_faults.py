@@ -166,6 +166,19 @@ def test_new_limits_before_the_first_chunk_are_in_force_at_once() -> None:
     require_within(rig.path(), slow, PERIOD_S)
 
 
+def test_new_limits_at_rest_leave_the_command_of_an_arm_that_sags_where_it_is() -> None:
+    rig = Rig(measured=True)
+    rig.see(0.0, 0.0)
+    rig.offer(speed=0.0)
+    rig.run(0.01)
+    rig.see(-0.05, 0.0)
+    rig.run(2.0)
+    slow = JointLimits(-4.0, 4.0, 0.3, 2.0, 50.0)
+    rig.player.change_limits({0: slow, 1: slow}, rig.now_ns)
+    rig.run(0.5)
+    assert (rig.path() == 0.0).all()
+
+
 # What is told
 
 

@@ -60,6 +60,17 @@ def test_a_joint_that_reads_a_little_beyond_its_stop_is_not_refused() -> None:
     require_within(rig.path(), JointLimits(-0.5, 0.505, 3.0, 25.0, 500.0), PERIOD_S)
 
 
+def test_a_chunk_of_one_step_is_a_place_to_go_to() -> None:
+    rig = Rig(measured=True)
+    rig.follow(0.0, 0.0)
+    for place in (0.3, 0.1):
+        rig.offer(start=place, horizon=1)
+        rig.run(1.0)
+        assert rig.arm == pytest.approx(place)
+        assert rig.last.at_rest
+    rig.require_smooth(0.0, 0.0)
+
+
 @pytest.mark.parametrize("distance", [0.015, 0.4, 1.0])
 def test_published_no_more_it_starts_where_the_robot_was_moved_to(distance: float) -> None:
     rig = Rig(measured=True, silent_at_rest=True)

@@ -119,6 +119,17 @@ def test_positions_from_the_future_are_of_another_clock() -> None:
         rig.offer()
 
 
+def test_a_clock_that_was_set_back_is_told_as_that_and_not_as_joints_from_the_future() -> None:
+    rig = Rig(measured=True)
+    rig.follow(0.0, 0.0)
+    rig.offer(speed=1.0, horizon=40)
+    rig.run(0.5)
+    rig.now_ns -= 60_000_000_000
+    rig.joints = None  # the next measurement comes after the next tick
+    rig.run(0.1)
+    assert rig.player.reason == "the clock was set back by 59.99 s"
+
+
 def test_a_clock_that_was_set_back_brakes_and_the_new_time_is_played() -> None:
     rig = Rig()
     rig.offer(speed=2.5, horizon=40)

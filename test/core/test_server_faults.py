@@ -120,7 +120,7 @@ class UnprintableError(Exception):
     [
         (ValueError("boom"), "ValueError: boom"),
         (KeyError("x"), "KeyError: 'x'"),
-        (RuntimeError("\ud800"), "RuntimeError: ?"),
+        (RuntimeError("\ud800"), r"RuntimeError: \ud800"),
         (RuntimeError("long" * 10_000), "RuntimeError: longlong"),
         (UnprintableError(), "UnprintableError: unprintable"),
         (SystemExit(3), "SystemExit: 3"),

@@ -15,12 +15,12 @@ import msgpack
 import numpy as np
 import pytest
 import zmq
-from conftest import wait_until
+from conftest import serving, wait_until
 from scripted_server import receive
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer
-from gr00t_policy_core.serving import listener, session, zmtp
+from gr00t_policy_core.serving import session, zmtp
 
 PING = msgpack.packb({"endpoint": "ping"})
 LARGE = 8 * 2**20
@@ -235,8 +235,15 @@ def test_a_large_reply_on_its_way_arrives_although_the_server_stops():
     assert [reply.nbytes for reply in replies] == [LARGE]
 
 
-def test_where_there_is_no_room_the_client_that_was_silent_for_longest_goes(server, monkeypatch):
-    monkeypatch.setattr(listener, "MAX_SESSIONS", 2)
+@pytest.fixture
+def small() -> Iterator[PolicyServer]:
+    """A server with room for two clients."""
+    with serving(max_connections=2) as running:
+        yield running
+
+
+def test_where_there_is_no_room_the_client_that_was_silent_for_longest_goes(small):
+    server = small
     with handshaken(server.port) as robot, handshaken(server.port) as silent:
         robot.sendall(request(PING))
         reply_from(robot)
@@ -248,8 +255,8 @@ def test_where_there_is_no_room_the_client_that_was_silent_for_longest_goes(serv
         wait_until(lambda: threads_of_clients() == 1)
 
 
-def test_where_there_is_no_room_who_waits_for_an_answer_stays(server, monkeypatch):
-    monkeypatch.setattr(listener, "MAX_SESSIONS", 2)
+def test_where_there_is_no_room_who_waits_for_an_answer_stays(small):
+    server = small
     asked, may_answer = threading.Event(), threading.Event()
 
     def slow() -> str:
@@ -269,8 +276,8 @@ def test_where_there_is_no_room_who_waits_for_an_answer_stays(server, monkeypatc
             assert b"at last" in reply_from(waiting)
 
 
-def test_where_there_is_no_room_who_does_not_even_shake_hands_goes_first(server, monkeypatch):
-    monkeypatch.setattr(listener, "MAX_SESSIONS", 2)
+def test_where_there_is_no_room_who_does_not_even_shake_hands_goes_first(small):
+    server = small
     with handshaken(server.port) as quiet:
         for _ in range(5):
             with opened(server.port) as mute, opened(server.port):
@@ -293,7 +300,9 @@ def test_a_flood_of_what_is_no_request_leaves_python_to_the_others(
     server, monkeypatch, flood, pauses
 ):
     paused_s: list[float] = []
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=paused_s.append)
+    clock = SimpleNamespace(
+        monotonic=time.monotonic, thread_time=time.thread_time, sleep=paused_s.append
+    )
     monkeypatch.setattr(session, "time", clock)
     with handshaken(server.port) as flooding:
         flooding.sendall(flood + request(msgpack.packb({"endpoint": "metrics"})))
@@ -323,7 +332,7 @@ def test_a_system_without_sockets_to_spare_is_survived(server, client, monkeypat
 def test_a_system_without_threads_to_spare_is_survived(server, client, monkeypatch):
     client.ping()
     start = threading.Thread.start
-    failures = iter([True])
+    failures = iter([True, True])  # also after another client had to go
 
     def failing(thread: threading.Thread) -> None:
         if thread.name.startswith("gr00t-client") and next(failures, False):

@@ -36,3 +36,23 @@ def test_replicas_are_shown(server):
     metrics = {**server.metrics(), "replicas": counted}
     shown = str(view(metrics, metrics, 1.0).title)
     assert "3 of 4 replicas ready, 2 deaths, 1 requests tried again" in shown
+
+
+def test_what_a_server_tells_is_shown_as_it_is_and_never_taken_for_markup(server, client, capsys):
+    pytest.importorskip("rich", reason="pip install '.[top]'")
+    from gr00t_policy_core.cli.top import view
+
+    client.ping()
+    metrics = {**server.metrics(), "state": "[/bold]\x1b[2J"}
+    metrics["clients"][0]["peer"] = "[link=x]\x1b]0;owned\x07"
+    table = view(metrics, metrics, 1.0)
+    assert r"[/bold]\x1b[2J for" in str(table.title)
+    assert str(next(iter(table.columns[0].cells))) == r"[link=x]\x1b]0;owned\x07"
+
+
+@pytest.mark.parametrize("metrics", [5, {}, {"state": "ready"}])
+def test_metrics_that_are_none_are_one_line_and_status_1(server, capsys, metrics):
+    pytest.importorskip("rich", reason="pip install '.[top]'")
+    server.register_endpoint("metrics", lambda: metrics, requires_input=False)
+    assert main(["top", "--host", "127.0.0.1", "--port", str(server.port), "--once"]) == 1
+    assert "metrics cannot be read" in capsys.readouterr().err

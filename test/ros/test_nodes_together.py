@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -415,6 +416,11 @@ def test_a_burst_of_late_chunks_does_not_make_the_arm_jump(scene: Scene, tmp_pat
     control = Recorded(scene, tmp_path)
     chunks = scene.peer.create_publisher(ActionChunk, "action_chunk", 20)
     wait_until(chunks.get_subscription_count, SLOW_S, "the node listens")
+    scene.control.wait_for_status(
+        lambda s: s.joints and not any(math.isnan(joint.measured) for joint in s.joints),
+        "the joints are measured",
+        SLOW_S,
+    )
     rng = np.random.default_rng(7)
     number = 0
     for late_s in ((0.0,), (0.9, 0.6, 0.3, 0.3, 0.1), (0.5,), (2.0, 1.0, 0.2, 0.7)):

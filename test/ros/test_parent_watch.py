@@ -17,6 +17,7 @@ from helpers import free_port, wait_until
 from nodes_for_tests import Robot
 from policies_for_tests import parameters
 from rclpy.node import Node
+from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros import parent_watch
 from gr00t_ros.parent_watch import ParentWatch
@@ -107,6 +108,7 @@ def test_nodes_whose_launch_is_killed_bring_the_robot_to_rest_and_end(
     settings.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
     twists: list[TwistStamped] = []
     ros_node.create_subscription(TwistStamped, "twist", twists.append, 1000)
+    ros_node.create_subscription(JointTrajectory, "commands", lambda _: None, 10)  # the gripper's
     robot = Robot(ros_node)
     options = {"cwd": Path(__file__).parent, "stdin": subprocess.PIPE}
     server = subprocess.Popen([sys.executable, "-c", SERVER.format(port=port)], **options)

@@ -137,6 +137,8 @@ def test_every_joint_is_told_with_its_limits_and_where_they_come_from(rig: Rig) 
         ("elbow", 2.0),
         ("finger", 3.0),
     ]
+    assert [joint.measured for joint in status.joints] == [0.0, 0.0, 0.0]
+    assert np.isnan(status.joints[0].command)
     assert "velocity: yaml, acceleration: default" in status.joints[0].limits_from
     rig.play(horizon=100)
     rig.operator.wait_until_running()
@@ -230,6 +232,16 @@ def test_degrees_are_asked_about(rig: Rig) -> None:
     rig.start(max_jump=0.5, action__arm__max_position=3.1, action__arm__min_position=-3.1)
     rig.play(start=29.0)
     rig.operator.wait_for_reason("rad of shoulder, whose range is ±3.1: degrees?")
+
+
+def test_a_rate_that_is_too_high_is_asked_about_while_the_arm_moves(rig: Rig) -> None:
+    rig.start()
+    rig.play(speed=8.0, horizon=40)
+    status = rig.operator.wait_for_status(
+        lambda s: s.state == PolicyStatus.STATE_RUNNING and s.reason, "a hint"
+    )
+    assert "the chunk moves shoulder at 8 rad/s, max_velocity is 3" in status.reason
+    assert "is action_rate_hz (20) the rate of the training data?" in status.reason
 
 
 def test_whatever_fails_in_motion_the_arm_is_braked_and_the_node_says_so(

@@ -207,6 +207,34 @@ def test_autostart_starts_with_the_activation(
     wait_until(lambda: chunks, what="a chunk")
 
 
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_a_stop_is_in_force_over_every_transition_until_start(
+    make_node: MakeNode,
+    operator: Operator,
+    ros_node: Node,
+    chunks: list[ActionChunk],
+    policy: EchoPolicy,
+    is_configured: bool,
+) -> None:
+    make_node(autostart=True)
+    Robot(ros_node)
+    if is_configured:
+        assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+        wait_until(lambda: chunks, what="a chunk")
+    assert operator.trigger("stop").success
+    if is_configured:
+        assert operator.change_state(DEACTIVATE, CLEANUP) == [True, True]
+    quiet_for(chunks, 0.4)
+    asked = len(policy.observations)
+    assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+    status = operator.wait_for_reason("stopped")
+    assert status.state == PolicyStatus.STATE_STOPPED
+    assert len(policy.observations) == asked
+    assert operator.trigger("start").success
+    count = len(chunks)
+    wait_until(lambda: any(c.horizon for c in chunks[count:]), what="a chunk")
+
+
 def test_without_autostart_an_active_node_waits_for_start(
     make_node: MakeNode, operator: Operator, policy: EchoPolicy
 ) -> None:
