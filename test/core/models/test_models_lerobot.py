@@ -15,12 +15,14 @@ from models.lerobot_golden import (
     lerobot_policy_of,
     load_lerobot,
 )
+from models.test_models_graphs import FakeGraphs
 from safetensors.torch import load_file, save_file
 
 from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models.common.normalization import LiberoGripper, MinMax
 from gr00t_policy_core.models.common.opening import open_checkpoint
-from gr00t_policy_core.models.policy import noise
+from gr00t_policy_core.models.common.run_settings import RunSettings
+from gr00t_policy_core.models.policy import ModelPolicy, noise
 
 PACK, ENCODE = 2, 3  # steps of the preprocessor
 
@@ -105,6 +107,19 @@ class TestEveryStageIsLeRobots:
         action, _ = policy.get_action(observation, {"seed": golden.seed})
         expected = golden.vector(case, "action")
         assert as_vector(action).shape == expected.shape
+        assert largest(as_vector(action) - expected) <= 1e-4 * largest(expected)
+
+    def test_actions_of_recorded_calls_with_pictures_resized_on_the_device(
+        self, golden, policy, case
+    ):
+        """As on a GPU, where both are the default."""
+        settings = RunSettings(cuda_graphs=True, device_images=True)
+        where = (policy.model, policy.device, policy.dtype)
+        recorded = ModelPolicy(*where, settings, record=FakeGraphs())
+        observation = golden.observation_of(policy, case)
+        recorded.prepare(observation)
+        action, _ = recorded.get_action(observation, {"seed": golden.seed})
+        expected = golden.vector(case, "action")
         assert largest(as_vector(action) - expected) <= 1e-4 * largest(expected)
 
 
