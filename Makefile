@@ -4,11 +4,11 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-control bench-motion bench-throughput fuzz soak lint clean build setup
+.PHONY: help demo test test-models bench bench-control bench-motion bench-throughput fuzz soak lint clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
-export DISTRO PYTHON
+export DISTRO PYTHON TRANSFORMERS
 # The make that builds the messages shall not take our own flags for its own.
 unexport MAKEFLAGS MFLAGS
 
@@ -17,6 +17,7 @@ ROS := . scripts/ros_env.bash
 help:
 	@echo "make demo    the simulated arm, driven by a policy server through ROS 2 (DEMO_SECONDS=20: end after 20 s)"
 	@echo "make test    build and run all tests (TEST_JOBS=1: one after the other)"
+	@echo "make test-models   the tests of the models, with torch in an environment of its own (TRANSFORMERS=4.57.6: with that release)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/motion.md (BENCH_ARGS=--quick: a minute)"
@@ -51,7 +52,14 @@ test: build
 		--event-handlers console_direct+ --return-code-on-test-failure \
 		| sed -u -E 's/^[0-9]+: //' || failed=1; \
 	colcon --log-base "$$LOG" test-result --test-result-base "$$BUILD" --verbose || failed=1; \
+	python -c 'import torch' 2>/dev/null || \
+		echo "The tests of the models were skipped, there is no torch: make test-models runs them."; \
 	exit $$failed
+
+# Needs no ROS 2. One thread of torch for each process: the models are tiny.
+test-models:
+	@scripts/setup.bash models
+	@OMP_NUM_THREADS=1 exec ".venv-models$${TRANSFORMERS:+-$$TRANSFORMERS}/bin/python" -m pytest test/core/models
 
 bench: build
 	@$(ROS); exec python -m bench $(BENCH_ARGS)

@@ -26,11 +26,13 @@ import zmq
 from bench.processes import Worker, end_with_stdin, environment, tell
 from bench.transports.isaac_gr00t import N1D6
 from gr00t_policy_core import PolicyClient, PolicyServer
+from gr00t_policy_core.cli.common import OneLineParser, refuse_without_effect
 from gr00t_policy_core.cli.model_flags import add_model_flags, model_settings
 
 MODULE = "bench.robots"
 SERVERS = ("ours", "single")
 WARM_UP_S = 2.0
+WITHOUT_EFFECT = ("backbone_path", "base_model_path", "denoising_steps", "camera_size")
 INSTRUCTION = "pick up the red cube and put it on the blue plate"  # as a model is made ready with
 
 
@@ -145,7 +147,8 @@ def together(workers: list[Worker], seconds: float) -> list[Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, prog="python -m bench.robots")
+    parser = OneLineParser(description=__doc__, prog="python -m bench.robots")
+    parser.set_defaults(parser=parser)
     parser.add_argument("--role", choices=("server", "client"), help=argparse.SUPPRESS)
     parser.add_argument("--server", choices=SERVERS, help="only this one")
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -157,6 +160,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     add_model_flags(parser)
     args = parser.parse_args()
+    because = "the model has random weights, and each robot one camera of 480x640"
+    refuse_without_effect(args, WITHOUT_EFFECT, because)
     if args.role == "server":
         return run_server(args)
     if args.role == "client":

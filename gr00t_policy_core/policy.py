@@ -177,8 +177,8 @@ class BasePolicy(ABC):
         ``"absolute_actions"``: what its action configs call RELATIVE is answered as absolute
         values. Without it, such an answer is refused by a robot.
         ``"rtc"``: ``options["rtc"]`` of `get_action` makes a chunk go on from the present one.
-        ``"resize:area:256"``, ``"resize:bilinear:256"``: whatever comes is made that size first, in
-        the way of `gr00t_policy_core.resize`, so that clients may do it.
+        ``"resize:shortest:256"`` and others: whatever comes is resized so first, as
+        `gr00t_policy_core.resize` tells, so that clients may do it.
         """
         return ()
 

@@ -34,6 +34,9 @@ from gr00t_policy_core.antialias import Filter, Lines, antialiased, cubic, trian
 Frame = NDArray[np.uint8]
 Size: TypeAlias = tuple[int, int]  # height and width, pixels
 
+MAX_ASPECT = 200  # of both backbones' image processors
+MAX_SIDE = 16384  # pixels: a letter box around such a frame takes 0.8 GB
+
 
 class FirstResize(Protocol):
     """Resizes a frame; a result of its own is left as it is."""
@@ -126,8 +129,15 @@ def first_resize(capabilities: Iterable[str]) -> FirstResize | None:
     return next((first for first in found if first is not None), None)
 
 
+def is_readable(height: int, width: int) -> bool:
+    """Whether models read frames of that size: neither too large nor too narrow."""
+    return max(height, width) <= min(MAX_SIDE, MAX_ASPECT * min(height, width))
+
+
 def saves_pixels(first: FirstResize, height: int, width: int) -> bool:
-    """Whether the result has fewer pixels than a frame of that size."""
+    """Whether the result has fewer pixels than a frame of that size, which must be readable."""
+    if not is_readable(height, width):  # the policy refuses it, and a letter box would be enormous
+        return False
     after = first.size(height, width)
     return after[0] * after[1] < height * width
 
@@ -191,12 +201,13 @@ def _antialiased(frame: Frame, size: Size, kernel: Filter) -> Frame:
 def _resampled(picture: Frame, lines: Lines) -> Frame:
     """(before, N, 3) to (after, N, 3): each line a weighted sum of some lines, rounded."""
     before = picture.reshape(len(picture), -1).astype(np.int32)
-    after = np.empty((len(lines.taps), before.shape[1]), np.uint8)
-    half = 1 << (lines.bits - 1)
+    after = np.empty((len(lines.taps), before.shape[1]), np.int32)
     for line, (begin, weights) in zip(after, lines.taps, strict=True):
-        total = (weights @ before[begin : begin + len(weights)] + half) >> lines.bits
-        line[:] = np.clip(total, 0, 255)
-    return after.reshape(-1, *picture.shape[1:])
+        np.matmul(weights, before[begin : begin + len(weights)], out=line)
+    after += 1 << (lines.bits - 1)
+    after >>= lines.bits
+    pixels: Frame = np.clip(after, 0, 255, out=after).astype(np.uint8)
+    return pixels.reshape(-1, *picture.shape[1:])
 
 
 def require_opencv() -> Any:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,10 +238,11 @@ def parse_contract(
         raise SpecError("bad parameters", problems)
 
     chunk_topic = topics.one_name(CHUNK_TOPIC)
+    video = tuple(_video_stream(settings, topics, key) for key in keys_of(VIDEO, values))
     contract = Contract(
-        policy=PolicySettings.of(settings),
+        policy=PolicySettings.of(settings, _camera_sizes(video)),
         instruction=settings["instruction"],
-        video=tuple(_video_stream(settings, topics, key) for key in keys_of(VIDEO, values)),
+        video=video,
         state=tuple(_state_stream(settings, topics, key) for key in keys_of(STATE, values)),
         action=tuple(
             _action_output(settings, topics, values, key) for key in keys_of(ACTION, values)
@@ -259,6 +260,15 @@ def parse_contract(
     if problems:
         raise SpecError("bad parameters", problems)
     return contract
+
+
+def _camera_sizes(video: Iterable[VideoStream]) -> dict[str, tuple[int, int]]:
+    """Height and width of those cameras' frames that have a fixed size."""
+    return {
+        stream.key: (stream.height, stream.width)
+        for stream in video
+        if stream.height is not None and stream.width is not None
+    }
 
 
 def _missing_modalities(values: Mapping[str, Any]) -> Iterator[str]:

@@ -143,6 +143,20 @@ TOP = (
     Parameter("policy.model_path", "", "checkpoint folder or hub id", only_with=LOCAL),
     Parameter("policy.backbone_path", "", "folder of the backbone's own files", only_with=LOCAL),
     Parameter(
+        "policy.base_model_path",
+        "",
+        "base model of a checkpoint of LeRobot or of a LoRA adapter; empty: the one that it names",
+        only_with=LOCAL,
+    ),
+    Parameter(
+        "policy.denoising_steps",
+        0,
+        "steps of denoising; 0: as many as the checkpoint says",
+        0,
+        1000,
+        only_with=LOCAL,
+    ),
+    Parameter(
         "policy.embodiment_tag", "new_embodiment", "embodiment tag of the model", only_with=LOCAL
     ),
     Parameter("policy.device", "cuda", "torch device: cuda, cuda:1, cpu", only_with=LOCAL),

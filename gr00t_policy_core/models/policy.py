@@ -1,43 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Gr00tPolicy`: a GR00T checkpoint behind the interface of every policy."""
+"""`ModelPolicy`: a model behind the interface of every policy."""
 
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gr00t_policy_core.embodiment import EmbodimentTag
-from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.cameras import check_cameras
-from gr00t_policy_core.models.common.checkpoint import open_checkpoint
-from gr00t_policy_core.models.common.devices import find_device, find_dtype, on_device
-from gr00t_policy_core.models.common.embodiment import find_tag
-from gr00t_policy_core.models.common.float8 import NAME as FLOAT8
+from gr00t_policy_core.models.common.devices import on_device
 from gr00t_policy_core.models.common.float8 import check_device, use_float8
 from gr00t_policy_core.models.common.graphs import Recorder
-from gr00t_policy_core.models.common.layout import PictureGrid, Tokens
-from gr00t_policy_core.models.common.made_up import FRAME_SIZE, made_up_observation
+from gr00t_policy_core.models.common.inputs import Inputs, filled
+from gr00t_policy_core.models.common.layout import PictureGrid
+from gr00t_policy_core.models.common.made_up import USUAL_SIZE, made_up_observation
 from gr00t_policy_core.models.common.model import Model
-from gr00t_policy_core.models.common.operators import OperatorCount
-from gr00t_policy_core.models.common.options import InferenceOptions, read_options
-from gr00t_policy_core.models.common.profiling import StageProfile, profile_stage
+from gr00t_policy_core.models.common.options import InferenceOptions, clipped_steps, read_options
+from gr00t_policy_core.models.common.prompts import length_problem
 from gr00t_policy_core.models.common.relative import reference_problem
-from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes, check_settings
-from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner, pictures_of
+from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes
+from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner
 from gr00t_policy_core.models.common.timing import Stopwatch
 from gr00t_policy_core.models.common.transfer import send
-from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.policy import (
     ABSOLUTE_ACTIONS,
     Action,
@@ -53,27 +48,6 @@ from gr00t_policy_core.resize import Size
 DEFAULT_SETTINGS = RunSettings()
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What the networks read of an observation, on the device, filled up to a batch's size.
-
-    Args:
-        rows: Of the observation.
-        tokens: Of the instructions.
-        videos: As `Runner.features` takes them.
-        state: (B, T, max_state_dim), normalised.
-        noise: Where denoising begins, (B, action_horizon, max_action_dim).
-        velocity_scale: As `ActionHead.sample` takes it.
-    """
-
-    rows: int
-    tokens: Tokens
-    videos: list[Tensor]
-    state: Tensor
-    noise: Tensor
-    velocity_scale: Tensor | None
 
 
 class ModelPolicy(ModalityPolicy):
@@ -116,7 +90,24 @@ class ModelPolicy(ModalityPolicy):
         self.device = device
         self.dtype = dtype
 
-    def warm_up(self, max_batch: int = 1, camera_sizes: Sequence[Size] = ()) -> float:
+    @property
+    def modality_configs(self) -> dict[str, ModalityConfig]:
+        """As `get_modality_config`; under the name that it has in Isaac-GR00T's policy."""
+        return self.get_modality_config()
+
+    @property
+    def language_key(self) -> str:
+        """The key of the instruction in an observation."""
+        return self.embodiment.modalities["language"].modality_keys[0]
+
+    @property
+    def embodiment_tag(self) -> EmbodimentTag | str:
+        """The robot's tag, as the checkpoint spells it where it is none of the published ones."""
+        return EmbodimentTag.resolve(self.embodiment.tag)
+
+    def warm_up(
+        self, max_batch: int = 1, *, camera_sizes: Sequence[Mapping[str, Size] | Size] = ()
+    ) -> float:
         """Answer made-up observations, so that no robot waits for what only a first answer takes.
 
         The libraries of a GPU begin to work then, and the networks are compiled and recorded where
@@ -126,18 +117,24 @@ class ModelPolicy(ModalityPolicy):
 
         Args:
             max_batch: Rows of the largest batch that will be asked for.
-            camera_sizes: Heights and widths of the frames to expect, pixels; all of a robot's
-                cameras have one of them. None: 480x640.
+            camera_sizes: Of each robot that is to be answered, the height and width of its frames,
+                of all cameras or by camera: the number of tokens follows from them, and what is
+                made for one is of no use to another. None: one robot, of 480 x 640.
 
         Returns:
             How long it took, in s.
+
+        Raises:
+            SpecError: Sizes that the model cannot answer together, or of unknown cameras.
         """
         begun_s = time.monotonic()
         self.runner.add_size(max_batch)
         sizes = batch_sizes(max_batch) if self.runner.fills_up else (1,)
-        for camera_size in camera_sizes or (FRAME_SIZE,):
-            for size in sizes:
-                self.prepare(self.made_up_observation(size, camera_size))
+        robots = camera_sizes or (USUAL_SIZE,)
+        for robot in robots:  # whatever is refused is so before anything is computed
+            self.picture_grid(self.made_up_observation(1, robot))
+        for robot, size in itertools.product(robots, sizes):
+            self.prepare(self.made_up_observation(size, robot))
         in_force = ", ".join(f"{name} {value}" for name, value in self.in_force().items())
         logger.info("%s; recorded and compiled are batches of %s rows", in_force, sizes)
         gc.collect()
@@ -161,65 +158,18 @@ class ModelPolicy(ModalityPolicy):
             "device_images": self.settings.device_images,
         }
 
-    def made_up_observation(self, batch: int = 1, camera_size: Size = FRAME_SIZE) -> Observation:
-        """An observation of this policy's layout, of noise; always the same."""
-        return made_up_observation(
-            self.get_modality_config(), self.get_dimensions()["state"], batch, camera_size
-        )
+    def made_up_observation(
+        self, batch: int = 1, camera_sizes: Mapping[str, Size] | Size = USUAL_SIZE
+    ) -> Observation:
+        """An observation of this policy's layout, of noise; always the same.
 
-    def environment(self) -> dict[str, str | int]:
-        """Where and with what this runs, for who reports a measurement."""
-        on_gpu = self.device.type == "cuda"
-        found: dict[str, str | int] = {
-            "device": torch.cuda.get_device_name(self.device) if on_gpu else "CPU",
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "cpu_threads": torch.get_num_threads(),
-        }
-        if on_gpu:
-            found["cuda"] = str(torch.version.cuda)
-            found["cudnn"] = torch.backends.cudnn.version() or 0
-            found["peak_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
-        return found
-
-    def count_operators(self, observation: Observation) -> dict[str, int]:
-        """How many operators an answer runs on the device, by stage; see `OperatorCount`.
-
-        As the networks are written: neither compiled nor recorded.
+        Args:
+            batch: B, the number of rows.
+            camera_sizes: Height and width of the frames, of all cameras or by camera.
         """
-        with torch.inference_mode(), on_device(self.device):
-            inputs = self._inputs(observation, {"seed": 0}, Stopwatch(self.device))
-            pictures = pictures_of(self.model, inputs.videos)
-            with OperatorCount() as backbone:
-                features = self.runner.see(*inputs.tokens, pictures)
-            with OperatorCount() as head:
-                self.runner.act(features, inputs.state, inputs.noise, None, *inputs.tokens)
-        return {"backbone": backbone.total, "head": head.total}
-
-    def profile(self, observation: Observation) -> list[StageProfile]:
-        """What the stages of an answer run on the device, and for how long."""
-        runner, network = self.runner, self.model.backbone.network
-        with torch.inference_mode(), on_device(self.device):
-            given = self._inputs(observation, {"seed": 0}, Stopwatch(self.device))
-            features = runner.features(given.videos, given.tokens)
-            conditions = (given.state, given.noise, given.velocity_scale)
-            return [
-                profile_stage(
-                    "backbone",
-                    lambda: runner.features(given.videos, given.tokens),
-                    lambda: runner.see(*given.tokens, *given.videos),
-                    network,
-                    self.device,
-                ),
-                profile_stage(
-                    "head",
-                    lambda: runner.actions(features, given.tokens, *conditions),
-                    lambda: runner.act(features, *conditions, *given.tokens),
-                    self.model.head,
-                    self.device,
-                ),
-            ]
+        return made_up_observation(
+            self.get_modality_config(), self.get_dimensions()["state"], batch, camera_sizes
+        )
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return dict(self.embodiment.modalities)
@@ -250,7 +200,7 @@ class ModelPolicy(ModalityPolicy):
         """As `batch_key`; but without the tokenizer only one instruction, where that matters."""
         if self._ignores_padding:
             return WithoutOptions()
-        return WithoutOptions(self.embodiment.modalities["language"].modality_keys[0])
+        return WithoutOptions(self.language_key)
 
     @property
     def _ignores_padding(self) -> bool:
@@ -273,6 +223,7 @@ class ModelPolicy(ModalityPolicy):
         And where the pictures of the cameras do not become one size.
         """
         super().check_observation(observation)
+        self.instructions(observation)
         self.picture_grid(observation)
         problems = []
         for key in self.embodiment.states:
@@ -305,31 +256,51 @@ class ModelPolicy(ModalityPolicy):
                 float32 normal draw of a CPU generator of that seed, of shape (B, action_horizon,
                 max_action_dim). ``{"rtc": {"prefix": {key: float32 (B, overlap, D)},
                 "frozen_steps": int, "ramp_rate": float}}`` continues the chunk in execution.
+                ``{"num_inference_timesteps": int}``: steps of denoising, instead of the policy's.
 
         Returns:
-            The action, and ``{"timing": {stage: seconds}}``.
+            The action, and ``{"timing": {stage: seconds}}``. With real-time chunking ``"rtc":
+            {"clipped": {key: float32 (B, frozen_steps, D)}}`` as well: how far frozen steps are
+            from the prefix, see `clipped_steps`.
         """
         with torch.inference_mode(), on_device(self.device), self.runner.call():
             return self._answer(observation, options)
 
     def _answer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
         watch = Stopwatch(self.device)
-        given = self._inputs(observation, options, watch)
+        given = self.inputs(observation, options, watch)
         features = self.runner.features(given.videos, given.tokens)
         watch.device_lap("backbone")
         normalized = self.runner.actions(
-            features, given.tokens, given.state, given.noise, given.velocity_scale
+            features,
+            given.tokens,
+            given.state,
+            given.noise,
+            given.velocity_scale,
+            given.options.denoising_steps,
         )
         watch.device_lap("head")
         answer = normalized[: given.rows].float().cpu().numpy()  # the one time that the host waits
         watch.resume()
-        action = self.embodiment.decode_action(answer, observation["state"])
+        self._check_finite(answer)
+        state, rtc = observation["state"], given.options.rtc
+        action = self.embodiment.decode_action(answer, state)
+        info: Info = {}
+        if rtc is not None:
+            info["rtc"] = {"clipped": clipped_steps(rtc, self.embodiment, state)}
         watch.lap("decode")
-        return action, {"timing": watch.seconds()}
+        return action, {"timing": watch.seconds(), **info}
 
-    def _inputs(
-        self, observation: Observation, options: Options | None, watch: Stopwatch
-    ) -> Inputs:
+    def _check_finite(self, answer: NDArray[np.float32]) -> None:
+        if np.isfinite(answer).all():
+            return
+        if self.dtype == torch.float16:
+            raise PolicyError(
+                "float16 overflowed in the network (it ends at 65504): use bfloat16 or float32"
+            )
+        raise PolicyError("the network's answer is not finite: are its weights those of training?")
+
+    def inputs(self, observation: Observation, options: Options | None, watch: Stopwatch) -> Inputs:
         """Everything that the networks read of an observation, on the device, in one copy."""
         frames = self.frames(observation)
         rows = len(frames)
@@ -347,7 +318,7 @@ class ModelPolicy(ModalityPolicy):
         *seen, state, start = (filled(each, rows, size) for each in sent[: len(videos) + 2])
         scale = sent[-1] if len(values) > 2 else None
         watch.device_lap("images")
-        return Inputs(rows, tokens, seen, state, start, scale)
+        return Inputs(rows, tokens, seen, state, start, scale, parsed)
 
     def frames(self, observation: Observation) -> list[list[Any]]:
         """The pictures of each row: by time, then by camera."""
@@ -378,9 +349,19 @@ class ModelPolicy(ModalityPolicy):
         return [observation["video"][key] for key in keys]
 
     def instructions(self, observation: Observation) -> list[str]:
-        """One for each row; a checkpoint with several keys was trained on paraphrases."""
-        key = self.embodiment.modalities["language"].modality_keys[0]
-        return [prompts[0] for prompts in observation["language"][key]]
+        """One for each row; a checkpoint with several keys was trained on paraphrases.
+
+        Raises:
+            SpecError: One is too long.
+        """
+        key = self.language_key
+        empty = self.embodiment.empty_instruction
+        texts = [prompts[0] or empty for prompts in observation["language"][key]]
+        for text in texts:
+            problem = length_problem(text)
+            if problem is not None:
+                raise SpecError("bad observation", [f"language.{key}: {problem}"])
+        return texts
 
     def _host_values(
         self, options: InferenceOptions, state: Mapping[str, Any], rows: int
@@ -398,81 +379,6 @@ class ModelPolicy(ModalityPolicy):
         if options.rtc is not None or self.runner.fills_up:  # one recording serves with and without
             values.append(scale)
         return [value.to(self.dtype) for value in values]
-
-
-class Gr00tPolicy(ModelPolicy):
-    """A GR00T N1.6 or N1.7 checkpoint.
-
-    Args:
-        embodiment_tag: The robot to drive: a tag that the checkpoint knows.
-        model_path: The checkpoint's folder, or its id on the Hugging Face hub.
-        device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
-        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``, or ``fp8``, which
-            is bfloat16 with some layers in float8; None takes bfloat16, and float32 on a CPU.
-        backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
-            the hub's local cache and on the hub.
-        mask_padding: Let each row of a batch give what it gives alone. False computes as the
-            reference does, where instructions of different length in one batch change each other's
-            actions: some of N1.7's attention sees the padding.
-        cuda_graphs: Record the networks as CUDA graphs, for each shape of input that comes, and
-            replay them; None: on a GPU. `warm_up` records before the first call; a shape that comes
-            later is computed at once without a graph, and recorded when no call runs.
-        compile: Compile the networks with torch.compile: ``default``, or ``max-autotune``, which
-            compiles for longer before the first answer; None for not.
-        device_images: Resize pictures on the device, each bit is the same; None: on a GPU.
-        strict: Check every observation before it is used and every action before it is returned.
-
-    Raises:
-        CheckpointError: Naming the file or the tensor that is missing or wrong.
-        SpecError: A tag that the checkpoint does not know, statistics that it lacks, or a setting
-            that is not supported.
-    """
-
-    def __init__(
-        self,
-        embodiment_tag: EmbodimentTag | str,
-        model_path: str | Path,
-        *,
-        device: str | int = "cuda",
-        dtype: str | None = None,
-        backbone_path: str | Path | None = None,
-        mask_padding: bool = False,
-        cuda_graphs: bool | None = None,
-        compile: str | None = None,
-        device_images: bool | None = None,
-        strict: bool = True,
-    ) -> None:
-        where = find_device(device)
-        kind = find_dtype(dtype, where)
-        if dtype == FLOAT8:
-            check_device(where)
-        settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
-        check_settings(settings, where)
-        checkpoint = open_checkpoint(model_path)
-        load = find_loader(checkpoint)
-        model = load(
-            checkpoint,
-            find_tag(checkpoint, embodiment_tag),
-            device=where,
-            dtype=kind,
-            backbone_path=backbone_path,
-        )
-        super().__init__(model, where, kind, settings, strict=strict, float8=dtype == FLOAT8)
-
-
-def filled(values: Tensor, rows: int, size: int) -> Tensor:
-    """A batch of `rows` filled up to `size` with copies of its last row.
-
-    Args:
-        values: (rows · n, …), n entries of each row.
-        rows: How many there are.
-        size: How many there are to be.
-    """
-    if size == rows:
-        return values
-    each = len(values) // rows
-    last = values[-each:].repeat(size - rows, *[1] * (values.ndim - 1))
-    return torch.cat([values, last])
 
 
 def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:

@@ -48,6 +48,7 @@ class _Position:
         return {
             "episode_index": self.episode_index,
             "step_index": self.step_index,
+            "current_step": self.step_index,  # as Isaac-GR00T's replay calls it
             "episode_length": self.episode_length,
         }
 
@@ -159,7 +160,8 @@ class ReplayPolicy(ModalityPolicy):
                 (default: 0).
 
         Returns:
-            ``{"episode_index", "step_index", "episode_length"}`` as they are from now on.
+            ``{"episode_index", "step_index", "episode_length"}`` as they are from now on, and
+            ``current_step``, another name of ``step_index``.
 
         Raises:
             SpecError: An unknown option, or a value outside of the dataset.

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from gr00t_policy_core import modality
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
@@ -27,10 +29,10 @@ class SimPolicyWrapper(PolicyWrapper):
     """Takes flat observations, gives flat actions; the policy within sees the nested form.
 
     A flat observation is ``{"video.<key>": uint8 (B, T, H, W, 3) RGB, "state.<key>": float32
-    (B, T, D), "<language key>": tuple or list of B strings}``, a flat action ``{"action.<key>":
-    float32 (B, horizon, D)}``. A language key stands as the policy names it
-    (``annotation.human.task_description``); for ``task`` an environment may say
-    ``annotation.human.coarse_action``.
+    (B, T, D), "<language key>": tuple, list or array of B strings, or one string for every
+    row}``, a flat action ``{"action.<key>": float32 (B, horizon, D)}``. A language key stands as
+    the policy names it (``annotation.human.task_description``); for ``task`` an environment may
+    say ``annotation.human.coarse_action``.
 
     Args:
         policy: Any policy that tells its modality configs, a `PolicyClient` too.
@@ -97,15 +99,28 @@ def _problems(observation: Any, configs: Mapping[str, ModalityConfig]) -> list[s
 def _nested(observation: Mapping[str, Any], configs: Mapping[str, ModalityConfig]) -> Observation:
     """The same values under the keys that `gr00t_policy_core.modality` describes."""
     prompts = {key: observation.get(flat) for key, flat in _prompt_keys(observation, configs)}
+    video, state = (_without_prefix(prefix, observation) for prefix in ("video.", "state."))
+    rows = next((len(value) for value in (*video.values(), *state.values()) if np.ndim(value)), 1)
     return {
-        "video": _without_prefix("video.", observation),
-        "state": _without_prefix("state.", observation),
+        "video": video,
+        "state": state,
         "language": {
-            key: [[prompt] for prompt in batch]
-            for key, batch in prompts.items()
-            if batch is not None
+            key: [[prompt] for prompt in _prompts(given, rows) or given]
+            for key, given in prompts.items()
+            if given is not None
         },
     }
+
+
+def _prompts(given: Any, rows: int) -> list[str] | None:
+    """One for each row; None where that is not what was given."""
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
+    if isinstance(given, str):
+        return [given] * rows
+    if isinstance(given, (tuple, list)) and all(isinstance(prompt, str) for prompt in given):
+        return list(given)
+    return None
 
 
 def _without_prefix(prefix: str, flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,6 +144,5 @@ def _prompt_problems(
         if flat not in observation:
             yield f"{flat}: missing, got only {sorted(map(str, observation))}"
             continue
-        batch = observation[flat]
-        if not isinstance(batch, (tuple, list)) or not all(isinstance(p, str) for p in batch):
-            yield f"{flat}: expected a tuple or list of B strings, got {batch!r:.60}"
+        if _prompts(observation[flat], 1) is None:
+            yield f"{flat}: expected a string, or B strings, got {observation[flat]!r:.60}"

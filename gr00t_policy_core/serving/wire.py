@@ -16,6 +16,7 @@ integers and real floats pass in either direction: object arrays are pickles and
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -60,7 +61,10 @@ CONFIG_MARKERS = {
     Dialect.N1D6: "__ModalityConfig_class__",
     Dialect.N1D7: "__ModalityConfig__",
 }
-_CONFIG_MARKERS = frozenset(CONFIG_MARKERS.values())
+MAX_CONFIG_TEXT = 2**20  # a real one has about two thousand
+_CONFIG_MARKERS = frozenset(
+    spelling for marker in CONFIG_MARKERS.values() for spelling in (marker, marker.encode())
+)
 
 
 def bin_header(size: int) -> bytes:
@@ -285,6 +289,9 @@ def decode_config(
 ) -> tuple[ModalityConfig, frozenset[Dialect]] | None:
     """Build the modality config that a decoded map stands for.
 
+    Its fields, under ``as_json``, are a map, or JSON as text or bytes, which N1.7 since July 2026
+    also reads. Markers and ``as_json`` may be text or bytes.
+
     Returns:
         The config and the dialects whose marker it carries; None where the map is no config.
 
@@ -293,14 +300,32 @@ def decode_config(
     """
     if _CONFIG_MARKERS.isdisjoint(fields):
         return None
-    dialects = frozenset(d for d, marker in CONFIG_MARKERS.items() if marker in fields)
-    as_json = fields.get("as_json")
+    dialects = frozenset(
+        dialect
+        for dialect, marker in CONFIG_MARKERS.items()
+        if marker in fields or marker.encode() in fields
+    )
+    as_json = _parsed(fields.get("as_json", fields.get(b"as_json")))
     if not isinstance(as_json, dict):
-        raise ProtocolError(f"a modality config needs a map under 'as_json', got {_name(as_json)}")
+        raise ProtocolError(
+            f"a modality config needs a map, or JSON of one, under 'as_json', got {_name(as_json)}"
+        )
     try:
         return ModalityConfig(**as_json), dialects
     except (SpecError, TypeError) as error:
         raise ProtocolError(f"malformed modality config: {error}") from None
+
+
+def _parsed(as_json: Any) -> Any:
+    """What JSON text or bytes say; anything else as it is."""
+    if not isinstance(as_json, (str, bytes)):
+        return as_json
+    if len(as_json) > MAX_CONFIG_TEXT:
+        raise ProtocolError(f"a modality config of {len(as_json)} bytes, {MAX_CONFIG_TEXT} at most")
+    try:
+        return json.loads(as_json)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a modality config whose 'as_json' is no JSON: {error}") from None
 
 
 def _name(value: Any) -> str:

@@ -126,6 +126,32 @@ MALFORMED = {
         msgpack.packb({"__ModalityConfig_class__": True, "as_json": [1]}),
         "'as_json', got list",
     ),
+    "config of text that is no JSON": (
+        msgpack.packb({"__ModalityConfig__": True, "as_json": "{delta_indices: [0]}"}),
+        "'as_json' is no JSON",
+    ),
+    "config of bytes that are no text": (
+        msgpack.packb({"__ModalityConfig_class__": True, "as_json": b"\xff{}"}),
+        "'as_json' is no JSON",
+    ),
+    "config of JSON that is no map": (
+        msgpack.packb({"__ModalityConfig__": True, "as_json": "[0]"}),
+        "'as_json', got list",
+    ),
+    "config of JSON without end": (
+        msgpack.packb({"__ModalityConfig__": True, "as_json": "[" * 100_000}),
+        "'as_json' is no JSON",
+    ),
+    "config of too much JSON": (
+        msgpack.packb({"__ModalityConfig__": True, "as_json": " " * 2_000_000}),
+        "1048576 at most",
+    ),
+    "config of JSON with wrong fields": (
+        msgpack.packb(
+            {"__ModalityConfig__": True, "as_json": '{"delta_indices": [0.5], "modality_keys": 6}'}
+        ),
+        "delta_indices must be a non-empty list of int",
+    ),
     "config with unknown fields": (
         msgpack.packb({"__ModalityConfig__": True, "as_json": {"delta": 1}}),
         "malformed modality config",

@@ -19,7 +19,8 @@ import zmq
 from lerobot_writer import write_dataset
 
 from gr00t_policy_core import PolicyClient
-from gr00t_policy_core.cli import main
+from gr00t_policy_core.cli import _parser, main
+from gr00t_policy_core.cli.loading import LoadPolicy
 
 DEADLINE_S = 60
 PROGRAM = [sys.executable, "-m", "gr00t_policy_core"]
@@ -340,3 +341,45 @@ def test_version_and_help_are_there():
     assert helped.returncode == 0
     assert "--use-sim-policy-wrapper" in helped.stdout
     assert "memory" in helped.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--dtype", "bfloat16"], "--dtype has no effect: a replay has no model"),
+        (["--device", "cuda", "--compile", "default"], "--compile, --device have no effect"),
+        (["--embodiment-tag", "gr1"], "--embodiment-tag has no effect"),
+        (["--max-batch", "16"], "--max-batch has no effect"),
+        (["--denoising-steps", "2"], "--denoising-steps has no effect"),
+    ],
+)
+def test_flags_of_a_model_beside_a_dataset_are_a_usage_error(dataset, capsys, flags, named):
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", "--dataset-path", str(dataset), *flags])
+    assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", [["--execution-horizon", "3"], ["--modality-config-path", "x"]])
+def test_flags_of_a_replay_beside_a_model_are_a_usage_error(capsys, flag):
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", "--model-path", "x", *flag])
+    assert f"{flag[0]} has no effect: a model replays no data set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--embodiment-tag", "gr1"], "--embodiment-tag has no effect: there is no --model-path"),
+        (["--model-path", "x", "--cameras", "1"], "--cameras has no effect: a checkpoint is"),
+    ],
+)
+def test_flags_of_bench_that_have_no_effect_are_a_usage_error(capsys, flags, named):
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", *flags])
+    assert named in capsys.readouterr().err
+
+
+def test_a_number_as_device_is_that_gpu():
+    args = _parser().parse_args(["serve", "--model-path", "x", "--device", "1"])
+    assert args.device == "cuda:1"
+    assert LoadPolicy.of(args).uses_gpu

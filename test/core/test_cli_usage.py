@@ -19,6 +19,10 @@ from gr00t_policy_core.cli import main
         (["serve", "--dataset-path", "a", "--embodiment-tag", " "], "empty"),
         (["serve", "--dataset-path", "a", "--reply-format", "json"], "envelope"),
         (["ping", "--timeout-ms", "-5"], "at least 1"),
+        (["serve", "--model-path", "a", "--camera-size", "640"], "for example 480x640, got '640'"),
+        (["serve", "--model-path", "a", "--camera-size", "0x640"], "got '0x640'"),
+        (["bench", "--camera-size", "480X640"], "got '480X640'"),
+        (["serve", "--dataset-path", "a", "--camera-size", "480x640"], "--camera-size has no eff"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(arguments, expected, capsys):

@@ -4,6 +4,7 @@
 `make fuzz` holds the same of messages that reach further and further into the code.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -46,6 +47,13 @@ HEADERS = st.builds(
     SHAPES,
     st.sampled_from(["\n", "", " " * 70, "}"]),
 )
+
+
+def as_text(fields):
+    """JSON, as some peers write a modality config's fields."""
+    return json.dumps(fields, default=str)
+
+
 # What looks like an array, a picture or a config, and mostly is none.
 ALMOST = st.one_of(
     st.fixed_dictionaries(
@@ -65,8 +73,9 @@ ALMOST = st.one_of(
         {"__jpeg__": st.booleans(), "shape": SHAPES, "frames": st.lists(DATA, max_size=3)}
     ),
     st.builds(
-        lambda marker, fields: {marker: True, "as_json": fields},
+        lambda marker, form, fields: {marker: True, "as_json": form(fields)},
         st.sampled_from(["__ModalityConfig__", "__ModalityConfig_class__"]),
+        st.sampled_from([lambda fields: fields, as_text, lambda fields: as_text(fields).encode()]),
         st.fixed_dictionaries(
             {
                 "delta_indices": st.lists(st.integers(-2, 40), max_size=3),

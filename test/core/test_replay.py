@@ -43,7 +43,12 @@ def test_chunks_follow_each_other_by_the_execution_horizon(dataset):
     for start in (0, 8, 16):
         action, info = policy.get_action(observation())
         np.testing.assert_array_equal(both_keys(action)[0], recorded(0, range(start, start + 16)))
-        assert info == {"episode_index": 0, "step_index": start, "episode_length": 40}
+        assert info == {
+            "episode_index": 0,
+            "step_index": start,
+            "current_step": start,
+            "episode_length": 40,
+        }
 
 
 def test_the_execution_horizon_is_the_whole_chunk_by_default(dataset):
@@ -59,7 +64,7 @@ def test_past_the_end_the_last_action_is_repeated(dataset):
     np.testing.assert_array_equal(both_keys(action)[0], recorded(2, [*range(7), *[6] * 9]))
     action, info = policy.get_action(observation())
     np.testing.assert_array_equal(both_keys(action)[0], recorded(2, [6] * 16))
-    assert info == {"episode_index": 2, "step_index": 16, "episode_length": 7}
+    assert info == {"episode_index": 2, "step_index": 16, "current_step": 16, "episode_length": 7}
 
 
 def test_every_row_of_the_batch_gets_the_same_chunk(dataset):
@@ -72,7 +77,7 @@ def test_every_row_of_the_batch_gets_the_same_chunk(dataset):
 def test_reset_goes_to_a_step_of_an_episode(dataset):
     policy = ReplayPolicy(dataset)
     answer = policy.reset(options={"episode_index": 1, "step_index": 5})
-    assert answer == {"episode_index": 1, "step_index": 5, "episode_length": 25}
+    assert answer == {"episode_index": 1, "step_index": 5, "current_step": 5, "episode_length": 25}
     assert policy.episode_length == 25
     action, _ = policy.get_action(observation())
     np.testing.assert_array_equal(both_keys(action)[0], recorded(1, range(5, 21)))
@@ -81,7 +86,12 @@ def test_reset_goes_to_a_step_of_an_episode(dataset):
 def test_reset_without_options_starts_the_same_episode_again(dataset):
     policy = ReplayPolicy(dataset, episode_index=1)
     policy.get_action(observation())
-    assert policy.reset() == {"episode_index": 1, "step_index": 0, "episode_length": 25}
+    assert policy.reset() == {
+        "episode_index": 1,
+        "step_index": 0,
+        "current_step": 0,
+        "episode_length": 25,
+    }
     assert policy.reset({"step_index": np.int64(3)})["step_index"] == 3
 
 
@@ -110,6 +120,7 @@ def test_a_refused_reset_names_the_range_and_changes_nothing(dataset, options, e
     assert policy.get_action(observation())[1] == {
         "episode_index": 0,
         "step_index": 16,
+        "current_step": 16,
         "episode_length": 40,
     }
 

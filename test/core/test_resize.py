@@ -251,3 +251,10 @@ def test_an_older_client_does_not_take_another_resize_for_a_letter_box(first):
 )
 def test_the_other_side_is_scaled_by_the_same_factor_and_halves_are_rounded_to_even(size, expected):
     assert ShortestEdgeResize(256).size(*size) == expected
+
+
+@pytest.mark.parametrize("size", [(10, 30_000), (3, 700), (20_000, 200)])
+def test_a_picture_that_no_model_reads_is_left_to_the_policy(size):
+    """Which names it; a letter box around it would not fit into memory."""
+    observation = {"video": {"front": np.zeros((1, 1, *size, 3), np.uint8)}}
+    assert images.resized(observation, FIRST) is observation

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of both lines: bytes that Isaac-GR00T wrote, and ours in the hands of its rules."""
 
+import json
 import tracemalloc
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,28 @@ def test_golden_modality_config_decodes(golden, dialect):
 
 def test_a_message_without_arrays_shows_no_dialect(golden):
     assert MsgSerializer.decode(golden("n1d6", "ping_reply")).dialect is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("key", ["as_json", b"as_json"])
+@pytest.mark.parametrize("form", [dict, json.dumps, lambda fields: json.dumps(fields).encode()])
+def test_the_fields_of_a_config_are_a_map_or_json_as_text_or_bytes(golden, dialect, key, form):
+    message = msgpack.unpackb(golden(dialect, "get_modality_config_reply"))
+    expected = MsgSerializer.from_bytes(golden(dialect, "get_modality_config_reply"))
+    for fields in message.values():
+        fields[key] = form(fields.pop("as_json"))
+    decoded = MsgSerializer.decode(msgpack.packb(message))
+    assert decoded.value == expected
+    assert decoded.dialect is Dialect(dialect)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_marker_of_a_config_may_be_bytes(dialect):
+    fields = {"delta_indices": [0], "modality_keys": ["front"]}
+    message = msgpack.packb({MARKERS[dialect].encode(): True, b"as_json": json.dumps(fields)})
+    decoded = MsgSerializer.decode(message)
+    assert decoded.value == ModalityConfig([0], ["front"])
+    assert decoded.dialect is Dialect(dialect)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

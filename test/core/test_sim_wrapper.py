@@ -80,7 +80,7 @@ def flattened(observation):
     prompts = {
         key: [row[0] if isinstance(row, list) and len(row) == 1 else [row] for row in rows]
         if isinstance(rows, list)
-        else rows
+        else [rows]  # a text by itself would be a prompt for every row
         for key, rows in observation.get("language", {}).items()
     }
     return {**arrays, **prompts}
@@ -160,11 +160,18 @@ def test_flat_keys_go_in_nested_and_come_out_flat():
     assert options == {"seed": 1}
 
 
-@pytest.mark.parametrize("as_type", [tuple, list])
-def test_prompts_are_a_tuple_or_a_list(as_type):
+@pytest.mark.parametrize("as_type", [tuple, list, np.array, lambda p: np.array(p, dtype=object)])
+def test_prompts_are_a_tuple_a_list_or_an_array(as_type):
     policy = Recording()
     SimPolicyWrapper(policy).get_action({**flat_observation(), PROMPT: as_type(["a", "b"])})
     assert policy.asked[0]["language"] == {PROMPT: [["a"], ["b"]]}
+
+
+@pytest.mark.parametrize("prompt", ["pick", np.array("pick"), np.str_("pick")])
+def test_one_prompt_is_for_every_row(prompt):
+    policy = Recording()
+    SimPolicyWrapper(policy).get_action({**flat_observation(), PROMPT: prompt})
+    assert policy.asked[0]["language"] == {PROMPT: [["pick"], ["pick"]]}
 
 
 def test_a_task_may_be_under_the_name_of_the_old_environments():
@@ -195,9 +202,10 @@ def test_other_keys_of_the_environment_are_ignored():
         ("video.wrist", np.zeros((2, 2, 4, 6, 3), np.uint8), "expected 1 steps, got 2"),
         ("state.arm", np.zeros((2, 1, 6)), "dtype float64"),
         ("state.arm", np.zeros((2, 6), np.float32), "got shape (2, 6)"),
-        (PROMPT, "pick", "expected a tuple or list of B strings, got 'pick'"),
-        (PROMPT, [["pick"], ["pick"]], "expected a tuple or list of B strings"),
-        (PROMPT, ("pick", 3), "expected a tuple or list of B strings, got ('pick', 3)"),
+        (PROMPT, 3, "expected a string, or B strings, got 3"),
+        (PROMPT, [["pick"], ["pick"]], "expected a string, or B strings"),
+        (PROMPT, np.array([["pick"], ["pick"]]), "expected a string, or B strings"),
+        (PROMPT, ("pick", 3), "expected a string, or B strings, got ('pick', 3)"),
     ],
 )
 def test_a_wrong_value_is_refused_under_its_flat_key(key, value, expected):

@@ -117,6 +117,8 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "policy.timeout_s": (1.0, ON_SERVER),
     "policy.model_path": ("checkpoint", {"local"}),
     "policy.backbone_path": ("backbone", {"local"}),
+    "policy.base_model_path": ("base", {"local"}),
+    "policy.denoising_steps": (2, {"local"}),
     "policy.embodiment_tag": ("gr1", {"local"}),
     "policy.device": ("cuda", {"local"}),
     "policy.dtype": ("float32", {"local"}),

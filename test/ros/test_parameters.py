@@ -53,7 +53,8 @@ def test_every_flag_of_serve_for_a_model_is_a_parameter_with_its_default_and_cho
             assert flag.default is WHEN_FLAGS[parameter.default], name
             assert parameter.choices == tuple(WHEN_FLAGS), name
             continue
-        assert parameter.default == ("" if flag.default is None else flag.default), name
+        unset = type(parameter.default)()  # "" or 0: the parameter has no None
+        assert parameter.default == (unset if flag.default is None else flag.default), name
         assert set(parameter.choices) - {""} == set(flag.choices or ()), name
 
 

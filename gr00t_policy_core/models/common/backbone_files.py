@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common.checkpoint import LFS_ADVICE, download, is_lfs_pointer
+from gr00t_policy_core.models.common.files import LFS_ADVICE, is_lfs_pointer
+from gr00t_policy_core.models.common.hub import HubFolder, fetch
 
-PATTERNS = ["*.json", "*.txt", "*.jinja"]  # never the weights
+SUFFIXES = (".json", ".txt", ".jinja")  # never the weights
 
 # Where the Isaac-GR00T repository and its package `gr00t` keep backbones.
 IN_REPOSITORY = Path("gr00t/model/modules")
@@ -52,7 +53,7 @@ def find_backbone_files(
             f"backbone_path; needed are config.json, {_listed(needed)}",
         )
     try:
-        found = download(name, PATTERNS, lambda at: not _missing(at, needed))
+        found = fetch(HubFolder(name), _text_files, lambda at: not _missing(at, needed))
         return _complete(name, found, needed)
     except CheckpointError as error:
         raise CheckpointError(
@@ -77,6 +78,10 @@ def _places(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
     package = importlib.util.find_spec("gr00t")
     for folder in (package.submodule_search_locations or []) if package else []:
         yield Path(folder) / IN_REPOSITORY.relative_to("gr00t") / name
+
+
+def _text_files(sizes: Mapping[str, int]) -> list[str]:
+    return sorted(name for name in sizes if "/" not in name and name.endswith(SUFFIXES))
 
 
 def _complete(name: str, folder: Path, needed: Sequence[Sequence[str]]) -> Path:

@@ -6,10 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.images import MAX_ASPECT, ImagePipeline
-from gr00t_policy_core.resize import Size
-
-MAX_SIDE = 16384  # pixels: a letter box around such a frame takes 0.8 GB
+from gr00t_policy_core.models.common.images import ImagePipeline
+from gr00t_policy_core.resize import MAX_ASPECT, MAX_SIDE, Size, is_readable
 
 ADVICE = (
     "the model reads pictures of one size only: give all cameras frames of one shape "
@@ -41,13 +39,12 @@ def check_cameras(sizes: Mapping[str, Size], pipeline: ImagePipeline) -> Size:
 
 
 def _frame_problem(key: str, size: Size) -> str | None:
-    if max(size) > MAX_SIDE:
-        return f"video.{key}: {_text(size)} pixels, at most {MAX_SIDE} a side are resized"
-    if max(size) > MAX_ASPECT * min(size):
-        return (
-            f"video.{key}: {_text(size)} pixels, one side is more than {MAX_ASPECT} times the other"
-        )
-    return None
+    if is_readable(*size):
+        return None
+    return (
+        f"video.{key}: {_text(size)} pixels; a side may have {MAX_SIDE} at most, and {MAX_ASPECT} "
+        "times the other"
+    )
 
 
 def _text(size: Size) -> str:

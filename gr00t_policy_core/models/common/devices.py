@@ -30,6 +30,8 @@ def default_device() -> str:
 
 def find_device(device: str | int) -> torch.device:
     """The device of that name; raises `SpecError` where it is none, or a GPU that is not there."""
+    if isinstance(device, str) and device.isdecimal():
+        device = int(device)
     try:
         found = torch.device(f"cuda:{device}" if isinstance(device, int) else device)
     except RuntimeError:

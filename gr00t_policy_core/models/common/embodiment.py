@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gr00t_policy_core.embodiment import EmbodimentTag
-from gr00t_policy_core.errors import CheckpointError, SpecError
+from gr00t_policy_core.errors import CheckpointError, PolicyError, SpecError
 from gr00t_policy_core.modality import (
     ActionConfig,
     ActionRepresentation,
@@ -28,6 +28,7 @@ from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.fields import is_count, read_flag
 from gr00t_policy_core.models.common.normalization import (
     KeyStatistics,
+    LiberoGripper,
     Normalization,
     SinCos,
 )
@@ -78,6 +79,7 @@ class Embodiment:
         index: Which of the per-embodiment weights are its own.
         modalities: Keys and time steps: ``video``, ``state``, ``action``, ``language``.
         exclude_state: The network was trained without states: it reads zeros.
+        empty_instruction: What an empty instruction is read as.
     """
 
     tag: str
@@ -86,6 +88,7 @@ class Embodiment:
     states: tuple[StateKey, ...]
     actions: tuple[ActionKey, ...]
     exclude_state: bool
+    empty_instruction: str = ""
 
     @property
     def horizon(self) -> int:
@@ -132,7 +135,10 @@ class Embodiment:
             begin += key.dim
             physical = key.normalization.unnormalize(values)
             if key.relative is not None:
-                physical = to_absolute(physical, state[key.state_key][:, -1], key.relative)
+                try:
+                    physical = to_absolute(physical, state[key.state_key][:, -1], key.relative)
+                except PolicyError as error:
+                    raise PolicyError(f"action.{key.name}: {error}") from error
             action[key.name] = physical.astype(np.float32)
         return action
 
@@ -212,6 +218,7 @@ def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, 
         actions=tuple(_action_keys(checkpoint, tag, modalities["action"], states)),
         exclude_state=read_flag(checkpoint.processor, "exclude_state", False)
         or bool(known[tag]["state"].get("exclude_state")),
+        empty_instruction=checkpoint.lerobot.empty_instruction if checkpoint.lerobot else "",
     )
 
 
@@ -249,7 +256,7 @@ def _statistics(
             raise SpecError("bad statistics.json", [problem])
         found = found[name]
     statistics = KeyStatistics(".".join(path), found)
-    shape = statistics["min"].shape
+    shape = statistics.shape
     if shape[:-1] not in ((), (steps,)):
         expected = (steps, statistics.dim)
         problem = f"{statistics.name}.min must have shape {expected}, got {shape}"
@@ -273,6 +280,7 @@ def _state_keys(checkpoint: Checkpoint, tag: str, config: ModalityConfig) -> Ite
             normalization = statistics.min_max(
                 read_flag(options, "use_percentiles", False),
                 read_flag(options, "clip_outliers", True),
+                exact=checkpoint.lerobot is not None,
             )
         yield StateKey(key, dim, dim, normalization)
 
@@ -295,11 +303,13 @@ def _action_keys(
             statistics = _statistics(checkpoint, tag, "relative_action", key, horizon)
             percentiles = False  # the reference takes the extremes of relative actions
             _check_relative(statistics, relative, dim, state_key, states)
-        normalization = (
+        normalization: Normalization = (
             statistics.mean_std(clip)
             if key in (config.mean_std_embedding_keys or ())
-            else statistics.min_max(percentiles, clip)
+            else statistics.min_max(percentiles, clip, exact=checkpoint.lerobot is not None)
         )
+        if checkpoint.lerobot is not None and key == checkpoint.lerobot.libero_key:
+            normalization = LiberoGripper(normalization)
         yield ActionKey(key, dim, normalization, relative, state_key)
 
 

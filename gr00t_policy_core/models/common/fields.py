@@ -14,20 +14,24 @@ def is_count(value: object, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def read_flag(processor: Mapping[str, Any], name: str, default: bool) -> bool:
+PROCESSOR = "processor_config.json"
+
+
+def read_flag(
+    processor: Mapping[str, Any], name: str, default: bool, file: str = PROCESSOR
+) -> bool:
     """A switch of processor_config.json; null is off, as in the reference.
 
     Args:
         processor: Its processor_kwargs.
         name: Of the switch.
         default: Where it is left out.
+        file: That it is of, where that is another.
 
     Raises:
         SpecError: It is neither true, false nor null.
     """
     value = processor.get(name, default)
     if value is not None and not isinstance(value, bool):
-        raise SpecError(
-            "bad processor_config.json", [f"{name} must be true or false, got {value!r}"]
-        )
+        raise SpecError(f"bad {file}", [f"{name} must be true or false, got {value!r}"])
     return bool(value)

@@ -43,6 +43,9 @@ class Conditioning:
     features: Tensor
 
 
+KEPT_COUNTS = 8  # numbers of Euler steps whose steps are kept
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One Euler step; the same for every observation.
@@ -125,7 +128,7 @@ class ActionHead(nn.Module):
             interleave=config.interleave_self_attention,
             text_every=config.attend_text_every_n_blocks,
         )
-        self._steps: tuple[Step, ...] | None = None
+        self._steps: dict[int, tuple[Step, ...]] = {}
 
     def condition(self, features: Tensor, tokens: Tokens, state: Tensor) -> Conditioning:
         """Prepare the denoising of one observation.
@@ -152,6 +155,7 @@ class ActionHead(nn.Module):
         noise: Tensor,
         velocity_scale: Tensor | None = None,
         euler: Callable[..., Tensor] | None = None,
+        count: int | None = None,
     ) -> Tensor:
         """Denoise.
 
@@ -161,14 +165,16 @@ class ActionHead(nn.Module):
             velocity_scale: How much each step of the chunk may move, (B, action_horizon, 1) or
                 less by broadcasting; None for 1 everywhere.
             euler: What takes the place of `euler`, compiled for example.
+            count: Of Euler steps; None for as many as the configuration says.
 
         Returns:
             Normalised actions, of the shape and dtype of `noise`.
         """
         euler = euler or self.euler
+        count = count or self.config.num_inference_timesteps
         actions = noise
-        for step in self.steps():
-            actions = euler(actions, conditioning, step, velocity_scale)
+        for step in self.steps(count):
+            actions = euler(actions, conditioning, step, velocity_scale, 1.0 / count)
         return actions
 
     def euler(
@@ -177,22 +183,29 @@ class ActionHead(nn.Module):
         conditioning: Conditioning,
         step: Step,
         velocity_scale: Tensor | None,
+        size: float,
     ) -> Tensor:
-        """One step of `sample`."""
+        """One step of `sample`; `size` is how much of the way from noise to actions it takes."""
         velocity = self.velocity(actions, conditioning, step)
         if velocity_scale is not None:
             velocity = velocity * velocity_scale
-        return torch.add(actions, velocity, alpha=1.0 / self.config.num_inference_timesteps)
+        return torch.add(actions, velocity, alpha=size)
 
-    def steps(self) -> tuple[Step, ...]:
-        """The Euler steps, computed when first asked for and kept: they depend on weights only."""
-        if self._steps is None:
-            count = self.config.num_inference_timesteps
+    def steps(self, count: int | None = None) -> tuple[Step, ...]:
+        """The Euler steps, computed when first asked for and kept: they depend on weights only.
+
+        Args:
+            count: How many; None for as many as the configuration says.
+        """
+        count = count or self.config.num_inference_timesteps
+        if count not in self._steps:
             times = [int(i / count * self.config.num_timestep_buckets) for i in range(count)]
-            self._steps = tuple(
+            if len(self._steps) > KEPT_COUNTS:
+                self._steps.popitem()
+            self._steps[count] = tuple(
                 Step(self.model.modulation(time), self.action_encoder.time(time)) for time in times
             )
-        return self._steps
+        return self._steps[count]
 
     def velocity(self, actions: Tensor, conditioning: Conditioning, step: Step) -> Tensor:
         tokens = self.action_encoder(actions, step.time)

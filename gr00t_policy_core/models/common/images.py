@@ -12,7 +12,7 @@ in the interpolation, and in whether the aspect ratio of a frame is kept:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,23 +20,27 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gr00t_policy_core.antialias import cubic, triangle
+from gr00t_policy_core.antialias import Filter, cubic, triangle
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.fields import is_count, read_flag
-from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
+from gr00t_policy_core.models.common.fields import PROCESSOR, is_count, read_flag
+from gr00t_policy_core.models.common.resample import (
+    resize_antialiased,
+    resize_area,
+    resize_by_torch,
+)
 from gr00t_policy_core.resize import (
+    MAX_ASPECT,
     ExactResize,
     FirstResize,
     Frame,
     LetterBoxResize,
     ShortestEdgeResize,
     Size,
-    letterbox,
 )
 
+Resize = Callable[[torch.Tensor, Size, Filter], torch.Tensor]  # of uint8 (N, H, W, 3)
+
 DEFAULT_FRACTION = 0.95
-MAX_ASPECT = 200  # of Qwen's smart_resize
-PROCESSOR = "processor_config.json"
 
 
 class ImagePipeline(Protocol):
@@ -101,8 +105,8 @@ def lerobot_pipeline(step: Mapping[str, Any]) -> ImagePipeline:
     edge = _edge(target[0] if edge is None else edge, file)
     # LeRobot crops only where the fraction is between 0 and 1.
     fraction = 1.0 if fraction is None else min(_fraction(fraction, file, most=float("inf")), 1.0)
-    letter_box = read_flag(step, "letter_box_transform", False)
-    if read_flag(step, "use_albumentations", False):
+    letter_box = read_flag(step, "letter_box_transform", False, file)
+    if read_flag(step, "use_albumentations", False, file):
         return AreaCrop(edge, fraction, letter_box=letter_box)
     return BicubicCrop(edge, fraction, target, letter_box=letter_box)
 
@@ -201,15 +205,16 @@ class BilinearCrop:
         return self.target
 
     def __call__(self, frame: Frame) -> Frame:
-        image = to_channels_first(letterbox(frame) if self.letter_box else frame)
-        cropped = center_crop(interpolated(image, self.target, "bilinear"), self.crop)
-        return to_channels_last(interpolated(cropped, self.target, "bilinear"))
+        return self._pictures(to_batch(frame), resize_by_torch)[0].numpy()
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        return self._pictures(frames, resize_antialiased)
+
+    def _pictures(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
         boxed = letterbox_on_device(frames) if self.letter_box else frames
-        resized = resize_antialiased(boxed, self.target, triangle, None)
+        resized = resize(boxed, self.target, triangle)
         cropped = center_crop(resized.permute(0, 3, 1, 2), self.crop).permute(0, 2, 3, 1)
-        return resize_antialiased(cropped, self.target, triangle, None)
+        return resize(cropped, self.target, triangle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,25 +243,16 @@ class BicubicCrop:
         return self.target
 
     def __call__(self, frame: Frame) -> Frame:
-        image = to_channels_first(letterbox(frame) if self.letter_box else frame)
-        rows, columns = self._crop
-        cropped = interpolated(image, self._square, "bicubic")[..., rows, columns]
-        return to_channels_last(interpolated(cropped, self.target, "bicubic"))
+        return self._pictures(to_batch(frame), resize_by_torch)[0].numpy()
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        return self._pictures(frames, resize_antialiased)
+
+    def _pictures(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
         boxed = letterbox_on_device(frames) if self.letter_box else frames
-        rows, columns = self._crop
-        cropped = resize_antialiased(boxed, self._square, cubic, None)[:, rows, columns]
-        return resize_antialiased(cropped, self.target, cubic, None)
-
-    @property
-    def _square(self) -> Size:
-        return self.edge, self.edge
-
-    @property
-    def _crop(self) -> tuple[slice, slice]:
-        side = max(1, round(self.edge * self.fraction))
-        return middle(self._square, (side, side))
+        square, side = (self.edge, self.edge), max(1, round(self.edge * self.fraction))
+        rows, columns = middle(square, (side, side))
+        return resize(resize(boxed, square, cubic)[:, rows, columns], self.target, cubic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,24 +279,12 @@ def middle(size: Size, crop: Size) -> tuple[slice, slice]:
     return slice(top, top + crop[0]), slice(left, left + crop[1])
 
 
-def to_channels_first(frame: Frame) -> torch.Tensor:
-    """(H, W, 3) to (1, 3, H, W)."""
+def to_batch(frame: Frame) -> torch.Tensor:
+    """(H, W, 3) to (1, H, W, 3)."""
     frame = np.ascontiguousarray(frame)
     if not frame.flags.writeable:  # as it came over the wire, which torch warns about
         frame = frame.copy()
-    return torch.from_numpy(frame).permute(2, 0, 1)[None]
-
-
-def to_channels_last(image: torch.Tensor) -> Frame:
-    """(1, 3, H, W) to (H, W, 3)."""
-    return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
-
-
-def interpolated(image: torch.Tensor, size: Size, mode: str) -> torch.Tensor:
-    """uint8 (N, 3, H, W) at another size, antialiased; itself where that is its own."""
-    if tuple(image.shape[-2:]) == size:
-        return image
-    return F.interpolate(image.contiguous(), size, mode=mode, antialias=True, align_corners=False)
+    return torch.from_numpy(frame)[None]
 
 
 def check_aspect(height: int, width: int) -> None:

@@ -101,6 +101,7 @@ def lay_out(
     mask_padding: bool,
     device: torch.device,
     dtype: torch.dtype,
+    filled: bool | None = None,
 ) -> Tokens:
     """Put what is known of a batch's tokens on the device.
 
@@ -113,19 +114,22 @@ def lay_out(
             with to a rounder length is always hidden.
         device: Where to.
         dtype: Of the networks.
+        filled: Whether any row of the batch is filled up at its beginning, where `prompts` are a
+            part of a batch; None where they are all of it.
     """
     mask, images = prompts.mask, prompts.images
     rows, length = mask.shape
     rounded = np.arange(length) >= prompts.length
-    filled = ~mask & ~rounded
+    fillers = ~mask & ~rounded
+    if filled is None:
+        filled = bool(fillers.any())
+    some_hidden = filled or rounded.any()
     hidden = ~mask if mask_padding else np.broadcast_to(rounded, mask.shape)
     columns = np.stack([np.flatnonzero(~row) for row in images])
     text_hidden = np.take_along_axis(~mask, columns, axis=1)
     begin = length * np.arange(rows)[:, None]
 
-    def bias(hidden: NDArray[np.bool_]) -> Tensor | None:
-        if not hidden.any():
-            return None
+    def bias(hidden: NDArray[np.bool_]) -> Tensor:
         values = torch.zeros(hidden.shape, dtype=dtype)
         return send(values.masked_fill_(torch.from_numpy(np.array(hidden)), -torch.inf))
 
@@ -142,10 +146,10 @@ def lay_out(
         sin=send(signed[:, :, None].to(dtype)),
         images=send(np.flatnonzero(images)),
         text=send((begin + columns).reshape(-1)),
-        causal=bias(_future_or_filled(filled)) if filled.any() else None,
-        silent=send(filled[:, :, None, None]) if filled.any() and not mask_padding else None,
-        visible=bias(hidden[:, None, None]),
-        text_visible=bias(text_hidden[:, None, None]),
+        causal=bias(_future_or_filled(fillers)) if filled else None,
+        silent=send(fillers[:, :, None, None]) if filled and not mask_padding else None,
+        visible=bias(hidden[:, None, None]) if rounded.any() or (filled and mask_padding) else None,
+        text_visible=bias(text_hidden[:, None, None]) if some_hidden else None,
         patch_embedding=places.embedding,
         patch_cos=places.cos,
         patch_sin=places.sin,

@@ -8,6 +8,7 @@ that whatever is wrong is found before the first weight is read.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +17,9 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import HeadConfig
 from gr00t_policy_core.models.common.embodiment import Embodiment, read_embodiment
+from gr00t_policy_core.models.common.fields import is_count
 from gr00t_policy_core.models.common.head import ActionHead
+from gr00t_policy_core.models.common.known_fields import check_known
 from gr00t_policy_core.models.common.weights import (
     Part,
     check_weights,
@@ -38,11 +41,13 @@ def read_robot(
         head: That is to drive it.
 
     Raises:
-        SpecError: The tag is unknown, statistics are missing, or the robot is too large for `head`.
+        SpecError: The tag is unknown, statistics are missing, the robot is too large for `head`,
+            or the checkpoint asks for what nothing here does.
         CheckpointError: The modality configs are no such thing.
     """
+    check_known(checkpoint)
     embodiment = read_embodiment(checkpoint, tag, embodiment_ids)
-    _check_fit(embodiment, head)
+    _check_fit(embodiment, head, checkpoint.processor)
     return embodiment
 
 
@@ -80,15 +85,32 @@ def load_networks(
     return head
 
 
-def _check_fit(embodiment: Embodiment, head: HeadConfig) -> None:
-    """Raise `SpecError` naming everything of the robot that is too large for the head."""
-    problems = [
-        f"{embodiment.tag} has {what} {has}, config.json's {field} is {limit}"
-        for what, has, field, limit in (
-            ("state values", embodiment.state_width, "max_state_dim", head.max_state_dim),
-            ("action values", embodiment.action_dim, "max_action_dim", head.max_action_dim),
-            ("an action horizon of", embodiment.horizon, "action_horizon", head.action_horizon),
-        )
+def _check_fit(embodiment: Embodiment, head: HeadConfig, processor: Mapping[str, Any]) -> None:
+    """Raise `SpecError` naming everything of the robot that is too large for the checkpoint."""
+    states, actions = embodiment.state_width, embodiment.action_dim
+    horizon = embodiment.horizon
+    limits = [
+        ("state values", states, "config.json's max_state_dim", head.max_state_dim),
+        ("action values", actions, "config.json's max_action_dim", head.max_action_dim),
+        ("an action horizon of", horizon, "config.json's action_horizon", head.action_horizon),
+    ]
+    problems = []
+    for what, has, field in (
+        ("state values", states, "max_state_dim"),
+        ("action values", actions, "max_action_dim"),
+        ("an action horizon of", horizon, "max_action_horizon"),
+    ):
+        limit = processor.get(field)
+        name = f"processor_config.json's {field}"
+        if limit is None:
+            continue
+        if is_count(limit):
+            limits.append((what, has, name, int(limit)))
+        else:
+            problems.append(f"{name} must be a positive integer, got {limit!r}")
+    problems += [
+        f"{embodiment.tag} has {what} {has}, {field} is {limit}"
+        for what, has, field, limit in limits
         if has > limit
     ]
     language = embodiment.modalities["language"]

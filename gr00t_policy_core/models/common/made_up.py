@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Observation
 from gr00t_policy_core.resize import Size
 
-FRAME_SIZE = (480, 640)
+USUAL_SIZE = (480, 640)
 INSTRUCTION = "pick up the red cube and put it on the blue plate"
 
 
@@ -19,7 +20,7 @@ def made_up_observation(
     configs: Mapping[str, ModalityConfig],
     state_sizes: Mapping[str, int],
     batch: int,
-    camera_size: Size = FRAME_SIZE,
+    camera_sizes: Mapping[str, Size] | Size = USUAL_SIZE,
 ) -> Observation:
     """Noise for pictures and states, one instruction for all rows; always the same.
 
@@ -27,18 +28,23 @@ def made_up_observation(
         configs: Of the policy.
         state_sizes: Values per step of each state key.
         batch: B, the number of rows.
-        camera_size: Height and width of every frame, pixels.
+        camera_sizes: Height and width of the frames, of all cameras or by camera; those that are
+            left out have the size of the first that is not, or 480 x 640.
 
     Returns:
-        Pictures of uint8 (B, T, *camera_size, 3), states of float32 (B, T, D) within ±0.5.
+        Pictures of uint8 (B, T, H, W, 3), states of float32 (B, T, D) within ±0.5.
+
+    Raises:
+        SpecError: A camera that the policy does not know, or a size that is none.
     """
+    sizes = _by_camera(configs["video"].modality_keys, camera_sizes)
     rng = np.random.default_rng(0)
-    frames = (batch, len(configs["video"].delta_indices), *camera_size, 3)
+    frames = (batch, len(configs["video"].delta_indices))
     steps = (batch, len(configs["state"].delta_indices))
     return {
         "video": {
-            key: rng.integers(0, 256, frames, dtype=np.uint8)
-            for key in configs["video"].modality_keys
+            key: rng.integers(0, 256, (*frames, *size, 3), dtype=np.uint8)
+            for key, size in sizes.items()
         },
         "state": {
             key: rng.uniform(-0.5, 0.5, (*steps, size)).astype(np.float32)
@@ -46,3 +52,20 @@ def made_up_observation(
         },
         "language": {key: [[INSTRUCTION]] * batch for key in configs["language"].modality_keys},
     }
+
+
+def _by_camera(cameras: list[str], given: Mapping[str, Size] | Size) -> dict[str, Size]:
+    if not isinstance(given, Mapping):
+        given = dict.fromkeys(cameras, given)
+    unknown = sorted(set(given) - set(cameras))
+    if unknown:
+        raise SpecError("bad camera sizes", [f"no camera is called {unknown}; known are {cameras}"])
+    problems = [
+        f"{key}: height and width must be at least 1 pixel, got {size!r}"
+        for key, size in given.items()
+        if len(size) != 2 or min(size) < 1
+    ]
+    if problems:
+        raise SpecError("bad camera sizes", problems)
+    others = next(iter(given.values()), USUAL_SIZE)
+    return {key: given.get(key, others) for key in cameras}

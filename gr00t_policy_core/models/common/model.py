@@ -2,13 +2,13 @@
 """What a line of GR00T has to bring: the seam between `Gr00tPolicy` and the folders beside it.
 
 A line is a folder of `gr00t_policy_core.models`, named as the ``model_type`` of its config.json in
-snake case (``Gr00tN1d7``: ``gr00t_n1d7``), whose package has two functions: `load`, a `Loader`,
-and `random_model`, a `RandomBuilder`.
+snake case (``Gr00tN1d7``: ``gr00t_n1d7``), whose package has three functions: `load`, a `Loader`,
+`random_model`, a `RandomBuilder`, and `examine`, an `Examiner`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.config import HeadConfig
 from gr00t_policy_core.models.common.embodiment import Embodiment
 from gr00t_policy_core.models.common.head import ActionHead
 from gr00t_policy_core.models.common.images import ImagePipeline
@@ -97,6 +98,37 @@ class Loader(Protocol):
         dtype: torch.dtype,
         backbone_path: str | Path | None,
     ) -> Model: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LineFacts:
+    """What a line makes of a checkpoint's files, without its weights.
+
+    Args:
+        head: The shape of the action head.
+        embodiment_ids: The line's own numbering of robots.
+        pipeline: What becomes of camera frames first.
+        backbone_name: What config.json calls the backbone.
+        backbone_problem: Why the backbone's files are not here and how to get them, None where
+            they are.
+        tokens: Rows and columns of tokens that a picture of height and width becomes after
+            `pipeline`; None without the backbone's files.
+        unused: Regular expression of the tensors that are not loaded.
+    """
+
+    head: HeadConfig
+    embodiment_ids: Mapping[str, int]
+    pipeline: ImagePipeline
+    backbone_name: str
+    backbone_problem: str | None
+    tokens: Callable[[int, int], tuple[int, int]] | None
+    unused: str
+
+
+class Examiner(Protocol):
+    """Reads a line's files but for the weights."""
+
+    def __call__(self, checkpoint: Checkpoint, backbone_path: str | Path | None) -> LineFacts: ...
 
 
 class RandomBuilder(Protocol):

@@ -19,6 +19,9 @@ from gr00t_policy_core.errors import SpecError
 Array = NDArray[Any]
 
 
+KINDS = ("min", "q01", "mean", "max", "q99", "std")  # best first, to tell the size by
+
+
 class Normalization(Protocol):
     """One key's way to the network."""
 
@@ -37,16 +40,18 @@ class MinMax:
         low: (D,), or (T, D) with bounds for each step.
         high: The same shape.
         clip: Limit normalised values to [-1, 1].
+        exact: Only a dimension whose bounds are equal is constant; else a very small span is, too.
     """
 
     low: Array
     high: Array
     clip: bool
+    exact: bool = False
 
     def normalize(self, values: Array) -> Array:
         low, high = self._bounds(values)
         span = high - low
-        constant = np.isclose(high, low)
+        constant = span == 0.0 if self.exact else np.isclose(high, low)
         scaled = 2.0 * (values - low) / np.where(constant, 1.0, span) - 1.0
         normalized = np.where(constant, 0.0, scaled)
         return np.clip(normalized, -1.0, 1.0) if self.clip else normalized
@@ -105,6 +110,26 @@ class SinCos:
 
 
 @dataclass(frozen=True, slots=True)
+class LiberoGripper:
+    """Turns the last value of an action, from 0 to 1, into LIBERO's sign: -1 opens, 1 closes.
+
+    Args:
+        of: How the values before that are normalised.
+    """
+
+    of: Normalization
+
+    def normalize(self, values: Array) -> Array:
+        gripper = (1.0 - np.asarray(values[..., -1:])) / 2.0
+        return self.of.normalize(np.concatenate([values[..., :-1], gripper], axis=-1))
+
+    def unnormalize(self, values: Array) -> Array:
+        physical = self.of.unnormalize(values)
+        sign = -np.sign(2.0 * physical[..., -1:] - 1.0)
+        return np.concatenate([physical[..., :-1], sign], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyStatistics:
     """What statistics.json says about one key, as float64 arrays.
 
@@ -119,7 +144,16 @@ class KeyStatistics:
     @property
     def dim(self) -> int:
         """D: how many values a step has."""
-        return int(self["min"].shape[-1])
+        return int(self.shape[-1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(D,), or (T, D) where there is one set for each step."""
+        present = next((kind for kind in KINDS if kind in self._kinds()), KINDS[0])
+        return self[present].shape
+
+    def _kinds(self) -> Mapping[str, Any]:
+        return self.values if isinstance(self.values, Mapping) else {}
 
     def __getitem__(self, kind: str) -> Array:
         try:
@@ -135,13 +169,13 @@ class KeyStatistics:
             raise self._bad(f"{self.name}.{kind} has values that are not finite")
         return array
 
-    def min_max(self, percentiles: bool, clip: bool) -> MinMax:
-        """Bounds from the extremes, or from the 1st and 99th percentile."""
+    def min_max(self, percentiles: bool, clip: bool, exact: bool = False) -> MinMax:
+        """Bounds from the extremes, or from the 1st and 99th percentile; see `MinMax`."""
         first, second = ("q01", "q99") if percentiles else ("min", "max")
         low, high = self._pair(first, second)
         if ((low > high) & ~np.isclose(low, high)).any():
             raise self._bad(f"{self.name}: {first} is above {second}")
-        return MinMax(low, high, clip)
+        return MinMax(low, high, clip, exact)
 
     def mean_std(self, clip: bool) -> MeanStd:
         mean, std = self._pair("mean", "std")
@@ -156,7 +190,7 @@ class KeyStatistics:
         if shapes[0] != shapes[1] or shapes[0][-1] != self.dim:
             raise self._bad(
                 f"{self.name}: {first} and {second} must have one shape, and {self.dim} values a "
-                f"step as min has, got {shapes[0]} and {shapes[1]}"
+                f"step as the other kinds, got {shapes[0]} and {shapes[1]}"
             )
         return arrays
 

@@ -14,12 +14,16 @@ from torch import Tensor
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.embodiment import Embodiment
+from gr00t_policy_core.models.common.relative import reference_problem
 
 Array = NDArray[Any]
 
-OPTIONS = ("seed", "rtc")
+OPTIONS = ("seed", "rtc", "num_inference_timesteps")
 RTC_OPTIONS = ("prefix", "frozen_steps", "ramp_rate")
 MAX_SEED = 2**63
+NUMBERS = (int, float, np.integer, np.floating)
+ROUNDING = 1e-5  # of float32 on the way to the network's units and back, relative
+MAX_STEPS = 1000  # of denoising
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,34 @@ class InferenceOptions:
     Args:
         seed: Of the initial noise; None for another one each time.
         rtc: None for a chunk of its own.
+        denoising_steps: None for as many as the policy takes by itself.
     """
 
     seed: int | None = None
     rtc: RealTimeChunking | None = None
+    denoising_steps: int | None = None
+
+
+def clipped_steps(
+    rtc: RealTimeChunking, embodiment: Embodiment, state: Mapping[str, Array]
+) -> dict[str, Array]:
+    """How far frozen steps are from the prefix: values beyond those of training are clipped.
+
+    Returns:
+        ``{key: float32 (B, frozen_steps, D)}``, in physical units: what is to be added to the
+        prefix. Only keys where that is more than rounding.
+    """
+    prefix = {key: values[:, : rtc.frozen_steps] for key, values in rtc.prefix.items()}
+    if rtc.frozen_steps == 0:
+        return {}
+    encoded = embodiment.encode_action(prefix, state, embodiment.action_dim)
+    kept = embodiment.decode_action(encoded, state)
+    moved = {key: kept[key] - values for key, values in prefix.items()}
+    return {
+        key: difference
+        for key, difference in moved.items()
+        if np.abs(difference).max() > ROUNDING * max(1.0, float(np.abs(prefix[key]).max()))
+    }
 
 
 def read_options(
@@ -74,8 +102,8 @@ def read_options(
     """Check the options of a call.
 
     Args:
-        options: ``{"seed": int, "rtc": {"prefix": …, "frozen_steps": int, "ramp_rate": float}}``,
-            each of them optional; None for none.
+        options: ``{"seed": int, "rtc": {"prefix": …, "frozen_steps": int, "ramp_rate": float},
+            "num_inference_timesteps": int}``, each of them optional; None for none.
         embodiment: What the prefix must fit.
         batch: Rows of the observation.
 
@@ -88,13 +116,20 @@ def read_options(
     seed = options.get("seed")
     if seed is not None and not (_is_integer(seed) and 0 <= seed < MAX_SEED):
         problems.append(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
+    steps = options.get("num_inference_timesteps")
+    if steps is not None and not (_is_integer(steps) and 1 <= steps <= MAX_STEPS):
+        problems.append(
+            f"num_inference_timesteps must be an integer from 1 to {MAX_STEPS}, got {steps!r}"
+        )
     rtc = options.get("rtc")
     if rtc is not None:
         problems += [f"rtc: {problem}" for problem in _rtc_problems(rtc, embodiment, batch)]
     if problems:
         raise SpecError("bad options", problems)
     return InferenceOptions(
-        seed=None if seed is None else int(seed), rtc=None if rtc is None else _rtc(rtc, embodiment)
+        seed=None if seed is None else int(seed),
+        rtc=None if rtc is None else _rtc(rtc, embodiment),
+        denoising_steps=None if steps is None else int(steps),
     )
 
 
@@ -124,15 +159,22 @@ def _rtc_problems(rtc: Any, embodiment: Embodiment, batch: int) -> Iterator[str]
             yield f"prefix.{key.name} has values that are not finite"
         else:
             overlaps.add(value.shape[1])
+            problem = None if key.relative is None else reference_problem(value, key.relative)
+            if problem is not None:
+                yield f"prefix.{key.name}: {problem}"
+    if isinstance(rate, bool) or not isinstance(rate, NUMBERS) or not 0 <= rate < 1e3:
+        yield f"ramp_rate must be a number from 0 to 1000, got {rate!r}"
+    if not overlaps:  # what is wrong with the prefix has been said
+        return
     if len(overlaps) > 1:
         yield f"prefix must have the same number of steps in each key, got {sorted(overlaps)}"
-    overlap = max(overlaps, default=1)
+        return
+    overlap = overlaps.pop()
     if not 1 <= overlap <= embodiment.horizon:
         yield f"prefix must have 1 to {embodiment.horizon} steps, got {overlap}"
+        return
     if not _is_integer(frozen) or not 0 <= frozen <= overlap:
         yield f"frozen_steps must be an integer from 0 to the overlap of {overlap}, got {frozen!r}"
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1e3:
-        yield f"ramp_rate must be a number from 0 to 1000, got {rate!r}"
 
 
 def _is_integer(value: Any) -> bool:

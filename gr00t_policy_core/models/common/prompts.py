@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gr00t_policy_core.errors import CheckpointError
+from gr00t_policy_core.errors import CheckpointError, SpecError
 
 Ids = NDArray[np.int64]
+
+# UTF-8, some 300 words. A token has at least one byte, so this bounds tokens as well: of 5,000 of
+# them, the table of what is hidden from whom would take 50 MB in each request.
+MAX_INSTRUCTION_BYTES = 2048
 
 PUNCTUATION = re.compile(r"[^\w\s]")
 
@@ -40,6 +45,36 @@ class Prompts:
 def formalize(prompt: str) -> str:
     """Lower case, without punctuation: how instructions were cleaned for training."""
     return PUNCTUATION.sub("", prompt.lower())
+
+
+def length_problem(instruction: str) -> str | None:
+    """Why an instruction is too long to be read, None where it is not."""
+    length = len(instruction.encode("utf-8", "surrogatepass"))
+    if length <= MAX_INSTRUCTION_BYTES:
+        return None
+    return (
+        f"an instruction has {length} bytes of UTF-8, at most {MAX_INSTRUCTION_BYTES} are read: "
+        f"shorten {instruction[:30]!r}…"
+    )
+
+
+def check_pictures(tokens: Sequence[int], image_id: int, expected: int, instruction: str) -> None:
+    """Raise `SpecError` where an instruction brought tokens of pictures that it has none of.
+
+    Args:
+        tokens: Of the whole prompt.
+        image_id: The token of pictures.
+        expected: How often it must be there.
+        instruction: For the error.
+    """
+    if tokens.count(image_id) != expected:
+        raise SpecError(
+            "bad observation",
+            [
+                "the instruction holds the text that stands for a picture in the prompt, "
+                f"take it out: {instruction!r:.80}"
+            ],
+        )
 
 
 class Tokenizer(Protocol):
@@ -97,7 +132,13 @@ class ChatTokenizer:
         return text
 
     def encode(self, text: str) -> list[int]:
-        return [int(token) for token in self._tokenizer(text)["input_ids"]]
+        """The tokens of a text, composed (NFC) before.
+
+        Qwen's own tokenizer composes. transformers 5 always builds it so, 4.57 only where
+        tokenizer.json says it.
+        """
+        composed = unicodedata.normalize("NFC", text)
+        return [int(token) for token in self._tokenizer(composed)["input_ids"]]
 
     def token(self, token_id: int) -> str:
         """How a token is written."""

@@ -35,11 +35,11 @@ def format_problem(config: ActionConfig, dim: int) -> str | None:
 
 
 def reference_problem(reference: Array, config: ActionConfig) -> str | None:
-    """What keeps states (B, D) from being referred to, None if nothing does."""
+    """What keeps poses (..., D) from being referred to, None if nothing does."""
     if config.format is not ActionFormat.XYZ_ROT6D:
         return None
     try:
-        rotation.matrix_from_rot6d(reference[:, 3:].astype(np.float64))
+        rotation.matrix_from_rot6d(reference[..., 3:].astype(np.float64))
     except ValueError as error:
         return f"its last 6 values must be two rows of a rotation: {error}"
     return None

@@ -14,13 +14,15 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gr00t_policy_core.antialias import Filter, antialiased
+from gr00t_policy_core.antialias import Filter, antialiased, cubic, triangle
 
 WIDTH, HEIGHT = 2, 1  # of (N, H, W, 3), in the order in which they are resized
 
+MODES: dict[Filter, str] = {triangle: "bilinear", cubic: "bicubic"}
 OPENCV_BITS = 11
 CACHED = 64
 
@@ -40,8 +42,34 @@ class Taps:
     bits: int
 
 
+def resize_by_torch(images: Tensor, size: tuple[int, int], kernel: Filter) -> Tensor:
+    """By torch itself, on the host.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        size: Height and width to come.
+        kernel: `triangle` (bilinear) or `cubic` (bicubic); antialiased.
+
+    Returns:
+        uint8 (N, *size, 3).
+    """
+    before = tuple(images.shape[1:3])
+    if before == size:
+        return images
+    if 1 in before or 1 in size:  # there torch takes colours for columns, and fails
+        return resize_antialiased(images, size, kernel)
+    resized = F.interpolate(
+        images.permute(0, 3, 1, 2).contiguous(),
+        size,
+        mode=MODES[kernel],
+        antialias=True,
+        align_corners=False,
+    )
+    return resized.permute(0, 2, 3, 1).contiguous()
+
+
 def resize_antialiased(
-    images: Tensor, size: tuple[int, int], kernel: Filter, bits: int | None
+    images: Tensor, size: tuple[int, int], kernel: Filter, bits: int | None = None
 ) -> Tensor:
     """As Pillow and torch do it: integers, rounded after each direction.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,13 +19,13 @@ from torch import Tensor
 from gr00t_policy_core.models.common.compiled import FirstShapes, compiled
 from gr00t_policy_core.models.common.devices import on_device
 from gr00t_policy_core.models.common.graphs import CudaGraphs, Function, Recorder, StaticCall
-from gr00t_policy_core.models.common.layout import PictureGrid, Tokens, lay_out
+from gr00t_policy_core.models.common.kept import KeptLayouts
+from gr00t_policy_core.models.common.layout import PictureGrid, Tokens
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.recording import RecordingQueue
 from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes, check_settings
 
 ROUND_LENGTH = 16  # tokens: instructions of about the same length share a graph
-KEPT_PROMPTS = 64
 MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
 
 
@@ -43,6 +42,7 @@ class Runner:
     Attributes:
         see, act: Of `device_functions`: what is compiled or recorded, as it is.
         fills_up: Batches are filled up to a few sizes, because each set of shapes has its price.
+        layouts: What is kept of the last prompts.
 
     Raises:
         SpecError: As `check_settings` says.
@@ -59,14 +59,17 @@ class Runner:
         if record is None:
             check_settings(settings, device)
             record = CudaGraphs(device) if settings.cuda_graphs else None
-        self._model = model
         self._device = device
-        self._dtype = dtype
-        self._settings = settings
         self.fills_up = record is not None or settings.compile is not None
-        self._multiple = ROUND_LENGTH if self.fills_up else 1
         self._sizes = batch_sizes(MAX_BATCH_ROWS)
-        self._laid_out = lru_cache(KEPT_PROMPTS)(self._lay_out)
+        self.layouts = KeptLayouts(
+            model.backbone,
+            ROUND_LENGTH if self.fills_up else 1,
+            mask_padding=settings.mask_padding,
+            device=device,
+            dtype=dtype,
+        )
+        self._head = model.head
         with torch.inference_mode():
             model.head.steps()  # what no observation changes is there before the first of them
         self.see, self.act = see, act = device_functions(model)
@@ -104,19 +107,7 @@ class Runner:
             texts: The instruction of each row.
             pictures: Of each row.
         """
-        return self._laid_out(tuple(texts), pictures)
-
-    def _lay_out(self, texts: tuple[str, ...], pictures: PictureGrid) -> Tokens:
-        backbone = self._model.backbone
-        prompts = backbone.prompts(texts, pictures, self._multiple)
-        return lay_out(
-            prompts,
-            backbone.rotary(prompts, pictures),
-            backbone.places(pictures),
-            mask_padding=self._settings.mask_padding,
-            device=self._device,
-            dtype=self._dtype,
-        )
+        return self.layouts(tuple(texts), pictures)
 
     def features(self, videos: Sequence[Tensor], tokens: Tokens) -> Tensor:
         """What the action head attends to; see `Backbone.features`.
@@ -135,8 +126,15 @@ class Runner:
         state: Tensor,
         noise: Tensor,
         velocity_scale: Tensor | None,
+        denoising_steps: int | None = None,
     ) -> Tensor:
-        """Normalised actions; see `ActionHead.condition` and `ActionHead.sample`."""
+        """Normalised actions; see `ActionHead.condition` and `ActionHead.sample`.
+
+        With `denoising_steps`, other than the head's own, nothing is compiled or replayed.
+        """
+        if denoising_steps not in (None, self._head.config.num_inference_timesteps):
+            conditioning = self._head.condition(features, tokens, state)
+            return self._head.sample(conditioning, noise, velocity_scale, count=denoising_steps)
         return self._act(features, state, noise, velocity_scale, *tokens)
 
     @contextmanager

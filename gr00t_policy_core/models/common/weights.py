@@ -4,20 +4,27 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.checkpoint import Checkpoint, LowRank
+from gr00t_policy_core.models.common.files import size_text
 from gr00t_policy_core.models.common.fused import FusedLinear
 from gr00t_policy_core.models.common.head import PER_EMBODIMENT
+from gr00t_policy_core.models.common.weight_files import StoredTensor
 
 SHOWN = 5  # names that an error lists
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,10 @@ def load_weights(
     checkpoint: Checkpoint, parts: Iterable[Part], device: torch.device, dtype: torch.dtype
 ) -> None:
     """Read the weights of all parts and put them into place; file by file, each tensor once."""
+    parts = list(parts)
+    files = {stored.file for part in parts for stored in _stored(checkpoint, part)}
+    for file in sorted(files):
+        logger.info("reading weights from %s (%s)", file, size_text(file.stat().st_size))
     for part in parts:
         values = _read(checkpoint, part, device, dtype)
         part.module.load_state_dict(values, strict=True, assign=True)
@@ -122,29 +133,52 @@ def load_weights(
 def _read(
     checkpoint: Checkpoint, part: Part, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    by_file: dict[str, list[tuple[Source, Tensor]]] = {}
+    by_file: dict[Path, list[tuple[Source, Tensor]]] = {}
     values = {}
     for name, sources in part.parameters().items():
         shape = (sum(shape[0] for _, shape in sources), *sources[0][1][1:])
         values[name] = torch.empty(shape, device=device, dtype=dtype)
         places = values[name].split([shape[0] for _, shape in sources])
         for (source, _), place in zip(sources, places, strict=True):
-            file = str(checkpoint.tensors[source.name].file)
-            by_file.setdefault(file, []).append((source, place))
+            stored = checkpoint.tensors[source.name]
+            by_file.setdefault(stored.file, []).append((source, place))
     for file, entries in by_file.items():
-        with safe_open(file, framework="pt", device=str(device)) as tensors:
+        with safe_open(str(file), framework="pt", device=str(device)) as tensors:
             for source, place in entries:
-                place.copy_(_tensor(tensors, source))
+                name = checkpoint.tensors[source.name].name
+                value = _tensor(tensors, name, source.row)
+                if source.name in checkpoint.low_rank:
+                    value = _merged(value, checkpoint.low_rank[source.name])
+                place.copy_(value)
     return values
 
 
-def _tensor(tensors: Mapping[str, Tensor], source: Source) -> Tensor:
-    if source.row is None:
-        value: Tensor = tensors.get_tensor(source.name)  # type: ignore[attr-defined]
+def _merged(weight: Tensor, pair: LowRank) -> Tensor:
+    """W + scale · B · A, in float32."""
+    a, b = (_whole(tensor, weight.device).float() for tensor in (pair.a, pair.b))
+    return weight.float() + (b @ a) * pair.scale
+
+
+def _whole(stored: StoredTensor, device: torch.device) -> Tensor:
+    with safe_open(str(stored.file), framework="pt", device=str(device)) as tensors:
+        return _tensor(tensors, stored.name, None)
+
+
+def _stored(checkpoint: Checkpoint, part: Part) -> Iterator[StoredTensor]:
+    for source, _ in itertools.chain.from_iterable(part.parameters().values()):
+        yield checkpoint.tensors[source.name]
+        if source.name in checkpoint.low_rank:
+            yield checkpoint.low_rank[source.name].a
+
+
+def _tensor(tensors: Any, name: str, row: int | None) -> Tensor:
+    """A tensor of an open file; of a stack, one embodiment's, as `nn.Linear` holds it."""
+    if row is None:
+        value: Tensor = tensors.get_tensor(name)
         return value
-    row: Tensor = tensors.get_slice(source.name)[source.row]  # type: ignore[attr-defined]
+    one: Tensor = tensors.get_slice(name)[row]
     # The reference multiplies (inputs, outputs) from the right; nn.Linear holds the transpose.
-    return row.T.contiguous() if row.ndim == 2 else row.contiguous()
+    return one.T.contiguous() if one.ndim == 2 else one.contiguous()
 
 
 def _problem(checkpoint: Checkpoint, source: Source, shape: tuple[int, ...]) -> str | None:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import torch
 
+from gr00t_policy_core.errors import CheckpointError
 from gr00t_policy_core.models.common.backbone_files import find_backbone_files
-from gr00t_policy_core.models.common.checkpoint import Checkpoint, read_json
+from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import read_config, read_head_config
 from gr00t_policy_core.models.common.fields import read_flag
+from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.images import image_pipeline
 from gr00t_policy_core.models.common.loading import load_networks, read_robot
-from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.model import LineFacts, Model
 from gr00t_policy_core.models.common.prompts import ChatTokenizer
 from gr00t_policy_core.models.gr00t_n1d6.backbone import (
     NEEDED_FIELDS,
@@ -25,8 +27,9 @@ from gr00t_policy_core.models.gr00t_n1d6.backbone import (
 )
 from gr00t_policy_core.models.gr00t_n1d6.config import EMBODIMENT_IDS, IMAGE_EDGE, PUBLISHED
 from gr00t_policy_core.models.gr00t_n1d6.random_weights import random_model
+from gr00t_policy_core.models.gr00t_n1d6.vision import picture_tokens
 
-__all__ = ["load", "random_model"]
+__all__ = ["examine", "load", "random_model"]
 
 # Written by training but not used by the reference's inference either: the output layer, the vision
 # tower's pooling, and what replaced a dropped-out state.
@@ -71,3 +74,22 @@ def load(
     network.restore_buffers()
     backbone = EagleBackbone(network, backbone_config, tokenizer, pipeline, formalize_language)
     return Model(embodiment, backbone, head)
+
+
+def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> LineFacts:
+    """What there is to know without weights; see `gr00t_policy_core.models.common.model`."""
+    config = read_config(checkpoint.config, PUBLISHED)
+    name, problem = config["model_name"], None
+    try:
+        find_backbone_files(name, backbone_path, NEEDED_FILES, on_hub=False)
+    except CheckpointError as error:
+        problem = str(error)
+    return LineFacts(
+        head=read_head_config(config, state_steps_per_token=1),
+        embodiment_ids=EMBODIMENT_IDS,
+        pipeline=image_pipeline(checkpoint.processor, IMAGE_EDGE),
+        backbone_name=name,
+        backbone_problem=problem,
+        tokens=picture_tokens,
+        unused=UNUSED,
+    )

@@ -15,9 +15,14 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
 from gr00t_policy_core.models.common.images import ImagePipeline, check_aspect
 from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
-from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
+from gr00t_policy_core.models.common.prompts import (
+    Prompts,
+    Tokenizer,
+    check_pictures,
+    formalize,
+    pad,
+)
 from gr00t_policy_core.models.gr00t_n1d6.vision import (
-    FACTOR,
     MERGE,
     PATCH,
     Connector,
@@ -25,8 +30,8 @@ from gr00t_policy_core.models.gr00t_n1d6.vision import (
     SiglipConfig,
     fit,
     fit_on_device,
+    picture_tokens,
     to_pixels,
-    whole_tokens,
 )
 from gr00t_policy_core.resize import Frame
 
@@ -127,8 +132,7 @@ class EagleBackbone:
 
     def grid(self, count: int, height: int, width: int) -> PictureGrid:
         check_aspect(height, width)
-        rows, columns = (pixels // FACTOR for pixels in whole_tokens(height, width))
-        return PictureGrid(count, rows, columns)
+        return PictureGrid(count, *picture_tokens(height, width))
 
     def places(self, pictures: PictureGrid) -> PatchPlaces:
         return self._kept_places(pictures.rows, pictures.columns)
@@ -168,7 +172,10 @@ class EagleBackbone:
         content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * pictures.count
         chat = self._tokenizer.chat(content)
         picture = f"<img>{self._image_token * pictures.tokens_each}</img>"
-        return tuple(self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat)))
+        encoded = self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat))
+        expected = pictures.count * pictures.tokens_each
+        check_pictures(encoded, self._image_id, expected, text)
+        return tuple(encoded)
 
 
 def check_backbone(config: Mapping[str, Any]) -> None:

@@ -108,6 +108,12 @@ def whole_tokens(height: int, width: int) -> tuple[int, int]:
     return rows, columns
 
 
+def picture_tokens(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of tokens that a picture of that size becomes."""
+    rows, columns = whole_tokens(height, width)
+    return rows // FACTOR, columns // FACTOR
+
+
 class Embeddings(nn.Module):
     """Patches and where they are: the learned grid is resized to the picture's."""
 

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.errors import CheckpointError, SpecError
 from gr00t_policy_core.models.common.backbone_files import find_backbone_files
-from gr00t_policy_core.models.common.checkpoint import Checkpoint, read_json
+from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import read_config, read_head_config
 from gr00t_policy_core.models.common.fields import read_flag
-from gr00t_policy_core.models.common.images import image_pipeline
+from gr00t_policy_core.models.common.files import read_json
+from gr00t_policy_core.models.common.images import ImagePipeline, image_pipeline, lerobot_pipeline
 from gr00t_policy_core.models.common.loading import load_networks, read_robot
-from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.model import LineFacts, Model
 from gr00t_policy_core.models.common.prompts import ChatTokenizer
 from gr00t_policy_core.models.gr00t_n1d7.backbone import (
     NEEDED_FIELDS,
@@ -27,8 +29,9 @@ from gr00t_policy_core.models.gr00t_n1d7.backbone import (
 )
 from gr00t_policy_core.models.gr00t_n1d7.config import EMBODIMENT_IDS, IMAGE_EDGE, PUBLISHED
 from gr00t_policy_core.models.gr00t_n1d7.random_weights import random_model
+from gr00t_policy_core.models.gr00t_n1d7.vision import picture_tokens
 
-__all__ = ["load", "random_model"]
+__all__ = ["examine", "load", "random_model"]
 
 # The language model's last norm and output layer come after what the action head reads.
 UNUSED = r"backbone\.model\.(model\.language_model\.norm\.weight|lm_head\.weight)"
@@ -54,7 +57,7 @@ def load(
         )
     folder = find_backbone_files(config["model_name"], backbone_path, NEEDED_FILES, on_hub=True)
     tokenizer = ChatTokenizer(folder, TEMPLATES)
-    pipeline = image_pipeline(checkpoint.processor, IMAGE_EDGE)
+    pipeline = _pipeline(checkpoint)
     formalize_language = read_flag(checkpoint.processor, "formalize_language", True)
     patches = read_patch_config(folder)
     backbone_config = read_json(folder / "config.json", *NEEDED_FIELDS)
@@ -73,3 +76,30 @@ def load(
     restore_buffers(network)
     backbone = QwenBackbone(network, tokenizer, pipeline, patches, formalize_language)
     return Model(embodiment, backbone, head)
+
+
+def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> LineFacts:
+    """What there is to know without weights; see `gr00t_policy_core.models.common.model`."""
+    config = read_config(checkpoint.config, PUBLISHED)
+    name, problem, tokens = config["model_name"], None, None
+    try:
+        folder = find_backbone_files(name, backbone_path, NEEDED_FILES, on_hub=True)
+        patches = read_patch_config(folder)
+        tokens = partial(picture_tokens, patches=patches)
+    except CheckpointError as error:
+        problem = str(error)
+    return LineFacts(
+        head=read_head_config(config, state_steps_per_token=config["state_history_length"]),
+        embodiment_ids=EMBODIMENT_IDS,
+        pipeline=_pipeline(checkpoint),
+        backbone_name=name,
+        backbone_problem=problem,
+        tokens=tokens,
+        unused=UNUSED,
+    )
+
+
+def _pipeline(checkpoint: Checkpoint) -> ImagePipeline:
+    if checkpoint.lerobot is not None:
+        return lerobot_pipeline(checkpoint.lerobot.images)
+    return image_pipeline(checkpoint.processor, IMAGE_EDGE)

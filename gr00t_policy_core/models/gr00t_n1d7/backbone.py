@@ -11,19 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gr00t_policy_core.models.common.checkpoint import read_json
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
+from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.images import ImagePipeline, check_aspect
 from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
-from gr00t_policy_core.models.common.prompts import Prompts, Tokenizer, formalize, pad
+from gr00t_policy_core.models.common.prompts import (
+    Prompts,
+    Tokenizer,
+    check_pictures,
+    formalize,
+    pad,
+)
 from gr00t_policy_core.models.gr00t_n1d7.tower import find_places, look
 from gr00t_policy_core.models.gr00t_n1d7.vision import (
     PatchConfig,
     Patching,
     fit,
     fit_on_device,
+    picture_tokens,
     rope_positions,
-    smart_size,
 )
 from gr00t_policy_core.resize import Frame
 
@@ -88,9 +94,7 @@ class QwenBackbone:
 
     def grid(self, count: int, height: int, width: int) -> PictureGrid:
         check_aspect(height, width)
-        side = self._patches.patch * self._patches.merge
-        rows, columns = (pixels // side for pixels in smart_size(height, width, self._patches))
-        return PictureGrid(count, rows, columns)
+        return PictureGrid(count, *picture_tokens(height, width, self._patches))
 
     def places(self, pictures: PictureGrid) -> PatchPlaces:
         return self._kept_places(pictures.rows, pictures.columns)
@@ -126,6 +130,7 @@ class QwenBackbone:
         instruction = formalize(text) if self._formalize else text
         content = [{"type": "image"}] * pictures.count + [{"type": "text", "text": instruction}]
         encoded = self._tokenizer.encode(self._tokenizer.chat(content))
+        check_pictures(encoded, self._image_id, pictures.count, text)
         result: list[int] = []
         for token in encoded:
             result.extend([token] * (pictures.tokens_each if token == self._image_id else 1))

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gr00t_policy_core.antialias import cubic
-from gr00t_policy_core.models.common.resample import resize_antialiased
+from gr00t_policy_core.models.common.resample import resize_antialiased, resize_by_torch
 from gr00t_policy_core.resize import Frame
 
 
@@ -74,26 +73,24 @@ def smart_size(height: int, width: int, config: PatchConfig) -> tuple[int, int]:
     return new_height, new_width
 
 
+def picture_tokens(height: int, width: int, patches: PatchConfig) -> tuple[int, int]:
+    """Rows and columns of tokens that a picture of that size becomes."""
+    side = patches.patch * patches.merge
+    rows, columns = smart_size(height, width, patches)
+    return rows // side, columns // side
+
+
 def fit(frames: list[Frame], config: PatchConfig) -> Tensor:
     """Pictures of one size, resized to whole tokens: uint8 (N, H, W, 3)."""
     images = torch.from_numpy(np.stack(frames))
-    size = smart_size(images.shape[1], images.shape[2], config)
-    if size == tuple(images.shape[1:3]):
-        return images
-    resized = F.interpolate(
-        images.permute(0, 3, 1, 2).contiguous(),
-        size,
-        mode="bicubic",
-        antialias=True,
-        align_corners=False,
-    )
-    return resized.permute(0, 2, 3, 1).contiguous()
+    height, width = images.shape[1:3]
+    return resize_by_torch(images, smart_size(height, width, config), cubic)
 
 
 def fit_on_device(images: Tensor, config: PatchConfig) -> Tensor:
     """The same of uint8 (N, H, W, 3), bit by bit, on their device."""
     height, width = images.shape[1:3]
-    return resize_antialiased(images, smart_size(height, width, config), cubic, None)
+    return resize_antialiased(images, smart_size(height, width, config), cubic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def policy(golden):
 def n1d7():
     from models.golden import golden_of
 
-    return golden_of("gr00t_n1d7/a")
+    return golden_of("gr00t_n1d7/c")
 
 
 @pytest.fixture

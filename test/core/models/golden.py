@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiny checkpoints in the published layout, and what NVIDIA's own code answered with them.
 
-They lie outside the repository: in ../shared/golden beside it, or in $GR00T_GOLDEN.
+One of each line is in test/data/models. The others lie outside the repository: in ../shared/golden
+beside it, or in $GR00T_GOLDEN.
 """
 
 import json
@@ -26,6 +27,7 @@ from gr00t_policy_core.models.policy import ModelPolicy  # noqa: E402
 torch.set_num_threads(1)  # the models are tiny, and tests may run side by side
 
 ROOT = Path(__file__).resolve().parents[3]
+DATA = ROOT / "test" / "data" / "models"
 GOLDEN = Path(os.environ.get("GR00T_GOLDEN") or ROOT.parent / "shared" / "golden")
 CASES = ("one", "batch")
 
@@ -38,7 +40,7 @@ class Golden:
 
     @property
     def folder(self) -> Path:
-        return GOLDEN / self.name
+        return DATA / self.name if (DATA / self.name).is_dir() else GOLDEN / self.name
 
     @property
     def checkpoint(self) -> Path:

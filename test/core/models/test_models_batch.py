@@ -101,8 +101,8 @@ def test_a_server_joins_only_what_stays_the_same_in_company(golden, policy):
 
 
 def test_with_masked_padding_a_server_joins_different_instructions():
-    golden = golden_of("gr00t_n1d7/a")
-    policy = policy_of("gr00t_n1d7/a", mask_padding=True)
+    golden = golden_of("gr00t_n1d7/c")
+    policy = policy_of("gr00t_n1d7/c", mask_padding=True)
     assert policy.batch_key(golden.observation("batch"), None) == ()
 
 

@@ -19,7 +19,9 @@ def tables(output: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for block in output.split("\n\n")[1:]:
         title, header, *rows, first = block.strip().splitlines()
-        batch = re.fullmatch(r"batch (\d+), frames of 480x640, 2 runs", title)
+        batch = re.fullmatch(
+            r"batch (\d+), cameras (\d+x\d+) \((\d+) tokens a picture\), 2 runs", title
+        )
         assert batch
         assert header.split() == ["stage", "p50", "ms", "p99", "ms", "operators"]
         stages = [re.fullmatch(r"(\w+) +\d+\.\d\d +\d+\.\d\d( +\d+)?", row) for row in rows]
@@ -133,3 +135,15 @@ def test_a_call_starts_no_more_than_it_must(model, most, capsys, tmp_path):
     (batch,) = json.loads(file.read_text("utf-8"))["batches"]
     for stage, limit in most.items():
         assert batch["operators"][stage] <= limit, stage
+
+
+def test_the_cameras_of_a_robot_can_be_measured(capsys, tmp_path):
+    file = tmp_path / "report.json"
+    sizes = ["--camera-size", "480x640", "--camera-size", "720x1280"]
+    assert main(["bench", *sizes, "--json", str(file), *FEW]) == 0
+    output = capsys.readouterr().out
+    assert "batch 1, cameras 480x640 (88 tokens a picture), 2 runs" in output
+    assert "batch 1, cameras 720x1280 (112 tokens a picture), 2 runs" in output
+    first, second = json.loads(file.read_text("utf-8"))["batches"]
+    assert (first["camera_size"], first["picture_tokens"]) == ([480, 640], 88)
+    assert (second["camera_size"], second["picture_tokens"]) == ([720, 1280], 112)

@@ -70,7 +70,7 @@ def test_every_wrong_field_is_named_at_once(n1d7, damaged):
 
 @pytest.mark.parametrize("nothing", [None, {}, {"num_layers": 0}])
 def test_a_head_without_vl_self_attention_has_none(damaged, nothing):
-    golden = golden_of("gr00t_n1d7/a")
+    golden = golden_of("gr00t_n1d7/c")
     expected = "action_head.vl_self_attention.* belongs to no part"
     refused(golden, damaged(golden), "config.json", "vl_self_attention_cfg", nothing, expected)
 
@@ -166,6 +166,7 @@ def test_a_header_that_is_none_is_named(n1d7, damaged, header, named):
 
 def test_an_index_of_something_else_than_files_is_named(n1d7, damaged):
     folder = damaged(n1d7)
+    (folder / "model.safetensors").unlink()
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"x": 1}}), encoding="utf-8")
     with pytest.raises(
@@ -183,3 +184,38 @@ def test_files_of_another_backbone_are_named(golden, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"config\.json: lacks vision_config"):
         load(golden, golden.checkpoint, backbone_path=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value", "named"),
+    [
+        ("config.json", "use_tactile", True, "config.json: use_tactile is True: no model here"),
+        ("processor_config.json", "use_tactile", True, "processor_config.json: use_tactile is Tr"),
+        ("processor_config.json", "use_tactile", "yes", "use_tactile is 'yes'"),
+        ("processor_config.json", "use_mean_std", True, "use_mean_std is True: Isaac-GR00T of Ju"),
+        ("processor_config.json", "use_depth", True, "use_depth is true, and nothing here knows"),
+        ("processor_config.json", "max_action_horizon", 8, "has an action horizon of 16, process"),
+        ("processor_config.json", "max_state_dim", 5, "state values 6, processor_config.json's m"),
+        ("processor_config.json", "max_action_dim", 5, "action values 6, processor_config.json's"),
+        ("processor_config.json", "max_action_dim", "5", "max_action_dim must be a positive inte"),
+    ],
+)
+def test_what_a_checkpoint_asks_for_and_nothing_does_is_refused(
+    n1d7, damaged, file, field, value, named
+):
+    path = field if file == "config.json" else f"processor_kwargs.{field}"
+    refused(n1d7, damaged(n1d7), file, path, value, named, SpecError)
+
+
+@pytest.mark.parametrize("value", [False, None])
+def test_a_switch_that_is_off_is_none_that_is_ignored(n1d7, damaged, value, caplog, monkeypatch):
+    folder = damaged(n1d7)
+    for field in ("use_tactile", "use_depth", "use_mean_std"):
+        edit(folder / "processor_config.json", put(f"processor_kwargs.{field}", value))
+    edit(folder / "config.json", put("use_tactile", value))
+    edit(folder / "processor_config.json", put("processor_kwargs.fancy", [1, 2]))
+    monkeypatch.undo()  # weights may be read
+    caplog.set_level("WARNING")
+    load(n1d7, folder)
+    (record,) = (record for record in caplog.records if "ignored" in record.getMessage())
+    assert "processor_config.json: fancy is ignored" in record.getMessage()

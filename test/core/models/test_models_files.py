@@ -32,6 +32,18 @@ class TestWhereFilesMayBe:
         assert load(n1d7, folder).embodiment.index == 3
 
 
+def test_statistics_may_have_percentiles_without_extremes(n1d7, damaged):
+    folder = damaged(n1d7)
+
+    def remove(content):
+        for modality in ("state", "action"):
+            for kinds in content[n1d7.tag][modality].values():
+                del kinds["min"], kinds["max"]
+
+    edit(folder / "statistics.json", remove)
+    assert_same_answer(load(n1d7, folder), n1d7)
+
+
 @pytest.mark.parametrize(("name", "edge"), [("gr00t_n1d7/a", 256), ("gr00t_n1d6/a", 512)])
 def test_a_size_of_images_that_is_left_out_is_the_lines_own(damaged, name, edge):
     golden = golden_of(name)

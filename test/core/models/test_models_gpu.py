@@ -133,9 +133,9 @@ def test_the_host_does_not_wait_from_pictures_to_actions(golden):
     observation = golden.observation("batch")
     policy.prepare(observation)
     with torch.inference_mode():
-        policy._inputs(observation, None, Stopwatch(policy.device))  # what is made once is there
+        policy.inputs(observation, None, Stopwatch(policy.device))  # what is made once is there
         with no_waiting():
-            given = policy._inputs(observation, None, Stopwatch(policy.device))
+            given = policy.inputs(observation, None, Stopwatch(policy.device))
             features = policy.runner.features(given.videos, given.tokens)
             policy.runner.actions(
                 features, given.tokens, given.state, given.noise, given.velocity_scale

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from models.golden import torch
 
-from gr00t_policy_core.models.common.layout import lay_out
+from gr00t_policy_core.models.common.layout import PatchPlaces, lay_out
 from gr00t_policy_core.models.common.prompts import pad
 
 PICTURE = 9
+PLACES = PatchPlaces(torch.zeros(1, 4, 2), None, None)
 
 
 def tokens_of(rows, multiple=1, mask_padding=False):
@@ -17,6 +18,7 @@ def tokens_of(rows, multiple=1, mask_padding=False):
     return lay_out(
         prompts,
         (angles, angles),
+        PLACES,
         mask_padding=mask_padding,
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -38,7 +40,8 @@ def test_pictures_and_text_are_found_row_by_row():
 
 def test_nothing_is_hidden_where_nothing_is_filled_up():
     tokens = tokens_of([[5, PICTURE], [6, PICTURE]])
-    assert tokens[5:] == (None, None, None, None)
+    assert tokens[5:9] == (None, None, None, None)
+    assert tokens.places == PLACES
 
 
 def test_the_table_of_sines_has_the_sign_of_a_rotation():

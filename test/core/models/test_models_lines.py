@@ -9,7 +9,7 @@ import pytest
 from models.golden import golden_of
 
 from gr00t_policy_core import CheckpointError, models
-from gr00t_policy_core.models.common.checkpoint import open_checkpoint
+from gr00t_policy_core.models.common.opening import open_checkpoint
 from gr00t_policy_core.models.lines import find_loader, find_random_builder, known_lines
 
 NEXT = """
@@ -33,7 +33,7 @@ def another_line(tmp_path, monkeypatch):
 
 
 def of_type(model_type):
-    checkpoint = open_checkpoint(golden_of("gr00t_n1d7/a").checkpoint)
+    checkpoint = open_checkpoint(golden_of("gr00t_n1d7/c").checkpoint)
     return dataclasses.replace(checkpoint, config={"model_type": model_type})
 
 

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from models.checkpoints import load
 from models.golden import ROOT, features_of, golden_of, largest, policy_of, torch
 
 from gr00t_policy_core import SpecError
@@ -41,6 +42,8 @@ def test_answers_without_a_seed_differ_from_each_other_and_leave_torchs_generato
         ({"seed": -1}, "seed must be an integer"),
         ({"seed": "1"}, "seed must be an integer"),
         ({"seed": True}, "seed must be an integer"),
+        ({"num_inference_timesteps": 0}, "num_inference_timesteps must be an integer from 1"),
+        ({"num_inference_timesteps": 2.0}, "num_inference_timesteps must be an integer from 1"),
         ({"rtc": 3}, "expected a dict"),
         ({"rtc": {"prefix": {}}}, "expected a dict of .*ramp_rate"),
     ],
@@ -76,6 +79,87 @@ def test_real_time_chunking_that_does_not_fit_is_named(n1d7, change, named):
     prefix.update({key: value for key, value in change.items() if key in prefix})
     with pytest.raises(SpecError, match=named):
         policy_of(n1d7.name).get_action(n1d7.observation("one"), {"rtc": rtc})
+
+
+@pytest.mark.parametrize("wrong", ["single_arm", "both"])
+def test_a_prefix_that_does_not_fit_is_one_error_and_no_other_follows_from_it(n1d7, wrong):
+    prefix = {
+        "single_arm": np.zeros((1, OVERLAP, 4), np.float32),
+        "gripper": np.zeros((1, OVERLAP, 2 if wrong == "both" else 1), np.float32),
+    }
+    rtc = {"prefix": prefix, "frozen_steps": FROZEN, "ramp_rate": RATE}
+    with pytest.raises(SpecError) as caught:
+        policy_of(n1d7.name).get_action(n1d7.observation("one"), {"rtc": rtc})
+    assert len(caught.value.problems) == (2 if wrong == "both" else 1)
+    assert "frozen_steps" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [np.float32(4.0), np.float64(4.0), np.int64(4), 4])
+def test_the_ramp_rate_may_be_a_number_of_numpy(n1d7, number):
+    policy, observation = policy_of(n1d7.name), n1d7.observation("one")
+    before, _ = policy.get_action(observation, {"seed": 1})
+    rtc = {"prefix": before, "frozen_steps": FROZEN, "ramp_rate": 4.0}
+    expected, _ = policy.get_action(observation, {"seed": 2, "rtc": rtc})
+    action, _ = policy.get_action(observation, {"seed": 2, "rtc": {**rtc, "ramp_rate": number}})
+    np.testing.assert_array_equal(action["single_arm"], expected["single_arm"])
+
+
+def test_a_rotation_of_a_prefix_that_is_none_is_named_with_its_key():
+    golden = golden_of("gr00t_n1d7/b")
+    policy, observation = policy_of(golden.name), golden.observation("one")
+    prefix = {key: values.copy() for key, values in policy.get_action(observation)[0].items()}
+    (pose,) = (key.name for key in policy.embodiment.actions if key.relative and key.dim == 9)
+    prefix[pose][:, 2, 3:] = 0.0
+    rtc = {"prefix": prefix, "frozen_steps": 0, "ramp_rate": 1.0}
+    with pytest.raises(SpecError, match=rf"rtc: prefix\.{pose}: .* two rows of a rotation"):
+        policy.get_action(observation, {"rtc": rtc})
+
+
+def test_the_info_says_where_clipping_moved_a_frozen_step_and_by_how_much(n1d7):
+    policy, observation = policy_of(n1d7.name), n1d7.observation("one")
+    before, _ = policy.get_action(observation, {"seed": 1})
+    rtc = {"prefix": before, "frozen_steps": FROZEN, "ramp_rate": RATE}
+    _, info = policy.get_action(observation, {"seed": 2, "rtc": rtc})
+    assert info["rtc"]["clipped"] == {}
+
+    beyond = {key: values.copy() for key, values in before.items()}
+    beyond["gripper"][:, 1] = 5.0
+    beyond["single_arm"][:, FROZEN] = 50.0  # is not frozen
+    rtc["prefix"] = beyond
+    action, info = policy.get_action(observation, {"seed": 2, "rtc": rtc})
+    (clipped,) = info["rtc"]["clipped"].values()
+    assert list(info["rtc"]["clipped"]) == ["gripper"]
+    assert clipped.shape == (1, FROZEN, 1)
+    assert clipped.dtype == np.float32
+    np.testing.assert_allclose(clipped[:, 0], 0.0, atol=1e-5)
+    expected = beyond["gripper"][:, :FROZEN] + clipped
+    np.testing.assert_allclose(action["gripper"][:, :FROZEN], expected, atol=1e-5)
+    assert clipped[0, 1, 0] < -1.0
+
+
+class TestDenoisingSteps:
+    @pytest.fixture
+    def two(self, golden):
+        """The policy with two steps instead of four."""
+        return policy_of(golden.name, num_inference_timesteps=2)
+
+    def test_of_a_policy_and_of_one_call_are_the_same(self, golden, policy, two):
+        observation = golden.observation("one")
+        expected, _ = two.get_action(observation, {"seed": 1})
+        one_call = {"seed": 1, "num_inference_timesteps": 2}
+        action, _ = policy.get_action(observation, one_call)
+        usual, _ = policy.get_action(observation, {"seed": 1})
+        for key, values in expected.items():
+            np.testing.assert_array_equal(action[key], values)
+            assert largest(values - usual[key]) > 0.0
+
+    def test_are_euler_steps_of_the_same_length(self, n1d7):
+        head = policy_of(n1d7.name).model.head
+        assert [len(head.steps(count)) for count in (1, 2, 4, None)] == [1, 2, 4, 4]
+
+    def test_that_are_none_are_named(self, n1d7):
+        with pytest.raises(SpecError, match="num_inference_timesteps must be a positive integer"):
+            load(n1d7, n1d7.checkpoint, num_inference_timesteps=0)
 
 
 def test_a_prefix_longer_than_the_chunk_is_named(n1d7):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint behind `gr00t-policy serve`, asked by our client and by stock ones of both lines."""
 
+import argparse
 import contextlib
 import logging
 import os
@@ -11,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from models.golden import ROOT, golden_of, largest, policy_of
+from models.lerobot_golden import NAMES, as_vector, lerobot_golden_of, lerobot_policy_of
 from peers.lines import LINES
 from peers.stock import StockClient
 from policy_conformance import check_policy_conforms
@@ -18,6 +20,8 @@ from policy_conformance import check_policy_conforms
 from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
 from gr00t_policy_core.cli import main
 from gr00t_policy_core.cli.loading import LoadPolicy
+from gr00t_policy_core.cli.serve import add_command
+from gr00t_policy_core.models.policy import ModelPolicy
 
 
 @contextlib.contextmanager
@@ -62,6 +66,23 @@ def test_every_client_gets_the_references_answer(golden):
                     assert_golden(golden, case, action)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_client_gets_lerobots_answer_of_its_checkpoint(name):
+    golden = lerobot_golden_of(name)
+    observation = golden.observation_of(lerobot_policy_of(name), "batch")
+    options, expected = {"seed": golden.seed}, golden.vector("batch", "action")
+    with serving(golden) as port:
+        with PolicyClient("127.0.0.1", port, timeout_ms=60_000) as client:
+            answers = [client.get_action(observation, options)[0]]
+        for make_line in LINES.values():
+            with StockClient(make_line(), port) as stock:
+                data = {"observation": observation, "options": options}
+                answers.append(stock.call("get_action", data=data)[0])
+    for action in answers:
+        arrays = {key: np.asarray(values) for key, values in action.items()}
+        assert largest(as_vector(arrays) - expected) <= 1e-4 * largest(expected)
+
+
 def test_real_time_chunking_works_over_the_wire(n1d7):
     policy, observation = policy_of(n1d7.name), n1d7.observation("one")
     before, _ = policy.get_action(observation, {"seed": 1})
@@ -98,7 +119,7 @@ def test_what_keeps_a_checkpoint_from_being_served_is_one_line_and_status_1(tmp_
 
 
 def test_a_tag_of_another_robot_is_one_line_and_status_1(capsys):
-    golden = golden_of("gr00t_n1d7/a")
+    golden = golden_of("gr00t_n1d7/c")
     arguments = ["--model-path", str(golden.checkpoint), "--device", "cpu"]
     assert main(["serve", "--port", "0", *arguments, "--embodiment-tag", "gr1"]) == 1
     assert "'gr1' is not in processor_config.json" in capsys.readouterr().err
@@ -123,3 +144,23 @@ def test_a_served_model_has_answered_once_before_it_is_ready(golden, caplog):
     assert re.search(r"getting the model ready took \d+\.\d s", caplog.text)
     assert "cuda_graphs False" in caplog.text, "the log says what is in force"
     policy.check_observation(policy.made_up_observation(2))
+
+
+def test_a_served_model_is_ready_for_the_cameras_that_it_is_told_of(monkeypatch):
+    golden, seen = golden_of("gr00t_n1d7/c"), []
+    answer = ModelPolicy._get_action
+
+    def spy(policy, observation, options=None):
+        seen.append({key: video.shape[2:4] for key, video in observation["video"].items()})
+        return answer(policy, observation, options)
+
+    monkeypatch.setattr(ModelPolicy, "_get_action", spy)
+    flags = ["--model-path", str(golden.checkpoint), "--backbone-path", str(golden.backbone)]
+    sizes = ["--camera-size", "720x1280", "--camera-size", "96x128"]
+    parser = argparse.ArgumentParser()
+    add_command(parser.add_subparsers())
+    LoadPolicy.of(parser.parse_args(["serve", *flags, "--device", "cpu", *sizes]))()
+    assert seen == [
+        {"front": (720, 1280), "wrist": (720, 1280)},
+        {"front": (96, 128), "wrist": (96, 128)},
+    ]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,10 +33,10 @@ class EchoModel(EchoPolicy):
 
     def __init__(self) -> None:
         super().__init__()
-        self.warm: list[tuple[tuple[int, int], ...]] = []
+        self.warm: list[list[dict[str, tuple[int, int]]]] = []
 
-    def warm_up(self, *, camera_sizes: tuple[tuple[int, int], ...]) -> float:
-        self.warm.append(camera_sizes)
+    def warm_up(self, *, camera_sizes: Sequence[dict[str, tuple[int, int]]]) -> float:
+        self.warm.append(list(camera_sizes))
         return 0.0
 
 
@@ -81,17 +81,17 @@ def test_a_model_has_answered_once_before_the_node_is_configured(
     use_loader(lambda **settings: model)
     make_local_node()
     assert operator.change_state(CONFIGURE) == [True]
-    assert model.warm == [()]
+    assert model.warm == [[]]
 
 
-def test_a_model_is_made_ready_for_the_sizes_of_the_cameras(
+def test_a_model_is_warmed_up_for_the_cameras_whose_size_the_node_knows(
     make_local_node: MakeNode, operator: Operator, use_loader: Callable[[LoadModel], None]
 ) -> None:
     model = EchoModel()
     use_loader(lambda **settings: model)
-    make_local_node(video__front__width=32, video__front__height=24)
+    make_local_node(video__front__width=640, video__front__height=360)
     assert operator.change_state(CONFIGURE) == [True]
-    assert model.warm == [((24, 32),)]
+    assert model.warm == [[{"front": (360, 640)}]]
 
 
 def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
@@ -106,6 +106,8 @@ def test_a_model_is_loaded_as_serve_would_where_no_setting_is_given(
             "device": "cuda",
             "dtype": None,
             "backbone_path": None,
+            "base_model_path": None,
+            "num_inference_timesteps": None,
             "mask_padding": False,
             "cuda_graphs": None,
             "compile": None,
@@ -123,13 +125,16 @@ def test_every_setting_reaches_the_model(
         "device": "cuda:1",
         "dtype": "float16",
         "backbone_path": "/backbone",
+        "base_model_path": "/base",
+        "num_inference_timesteps": 2,
         "mask_padding": True,
         "cuda_graphs": True,
         "compile": "max-autotune",
         "device_images": True,
     }
-    when = {"cuda_graphs": "always", "device_images": "always"}
-    make_local_node(**{f"policy__{name}": value for name, value in {**settings, **when}.items()})
+    given = {**settings, "cuda_graphs": "always", "device_images": "always"}
+    given["denoising_steps"] = given.pop("num_inference_timesteps")
+    make_local_node(**{f"policy__{name}": value for name, value in given.items()})
     assert operator.change_state(CONFIGURE) == [True]
     assert asked_for == [settings]
 
@@ -203,7 +208,7 @@ def test_a_real_checkpoint_answers_in_the_node(
     monkeypatch.syspath_prepend(CORE_TESTS)
     from models.golden import golden_of, torch  # skips where torch or the checkpoints are missing
 
-    golden = golden_of("gr00t_n1d7/a")
+    golden = golden_of("gr00t_n1d7/c")
     arm = ["shoulder", "elbow", "wheel", "roll", "pitch"]
     robot.joints.update(roll=0.0, pitch=0.0)
     no_arm = {f"{modality}__arm__topic": None for modality in ("state", "action")}
