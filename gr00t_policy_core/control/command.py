@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import LIMIT_NAMES
 
 
@@ -49,6 +50,25 @@ class JointReport:
     command: float
     measured: float
     bound_by: str
+
+
+def joint_reports(
+    layout: Layout, target: Row, command: Row, measured: Row, bound_by: Mapping[int, str]
+) -> list[JointReport]:
+    """The report of every value of a command vector.
+
+    Args:
+        layout: Layout of the vectors; it names the values.
+        target: Where the chunks want them, float64 (size,).
+        command: What is commanded, float64 (size,).
+        measured: Where they were measured, float64 (size,); NaN where they were not.
+        bound_by: Name of the limit that changed the last command, by index.
+    """
+    rows = zip(target.tolist(), command.tolist(), measured.tolist(), strict=True)
+    return [
+        JointReport(layout.name_of(index), *values, bound_by.get(index, ""))
+        for index, values in enumerate(rows)
+    ]
 
 
 @dataclass(slots=True)

@@ -12,7 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
-from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
+from gr00t_policy_core.control.command import (
+    Command,
+    JointReport,
+    PlayerCounts,
+    joint_reports,
+)
 from gr00t_policy_core.control.last_resort import LastResortBrake
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
@@ -106,17 +111,9 @@ class MotionPlayer:
         vector, target, limiter = self._vector, self._target, self._limiter
         if vector is None or target is None or limiter is None:
             return []
-        bound_by, measured = limiter.bound_by(), self._robot.positions
-        return [
-            JointReport(
-                self._layout.name_of(index),
-                float(target[index]),
-                float(vector[index]),
-                float(measured[index]),
-                bound_by.get(index, ""),
-            )
-            for index in range(self._layout.size)
-        ]
+        return joint_reports(
+            self._layout, target, vector, self._robot.positions, limiter.bound_by()
+        )
 
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
         """Tell where the joints and poses are.
@@ -365,15 +362,7 @@ class MotionPlayer:
 
     def _following(self, limiter: RobotLimiter, at_ns: int) -> Row:
         """One tick along the path, inside the limits."""
-        period_ns = round(self._settings.period_s * 1e9)
-        ahead: dict[int, Row] = {}
-
-        def path(ticks: int) -> Row:
-            if ticks not in ahead:
-                row = self._schedule.path(at_ns + ticks * period_ns)
-                ahead[ticks] = ahead[0] if row is None else row
-            return ahead[ticks]
-
+        path = self._schedule.path_by_ticks(at_ns, round(self._settings.period_s * 1e9))
         self._target = path(0)
         if self._phase is Phase.STARTING and self._vector is not None:
             self._phase = Phase.FOLLOWING

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cache
 
 import numpy as np
 
@@ -223,6 +225,16 @@ class ChunkSchedule:
         newest = self._sampled(self._playing[-1], now_ns)
         fade = self._fade.at(now_ns) if self._fade is not None else None
         return newest if fade is None else self._layout.moved(newest, fade)
+
+    def path_by_ticks(self, now_ns: int, period_ns: int) -> Callable[[int], Row]:
+        """The path while a chunk is played, so many ticks from an instant; computed once each."""
+
+        @cache
+        def path(ticks: int) -> Row:
+            row = self.path(now_ns + ticks * period_ns)
+            return path(0) if row is None else row
+
+        return path
 
     def progress(self, now_ns: int) -> Progress:
         """How far the newest chunk is played."""
