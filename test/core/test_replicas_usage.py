@@ -38,14 +38,21 @@ def test_without_ray_it_says_what_to_install(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--ray-address", "gpu-box:6379"], "--ray-address says where --replicas are"),
-        (["--replicas", "2", "--device", "cuda:1"], "got cuda:1"),
-        (["--replicas", "0"], "must be at least 1"),
+        (
+            ["--dataset-path", "nowhere", "--ray-address", "gpu-box:6379"],
+            "--ray-address says where --replicas are",
+        ),
+        (
+            ["--model-path", "nowhere", "--embodiment-tag", "gr1"]
+            + ["--replicas", "2", "--device", "cuda:1"],
+            "got cuda:1",
+        ),
+        (["--dataset-path", "nowhere", "--replicas", "0"], "must be at least 1"),
     ],
 )
 def test_flags_are_checked(capsys, flags, says) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["serve", "--dataset-path", "nowhere", *flags])
+        main(["serve", *flags])
     assert ended.value.code == 2
     assert says in capsys.readouterr().err
 
