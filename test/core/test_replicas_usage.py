@@ -43,8 +43,16 @@ def test_without_ray_it_says_what_to_install(tmp_path) -> None:
             "--ray-address says where --replicas are",
         ),
         (
-            ["--model-path", "nowhere", "--embodiment-tag", "gr1"]
-            + ["--replicas", "2", "--device", "cuda:1"],
+            [
+                "--model-path",
+                "nowhere",
+                "--embodiment-tag",
+                "gr1",
+                "--replicas",
+                "2",
+                "--device",
+                "cuda:1",
+            ],
             "got cuda:1",
         ),
         (["--dataset-path", "nowhere", "--replicas", "0"], "must be at least 1"),
