@@ -65,12 +65,15 @@ def run_case(case: Case, env: Mapping[str, str]) -> Row:
     """Start the processes of a case, measure, and end them.
 
     Raises:
-        RuntimeError: No chunk came while it was measured, so that nothing was played.
+        RuntimeError: A process has ended, or no chunk came while it was measured, so that nothing
+            was played.
     """
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+        started: list[Worker] = []
 
         def start(module: str, *arguments: str) -> Worker:
-            return stack.enter_context(Worker(module, *arguments, env=env))
+            started.append(stack.enter_context(Worker(module, *arguments, env=env)))
+            return started[-1]
 
         is_timer, is_busy = case.loop == TIMER, case.load == BUSY
         feed = [] if is_timer or is_busy else ["--feed"]
@@ -91,7 +94,7 @@ def run_case(case: Case, env: Mapping[str, str]) -> Row:
             start("bench.ros.node", "policy_node", str(file))
         if case.loop != FLOOR:
             start("bench.ros.node", TIMER if is_timer else CONTROL_NODE, str(file))
-        probe.read()
+        probe.read(needed=started)
         time.sleep(case.warm_up_s)
         begun_ns = probe.ask("begin")["now_ns"]
         time.sleep(case.seconds + ON_THE_WAY_S)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -17,6 +18,7 @@ from gr00t_policy_core.cli.malloc import SETTINGS
 ROOT = Path(__file__).resolve().parent.parent
 MALLOC = ("default", "tuned")
 END_S = 10.0
+LOOK_S = 0.5  # between two looks at the processes that a line depends on
 
 
 def environment(malloc: str, added: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -66,12 +68,24 @@ class Worker:
         self._stdin.write(f"{request}\n")
         return self.read()
 
-    def read(self) -> Any:
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._popen.poll() is not None
+
+    def read(self, *, needed: Sequence[Worker] = ()) -> Any:
         """Wait for the next line.
 
+        Args:
+            needed: Other processes that the line depends on.
+
         Raises:
-            RuntimeError: The process has ended; its own words are on stderr.
+            RuntimeError: This process or a needed one has ended; its own words are on stderr.
         """
+        while needed and not select.select([self._stdout], [], [], LOOK_S)[0]:
+            for other in needed:
+                if other.has_ended:
+                    raise RuntimeError(f"{other._name} ended with {other._popen.wait()}")
         line = self._stdout.readline()
         if not line:
             raise RuntimeError(f"{self._name} ended with {self._popen.wait()}")

@@ -49,7 +49,7 @@ class TimerNode(PolicyNode):
 NODES: dict[str, Callable[[list[str]], int]] = {
     "policy_node": policy_node.main,
     "control_node": control_node.main,
-    "rclpy_timer": lambda args: spin_node(TimerNode, args),
+    "rclpy_timer": lambda args: spin_node(lambda _: TimerNode(), args),
 }
 
 
