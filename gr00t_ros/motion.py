@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ import numpy as np
 from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.measured import MAX_MEASURED
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import ObservationAge, PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
@@ -86,7 +86,7 @@ class CommandedPoses:
                 "max_jump cannot hold the one against the other"
             )
         length = float(np.linalg.norm(pose[3:]))
-        if np.isfinite(pose).all() and length > 0.0:
+        if (np.abs(pose) <= MAX_MEASURED).all() and length > 0.0:
             self._known[key] = np.concatenate([pose[:3], pose[3:] / length]), stamp_ns
         return ""
 
@@ -127,7 +127,7 @@ class CommandedJoints:
     def update(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
         """Take the positions of a message, rad (or m); those that are not finite are left out."""
         for name, position in zip(names, positions, strict=False):
-            if name in self._places and math.isfinite(position):
+            if name in self._places and abs(position) <= MAX_MEASURED:
                 self._known[name] = position, stamp_ns
 
     def tell(self, player: MotionPlayer, layout: Layout) -> None:

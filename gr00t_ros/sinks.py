@@ -130,6 +130,7 @@ class PoseSink(Sink):
 
     def _make_message(self, outputs: Sequence[ActionOutput], period_s: float) -> PoseStamped:
         message = PoseStamped()
+        self._last_quaternion = np.zeros(4)
         message.header.frame_id = outputs[0].frame_id
         return message
 
@@ -137,6 +138,10 @@ class PoseSink(Sink):
         pose = self._message.pose
         self._message.header.stamp = stamp
         quaternion = values[3:] / np.linalg.norm(values[3:])
+        # q and -q are one rotation: a receiver that filters values would swing through zero.
+        if quaternion @ self._last_quaternion < 0.0:
+            quaternion = -quaternion
+        self._last_quaternion = quaternion
         pose.position.x, pose.position.y, pose.position.z = values[:3].tolist()
         orientation = pose.orientation
         orientation.x, orientation.y, orientation.z, orientation.w = quaternion.tolist()

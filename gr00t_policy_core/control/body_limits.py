@@ -140,7 +140,8 @@ class BodyLimiter(ABC):
     @property
     def is_at_rest(self) -> bool:
         """Whether the commands have come to a standstill."""
-        return not (self._linear.value.any() or self._angular.value.any())
+        # The turn from a quaternion to itself comes out as some 1e-17 rad.
+        return max(_length(self._linear.value), _length(self._angular.value)) < AT_REST
 
     @property
     def braking_s(self) -> float:

@@ -48,8 +48,10 @@ class LastResortBrake:
         self._pace[layout.is_velocity] = last[layout.is_velocity] * period_s
         self._groups = list(_groups(layout, joints, bodies))
         free = np.ones(layout.size, dtype=bool)
-        for part, _ in self._groups:
+        for part, speed, _ in self._groups:
             free[part] = False
+            pace = float(np.linalg.norm(self._pace[part]))
+            self._pace[part] *= min(1.0, speed * period_s / pace) if pace else 0.0
         self._pace[free] = 0.0
 
     @property
@@ -59,7 +61,7 @@ class LastResortBrake:
 
     def step(self) -> Row:
         """The command of the next tick, float64 (size,)."""
-        for part, acceleration in self._groups:
+        for part, _, acceleration in self._groups:
             pace = float(np.linalg.norm(self._pace[part]))
             slower = max(0.0, pace - acceleration * self._period_s**2)
             self._pace[part] *= slower / pace if pace else 0.0
@@ -71,11 +73,13 @@ class LastResortBrake:
 
 def _groups(
     layout: Layout, joints: Mapping[int, JointLimits], bodies: Mapping[str, BodyLimits]
-) -> Iterator[tuple[slice, float]]:
-    """The parts of the vector that are slowed down together, and their largest acceleration."""
+) -> Iterator[tuple[slice, float, float]]:
+    """The parts that are slowed down together, with their largest speed and acceleration."""
     for index, limits in joints.items():
-        yield slice(index, index + 1), limits.acceleration
+        yield slice(index, index + 1), limits.velocity, limits.acceleration
     for key, body in bodies.items():
         start, stop = layout.slices[key].start, layout.slices[key].stop
-        yield slice(start, start + LINEAR.stop), body.linear_acceleration
-        yield slice(start + ANGULAR.start, stop), body.angular_acceleration
+        linear = slice(start, start + LINEAR.stop)
+        yield linear, body.linear_velocity, body.linear_acceleration
+        angular = slice(start + ANGULAR.start, stop)
+        yield angular, body.angular_velocity, body.angular_acceleration

@@ -28,11 +28,13 @@ class Instant:
     Args:
         now_ns: The playback time of the tick, ns.
         slipped_ns: Real time that did not pass for what is played, ns; negative where the clock
-            was set back.
+            went back a little.
+        set_back_ns: How far the clock was set back, ns; 0 where it was not.
     """
 
     now_ns: int
-    slipped_ns: int
+    slipped_ns: int = 0
+    set_back_ns: int = 0
 
 
 class PlaybackClock:
@@ -53,17 +55,20 @@ class PlaybackClock:
         Args:
             now_ns: The real time, ns.
         """
-        if self._ticked_ns is None:
-            instant = Instant(now_ns, 0)
-        else:
-            due_ns = self._ticked_ns + self._period_ns
-            late_ns = now_ns - due_ns
-            if abs(late_ns) < self._period_ns:
-                instant = Instant(due_ns + round(FOLLOWED_SHARE * late_ns), 0)
-            else:
-                instant = Instant(now_ns, late_ns)
+        instant = (
+            Instant(now_ns) if self._ticked_ns is None else self._after(self._ticked_ns, now_ns)
+        )
         self._ticked_ns, self._really_ticked_ns = instant.now_ns, now_ns
         return instant
+
+    def _after(self, ticked_ns: int, now_ns: int) -> Instant:
+        if now_ns < ticked_ns - CLOCK_JUMP_NS:
+            return Instant(now_ns, set_back_ns=ticked_ns - now_ns)
+        due_ns = ticked_ns + self._period_ns
+        late_ns = now_ns - due_ns
+        if abs(late_ns) < self._period_ns:
+            return Instant(due_ns + round(FOLLOWED_SHARE * late_ns))
+        return Instant(now_ns, late_ns)
 
     def at(self, now_ns: int) -> int:
         """The playback time of an instant between two ticks, ns; never beyond the next tick.

@@ -23,7 +23,7 @@ from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.measured import MOVED, MeasuredRobot
 from gr00t_policy_core.control.phase import Phase
-from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS, PlaybackClock
+from gr00t_policy_core.control.playback_clock import PlaybackClock
 from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
 from gr00t_policy_core.control.refusals import (
     require_in_range,
@@ -199,7 +199,7 @@ class MotionPlayer:
             vector = self._coming_to_rest(limiter, at_ns)
         self._before, self._vector = self._vector, vector
         self._ticked_ns = at_ns
-        return self._command(vector, at_rest=limiter.is_at_rest)
+        return self._command(vector, at_rest=self._limiter is None or self._limiter.is_at_rest)
 
     def allow(self, reason_why_not: str) -> None:
         """Say whether the robot may be moved: empty where it may, else it comes to rest."""
@@ -240,8 +240,9 @@ class MotionPlayer:
         """Let time pass up to a tick; returns its playback time, ns."""
         self.counts.ticks += 1
         instant = self._clock.tick(now_ns)
-        if instant.slipped_ns < -CLOCK_JUMP_NS:
+        if instant.set_back_ns:
             self._robot.restamp(now_ns)
+            self._schedule.set_back(instant.now_ns, instant.set_back_ns)
         elif instant.slipped_ns:
             if self._schedule.is_playing:
                 self.counts.stalls += 1
@@ -294,11 +295,11 @@ class MotionPlayer:
             self._place(here)
 
     def _brake(self, at_ns: int, reason: str) -> None:
-        self._schedule.hold(at_ns)
+        # Where the first command is still to come, it is where the robot is: nothing moves yet.
+        self._schedule.hold(at_ns, self._vector if self._phase is Phase.STARTING else None)
         self._hold_reason = reason
         self.counts.holds += self._phase is Phase.FOLLOWING
-        # Where the first command is still to come, there is nothing to brake yet.
-        if self._limiter is not None and self._phase is not Phase.STARTING:
+        if self._phase in (Phase.FOLLOWING, Phase.SETTLING):
             self._phase = Phase.BRAKING
 
     def _start(self, entry: Row) -> Row:
@@ -308,14 +309,14 @@ class MotionPlayer:
         where the chunk begins.
         """
         vector = self._vector
-        if vector is None:
-            return self._robot.over(entry)
-        if self._is_moving:
+        if vector is not None and self._is_moving:
             return vector
-        if self._settings.silent_at_rest:
-            return self._robot.over(vector)
-        # The hold goes on being commanded: the commands glide from there to where the robot is.
-        return self._robot.resting_place(vector)
+        if vector is not None and not self._settings.silent_at_rest:
+            # The hold goes on being commanded: the commands glide from there to where it is.
+            return self._robot.displaced(vector)
+        start = self._robot.over(entry if vector is None else vector)
+        start[self._layout.is_velocity] = 0.0
+        return start
 
     def _begin_at(self, start: Row, at_ns: int) -> None:
         """Go on from rest at this place."""
@@ -330,7 +331,7 @@ class MotionPlayer:
 
     def _place(self, start: Row) -> None:
         """Command this place next, whatever was commanded before, and from there on."""
-        self._vector = self._target = start
+        self._vector = self._before = self._target = start
         self._limiter = RobotLimiter(
             self._layout,
             self._settings.limits,
@@ -393,23 +394,35 @@ class MotionPlayer:
             if limiter.is_at_rest:
                 self._phase = Phase.RESTING
         else:
-            vector = self._resting(limiter, target)
+            vector = self._resting(target, at_ns)
         # The next chunk goes on from where the joints really come to rest.
         is_yielding = self._phase is Phase.YIELDING
         self._schedule.hold(at_ns, self._target if is_yielding else vector)
         return vector
 
-    def _resting(self, limiter: RobotLimiter, held: Row) -> Row:
+    def _resting(self, held: Row, now_ns: int) -> Row:
         """One tick at rest, or on the way to where the robot was moved to."""
+        limiter = self._limiter
+        if limiter is None:
+            return held
         if limiter.is_at_rest:
-            self._take_new_limits()
             self._phase = Phase.RESTING
-        place = self._robot.resting_place(held)
+            self._take_new_limits()
+        if self._phase is Phase.RESTING:
+            self._robot.rest(held, now_ns)
+            held = self._target = self._place_to_yield_to(held)
+        return (self._limiter or limiter).yield_to(held)
+
+    def _place_to_yield_to(self, held: Row) -> Row:
+        """Where somebody has moved the robot while motion is forbidden; `held` where nobody has."""
         is_forbidden = bool(self._stopped or self._fault)
-        if place is not held and is_forbidden and not self._settings.silent_at_rest:
+        if not (is_forbidden and self._robot.is_still) or self._settings.silent_at_rest:
+            return held
+        place = self._robot.displaced(held)
+        if place is not held:
+            self._robot.start_yielding()
             self._phase = Phase.YIELDING
-            self._target = held = place
-        return limiter.yield_to(held)
+        return place
 
     def _command(self, vector: Row, *, at_rest: bool) -> Command:
         playing = self._schedule.is_playing

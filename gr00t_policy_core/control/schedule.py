@@ -187,10 +187,7 @@ class ChunkSchedule:
         last_ns = self._last_now_ns
         self._last_now_ns = now_ns
         if last_ns is not None and now_ns < last_ns - CLOCK_JUMP_NS:
-            # The stamps of what is being played mean nothing any more.
-            self._break_off(last_ns, f"the clock was set back by {(last_ns - now_ns) * 1e-9:.2f} s")
-            self._held_since_ns, self._newest_t0_ns, self._ended = now_ns, None, None
-            self._stalls.clear()
+            self.set_back(now_ns, last_ns - now_ns)
         if self._playing and now_ns >= self._end_ns:
             ended = self._playing[-1]
             self.hold(self._end_ns)
@@ -199,6 +196,18 @@ class ChunkSchedule:
             *older, newest = self._playing
             self._playing = [*(one for one in older if now_ns < one.last_ns), newest]
 
+    def set_back(self, now_ns: int, by_ns: int) -> None:
+        """Say that the clock was set back: the stamps of what is played mean nothing any more.
+
+        Args:
+            now_ns: The present by the new time, ns.
+            by_ns: How far it was set back, ns.
+        """
+        self._break_off(now_ns + by_ns, f"the clock was set back by {by_ns * 1e-9:.2f} s")
+        self._held_since_ns, self._newest_t0_ns, self._ended = now_ns, None, None
+        self._stalls.clear()
+        self._last_now_ns = now_ns
+
     def delay(self, now_ns: int, stalled_ns: int) -> None:
         """Say that time has passed without a command: what is played goes on where it was.
 
@@ -206,6 +215,8 @@ class ChunkSchedule:
             now_ns: The end of that time, ns.
             stalled_ns: Its length, ns; negative where the clock was set back a little.
         """
+        if self._last_now_ns is not None:
+            self._last_now_ns += stalled_ns
         if not self._playing:
             return
         self._stalls.append((now_ns, stalled_ns))

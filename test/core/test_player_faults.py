@@ -8,9 +8,13 @@ import pytest
 from player_rig import LIMITS, PERIOD_S, Rig, setting_out_s
 from test_limits import require_within
 
+from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.layout import Layout, turned
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_policy_core.control.player_settings import ObservationAge
+from gr00t_policy_core.control.measured import MeasuredRobot
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import ObservationAge, PlayerSettings
 
 # A joint that does not follow
 
@@ -43,6 +47,57 @@ def test_a_joint_that_lags_behind_is_not_blocked() -> None:
     rig.run(2.0)
     assert not rig.last.holding
     assert rig.player.fault == ""
+
+
+def test_a_pose_is_followed_by_its_distance_and_by_its_turn() -> None:
+    layout = Layout({"hand": 7}, poses=["hand"])
+    robot = MeasuredRobot(layout, {}, dict.fromkeys(range(7), 0.5))
+    command = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    robot.measure(dict(enumerate([0.4, 0.4, 0.4, 0.0, 0.0, 0.0, 1.0])), 0)
+    assert robot.following_error(command) == (
+        "hand does not follow: it is 0.693 m away, max_following_error is 0.5"
+    )
+    turn = turned(np.array([0.0, 0.0, 0.8]), command[3:])
+    robot.measure(dict(enumerate([0.0, 0.0, 0.0, *turn.tolist()])), 0)
+    assert "it is 0.800 rad away" in robot.following_error(command)
+
+
+@pytest.mark.parametrize("position", [1e9, -1e300, np.nan, np.inf])
+def test_a_position_that_no_robot_has_is_left_out(position: float) -> None:
+    rig = Rig(measured=True, max_following_errors={0: 0.5, 1: 0.5})
+    rig.follow(0.0, 0.0)
+    rig.offer(speed=0.0)
+    rig.run(1.0)
+    rig.see(position, 0.0)
+    rig.run(2.0)
+    assert (rig.path() == 0.0).all()
+    assert "the position of arm[0] is" in rig.player.reason  # it grows old
+
+
+@pytest.mark.parametrize("back_s", [0.4, 0.495, 0.505, 0.515, 0.6])
+def test_a_clock_that_is_set_back_never_turns_the_arm_around(back_s: float) -> None:
+    rig = Rig()
+    rig.offer(speed=0.3, horizon=400)
+    rig.run(2.0)
+    rig.now_ns -= round(back_s * 1e9)
+    rig.run(2.0)
+    assert (np.diff(rig.path()) >= -1e-12).all()
+    rig.require_smooth()
+
+
+def test_a_pose_comes_to_rest_whatever_its_rotation() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        quaternion = rng.normal(size=4)
+        row = np.concatenate([np.zeros(3), quaternion / np.linalg.norm(quaternion)])
+        player = MotionPlayer(
+            Layout({"hand": 7}, poses=["hand"]),
+            PlayerSettings(period_s=0.001, bodies={"hand": BodyLimits(1.0, 5.0, 3.0, 15.0)}),
+        )
+        player.offer(Chunk(1, 0, 0.05, {"hand": np.tile(row, (3, 1))}), 0)
+        commands = [player.tick(n * 1_000_000) for n in range(1, 500)]
+        assert commands[-1] is not None
+        assert commands[-1].at_rest
 
 
 # Old observations

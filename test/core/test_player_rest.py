@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from player_rig import LIMITS, PERIOD_S, Rig
+from player_rig import LIMITS, PERIOD_S, T0_NS, Rig
 from test_limits import require_within
 
-from gr00t_policy_core.control.chunk import ChunkRefusedError
+from gr00t_policy_core.control.body_limits import BodyLimits
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.limits import JointLimits
-from gr00t_policy_core.control.player_settings import OutOfRange
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
+from gr00t_policy_core.control.schedule import Seam
 
 NARROW = JointLimits(-0.5, 0.5, 3.0, 25.0, 500.0)
 
@@ -95,7 +99,7 @@ def test_a_robot_moved_while_it_is_stopped_is_held_where_it_is() -> None:
     rig.run(0.5)
     rig.see(rig.arm + 0.4, -rig.arm)
     moved = rig.joints
-    rig.run(0.5)
+    rig.run(1.0)
     assert rig.last.values["arm"] == pytest.approx(moved, abs=1e-6)
     assert rig.last.at_rest
     rig.follow(*moved)
@@ -163,3 +167,79 @@ def test_a_robot_moved_out_of_its_range_while_it_is_stopped_is_held_there() -> N
     assert rig.arm == pytest.approx(1.1)
     with pytest.raises(ChunkRefusedError, match="outside its range"):
         rig.offer(start=0.5)
+
+
+def follows_with_sag(rig: Rig, sag: float, seconds: float) -> None:
+    """A compliant arm: it stays below what it is told by the same distance."""
+    for _ in range(round(seconds / PERIOD_S)):
+        rig.see(rig.arm - sag, -rig.arm)
+        rig.run(PERIOD_S)
+
+
+@pytest.mark.parametrize("sag", [0.05, 0.3])
+def test_an_arm_that_begins_to_sag_while_it_is_stopped_does_not_creep(sag: float) -> None:
+    """Every yielding lowers its command, and it sags below that again."""
+    rig = Rig(measured=True, max_following_errors={0: 0.5, 1: 0.5})
+    rig.follow(0.0, 0.0)
+    rig.offer(speed=0.0)
+    rig.run(1.5)
+    rig.player.allow("the enable signal is off")
+    rig.run(0.5)
+    follows_with_sag(rig, sag, 20.0)
+    assert rig.arm >= -1.5 * sag
+
+
+def test_a_blocked_compliant_arm_does_not_creep_after_its_fault() -> None:
+    rig = Rig(measured=True, max_following_errors={0: 0.2, 1: 0.2})
+    rig.follow(0.0, 0.0)
+    rig.offer(speed=0.0)
+    rig.run(1.5)
+    follows_with_sag(rig, 0.3, 20.0)
+    assert rig.player.fault
+    assert rig.arm >= -0.45
+
+
+def test_a_chunk_after_a_stop_at_rest_begins_where_the_robot_was_moved_to() -> None:
+    rig = Rig(measured=True, silent_at_rest=True)
+    rig.follow(0.0, 0.0)
+    rig.offer(speed=0.0)
+    rig.run(1.5)
+    rig.follow(0.4, 0.0)
+    rig.player.hold(rig.now_ns, "told to stop")
+    rig.offer(start=0.0, speed=0.0)
+    rig.run(PERIOD_S)
+    assert rig.arm == 0.4
+
+
+def test_a_velocity_begins_at_zero_however_a_chunk_begins() -> None:
+    bodies = {"base": BodyLimits(1.0, 5.0, 3.0, 15.0)}
+    player = MotionPlayer(
+        Layout({"base": 6}, velocities=["base"]), PlayerSettings(period_s=PERIOD_S, bodies=bodies)
+    )
+    chunk = Chunk(1, T0_NS + 1, 0.05, {"base": np.full((1, 6), 2.0)})
+    player.tick(T0_NS)
+    player.offer(chunk, T0_NS)
+    command = player.tick(T0_NS + round(PERIOD_S * 1e9))
+    assert command is not None
+    assert np.abs(command.values["base"]).max() <= 5.0 * PERIOD_S + 1e-9
+
+
+def test_a_stop_before_the_first_command_moves_nothing() -> None:
+    rig = Rig(measured=True, seam=Seam.REPLACE, max_jump=0.5)
+    rig.follow(0.0, 0.0)
+    rig.offer(start=0.4, speed=0.0)
+    rig.player.allow("stopped by hand")
+    rig.run(0.5)
+    assert (rig.path() == 0.0).all()
+
+
+def test_the_last_resort_brakes_from_where_a_motion_begins() -> None:
+    rig = Rig(measured=True, silent_at_rest=True)
+    rig.follow(0.0, 0.0)
+    rig.offer(speed=0.0)
+    rig.run(1.5)
+    rig.follow(0.4, 0.0)
+    rig.offer(start=0.4, speed=0.0)
+    brake = rig.player.last_resort()
+    assert brake is not None
+    assert brake.step()[0] == 0.4
