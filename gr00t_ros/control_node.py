@@ -70,7 +70,7 @@ class ControlNode(ManagedNode):
         self._gate = MotionGate()
         self._motion: MotionControl | None = None
         self._commands = 0
-        self._told_reason = ""
+        self._told_state = PolicyStatus.STATE_STOPPED
         self._told_failure = False
         self._loop: ControlLoop | None = None
         self._sim_timer: Timer | None = None
@@ -337,10 +337,7 @@ class ControlNode(ManagedNode):
 
     def status(self, now: Time) -> PolicyStatus:
         state, reason = self._state_and_reason()
-        needs_a_person = state not in (PolicyStatus.STATE_STOPPED, PolicyStatus.STATE_WAITING)
-        if needs_a_person and reason and reason != self._told_reason:
-            self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
-        self._told_reason = reason if needs_a_person else ""
+        self._tell(state, reason)
         status = control_status(
             self._motion if self._is_active else None,
             self._loop.punctuality() if self._loop is not None else None,
@@ -354,6 +351,16 @@ class ControlNode(ManagedNode):
             told = f"{status.chunk_publishers} publishers of {self._chunks.topic_name}"
             status.reason = "; ".join(filter(None, (status.reason, told)))
         return status
+
+    def _tell(self, state: int, reason: str) -> None:
+        """Log what a person should know: a hold or an error when it begins, doubts meanwhile."""
+        logger = self.get_logger()
+        is_bad = state in (PolicyStatus.STATE_HOLDING, PolicyStatus.STATE_ERROR)
+        if is_bad and state != self._told_state:
+            logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+        if state == PolicyStatus.STATE_RUNNING and reason:
+            logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+        self._told_state = state
 
     def _state_and_reason(self) -> tuple[int, str]:
         motion = self._motion

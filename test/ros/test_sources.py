@@ -42,7 +42,8 @@ def test_a_stamp_ahead_of_the_clock_is_refused_and_what_follows_is_taken(
     ros_node: Node, name: str, topic: str, kind: Any, make: Callable[[Any], Any]
 ) -> None:
     changes = {"topic": "hand_pose", "joints": None, "representation": "xyz_quat"}
-    contract = parse_contract(parameters(**{f"state__arm__{k}": v for k, v in changes.items()}))
+    of_arm = {f"state__arm__{k}": v for k, v in changes.items()}
+    contract = parse_contract(parameters(**of_arm, action__arm__unmeasured=True))
     sources = Sources(ros_node, contract, lambda: None)
     sources.subscribe()
     publisher = ros_node.create_publisher(kind, topic, SENSOR)

@@ -84,9 +84,9 @@ def serve(
             policy = policy or EchoPolicy()
             arrived = Arrived(policy)
 
-            def watched(observation: Any) -> Any:
+            def watched(observation: Any, *limits: Any) -> Any:
                 arrived.videos.append(observation["video"]["front"])
-                return decode(observation)
+                return decode(observation, *limits)
 
             monkeypatch.setattr(images, "from_jpeg", watched)
             server = stack.enter_context(kind(policy, host="127.0.0.1", port=0))
