@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from geometry_msgs.msg import TwistStamped
 from helpers import free_port, wait_until
-from nodes_for_tests import Robot
+from nodes_for_tests import Robot, patience
 from policies_for_tests import parameters
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
@@ -96,14 +96,15 @@ def test_nodes_whose_launch_is_killed_bring_the_robot_to_rest_and_end(
     ros_node: Node, tmp_path: Path, number: int
 ) -> None:
     port = free_port()
-    values = parameters(
-        autostart=True,
-        policy__port=port,
-        action__arm__topic="twist",
-        action__arm__interface="twist_stamped",
-        action__arm__frame_id="base",
-        action__arm__joints=None,
-    )
+    changes = {
+        "autostart": True,
+        "policy__port": port,
+        "action__arm__topic": "twist",
+        "action__arm__interface": "twist_stamped",
+        "action__arm__frame_id": "base",
+        "action__arm__joints": None,
+    }
+    values = parameters(**patience(changes))
     settings = tmp_path / "parameters.yaml"
     settings.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
     twists: list[TwistStamped] = []
