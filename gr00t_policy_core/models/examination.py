@@ -93,12 +93,12 @@ class RobotFacts:
 
 
 class Examination:
-    """Of one checkpoint.
+    """What can be told of one checkpoint without reading its weights.
 
     Args:
         model_path: As `Gr00tPolicy` takes it.
-        base_model_path: The same.
-        backbone_path: The same.
+        base_model_path: The base model of a LeRobot checkpoint or an adapter, as `Gr00tPolicy` takes it.
+        backbone_path: Folder of the backbone's own files, as `Gr00tPolicy` takes it.
 
     Raises:
         CheckpointError: Naming every file that is missing, and how to get them; or what else keeps

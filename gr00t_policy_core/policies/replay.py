@@ -74,7 +74,7 @@ class ReplayPolicy(ModalityPolicy):
         action_horizon: Steps of an action chunk where `modality_configs` is None.
         episode_index: The episode to start with; None is the first that the dataset lists.
         video_backend: Taken for calls written for Isaac-GR00T, without effect: no video is read.
-        video_backend_kwargs: Likewise.
+        video_backend_kwargs: Taken like `video_backend`, without effect.
         strict: Check observations and actions.
 
     Raises:

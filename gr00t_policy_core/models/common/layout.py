@@ -70,8 +70,8 @@ class Tokens(NamedTuple):
         visible: Bias (B, 1, 1, S) of who attends to all tokens.
         text_visible: Bias (B, 1, 1, text tokens of a row) of who attends to text.
         patch_embedding: Of `PatchPlaces`, for the pictures of this batch.
-        patch_cos: The same.
-        patch_sin: The same.
+        patch_cos: Cosines of `PatchPlaces`, for the pictures of this batch.
+        patch_sin: Sines of `PatchPlaces`, for the pictures of this batch.
     """
 
     ids: Tensor

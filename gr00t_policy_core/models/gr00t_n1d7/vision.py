@@ -99,7 +99,7 @@ class Patching:
 
     Args:
         mean: float32 (3,), in units of a pixel's value.
-        std: The same.
+        std: Standard deviation, float32 (3,), in units of a pixel's value.
         config: How to cut.
     """
 
