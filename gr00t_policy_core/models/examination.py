@@ -97,7 +97,8 @@ class Examination:
 
     Args:
         model_path: As `Gr00tPolicy` takes it.
-        base_model_path: The base model of a LeRobot checkpoint or an adapter, as `Gr00tPolicy` takes it.
+        base_model_path: The base model of a LeRobot checkpoint or an adapter, as `Gr00tPolicy`
+            takes it.
         backbone_path: Folder of the backbone's own files, as `Gr00tPolicy` takes it.
 
     Raises:
