@@ -25,7 +25,7 @@ from bench.report import say
 from bench.transports import ours
 from bench.workload import Size
 from gr00t_policy_core import Dialect, MsgSerializer, PolicyServer, ProtocolError
-from gr00t_policy_core.serving import images
+from gr00t_policy_core.serving.wire import jpeg as images
 
 SIZE = Size(1, 8, 8)
 TIMEOUT_MS = 10_000

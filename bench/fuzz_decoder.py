@@ -20,9 +20,11 @@ from bench.fuzz import SIZE, valid_messages
 from bench.transports.ours import FreePolicy
 from gr00t_policy_core import MsgSerializer, PolicyError
 from gr00t_policy_core.modality import check_observation
-from gr00t_policy_core.serving import batching, images, messages
-from gr00t_policy_core.serving.error_text import error_text
-from gr00t_policy_core.serving.forms import Form
+from gr00t_policy_core.serving.server import batching
+from gr00t_policy_core.serving.wire import envelope as messages
+from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire.error_text import error_text
+from gr00t_policy_core.serving.wire.message_templates import Form
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "build" / "fuzz"

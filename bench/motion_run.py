@@ -22,10 +22,10 @@ from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.replan import ReplanTimer
-from gr00t_ros.continuation import Continuation
-from gr00t_ros.contract import Contract, parse_contract
-from gr00t_ros.inference import RETRY_S
-from gr00t_ros.motion import make_player
+from gr00t_ros.contract.contract import Contract, parse_contract
+from gr00t_ros.control.motion_setup import make_player
+from gr00t_ros.policy.continuation import Continuation
+from gr00t_ros.policy.inference_worker import RETRY_S
 from gr00t_ros.sim.feedback import HORIZON, LANGUAGE_KEY, STEP_S, FeedbackExpert
 from gr00t_ros.sim.world import CUBE_NAMES, SimulatedArm
 

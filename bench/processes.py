@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from gr00t_policy_core.cli.malloc import SETTINGS
+from gr00t_policy_core.malloc import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 MALLOC = ("default", "tuned")

@@ -41,7 +41,7 @@ def make_policy(args: argparse.Namespace) -> Any:
     from gr00t_policy_core.models.common.devices import default_device, find_device, find_dtype
     from gr00t_policy_core.models.common.run_settings import RunSettings
     from gr00t_policy_core.models.lines import find_random_builder
-    from gr00t_policy_core.models.policy import ModelPolicy
+    from gr00t_policy_core.models.model_policy import ModelPolicy
 
     device = find_device(args.device or default_device())
     dtype = find_dtype(args.dtype, device)

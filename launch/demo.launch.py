@@ -20,7 +20,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from gr00t_ros.process_environment import process_environment
+from gr00t_ros.node.process_environment import process_environment
 from gr00t_ros.sim.demo_processes import ends_with_its_parent, serve_command
 
 SHARE = Path(get_package_share_directory("gr00t_ros"))

@@ -13,8 +13,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
-from gr00t_ros.parameter_files import mangled_blocks, why_unreadable
-from gr00t_ros.process_environment import process_environment
+from gr00t_ros.contract.parameter_files import mangled_blocks, why_unreadable
+from gr00t_ros.node.process_environment import process_environment
 
 CONFIG = Path(get_package_share_directory("gr00t_ros"), "config")
 NODES = ("policy_node", "control_node")

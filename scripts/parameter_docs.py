@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
-from gr00t_ros.parameters import ACTION, FIELDS, STATE, TOP, VIDEO, Parameter
+from gr00t_ros.contract.parameters import ACTION, FIELDS, STATE, TOP, VIDEO, Parameter
 
 INTRODUCTION = """\
 # Parameters

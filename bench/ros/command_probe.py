@@ -25,10 +25,10 @@ from sensor_msgs.msg import JointState
 from bench.busy_policy import excursion
 from bench.processes import tell
 from bench.ros.robot import JOINTS, JOINTS_TOPIC, RATE_HZ, parameters
-from gr00t_ros.chunks import CHUNK_TOPIC, chunk_message
-from gr00t_ros.contract import parse_contract
+from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.msg import ActionChunk
-from gr00t_ros.qos import CHUNK, SENSOR
+from gr00t_ros.node.chunk_messages import CHUNK_TOPIC, chunk_message
+from gr00t_ros.node.qos import CHUNK, SENSOR
 
 DEPTH = 2000  # commands that may wait while this process does not get a core
 TURNS_PER_CHUNK = 6

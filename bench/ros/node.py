@@ -18,10 +18,11 @@ from sensor_msgs.msg import JointState
 
 from bench.busy_policy import BusyPolicy
 from bench.ros.robot import JOINTS, parameters
-from gr00t_ros import control_node, policy_node
-from gr00t_ros.lifecycle import spin_node
-from gr00t_ros.policy_node import PolicyNode
-from gr00t_ros.qos import COMMAND
+from gr00t_ros.control import control_node
+from gr00t_ros.node.lifecycle import spin_node
+from gr00t_ros.node.qos import COMMAND
+from gr00t_ros.policy import policy_node
+from gr00t_ros.policy.policy_node import PolicyNode
 
 
 class TimerNode(PolicyNode):

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image, JointState
 
 from bench.processes import tell
 from bench.ros.robot import CAMERAS, HEIGHT, JOINTS, JOINTS_TOPIC, RATE_HZ, WIDTH, camera_topic
-from gr00t_ros.qos import SENSOR
+from gr00t_ros.node.qos import SENSOR
 
 
 class Cameras(Node):

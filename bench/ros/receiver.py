@@ -23,9 +23,9 @@ from sensor_msgs.msg import Image
 from bench.processes import tell
 from bench.ros.robot import CAMERAS, CONFIGS, INSTRUCTION, parameters
 from gr00t_policy_core.control.samples import SampleBuffer
-from gr00t_ros.contract import parse_contract
-from gr00t_ros.observation import NotReadyError, ObservationBuilder
-from gr00t_ros.sources import Sources
+from gr00t_ros.contract.contract import parse_contract
+from gr00t_ros.policy.observation_builder import NotReadyError, ObservationBuilder
+from gr00t_ros.policy.streams import Sources
 
 BUILD_INTERVAL_S = 0.1
 MICRO_SAMPLES = 200

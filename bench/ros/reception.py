@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from bench.processes import MALLOC, ROOT, Worker, environment
-from gr00t_ros.process_environment import (
+from gr00t_ros.node.process_environment import (
     OLD_PROFILE_VARIABLE,
     PROFILE_VARIABLE,
     process_environment,

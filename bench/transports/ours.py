@@ -19,7 +19,7 @@ from gr00t_policy_core import (
     PolicyClient,
     PolicyServer,
 )
-from gr00t_policy_core.serving.curve import write_keys
+from gr00t_policy_core.serving.transport.curve_keys import write_keys
 
 HOST = "127.0.0.1"
 ROBOT = "robot"

@@ -11,7 +11,7 @@ from bench.transports import Ask
 from bench.transports.ours import HOST, OursTcp, asking
 from bench.workload import Size
 from gr00t_policy_core import PolicyClient
-from gr00t_policy_core.serving import images
+from gr00t_policy_core.serving.wire import jpeg as images
 
 QUALITY = 90
 

@@ -11,7 +11,8 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from gr00t_policy_core.cli import bench, doctor, keys, malloc, output, query, serve, top
+from gr00t_policy_core import malloc
+from gr00t_policy_core.cli import bench, doctor, keys, output, query, serve, top
 from gr00t_policy_core.cli.common import OneLineParser
 from gr00t_policy_core.errors import PolicyError, printable
 

@@ -19,7 +19,7 @@ from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
-    from gr00t_policy_core.models.policy import ModelPolicy
+    from gr00t_policy_core.models.model_policy import ModelPolicy
     from gr00t_policy_core.policy import Observation
 
 DESCRIPTION = """\
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None and not args.json.parent.is_dir():
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
     from gr00t_policy_core.models import measure
-    from gr00t_policy_core.models.common.made_up import USUAL_SIZE
     from gr00t_policy_core.models.common.profiling import profile_table
+    from gr00t_policy_core.models.common.synthetic import USUAL_SIZE
 
     policy, what = _policy(args)
     options = policy.in_force()
@@ -144,7 +144,7 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     from gr00t_policy_core.models.common.devices import default_device, find_device, find_dtype
     from gr00t_policy_core.models.common.run_settings import RunSettings
     from gr00t_policy_core.models.lines import find_random_builder
-    from gr00t_policy_core.models.policy import ModelPolicy
+    from gr00t_policy_core.models.model_policy import ModelPolicy
 
     device_name = args.device or default_device()
     if args.model_path is not None:

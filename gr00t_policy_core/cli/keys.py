@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core.cli.common import write_line
-from gr00t_policy_core.serving.curve import write_keys
+from gr00t_policy_core.serving.transport.curve_keys import write_keys
 
 DESCRIPTION = """\
 Make CURVE keys: a pair for the server and one for each client, readable by their owner alone.

@@ -21,9 +21,9 @@ from gr00t_policy_core.cli.common import (
 )
 from gr00t_policy_core.errors import AddressError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.serving import addresses
-from gr00t_policy_core.serving.client import PolicyClient
-from gr00t_policy_core.serving.wire import Dialect
+from gr00t_policy_core.serving.client.policy_client import PolicyClient
+from gr00t_policy_core.serving.transport import addresses
+from gr00t_policy_core.serving.wire.arrays import Dialect
 
 DEFAULT_TIMEOUT_MS = 5000
 PINGS = 5

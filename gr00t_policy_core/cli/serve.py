@@ -25,10 +25,10 @@ from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import ClosedError
 from gr00t_policy_core.policies import SimPolicyWrapper
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving import addresses
 from gr00t_policy_core.serving.replicas import ReplicaPool
-from gr00t_policy_core.serving.server import PolicyServer
-from gr00t_policy_core.serving.server_settings import REPLY_FORMATS
+from gr00t_policy_core.serving.server.policy_server import PolicyServer
+from gr00t_policy_core.serving.server.settings import REPLY_FORMATS
+from gr00t_policy_core.serving.transport import addresses
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gr00t_policy_core.cli.common import add_key_flags, add_server_flags
 from gr00t_policy_core.cli.query import DEFAULT_TIMEOUT_MS, make_client
 from gr00t_policy_core.errors import PolicyError, ProtocolError, printable
-from gr00t_policy_core.serving.metrics import quantile
+from gr00t_policy_core.serving.server.metrics import quantile
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.joint_limits import LIMIT_NAMES
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.limits import LIMIT_NAMES
 
 
 @dataclass(frozen=True, slots=True)

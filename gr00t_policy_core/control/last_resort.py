@@ -14,8 +14,8 @@ import numpy as np
 
 from gr00t_policy_core.control.body_limits import ANGULAR, LINEAR, BodyLimits
 from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.limits import JointLimits
 
 
 class LastResortBrake:

@@ -12,25 +12,25 @@ from dataclasses import replace
 import numpy as np
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
+from gr00t_policy_core.control.chunk_checks import (
+    require_in_range,
+    require_near,
+    require_recent,
+    require_sane,
+)
 from gr00t_policy_core.control.command import (
     Command,
     JointReport,
     PlayerCounts,
     joint_reports,
 )
+from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.last_resort import LastResortBrake
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.measured import MOVED, MeasuredRobot
 from gr00t_policy_core.control.phase import Phase
 from gr00t_policy_core.control.playback_clock import PlaybackClock
 from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
-from gr00t_policy_core.control.refusals import (
-    require_in_range,
-    require_near,
-    require_recent,
-    require_sane,
-)
 from gr00t_policy_core.control.robot_limits import RobotLimiter, gentleness_of
 from gr00t_policy_core.control.schedule import (
     SLOPE_NS,

@@ -18,7 +18,7 @@ import numpy as np
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.command import Command
-from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 
 FORMAT_KEY, FORMAT = "recording_format", 3

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from gr00t_policy_core.control.active_chunk import Gentleness
 from gr00t_policy_core.control.body_limits import (
     ANGULAR,
     LINEAR,
@@ -20,9 +21,8 @@ from gr00t_policy_core.control.body_limits import (
     distances,
 )
 from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.joint_limits import JointLimiter, JointLimits
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.limits import JointLimiter, JointLimits
-from gr00t_policy_core.control.playing import Gentleness
 from gr00t_policy_core.control.velocity_limits import VelocityLimiter
 
 # Share of the limits that slowing down and fading may take.

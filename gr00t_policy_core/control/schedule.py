@@ -19,11 +19,11 @@ from functools import cache
 
 import numpy as np
 
+from gr00t_policy_core.control.active_chunk import Gentleness, Playing, play
+from gr00t_policy_core.control.blend import Fade, gentle_fade
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
-from gr00t_policy_core.control.fade import Fade, gentle_fade
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
-from gr00t_policy_core.control.playing import Gentleness, Playing, play
 
 # The slope of the path is taken over this time, ns.
 SLOPE_NS = 1_000_000

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-from gr00t_policy_core.control.limits import JointLimits
+from gr00t_policy_core.control.joint_limits import JointLimits
 
 ROUNDING = 1e-9  # share of a limit that a command may exceed it by, and still pass unchanged
 AT_REST = 1e-12  # rad/s (or m/s), taken for zero

@@ -14,7 +14,7 @@ from gr00t_policy_core.models.common.float8 import check_device
 from gr00t_policy_core.models.common.opening import open_checkpoint
 from gr00t_policy_core.models.common.run_settings import RunSettings, check_settings
 from gr00t_policy_core.models.lines import find_loader
-from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.models.model_policy import ModelPolicy
 
 
 class Gr00tPolicy(ModelPolicy):

@@ -15,7 +15,7 @@ from gr00t_policy_core.errors import CheckpointError, PolicyError
 from gr00t_policy_core.models.common.cameras import check_cameras
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.embodiment import Embodiment
-from gr00t_policy_core.models.common.images import AreaCrop, BicubicCrop, BilinearCrop
+from gr00t_policy_core.models.common.image_processing import AreaCrop, BicubicCrop, BilinearCrop
 from gr00t_policy_core.models.common.loading import read_robot
 from gr00t_policy_core.models.common.model import LineFacts
 from gr00t_policy_core.models.common.normalization import MeanStd, MinMax, Normalization

@@ -11,7 +11,7 @@ from gr00t_policy_core.models.common.operators import OperatorCount
 from gr00t_policy_core.models.common.profiling import StageProfile, profile_stage
 from gr00t_policy_core.models.common.runner import pictures_of
 from gr00t_policy_core.models.common.timing import Stopwatch
-from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.models.model_policy import ModelPolicy
 from gr00t_policy_core.policy import Observation
 
 SEED = {"seed": 0}

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from gr00t_policy_core.datasets.lerobot import LeRobotDataset
+from gr00t_policy_core.datasets.parquet import Matrix
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import OBSERVATION_MODALITIES, ModalityConfig
-from gr00t_policy_core.policies.lerobot import LeRobotDataset
-from gr00t_policy_core.policies.parquet import Matrix
 from gr00t_policy_core.policies.replay_configs import derived_configs, recorded_configs
 from gr00t_policy_core.policy import (
     ABSOLUTE_ACTIONS,

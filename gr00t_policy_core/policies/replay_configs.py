@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gr00t_policy_core.datasets.keys import TASK, ColumnSlice
+from gr00t_policy_core.datasets.lerobot import LeRobotDataset
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import (
     OBSERVATION_MODALITIES,
@@ -15,8 +17,6 @@ from gr00t_policy_core.modality import (
     ActionType,
     ModalityConfig,
 )
-from gr00t_policy_core.policies.dataset_keys import TASK, ColumnSlice
-from gr00t_policy_core.policies.lerobot import LeRobotDataset
 
 # Keys that Isaac-GR00T fills from the episode list and not from modality.json.
 LANGUAGE_OF_EPISODE = (TASK, "sub_task")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 
-from gr00t_ros.process_environment import process_environment
-from gr00t_ros.stop_signals import STOP_SIGNALS
+from gr00t_ros.node.process_environment import process_environment
+from gr00t_ros.node.stop_signals import STOP_SIGNALS
 
 DATASET = Path(__file__).with_name("dataset")
 EXECUTION_HORIZON = 8  # steps of 1/30 s: config/demo.yaml replans at this interval

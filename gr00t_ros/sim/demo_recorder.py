@@ -21,10 +21,10 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from gr00t_ros.chunks import CHUNK_TOPIC, is_stop
-from gr00t_ros.images import rgb_from_image
+from gr00t_ros.interfaces.image_decoding import rgb_from_image
 from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.qos import CHUNK, SENSOR, STATUS
+from gr00t_ros.node.chunk_messages import CHUNK_TOPIC, is_stop
+from gr00t_ros.node.qos import CHUNK, SENSOR, STATUS
 
 # Deep enough that a busy recorder gets every message, late or not.
 EVERY_MESSAGE = QoSProfile(depth=1000)

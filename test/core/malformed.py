@@ -6,7 +6,7 @@ import io
 import msgpack
 import numpy as np
 
-from gr00t_policy_core.serving.reader import MAX_ITEMS
+from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS
 
 PICKLE = b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07builtin\x94."
 

@@ -7,12 +7,12 @@ import math
 from typing import Any
 
 import numpy as np
-from test_limits import require_within
+from limit_checks import require_within
 
 from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.robot_limits import GENTLE_SHARE

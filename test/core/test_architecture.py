@@ -29,9 +29,9 @@ CONTROL_MAY_IMPORT = {CONTROL, "rotation"}
 
 # Modules that stand at the end of the line: processes are made of them, nothing imports them.
 NODES = (
-    "gr00t_ros.policy_node",
-    "gr00t_ros.control_node",
-    "gr00t_ros.sim.node",
+    "gr00t_ros.policy.policy_node",
+    "gr00t_ros.control.control_node",
+    "gr00t_ros.sim.sim_node",
     "gr00t_ros.sim.demo",
 )
 # The only room that imports a library.
@@ -198,19 +198,31 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (imports_point_down, "gr00t_policy_core.control.clock", "from ..errors import SpecError"),
         (imports_point_down, "gr00t_policy_core.policy", "from .control import clock"),
         (imports_point_down, "gr00t_policy_core.attic", ""),
-        (nothing_imports_a_node, "gr00t_ros.sinks", "from gr00t_ros import control_node"),
+        (
+            nothing_imports_a_node,
+            "gr00t_ros.interfaces.commands",
+            "from gr00t_ros import control_node",
+        ),
         (nothing_imports_a_node, "gr00t_ros.sim.scene", "from .node import SimNode"),
         (libraries_stay_at_home, "gr00t_policy_core.policy", "import rclpy.node"),
         (libraries_stay_at_home, "gr00t_policy_core.cli", "from gr00t_ros import contract"),
-        (libraries_stay_at_home, "gr00t_policy_core.serving.server", "import torch"),
-        (libraries_stay_at_home, "gr00t_ros.policy_node", "from torch import nn"),
-        (libraries_stay_at_home, "gr00t_ros.sources", "import mujoco"),
-        (libraries_stay_at_home, "gr00t_policy_core.serving.server", "import ray"),
+        (libraries_stay_at_home, "gr00t_policy_core.serving.server.policy_server", "import torch"),
+        (libraries_stay_at_home, "gr00t_ros.policy.policy_node", "from torch import nn"),
+        (libraries_stay_at_home, "gr00t_ros.policy.streams", "import mujoco"),
+        (libraries_stay_at_home, "gr00t_policy_core.serving.server.policy_server", "import ray"),
         (libraries_stay_at_home, "gr00t_policy_core.cli", "importlib.import_module('rclpy')"),
-        (nothing_is_pickled, "gr00t_policy_core.serving.serializer", "from pickle import loads"),
-        (nothing_is_pickled, "gr00t_policy_core.serving.serializer", "f(x, allow_pickle=True)"),
-        (nothing_prints, "gr00t_ros.qos", "def f():\n    print('here')"),
-        (nothing_has_a_finalizer, "gr00t_ros.qos", "class A:\n    def __del__(self): ..."),
+        (
+            nothing_is_pickled,
+            "gr00t_policy_core.serving.wire.serializer",
+            "from pickle import loads",
+        ),
+        (
+            nothing_is_pickled,
+            "gr00t_policy_core.serving.wire.serializer",
+            "f(x, allow_pickle=True)",
+        ),
+        (nothing_prints, "gr00t_ros.node.qos", "def f():\n    print('here')"),
+        (nothing_has_a_finalizer, "gr00t_ros.node.qos", "class A:\n    def __del__(self): ..."),
     ],
 )
 def test_the_rule_sees_an_offender(rule: Rule, name: str, source: str) -> None:
@@ -225,8 +237,11 @@ def test_the_rule_sees_an_offender(rule: Rule, name: str, source: str) -> None:
         ("gr00t_policy_core.cli", "from gr00t_policy_core.serving import PolicyServer"),
         ("gr00t_policy_core.control.schedule", "from .clock import Clock"),
         ("gr00t_policy_core.models.gr00t_n1d7.head", "import torch"),
-        ("gr00t_ros.policy_node", "import rclpy\nfrom gr00t_policy_core import PolicyClient"),
-        ("gr00t_ros.sinks", "file.printer(1)\nload(x, allow_pickle=False)"),
+        (
+            "gr00t_ros.policy.policy_node",
+            "import rclpy\nfrom gr00t_policy_core import PolicyClient",
+        ),
+        ("gr00t_ros.interfaces.commands", "file.printer(1)\nload(x, allow_pickle=False)"),
     ],
 )
 def test_no_rule_objects_to_what_is_allowed(name: str, source: str) -> None:

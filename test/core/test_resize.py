@@ -21,7 +21,8 @@ from gr00t_policy_core.resize import (
     letterbox,
     saves_pixels,
 )
-from gr00t_policy_core.serving import JpegVideo, images
+from gr00t_policy_core.serving import JpegVideo
+from gr00t_policy_core.serving.wire import jpeg as images
 
 needs_opencv = pytest.mark.skipif(
     importlib.util.find_spec("cv2") is None, reason="pip install '.[resize]'"

@@ -13,7 +13,7 @@ from helpers import free_port, wait_until
 from rclpy.node import Node
 
 from gr00t_ros.msg import PolicyStatus
-from gr00t_ros.qos import STATUS
+from gr00t_ros.node.qos import STATUS
 
 SLOW_S = 120.0  # for processes to come up, on a busy machine
 ARGUMENTS = (

@@ -15,7 +15,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
-from gr00t_ros.lifecycle import ManagedNode
+from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.sim.dds_domain import reserve_domain
 
 # At import, before any test module: processes that tests start inherit it.

@@ -21,7 +21,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from gr00t_ros.control_node import ControlNode
+from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.msg import ActionChunk
 
 DT_S = 0.05

@@ -17,10 +17,10 @@ from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
-from gr00t_ros.control_node import ControlNode
-from gr00t_ros.lifecycle import ManagedNode
+from gr00t_ros.control.control_node import ControlNode
+from gr00t_ros.interfaces.commands import Sink, Values
 from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.sinks import Sink, Values
+from gr00t_ros.node.lifecycle import ManagedNode
 
 PERIOD_S, DT_S = 0.01, 0.05
 LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}  # the defaults

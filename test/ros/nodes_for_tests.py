@@ -21,9 +21,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
-from gr00t_ros.lifecycle import ManagedNode
 from gr00t_ros.msg import ActionChunk, ActionValues, PolicyStatus
-from gr00t_ros.policy_node import PolicyNode
+from gr00t_ros.node.lifecycle import ManagedNode
+from gr00t_ros.policy.policy_node import PolicyNode
 
 MakeNode = Callable[..., PolicyNode]
 Drive = Callable[..., "Robot"]

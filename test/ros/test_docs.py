@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gr00t_ros.contract import parse_contract
+from gr00t_ros.contract.contract import parse_contract
 
 ROOT = Path(__file__).parents[2]
 

@@ -25,8 +25,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.recording import read_events, replay
-from gr00t_ros.contract import parse_contract
-from gr00t_ros.motion import make_player
+from gr00t_ros.contract.contract import parse_contract
+from gr00t_ros.control.motion_setup import make_player
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 
 NODE = "import sys; from gr00t_ros.{0} import main; sys.exit(main())"
@@ -252,7 +252,7 @@ def test_wrong_parameters_are_told_and_the_process_can_be_put_right(scene: Scene
 BROKEN = """
 import sys
 from gr00t_policy_core.control import robot_limits
-from gr00t_ros.control_node import main
+from gr00t_ros.control.control_node import main
 
 class Limiter(robot_limits.RobotLimiter):
     ticks = 0

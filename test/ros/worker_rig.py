@@ -14,8 +14,8 @@ from helpers import wait_until
 from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_ros.inference import Answer, InferenceWorker, Session, no_options
-from gr00t_ros.observation import NotReadyError, TimedObservation
+from gr00t_ros.policy.inference_worker import Answer, InferenceWorker, Session, no_options
+from gr00t_ros.policy.observation_builder import NotReadyError, TimedObservation
 
 
 class Log:

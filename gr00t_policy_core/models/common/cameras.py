@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.images import ImagePipeline
+from gr00t_policy_core.models.common.image_processing import ImagePipeline
 from gr00t_policy_core.resize import MAX_ASPECT, MAX_SIDE, Size, is_readable
 
 ADVICE = (

@@ -20,7 +20,7 @@ from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import HeadConfig
 from gr00t_policy_core.models.common.embodiment import Embodiment
 from gr00t_policy_core.models.common.head import ActionHead
-from gr00t_policy_core.models.common.images import ImagePipeline
+from gr00t_policy_core.models.common.image_processing import ImagePipeline
 from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
 from gr00t_policy_core.models.common.prompts import Prompts
 from gr00t_policy_core.resize import Frame

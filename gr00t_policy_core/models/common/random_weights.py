@@ -18,7 +18,7 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.models.common.config import HeadConfig
 from gr00t_policy_core.models.common.embodiment import ActionKey, Embodiment, StateKey
 from gr00t_policy_core.models.common.head import ActionHead
-from gr00t_policy_core.models.common.images import AreaCrop
+from gr00t_policy_core.models.common.image_processing import AreaCrop
 from gr00t_policy_core.models.common.normalization import MinMax
 
 PIPELINE = AreaCrop(edge=256, fraction=0.95, letter_box=False)  # of the published checkpoints

@@ -14,7 +14,11 @@ from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import read_config, read_head_config
 from gr00t_policy_core.models.common.fields import read_flag
 from gr00t_policy_core.models.common.files import read_json
-from gr00t_policy_core.models.common.images import ImagePipeline, image_pipeline, lerobot_pipeline
+from gr00t_policy_core.models.common.image_processing import (
+    ImagePipeline,
+    image_pipeline,
+    lerobot_pipeline,
+)
 from gr00t_policy_core.models.common.loading import load_networks, read_robot
 from gr00t_policy_core.models.common.model import LineFacts, Model
 from gr00t_policy_core.models.common.prompts import ChatTokenizer

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
 from gr00t_policy_core.models.common.files import read_json
-from gr00t_policy_core.models.common.images import ImagePipeline, check_aspect
+from gr00t_policy_core.models.common.image_processing import ImagePipeline, check_aspect
 from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
 from gr00t_policy_core.models.common.prompts import (
     Prompts,

@@ -16,7 +16,7 @@ from typing import Any
 
 from gr00t_policy_core.errors import AddressError, ClosedError, SpecError
 from gr00t_policy_core.serving.replicas import signals
-from gr00t_policy_core.serving.replicas.undertaker import Undertaker
+from gr00t_policy_core.serving.replicas.orphan_reaper import Undertaker
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Any
 from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy, current_client
 from gr00t_policy_core.serving.replicas import slot as slots
+from gr00t_policy_core.serving.replicas.client_affinity import Call, Places
 from gr00t_policy_core.serving.replicas.cluster import LEAVE_S, Cluster
-from gr00t_policy_core.serving.replicas.places import Call, Places
-from gr00t_policy_core.serving.replicas.policy import PooledPolicy
+from gr00t_policy_core.serving.replicas.pooled_policy import PooledPolicy
 from gr00t_policy_core.serving.replicas.replica import Facts
 from gr00t_policy_core.serving.replicas.slot import ReplicaDiedError, Slot
 

@@ -13,7 +13,7 @@ from typing import Any
 from gr00t_policy_core.errors import PolicyError, RemoteError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import AskedBy, BasePolicy, BatchRule, ModalityPolicy
-from gr00t_policy_core.serving.error_text import error_text
+from gr00t_policy_core.serving.wire.error_text import error_text
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ huggingface_hub = pytest.importorskip("huggingface_hub", reason="comes with tran
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
 from gr00t_policy_core.models.common.runner import pictures_of  # noqa: E402
 from gr00t_policy_core.models.common.transfer import send  # noqa: E402
-from gr00t_policy_core.models.policy import ModelPolicy  # noqa: E402
+from gr00t_policy_core.models.model_policy import ModelPolicy  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny, and tests may run side by side
 

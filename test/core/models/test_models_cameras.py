@@ -10,8 +10,8 @@ from models.test_models_graphs import GRAPHS, FakeGraphs, Tapes
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models import gr00t_n1d6, gr00t_n1d7
 from gr00t_policy_core.models.common.cameras import check_cameras
-from gr00t_policy_core.models.common.images import AreaCrop, BilinearCrop
-from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.models.common.image_processing import AreaCrop, BilinearCrop
+from gr00t_policy_core.models.model_policy import ModelPolicy
 
 pytest.importorskip("cv2", reason="one of the pipelines needs OpenCV: pip install '.[resize]'")
 

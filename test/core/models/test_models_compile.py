@@ -12,7 +12,7 @@ from gr00t_policy_core.models.common.compiled import MODES, FirstShapes, cache_f
 from gr00t_policy_core.models.common.compiled import compiled as compile_function
 from gr00t_policy_core.models.common.devices import DTYPES
 from gr00t_policy_core.models.common.run_settings import RunSettings
-from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.models.model_policy import ModelPolicy
 
 SETTINGS = RunSettings(compile="default")
 

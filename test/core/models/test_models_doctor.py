@@ -131,7 +131,7 @@ class TestAFileForTheNodes:
 
     def test_is_a_configuration_that_they_take(self, golden, tmp_path):
         yaml = pytest.importorskip("yaml")
-        from gr00t_ros.contract import parse_contract
+        from gr00t_ros.contract.contract import parse_contract
 
         file = self.written(tmp_path, golden)
         nested = yaml.safe_load(file.read_text())["/**"]["ros__parameters"]

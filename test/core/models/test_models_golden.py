@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from models.golden import CASES, features_of, largest, policy_of, torch
 
-from gr00t_policy_core.models.policy import noise
+from gr00t_policy_core.models.model_policy import noise
 
 pytestmark = pytest.mark.parametrize("case", CASES)
 

@@ -16,7 +16,7 @@ from gr00t_policy_core.models.common.float8 import Float8Linear
 from gr00t_policy_core.models.common.fused import linear_gelu
 from gr00t_policy_core.models.common.run_settings import RunSettings
 from gr00t_policy_core.models.common.timing import Stopwatch
-from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.models.model_policy import ModelPolicy
 
 DEVICE = os.environ.get("GR00T_TEST_DEVICE", "cuda")
 

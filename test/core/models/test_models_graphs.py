@@ -16,7 +16,7 @@ from gr00t_policy_core import PolicyClient, PolicyServer, SpecError
 from gr00t_policy_core.models.common.graphs import Held, Recording, StaticCall
 from gr00t_policy_core.models.common.recording import RecordingQueue
 from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes
-from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.models.model_policy import ModelPolicy
 
 GRAPHS = RunSettings(cuda_graphs=True)
 

@@ -8,7 +8,7 @@ import pytest
 from models.golden import torch
 
 from gr00t_policy_core import SpecError
-from gr00t_policy_core.models.common.images import (
+from gr00t_policy_core.models.common.image_processing import (
     AreaCrop,
     BicubicCrop,
     BilinearCrop,

@@ -22,7 +22,7 @@ from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models.common.normalization import LiberoGripper, MinMax
 from gr00t_policy_core.models.common.opening import open_checkpoint
 from gr00t_policy_core.models.common.run_settings import RunSettings
-from gr00t_policy_core.models.policy import ModelPolicy, noise
+from gr00t_policy_core.models.model_policy import ModelPolicy, noise
 
 PACK, ENCODE = 2, 3  # steps of the preprocessor
 

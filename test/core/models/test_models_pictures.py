@@ -16,7 +16,7 @@ from hypothesis import strategies as st  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from gr00t_policy_core import SpecError  # noqa: E402
-from gr00t_policy_core.models.common.images import (  # noqa: E402
+from gr00t_policy_core.models.common.image_processing import (  # noqa: E402
     AreaCrop,
     BicubicCrop,
     BilinearCrop,

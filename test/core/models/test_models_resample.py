@@ -6,12 +6,12 @@ import pytest
 from models.golden import assert_golden, policy_of, sent_pictures, torch
 
 from gr00t_policy_core.antialias import triangle
-from gr00t_policy_core.models.common.images import AreaCrop, BicubicCrop, BilinearCrop
+from gr00t_policy_core.models.common.image_processing import AreaCrop, BicubicCrop, BilinearCrop
 from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
 from gr00t_policy_core.models.common.run_settings import RunSettings
 from gr00t_policy_core.models.gr00t_n1d6 import vision as n1d6
 from gr00t_policy_core.models.gr00t_n1d7 import vision as n1d7
-from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.models.model_policy import ModelPolicy
 from gr00t_policy_core.resize import bicubic_resized, bilinear_resized
 
 SIZES = [(480, 640), (640, 480), (360, 640), (720, 1280), (1080, 1920), (256, 256), (512, 384)]

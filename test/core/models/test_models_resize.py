@@ -6,7 +6,7 @@ import pytest
 from models.golden import CASES
 
 from gr00t_policy_core import PolicyClient, PolicyServer
-from gr00t_policy_core.models.common.images import (
+from gr00t_policy_core.models.common.image_processing import (
     AreaCrop,
     BicubicCrop,
     BilinearCrop,

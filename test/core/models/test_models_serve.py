@@ -21,7 +21,7 @@ from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
 from gr00t_policy_core.cli import main
 from gr00t_policy_core.cli.loading import LoadPolicy
 from gr00t_policy_core.cli.serve import add_command
-from gr00t_policy_core.models.policy import ModelPolicy
+from gr00t_policy_core.models.model_policy import ModelPolicy
 
 
 @contextlib.contextmanager

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which columns of a LeRobot dataset make up which key of a policy.
+
+`meta/modality.json`, which Isaac-GR00T adds to LeRobot's own files, says so. A dataset without it
+has one key for each feature of `meta/info.json`, named after the feature.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gr00t_policy_core.datasets.json_files import read_object
+from gr00t_policy_core.errors import DatasetError
+
+# Where a key lives when modality.json does not say (Isaac-GR00T, lerobot_episode_loader.py).
+DEFAULT_COLUMNS = {"state": "observation.state", "action": "action"}
+LANGUAGE_PREFIX = "annotation."
+# The prompt that every episode has; Isaac-GR00T fills it from the list of episodes.
+TASK = "task"
+
+PICTURES = ("video", "image")  # dtypes of LeRobot's features
+# LeRobot's teleoperators that record steps of an end effector name them delta_x, delta_y, …
+DELTA_PREFIX = "delta_"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSlice:
+    """Where the values of one key are: ``column[start:end]`` of every row.
+
+    `is_absolute` is false for an action that was recorded as a step from what went before.
+    """
+
+    column: str
+    start: int
+    end: int
+    is_absolute: bool = True
+
+    @property
+    def dimension(self) -> int:
+        """Values per step."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetKeys:
+    """The keys of a dataset.
+
+    Args:
+        names: In file order, by modality: ``video``, ``state``, ``action``, ``language``.
+        slices: Where each ``state`` and ``action`` key is, by modality and key.
+    """
+
+    names: dict[str, list[str]]
+    slices: dict[str, dict[str, ColumnSlice]]
+
+    @classmethod
+    def of(cls, path: Path, info: Mapping[str, Any]) -> DatasetKeys:
+        """The keys of the dataset in a directory.
+
+        Args:
+            path: The directory that holds `meta/`.
+            info: The content of `meta/info.json`.
+
+        Raises:
+            DatasetError: `meta/modality.json` is damaged, or missing and `info` has no action.
+        """
+        file = path / "meta/modality.json"
+        return _from_features(file, info) if not file.exists() else _from_modality(file)
+
+
+def _from_modality(file: Path) -> DatasetKeys:
+    modality = read_object(file)
+    names = {name: list(_entries(file, modality, name)) for name in ("video", "state", "action")}
+    annotations = _entries(file, modality, "annotation")
+    return DatasetKeys(
+        names={**names, "language": [LANGUAGE_PREFIX + name for name in annotations]},
+        slices={
+            name: {
+                key: _column_slice(file, name, key, entry)
+                for key, entry in _entries(file, modality, name).items()
+            }
+            for name in DEFAULT_COLUMNS
+        },
+    )
+
+
+def _entries(file: Path, modality: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    entries = modality.get(name, {})
+    if not isinstance(entries, Mapping):
+        raise DatasetError(file, f"{name} must be an object of its keys, got {entries!r}")
+    return entries
+
+
+def _column_slice(file: Path, modality: str, key: str, entry: Any) -> ColumnSlice:
+    fields: Mapping[str, Any] = entry if isinstance(entry, Mapping) else {}
+    start, end = fields.get("start"), fields.get("end")
+    if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end:
+        raise DatasetError(
+            file, f"{modality}.{key} must have integers 0 <= start < end, got {entry!r}"
+        )
+    is_absolute = fields.get("absolute", True)
+    if not isinstance(is_absolute, bool):
+        raise DatasetError(
+            file, f'{modality}.{key}: "absolute" must be true or false, got {is_absolute!r}'
+        )
+    column = fields.get("original_key") or DEFAULT_COLUMNS[modality]
+    return ColumnSlice(column, start, end, is_absolute)
+
+
+def _from_features(file: Path, info: Mapping[str, Any]) -> DatasetKeys:
+    """One key for each feature of a plain LeRobot dataset that a policy could read or write."""
+    names: dict[str, list[str]] = {"video": [], "state": [], "action": [], "language": [TASK]}
+    slices: dict[str, dict[str, ColumnSlice]] = {name: {} for name in DEFAULT_COLUMNS}
+    told = []
+    for feature, fields in _features(info):
+        modality = _modality_of(feature, fields)
+        if modality is None:
+            continue
+        key = _key_of(feature)
+        names[modality].append(key)
+        if modality in slices:
+            values = _names_of(fields)
+            is_absolute = not any(name.startswith(DELTA_PREFIX) for name in values)
+            slices[modality][key] = ColumnSlice(feature, 0, fields["shape"][0], is_absolute)
+            told.append(f"{modality}.{key} = {feature} {values or fields['shape']}")
+    if not slices["action"]:
+        raise DatasetError(
+            file,
+            "no such file, and meta/info.json has no feature 'action' of numbers to do without; "
+            'write {"state": {KEY: {"start": 0, "end": D}}, "action": {KEY: …}}, where start and '
+            "end cut the columns observation.state and action",
+        )
+    repeated = [key for keys in names.values() for key in set(keys) if keys.count(key) > 1]
+    if repeated:
+        raise DatasetError(file, f"no such file, and several features would be called {repeated}")
+    logger.info("%s: no such file; keys are those of meta/info.json: %s", file, "; ".join(told))
+    return DatasetKeys(names, slices)
+
+
+def _features(info: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    features = info.get("features")
+    for feature, fields in features.items() if isinstance(features, Mapping) else ():
+        if isinstance(fields, Mapping):
+            yield feature, fields
+
+
+def _modality_of(feature: str, fields: Mapping[str, Any]) -> str | None:
+    dtype, shape = str(fields.get("dtype")), fields.get("shape")
+    if dtype in PICTURES:
+        return "video"
+    if not dtype.startswith(("float", "int", "uint", "bool")) or not isinstance(shape, list):
+        return None
+    if len(shape) != 1 or type(shape[0]) is not int or shape[0] < 1:
+        return None
+    if feature == "action" or feature.startswith("action."):
+        return "action"
+    return "state" if feature.startswith("observation.") else None
+
+
+def _key_of(feature: str) -> str:
+    """``front`` of observation.images.front, ``state`` of observation.state."""
+    name = feature.removeprefix("observation.").removeprefix("images.").removeprefix("state.")
+    return name.removeprefix("action.").replace(".", "_")
+
+
+def _names_of(fields: Mapping[str, Any]) -> list[str]:
+    """The names of a feature's values: a list, {"motors": list}, or {name: index}."""
+    names = fields.get("names")
+    if isinstance(names, Mapping):
+        lists = [entry for entry in names.values() if isinstance(entry, list)]
+        names = lists[0] if lists else list(names)
+    return [str(name) for name in names] if isinstance(names, list) else []

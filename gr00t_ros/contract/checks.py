@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What does not go together within a contract. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from gr00t_ros.contract.parameter_uses import BODY_INTERFACES, JOINT_INTERFACES
+from gr00t_ros.contract.policy_settings import policy_problems
+from gr00t_ros.contract.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from gr00t_ros.contract.contract import ActionOutput, Contract, StateStream
+
+IMAGE_MESSAGE = "an image"
+COMMAND_MESSAGES = {
+    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    "joint_state": "sensor_msgs/msg/JointState",
+    "float64_multi_array": "std_msgs/msg/Float64MultiArray",
+    "pose_stamped": "geometry_msgs/msg/PoseStamped",
+    "twist_stamped": "geometry_msgs/msg/TwistStamped",
+}
+
+
+def contract_problems(contract: Contract) -> Iterator[str]:
+    """A sentence for everything that does not go together."""
+    yield from policy_problems(contract.policy)
+    for stream in contract.state:
+        if stream.joints and stream.representation:
+            yield f"{stream.name}: joints and representation exclude each other"
+        yield from _list_problems(stream)
+    for video in contract.video:
+        if (video.width is None) != (video.height is None):
+            yield f"{video.name}: width and height go together"
+    for output in contract.action:
+        if output.interface in JOINT_INTERFACES and not output.joints:
+            yield f"{output.name}: {output.interface} needs joints"
+        if output.interface == "pose_stamped" and not output.representation:
+            yield f"{output.name}: pose_stamped needs representation"
+        if output.interface in BODY_INTERFACES and not output.frame_id:
+            yield f"{output.name}: {output.interface} needs frame_id"
+        yield from _list_problems(output)
+        yield from _measurement_problems(output, contract)
+    yield from _shared_topic_problems(contract)
+    yield from _repeated_joint_problems(contract)
+
+
+def _list_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
+    repeated = sorted({joint for joint in entry.joints if entry.joints.count(joint) > 1})
+    if repeated:
+        yield f"{entry.name}: joints repeats {repeated}"
+    for name, values in (("scale", entry.scale), ("offset", entry.offset)):
+        if len(values) not in (1, entry.dimension or len(values)):
+            yield (
+                f"{entry.name}: {name} has {len(values)} values, expected 1 or {entry.dimension}"
+            )
+    if 0.0 in entry.scale:
+        yield f"{entry.name}: scale must not be 0, got {list(entry.scale)}"
+
+
+def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
+    """A place that is commanded has to be measured: motion begins where the robot is."""
+    if output.holds_zero or (output.interface in JOINT_INTERFACES and not output.joints):
+        return
+    is_pose = output.interface == "pose_stamped"
+    lacking = _unmeasured_pose(output, contract) if is_pose else _unmeasured(output, contract)
+    if lacking and not output.unmeasured:
+        yield f"{output.name}: {lacking}, or say unmeasured: true"
+    if output.unmeasured and not lacking:
+        yield f"{output.name}.unmeasured: has no effect, states measure all of it; leave it out"
+
+
+def _unmeasured_pose(output: ActionOutput, contract: Contract) -> str:
+    poses = [stream.key for stream in contract.state if stream.representation]
+    if output.key in poses:
+        return ""
+    return (
+        f"no state.{output.key} with a representation measures the pose; name the state like the "
+        f"action{did_you_mean(output.key, poses, 'state.')}"
+    )
+
+
+def _unmeasured(output: ActionOutput, contract: Contract) -> str:
+    if not output.joints:
+        return "an array without joints has no limits, and no state measures it; name its joints"
+    streams = [stream for stream in contract.state if stream.field == "position"]
+    measured = [joint for stream in streams for joint in stream.joints]
+    missing = [joint for joint in output.joints if joint not in measured]
+    if not missing:
+        return ""
+    return (
+        f"no state measures the position of {', '.join(missing)}; add it to the joints of a state"
+        f"{did_you_mean(missing[0], measured)}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """One end of a topic: the parameter that names it, its message, and who sends."""
+
+    name: str
+    topic: str
+    message: str
+    is_command: bool = False
+
+
+def _endpoints(contract: Contract) -> Iterator[_Endpoint]:
+    yield _Endpoint("the nodes themselves", contract.chunk_topic, "gr00t_ros/msg/ActionChunk")
+    for video in contract.video:
+        yield _Endpoint(video.name, video.topic, IMAGE_MESSAGE)
+    for stream in contract.state:
+        yield _Endpoint(stream.name, stream.topic, stream.message)
+    motion = contract.motion
+    if motion.enable_topic:
+        yield _Endpoint("enable_topic", motion.enable_topic, "std_msgs/msg/Bool")
+    for topic in motion.robot_description_topics:
+        yield _Endpoint("robot_description_topic", topic, "std_msgs/msg/String")
+    for output in contract.action:
+        message = COMMAND_MESSAGES[output.interface]
+        yield _Endpoint(output.name, output.topic, message, is_command=True)
+
+
+def _shared_topic_problems(contract: Contract) -> Iterator[str]:
+    """Streams of one message may share a topic; commands only as groups of joints, of one kind."""
+    endpoints = list(_endpoints(contract))
+    for topic in dict.fromkeys(endpoint.topic for endpoint in endpoints):
+        commands = [end for end in endpoints if end.topic == topic and end.is_command]
+        read = [end for end in endpoints if end.topic == topic and not end.is_command]
+        if commands and read:
+            yield (
+                f"{_names(commands)}: topic {topic} is read by {_names(read)}; commands need a "
+                "topic of their own"
+            )
+        elif len({end.message for end in read}) > 1:
+            read_as = ", ".join(f"{end.name} as {end.message}" for end in read)
+            yield f"topic {topic} cannot be read as different messages: {read_as}"
+        interfaces = {output.interface for output in contract.action if output.topic == topic}
+        if len(commands) > 1 and (len(interfaces) > 1 or not interfaces.issubset(JOINT_INTERFACES)):
+            yield (
+                f"{_names(commands)}: only joint groups of one interface can share topic {topic}"
+            )
+
+
+def _names(endpoints: list[_Endpoint]) -> str:
+    return ", ".join(endpoint.name for endpoint in endpoints)
+
+
+def _repeated_joint_problems(contract: Contract) -> Iterator[str]:
+    """A joint that two keys command would be torn between them, on one topic or on two."""
+    joints = chain.from_iterable(dict.fromkeys(output.joints) for output in contract.action)
+    counted = list(joints)
+    for joint in dict.fromkeys(joint for joint in counted if counted.count(joint) > 1):
+        outputs = [output for output in contract.action if joint in output.joints]
+        names = ", ".join(output.name for output in outputs)
+        topics = " and ".join(dict.fromkeys(output.topic for output in outputs))
+        yield f"{names}: {joint} is commanded twice, on {topics}; a joint takes one command"

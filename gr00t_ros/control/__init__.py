@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control node: action chunks in, commands out at the control rate."""

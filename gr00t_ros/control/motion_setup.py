@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The player that a contract asks for, and the joints and poses that it watches. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from gr00t_policy_core.control.chunk import Chunk, Row
+from gr00t_policy_core.control.joint_limits import JointLimits
+from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.measured import MAX_MEASURED
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import ObservationAge, PlayerSettings
+from gr00t_policy_core.control.recording import RecordingPlayer
+from gr00t_ros.contract.contract import ActionOutput, Contract
+from gr00t_ros.contract.parameter_uses import JOINT_INTERFACES
+from gr00t_ros.control.urdf import UrdfLimits
+
+LimitSource = Literal["yaml", "urdf", "default"]
+"""Where a limit comes from: the user's parameters, the robot description, our own defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsInForce:
+    """The limits that one commanded joint is kept to, and where each of them comes from.
+
+    A range that is infinite is a range that nobody gave.
+
+    Args:
+        key: The action key that commands the joint.
+        number: The joint's place in that key.
+        joint: Its name.
+        limits: rad (or m) and s.
+        lower, upper, velocity, acceleration, jerk: The source of each of the limits.
+    """
+
+    key: str
+    number: int
+    joint: str
+    limits: JointLimits
+    lower: LimitSource
+    upper: LimitSource
+    velocity: LimitSource
+    acceleration: LimitSource
+    jerk: LimitSource
+
+    @property
+    def position(self) -> str:
+        """The sources of the range: one word, or ``lower/upper`` where they differ."""
+        return self.lower if self.lower == self.upper else f"{self.lower}/{self.upper}"
+
+
+class CommandedPoses:
+    """The poses that are commanded, and where they are now.
+
+    A pose is known where a state stream of the same key tells it, in the frame of the command.
+    `topics` has the topic of each of these, by key.
+
+    Args:
+        contract: Names them, and the streams that tell them.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        measured = {stream.key: stream.topic for stream in contract.state if stream.representation}
+        self._frames = {
+            output.key: output.frame_id
+            for output in contract.action
+            if output.interface == "pose_stamped" and output.key in measured
+        }
+        self.topics = {key: measured[key] for key in self._frames}
+        self._known: dict[str, tuple[Row, int]] = {}
+
+    def update(self, key: str, pose: Row, frame_id: str, stamp_ns: int) -> str:
+        """Take a measured pose, float64 (7,); one that is not finite is left out.
+
+        Returns:
+            Why it cannot be compared with the commands; empty where it can.
+        """
+        if frame_id != self._frames[key]:
+            return (
+                f"state.{key} is in frame {frame_id!r}, action.{key} in {self._frames[key]!r}: "
+                "max_jump cannot hold the one against the other"
+            )
+        length = float(np.linalg.norm(pose[3:]))
+        if (np.abs(pose) <= MAX_MEASURED).all() and length > 0.0:
+            self._known[key] = np.concatenate([pose[:3], pose[3:] / length]), stamp_ns
+        return ""
+
+    def tell(self, player: MotionPlayer, layout: Layout) -> None:
+        """Tell a player where the poses are, where that is known."""
+        for key, (pose, stamp_ns) in self._known.items():
+            start = layout.slices[key].start
+            player.measure(dict(enumerate(pose.tolist(), start)), stamp_ns)
+
+
+class CommandedJoints:
+    """The joints whose positions are commanded by name, and where they are now.
+
+    Args:
+        contract: Names them, and the streams that tell their positions.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        self._places = {
+            joint: (output.key, number)
+            for output in contract.action
+            if _commands_positions(output)
+            for number, joint in enumerate(output.joints)
+        }
+        self.topics = {
+            stream.topic
+            for stream in contract.state
+            if stream.field == "position" and self._places.keys() & set(stream.joints)
+        }
+        self.names = frozenset(self._places)
+        self._known: dict[str, tuple[float, int]] = {}
+
+    @property
+    def positions(self) -> dict[str, float]:
+        """The newest position of each joint that was measured, by name, rad (or m)."""
+        return {name: position for name, (position, _) in self._known.items()}
+
+    def update(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
+        """Take the positions of a message, rad (or m); those that are not finite are left out."""
+        for name, position in zip(names, positions, strict=False):
+            if name in self._places and abs(position) <= MAX_MEASURED:
+                self._known[name] = position, stamp_ns
+
+    def tell(self, player: MotionPlayer, layout: Layout) -> None:
+        """Tell a player where the joints are, where that is known."""
+        by_stamp: dict[int, dict[int, float]] = {}
+        for name, (position, stamp_ns) in self._known.items():
+            key, number = self._places[name]
+            index = layout.slices[key].start + number
+            by_stamp.setdefault(stamp_ns, {})[index] = position
+        for stamp_ns, positions in by_stamp.items():
+            player.measure(positions, stamp_ns)
+
+
+def make_layout(contract: Contract, chunk: Chunk) -> Layout:
+    """The player's layout: that of the first chunk, which alone knows how long some keys are."""
+    dimensions = {output.key: chunk.actions[output.key].shape[1] for output in contract.action}
+    poses = [output.key for output in contract.action if output.interface == "pose_stamped"]
+    velocities = [output.key for output in contract.action if output.holds_zero]
+    names = {output.key: output.joints for output in contract.action if output.joints}
+    return Layout(dimensions, poses, velocities, names)
+
+
+def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]) -> MotionPlayer:
+    """The player for a robot.
+
+    Args:
+        contract: How chunks are played, and the limits that its user gave.
+        layout: Of the action keys.
+        urdf: The limits of the robot description, by joint; the tighter of both hold.
+
+    Raises:
+        ValueError: The two contradict each other.
+    """
+    motion = contract.motion
+    settings = PlayerSettings(
+        period_s=1.0 / contract.control_rate_hz,
+        schedule=motion.schedule,
+        limits=limits_by_index(limits_in_force(contract, urdf), layout),
+        bodies={o.key: o.body_limits for o in contract.action if o.body_limits is not None},
+        max_jump=motion.max_jump,
+        out_of_range=motion.out_of_range,
+        max_joint_ages_s=dict(_max_ages_s(contract, layout)),
+        max_following_errors=dict(_max_following_errors(contract, layout)),
+        observation_age=ObservationAge(
+            motion.max_observation_age_s,
+            replan_interval_s=contract.replan_interval_s or 0.0,
+            in_turn=contract.inference == "sync",
+        ),
+        silent_at_rest=motion.on_starvation == "stop_publishing",
+    )
+    kind = RecordingPlayer if motion.record_path else MotionPlayer
+    return kind(layout, settings)
+
+
+def limits_by_index(limits: Iterable[LimitsInForce], layout: Layout) -> dict[int, JointLimits]:
+    """The limits of joints, by their place in the vector of a layout."""
+    return {layout.slices[joint.key].start + joint.number: joint.limits for joint in limits}
+
+
+def _max_following_errors(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:
+    """By index, rad and m; a pose has one error for its place and its turn."""
+    for output in contract.action:
+        part, errors = layout.slices[output.key], output.max_following_errors
+        if errors and output.interface == "pose_stamped":
+            errors *= layout.dimensions[output.key]
+        yield from enumerate(errors, part.start)
+
+
+def _max_ages_s(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:
+    """How old a position may be; of a joint that several streams tell, the most patient one's.
+
+    A pose is judged by its first value: all of it comes in one message.
+    """
+    poses_s = {stream.key: stream.max_age_s for stream in contract.state if stream.representation}
+    ages_s: dict[str, float] = {}
+    for stream in contract.state:
+        if stream.field == "position":
+            for joint in stream.joints:
+                ages_s[joint] = max(stream.max_age_s, ages_s.get(joint, 0.0))
+    for output in contract.action:
+        start = layout.slices[output.key].start
+        if output.interface == "pose_stamped" and output.key in poses_s:
+            yield start, poses_s[output.key]
+        if not _commands_positions(output):
+            continue
+        for number, joint in enumerate(output.joints):
+            if joint in ages_s:
+                yield start + number, ages_s[joint]
+
+
+def limits_in_force(
+    contract: Contract, urdf: Mapping[str, UrdfLimits]
+) -> tuple[LimitsInForce, ...]:
+    """The limits of every joint that is commanded by name, in the order of the contract.
+
+    A joint that is commanded in velocity has no range.
+
+    Args:
+        contract: Names the joints, and the limits that its user gave.
+        urdf: The limits of the robot description, by joint; the tighter of both are in force.
+
+    Raises:
+        ValueError: The two contradict each other, naming the joint.
+    """
+    return tuple(
+        _limits_in_force(output, number, urdf.get(joint, UrdfLimits()))
+        for output in contract.action
+        for number, joint in enumerate(output.joints)
+    )
+
+
+def _limits_in_force(output: ActionOutput, number: int, told: UrdfLimits) -> LimitsInForce:
+    joint, own = output.joints[number], output.limits[number]
+    if output.holds_zero:
+        told = UrdfLimits(velocity=told.velocity)
+    of_urdf = {
+        "lower": told.lower > own.lower,
+        "upper": told.upper < own.upper,
+        "velocity": told.velocity < own.velocity,
+    }
+    try:
+        limits = JointLimits(
+            lower=max(told.lower, own.lower),
+            upper=min(told.upper, own.upper),
+            velocity=min(told.velocity, own.velocity),
+            acceleration=own.acceleration,
+            jerk=own.jerk,
+        )
+    except ValueError as error:
+        raise ValueError(f"{output.name}, joint {joint}: {error}") from error
+
+    def source(field: str) -> LimitSource:
+        if of_urdf.get(field, False):
+            return "urdf"
+        return "yaml" if field in output.limits_given else "default"
+
+    return LimitsInForce(
+        key=output.key,
+        number=number,
+        joint=joint,
+        limits=limits,
+        lower=source("lower"),
+        upper=source("upper"),
+        velocity=source("velocity"),
+        acceleration=source("acceleration"),
+        jerk=source("jerk"),
+    )
+
+
+def _commands_positions(output: ActionOutput) -> bool:
+    """A Float64MultiArray with joint names is taken for positions."""
+    interfaces = (*JOINT_INTERFACES, "float64_multi_array")
+    return bool(output.joints) and not output.holds_zero and output.interface in interfaces

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The message types that states, cameras and commands travel in."""

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The joints of one state out of the messages of any number of publishers. Pure.
+
+An arm's driver and a gripper's may both publish on /joint_states, each a part of the joints. So
+each joint has samples, an age and a rate of its own; a state is as old as its oldest joint, and
+comes as often as its slowest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gr00t_policy_core.control.samples import Sample, SampleBuffer
+from gr00t_ros.contract.contract import StateStream, VideoStream
+from gr00t_ros.interfaces.conversions import ConversionError
+
+NAMES_KEPT = 200  # of joints that came, for a message; no robot has more
+MAX_PARTS = 16  # groups of joints that come together; few robots have more than three
+
+Values = NDArray[np.float64]
+
+
+class JointBuffer:
+    """The newest samples of some joints, merged by name; safe between threads.
+
+    It has the methods of a `SampleBuffer`; what it gives are merged: float64 (D,), one value a
+    joint, in the order of `joints`.
+
+    Args:
+        joints: Their names, in the policy's order.
+        field: Of sensor_msgs/JointState: position, velocity or effort.
+        span_ns: Samples older than the newest of the same joints by more than this are dropped, ns.
+    """
+
+    def __init__(self, joints: tuple[str, ...], field: str, *, span_ns: int) -> None:
+        self.joints = joints
+        self._field = field
+        self._span_ns = span_ns
+        # By the indices of the joints that come together; replaced, since others read it.
+        self._parts: dict[tuple[int, ...], SampleBuffer[Values]] = {}
+        self._seen: dict[str, None] = {}  # names of joints that came, in their order; replaced
+        # A driver may alternate between a few orders; few drivers do.
+        self._places = lru_cache(maxsize=16)(self._find_places)
+
+    def keep(self, span_ns: int) -> None:
+        """Change how far back the samples reach from now on, ns."""
+        self._span_ns = span_ns
+        for buffer in self._parts.values():
+            buffer.keep(span_ns)
+
+    def add(self, stamp_ns: int, message: Any, *, received_ns: int) -> None:
+        """Keep what a message has of the joints; one that has nothing of them is no news.
+
+        Args:
+            stamp_ns: When it was measured, ns.
+            message: A sensor_msgs/JointState. A field that it leaves empty it does not tell.
+            received_ns: When it came in on a monotonic clock, ns.
+
+        Raises:
+            ConversionError: Another number of values than of names, or one that is not finite;
+                nothing of the message is kept.
+        """
+        values = getattr(message, self._field)
+        joints, places = self._places(tuple(message.name))
+        if not len(values) or not joints:
+            return
+        if len(values) != len(message.name):
+            raise ConversionError(
+                f"{len(values)} values of {self._field} for {len(message.name)} joints"
+            )
+        taken = np.asarray(values, dtype=np.float64)[places]
+        if not np.isfinite(taken).all():
+            named = dict(zip([self.joints[j] for j in joints], taken.tolist(), strict=True))
+            raise ConversionError(f"values of {self._field} that are not finite: {named}")
+        if joints in self._parts or len(self._parts) < MAX_PARTS:
+            self._part(joints).add(stamp_ns, taken, received_ns=received_ns)
+            return
+        for place, joint in enumerate(joints):  # a driver that tells what has moved
+            self._part((joint,)).add(stamp_ns, taken[place : place + 1], received_ns=received_ns)
+
+    def latest(self) -> Sample[Values] | None:
+        """The newest values, stamped as the oldest of them; None while a joint is missing."""
+        return self._merged(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
+
+    def nearest(self, stamp_ns: int) -> Sample[Values] | None:
+        """Each joint's value closest to a time, stamped as the one that is farthest from it."""
+        return self._merged(
+            lambda buffer: buffer.nearest(stamp_ns), lambda stamp: abs(stamp - stamp_ns)
+        )
+
+    def rate_hz(self, now_ns: int) -> float:
+        """How often the slowest joint came in lately, Hz; `now_ns` as for `SampleBuffer`."""
+        rates_hz = [0.0] * len(self.joints)
+        for joints, buffer in self._parts.items():
+            rate_hz = buffer.rate_hz(now_ns)
+            for joint in joints:
+                rates_hz[joint] += rate_hz
+        return min(rates_hz)
+
+    def drop_after(self, stamp_ns: int) -> None:
+        """Forget samples with a later stamp."""
+        for buffer in self._parts.values():
+            buffer.drop_after(stamp_ns)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._parts, self._seen = {}, {}
+        self._places.cache_clear()
+
+    def oldest_joint(self) -> str:
+        """The joint whose newest sample is the oldest; of those that have one."""
+        stamps, _ = self._closest(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
+        return self.joints[min(stamps, key=lambda joint: stamps[joint])]
+
+    def what_is_missing(self) -> str:
+        """Why there are no values yet; empty where nothing has come at all."""
+        came, _ = self._closest(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
+        missing = [joint for index, joint in enumerate(self.joints) if index not in came]
+        if not missing or not self._seen:
+            return ""
+        unnamed = [joint for joint in missing if joint not in self._seen]
+        if unnamed:
+            return f"no joint {unnamed}, those that came are {list(self._seen)}"
+        return f"no {self._field} of {missing}, only their names"
+
+    def _part(self, joints: tuple[int, ...]) -> SampleBuffer[Values]:
+        """The samples of the joints that come together as these do."""
+        if joints not in self._parts:
+            self._parts = {**self._parts, joints: SampleBuffer(span_ns=self._span_ns)}
+        return self._parts[joints]
+
+    def _find_places(self, names: tuple[str, ...]) -> tuple[tuple[int, ...], list[int]]:
+        """Which of our joints are in a message of these names, and where in it."""
+        self._seen = dict.fromkeys((*self._seen, *names)[:NAMES_KEPT])
+        joints = tuple(index for index, joint in enumerate(self.joints) if joint in names)
+        return joints, [names.index(self.joints[index]) for index in joints]
+
+    def _merged(
+        self,
+        sample_of: Callable[[SampleBuffer[Values]], Sample[Values] | None],
+        distance: Callable[[int], int],
+    ) -> Sample[Values] | None:
+        stamps, values = self._closest(sample_of, distance)
+        if len(stamps) < len(self.joints):
+            return None
+        return Sample(max(stamps.values(), key=distance), values)
+
+    def _closest(
+        self,
+        sample_of: Callable[[SampleBuffer[Values]], Sample[Values] | None],
+        distance: Callable[[int], int],
+    ) -> tuple[dict[int, int], Values]:
+        """Of each joint that has come, the stamp of the sample of least distance, and all values.
+
+        Args:
+            sample_of: Picks a sample out of those of a part.
+            distance: Of a stamp, from where it would best be.
+        """
+        stamps: dict[int, int] = {}
+        values = np.zeros(len(self.joints))
+        for joints, buffer in self._parts.items():
+            sample = sample_of(buffer)
+            if sample is None:
+                continue
+            for place, joint in enumerate(joints):
+                held = stamps.get(joint)
+                if held is None or distance(sample.stamp_ns) < distance(held):
+                    stamps[joint], values[joint] = sample.stamp_ns, sample.value[place]
+        return stamps, values
+
+
+Buffer: TypeAlias = SampleBuffer[Any] | JointBuffer
+
+
+def buffer_for(stream: VideoStream | StateStream) -> Buffer:
+    """The buffer that the messages of a stream go into."""
+    span_ns = round(stream.max_age_s * 1e9)
+    if isinstance(stream, StateStream) and stream.joints:
+        return JointBuffer(stream.joints, stream.field, span_ns=span_ns)
+    return SampleBuffer(span_ns=span_ns)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures that are JPEG already, on their way to a server that decodes them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gr00t_policy_core.errors import ProtocolError
+from gr00t_policy_core.serving import JpegVideo
+from gr00t_policy_core.serving.wire.jpeg import MAX_PIXELS, check_jpeg
+from gr00t_ros.interfaces.conversions import ConversionError
+
+# Markers of ITU-T T.81, table B.1: the frame headers that TurboJPEG decodes, and where EXIF is.
+JPEG_START, _EXIF = b"\xff\xd8", 0xE1
+_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; Huffman
+
+
+@dataclass(frozen=True, slots=True)
+class JpegHeader:
+    """What a JPEG says of itself, read without decoding it.
+
+    Args:
+        height: Pixels.
+        width: Pixels.
+        bits: Of a sample.
+        components: 1 grey, 3 with colours, 4 for printing.
+        has_exif: It may ask to be turned, which OpenCV does, and TurboJPEG does not.
+    """
+
+    height: int
+    width: int
+    bits: int
+    components: int
+    has_exif: bool
+
+    @classmethod
+    def of(cls, data: Any) -> JpegHeader | None:
+        """The header of a JPEG; None where the bytes are no such JPEG.
+
+        Args:
+            data: A buffer of bytes.
+        """
+        view = memoryview(data)
+        if view[:2] != JPEG_START:
+            return None
+        at, has_exif = 2, False
+        while at + 10 <= len(view) and view[at] == 0xFF:
+            marker, length = view[at + 1], int.from_bytes(view[at + 2 : at + 4], "big")
+            if marker in _FRAMES:
+                size = (int.from_bytes(view[at + i : at + i + 2], "big") for i in (5, 7))
+                return cls(*size, bits=view[at + 4], components=view[at + 9], has_exif=has_exif)
+            has_exif |= marker == _EXIF
+            at += 2 + length
+        return None
+
+    @property
+    def goes_as_it_is(self) -> bool:
+        """Whether a server decodes it to the pixels that it would be decoded to here."""
+        is_plain = self.bits == 8 and self.components in (1, 3) and not self.has_exif
+        return is_plain and 0 < self.height * self.width <= MAX_PIXELS
+
+
+def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
+    """The T pictures of one camera as they came; None where they have to be decoded here.
+
+    Args:
+        messages: By time, of sensor_msgs/CompressedImage or anything else.
+
+    Returns:
+        A stand-in for uint8 (1, T, H, W, 3).
+    """
+    if not all(hasattr(message, "format") for message in messages):
+        return None
+    headers = [JpegHeader.of(message.data) for message in messages]
+    if any(header is None or not header.goes_as_it_is for header in headers):
+        return None
+    sizes = {(header.height, header.width) for header in headers if header is not None}
+    if len(sizes) > 1:
+        return None
+    frames = [bytes(message.data) for message in messages]
+    return JpegVideo(frames, (1, len(frames), *sizes.pop(), 3))
+
+
+def require_whole(message: Any) -> None:
+    """Check a picture that is to go as it is.
+
+    Args:
+        message: A sensor_msgs/CompressedImage that holds a JPEG.
+
+    Raises:
+        ConversionError: The server would refuse it as damaged.
+    """
+    try:
+        check_jpeg(message.data)
+    except (ProtocolError, ImportError) as error:
+        raise ConversionError(f"{len(message.data)} bytes: {error}") from error

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all nodes of this package share."""

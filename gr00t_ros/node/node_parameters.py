@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameter table on a node: declared with descriptions and ranges, read back as a contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from gr00t_ros.contract.contract import Contract, parse_contract
+from gr00t_ros.contract.parameter_checks import unknown_names
+from gr00t_ros.contract.parameters import Parameter, parameters_for
+
+
+def declare_overrides(node: Node) -> None:
+    """Declare what the user gave, whatever it is, of a node that was just made.
+
+    rclpy's own way, `automatically_declare_parameters_from_overrides`, raises at an empty list.
+    It has no type in ROS, and its parameter no value.
+    """
+    descriptor = ParameterDescriptor(dynamic_typing=True)
+    for name, override in node._parameter_overrides.items():
+        if not node.has_parameter(name):
+            node.declare_parameter(name, override.value, descriptor)
+
+
+def declare_parameters(node: Node) -> None:
+    """Declare every parameter of the table, and of each key that the user's parameters name.
+
+    The node must have been made with `allow_undeclared_parameters`, so that a key that was
+    forgotten can be set later on. A value outside its range is kept here and refused by
+    `configure`, together with everything else that is wrong.
+    """
+    given = node.get_parameters_by_prefix("")
+    for parameter in parameters_for(given):
+        if parameter.name not in given:
+            # What was given and is not there was deleted since.
+            node.declare_parameter(
+                parameter.name, parameter.default, _descriptor(parameter), ignore_override=True
+            )
+            continue
+        try:
+            node.set_descriptor(parameter.name, _descriptor(parameter))
+        except InvalidParameterValueException:
+            node.set_descriptor(parameter.name, _descriptor(parameter, with_range=False))
+    for name in unknown_names(given):
+        # Dynamic typing is what lets `ros2 param delete` take a mistyped one away.
+        node.set_descriptor(
+            name, ParameterDescriptor(description="no such parameter", dynamic_typing=True)
+        )
+
+
+def read_contract(node: Node) -> Contract:
+    """The contract that the node's parameters make; those of new keys are declared on the way.
+
+    Raises:
+        SpecError: With one sentence for everything that is wrong.
+    """
+    declare_parameters(node)
+
+    def resolve(topic: str) -> str:
+        try:
+            return node.resolve_topic_name(topic)
+        except Exception as error:  # rclpy's kinds differ between its versions
+            raise ValueError(f"{topic!r} is no name of a topic: {error}") from error
+
+    return parse_contract(given_values(node), resolve=resolve)
+
+
+def given_values(node: Node) -> dict[str, Any]:
+    """The values of the parameters that somebody gave: what stands at its default is left out.
+
+    A parameter was given if a file, the command line or the node's constructor gave it the value
+    that it has, or if it was set to another value than its default since.
+    """
+    parameters = node.get_parameters_by_prefix("").items()
+    values = {name: _plain(parameter) for name, parameter in parameters}
+    defaults = {parameter.name: parameter.default for parameter in parameters_for(values)}
+    overrides = node._parameter_overrides
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in defaults
+        or value != defaults[name]
+        or (name in overrides and value == _plain(overrides[name]))
+    }
+
+
+def _plain(parameter: RosParameter) -> Any:
+    """Array parameters as lists; an empty one has no value, or comes as an empty byte array."""
+    value = parameter.value
+    if value is None:
+        return []
+    return value if isinstance(value, (bool, int, float, str)) else list(value)
+
+
+def _descriptor(parameter: Parameter, *, with_range: bool = True) -> ParameterDescriptor:
+    # Dynamic typing lets a user write 1 for 1.0; the contract checks the types.
+    descriptor = ParameterDescriptor(description=parameter.description, dynamic_typing=True)
+    constraints = []
+    if parameter.choices:
+        choices = ", ".join(choice for choice in parameter.choices if choice)
+        constraints.append(f"one of: {choices}")
+    if parameter.only_with is not None:
+        constraints.append(f"only with {parameter.only_with.text}")
+    descriptor.additional_constraints = "; ".join(constraints)
+    if parameter.minimum is None or parameter.maximum is None or not with_range:
+        return descriptor
+    # A required parameter is declared with its empty default, which lies outside the range.
+    low = 0.0 if parameter.required else parameter.minimum
+    if isinstance(parameter.default, float):
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(low), to_value=float(parameter.maximum))
+        ]
+    else:
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(low), to_value=int(parameter.maximum), step=1)
+        ]
+    return descriptor

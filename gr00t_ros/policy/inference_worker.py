@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker that asks the policy: in a thread of its own, never in a callback. Pure.
+
+It waits out whatever is missing (a camera, the server, a fitting policy), says so in its report,
+and goes on by itself when it is there again.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from gr00t_policy_core.control.replan import ReplanTimer
+from gr00t_policy_core.errors import ClosedError, PolicyError
+from gr00t_policy_core.policy import BasePolicy
+from gr00t_ros.policy.observation_builder import NotReadyError, TimedObservation
+
+RETRY_S = 0.5  # between attempts while the policy fails: soon enough, and no hammering
+POLL_S = 0.1  # longest wait for a new message while an observation is not ready
+CLOCK_POLL_S = 0.02  # longest wait for a due time: simulated time has a speed of its own
+LOG_AGAIN_S = 10.0  # a trouble that comes and goes is logged no more often
+
+
+class Logger(Protocol):
+    """What `logging` and rclpy's loggers have in common."""
+
+    def info(self, message: str) -> Any: ...
+
+    def warning(self, message: str) -> Any: ...
+
+
+def no_options(t0_ns: int) -> None:
+    """The options of a policy that is told nothing beside the observation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A policy that fits the robot.
+
+    Args:
+        build: Makes an observation of the present, or raises `NotReadyError`.
+        timer: Tells when the next observation is to be sent.
+        options: Makes what goes with an observation, given its time t0, ns.
+    """
+
+    build: Callable[[], TimedObservation]
+    timer: ReplanTimer
+    options: Callable[[int], dict[str, Any] | None] = no_options
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the policy, with the observation's time (ns) and how long it took (s)."""
+
+    action: Mapping[str, Any]
+    info: Mapping[str, Any]
+    t0_ns: int
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the worker is doing. `reason` is empty while it is inferring; durations in s."""
+
+    reason: str = "stopped"
+    inferences: int = 0
+    errors: int = 0
+    skipped: int = 0
+    round_trip_s: float = math.nan
+    policy_time_s: float = math.nan
+
+
+class InferenceWorker:
+    """Asks a policy for one chunk after the other, while started.
+
+    Args:
+        policy: Answers observations; called from the worker's thread only.
+        prepare: Holds the policy against the robot and returns the session. Called before the
+            first observation and again after every failure, since another policy may answer then.
+            Raises `PolicyError`, or `NotReadyError` where there is only something to wait for.
+        publish: Takes each answer, in the worker's thread; not called any more once `stop` has
+            returned.
+        logger: Told of each new trouble once, and of its end.
+        now_s: The clock that the replan interval is counted by, s; it may stand still or jump.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: BasePolicy,
+        prepare: Callable[[BasePolicy], Session],
+        publish: Callable[[Answer], None],
+        logger: Logger,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._policy = policy
+        self._now_s = now_s
+        self._prepare = prepare
+        self._publish = publish
+        self._logger = logger
+        self._session: Session | None = None
+        self._report = Report()
+        self._cause = ""
+        self._logged_s: dict[str, float] = {}  # by cause, when its beginning was logged
+        self._told_trouble = False
+        self._asked_s = self._due_s = -math.inf  # by now_s
+        self._run_number = self._due_run = 0
+        self._started = False
+        self._closing = False
+        self._resets: list[Future[dict[str, Any]]] = []
+        self._awaits_message = False
+        self._skip_counted_s = 0.0
+        # Guards what other threads touch, and the moment of publishing.
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread.start()
+
+    @property
+    def report(self) -> Report:
+        """What the worker is doing now."""
+        return self._report
+
+    @property
+    def started(self) -> bool:
+        """Whether it was asked to infer."""
+        return self._started
+
+    def start(self) -> None:
+        """Infer from now on."""
+        with self._lock:
+            self._started = True
+            self._run_number += 1
+            self._cause = ""
+            self._logged_s.clear()
+            self._tell(reason="starting")
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Infer no more: an answer that is still on its way is dropped."""
+        with self._lock:
+            self._started = False
+            self._run_number += 1
+            self._tell(reason="stopped")
+        self._wake.set()
+
+    def reset(self) -> Future[dict[str, Any]]:
+        """Reset the policy between two inferences; the future has what it answered, or its error.
+
+        Answers to observations from before the reset are dropped.
+        """
+        future: Future[dict[str, Any]] = Future()
+        with self._lock:
+            self._run_number += 1
+            self._resets.append(future)
+        self._wake.set()
+        return future
+
+    def close(self, timeout_s: float) -> bool:
+        """End the thread; returns whether it ended within the time (a policy may hang)."""
+        self.stop()
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+        for future in self._take_resets():
+            future.set_exception(ClosedError("the policy was closed before it could be reset"))
+        return not self._thread.is_alive()
+
+    def notice_message(self) -> None:
+        """A stream has news: an observation that was not ready may be now."""
+        if self._awaits_message:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            # Cleared before anything is looked at, so that no wish is slept through.
+            self._wake.clear()
+            if self._closing:
+                return
+            self._serve_resets()
+            self._wake.wait(self._step() if self._started else None)
+
+    def _step(self) -> float:
+        """Try one inference; returns how long to wait for the next try, s."""
+        run_number = self._run_number
+        now_s = self._now_s()
+        session = self._session
+        # A new run has no chunk to play: only a beat is kept over a stop or a reset.
+        is_awaited = run_number == self._due_run or (
+            session is not None and session.timer.is_periodic
+        )
+        if is_awaited and self._asked_s <= now_s < self._due_s:
+            return min(self._due_s - now_s, CLOCK_POLL_S)
+        self._awaits_message = False
+        try:
+            session = self._session = session or self._prepare(self._policy)
+            built = session.build()
+            self._asked_s, started_s = now_s, time.monotonic()
+            options = session.options(built.t0_ns)
+            action, info = self._policy.get_action(built.observation, options)
+            round_trip_s = time.monotonic() - started_s
+            self._deliver(Answer(action, info, built.t0_ns, round_trip_s), run_number)
+        except NotReadyError as trouble:
+            self._skip(trouble)
+            return POLL_S if self._session else RETRY_S
+        except PolicyError as trouble:
+            self._fail(trouble, str(trouble))
+            return RETRY_S
+        except Exception as trouble:  # a policy may raise or answer anything; the worker goes on
+            self._fail(trouble, f"{type(trouble).__name__}: {trouble}")
+            return RETRY_S
+        self._due_s = session.timer.next_s(
+            observed_s=built.t0_ns * 1e-9, asked_s=now_s, answered_s=self._now_s()
+        )
+        self._due_run = run_number
+        return 0.0
+
+    def _deliver(self, answer: Answer, run_number: int) -> None:
+        with self._lock:
+            if run_number != self._run_number:
+                return  # stopped or reset meanwhile: this answers another situation
+            self._publish(answer)
+            if self._told_trouble:
+                self._logger.info(f"inferring again; what kept it: {self._report.reason}")
+            self._cause, self._told_trouble = "", False
+            self._tell(
+                reason="",
+                inferences=self._report.inferences + 1,
+                round_trip_s=answer.round_trip_s,
+                policy_time_s=_policy_time_s(answer.info),
+            )
+
+    def _skip(self, trouble: NotReadyError) -> None:
+        """Count skips at the rate of inference, not at that of looking again."""
+        self._awaits_message = self._session is not None  # a server is no sooner ready for messages
+        interval_s = self._session.timer.interval_s if self._session else RETRY_S
+        if time.monotonic() - self._skip_counted_s >= interval_s:
+            self._skip_counted_s = time.monotonic()
+            self._tell(skipped=self._report.skipped + 1)
+        self._complain(trouble.cause, str(trouble))
+
+    def _fail(self, trouble: Exception, reason: str) -> None:
+        self._session = None
+        self._tell(errors=self._report.errors + 1)
+        self._complain(type(trouble).__name__, reason)
+
+    def _complain(self, cause: str, reason: str) -> None:
+        with self._lock:
+            if not self._started:
+                return
+            self._tell(reason=reason)
+            if cause == self._cause:
+                return
+            self._cause = cause
+            now_s = time.monotonic()
+            if now_s - self._logged_s.get(cause, -math.inf) < LOG_AGAIN_S:
+                return
+            self._logged_s[cause] = now_s
+            self._told_trouble = True
+            self._logger.warning(f"not inferring: {reason}")
+
+    def _serve_resets(self) -> None:
+        for future in self._take_resets():
+            try:
+                future.set_result(self._policy.reset())
+            except Exception as error:  # handed to whoever asked
+                future.set_exception(error)
+
+    def _take_resets(self) -> list[Future[dict[str, Any]]]:
+        with self._lock:
+            resets, self._resets = self._resets, []
+        return resets
+
+    def _tell(self, **changes: Any) -> None:
+        with self._lock:
+            self._report = replace(self._report, **changes)
+
+
+def _policy_time_s(info: Mapping[str, Any]) -> float:
+    """What the policy says it took, s: `info["timing"]["total"]`, as our server and models tell."""
+    timing = info.get("timing") if isinstance(info, Mapping) else None
+    total = timing.get("total") if isinstance(timing, Mapping) else None
+    return float(total) if isinstance(total, (int, float)) else math.nan

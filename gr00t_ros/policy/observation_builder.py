@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From stamped streams to one observation: every value at its time, or none at all. Pure.
+
+The observation's time t0 is the newest instant that every stream has reached: the oldest of the
+streams' newest stamps. Each value is the sample closest to ``t0 + delta / action_rate_hz``. What
+is missing, stale or skewed stops the observation; nothing is ever filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gr00t_policy_core.control.samples import Sample, SampleBuffer
+from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.serving import JpegVideo
+from gr00t_ros.contract.contract import Contract, StateStream, VideoStream
+from gr00t_ros.interfaces.conversions import ConversionError, state_reader
+from gr00t_ros.interfaces.image_decoding import picture_reader
+from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
+from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_whole
+from gr00t_ros.policy.rejected_messages import UNREADABLE, Refusals
+
+Buffers = Mapping[str, Buffer]
+
+
+class NotReadyError(Exception):
+    """Why there is no observation now.
+
+    Args:
+        cause: The same text for the same trouble, so that a log can tell whether it is new.
+        detail: The figures of the moment.
+    """
+
+    def __init__(self, cause: str, detail: str = "") -> None:
+        super().__init__(f"{cause}: {detail}" if detail else cause)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class TimedObservation:
+    """An observation in the policy's layout with B = 1, and its time t0, ns.
+
+    A video that is JPEG already may be a `JpegVideo` in place of an array.
+    """
+
+    observation: dict[str, Any]
+    t0_ns: int
+
+
+class ObservationBuilder:
+    """Builds observations from buffers of raw messages.
+
+    Messages are converted here, at the rate of inference, not where they are received.
+
+    Args:
+        contract: The robot's streams.
+        configs: The policy's modality configs: which steps of history each modality has.
+        buffers: By stream name (``video.front``), as `buffer_for` makes them; filled with messages.
+        takes_jpeg: The policy decodes JPEG: a camera's that are to keep their size are not decoded
+            here, only checked.
+        refusals: Where messages that cannot be read are counted. Each is tried once.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        configs: Mapping[str, ModalityConfig],
+        buffers: Buffers,
+        *,
+        takes_jpeg: bool = False,
+        refusals: Refusals | None = None,
+    ) -> None:
+        self._refusals = refusals or Refusals()
+        self._takes_jpeg = takes_jpeg
+        self._contract = contract
+        self._configs = configs
+        self._buffers = buffers
+        self._step_ns = 1e9 / contract.action_rate_hz
+        self._skew_ns = round(contract.max_skew_s * 1e9)
+        self._readers: dict[str, Callable[[Any], NDArray[Any]]] = {
+            **{stream.name: picture_reader(stream) for stream in contract.video},
+            **{stream.name: state_reader(stream) for stream in contract.state},
+        }
+        self._reserve_history()
+
+    def build(self, now_ns: int, instruction: str) -> TimedObservation:
+        """One observation of the present.
+
+        Args:
+            now_ns: The present, on the clock of the stamps, ns.
+            instruction: The prompt for every language key of the policy.
+
+        Returns:
+            ``video`` uint8 (1, T, H, W, 3) RGB, ``state`` float32 (1, T, D), ``language`` [[str]].
+
+        Raises:
+            NotReadyError: Naming the stream that is missing, stale, skewed or unreadable.
+        """
+        newest = [self._fresh(stream, now_ns) for stream in self._contract.streams]
+        t0_ns = min((sample.stamp_ns for sample in newest), default=now_ns)
+        # Every sample is found before any is converted: pictures cost milliseconds.
+        video = [(s, self._samples("video", s, t0_ns)) for s in self._contract.video]
+        state = [(s, self._samples("state", s, t0_ns)) for s in self._contract.state]
+        observation: dict[str, Any] = {}
+        if "language" in self._configs:
+            observation["language"] = self._language(self._configs["language"], instruction)
+        observation["video"] = {s.key: self._video(s, samples) for s, samples in video}
+        observation["state"] = {s.key: self._converted(s, samples) for s, samples in state}
+        return TimedObservation(observation, t0_ns)
+
+    def _fresh(self, stream: VideoStream | StateStream, now_ns: int) -> Sample[Any]:
+        buffer = self._buffers[stream.name]
+        newest = buffer.latest()
+        if newest is None:
+            raise self._nothing(stream)
+        age_s = (now_ns - newest.stamp_ns) * 1e-9
+        if age_s > stream.max_age_s:
+            of = f" of {buffer.oldest_joint()}" if isinstance(buffer, JointBuffer) else ""
+            allowed = f"at most {stream.max_age_s:g} s allowed"
+            detail = f"newest message{of} is {age_s:.2f} s old, {allowed}"
+            raise NotReadyError(f"{stream.name}: stale on {stream.topic}", detail)
+        if age_s < -stream.max_age_s:
+            detail = f"newest message is stamped {-age_s:.2f} s ahead of this node's clock"
+            raise NotReadyError(f"{stream.name}: clocks differ on {stream.topic}", detail)
+        return newest
+
+    def _nothing(self, stream: VideoStream | StateStream) -> NotReadyError:
+        """Why there is no sample at all."""
+        buffer, refusal = self._buffers[stream.name], self._refusals.latest(stream.name)
+        if isinstance(buffer, JointBuffer) and (missing := buffer.what_is_missing()):
+            return NotReadyError(f"{stream.name}: joints missing on {stream.topic}", missing)
+        if refusal is not None:
+            return NotReadyError(f"{stream.name}: {refusal.cause}", refusal.detail)
+        return NotReadyError(f"{stream.name}: nothing received on {stream.topic} yet")
+
+    def _samples(
+        self, modality: str, stream: VideoStream | StateStream, t0_ns: int
+    ) -> list[Sample[Any]]:
+        return [
+            self._at(stream, t0_ns + round(delta * self._step_ns))
+            for delta in self._configs[modality].delta_indices
+        ]
+
+    def _video(
+        self, stream: VideoStream, samples: list[Sample[Any]]
+    ) -> NDArray[np.uint8] | JpegVideo:
+        if self._takes_jpeg and stream.width is None and stream.encoding is None:
+            video = jpeg_video([sample.value for sample in samples])
+            if video is not None:
+                self._each(stream, samples, require_whole)
+                return video
+        return self._converted(stream, samples)
+
+    def _converted(
+        self, stream: VideoStream | StateStream, samples: list[Sample[Any]]
+    ) -> NDArray[Any]:
+        """(1, T, ...): a view of the one sample where T = 1."""
+        values = self._each(stream, samples, self._readers[stream.name])
+        if len(values) == 1:
+            return values[0][None, None]
+        if len({value.shape for value in values}) > 1:
+            raise NotReadyError(f"{stream.name}: its size changed within the history")
+        return np.stack(values)[None]
+
+    def _each(
+        self,
+        stream: VideoStream | StateStream,
+        samples: list[Sample[Any]],
+        read: Callable[[Any], Any],
+    ) -> list[Any]:
+        """What `read` makes of each sample; one that it cannot read is as if it never came."""
+        values = []
+        for sample in samples:
+            try:
+                values.append(read(sample.value))
+            except ConversionError as error:
+                buffer = self._buffers[stream.name]
+                if isinstance(buffer, SampleBuffer):
+                    buffer.discard(sample)
+                self._refusals.add(stream.name, UNREADABLE, str(error))
+                raise NotReadyError(f"{stream.name}: {UNREADABLE}", str(error)) from error
+        return values
+
+    def _at(self, stream: VideoStream | StateStream, stamp_ns: int) -> Sample[Any]:
+        sample = self._buffers[stream.name].nearest(stamp_ns)
+        if sample is None:
+            raise self._nothing(stream)
+        skew_ns = abs(sample.stamp_ns - stamp_ns)
+        if skew_ns > self._skew_ns:
+            raise NotReadyError(
+                f"{stream.name}: no message at the time wanted",
+                f"the closest is {skew_ns * 1e-9:.3f} s away, "
+                f"at most {self._skew_ns * 1e-9:g} s allowed",
+            )
+        return sample
+
+    def _language(self, config: ModalityConfig, instruction: str) -> dict[str, list[list[str]]]:
+        if not instruction:
+            raise NotReadyError("no instruction: set the parameter or publish on ~/instruction")
+        return {key: [[instruction] * len(config.delta_indices)] for key in config.modality_keys}
+
+    def _reserve_history(self) -> None:
+        """Each buffer reaches back over the history, and over the age of the slowest stream."""
+        slack_s = max((s.max_age_s for s in self._contract.streams), default=0.0)
+        for modality, streams in (("video", self._contract.video), ("state", self._contract.state)):
+            for stream in streams:
+                oldest = min(0, *self._configs[modality].delta_indices)
+                span_s = slack_s + self._contract.max_skew_s
+                self._buffers[stream.name].keep(round(span_s * 1e9 - oldest * self._step_ns))

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy that the parameters ask for: a server across the network, or a model in here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from gr00t_policy_core import PolicyClient
+from gr00t_policy_core.errors import PolicyError, SpecError
+from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_ros.contract.policy_settings import PolicySettings
+from gr00t_ros.policy.observation_builder import NotReadyError
+
+
+def make_policy(settings: PolicySettings) -> BasePolicy:
+    """Make the policy; a server is not contacted yet.
+
+    Raises:
+        SpecError: The backend is not to be had, and why.
+    """
+    return _client(settings) if settings.backend == "server" else _model(settings)
+
+
+def require_loaded(policy: BasePolicy) -> None:
+    """Ask a server whether it has its policy; nothing is asked of a policy in here.
+
+    Raises:
+        NotReadyError: It is still loading it.
+        PolicyError: It could not, or does not answer.
+    """
+    state = policy.get_state() if isinstance(policy, PolicyClient) else "ready"
+    if state == "loading":
+        raise NotReadyError("the server is loading its policy")
+    if state != "ready":
+        raise PolicyError(f"the server could not load its policy ({state}); its own log says why")
+
+
+def takes_jpeg(settings: PolicySettings, capabilities: Sequence[str]) -> bool:
+    """Whether pictures travel as JPEG: it was asked for, and the server can decode them."""
+    wanted = settings.backend == "server" and settings.image_encoding == "jpeg"
+    return wanted and images.CAPABILITY in capabilities
+
+
+def _client(settings: PolicySettings) -> PolicyClient:
+    try:
+        return PolicyClient(
+            host=settings.host,
+            port=settings.port,
+            hosts=settings.hosts or None,
+            timeout_ms=round(settings.timeout_s * 1000),
+            api_token=settings.token,
+            server_key=settings.server_key,
+            keys=settings.keys,
+            image_encoding=settings.image_encoding,
+            quality=settings.quality,
+            resize=settings.resize,
+        )
+    except SpecError as error:  # a setting of the client is called as its parameter is
+        problems = [f"policy.{problem}" for problem in error.problems]
+        raise SpecError("bad parameters", problems) from error
+    except ImportError as error:
+        raise SpecError("bad parameters", [f"policy.image_encoding: {error}"]) from error
+
+
+def _model(settings: PolicySettings) -> BasePolicy:
+    try:
+        from gr00t_policy_core.models import Gr00tPolicy
+    except ImportError as error:
+        raise SpecError(
+            "bad parameters",
+            [
+                f"policy.backend: local needs the models ({error}); "
+                "install the extra 'gr00t', or use policy.backend: server"
+            ],
+        ) from error
+    try:
+        policy = Gr00tPolicy(**asdict(settings.model))
+        robot = [settings.camera_sizes] if settings.camera_sizes else []
+        policy.warm_up(camera_sizes=robot)
+        return policy
+    except SpecError:
+        raise
+    except PolicyError as error:
+        raise SpecError("the model cannot be loaded", [str(error)]) from error

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No parameter is accepted and ignored: where each of them has an effect, by hand, for all of them.
+
+A parameter that is new needs a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from policies_for_tests import parameters
+
+from gr00t_policy_core.errors import SpecError
+from gr00t_ros.contract.contract import parse_contract
+from gr00t_ros.contract.parameters import ACTION, FIELDS, STATE, TOP, VIDEO
+
+EVERYWHERE = "everywhere"
+
+ARRAY = {"interface": "float64_multi_array", "topic": "array"}
+ACTIONS: dict[str, dict[str, Any]] = {
+    "joint_trajectory": {},
+    "joint_state": {"interface": "joint_state", "topic": "orders"},
+    "positions": ARRAY,
+    "nameless positions": {**ARRAY, "joints": None, "unmeasured": True},
+    "velocities": {**ARRAY, "when_holding": "zero"},
+    "nameless velocities": {**ARRAY, "when_holding": "zero", "joints": None},
+    "pose": {
+        "interface": "pose_stamped",
+        "topic": "pose",
+        "joints": None,
+        "representation": "xyz_quat",
+        "frame_id": "base",
+        "unmeasured": True,
+    },
+    "twist": {
+        "interface": "twist_stamped",
+        "topic": "twist",
+        "joints": None,
+        "frame_id": "base",
+    },
+}
+POSITIONS = {"joint_trajectory", "joint_state", "positions"}
+ARRAYS = {"positions", "nameless positions", "velocities", "nameless velocities"}
+BODIES = {"pose", "twist"}
+ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be given
+    "topic": ("somewhere", EVERYWHERE),
+    "interface": (None, EVERYWHERE),
+    "joints": (["shoulder", "elbow"], POSITIONS | ARRAYS),
+    "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
+    "representation": ("xyz_quat", {"pose"}),
+    "frame_id": ("base", BODIES),
+    "when_holding": ("last", ARRAYS),
+    "scale": (2.0, EVERYWHERE),
+    "offset": (2.0, EVERYWHERE),
+    "min_position": (0.0, POSITIONS),
+    "max_position": (1.0, POSITIONS),
+    "max_velocity": (1.0, POSITIONS | {"velocities"}),
+    "max_acceleration": (1.0, POSITIONS | {"velocities"}),
+    "max_jerk": (1.0, POSITIONS | {"velocities"}),
+    "max_following_error": (0.3, POSITIONS),
+    "max_linear_velocity": (1.0, BODIES),
+    "max_linear_acceleration": (1.0, BODIES),
+    "max_angular_velocity": (1.0, BODIES),
+    "max_angular_acceleration": (1.0, BODIES),
+}
+
+STATES: dict[str, dict[str, Any]] = {
+    "joints": {},
+    "pose": {"topic": "pose_now", "joints": None, "representation": "xyz_quat"},
+    "array": {"topic": "array_now", "joints": None},
+}
+STATE_USES: dict[str, tuple[Any, Any]] = {
+    "topic": ("elsewhere", EVERYWHERE),
+    "rate_hz": (30.0, EVERYWHERE),
+    "max_age_s": (1.0, EVERYWHERE),
+    # These two exclude each other, which is told in other words (test_contract.py).
+    "joints": (["shoulder", "elbow"], EVERYWHERE),
+    "field": ("position", {"joints"}),
+    "representation": ("xyz_quat", EVERYWHERE),
+    "scale": (2.0, EVERYWHERE),
+    "offset": (2.0, EVERYWHERE),
+}
+
+SERVER: dict[str, Any] = {"policy.timeout_s": None}
+LOCAL = {**SERVER, "policy.backend": "local", "policy.model_path": "checkpoint"}
+ONLY_TWIST = {
+    **{f"action.arm.{name}": value for name, value in ACTIONS["twist"].items()},
+    **{name: None for name in parameters() if name.startswith("action.gripper.")},
+}
+TOPS: dict[str, dict[str, Any]] = {
+    "plain": SERVER,
+    "jpeg": {**SERVER, "policy.image_encoding": "jpeg"},
+    "hosts": {**SERVER, "policy.hosts": ["a", "b:5556"]},
+    "local": LOCAL,
+    "replace": {**SERVER, "seam": "replace"},
+    "ensemble": {**SERVER, "seam": "ensemble"},
+    "rtc": {**SERVER, "seam": "rtc"},
+    "sync": {**SERVER, "inference": "sync", "replan_interval_s": None},
+    "gated": {**SERVER, "enable_topic": "enable"},
+    "twist": {**SERVER, **ONLY_TWIST, "max_jump": None},
+}
+ON_SERVER = TOPS.keys() - {"local"}
+NAMED = TOPS.keys() - {"twist"}
+TOP_USES: dict[str, tuple[Any, Any]] = {
+    "policy.backend": (None, EVERYWHERE),
+    "policy.host": ("c", ON_SERVER - {"hosts"}),
+    "policy.port": (5556, ON_SERVER),
+    "policy.hosts": (["a"], ON_SERVER),
+    "policy.token": ("secret", ON_SERVER),
+    "policy.server_key": ("server.key", ON_SERVER),
+    "policy.keys": ("me.key_secret", ON_SERVER),
+    "policy.image_encoding": (None, ON_SERVER),
+    "policy.quality": (80, {"jpeg"}),
+    "policy.resize": (True, ON_SERVER),
+    "policy.timeout_s": (1.0, ON_SERVER),
+    "policy.model_path": ("checkpoint", {"local"}),
+    "policy.backbone_path": ("backbone", {"local"}),
+    "policy.base_model_path": ("base", {"local"}),
+    "policy.denoising_steps": (2, {"local"}),
+    "policy.embodiment_tag": ("gr1", {"local"}),
+    "policy.device": ("cuda", {"local"}),
+    "policy.dtype": ("float32", {"local"}),
+    "policy.mask_padding": (True, {"local"}),
+    "policy.cuda_graphs": ("never", {"local"}),
+    "policy.compile": ("default", {"local"}),
+    "policy.device_images": ("never", {"local"}),
+    "instruction": ("wave", EVERYWHERE),
+    "action_rate_hz": (20.0, EVERYWHERE),
+    "control_rate_hz": (50.0, EVERYWHERE),
+    "inference": (None, EVERYWHERE),
+    "replan_interval_s": (0.5, TOPS.keys() - {"sync"}),
+    "max_age_s": (1.0, EVERYWHERE),
+    "max_skew_s": (1.0, EVERYWHERE),
+    "seam": (None, EVERYWHERE),
+    "fade_s": (0.3, TOPS.keys() - {"replace", "ensemble"}),
+    "interpolation": ("linear", EVERYWHERE),
+    "max_jump": (0.5, NAMED),
+    "out_of_range": ("return", NAMED),
+    "max_observation_age_s": (1.0, EVERYWHERE),
+    "require_subscribers": (False, EVERYWHERE),
+    "on_starvation": ("hold", EVERYWHERE),
+    "enable_topic": ("enable", EVERYWHERE),
+    "enable_timeout_s": (0.5, {"gated"}),
+    "robot_description_topic": ("robot_description", NAMED),
+    "require_urdf": (True, NAMED),
+    "realtime_priority": (50, EVERYWHERE),
+    "cpu_affinity": (0, EVERYWHERE),
+    "record_path": ("run.jsonl", EVERYWHERE),
+    "autostart": (True, EVERYWHERE),
+    "end_with_pid": (1234, EVERYWHERE),
+}
+
+
+def cases() -> Iterator[Any]:
+    """Each parameter in each place: its name, the values, and whether it may be given."""
+    for name, (value, allowed) in TOP_USES.items():
+        for place, others in TOPS.items():
+            yield _case(place, name, value, others, allowed)
+    for field, (value, allowed) in ACTION_USES.items():
+        for place, others in ACTIONS.items():
+            named = {f"action.arm.{name}": other for name, other in others.items()}
+            yield _case(place, f"action.arm.{field}", value, named, allowed)
+    for field, (value, allowed) in STATE_USES.items():
+        for place, others in STATES.items():
+            measured = {} if "joints" not in others else {"action.arm.unmeasured": True}
+            named = {f"state.arm.{name}": other for name, other in others.items()}
+            yield _case(place, f"state.arm.{field}", value, {**measured, **named}, allowed)
+
+
+def _case(place: str, name: str, value: Any, others: dict[str, Any], allowed: Any) -> Any:
+    is_allowed = allowed == EVERYWHERE or place in allowed
+    values = {**others, name: others.get(name) if value is None else value}
+    return pytest.param(name, values, is_allowed, id=f"{name} in {place}")
+
+
+def test_every_parameter_is_here() -> None:
+    assert TOP_USES.keys() == {parameter.name for parameter in TOP}
+    assert ACTION_USES.keys() == {field.name for field in FIELDS[ACTION]}
+    assert STATE_USES.keys() == {field.name for field in FIELDS[STATE]}
+    assert all(field.only_with is None for field in FIELDS[VIDEO])
+
+
+@pytest.mark.parametrize(("name", "values", "is_allowed"), list(cases()))
+def test_a_parameter_is_refused_by_name_where_it_can_have_no_effect(
+    name: str, values: dict[str, Any], is_allowed: bool
+) -> None:
+    given = parameters(**values)
+    told: list[str] = []
+    try:
+        parse_contract(given)
+    except SpecError as error:
+        told = [problem for problem in error.problems if "has no effect" in problem]
+    names = [problem.partition(":")[0] for problem in told]
+    assert (name in names) == (not is_allowed and name in given), told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"policy__mask_padding": False, "policy__dtype": "", "enable_topic": ""},
+        {"inference": "sync", "replan_interval_s": 0.0},
+        {"seam": "replace", "fade_s": 0},
+        {"action__arm__frame_id": ""},
+    ],
+)
+def test_what_asks_for_nothing_may_be_said_anywhere(changes: dict[str, Any]) -> None:
+    parse_contract(parameters(**changes))
+
+
+def test_a_range_of_zero_asks_for_something() -> None:
+    changes = {f"action__arm__{name}": value for name, value in ACTIONS["twist"].items()}
+    with pytest.raises(SpecError, match=r"action\.arm\.max_position: has no effect here"):
+        parse_contract(parameters(**changes, action__arm__max_position=0.0))

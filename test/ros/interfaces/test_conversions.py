@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""States and actions: messages to arrays by name, and arrays to commands, in both sides' units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped
+from numpy.testing import assert_allclose
+from policies_for_tests import parameters
+from std_msgs.msg import Float64MultiArray
+
+from gr00t_ros.contract.contract import ActionOutput, StateStream, parse_contract
+from gr00t_ros.interfaces.conversions import ConversionError, commands_from_actions, state_reader
+
+HALF = np.sqrt(0.5)
+
+
+def state(**changes: Any) -> StateStream:
+    changes = {f"state__arm__{name}": value for name, value in changes.items()}
+    values = parameters(state__gripper__topic="hand", action__arm__unmeasured=True, **changes)
+    joints = values.get("state.arm.joints", [])
+    if "state.arm.field" not in values and {"shoulder", "elbow"} <= {*joints}:
+        del values["action.arm.unmeasured"]
+    return parse_contract(values).state[0]
+
+
+def action(interface: str, **changes: Any) -> ActionOutput:
+    is_body = interface in ("pose_stamped", "twist_stamped")
+    settings = {
+        "interface": interface,
+        "topic": "out",
+        "frame_id": "base" if is_body else None,
+        "joints": None,
+        "unmeasured": interface != "twist_stamped",
+        **changes,
+    }
+    changes = {f"action__arm__{name}": value for name, value in settings.items()}
+    return parse_contract(parameters(**changes)).action[0]
+
+
+def pose(position: Sequence[float], quaternion: Sequence[float]) -> PoseStamped:
+    message = PoseStamped()
+    p, q = message.pose.position, message.pose.orientation
+    p.x, p.y, p.z = position
+    q.x, q.y, q.z, q.w = quaternion
+    return message
+
+
+def test_joints_are_taken_as_they_were_merged() -> None:
+    values = state_reader(state())(np.array([0.1, -0.2]))
+    assert values.dtype == np.float32
+    assert_allclose(values, [0.1, -0.2], rtol=1e-6)
+
+
+def test_scale_and_offset_make_the_policys_units() -> None:
+    read = state_reader(state(scale=[100.0, 10.0], offset=[1.0]))
+    assert_allclose(read(np.array([0.1, -0.2])), [11.0, -1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_a_state_that_no_float32_holds_is_refused(value: float) -> None:
+    with pytest.raises(ConversionError, match=r"state.arm: values that are not finite"):
+        state_reader(state())(np.array([0.0, value]))
+
+
+def test_an_array_is_taken_as_it_is() -> None:
+    values = state_reader(state(joints=None))(Float64MultiArray(data=[1.0, 2.0, 3.0]))
+    assert_allclose(values, [1.0, 2.0, 3.0])
+
+
+def test_an_empty_array_is_refused() -> None:
+    with pytest.raises(ConversionError, match="no values"):
+        state_reader(state(joints=None))(Float64MultiArray())
+
+
+def test_an_array_of_another_length_than_its_scale_is_refused() -> None:
+    read = state_reader(state(joints=None, scale=[1.0, 2.0]))
+    with pytest.raises(ConversionError, match="scale has 2 values, expected 1 or 3"):
+        read(Float64MultiArray(data=[1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("representation", "expected"),
+    [
+        ("xyz_quat", [1, 2, 3, 0, 0, HALF, HALF]),
+        ("xyz_rotvec", [1, 2, 3, 0, 0, np.pi / 2]),
+        ("xyz_rot6d", [1, 2, 3, 0, -1, 0, 1, 0, 0]),  # rows of the matrix, not columns
+    ],
+)
+def test_a_pose_is_read_in_the_policys_representation(
+    representation: str, expected: list[float]
+) -> None:
+    read = state_reader(state(joints=None, representation=representation))
+    values = read(pose((1.0, 2.0, 3.0), (0.0, 0.0, HALF, HALF)))
+    assert_allclose(values, expected, atol=1e-6)
+
+
+def test_a_pose_without_orientation_is_refused() -> None:
+    read = state_reader(state(joints=None, representation="xyz_quat"))
+    with pytest.raises(ConversionError, match="norm 0"):
+        read(pose((1.0, 2.0, 3.0), (0.0, 0.0, 0.0, 0.0)))
+
+
+def test_a_command_is_in_the_robots_units() -> None:
+    output = action("joint_state", joints=["a", "b"], scale=[0.5, 2.0], offset=[1.0, 0.0])
+    commands = commands_from_actions(output, np.array([[2.0, 3.0], [4.0, 5.0]], np.float32))
+    assert commands.dtype == np.float64
+    assert_allclose(commands, [[2.0, 6.0], [3.0, 10.0]])
+
+
+@pytest.mark.parametrize(
+    ("representation", "values"),
+    [
+        ("xyz_quat", [1, 2, 3, 0, 0, 2 * HALF, 2 * HALF]),
+        ("xyz_rotvec", [1, 2, 3, 0, 0, np.pi / 2]),
+        ("xyz_rot6d", [1, 2, 3, 0, -1, 0, 1, 0, 0]),
+    ],
+)
+def test_a_pose_is_commanded_as_a_unit_quaternion(representation: str, values: list[float]) -> None:
+    output = action("pose_stamped", representation=representation)
+    commands = commands_from_actions(output, np.array([values], np.float32))
+    assert_allclose(commands, [[1, 2, 3, 0, 0, HALF, HALF]], atol=1e-6)
+
+
+def test_neighbouring_poses_are_interpolated_the_short_way() -> None:
+    output = action("pose_stamped", representation="xyz_quat")
+    q = np.array([0.0, 0.0, HALF, HALF])
+    poses = np.array([[0, 0, 0, *q], [0, 0, 0, *-q]], np.float32)
+    commands = commands_from_actions(output, poses)
+    assert_allclose(commands[1], commands[0], atol=1e-6)
+
+
+def test_a_rotation_that_is_none_is_refused() -> None:
+    output = action("pose_stamped", representation="xyz_rot6d")
+    with pytest.raises(ConversionError, match=r"action.arm: a 6D rotation has a zero row"):
+        commands_from_actions(output, np.zeros((2, 9), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("output", "dimension", "expected"),
+    [
+        (action("joint_trajectory", joints=["a", "b"]), 3, 2),
+        (action("twist_stamped"), 7, 6),
+        (action("pose_stamped", representation="xyz_quat"), 9, 7),
+    ],
+)
+def test_another_number_of_values_than_the_command_has_is_refused(
+    output: ActionOutput, dimension: int, expected: int
+) -> None:
+    with pytest.raises(
+        ConversionError,
+        match=f"answered {dimension} values per step, the parameters give {expected}",
+    ):
+        commands_from_actions(output, np.zeros((4, dimension), np.float32))
+
+
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_an_array_of_another_size_than_its_scale_is_refused_not_stretched(dimension: int) -> None:
+    output = action("float64_multi_array", scale=[1.0, 2.0, 3.0])
+    with pytest.raises(ConversionError, match=f"scale has 3 values, expected 1 or {dimension}"):
+        commands_from_actions(output, np.ones((4, dimension), np.float32))
