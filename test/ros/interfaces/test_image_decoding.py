@@ -14,7 +14,7 @@ from policies_for_tests import parameters
 from sensor_msgs.msg import CompressedImage, Image
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.serving.wire.arrays import jpeg as serving_images
+from gr00t_policy_core.serving.wire import jpeg as serving_images
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.interfaces.conversions import ConversionError
 from gr00t_ros.interfaces.image_decoding import (

@@ -13,13 +13,13 @@ from peers.lines import LINES
 from peers.stock import StockClient
 
 from gr00t_policy_core import BasePolicy, MsgSerializer, PolicyServer
+from gr00t_policy_core.serving.server import batch_executor as answering_module
 from gr00t_policy_core.serving.server.batch_executor import UNPACKED_BYTES, Answering
 from gr00t_policy_core.serving.server.endpoints import Endpoint
 from gr00t_policy_core.serving.server.execution_backend import OneLane
 from gr00t_policy_core.serving.server.failure_log import FailureLog
 from gr00t_policy_core.serving.server.jobs import Job
 from gr00t_policy_core.serving.server.metrics import Metrics
-from gr00t_policy_core.serving.server.policy_server import batch_executor as answering_module
 from gr00t_policy_core.serving.server.request_limits import RequestLimits
 from gr00t_policy_core.serving.transport.base import Message
 from gr00t_policy_core.serving.wire import jpeg as images

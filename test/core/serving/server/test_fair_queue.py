@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from gr00t_policy_core.serving.server import fair_queue as queue_module
+from gr00t_policy_core.serving.server import jobs as jobs_module
 from gr00t_policy_core.serving.server.endpoints import Endpoint
 from gr00t_policy_core.serving.server.fair_queue import FairQueue
 from gr00t_policy_core.serving.server.jobs import Job
-from gr00t_policy_core.serving.server.policy_server import fair_queue as queue_module
-from gr00t_policy_core.serving.server.policy_server import jobs as jobs_module
 from gr00t_policy_core.serving.transport.base import Message, Sender
 from gr00t_policy_core.serving.wire.envelope import Request
 

@@ -13,8 +13,8 @@ import pytest
 from toy_policy import toy_observation
 
 from gr00t_policy_core import Dialect, MsgSerializer, ProtocolError
+from gr00t_policy_core.serving.wire import message_templates as forms_module
 from gr00t_policy_core.serving.wire import serializer
-from gr00t_policy_core.serving.wire.arrays import message_templates as forms_module
 from gr00t_policy_core.serving.wire.message_templates import (
     FORMS_PER_LENGTH,
     MAX_HOLES,
