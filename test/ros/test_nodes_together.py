@@ -29,7 +29,7 @@ from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.motion_setup import make_player
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 
-NODE = "import sys; from gr00t_ros.{0} import main; sys.exit(main())"
+NODE = "import sys; from gr00t_ros.{0}.{0}_node import main; sys.exit(main())"
 SERVER = """
 from gr00t_policy_core import PolicyServer
 from policies_for_tests import {policy}
@@ -100,7 +100,7 @@ class Scene:
         values = parameters(**patience({**settings, **changes}))
         file = self._folder / f"{name}.yaml"
         file.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
-        code = code or NODE.format(name)
+        code = code or NODE.format(name.removesuffix("_node"))
         return self.start(code, "--ros-args", "--params-file", str(file), name=name)
 
     def wait_for_commands(self, more: int = 20) -> None:
