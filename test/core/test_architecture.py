@@ -195,7 +195,11 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (imports_point_down, "gr00t_policy_core.policy", "import gr00t_policy_core"),
         (imports_point_down, "gr00t_policy_core.policies.replay", "from ..serving import client"),
         (imports_point_down, "gr00t_policy_core.policies.a", "def f():\n from .. import models"),
-        (imports_point_down, "gr00t_policy_core.control.clock", "from ..errors import SpecError"),
+        (
+            imports_point_down,
+            "gr00t_policy_core.control.deadline_ticker",
+            "from ..errors import SpecError",
+        ),
         (imports_point_down, "gr00t_policy_core.policy", "from .control import clock"),
         (imports_point_down, "gr00t_policy_core.attic", ""),
         (

@@ -17,7 +17,7 @@ from gr00t_policy_core.control.chunk import Chunk, Row
 POSE_DIMENSION = 7
 
 
-class Layout:
+class ActionLayout:
     """Where each action key lies in the vector of all of them.
 
     Args:

@@ -10,7 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from gr00t_policy_core.control.active_chunk import Gentleness
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.active_chunk import RampLimits
 from gr00t_policy_core.control.body_limits import (
     ANGULAR,
     LINEAR,
@@ -22,11 +23,10 @@ from gr00t_policy_core.control.body_limits import (
 )
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limits import JointLimiter, JointLimits
-from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.velocity_limits import VelocityLimiter
+from gr00t_policy_core.control.velocity_limiter import VelocityLimiter
 
 # Share of the limits that slowing down and fading may take.
-GENTLE_SHARE = 0.3
+RAMP_SHARE = 0.3
 
 Path = Callable[[int], Row]
 """The path so many ticks from now, float64 (size,)."""
@@ -45,7 +45,7 @@ class _Limiter(Protocol):
     def braking_s(self) -> float: ...
 
 
-class RobotLimiter:
+class CommandLimiter:
     """Keeps a vector of commands inside the limits; what has none is commanded as it is.
 
     Args:
@@ -60,7 +60,7 @@ class RobotLimiter:
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ActionLayout,
         joints: Mapping[int, JointLimits],
         bodies: Mapping[str, BodyLimits],
         *,
@@ -166,23 +166,23 @@ class RobotLimiter:
                 vector[part] = body.ahead(since_s)
 
 
-def gentleness_of(
-    layout: Layout, joints: Mapping[int, JointLimits], bodies: Mapping[str, BodyLimits]
-) -> Gentleness:
+def ramp_limits_of(
+    layout: ActionLayout, joints: Mapping[int, JointLimits], bodies: Mapping[str, BodyLimits]
+) -> RampLimits:
     """Far from the limits: what the chunks themselves want comes on top."""
-    gentleness = Gentleness.none(layout.size)
+    ramp_limits = RampLimits.none(layout.size)
     for index, limits in joints.items():
-        gentleness.acceleration[index] = GENTLE_SHARE * limits.acceleration
-        gentleness.jerk[index] = GENTLE_SHARE * limits.jerk
+        ramp_limits.acceleration[index] = RAMP_SHARE * limits.acceleration
+        ramp_limits.jerk[index] = RAMP_SHARE * limits.jerk
     for key, body in bodies.items():
-        acceleration = gentleness.acceleration[layout.slices[key]]
-        acceleration[LINEAR] = GENTLE_SHARE * body.linear_acceleration
-        acceleration[ANGULAR] = GENTLE_SHARE * body.angular_acceleration
-    return gentleness
+        acceleration = ramp_limits.acceleration[layout.slices[key]]
+        acceleration[LINEAR] = RAMP_SHARE * body.linear_acceleration
+        acceleration[ANGULAR] = RAMP_SHARE * body.angular_acceleration
+    return ramp_limits
 
 
 def jumps(
-    layout: Layout, joints: Mapping[int, JointLimits], to: Row, origin: Row, limit: float
+    layout: ActionLayout, joints: Mapping[int, JointLimits], to: Row, origin: Row, limit: float
 ) -> Iterator[str]:
     """A sentence for each limited joint and each pose that is further than `limit`, rad and m.
 

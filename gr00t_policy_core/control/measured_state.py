@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Row
-from gr00t_policy_core.control.layout import Layout
 
 # Displacement of a resting robot that counts as moved by somebody else, rad (or m): above the noise
 # of an encoder.
@@ -21,7 +21,7 @@ RESTING_SHARE = 0.5
 MAX_MEASURED = 1e4
 
 
-class MeasuredRobot:
+class MeasuredState:
     """The newest measured position of each joint and pose, judged by age and by distance.
 
     Args:
@@ -33,7 +33,7 @@ class MeasuredRobot:
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ActionLayout,
         max_ages_s: Mapping[int, float],
         max_following_errors: Mapping[int, float],
     ) -> None:

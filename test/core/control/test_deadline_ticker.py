@@ -3,7 +3,7 @@
 
 import pytest
 
-from gr00t_policy_core.control.clock import DeadlineTicker
+from gr00t_policy_core.control.deadline_ticker import DeadlineTicker
 
 MS_NS = 1_000_000
 
@@ -82,7 +82,7 @@ def test_it_wakes_up_before_the_deadline_and_watches_the_clock_until_it(clock: F
         return clock.now_ns
 
     start_ns = clock.now_ns
-    ticker = DeadlineTicker(100.0, watch_s=2e-3, now_ns=look, sleep_s=clock.sleep)
+    ticker = DeadlineTicker(100.0, spin_s=2e-3, now_ns=look, sleep_s=clock.sleep)
     clock.oversleep_ns = MS_NS  # less than what it watches for
     for tick in (1, 2, 3):
         assert ticker.wait() <= 2000

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from gr00t_policy_core.control.action_layout import ActionLayout, turn, turned
 from gr00t_policy_core.control.body_limits import BodyLimits
+from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.last_resort import LastResortBrake
-from gr00t_policy_core.control.layout import Layout, turn, turned
 
 PERIOD_S = 0.01
 JOINT = JointLimits(-4.0, 4.0, 3.0, 25.0, 500.0)
 BODY = BodyLimits(1.0, 5.0, 3.0, 15.0)
-LAYOUT = Layout(
+LAYOUT = ActionLayout(
     {"arm": 2, "hand": 7, "base": 6, "free": 1, "wheel": 1},
     poses=["hand"],
     velocities=["base", "wheel"],
@@ -29,7 +29,7 @@ ARM, HAND, BASE, FREE, WHEEL = (LAYOUT.slices[key] for key in LAYOUT.dimensions)
 def brake_from(last: np.ndarray, before: np.ndarray) -> np.ndarray:
     """The last command and those of the brake, until it rests."""
     joints = {0: JOINT, 1: JOINT, WHEEL.start: JOINT}
-    brake = LastResortBrake(
+    brake = FallbackBrake(
         LAYOUT, joints, {"hand": BODY, "base": BODY}, period_s=PERIOD_S, last=last, before=before
     )
     commands = [last]

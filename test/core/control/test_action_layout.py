@@ -6,10 +6,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from gr00t_policy_core import rotation
+from gr00t_policy_core.control.action_layout import ActionLayout, turn, turned
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.layout import Layout, turn, turned
 
-LAYOUT = Layout({"arm": 2, "hand": 7, "gripper": 1}, poses=["hand"])
+LAYOUT = ActionLayout({"arm": 2, "hand": 7, "gripper": 1}, poses=["hand"])
 
 
 def vector(rotvec: tuple[float, float, float], value: float = 0.0) -> np.ndarray:
@@ -45,14 +45,14 @@ def test_a_vector_is_split_by_key_without_a_copy() -> None:
 
 
 def test_rows_take_the_keys_in_the_order_of_the_layout() -> None:
-    layout = Layout({"a": 1, "b": 2})
+    layout = ActionLayout({"a": 1, "b": 2})
     chunk = Chunk(1, 0, 0.1, {"b": np.array([[2.0, 3.0]] * 4), "a": np.array([[1.0]] * 4)})
     assert_allclose(layout.rows(chunk), [[1.0, 2.0, 3.0]] * 4)
 
 
 def test_a_pose_of_another_dimension_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a pose has 7 values, \['hand'\]"):
-        Layout({"hand": 6}, poses=["hand"])
+        ActionLayout({"hand": 6}, poses=["hand"])
 
 
 def test_between_goes_straight_for_values_and_turns_rotations() -> None:

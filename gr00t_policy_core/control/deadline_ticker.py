@@ -15,7 +15,7 @@ class DeadlineTicker:
 
     Args:
         rate_hz: Ticks per second, Hz; > 0.
-        watch_s: Wake up so long before each deadline and watch the clock until it is there, s: a
+        spin_s: Wake up so long before each deadline and watch the clock until it is there, s: a
             sleeper is woken up late, one that is awake is not. It costs that time of a core.
         now_ns: The monotonic clock, ns.
         sleep_s: Sleeps for so many seconds.
@@ -25,7 +25,7 @@ class DeadlineTicker:
         self,
         rate_hz: float,
         *,
-        watch_s: float = 0.0,
+        spin_s: float = 0.0,
         now_ns: Callable[[], int] = time.monotonic_ns,
         sleep_s: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -33,7 +33,7 @@ class DeadlineTicker:
             raise ValueError(f"rate_hz must be > 0, got {rate_hz}")
         self.period_ns = round(1e9 / rate_hz)
         self.lost = 0
-        self._watch_ns = round(watch_s * 1e9)
+        self._spin_ns = round(spin_s * 1e9)
         self._now_ns = now_ns
         self._sleep_s = sleep_s
         self._deadline_ns = now_ns()
@@ -44,9 +44,9 @@ class DeadlineTicker:
         missed = max(0, (self._now_ns() - self._deadline_ns) // self.period_ns)
         self.lost += missed
         self._deadline_ns += missed * self.period_ns
-        remaining_ns = self._deadline_ns - self._watch_ns - self._now_ns()
+        remaining_ns = self._deadline_ns - self._spin_ns - self._now_ns()
         if remaining_ns > 0:
             self._sleep_s(remaining_ns * 1e-9)
-        while self._watch_ns and self._now_ns() < self._deadline_ns:
+        while self._spin_ns and self._now_ns() < self._deadline_ns:
             pass
         return max(0, self._now_ns() - self._deadline_ns)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Phase(Enum):
+class MotionPhase(Enum):
     """What the commands do at present."""
 
     STARTING = "starting"

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.body_limits import ANGULAR, LINEAR, BodyLimits
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
 
 
-class LastResortBrake:
+class FallbackBrake:
     """Brakes from the last command to a standstill.
 
     Args:
@@ -32,7 +32,7 @@ class LastResortBrake:
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ActionLayout,
         joints: Mapping[int, JointLimits],
         bodies: Mapping[str, BodyLimits],
         *,
@@ -72,7 +72,7 @@ class LastResortBrake:
 
 
 def _groups(
-    layout: Layout, joints: Mapping[int, JointLimits], bodies: Mapping[str, BodyLimits]
+    layout: ActionLayout, joints: Mapping[int, JointLimits], bodies: Mapping[str, BodyLimits]
 ) -> Iterator[tuple[slice, float, float]]:
     """The parts that are slowed down together, with their largest speed and acceleration."""
     for index, limits in joints.items():

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.command_limiter import CommandLimiter, jumps
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.robot_limits import RobotLimiter, jumps
-from gr00t_policy_core.control.velocity_limits import VelocityLimiter
+from gr00t_policy_core.control.velocity_limiter import VelocityLimiter
 
 PERIOD_S = 0.01
 SPEED, ACCELERATION, JERK = 0.5, 4.0, 100.0
@@ -119,9 +119,9 @@ def test_braking_always_ends_at_rest_in_the_time_that_the_limits_give(wanted: li
 
 
 def test_a_robot_limits_its_velocities_as_velocities() -> None:
-    layout = Layout({"arm": 1, "base": 2}, velocities=["base"])
+    layout = ActionLayout({"arm": 1, "base": 2}, velocities=["base"])
     hits: Counter[str] = Counter()
-    robot = RobotLimiter(
+    robot = CommandLimiter(
         layout,
         {0: LIMITS, 1: LIMITS},
         {},
