@@ -15,13 +15,13 @@ from models.golden import ROOT, golden_of, largest, policy_of
 from models.lerobot_golden import NAMES, as_vector, lerobot_golden_of, lerobot_policy_of
 from peers.lines import LINES
 from peers.stock import StockClient
-from policy_conformance import check_policy_conforms
 
 from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
 from gr00t_policy_core.cli import main
 from gr00t_policy_core.cli.loading import LoadPolicy
 from gr00t_policy_core.cli.serve import add_command
 from gr00t_policy_core.models.model_policy import ModelPolicy
+from gr00t_policy_core.testing import check_policy
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def test_the_policy_conforms(golden, policy):
     def observation(rows):
         return golden.observation("one" if rows == 1 else "batch")
 
-    check_policy_conforms(policy, observation)
+    check_policy(policy, observation)
 
 
 def test_what_keeps_a_checkpoint_from_being_served_is_one_line_and_status_1(tmp_path, capsys):
