@@ -16,7 +16,7 @@ from gr00t_policy_core import (
     SpecError,
 )
 from gr00t_policy_core.errors import CheckpointError, DatasetError
-from gr00t_policy_core.policy import WithoutOptions
+from gr00t_policy_core.policy import BatchWithoutOptions
 from gr00t_policy_core.testing import check_policy
 
 
@@ -175,12 +175,12 @@ def test_requests_without_options_are_joined_by_their_one_instruction():
     def saying(*instructions):
         return {"language": {"task": [[text] for text in instructions]}}
 
-    rule = WithoutOptions("task")
+    rule = BatchWithoutOptions("task")
     assert rule(saying("go", "go"), None) == "go"
     assert rule(saying("go", "stay"), {}) is None
     assert rule(saying("go"), {"seed": 1}) is None
-    assert WithoutOptions()(saying("go", "stay"), None) == ()
-    assert WithoutOptions()(saying("go"), {"seed": 1}) is None
+    assert BatchWithoutOptions()(saying("go", "stay"), None) == ()
+    assert BatchWithoutOptions()(saying("go"), {"seed": 1}) is None
 
 
 @pytest.mark.parametrize(
