@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 from models.golden import torch
 
-from gr00t_policy_core.models.common.layout import PatchPlaces, lay_out
 from gr00t_policy_core.models.common.prompts import pad
+from gr00t_policy_core.models.common.token_batch import PatchPositions, make_token_batch
 
 PICTURE = 9
-PLACES = PatchPlaces(torch.zeros(1, 4, 2), None, None)
+PLACES = PatchPositions(torch.zeros(1, 4, 2), None, None)
 
 
 def tokens_of(rows, multiple=1, mask_padding=False):
     prompts = pad(rows, pad_id=0, image_id=PICTURE, multiple=multiple)
     angles = torch.arange(prompts.ids.size * 4.0).reshape(*prompts.ids.shape, 4)
-    return lay_out(
+    return make_token_batch(
         prompts,
         (angles, angles),
         PLACES,

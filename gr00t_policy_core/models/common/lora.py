@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common.checkpoint import Adapter, LowRank
+from gr00t_policy_core.models.common.checkpoint import LoraAdapter, LoraWeights
 from gr00t_policy_core.models.common.files import listed, read_json
 from gr00t_policy_core.models.common.weight_files import StoredTensor, read_header
 
@@ -41,7 +41,7 @@ UNSUPPORTED = (
 )
 
 
-def read_adapter(folder: Path) -> Adapter:
+def read_lora_adapter(folder: Path) -> LoraAdapter:
     """The adapter in a folder.
 
     Raises:
@@ -65,10 +65,10 @@ def read_adapter(folder: Path) -> Adapter:
     if not layers and not replaced:
         raise CheckpointError(folder / WEIGHTS, "adapts nothing")
     base = config.get("base_model_name_or_path")
-    return Adapter(folder, base if isinstance(base, str) and base else None, layers, replaced)
+    return LoraAdapter(folder, base if isinstance(base, str) and base else None, layers, replaced)
 
 
-def check_fits(adapter: Adapter, tensors: Mapping[str, StoredTensor]) -> None:
+def check_fits(adapter: LoraAdapter, tensors: Mapping[str, StoredTensor]) -> None:
     """Raise `CheckpointError` where an adapter changes what its base does not have."""
     wrong = [
         f"{name}, of shape {(pair.b.shape[0], pair.a.shape[1])}"
@@ -112,7 +112,7 @@ def _low_rank(
     layer: str,
     a: StoredTensor,
     stored: Mapping[str, StoredTensor],
-) -> LowRank:
+) -> LoraWeights:
     b = stored.get(f"{layer}.lora_B.weight")
     if b is None or len(a.shape) != 2 or len(b.shape) != 2 or b.shape[1] != a.shape[0]:
         raise CheckpointError(folder / WEIGHTS, f"{layer}: lora_A and lora_B do not fit together")
@@ -121,7 +121,7 @@ def _low_rank(
     # As peft's get_pattern_key: the end of the name, as a regular expression.
     matching = (key for key in alphas if re.match(rf"(.*\.)?({key})$", layer))
     alpha = alphas.get(next(matching, ""), config["lora_alpha"])
-    return LowRank(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
+    return LoraWeights(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
 
 def _pattern(config: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ ADVICE = (
 )
 
 
-def check_cameras(sizes: Mapping[str, Size], pipeline: ImagePipeline) -> Size:
+def check_camera_sizes(sizes: Mapping[str, Size], pipeline: ImagePipeline) -> Size:
     """The size that `pipeline` makes of every camera's frames.
 
     Args:

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from gr00t_policy_core.errors import CheckpointError, PolicyError
-from gr00t_policy_core.models.common.cameras import check_cameras
+from gr00t_policy_core.models.common.camera_sizes import check_camera_sizes
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
+from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 from gr00t_policy_core.models.common.embodiment import Embodiment
 from gr00t_policy_core.models.common.image_processing import AreaCrop, BicubicCrop, BilinearCrop
-from gr00t_policy_core.models.common.loading import read_robot
-from gr00t_policy_core.models.common.model import LineFacts
+from gr00t_policy_core.models.common.loading import load_embodiment
+from gr00t_policy_core.models.common.model import Inspection
 from gr00t_policy_core.models.common.normalization import MeanStd, MinMax, Normalization
-from gr00t_policy_core.models.common.opening import open_checkpoint
-from gr00t_policy_core.models.lines import find_examiner, line_of
+from gr00t_policy_core.models.registry import find_inspector, find_line
 
 Size = tuple[int, int]
 
@@ -63,7 +63,7 @@ class KeyRange:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFacts:
+class ImageReport:
     """What becomes of frames of one size.
 
     Args:
@@ -78,7 +78,7 @@ class PictureFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class RobotFacts:
+class EmbodimentReport:
     """One embodiment tag.
 
     Args:
@@ -92,7 +92,7 @@ class RobotFacts:
     problem: str | None
 
 
-class Examination:
+class CheckpointReport:
     """What can be told of one checkpoint without reading its weights.
 
     Args:
@@ -124,8 +124,8 @@ class Examination:
             raise CheckpointError(
                 Path(model_path), f"lacks {', '.join(missing)}; {HOW_TO_GET}. {error}"
             ) from error
-        self.line = str(line_of(self.checkpoint.config.get("model_type")))
-        self.facts: LineFacts = find_examiner(self.checkpoint)(self.checkpoint, backbone_path)
+        self.line = str(find_line(self.checkpoint.config.get("model_type")))
+        self.facts: Inspection = find_inspector(self.checkpoint)(self.checkpoint, backbone_path)
 
     def values(self) -> int:
         """How many weights are loaded, of one robot."""
@@ -139,25 +139,25 @@ class Examination:
     def files(self) -> list[Path]:
         """That hold the weights."""
         stored = {tensor.file for tensor in self.checkpoint.tensors.values()}
-        for pair in self.checkpoint.low_rank.values():
+        for pair in self.checkpoint.lora.values():
             stored |= {pair.a.file, pair.b.file}
         return sorted(stored)
 
-    def robots(self) -> list[RobotFacts]:
+    def robots(self) -> list[EmbodimentReport]:
         """Every tag of the checkpoint."""
         configs = self.checkpoint.processor.get("modality_configs")
         return [self._robot(tag) for tag in sorted(configs if isinstance(configs, dict) else {})]
 
-    def _robot(self, tag: str) -> RobotFacts:
+    def _robot(self, tag: str) -> EmbodimentReport:
         try:
-            embodiment = read_robot(
+            embodiment = load_embodiment(
                 self.checkpoint, tag, self.facts.embodiment_ids, self.facts.head
             )
         except PolicyError as error:
-            return RobotFacts(tag, None, str(error))
-        return RobotFacts(tag, embodiment, None)
+            return EmbodimentReport(tag, None, str(error))
+        return EmbodimentReport(tag, embodiment, None)
 
-    def pictures(self, frames: Sequence[Size]) -> list[PictureFacts]:
+    def pictures(self, frames: Sequence[Size]) -> list[ImageReport]:
         """What becomes of frames of these sizes.
 
         Raises:
@@ -165,9 +165,9 @@ class Examination:
         """
         found = []
         for frame in frames:
-            result = check_cameras({"frame": frame}, self.facts.pipeline)
+            result = check_camera_sizes({"frame": frame}, self.facts.pipeline)
             tokens = None if self.facts.tokens is None else math.prod(self.facts.tokens(*result))
-            found.append(PictureFacts(frame, result, tokens))
+            found.append(ImageReport(frame, result, tokens))
         return found
 
     def pipeline_text(self) -> str:

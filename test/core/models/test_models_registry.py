@@ -9,8 +9,8 @@ import pytest
 from models.golden import golden_of
 
 from gr00t_policy_core import CheckpointError, models
-from gr00t_policy_core.models.common.opening import open_checkpoint
-from gr00t_policy_core.models.lines import find_loader, find_random_builder, known_lines
+from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
+from gr00t_policy_core.models.registry import find_loader, find_random_builder, known_lines
 
 NEXT = """
 def load(checkpoint, tag, *, device, dtype, backbone_path):

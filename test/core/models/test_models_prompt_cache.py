@@ -8,17 +8,17 @@ import pytest
 from models.golden import golden_of, policy_of, torch
 
 from gr00t_policy_core import SpecError
-from gr00t_policy_core.models.common.kept import KeptLayouts, KeptTokens, size_bytes
-from gr00t_policy_core.models.common.layout import PictureGrid, lay_out
+from gr00t_policy_core.models.common.prompt_cache import PromptCache, TokenCache, size_bytes
+from gr00t_policy_core.models.common.token_batch import ImageGrid, make_token_batch
 
 TEXTS = ("pick up the apple", "open the drawer, then close it", "move left", "do it")
-PICTURES = PictureGrid(2, 2, 3)
+PICTURES = ImageGrid(2, 2, 3)
 
 
 def layouts_of(policy, **settings):
     settings = {"mask_padding": False, "multiple": 1, **settings}
     multiple = settings.pop("multiple")
-    return KeptLayouts(
+    return PromptCache(
         policy.model.backbone, multiple, device=policy.device, dtype=policy.dtype, **settings
     )
 
@@ -29,7 +29,7 @@ def layouts_of(policy, **settings):
 def test_a_batch_of_rows_is_what_laying_out_all_of_it_gives(policy, texts, multiple, mask_padding):
     backbone = policy.model.backbone
     prompts = backbone.prompts(texts, PICTURES, multiple)
-    expected = lay_out(
+    expected = make_token_batch(
         prompts,
         backbone.rotary(prompts, PICTURES),
         backbone.places(PICTURES),
@@ -65,7 +65,7 @@ def test_the_same_batch_again_is_the_same_tensors(policy):
 
 def test_new_prompts_all_the_time_take_bounded_memory(policy):
     room = 2**20
-    layouts = layouts_of(policy, kept_bytes=room)
+    layouts = layouts_of(policy, capacity_bytes=room)
     for number in range(100):
         layouts((f"prompt number {number}", "another one that is longer"), PICTURES)
     for kept in (layouts.rows, layouts.batches):
@@ -75,7 +75,7 @@ def test_new_prompts_all_the_time_take_bounded_memory(policy):
 
 def test_what_is_larger_than_all_room_is_not_kept(policy):
     tokens = layouts_of(policy)(TEXTS, PICTURES)
-    kept = KeptTokens(size_bytes(tokens) - 1)
+    kept = TokenCache(size_bytes(tokens) - 1)
     assert kept.get("key", lambda: tokens) is tokens
     assert kept.used_bytes == 0
 
@@ -98,7 +98,7 @@ def test_the_longest_instruction_that_is_read_takes_less_room_than_there_is():
     observation = golden.observation("one")
     observation["language"] = {golden.language_key: [["go to it " * 227]]}
     policy.get_action(observation)
-    texts, pictures = policy.instructions(observation), policy.picture_grid(observation)
+    texts, pictures = policy.instructions(observation), policy.image_grid(observation)
     tokens = policy.runner.tokens(texts, pictures)
     assert tokens is policy.runner.tokens(texts, pictures)
     assert np.prod(tokens.ids.shape) > 500

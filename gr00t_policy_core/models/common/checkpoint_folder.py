@@ -51,7 +51,7 @@ def needed_files(sizes: Mapping[str, int]) -> list[str]:
     return sorted(wanted)
 
 
-def check_it_is_one(folder: Path) -> None:
+def check_is_checkpoint(folder: Path) -> None:
     """Raise `CheckpointError` where there is no config.json: often it is one folder deeper."""
     if any((folder / name).exists() for name in ("config.json", "adapter_config.json")):
         return

@@ -3,7 +3,7 @@
 
 A call of GR00T runs some two thousand operators, most of them small. A replayed graph starts them
 all at once, instead of the host one by one. No caller waits for a recording: what is not recorded
-yet is computed as it is, and `RecordingQueue` records it later.
+yet is computed as it is, and `CaptureQueue` records it later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gr00t_policy_core.models.common.recording import RecordingQueue
+from gr00t_policy_core.models.common.capture_queue import CaptureQueue
 
 Function: TypeAlias = Callable[..., Tensor]
 Inputs: TypeAlias = Sequence["Tensor | None"]
@@ -40,7 +40,7 @@ class Recording:
     replay: Callable[[], None]
 
 
-class Recorder(Protocol):
+class Capturer(Protocol):
     """Records calls: CUDA graphs, and in tests something that a CPU can do."""
 
     def __call__(self, function: Function, inputs: Inputs) -> Recording:
@@ -58,12 +58,12 @@ def shapes_of(inputs: Inputs) -> Hashable:
     return tuple(None if given is None else (given.shape, given.dtype) for given in inputs)
 
 
-class CudaGraphs:
+class CudaGraphCapturer:
     """Captures CUDA graphs, one at a time, while other threads use the same GPU.
 
     All share one pool of memory for what lies between input and output. That is safe as long as one
     replay follows the other in one queue and no output is used after the next one, which is what
-    `StaticCall` sees to. The allocator shares memory only between captures of one stream, so all
+    `GraphedFunction` sees to. The allocator shares memory only between captures of one stream, so all
     are captured in the same one. Nothing else ever runs there: a captured kernel keeps the scratch
     memory that cuBLAS has for that stream, and a warm-up in it would write there during a replay.
 
@@ -137,7 +137,7 @@ class _Kept:
     held: dict[int, Any]
 
 
-class StaticCall:
+class GraphedFunction:
     """Calls a function by replaying a recording of it, one for each set of shapes.
 
     A call of other shapes is computed at once by `plain`, and asks the queue for a recording. When
@@ -159,8 +159,8 @@ class StaticCall:
         self,
         function: Function,
         plain: Function,
-        record: Recorder,
-        queue: RecordingQueue,
+        record: Capturer,
+        queue: CaptureQueue,
         kept: int = KEPT,
     ) -> None:
         self._function = function

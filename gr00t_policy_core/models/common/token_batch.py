@@ -21,7 +21,7 @@ from gr00t_policy_core.models.common.transfer import to_device
 
 
 @dataclass(frozen=True, slots=True)
-class PictureGrid:
+class ImageGrid:
     """The pictures of a row, as tokens; it follows from the size of the camera frames.
 
     Args:
@@ -40,7 +40,7 @@ class PictureGrid:
         return self.rows * self.columns
 
 
-class PatchPlaces(NamedTuple):
+class PatchPositions(NamedTuple):
     """Where the patches of a picture are, as the vision tower reads it; on the device.
 
     Args:
@@ -69,9 +69,9 @@ class Tokens(NamedTuple):
         silent: bool (B, S, 1, 1), padding that gets nothing from the language model's attention.
         visible: Bias (B, 1, 1, S) of who attends to all tokens.
         text_visible: Bias (B, 1, 1, text tokens of a row) of who attends to text.
-        patch_embedding: Of `PatchPlaces`, for the pictures of this batch.
-        patch_cos: Cosines of `PatchPlaces`, for the pictures of this batch.
-        patch_sin: Sines of `PatchPlaces`, for the pictures of this batch.
+        patch_embedding: Of `PatchPositions`, for the pictures of this batch.
+        patch_cos: Cosines of `PatchPositions`, for the pictures of this batch.
+        patch_sin: Sines of `PatchPositions`, for the pictures of this batch.
     """
 
     ids: Tensor
@@ -88,15 +88,15 @@ class Tokens(NamedTuple):
     patch_sin: Tensor | None
 
     @property
-    def places(self) -> PatchPlaces:
+    def places(self) -> PatchPositions:
         """Where the patches of each picture are."""
-        return PatchPlaces(self.patch_embedding, self.patch_cos, self.patch_sin)
+        return PatchPositions(self.patch_embedding, self.patch_cos, self.patch_sin)
 
 
-def lay_out(
+def make_token_batch(
     prompts: Prompts,
     rotary: tuple[Tensor, Tensor],
-    places: PatchPlaces,
+    places: PatchPositions,
     *,
     mask_padding: bool,
     device: torch.device,

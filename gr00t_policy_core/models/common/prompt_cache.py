@@ -16,19 +16,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gr00t_policy_core.models.common.layout import PictureGrid, Tokens, lay_out
 from gr00t_policy_core.models.common.model import Backbone
 from gr00t_policy_core.models.common.prompts import Prompts
+from gr00t_policy_core.models.common.token_batch import ImageGrid, Tokens, make_token_batch
 
-KEPT_BYTES = 64 * 2**20  # of rows, and as much again of batches
+CACHE_BYTES = 64 * 2**20  # of rows, and as much again of batches
 
 # A row of N1.7 with two cameras has some 250 tokens; what is hidden from whom takes most of it:
 # 250 · 250 values of 2 bytes, 125 kB.
 
-OF_PICTURES = ("patch_embedding", "patch_cos", "patch_sin")  # the same in all rows
+PATCH_FIELDS = ("patch_embedding", "patch_cos", "patch_sin")  # the same in all rows
 
 
-class KeptLayouts:
+class PromptCache:
     """Lays batches of prompts out on the device, and keeps what it can.
 
     May be used by several threads.
@@ -36,10 +36,10 @@ class KeptLayouts:
     Args:
         backbone: Whose tokens they are.
         multiple: Of what the number of tokens of a batch is to be one.
-        mask_padding: As `lay_out` takes it.
+        mask_padding: As `make_token_batch` takes it.
         device: Where to.
         dtype: Of the networks.
-        kept_bytes: Room for rows, and again for batches.
+        capacity_bytes: Room for rows, and again for batches.
     """
 
     def __init__(
@@ -50,17 +50,17 @@ class KeptLayouts:
         mask_padding: bool,
         device: torch.device,
         dtype: torch.dtype,
-        kept_bytes: int = KEPT_BYTES,
+        capacity_bytes: int = CACHE_BYTES,
     ) -> None:
         self._backbone = backbone
         self._multiple = multiple
         self._mask_padding = mask_padding
         self._device = device
         self._dtype = dtype
-        self.rows = KeptTokens(kept_bytes)
-        self.batches = KeptTokens(kept_bytes)
+        self.rows = TokenCache(capacity_bytes)
+        self.batches = TokenCache(capacity_bytes)
 
-    def __call__(self, texts: tuple[str, ...], pictures: PictureGrid) -> Tokens:
+    def __call__(self, texts: tuple[str, ...], pictures: ImageGrid) -> Tokens:
         """The tokens of a batch.
 
         Args:
@@ -69,7 +69,7 @@ class KeptLayouts:
         """
         return self.batches.get((texts, pictures), partial(self._batch, texts, pictures))
 
-    def _batch(self, texts: tuple[str, ...], pictures: PictureGrid) -> Tokens:
+    def _batch(self, texts: tuple[str, ...], pictures: ImageGrid) -> Tokens:
         prompts = self._backbone.prompts(texts, pictures, self._multiple)
         lengths = prompts.mask.sum(axis=1)
         filled = bool((lengths < prompts.length).any())
@@ -80,14 +80,14 @@ class KeptLayouts:
         ]
         return join_rows(rows)
 
-    def _row(self, prompts: Prompts, pictures: PictureGrid, filled: bool, i: int) -> Tokens:
+    def _row(self, prompts: Prompts, pictures: ImageGrid, filled: bool, i: int) -> Tokens:
         row = Prompts(
             prompts.ids[i : i + 1],
             prompts.mask[i : i + 1],
             prompts.images[i : i + 1],
             prompts.length,
         )
-        return lay_out(
+        return make_token_batch(
             row,
             self._backbone.rotary(row, pictures),
             self._backbone.places(pictures),
@@ -121,19 +121,19 @@ def join_rows(rows: Sequence[Tokens]) -> Tokens:
         silent=joined([row.silent for row in rows]),
         visible=joined([row.visible for row in rows]),
         text_visible=joined([row.text_visible for row in rows]),
-        **{name: getattr(rows[0], name) for name in OF_PICTURES},
+        **{name: getattr(rows[0], name) for name in PATCH_FIELDS},
     )
 
 
-class KeptTokens:
+class TokenCache:
     """The tokens that were used last, as many as fit into so many bytes.
 
     Args:
-        kept_bytes: Room for them; what is larger by itself is not kept.
+        capacity_bytes: Room for them; what is larger by itself is not kept.
     """
 
-    def __init__(self, kept_bytes: int) -> None:
-        self._room = kept_bytes
+    def __init__(self, capacity_bytes: int) -> None:
+        self._room = capacity_bytes
         self._kept: OrderedDict[Hashable, Tokens] = OrderedDict()
         self._lock = threading.Lock()
         self.used_bytes = 0
@@ -159,5 +159,5 @@ class KeptTokens:
 
 def size_bytes(tokens: Tokens) -> int:
     """Memory that they take on their device, but for what the backbone keeps for all."""
-    own = (value for name, value in tokens._asdict().items() if name not in OF_PICTURES)
+    own = (value for name, value in tokens._asdict().items() if name not in PATCH_FIELDS)
     return sum(tensor.numel() * tensor.element_size() for tensor in own if tensor is not None)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common import adapters, lerobot
+from gr00t_policy_core.models.common import lerobot_checkpoint, lora
 from gr00t_policy_core.models.common.checkpoint import Checkpoint, read_isaac
+from gr00t_policy_core.models.common.checkpoint_folder import check_is_checkpoint, find_folder
 from gr00t_policy_core.models.common.files import read_json
-from gr00t_policy_core.models.common.folders import check_it_is_one, find_folder
 from gr00t_policy_core.models.common.hub import HubFolder, fetch
-from gr00t_policy_core.models.lines import line_of, unknown_type
+from gr00t_policy_core.models.registry import find_line, unknown_model_type
 
 N1_5 = re.compile(r"gr00t[-_]?n1[-_d.]?5", re.IGNORECASE)
 PUBLISHED_BASE = "nvidia/GR00T-N1.7-3B"  # what it says is known: `gr00t_n1d7.config.PUBLISHED`
@@ -43,14 +43,14 @@ def open_checkpoint(
         CheckpointError: Naming the file that is missing, damaged, incomplete or of another model.
     """
     folder = find_folder(model_path)
-    check_it_is_one(folder)
-    if (folder / adapters.CONFIG).exists():
+    check_is_checkpoint(folder)
+    if (folder / lora.CONFIG).exists():
         return _open_adapter(folder, base_model_path, backbone_path)
     config = read_json(folder / "config.json")
     if "type" in config:
-        lerobot.check_type(folder, config)
+        lerobot_checkpoint.check_type(folder, config)
         base = _base_config(folder, config, base_model_path, backbone_path)
-        return lerobot.read_lerobot(folder, config, base)
+        return lerobot_checkpoint.read_lerobot(folder, config, base)
     check_model_type(folder / "config.json", config)
     return read_isaac(folder, config)
 
@@ -65,30 +65,30 @@ def check_model_type(file: Path, config: Mapping[str, Any]) -> None:
             f"model_type is {kind!r}: GR00T N1.5; supported are N1.6 and N1.7. Isaac-GR00T's "
             "branch n1.5-release serves it",
         )
-    if line_of(kind) is None:
-        raise CheckpointError(file, unknown_type(kind))
+    if find_line(kind) is None:
+        raise CheckpointError(file, unknown_model_type(kind))
 
 
 def _open_adapter(
     folder: Path, base_model_path: str | Path | None, backbone_path: str | Path | None
 ) -> Checkpoint:
     """A LoRA adapter on its base; what lies beside the adapter goes before what the base says."""
-    adapter = adapters.read_adapter(folder)
+    adapter = lora.read_lora_adapter(folder)
     base_path = base_model_path if base_model_path is not None else adapter.base
     if base_path is None:
         raise CheckpointError(
-            folder / adapters.CONFIG,
+            folder / lora.CONFIG,
             "names no base_model_name_or_path: give the base model as base_model_path",
         )
     base = _open_base(folder, base_path, backbone_path)
-    adapters.check_fits(adapter, base.tensors)
+    lora.check_fits(adapter, base.tensors)
     own = _beside(folder, base, backbone_path)
     logger.info("%s: a LoRA adapter of %d layers of %s", folder, len(adapter.layers), base.folder)
     return replace(
         own,
         folder=folder,
         tensors={**base.tensors, **adapter.replaced},
-        low_rank=adapter.layers,
+        lora=adapter.layers,
         kind=f"LoRA adapter on a {base.kind}",
     )
 
@@ -99,7 +99,7 @@ def _open_base(folder: Path, base: str | Path, backbone_path: str | Path | None)
         return open_checkpoint(local if local is not None else base, backbone_path=backbone_path)
     except CheckpointError as error:
         raise CheckpointError(
-            folder / adapters.CONFIG,
+            folder / lora.CONFIG,
             f"is a LoRA adapter of {base}, which cannot be opened; give the folder of that model "
             f"as base_model_path. {error}",
         ) from error
@@ -110,8 +110,8 @@ def _beside(folder: Path, base: Checkpoint, backbone_path: str | Path | None) ->
     file = folder / "config.json"
     config = read_json(file) if file.exists() else {}
     if "type" in config:
-        lerobot.check_type(folder, config)
-        return lerobot.read_lerobot(folder, config, base.config, base.tensors)
+        lerobot_checkpoint.check_type(folder, config)
+        return lerobot_checkpoint.read_lerobot(folder, config, base.config, base.tensors)
     if any((folder / at / "processor_config.json").exists() for at in (".", "processor")):
         return read_isaac(folder, base.config, base.tensors)
     return base

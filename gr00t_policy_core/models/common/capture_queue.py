@@ -15,7 +15,7 @@ PATIENCE_S = 2.0  # a policy that is never idle would else never get a recording
 logger = logging.getLogger(__name__)
 
 
-class RecordingQueue:
+class CaptureQueue:
     """Makes recordings one at a time, and never while a caller waits for it.
 
     Within `at_once` the caller's thread makes them. Else a thread of the queue's own does, and

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common.checkpoint import Checkpoint, LeRobotSteps
-from gr00t_policy_core.models.common.lerobot_steps import (
+from gr00t_policy_core.models.common.checkpoint import Checkpoint, LeRobotProcessing
+from gr00t_policy_core.models.common.lerobot_processors import (
     DECODE,
     ENCODE,
     N1_5,
@@ -102,13 +102,13 @@ def read_lerobot(
         processor_folder=folder,
         statistics={robot.tag: robot.statistics(horizon)},
         embodiment_ids={robot.tag: robot.index},
-        tensors=our_names(find_weights(folder)) if tensors is None else tensors,
+        tensors=isaac_names(find_weights(folder)) if tensors is None else tensors,
         kind="LeRobot checkpoint of GR00T N1.7",
-        lerobot=LeRobotSteps(encode.config, robot.libero_key, EMPTY_INSTRUCTION),
+        lerobot=LeRobotProcessing(encode.config, robot.libero_key, EMPTY_INSTRUCTION),
     )
 
 
-def our_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+def isaac_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Weights under the names that Isaac-GR00T gives them."""
     found = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     if EMBEDDING not in found and OUTPUT_LAYER in found:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gr00t_policy_core.cli.model_flags import model_settings
+from gr00t_policy_core.cli.model_flags import execution_arguments
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig, modality_configs_from_json
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadPolicy:
+class PolicyLoader:
     """Makes the policy that flags of `serve` describe; the fields are those flags.
 
     Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
-    (`model_settings`); a model is made ready for batches of up to `max_batch` rows, and for frames
+    (`execution_arguments`); a model is made ready for batches of up to `max_batch` rows, and for frames
     of each `camera_size`, height and width.
     """
 
@@ -46,13 +46,13 @@ class LoadPolicy:
     denoising_steps: int | None = None
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> LoadPolicy:
+    def of(cls, args: argparse.Namespace) -> PolicyLoader:
         """Take them from the command line."""
         named = {field.name for field in fields(cls)} - {"settings"}
         given = {name: getattr(args, name) for name in named}
-        return cls(**given, settings=model_settings(args))
+        return cls(**given, settings=execution_arguments(args))
 
-    def anywhere(self) -> LoadPolicy:
+    def anywhere(self) -> PolicyLoader:
         """The same for processes with another working directory: local paths made absolute."""
         return replace(
             self,

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from gr00t_policy_core.embodiment import EmbodimentTag
+from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 from gr00t_policy_core.models.common.devices import find_device, find_dtype
 from gr00t_policy_core.models.common.embodiment import find_tag
+from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, check_settings
 from gr00t_policy_core.models.common.float8 import NAME as FLOAT8
 from gr00t_policy_core.models.common.float8 import check_device
-from gr00t_policy_core.models.common.opening import open_checkpoint
-from gr00t_policy_core.models.common.run_settings import RunSettings, check_settings
-from gr00t_policy_core.models.lines import find_loader
 from gr00t_policy_core.models.model_policy import ModelPolicy
+from gr00t_policy_core.models.registry import find_loader
 
 
 class Gr00tPolicy(ModelPolicy):
@@ -69,7 +69,7 @@ class Gr00tPolicy(ModelPolicy):
         kind = find_dtype(dtype, where)
         if dtype == FLOAT8:
             check_device(where)
-        settings = RunSettings(mask_padding, cuda_graphs, compile, device_images)
+        settings = ExecutionSettings(mask_padding, cuda_graphs, compile, device_images)
         check_settings(settings, where)
         checkpoint = open_checkpoint(
             model_path, base_model_path=base_model_path, backbone_path=backbone_path

@@ -7,10 +7,10 @@ import torch
 import transformers
 
 from gr00t_policy_core.models.common.devices import on_device
-from gr00t_policy_core.models.common.operators import OperatorCount
+from gr00t_policy_core.models.common.operator_count import OperatorCount
 from gr00t_policy_core.models.common.profiling import StageProfile, profile_stage
-from gr00t_policy_core.models.common.runner import pictures_of
-from gr00t_policy_core.models.common.timing import Stopwatch
+from gr00t_policy_core.models.common.runner import images_from_frames
+from gr00t_policy_core.models.common.stopwatch import Stopwatch
 from gr00t_policy_core.models.model_policy import ModelPolicy
 from gr00t_policy_core.policy import Observation
 
@@ -42,7 +42,7 @@ def count_operators(policy: ModelPolicy, observation: Observation) -> dict[str, 
     runner = policy.runner
     with torch.inference_mode(), on_device(policy.device):
         given = policy.inputs(observation, SEED, Stopwatch(policy.device))
-        pictures = pictures_of(policy.model, given.videos)
+        pictures = images_from_frames(policy.model, given.videos)
         with OperatorCount() as backbone:
             features = runner.see(*given.tokens, pictures)
         with OperatorCount() as head:

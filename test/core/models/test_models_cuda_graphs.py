@@ -13,12 +13,12 @@ from models.golden import assert_golden, golden_of, largest, policy_of, rows_of,
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gr00t_policy_core import PolicyClient, PolicyServer, SpecError
-from gr00t_policy_core.models.common.graphs import Held, Recording, StaticCall
-from gr00t_policy_core.models.common.recording import RecordingQueue
-from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes
+from gr00t_policy_core.models.common.capture_queue import CaptureQueue
+from gr00t_policy_core.models.common.cuda_graphs import GraphedFunction, Held, Recording
+from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, batch_sizes
 from gr00t_policy_core.models.model_policy import ModelPolicy
 
-GRAPHS = RunSettings(cuda_graphs=True)
+GRAPHS = ExecutionSettings(cuda_graphs=True)
 
 
 class FakeGraphs:
@@ -80,8 +80,8 @@ class Calls:
     """A function whose calls are recorded at once."""
 
     def __init__(self, record, function=doubled, plain=None, **settings):
-        self.queue = RecordingQueue(contextlib.nullcontext)
-        self.call = StaticCall(function, plain or function, record, self.queue, **settings)
+        self.queue = CaptureQueue(contextlib.nullcontext)
+        self.call = GraphedFunction(function, plain or function, record, self.queue, **settings)
 
     def __call__(self, *inputs):
         with self.queue.at_once():
@@ -155,8 +155,8 @@ def test_nobody_waits_for_a_recording():
         plain.append(len(x))
         return 2 * x
 
-    queue = RecordingQueue(contextlib.nullcontext)
-    double = StaticCall(doubled, compute, tapes, queue)
+    queue = CaptureQueue(contextlib.nullcontext)
+    double = GraphedFunction(doubled, compute, tapes, queue)
     with queue.call():
         assert double(torch.ones(3)).tolist() == [2.0] * 3
         assert not tapes.began.is_set(), "nothing is recorded while a call runs"
@@ -184,7 +184,7 @@ def test_a_served_model_answers_while_its_calls_are_recorded(n1d7):
     policy.warm_up(max_batch=2)
     tapes.finish.clear()
     tapes.began.clear()
-    known, recordings = policy.made_up_observation(), tapes.recorded
+    known, recordings = policy.synthetic_observation(), tapes.recorded
     longer = {n1d7.language_key: [[" ".join(["go"] * 60)]]}
     observation = {**n1d7.observation("one"), "language": longer}
     expected, _ = policy_of(n1d7.name).get_action(observation, {"seed": 1})
@@ -211,10 +211,10 @@ def test_a_served_model_answers_while_its_calls_are_recorded(n1d7):
 
 
 def test_a_policy_that_is_never_idle_gets_its_recordings_all_the_same(monkeypatch):
-    monkeypatch.setattr("gr00t_policy_core.models.common.recording.PATIENCE_S", 0.05)
+    monkeypatch.setattr("gr00t_policy_core.models.common.capture_queue.PATIENCE_S", 0.05)
     graphs = FakeGraphs()
-    queue = RecordingQueue(contextlib.nullcontext)
-    double = StaticCall(doubled, doubled, graphs, queue)
+    queue = CaptureQueue(contextlib.nullcontext)
+    double = GraphedFunction(doubled, doubled, graphs, queue)
     with queue.call():
         double(torch.ones(3))
         assert queue.wait(60)
@@ -223,8 +223,8 @@ def test_a_policy_that_is_never_idle_gets_its_recordings_all_the_same(monkeypatc
 
 def test_a_client_that_varies_its_shapes_fills_no_memory():
     tapes = SlowTapes()
-    queue = RecordingQueue(contextlib.nullcontext)
-    double = StaticCall(doubled, doubled, tapes, queue)
+    queue = CaptureQueue(contextlib.nullcontext)
+    double = GraphedFunction(doubled, doubled, tapes, queue)
     for length in range(1, 100):
         assert len(double(torch.ones(length))) == length
     assert len(queue) <= 16
@@ -236,8 +236,8 @@ def test_a_recording_that_breaks_ends_no_thread_and_no_caller(caplog):
     def broken(function, inputs):
         raise ValueError("not a matter of graphs")
 
-    queue = RecordingQueue(contextlib.nullcontext)
-    double = StaticCall(doubled, doubled, broken, queue)
+    queue = CaptureQueue(contextlib.nullcontext)
+    double = GraphedFunction(doubled, doubled, broken, queue)
     for length in (1, 2):
         assert double(torch.ones(length)).tolist() == [2.0] * length
         assert queue.wait(60)
@@ -245,8 +245,8 @@ def test_a_recording_that_breaks_ends_no_thread_and_no_caller(caplog):
 
 
 def test_the_thread_ends_when_nothing_is_left_to_record():
-    queue = RecordingQueue(contextlib.nullcontext)
-    StaticCall(doubled, doubled, FakeGraphs(), queue)(torch.ones(1))
+    queue = CaptureQueue(contextlib.nullcontext)
+    GraphedFunction(doubled, doubled, FakeGraphs(), queue)(torch.ones(1))
     assert queue.wait(60)
     wait_until(lambda: queue._thread is None)
 
@@ -275,15 +275,15 @@ def test_a_batch_that_is_filled_up_gives_the_answers_of_its_rows():
     graphs = FakeGraphs()
     policy, alone = recorded(golden.name, graphs), policy_of(golden.name)
     observation = rows_of(golden.observation("batch"), slice(0, 3))
-    assert policy.runner.size_of(3) == 4
+    assert policy.runner.padded_batch_size(3) == 4
     policy.prepare(observation)
     expected, _ = alone.get_action(observation, {"seed": 3})
     action, _ = policy.get_action(observation, {"seed": 3})
     for key, values in expected.items():
         assert len(action[key]) == 3
         np.testing.assert_allclose(action[key], values, atol=1e-4 * largest(values))
-    policy.runner.add_size(3)
-    assert policy.runner.size_of(3) == 3
+    policy.runner.add_batch_size(3)
+    assert policy.runner.padded_batch_size(3) == 3
 
 
 def test_warming_up_records_every_size_that_a_server_joins():
@@ -293,7 +293,7 @@ def test_warming_up_records_every_size_that_a_server_joins():
     policy.warm_up(max_batch=3)
     assert graphs.recorded == 2 * len((1, 2, 3))
     for rows in (1, 2, 3):
-        policy.get_action(policy.made_up_observation(rows))
+        policy.get_action(policy.synthetic_observation(rows))
     assert len(policy.runner.queue) == 0
 
 
@@ -313,7 +313,9 @@ def test_a_replayed_tape_of_a_whole_call_gives_the_references_actions(golden):
 
 
 def test_a_recorded_call_that_masks_padding_gives_the_references_actions(golden):
-    policy = recorded(golden.name, FakeGraphs(), RunSettings(cuda_graphs=True, mask_padding=True))
+    policy = recorded(
+        golden.name, FakeGraphs(), ExecutionSettings(cuda_graphs=True, mask_padding=True)
+    )
     policy.prepare(golden.observation("one"))
     assert_golden(golden, "one", policy)
 
@@ -336,7 +338,7 @@ def test_instructions_of_about_the_same_length_share_a_recording(golden):
     for words in (1, 2, 3):
         observation["language"] = {golden.language_key: [[" ".join(["go"] * words)]]}
         texts = policy.instructions(observation)
-        pictures = policy.picture_grid(observation)
+        pictures = policy.image_grid(observation)
         lengths.add(policy.model.backbone.prompts(texts, pictures).length)
         rounded.add(policy.runner.tokens(texts, pictures).ids.shape[1])
         expected, _ = alone.get_action(observation, {"seed": 3})
@@ -376,7 +378,7 @@ def test_warming_up_records_before_a_robot_asks_and_changes_no_answer(golden):
     assert graphs.recorded == 2
     assert gc.get_freeze_count() > 10_000
     before = graphs.recorded
-    observation = policy.made_up_observation()
+    observation = policy.synthetic_observation()
     action, _ = policy.get_action(observation, {"seed": 1})
     expected, _ = cold.get_action(observation, {"seed": 1})
     for key, values in expected.items():

@@ -9,7 +9,7 @@ from typing import Any
 from gr00t_policy_core.errors import SpecError
 
 
-def is_count(value: object, least: int = 1) -> bool:
+def is_integer(value: object, least: int = 1) -> bool:
     """Whether it is an integer of at least so much; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 

@@ -11,7 +11,7 @@ from typing import Any
 from gr00t_policy_core import models
 from gr00t_policy_core.errors import CheckpointError, SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
-from gr00t_policy_core.models.common.model import Examiner, Loader, RandomBuilder
+from gr00t_policy_core.models.common.model import Inspector, Loader, RandomBuilder
 
 PREFIX = "gr00t_"
 
@@ -23,30 +23,30 @@ def find_loader(checkpoint: Checkpoint) -> Loader:
         CheckpointError: It names none that is here.
     """
     model_type = checkpoint.config.get("model_type")
-    folder = line_of(model_type)
+    folder = find_line(model_type)
     if folder is None:
-        raise CheckpointError(checkpoint.folder / "config.json", unknown_type(model_type))
+        raise CheckpointError(checkpoint.folder / "config.json", unknown_model_type(model_type))
     loader: Loader = _line(folder).load
     return loader
 
 
-def find_examiner(checkpoint: Checkpoint) -> Examiner:
+def find_inspector(checkpoint: Checkpoint) -> Inspector:
     """The `examine` of the line that config.json names; raises as `find_loader`."""
     model_type = checkpoint.config.get("model_type")
-    folder = line_of(model_type)
+    folder = find_line(model_type)
     if folder is None:
-        raise CheckpointError(checkpoint.folder / "config.json", unknown_type(model_type))
-    examiner: Examiner = _line(folder).examine
+        raise CheckpointError(checkpoint.folder / "config.json", unknown_model_type(model_type))
+    examiner: Inspector = _line(folder).examine
     return examiner
 
 
-def line_of(model_type: object) -> str | None:
+def find_line(model_type: object) -> str | None:
     """The folder of the line that config.json names as ``model_type``, None for another model."""
     folder = _snake_case(model_type) if isinstance(model_type, str) else ""
     return folder if folder in known_lines() else None
 
 
-def unknown_type(model_type: object) -> str:
+def unknown_model_type(model_type: object) -> str:
     """What an error says of a ``model_type`` that is no line's."""
     return (
         f"model_type is {model_type!r}: it is of another model; supported are the lines "

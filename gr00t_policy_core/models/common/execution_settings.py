@@ -12,11 +12,11 @@ from gr00t_policy_core.models.common.compiled import check_mode
 
 
 @dataclass(frozen=True, slots=True)
-class RunSettings:
+class ExecutionSettings:
     """How the networks are run; what comes out is the same but for rounding.
 
     Args:
-        mask_padding: Let each row of a batch give what it gives alone; see `lay_out`.
+        mask_padding: Let each row of a batch give what it gives alone; see `make_token_batch`.
         cuda_graphs: Record each function as a CUDA graph for each set of shapes, and replay it.
             None: where the device is a GPU.
         compile: One of `gr00t_policy_core.models.common.compiled.MODES`; None compiles nothing.
@@ -29,7 +29,7 @@ class RunSettings:
     compile: str | None = None
     device_images: bool | None = None
 
-    def resolved(self, device: torch.device) -> RunSettings:
+    def resolved(self, device: torch.device) -> ExecutionSettings:
         """The same with what None means on that device."""
         on_gpu = device.type == "cuda"
         return replace(
@@ -39,7 +39,7 @@ class RunSettings:
         )
 
 
-def check_settings(settings: RunSettings, device: torch.device) -> None:
+def check_settings(settings: ExecutionSettings, device: torch.device) -> None:
     """Raise `SpecError` for CUDA graphs without a GPU, or an unknown mode of compilation."""
     check_mode(settings.compile)
     if settings.cuda_graphs and device.type != "cuda":

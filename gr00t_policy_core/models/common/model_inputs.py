@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gr00t_policy_core.models.common.layout import Tokens
 from gr00t_policy_core.models.common.options import InferenceOptions
+from gr00t_policy_core.models.common.token_batch import Tokens
 
 
 @dataclass(frozen=True, slots=True)
