@@ -26,14 +26,14 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.recording import MAX_EVENTS, write_events
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.control.control_loop import ControlLoop, keep_loop_punctual
 from gr00t_ros.control.control_status import control_status
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.robot_description import RobotDescription
 from gr00t_ros.interfaces.commands import Sink, make_sinks
 from gr00t_ros.interfaces.conversions import pose_values
-from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.node.chunk_messages import CHUNK_TOPIC
+from gr00t_ros.msg import ActionChunk, CommandTopicStatus, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
 from gr00t_ros.node.qos import CHUNK, DESCRIPTION, SENSOR
@@ -60,7 +60,7 @@ class ControlNode(ManagedNode):
     """
 
     def __init__(self, stop_request: StopRequest | None = None, **node_arguments: Any) -> None:
-        super().__init__("control_node", **node_arguments)
+        super().__init__("control_node", ControlStatus, **node_arguments)
         self._stop_request = stop_request or StopRequest()
         self._contract: Contract | None = None
         self._sinks: list[Sink] = []
@@ -70,7 +70,7 @@ class ControlNode(ManagedNode):
         self._gate = MotionGate()
         self._motion: MotionControl | None = None
         self._commands = 0
-        self._told_state = PolicyStatus.STATE_STOPPED
+        self._told_state = ControlStatus.STATE_STOPPED
         self._told_failure = False
         self._loop: ControlLoop | None = None
         self._sim_timer: Timer | None = None
@@ -335,17 +335,15 @@ class ControlNode(ManagedNode):
     def _is_stuck(self) -> bool:
         return self._loop is not None and self._loop.silent_s > STUCK_S
 
-    def status(self, now: Time) -> PolicyStatus:
+    def status(self, now: Time) -> ControlStatus:
         state, reason = self._state_and_reason()
         self._tell(state, reason)
-        status = control_status(
-            self._motion if self._is_active else None,
-            self._loop.punctuality() if self._loop is not None else None,
-            now_ns=now.nanoseconds,
-        )
+        status = control_status(self._motion if self._is_active else None, self._loop)
         status.state, status.reason, status.commands = state, reason, self._commands
-        status.command_topics = [sink.topic for sink in self._sinks]
-        status.command_subscribers = [sink.subscribers for sink in self._sinks]
+        status.command_topics = [
+            CommandTopicStatus(topic=sink.topic, subscription_count=sink.subscribers)
+            for sink in self._sinks
+        ]
         status.chunk_publishers = self.count_publishers(self._chunks.topic_name)
         if status.chunk_publishers > 1:
             told = f"{status.chunk_publishers} publishers of {self._chunks.topic_name}"
@@ -355,27 +353,27 @@ class ControlNode(ManagedNode):
     def _tell(self, state: int, reason: str) -> None:
         """Log what a person should know: a hold or an error when it begins, doubts meanwhile."""
         logger = self.get_logger()
-        is_bad = state in (PolicyStatus.STATE_HOLDING, PolicyStatus.STATE_ERROR)
+        is_bad = state in (ControlStatus.STATE_HOLDING, ControlStatus.STATE_ERROR)
         if is_bad and state != self._told_state:
             logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
-        if state == PolicyStatus.STATE_RUNNING and reason:
+        if state == ControlStatus.STATE_RUNNING and reason:
             logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
         self._told_state = state
 
     def _state_and_reason(self) -> tuple[int, str]:
         motion = self._motion
         if motion is None or not self._is_active:
-            return PolicyStatus.STATE_STOPPED, "the node is not active"
+            return ControlStatus.STATE_STOPPED, "the node is not active"
         if self._is_stuck:
-            return PolicyStatus.STATE_ERROR, "the control loop does not tick"
+            return ControlStatus.STATE_ERROR, "the control loop does not tick"
         if motion.fault:
-            return PolicyStatus.STATE_ERROR, motion.fault
+            return ControlStatus.STATE_ERROR, motion.fault
         command = motion.command
         if command is None:
-            return PolicyStatus.STATE_WAITING, motion.reason
+            return ControlStatus.STATE_WAITING, motion.reason
         if command.holding:
-            return PolicyStatus.STATE_HOLDING, f"holding: {motion.reason}"
-        return PolicyStatus.STATE_RUNNING, motion.hint
+            return ControlStatus.STATE_HOLDING, f"holding: {motion.reason}"
+        return ControlStatus.STATE_RUNNING, motion.hint
 
 
 def main(args: list[str] | None = None) -> int:

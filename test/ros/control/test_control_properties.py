@@ -119,8 +119,8 @@ class World:
             self.tick(value % 60)
         elif what == "chunk":
             self.chunk(value)
-        elif what == "no steps":
-            node._on_chunk(ActionChunk())
+        elif what == "policy stops":
+            node._on_chunk(ActionChunk(stop=True, stop_reason="~/stop was called"))
         elif what == "stall":
             self.clock.now_ns += value * MS_NS // 4
         elif what == "clock":
