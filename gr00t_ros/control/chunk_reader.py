@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from gr00t_policy_core import rotation
+from gr00t_policy_core.control.action_layout import POSE_DIMENSION
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
-from gr00t_policy_core.control.layout import POSE_DIMENSION
 from gr00t_ros.contract.contract import ActionOutput, Contract
 from gr00t_ros.msg import ActionChunk, ActionValues
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gr00t_policy_core.control.clock import DeadlineTicker
+from gr00t_policy_core.control.deadline_ticker import DeadlineTicker
 from gr00t_ros.msg import LatencyStatistics
 from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
 
@@ -80,7 +80,7 @@ class ControlLoop:
 
     def _run(self) -> None:
         is_real_time = self._ask_for_real_time()
-        ticker = DeadlineTicker(self._rate_hz, watch_s=WATCH_S if is_real_time else 0.0)
+        ticker = DeadlineTicker(self._rate_hz, spin_s=WATCH_S if is_real_time else 0.0)
         while not self._ending.is_set():
             self._lateness.add(ticker.wait() * 1e-9)
             self._ticks_missed = ticker.lost

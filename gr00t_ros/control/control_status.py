@@ -43,7 +43,7 @@ def control_status(motion: MotionControl | None, loop: ControlLoop | None) -> Co
     status.chunks_rejected = motion.chunks_refused
     status.holds = counts.holds
     status.steps_skipped = counts.steps_skipped
-    status.limiter_hits = counts.limits.total()
+    status.limiter_hits = counts.limit_hits.total()
     status.stalls, status.stalled_s = counts.stalls, counts.stalled_ns * 1e-9
     status.blend_offset = motion.blend_offset
     status.joints = list(_joints(motion))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gr00t_policy_core.control.replan import ReplanTimer
-from gr00t_policy_core.control.schedule import Seam
+from gr00t_policy_core.control.schedule import BlendMode
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import BasePolicy
@@ -142,7 +142,7 @@ def compatibility_warnings(
     """A sentence for each parameter that this policy cannot honour, and for what it leaves open."""
     settings = contract.policy
     if _wants_continuation(contract) and CAPABILITY not in capabilities:
-        yield "seam: rtc is asked for, but the policy cannot continue chunks: seams are faded"
+        yield "blend: rtc is set, but the policy cannot continue chunks: offset_fade is used"
     if settings.image_encoding == "jpeg" and not takes_jpeg(settings, capabilities):
         yield "policy.image_encoding: jpeg is asked for, but the policy takes pixels only"
     if settings.resize and first_resize(capabilities) is None:
@@ -159,4 +159,4 @@ def compatibility_warnings(
 
 
 def _wants_continuation(contract: Contract) -> bool:
-    return contract.motion.schedule.seam is Seam.RTC
+    return contract.motion.schedule.blend is BlendMode.RTC

@@ -118,7 +118,7 @@ class InferenceWorker:
     def pace_warning(self) -> str:
         """What is wrong with the policy's pace, and what to do; empty where it keeps up."""
         session = self._session
-        return session.timer.complaint if session is not None else ""
+        return session.timer.pace_problem if session is not None else ""
 
     @property
     def started(self) -> bool:
