@@ -32,7 +32,7 @@ from gr00t_ros.control.control_status import control_status
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.robot_description import RobotDescription
 from gr00t_ros.interfaces.commands import Sink, make_sinks
-from gr00t_ros.interfaces.conversions import pose_values
+from gr00t_ros.interfaces.geometry import pose_values
 from gr00t_ros.msg import ActionChunk, CommandTopicStatus, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract

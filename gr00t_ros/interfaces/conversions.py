@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gr00t_policy_core import rotation
 from gr00t_ros.contract.contract import ActionOutput, StateStream
+from gr00t_ros.interfaces.geometry import pose_values
 
 Values = NDArray[np.float64]
 
@@ -70,12 +71,6 @@ def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> 
     if output.interface != "pose_stamped":
         return np.asarray(commands)
     return _poses_as_quaternions(output, commands)
-
-
-def pose_values(pose: Any) -> Values:
-    """x y z (m) and quaternion x y z w of a geometry_msgs/Pose, float64 (7,)."""
-    p, q = pose.position, pose.orientation
-    return np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
 
 
 def _require_conversion(entry: StateStream | ActionOutput, dimension: int) -> None:

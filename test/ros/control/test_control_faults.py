@@ -132,7 +132,7 @@ def test_a_blocked_joint_stops_the_arm_until_start(rig: Rig) -> None:
 def test_every_joint_is_told_with_its_limits_and_where_they_come_from(rig: Rig) -> None:
     rig.start(action__arm__max_velocity=[1.0, 2.0])
     status = rig.operator.wait_for_reason("no chunk received yet")
-    assert [(j.name, j.velocity) for j in status.joints] == [
+    assert [(j.name, j.max_velocity) for j in status.joints] == [
         ("shoulder", 1.0),
         ("elbow", 2.0),
         ("finger", 3.0),
