@@ -103,10 +103,10 @@ class Recording:
     lost: int
 
 
-def demo_contract(seam: str) -> Contract:
-    """The demo's own configuration, with another seam."""
+def demo_contract(blend: str) -> Contract:
+    """The demo's own configuration, with another blend mode."""
     content = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
-    return parse_contract({**dict(_flat(content["/**"]["ros__parameters"])), "seam": seam})
+    return parse_contract({**dict(_flat(content["/**"]["ros__parameters"])), "blend": blend})
 
 
 def run_case(arm: SimulatedArm, expert: FeedbackExpert, case: Case) -> Recording:

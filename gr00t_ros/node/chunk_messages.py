@@ -13,7 +13,8 @@ from builtin_interfaces.msg import Time
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.parameters import CHUNK_TOPIC as CHUNK_TOPIC
-from gr00t_ros.interfaces.conversions import ConversionError, commands_from_actions
+from gr00t_ros.interfaces.conversions import commands_from_actions
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.msg import ActionChunk, ActionValues
 
 

@@ -21,7 +21,7 @@ from gr00t_policy_core.control.schedule import Seam
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.resize import first_resize
-from gr00t_ros.contract.compatibility import hold_against, untold_actions
+from gr00t_ros.contract.compatibility import check_compatibility, undeclared_actions
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.msg import ActionChunk, PolicyStatus
@@ -181,7 +181,7 @@ class PolicyNode(ManagedNode):
         configs = _require_fit(contract, policy)
         capabilities = policy.get_capabilities()
         self._tell_what_is_missing(contract, capabilities)
-        self._tell_of_untold_actions(untold_actions(contract, configs))
+        self._tell_of_untold_actions(undeclared_actions(contract, configs))
         builder = ObservationBuilder(
             contract,
             configs,
@@ -212,7 +212,8 @@ class PolicyNode(ManagedNode):
         settings = contract.policy
         if contract.motion.schedule.seam is Seam.RTC and CAPABILITY not in capabilities:
             warn(
-                "seam: rtc is asked for, but the policy cannot continue chunks: seams are faded",
+                "blend: rtc is asked for, but the policy cannot continue chunks: offset_fade is in "
+                "force",
                 once=True,
             )
         if settings.image_encoding == "jpeg" and not takes_jpeg(settings, capabilities):
@@ -252,7 +253,7 @@ class PolicyNode(ManagedNode):
         self._t0_ns = answer.t0_ns
         if self._continuation is not None:
             self._continuation.remember(
-                {output.key: answer.action[output.key] for output in contract.action},
+                {k: answer.action[k] for k in contract.action_keys if k in answer.action},
                 answer.t0_ns,
                 now_ns=self.get_clock().now().nanoseconds,
             )
@@ -327,7 +328,9 @@ def _require_fit(contract: Contract, policy: BasePolicy) -> dict[str, Any]:
     configs = policy.get_modality_config()
     if "action" not in configs:
         raise SpecError("the policy does not say what it needs", [f"it told only {list(configs)}"])
-    hold_against(contract, configs, policy.get_dimensions(), capabilities=policy.get_capabilities())
+    check_compatibility(
+        contract, configs, policy.get_dimensions(), capabilities=policy.get_capabilities()
+    )
     return configs
 
 

@@ -9,28 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import Float64MultiArray
+from sensor_msgs.msg import CompressedImage, Image
 
-from gr00t_ros.contract.contract import Contract, StateStream, VideoStream
-from gr00t_ros.interfaces.conversions import ConversionError
-from gr00t_ros.interfaces.joint_buffer import buffer_for
+from gr00t_policy_core.control.samples import SampleBuffer
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import StateStream, VideoStream
+from gr00t_ros.interfaces.interface import ConversionError
+from gr00t_ros.interfaces.joint_buffer import Buffer
+from gr00t_ros.interfaces.registry import ros_type
 from gr00t_ros.node.qos import SENSOR
 from gr00t_ros.policy.rejected_messages import AHEAD, UNREADABLE, Refusals
 
-MESSAGE_TYPES = {
-    "sensor_msgs/msg/Image": Image,
-    "sensor_msgs/msg/CompressedImage": CompressedImage,
-    "sensor_msgs/msg/JointState": JointState,
-    "geometry_msgs/msg/PoseStamped": PoseStamped,
-    "std_msgs/msg/Float64MultiArray": Float64MultiArray,
-}
-IMAGES = ["sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"]
+IMAGE_TYPES = {ros_type(message_type): message_type for message_type in (Image, CompressedImage)}
 GRAPH_POLL_S = 0.5  # a camera's type is known once its publisher is there
 STARVING = 0.7  # a stream below this share of its expected rate is named
 
@@ -47,6 +41,14 @@ class StreamHealth:
     @property
     def is_starving(self) -> bool:
         return self.rate_hz < STARVING * self.expected_hz  # false where NaN
+
+
+def buffer_for(stream: VideoStream | StateStream) -> Buffer:
+    """The buffer that the messages of a stream go into."""
+    span_ns = round(stream.max_age_s * 1e9)
+    if isinstance(stream, StateStream):
+        return stream.interface.make_buffer(span_ns)
+    return SampleBuffer(span_ns=span_ns)
 
 
 class Sources:
@@ -76,8 +78,8 @@ class Sources:
 
     def subscribe(self) -> None:
         """Subscribe to the states now, and to each camera once its type is known."""
-        for stream in self._contract.state:
-            self._subscribe(stream, stream.message)
+        for stream in self._contract.state_streams:
+            self._subscribe(stream, stream.interface.message_type)
         # By a clock that runs while simulated time stands still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._graph_timer = self._node.create_timer(GRAPH_POLL_S, self._look_around, clock=clock)
@@ -123,14 +125,14 @@ class Sources:
     def _look_around(self) -> None:
         """Compare the types that publishers have with those that are wanted."""
         for stream in list(self._unseen):
-            wanted = [stream.message] if isinstance(stream, StateStream) else IMAGES
+            wanted = [stream.ros_type] if isinstance(stream, StateStream) else list(IMAGE_TYPES)
             publishers = self._node.get_publishers_info_by_topic(stream.topic)
             published = sorted({info.topic_type for info in publishers})
             fitting = [name for name in published if name in wanted]
             if fitting:
                 self._unseen.remove(stream)
                 if isinstance(stream, VideoStream):
-                    self._subscribe(stream, fitting[0])
+                    self._subscribe(stream, IMAGE_TYPES[fitting[0]])
             elif published:
                 expected = " or ".join(wanted)
                 self._node.get_logger().error(
@@ -138,12 +140,12 @@ class Sources:
                     throttle_duration_sec=10.0,
                 )
 
-    def _subscribe(self, stream: VideoStream | StateStream, message_type: str) -> None:
+    def _subscribe(self, stream: VideoStream | StateStream, message_type: type[Any]) -> None:
         def on_message(message: Any) -> None:
             self._take(stream, message)
 
         subscription = self._node.create_subscription(
-            MESSAGE_TYPES[message_type], stream.topic, on_message, SENSOR
+            message_type, stream.topic, on_message, SENSOR
         )
         self._subscriptions.append(subscription)
 

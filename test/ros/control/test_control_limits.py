@@ -47,12 +47,13 @@ def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
     node = rig.start(
         require_subscribers=False,
         max_jump=0.3,
+        state__arm__type="pose_stamped",
         state__arm__topic="tool",
         state__arm__joints=None,
         state__arm__representation="xyz_quat",
         action__arm__topic="goal",
         action__arm__joints=None,
-        action__arm__interface="pose_stamped",
+        action__arm__type="pose_stamped",
         action__arm__representation="xyz_quat",
         action__arm__frame_id="base",
     )
@@ -71,9 +72,9 @@ def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
 # Seams and limits
 
 
-@pytest.mark.parametrize("seam", ["replace", "offset_fade", "ensemble", "rtc"])
-def test_every_seam_stays_within_the_limits(rig: Rig, seam: str) -> None:
-    rig.start(seam=seam)
+@pytest.mark.parametrize("blend", ["replace", "offset_fade", "ensemble", "rtc"])
+def test_every_blend_mode_stays_within_the_limits(rig: Rig, blend: str) -> None:
+    rig.start(blend=blend)
     for number in range(6):
         rig.play(start=0.3 * (number % 2), speed=1.0 - 0.4 * number, late_s=0.05 * number)
         rig.wait_for_commands(25)
