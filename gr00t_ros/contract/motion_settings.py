@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gr00t_policy_core.control.player_settings import OutOfRange
-from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
+from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
 from gr00t_ros.contract.motion_parameters import ANY_DESCRIPTION
 from gr00t_ros.contract.parameter import Settings
 from gr00t_ros.contract.topic_names import TopicNames
@@ -53,8 +53,8 @@ class MotionSettings:
         """Of the values of all parameters, checked one by one."""
         return cls(
             schedule=ScheduleSettings(
-                seam=Seam(settings["blend"]),
-                fade_s=float(settings["blend_s"]),
+                blend=BlendMode(settings["blend"]),
+                blend_s=float(settings["blend_s"]),
                 cubic=settings["interpolation"] == "cubic",
             ),
             max_jump=float(settings["max_jump"]) or math.inf,

@@ -25,14 +25,15 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.recording import MAX_EVENTS, write_events
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.control.control_loop import ControlLoop, keep_loop_punctual
 from gr00t_ros.control.control_status import control_status
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.robot_description import RobotDescription
 from gr00t_ros.interfaces.command_publisher import CommandPublisher, command_publishers
 from gr00t_ros.interfaces.interface import ConversionError, StateInterface
-from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.node.chunk_messages import CHUNK_TOPIC
+from gr00t_ros.interfaces.stamps import stamp_ns
+from gr00t_ros.msg import ActionChunk, CommandTopicStatus, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
 from gr00t_ros.node.qos import CHUNK, DESCRIPTION, SENSOR
@@ -59,7 +60,7 @@ class ControlNode(ManagedNode):
     """
 
     def __init__(self, stop_request: StopRequest | None = None, **node_arguments: Any) -> None:
-        super().__init__("control_node", **node_arguments)
+        super().__init__("control_node", ControlStatus, **node_arguments)
         self._stop_request = stop_request or StopRequest()
         self._contract: Contract | None = None
         self._command_publishers: list[CommandPublisher] = []
@@ -69,7 +70,7 @@ class ControlNode(ManagedNode):
         self._gate = MotionGate()
         self._motion: MotionControl | None = None
         self._commands = 0
-        self._told_state = PolicyStatus.STATE_STOPPED
+        self._told_state = ControlStatus.STATE_STOPPED
         self._told_failure = False
         self._loop: ControlLoop | None = None
         self._sim_timer: Timer | None = None
@@ -86,7 +87,7 @@ class ControlNode(ManagedNode):
         self._gate.require_enable(timeout_ns if settings.enable_topic else None)
         self._command_publishers.extend(command_publishers(self, contract))
         description = self._description = RobotDescription(contract)
-        self._gate.lack("robot description", description.why_not_to_move())
+        self._gate.block("robot description", description.why_not_to_move())
         motion = self._motion = MotionControl(contract, self._gate, description.limits)
         for topic, interfaces in motion.joint_interfaces.items():
             on_joints = partial(self._on_joints, interfaces)
@@ -259,39 +260,31 @@ class ControlNode(ManagedNode):
             self.get_logger().warning(f"refused: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
     def _on_joints(self, interfaces: Sequence[StateInterface], message: Any) -> None:
-        """Take the joint positions that the interfaces of one topic read from its message."""
         if self._motion is None:
             return
-        names: list[str] = []
-        positions: list[float] = []
-        for interface in interfaces:
-            try:
-                names_here, positions_here = interface.joint_positions(message)
-            except ConversionError as error:
-                self.get_logger().warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
-                continue
-            names.extend(names_here)
-            positions.extend(positions_here)
-        self._motion.measure_joints(names, positions, self._stamp_ns(message))
+        stamped_ns = self._stamp_ns(message)
+        try:
+            for interface in interfaces:
+                self._motion.measure_joints(*interface.joint_positions(message), stamped_ns)
+        except ConversionError as error:
+            self._warn(str(error))
 
     def _on_pose(self, key: str, interface: StateInterface, message: Any) -> None:
         if self._motion is None:
             return
         try:
             pose = interface.pose(message)
+            problem = self._motion.measure_pose(key, pose, self._stamp_ns(message))
         except ConversionError as error:
-            self.get_logger().warning(str(error), throttle_duration_sec=LOG_PERIOD_S)
-            return
-        problem = self._motion.measure_pose(key, pose, self._stamp_ns(message))
+            problem = str(error)
         if problem:
-            self.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD_S)
+            self._warn(problem)
+
+    def _warn(self, problem: str) -> None:
+        self.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD_S)
 
     def _stamp_ns(self, message: Any) -> int:
-        """A message's stamp, ns; the present where it carries none."""
-        header = getattr(message, "header", None)
-        if header is None or not (header.stamp.sec or header.stamp.nanosec):
-            return int(self.get_clock().now().nanoseconds)
-        return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+        return stamp_ns(message, self.get_clock().now().nanoseconds)
 
     def _on_enable(self, message: Bool) -> None:
         self._gate.enable(message.data, time.monotonic_ns())
@@ -312,7 +305,7 @@ class ControlNode(ManagedNode):
         for doubt in description.doubts():
             logger.warning(doubt)
         why_not = description.why_not_to_move()
-        self._gate.lack("robot description", why_not)
+        self._gate.block("robot description", why_not)
         if not why_not:
             motion.take_limits(description.limits, self.get_clock().now().nanoseconds)
 
@@ -321,7 +314,7 @@ class ControlNode(ManagedNode):
         unheard = [one.topic for one in self._command_publishers if not one.subscribers]
         is_required = contract is not None and contract.motion.require_subscribers
         reason = f"nobody subscribes to {', '.join(unheard)}" if unheard and is_required else ""
-        self._gate.lack("subscribers", reason)
+        self._gate.block("subscribers", reason)
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("stopped by ~/stop; ~/start allows motion again")
@@ -352,17 +345,15 @@ class ControlNode(ManagedNode):
     def _is_stuck(self) -> bool:
         return self._loop is not None and self._loop.silent_s > STUCK_S
 
-    def status(self, now: Time) -> PolicyStatus:
+    def status(self, now: Time) -> ControlStatus:
         state, reason = self._state_and_reason()
         self._tell(state, reason)
-        status = control_status(
-            self._motion if self._is_active else None,
-            self._loop.punctuality() if self._loop is not None else None,
-            now_ns=now.nanoseconds,
-        )
+        status = control_status(self._motion if self._is_active else None, self._loop)
         status.state, status.reason, status.commands = state, reason, self._commands
-        status.command_topics = [one.topic for one in self._command_publishers]
-        status.command_subscribers = [one.subscribers for one in self._command_publishers]
+        status.command_topics = [
+            CommandTopicStatus(topic=one.topic, subscription_count=one.subscribers)
+            for one in self._command_publishers
+        ]
         status.chunk_publishers = self.count_publishers(self._chunks.topic_name)
         if status.chunk_publishers > 1:
             told = f"{status.chunk_publishers} publishers of {self._chunks.topic_name}"
@@ -372,27 +363,27 @@ class ControlNode(ManagedNode):
     def _tell(self, state: int, reason: str) -> None:
         """Log what a person should know: a hold or an error when it begins, doubts meanwhile."""
         logger = self.get_logger()
-        is_bad = state in (PolicyStatus.STATE_HOLDING, PolicyStatus.STATE_ERROR)
+        is_bad = state in (ControlStatus.STATE_HOLDING, ControlStatus.STATE_ERROR)
         if is_bad and state != self._told_state:
             logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
-        if state == PolicyStatus.STATE_RUNNING and reason:
+        if state == ControlStatus.STATE_RUNNING and reason:
             logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
         self._told_state = state
 
     def _state_and_reason(self) -> tuple[int, str]:
         motion = self._motion
         if motion is None or not self._is_active:
-            return PolicyStatus.STATE_STOPPED, "the node is not active"
+            return ControlStatus.STATE_STOPPED, "the node is not active"
         if self._is_stuck:
-            return PolicyStatus.STATE_ERROR, "the control loop does not tick"
+            return ControlStatus.STATE_ERROR, "the control loop does not tick"
         if motion.fault:
-            return PolicyStatus.STATE_ERROR, motion.fault
+            return ControlStatus.STATE_ERROR, motion.fault
         command = motion.command
         if command is None:
-            return PolicyStatus.STATE_WAITING, motion.reason
+            return ControlStatus.STATE_WAITING, motion.reason
         if command.holding:
-            return PolicyStatus.STATE_HOLDING, f"holding: {motion.reason}"
-        return PolicyStatus.STATE_RUNNING, motion.hint
+            return ControlStatus.STATE_HOLDING, f"holding: {motion.reason}"
+        return ControlStatus.STATE_RUNNING, motion.hint
 
 
 def main(args: list[str] | None = None) -> int:

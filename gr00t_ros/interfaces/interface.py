@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gr00t_policy_core.control.action_layout import POSE_DIMENSION
 from gr00t_policy_core.control.samples import SampleBuffer
 from gr00t_ros.contract.parameter import Parameter, Settings
 
@@ -141,7 +142,7 @@ class CommandInterface(ABC):
     @property
     def command_dimension(self) -> int | None:
         """How many SI values one command has; None where only the policy tells."""
-        return 7 if self.commands_pose else self.dimension
+        return POSE_DIMENSION if self.commands_pose else self.dimension
 
     def si_values(self, values: Values) -> Values:
         """A chunk in the layout of the commands, which action chunks are published in.

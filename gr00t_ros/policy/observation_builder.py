@@ -25,7 +25,7 @@ from gr00t_ros.interfaces.image_decoding import picture_reader
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
 from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_whole
-from gr00t_ros.policy.rejected_messages import UNREADABLE, Refusals
+from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
 
 Buffers = Mapping[str, Buffer]
 
@@ -65,7 +65,7 @@ class ObservationBuilder:
         buffers: By stream name (``video.front``), as `buffer_for` makes them; filled with messages.
         takes_jpeg: The policy decodes JPEG: a camera's that are to keep their size are not decoded
             here, only checked.
-        refusals: Where messages that cannot be read are counted. Each is tried once.
+        rejected: Where messages that cannot be read are counted. Each is tried once.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class ObservationBuilder:
         buffers: Buffers,
         *,
         takes_jpeg: bool = False,
-        refusals: Refusals | None = None,
+        rejected: RejectedMessages | None = None,
     ) -> None:
-        self._refusals = refusals or Refusals()
+        self._rejected = rejected or RejectedMessages()
         self._takes_jpeg = takes_jpeg
         self._contract = contract
         self._configs = configs
@@ -133,11 +133,11 @@ class ObservationBuilder:
 
     def _nothing(self, stream: VideoStream | StateStream) -> NotReadyError:
         """Why there is no sample at all."""
-        buffer, refusal = self._buffers[stream.name], self._refusals.latest(stream.name)
+        buffer, rejection = self._buffers[stream.name], self._rejected.latest(stream.name)
         if isinstance(buffer, JointBuffer) and (missing := buffer.what_is_missing()):
             return NotReadyError(f"{stream.name}: joints missing on {stream.topic}", missing)
-        if refusal is not None:
-            return NotReadyError(f"{stream.name}: {refusal.cause}", refusal.detail)
+        if rejection is not None:
+            return NotReadyError(f"{stream.name}: {rejection.cause}", rejection.detail)
         return NotReadyError(f"{stream.name}: nothing received on {stream.topic} yet")
 
     def _samples(
@@ -189,7 +189,7 @@ class ObservationBuilder:
                 buffer = self._buffers[stream.name]
                 if isinstance(buffer, SampleBuffer):
                     buffer.discard(sample)
-                self._refusals.add(stream.name, UNREADABLE, str(error))
+                self._rejected.add(stream.name, UNREADABLE, str(error))
                 raise NotReadyError(f"{stream.name}: {UNREADABLE}", str(error)) from error
         return values
 

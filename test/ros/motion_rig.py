@@ -19,13 +19,13 @@ from sensor_msgs.msg import JointState
 
 from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.interfaces.command_publisher import CommandPublisher, Values
-from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode
 
 PERIOD_S, DT_S = 0.01, 0.05
 LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}  # the defaults
 NAMES = ("shoulder", "elbow", "finger")
-HOLDING = PolicyStatus.STATE_HOLDING
+HOLDING = ControlStatus.STATE_HOLDING
 BRAKING_S = 0.35  # more than enough to stop from any speed here
 
 

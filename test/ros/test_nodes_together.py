@@ -23,13 +23,13 @@ from policies_for_tests import parameters
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
 
-from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.recording import read_events, replay
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.motion_setup import make_player
-from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
-NODE = "import sys; from gr00t_ros.{0} import main; sys.exit(main())"
+NODE = "import sys; from gr00t_ros.{0}.{0}_node import main; sys.exit(main())"
 SERVER = """
 from gr00t_policy_core import PolicyServer
 from policies_for_tests import {policy}
@@ -100,7 +100,7 @@ class Scene:
         values = parameters(**patience({**settings, **changes}))
         file = self._folder / f"{name}.yaml"
         file.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
-        code = code or NODE.format(name)
+        code = code or NODE.format(name.removesuffix("_node"))
         return self.start(code, "--ros-args", "--params-file", str(file), name=name)
 
     def wait_for_commands(self, more: int = 20) -> None:
@@ -139,7 +139,7 @@ def test_a_server_may_come_late_be_killed_and_come_back(scene: Scene) -> None:
     server.kill()
     scene.policy.wait_for_reason(f"{scene.port}", SLOW_S)
     status = scene.control.wait_for_reason("ended and no other came", SLOW_S)
-    assert status.state == PolicyStatus.STATE_HOLDING
+    assert status.state == ControlStatus.STATE_HOLDING
     scene.wait_for_commands()  # held at control rate
 
     scene.start_server()
@@ -175,7 +175,7 @@ def test_the_control_node_holds_when_the_policy_node_is_killed(scene: Scene) -> 
     scene.control.wait_until_running(SLOW_S)
     policy_node.kill()
     status = scene.control.wait_for_reason("ended and no other came", SLOW_S)
-    assert status.state == PolicyStatus.STATE_HOLDING
+    assert status.state == ControlStatus.STATE_HOLDING
     scene.wait_for_commands()
     held = scene.commands[-1].points[0].positions
     assert held == scene.commands[-5].points[0].positions
@@ -213,7 +213,7 @@ def test_when_the_policy_node_ends_in_order_the_arm_stops_at_once(scene: Scene) 
     scene.control.wait_until_running(SLOW_S)
     policy_node.signal(signal.SIGINT)
     assert ends_with(policy_node) == 0
-    scene.control.wait_for_reason("holding: told to stop")
+    scene.control.wait_for_reason("holding: stopped by the policy node: the policy node was")
 
 
 def test_no_velocity_stays_commanded_when_the_control_node_is_interrupted(scene: Scene) -> None:
@@ -238,7 +238,7 @@ def test_no_velocity_stays_commanded_when_the_control_node_is_interrupted(scene:
 def test_wrong_parameters_are_told_and_the_process_can_be_put_right(scene: Scene) -> None:
     control_node = scene.start_node("control_node", action__gripper__joints=["elbow"])
     status = scene.control.wait_for_reason("cannot configure, bad parameters: action.arm", SLOW_S)
-    assert status.state == PolicyStatus.STATE_ERROR
+    assert status.state == ControlStatus.STATE_ERROR
     problem = "- action.arm, action.gripper: elbow is commanded twice, on commands"
     assert problem in control_node.output()
     assert scene.control.set_parameters(action__gripper__joints=["finger"]) == [True]
@@ -251,10 +251,10 @@ def test_wrong_parameters_are_told_and_the_process_can_be_put_right(scene: Scene
 
 BROKEN = """
 import sys
-from gr00t_policy_core.control import robot_limits
+from gr00t_policy_core.control import command_limiter
 from gr00t_ros.control.control_node import main
 
-class Limiter(robot_limits.RobotLimiter):
+class Limiter(command_limiter.CommandLimiter):
     ticks = 0
     def follow(self, path):
         Limiter.ticks += 1
@@ -263,7 +263,7 @@ class Limiter(robot_limits.RobotLimiter):
         return super().follow(path)
 
 import gr00t_policy_core.control.player
-gr00t_policy_core.control.player.RobotLimiter = Limiter
+gr00t_policy_core.control.player.CommandLimiter = Limiter
 sys.exit(main())
 """
 
@@ -334,7 +334,7 @@ def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
 # What must not shake the arm
 
 
-# The scene's robot stands still while its policy asks it to climb: every chunk has a seam. The
+# The scene's robot stands still while its policy asks it to climb: every chunk has a jump. The
 # limits are tight, so that a step where none belongs would show.
 LIMITS = {"velocity": 1.0, "acceleration": 8.0, "jerk": 200.0}
 
@@ -358,7 +358,7 @@ class Recorded:
         assert self._scene.control.change_state(DEACTIVATE) == [True]
         assert self.process.popen.poll() is None
         contract = parse_contract(parameters(**patience(self._changes)))
-        player = make_player(contract, Layout({"arm": 2, "gripper": 1}), {})
+        player = make_player(contract, ActionLayout({"arm": 2, "gripper": 1}), {})
         commands = [c for c in replay(read_events(self._path), player) if c is not None]
         path = np.array([np.concatenate(list(c.values.values())) for c in commands])
         heard = {tuple(m.points[0].positions) for m in self._scene.commands}
@@ -417,7 +417,7 @@ def test_a_burst_of_late_chunks_does_not_make_the_arm_jump(scene: Scene, tmp_pat
     chunks = scene.peer.create_publisher(ActionChunk, "action_chunk", 20)
     wait_until(chunks.get_subscription_count, SLOW_S, "the node listens")
     scene.control.wait_for_status(
-        lambda s: s.joints and not any(math.isnan(joint.measured) for joint in s.joints),
+        lambda s: s.joints and not any(math.isnan(joint.feedback) for joint in s.joints),
         "the joints are measured",
         SLOW_S,
     )
@@ -431,7 +431,7 @@ def test_a_burst_of_late_chunks_does_not_make_the_arm_jump(scene: Scene, tmp_pat
             t0_ns = int(scene.peer.get_clock().now().nanoseconds) - round(seconds * 1e9)
             chunks.publish(chunk_of(values, t0_ns=t0_ns, dt_s=0.05, chunk_id=number))
         scene.wait_for_commands(40)
-    status = scene.control.wait_for_status(lambda s: s.chunks_refused > 0, "refusals")
-    assert status.chunks_received + status.chunks_refused <= number
+    status = scene.control.wait_for_status(lambda s: s.chunks_rejected > 0, "refusals")
+    assert status.chunks_accepted + status.chunks_rejected <= number
     path = control.require_smooth()
     assert len(np.unique(path[:, 0])) > 50

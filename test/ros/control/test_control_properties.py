@@ -24,7 +24,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from gr00t_policy_core.control.measured import MOVED
+from gr00t_policy_core.control.measured_state import MOVED
 from gr00t_ros.control import control_node
 from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.interfaces.command_publisher import CommandPublisher, Values
@@ -119,8 +119,8 @@ class World:
             self.tick(value % 60)
         elif what == "chunk":
             self.chunk(value)
-        elif what == "no steps":
-            node._on_chunk(ActionChunk())
+        elif what == "policy stops":
+            node._on_chunk(ActionChunk(stop=True, stop_reason="~/stop was called"))
         elif what == "stall":
             self.clock.now_ns += value * MS_NS // 4
         elif what == "clock":

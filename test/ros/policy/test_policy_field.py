@@ -91,7 +91,7 @@ def test_joints_of_several_drivers_on_one_topic_make_one_state(
     np.testing.assert_allclose(state["arm"], [[[0.1, -0.2]]], rtol=1e-6)
     np.testing.assert_allclose(state["gripper"], [[[0.5]]])
     status = operator.wait_for_reason("state.arm: ")  # starving, which it can tell after 3 s
-    rate_hz = status.stream_rates_hz[list(status.stream_names).index("state.arm")]
+    (rate_hz,) = [stream.rate_hz for stream in status.streams if stream.name == "state.arm"]
     assert 0.0 < rate_hz < 25.0  # the elbow's, not that of all messages
     assert len(drivers) == 5
 

@@ -235,7 +235,7 @@ def test_a_real_checkpoint_answers_in_the_node(
     wait_until(lambda: chunks, 60.0, "a chunk of the model")
     assert {a.name: a.dimension for a in chunks[0].actions} == {"single_arm": 5, "gripper": 1}
     assert all(np.isfinite(action.values).all() for action in chunks[0].actions)
-    assert operator.wait_until_running().policy_time_s > 0.0
+    assert operator.wait_until_running().policy_time.last_s > 0.0
     policy = node._policy
     assert policy.dtype == torch.bfloat16
     assert (policy.settings.mask_padding, policy.settings.device_images) == (True, True)
