@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 
 from gr00t_policy_core import rotation
-from gr00t_policy_core.control.action_layout import POSE_DIMENSION
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
-from gr00t_ros.contract.contract import ActionOutput, Contract
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.msg import ActionChunk, ActionValues
 
 # A quaternion whose length differs by more is not a rotation that somebody rounded.
@@ -51,14 +51,13 @@ def _rows(message: ActionChunk, output: ActionOutput, values: ActionValues) -> R
             f"{what}: {len(values.values)} values are not {message.horizon} steps of "
             f"{values.dimension}"
         )
-    is_pose = output.interface == "pose_stamped"
-    expected = POSE_DIMENSION if is_pose else output.dimension
+    expected = output.interface.command_dimension
     if expected is not None and values.dimension != expected:
         raise ChunkRefusedError(
             f"{what}: {values.dimension} values per step, the parameters give {expected}"
         )
     rows = np.array(values.values, np.float64).reshape(message.horizon, values.dimension)
-    if is_pose:
+    if output.interface.commands_pose:
         return _with_continuous_rotations(what, rows)
     return rows
 

@@ -15,13 +15,14 @@ from dataclasses import replace
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.chunk import ChunkRefusedError, Row
+from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
 from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import Event, RecordingPlayer
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.control.chunk_reader import read_chunk
 from gr00t_ros.control.chunk_source import ChunkSource
 from gr00t_ros.control.hints import unit_hint
@@ -35,6 +36,7 @@ from gr00t_ros.control.motion_setup import (
     make_player,
 )
 from gr00t_ros.control.urdf import UrdfLimits
+from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
 from gr00t_ros.msg import ActionChunk, LatencyStatistics
 from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
 
@@ -83,14 +85,14 @@ class MotionControl:
         return self._hint
 
     @property
-    def joint_topics(self) -> set[str]:
-        """Topics of joint states that tell where commanded joints are."""
-        return self._joints.topics
+    def joint_interfaces(self) -> Mapping[str, Sequence[StateInterface]]:
+        """What reads the positions of commanded joints, by topic."""
+        return self._joints.interfaces
 
     @property
-    def pose_topics(self) -> Mapping[str, str]:
-        """Topic of each pose that is commanded and measured, by action key."""
-        return self._poses.topics
+    def pose_streams(self) -> Mapping[str, StateStream]:
+        """The stream that measures each pose that is commanded, by action key."""
+        return self._poses.streams
 
     @property
     def command(self) -> Command | None:
@@ -209,14 +211,14 @@ class MotionControl:
             self._joints.update(names, positions, stamp_ns)
             self._tell()
 
-    def measure_pose(self, key: str, pose: Row, frame_id: str, stamp_ns: int) -> str:
-        """Take a measured pose, float64 (7,).
+    def measure_pose(self, key: str, pose: MeasuredPose, stamp_ns: int) -> str:
+        """Take the measured pose of an action.
 
         Returns:
             Why it cannot be compared with the commands; empty where it can.
         """
         with self._lock:
-            problem = self._poses.update(key, pose, frame_id, stamp_ns)
+            problem = self._poses.update(key, pose, stamp_ns)
             self._tell()
         return problem
 

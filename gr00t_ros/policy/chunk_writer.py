@@ -11,8 +11,10 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 
 from gr00t_policy_core.errors import PolicyError
-from gr00t_ros.contract.contract import ActionOutput, Contract
-from gr00t_ros.interfaces.conversions import ConversionError, commands_from_actions
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import ActionOutput
+from gr00t_ros.interfaces.conversions import commands_from_actions
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.msg import ActionChunk, ActionValues
 
 

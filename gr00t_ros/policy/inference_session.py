@@ -13,7 +13,7 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.resize import first_resize
-from gr00t_ros.contract.compatibility import hold_against, untold_actions
+from gr00t_ros.contract.compatibility import check_compatibility, undeclared_actions
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.policy.continuation import CAPABILITY, Continuation
 from gr00t_ros.policy.observation_builder import ObservationBuilder, TimedObservation
@@ -132,7 +132,9 @@ def require_compatible(contract: Contract, policy: BasePolicy) -> dict[str, Moda
     configs = policy.get_modality_config()
     if "action" not in configs:
         raise SpecError("the policy does not say what it needs", [f"it told only {list(configs)}"])
-    hold_against(contract, configs, policy.get_dimensions(), capabilities=policy.get_capabilities())
+    check_compatibility(
+        contract, configs, policy.get_dimensions(), capabilities=policy.get_capabilities()
+    )
     return configs
 
 
@@ -150,11 +152,11 @@ def compatibility_warnings(
             "policy.resize is asked for, but the policy does not say what size it makes pictures "
             "first: they keep theirs"
         )
-    untold = untold_actions(contract, configs)
-    if untold:
+    undeclared = undeclared_actions(contract, configs)
+    if undeclared:
         yield (
-            f"the policy does not say (action_configs) whether {', '.join(untold)} are absolute "
-            "values: they are taken for positions"
+            f"the policy does not say (action_configs) whether {', '.join(undeclared)} are "
+            "absolute values: they are taken for positions"
         )
 
 

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from gr00t_policy_core.control.samples import Sample, SampleBuffer
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import JpegVideo
-from gr00t_ros.contract.contract import Contract, StateStream, VideoStream
-from gr00t_ros.interfaces.conversions import ConversionError, state_reader
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import StateInput, StateStream, VideoStream
+from gr00t_ros.interfaces.conversions import state_reader
 from gr00t_ros.interfaces.image_decoding import picture_reader
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
 from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_whole
 from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
@@ -84,7 +86,7 @@ class ObservationBuilder:
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self._readers: dict[str, Callable[[Any], NDArray[Any]]] = {
             **{stream.name: picture_reader(stream) for stream in contract.video},
-            **{stream.name: state_reader(stream) for stream in contract.state},
+            **{stream.name: state_reader(stream) for stream in contract.state_streams},
         }
         self._reserve_history()
 
@@ -105,12 +107,12 @@ class ObservationBuilder:
         t0_ns = min((sample.stamp_ns for sample in newest), default=now_ns)
         # Every sample is found before any is converted: pictures cost milliseconds.
         video = [(s, self._samples("video", s, t0_ns)) for s in self._contract.video]
-        state = [(s, self._samples("state", s, t0_ns)) for s in self._contract.state]
+        state = {s.name: self._samples("state", s, t0_ns) for s in self._contract.state_streams}
         observation: dict[str, Any] = {}
         if "language" in self._configs:
             observation["language"] = self._language(self._configs["language"], instruction)
         observation["video"] = {s.key: self._video(s, samples) for s, samples in video}
-        observation["state"] = {s.key: self._converted(s, samples) for s, samples in state}
+        observation["state"] = {s.key: self._state(s, state) for s in self._contract.state}
         return TimedObservation(observation, t0_ns)
 
     def _fresh(self, stream: VideoStream | StateStream, now_ns: int) -> Sample[Any]:
@@ -155,6 +157,11 @@ class ObservationBuilder:
                 self._each(stream, samples, require_whole)
                 return video
         return self._converted(stream, samples)
+
+    def _state(self, state: StateInput, samples: Mapping[str, list[Sample[Any]]]) -> NDArray[Any]:
+        """(1, T, D): the values of its streams, one after the other."""
+        parts = [self._converted(stream, samples[stream.name]) for stream in state.streams]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _converted(
         self, stream: VideoStream | StateStream, samples: list[Sample[Any]]
@@ -207,7 +214,8 @@ class ObservationBuilder:
     def _reserve_history(self) -> None:
         """Each buffer reaches back over the history, and over the age of the slowest stream."""
         slack_s = max((s.max_age_s for s in self._contract.streams), default=0.0)
-        for modality, streams in (("video", self._contract.video), ("state", self._contract.state)):
+        modalities = (("video", self._contract.video), ("state", self._contract.state_streams))
+        for modality, streams in modalities:
             for stream in streams:
                 oldest = min(0, *self._configs[modality].delta_indices)
                 span_s = slack_s + self._contract.max_skew_s

@@ -201,7 +201,7 @@ class PolicyNode(ManagedNode):
             return
         self._chunks.publish(contract, result)
         continuation.remember(
-            {output.key: result.action[output.key] for output in contract.action},
+            {k: result.action[k] for k in contract.action_keys if k in result.action},
             result.t0_ns,
             now_ns=self._now_ns(),
         )

@@ -239,7 +239,7 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (imports_point_down, "gr00t_policy_core.attic", ""),
         (
             nothing_imports_a_node,
-            "gr00t_ros.interfaces.commands",
+            "gr00t_ros.interfaces.command_publisher",
             "from gr00t_ros.control import control_node",
         ),
         (
@@ -306,7 +306,7 @@ def test_the_rule_sees_an_offender(rule: Rule, name: str, source: str) -> None:
             "import rclpy\nfrom gr00t_policy_core import PolicyClient",
         ),
         ("gr00t_ros.policy.chunk_writer", "from gr00t_ros.interfaces import conversions\nx.scale"),
-        ("gr00t_ros.interfaces.commands", "file.printer(1)\nload(x, allow_pickle=False)"),
+        ("gr00t_ros.interfaces.command_publisher", "file.printer(1)\nload(x, allow_pickle=False)"),
     ],
 )
 def test_no_rule_objects_to_what_is_allowed(name: str, source: str) -> None:

@@ -222,7 +222,7 @@ def test_no_velocity_stays_commanded_when_the_control_node_is_interrupted(scene:
     scene.start_server("TwistPolicy")
     changes = {
         "action__arm__topic": "twist",
-        "action__arm__interface": "twist_stamped",
+        "action__arm__type": "twist_stamped",
         "action__arm__frame_id": "base",
         "action__arm__joints": None,
     }
@@ -312,7 +312,7 @@ def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
     control = scene.start_node(
         "control_node",
         action__arm__topic="base",
-        action__arm__interface="twist_stamped",
+        action__arm__type="twist_stamped",
         action__arm__joints=None,
         action__arm__frame_id="base",
         action__arm__max_linear_acceleration=0.05,

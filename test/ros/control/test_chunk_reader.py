@@ -16,7 +16,7 @@ from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.chunk_reader import read_chunk
 
 POSE = {
-    "action__arm__interface": "pose_stamped",
+    "action__arm__type": "pose_stamped",
     "action__arm__representation": "xyz_rot6d",
     "action__arm__frame_id": "base_link",
     "action__arm__topic": "target_pose",

@@ -24,7 +24,7 @@ ERROR = ControlStatus.STATE_ERROR
 TWIST = {
     "require_subscribers": False,
     "action__arm__topic": "twist",
-    "action__arm__interface": "twist_stamped",
+    "action__arm__type": "twist_stamped",
     "action__arm__joints": None,
     "action__arm__frame_id": "base",
 }

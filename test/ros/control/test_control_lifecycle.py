@@ -79,13 +79,16 @@ def test_a_whole_life_leaves_nothing_behind_and_can_be_lived_again(
 def test_configure_fails_with_the_whole_list_and_works_once_all_is_right(
     make_node: MakeNode, operator: Operator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    make_node(control_rate_hz=5000.0, action__gripper__interface="servo")
+    make_node(control_rate_hz=5000.0, action__gripper__type="servo")
     assert operator.change_state(CONFIGURE) == [False]
     told = capfd.readouterr().err
     assert "- control_rate_hz: must be 1 to 1000, got 5000.0\n" in told
-    assert "- action.gripper.interface: must be one of joint_trajectory |" in told
+    assert (
+        "- action.gripper.type: 'servo' is no message type; write one of float64_multi_array |"
+        in told
+    )
     assert all(
-        operator.set_parameters(control_rate_hz=50.0, action__gripper__interface="joint_trajectory")
+        operator.set_parameters(control_rate_hz=50.0, action__gripper__type="joint_trajectory")
     )
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
 

@@ -47,12 +47,13 @@ def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
     node = rig.start(
         require_subscribers=False,
         max_jump=0.3,
+        state__arm__type="pose_stamped",
         state__arm__topic="tool",
         state__arm__joints=None,
         state__arm__representation="xyz_quat",
         action__arm__topic="goal",
         action__arm__joints=None,
-        action__arm__interface="pose_stamped",
+        action__arm__type="pose_stamped",
         action__arm__representation="xyz_quat",
         action__arm__frame_id="base",
     )

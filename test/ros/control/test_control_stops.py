@@ -114,12 +114,12 @@ def test_where_publishing_stops_no_velocity_stays_commanded(rig: Rig) -> None:
         on_starvation="stop_publishing",
         require_subscribers=False,
         action__arm__topic="twist",
-        action__arm__interface="twist_stamped",
+        action__arm__type="twist_stamped",
         action__arm__joints=None,
         action__arm__frame_id="base",
         action__gripper__joints=None,
         action__gripper__topic="grip",
-        action__gripper__interface="float64_multi_array",
+        action__gripper__type="float64_multi_array",
         action__gripper__unmeasured=True,
     )
     values = {"arm": np.full((10, 6), 0.5), "gripper": np.zeros((10, 1))}

@@ -42,7 +42,7 @@ def values_of(message: ActionChunk) -> np.ndarray:
 
 def pose_changes(representation: str) -> dict[str, Any]:
     return {
-        "action__arm__interface": "pose_stamped",
+        "action__arm__type": "pose_stamped",
         "action__arm__representation": representation,
         "action__arm__frame_id": "base_link",
         "action__arm__topic": "target_pose",

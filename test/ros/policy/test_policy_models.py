@@ -213,9 +213,9 @@ def test_a_real_checkpoint_answers_in_the_node(
     robot.joints.update(roll=0.0, pitch=0.0)
     no_arm = {f"{modality}__arm__topic": None for modality in ("state", "action")}
     no_arm |= {f"{modality}__arm__joints": None for modality in ("state", "action")}
+    no_arm |= {f"{modality}__arm__type": None for modality in ("state", "action")}
     node = make_local_node(
         **no_arm,
-        action__arm__interface=None,
         policy__model_path=str(golden.checkpoint),
         policy__backbone_path=str(golden.backbone),
         policy__embodiment_tag=golden.tag,
@@ -224,10 +224,11 @@ def test_a_real_checkpoint_answers_in_the_node(
         policy__mask_padding=True,
         policy__device_images="always",
         video__wrist__topic="front/image_raw",
+        state__single_arm__type="joint_state",
         state__single_arm__topic="joint_states",
         state__single_arm__joints=arm,
         action__single_arm__topic="commands",
-        action__single_arm__interface="joint_trajectory",
+        action__single_arm__type="joint_trajectory",
         action__single_arm__joints=arm,
     )
     assert operator.trigger("start").success

@@ -117,8 +117,9 @@ def test_a_camera_topic_of_another_type_is_told(
 def test_a_state_topic_of_another_type_is_told(
     make_node: MakeNode, operator: Operator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Joints forgotten in the parameters: an array is expected where joint states come."""
+    """The type is wrong in the parameters: an array is expected where joint states come."""
     make_node(
+        state__arm__type="float64_multi_array",
         state__arm__joints=None,
         state__gripper__topic="gripper_states",
         action__arm__unmeasured=True,
