@@ -111,7 +111,7 @@ def test_a_driver_that_dies_is_told_by_its_joint(
     infers(chunks)
 
 
-def test_frames_stamped_ahead_are_not_believed_and_counted(
+def test_frames_stamped_ahead_are_rejected_and_counted(
     make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
 ) -> None:
     make_node()
