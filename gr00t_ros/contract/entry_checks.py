@@ -28,8 +28,8 @@ def is_of_another_entry(entry: Entry, field: str, values: Mapping[str, Any]) -> 
     """Whether entries of the same modality may have a parameter that this one has not."""
     if field == MISNAMED_TYPE and entry.has_type:
         return not values.get(f"{entry.name}.{TYPE.name}")
-    is_common = field in {parameter.name for parameter in common_parameters(entry.modality)}
-    return is_common or bool(_types_with(entry.modality, field))
+    common = {parameter.name for parameter in common_parameters(entry.modality)}
+    return (field in common and not entry.has_type) or bool(_types_with(entry.modality, field))
 
 
 def misplacement_problems(entry: Entry, field: str, values: Mapping[str, Any]) -> Iterator[str]:

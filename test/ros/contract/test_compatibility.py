@@ -63,6 +63,23 @@ def test_a_key_that_the_policy_reads_needs_a_topic() -> None:
     assert misfits(parse_contract(parameters()), cameras) == ["video.wrist: no topic given"]
 
 
+def test_an_action_of_the_policy_is_commanded_or_ignored_on_purpose() -> None:
+    gripper = {f"action__gripper__{name}": None for name in ("type", "topic", "joints")}
+    assert misfits(parse_contract(parameters(**gripper))) == [
+        "action.gripper: no topic given; write `ignore: true` below it where the robot has no use "
+        "for it"
+    ]
+    policy = EchoPolicy()
+    contract = parse_contract(parameters(**gripper, action__gripper__ignore=True))
+    check_compatibility(contract, policy.get_modality_config(), policy.get_dimensions())
+
+
+def test_an_action_that_is_ignored_has_to_be_one_of_the_policys() -> None:
+    assert misfits(parse_contract(parameters(action__wheels__ignore=True))) == [
+        "action.wheels: the policy has no such key, it has ['arm', 'gripper']"
+    ]
+
+
 def test_a_key_that_the_policy_does_not_have_is_named_with_those_it_has() -> None:
     contract = parse_contract(parameters(video__top__topic="top"))
     assert misfits(contract) == ["video.top: the policy has no such key, it has ['front']"]
