@@ -24,7 +24,7 @@ from gr00t_ros.interfaces.conversions import state_reader
 from gr00t_ros.interfaces.image_decoding import picture_reader
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
-from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_whole
+from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_complete
 from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
 
 Buffers = Mapping[str, Buffer]
@@ -154,7 +154,7 @@ class ObservationBuilder:
         if self._takes_jpeg and stream.width is None and stream.encoding is None:
             video = jpeg_video([sample.value for sample in samples])
             if video is not None:
-                self._each(stream, samples, require_whole)
+                self._each(stream, samples, require_complete)
                 return video
         return self._converted(stream, samples)
 

@@ -19,7 +19,7 @@ def misfits(
     dimensions: dict[str, dict[str, int]] | None = None,
 ) -> list[str]:
     policy = EchoPolicy()
-    with pytest.raises(SpecError, match="the parameters do not fit the policy") as caught:
+    with pytest.raises(SpecError, match="the parameters do not match the policy") as caught:
         check_compatibility(
             contract,
             {**policy.get_modality_config(), **(configs or {})},

@@ -23,7 +23,7 @@ from gr00t_ros.interfaces.image_decoding import (
     rgb_from_image,
 )
 from gr00t_ros.interfaces.interface import ConversionError
-from gr00t_ros.interfaces.jpeg_passthrough import JpegHeader, require_whole
+from gr00t_ros.interfaces.jpeg_passthrough import JpegHeader, require_complete
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 ALPHA = np.full((6, 5, 1), 77, np.uint8)
@@ -263,7 +263,7 @@ def test_a_damaged_jpeg_is_refused_whether_it_is_decoded_or_goes_on(damage: str)
         rgb_from_compressed(message)
     if JpegHeader.of(message.data) is not None:
         with pytest.raises(ConversionError, match="a damaged JPEG"):
-            require_whole(message)
+            require_complete(message)
 
 
 def test_bytes_behind_the_end_of_a_jpeg_do_no_harm() -> None:
@@ -272,7 +272,7 @@ def test_bytes_behind_the_end_of_a_jpeg_do_no_harm() -> None:
     pixels = rgb_from_compressed(message)
     message.data = bytes(message.data) + bytes(100)
     assert_array_equal(rgb_from_compressed(message), pixels)
-    require_whole(message)
+    require_complete(message)
 
 
 def test_without_simplejpeg_a_jpeg_is_not_read_and_the_error_says_what_to_install(
@@ -282,7 +282,7 @@ def test_without_simplejpeg_a_jpeg_is_not_read_and_the_error_says_what_to_instal
     with pytest.raises(ConversionError, match="pip install simplejpeg"):
         rgb_from_compressed(compressed(".jpg", smooth()))
     with pytest.raises(ConversionError, match="pip install simplejpeg"):
-        require_whole(compressed(".jpg", smooth()))
+        require_complete(compressed(".jpg", smooth()))
     assert_array_equal(rgb_from_compressed(compressed(".png", RGB)), RGB)
 
 
