@@ -2,8 +2,8 @@
 """From stamped streams to one observation: every value at its time, or none at all. Pure.
 
 The observation's time t0 is the newest instant that every stream has reached: the oldest of the
-streams' newest stamps. Each value is the sample closest to ``t0 + delta / action_rate_hz``. What
-is missing, stale or skewed stops the observation; nothing is ever filled in.
+streams' newest stamps. Each value is the sample closest to ``t0 + delta / action_rate_hz``. A
+sample that is missing, stale or skewed prevents the observation; nothing is ever filled in.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class NotReadyError(Exception):
     """Why there is no observation now.
 
     Args:
-        cause: The same text for the same trouble, so that a log can tell whether it is new.
-        detail: The figures of the moment.
+        cause: The same text for the same problem, so that a log can leave out repetitions.
+        detail: The figures, which differ from time to time.
     """
 
     def __init__(self, cause: str, detail: str = "") -> None:
@@ -60,7 +60,7 @@ class ObservationBuilder:
     Messages are converted here, at the rate of inference, not where they are received.
 
     Args:
-        contract: The robot's streams.
+        contract: Names the streams of the robot, their ages and rates.
         configs: The policy's modality configs: which steps of history each modality has.
         buffers: By stream name (``video.front``), as `buffer_for` makes them; filled with messages.
         takes_jpeg: The policy decodes JPEG: a camera's that are to keep their size are not decoded
@@ -105,7 +105,7 @@ class ObservationBuilder:
         """
         newest = [self._fresh(stream, now_ns) for stream in self._contract.streams]
         t0_ns = min((sample.stamp_ns for sample in newest), default=now_ns)
-        # Every sample is found before any is converted: pictures cost milliseconds.
+        # Every sample is found before any is converted: decoding a picture takes milliseconds.
         video = [(s, self._samples("video", s, t0_ns)) for s in self._contract.video]
         state = {s.name: self._samples("state", s, t0_ns) for s in self._contract.state_streams}
         observation: dict[str, Any] = {}
@@ -132,7 +132,7 @@ class ObservationBuilder:
         return newest
 
     def _nothing(self, stream: VideoStream | StateStream) -> NotReadyError:
-        """Why there is no sample at all."""
+        """The error that says why a stream has no sample at all."""
         buffer, rejection = self._buffers[stream.name], self._rejected.latest(stream.name)
         if isinstance(buffer, JointBuffer) and (missing := buffer.what_is_missing()):
             return NotReadyError(f"{stream.name}: joints missing on {stream.topic}", missing)
@@ -180,7 +180,7 @@ class ObservationBuilder:
         samples: list[Sample[Any]],
         read: Callable[[Any], Any],
     ) -> list[Any]:
-        """What `read` makes of each sample; one that it cannot read is as if it never came."""
+        """Each sample as `read` converts it; a sample that it cannot read is discarded."""
         values = []
         for sample in samples:
             try:

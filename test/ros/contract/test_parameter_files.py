@@ -116,8 +116,8 @@ def started(
             ROBOT.replace("[shoulder, elbow]", "&names [shoulder, elbow]", 1).replace(
                 "joints: [shoulder, elbow]", "joints: *names"
             ),
-            "robot.yaml, line 8, column 62: ROS accepts no anchors and aliases (& and *), write the "
-            "value out",
+            "robot.yaml, line 8, column 62: ROS accepts no anchors and aliases (& and *), write "
+            "the value out",
         ),
         ("/**: &a {b: *a}", "robot.yaml, line 1, column 13: ROS accepts no anchors"),
         (
@@ -149,8 +149,8 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     ("arguments", "said"),
     [
         (["--params-file", "no.yaml"], "no.yaml cannot be read: No such file or directory"),
-        (["--rmap", "a:=b"], "ROS refuses the arguments of the process: ['--rmap', 'a:=b']"),
-        (["-p", "a:=[1"], "ROS refuses the arguments of the process: failed to initialize rcl: "),
+        (["--rmap", "a:=b"], "ROS rejects the arguments of the process: ['--rmap', 'a:=b']"),
+        (["-p", "a:=[1"], "ROS rejects the arguments of the process: failed to initialize rcl: "),
     ],
 )
 def test_arguments_that_ros_refuses_are_told(

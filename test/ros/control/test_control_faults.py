@@ -132,7 +132,7 @@ def test_a_blocked_joint_stops_the_arm_until_start(rig: Rig) -> None:
 def test_every_joint_is_told_with_its_limits_and_where_they_come_from(rig: Rig) -> None:
     rig.start(action__arm__max_velocity=[1.0, 2.0])
     status = rig.operator.wait_for_reason("no chunk received yet")
-    assert [(j.name, j.velocity) for j in status.joints] == [
+    assert [(j.name, j.max_velocity) for j in status.joints] == [
         ("shoulder", 1.0),
         ("elbow", 2.0),
         ("finger", 3.0),
@@ -256,7 +256,7 @@ def test_whatever_fails_in_motion_the_arm_is_braked_and_the_node_says_so(
     rig.wait_for_rest()
     wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
     wait_for_log(capfd, "the robot is brought to rest, and the node ends")
-    rig.require_smooth(jerk=1e9)  # the last resort keeps all limits but that of the jerk
+    rig.require_smooth(jerk=1e9)  # the fallback keeps all limits but that of the jerk
     assert not rig.operator.trigger("start").success
     rig.play(start=float(rig.path()[-1, 0]))
     count = len(set(rig.path()[:, 0]))

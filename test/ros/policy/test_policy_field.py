@@ -111,7 +111,7 @@ def test_a_driver_that_dies_is_told_by_its_joint(
     infers(chunks)
 
 
-def test_frames_stamped_ahead_are_not_believed_and_counted(
+def test_frames_stamped_ahead_are_rejected_and_counted(
     make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
 ) -> None:
     make_node()
@@ -121,7 +121,7 @@ def test_frames_stamped_ahead_are_not_believed_and_counted(
     infers(chunks)
     now_s = ros_node.get_clock().now().nanoseconds * 1e-9
     assert all(chunk.header.stamp.sec <= now_s for chunk in chunks)
-    status = operator.wait_for_reason("refused, stamped ahead of this node's clock (the last: by ")
+    status = operator.wait_for_reason("rejected, stamped ahead of this node's clock (the last: by ")
     assert "video.front: " in status.reason
     assert status.state == PolicyStatus.STATE_RUNNING
 
@@ -173,7 +173,7 @@ def test_damaged_jpegs_are_counted_and_never_reach_the_policy(
         assert operator.trigger("start").success
         infers(chunks)
         status = operator.wait_for_reason("video.front: ")
-        assert "refused, cannot be read (the last: " in status.reason
+        assert "rejected, cannot be read (the last: " in status.reason
         assert "a damaged JPEG: Corrupt JPEG data" in status.reason
         assert status.inference_errors == 0
     for observation in policy.observations:
