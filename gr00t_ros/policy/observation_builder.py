@@ -21,7 +21,7 @@ from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateInput, StateStream, VideoStream
 from gr00t_ros.interfaces.conversions import state_reader
-from gr00t_ros.interfaces.image_decoding import picture_reader
+from gr00t_ros.interfaces.image_decoding import image_reader
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
 from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_complete
@@ -85,7 +85,7 @@ class ObservationBuilder:
         self._step_ns = 1e9 / contract.action_rate_hz
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self._readers: dict[str, Callable[[Any], NDArray[Any]]] = {
-            **{stream.name: picture_reader(stream) for stream in contract.video},
+            **{stream.name: image_reader(stream) for stream in contract.video},
             **{stream.name: state_reader(stream) for stream in contract.state_streams},
         }
         self._reserve_history()

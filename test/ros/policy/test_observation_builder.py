@@ -194,7 +194,7 @@ def test_a_joint_that_does_not_come_is_named_with_those_that_do() -> None:
     streams.arm(0, names=("finger", "shoulder"))
     trouble = streams.trouble(0)
     assert trouble.cause == "state.arm: joints missing on joint_states"
-    assert "no joint ['elbow'], those that came are ['finger', 'shoulder']" in str(trouble)
+    assert "no joint ['elbow'], the messages have ['finger', 'shoulder']" in str(trouble)
 
 
 def unreadable(ms: float, streams: Streams) -> None:
