@@ -181,12 +181,12 @@ class ControlNode(ManagedNode):
 
     def _log_state(self, state: int, reason: str) -> None:
         """Log a hold or an error when it begins, and a warning for as long as it lasts."""
-        is_new_trouble = state != self._logged_state and state in (
-            ControlStatus.STATE_HOLDING,
-            ControlStatus.STATE_ERROR,
-        )
-        if is_new_trouble or (state == ControlStatus.STATE_RUNNING and reason):
-            self.get_logger().warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+        logger = self.get_logger()
+        has_stopped = state in (ControlStatus.STATE_HOLDING, ControlStatus.STATE_ERROR)
+        if has_stopped and state != self._logged_state:
+            logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
+        if state == ControlStatus.STATE_RUNNING and reason:
+            logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)  # has a throttle of its own
         self._logged_state = state
 
 
