@@ -105,27 +105,17 @@ def pack_array_header(
         data = np.ascontiguousarray(data)
     if dialect is Dialect.N1D6:
         # Isaac-GR00T ignores "scalar" and reads a 0-d array.
-        fields = {"__ndarray_class__": True, **({"scalar": True} if is_scalar else {})}
-        _pack_all_but_last(packer, fields, "as_npy")
+        parts = ["__ndarray_class__", True, *(("scalar", True) if is_scalar else ()), "as_npy"]
         npy_header = _npy_header(data)
-        return bin_header(len(npy_header) + data.nbytes) + npy_header, data
-    if is_scalar:
-        _pack_all_but_last(packer, {b"nd": False, b"type": data.dtype.str}, b"data")
+        header = bin_header(len(npy_header) + data.nbytes) + npy_header
     else:
-        nd_fields = {b"nd": True, b"type": data.dtype.str, b"kind": b"", b"shape": data.shape}
-        _pack_all_but_last(packer, nd_fields, b"data")
-    return bin_header(data.nbytes), data
-
-
-def _pack_all_but_last(
-    packer: msgpack.Packer, fields: Mapping[Any, Any], last_key: str | bytes
-) -> None:
-    """Pack a map of `fields` and one more entry, up to the value of that entry."""
-    packer.pack_map_header(len(fields) + 1)
-    for key, value in fields.items():
-        packer.pack(key)
-        packer.pack(value)
-    packer.pack(last_key)
+        of_array = () if is_scalar else (b"kind", b"", b"shape", data.shape)
+        parts = [b"nd", not is_scalar, b"type", data.dtype.str, *of_array, b"data"]
+        header = bin_header(data.nbytes)
+    packer.pack_map_header((len(parts) + 1) // 2)
+    for part in parts:
+        packer.pack(part)
+    return header, data
 
 
 def _npy_header(array: AnyArray) -> bytes:

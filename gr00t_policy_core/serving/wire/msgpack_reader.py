@@ -193,15 +193,22 @@ class MsgpackReader:
 
     def _take(self, size: int) -> memoryview:
         start = self._at
-        end = start + size
+        self._at = end = start + size
         if end > len(self._view):
-            raise self.error(f"{size} bytes announced, {len(self._view) - start} are there")
-        self._at = end
+            raise self._too_short(start, size)
         return self._view[start:end]
 
+    def _too_short(self, start: int, size: int) -> ProtocolError:
+        self._at = start
+        return self.error(f"{size} bytes announced, {len(self._view) - start} are there")
+
     def _text(self, size: int) -> str:
+        start = self._at
+        self._at = end = start + size
+        if end > len(self._view):
+            raise self._too_short(start, size)
         try:
-            return str(self._take(size), "utf-8")
+            return str(self._view[start:end], "utf-8")
         except UnicodeDecodeError:
             raise self.error("text that is not UTF-8") from None
 

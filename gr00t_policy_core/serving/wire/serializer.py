@@ -260,8 +260,11 @@ class _Writer:
             try:
                 pack(key)
                 part = value
-                if type(value) in _PLAIN:
+                kind = type(value)
+                if kind in _PLAIN:
                     pack(value)
+                elif kind is dict:
+                    self._map(value, depth + 1)
                 else:
                     self._value(value, depth)
             except EncodingError:
@@ -298,7 +301,8 @@ class _Writer:
 
     def _ndarray(self, obj: np.ndarray[Any, Any] | np.generic) -> None:
         dialect = self._dialect or Dialect.N1D7
-        self._append(*arrays.pack_array_header(self._packer, obj, dialect))
+        header, data = arrays.pack_array_header(self._packer, obj, dialect)
+        self._append(header, data)
 
     def _binary(self, obj: bytes | bytearray | memoryview) -> None:
         data = memoryview(obj)
