@@ -20,7 +20,7 @@ from gr00t_policy_core.serving.client.connection import (
 )
 from gr00t_policy_core.serving.transport.deadline import Deadline
 from gr00t_policy_core.serving.wire.arrays import Dialect
-from gr00t_policy_core.serving.wire.envelope import Reply
+from gr00t_policy_core.serving.wire.envelope import DecodedReply
 from gr00t_policy_core.serving.wire.serializer import Decoded, MsgSerializer, contains_arrays
 
 T = TypeVar("T")
@@ -130,7 +130,9 @@ class ClientProtocol:
         """Disconnect."""
         self._connection.close()
 
-    def exchange(self, endpoint: str, data: Any, info: ServerInfo, deadline: Deadline) -> Reply:
+    def exchange(
+        self, endpoint: str, data: Any, info: ServerInfo, deadline: Deadline
+    ) -> DecodedReply:
         """Send one request, and return its reply."""
         # The data come last: what precedes them is the same in each request (`RequestReader`).
         request: dict[str, Any] = {
@@ -148,7 +150,7 @@ class ClientProtocol:
         try:
             received = self._connection.exchange(endpoint, encoded, deadline, info.pin)
             decoded = self._decode(endpoint, received)
-            reply = Reply.parse(decoded.value)
+            reply = DecodedReply.of(decoded.value)
         except BaseException:
             self.forget_server()
             raise
@@ -194,7 +196,7 @@ class RemoteServer:
         """For errors."""
         return self._protocol.server
 
-    def request(self, endpoint: str, data: Any = None) -> Reply:
+    def request(self, endpoint: str, data: Any = None) -> DecodedReply:
         """Send a request, and return its reply; see `PolicyClient.send_request`."""
         self.learn_dialect_for(data)
         return self._protocol.exchange(endpoint, data, self.info, self.deadline)
@@ -247,7 +249,7 @@ class RemoteServer:
             except RemoteError as error:
                 if not is_unknown_endpoint(error):
                     raise
-                logger.warning("%s tells no modality configs", self.address)
+                logger.warning("%s reports no modality configs", self.address)
                 self.info.configs = {}
         return self.info.configs
 

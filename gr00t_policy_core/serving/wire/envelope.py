@@ -122,7 +122,7 @@ def failure(error: str, run: str | None = None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class DecodedReply:
     """A reply of either form.
 
     Args:
@@ -138,7 +138,7 @@ class Reply:
     is_enveloped: bool = False
 
     @classmethod
-    def parse(cls, value: Any) -> Reply:
+    def of(cls, value: Any) -> DecodedReply:
         """Read a decoded reply.
 
         A bare map with an entry ``"error"`` is an error, as for clients of Isaac-GR00T.

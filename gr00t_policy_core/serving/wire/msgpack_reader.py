@@ -188,7 +188,7 @@ class MsgpackReader:
         except (IndexError, struct.error):
             raise self.error("it ends too early") from None
         if kind == _INVALID:
-            raise self.error("0xc1 is no msgpack")
+            raise self.error("0xc1 is not valid msgpack")
         return kind, content
 
     def _take(self, size: int) -> memoryview:

@@ -16,7 +16,7 @@ import numpy as np
 
 from gr00t_policy_core.errors import EncodingError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.serving.wire import arrays
+from gr00t_policy_core.serving.wire import arrays, configs
 from gr00t_policy_core.serving.wire.arrays import Dialect
 from gr00t_policy_core.serving.wire.message_templates import TemplateCache
 from gr00t_policy_core.serving.wire.msgpack_reader import (
@@ -191,7 +191,7 @@ class _Mapper:
             return array.copy() if self._writable else array
         fields = arrays.with_own_bytes(fields)
         custom = self._hook(fields)
-        config = arrays.decode_config(fields) if custom is fields else None
+        config = configs.decode_config(fields) if custom is fields else None
         if config is None:
             return custom
         self.dialects |= config[1] if len(config[1]) == 1 else set()
@@ -292,7 +292,7 @@ class _Writer:
         elif isinstance(obj, (np.ndarray, np.generic)):
             self._ndarray(obj)
         elif isinstance(obj, ModalityConfig):
-            self._value(arrays.config_fields(obj, self._dialect), depth)
+            self._value(configs.config_fields(obj, self._dialect), depth)
         else:
             raise EncodingError(
                 f"a {type(obj).__name__} cannot be sent; convert it to plain data, or extend "
