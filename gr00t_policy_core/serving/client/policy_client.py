@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,8 @@ class PolicyClient(ModalityPolicy):
             AddressError: The host is not an address (with CURVE; otherwise PolicyTimeoutError).
             ClosedError: After `close`.
         """
-        return self._protocol.run(self.timeout_ms, lambda server: server.request(endpoint, data))
+        reply = self._protocol.run(self.timeout_ms, lambda server: server.request(endpoint, data))
+        return reply.as_dict()
 
     def call_endpoint(self, endpoint: str, data: Any = None, requires_input: bool = True) -> Any:
         """Send a request to any endpoint, and return the data of its reply.
@@ -348,7 +349,7 @@ def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
 
 
 def _check_options(options: object) -> None:
-    if options is not None and not isinstance(options, Mapping):
+    if options is not None and not isinstance(options, modality.MAPPING_TYPES):
         raise SpecError("bad options", [f"expected a map or None, got {type(options).__name__}"])
 
 
