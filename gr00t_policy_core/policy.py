@@ -54,17 +54,17 @@ _client: ContextVar[str] = ContextVar("client", default="")
 
 
 def current_client() -> str:
-    """Whose request is being answered: a text that no other client of the server has.
+    """The client whose request this thread answers, by an id that no other client of it has.
 
-    Empty where no server asks. A policy that keeps something between requests keeps it by this.
+    Empty outside of a server. A policy that keeps something between requests keeps it by this id.
     """
     return _client.get()
 
 
-class AskedBy:
-    """Within, in this thread, `current_client` is this one; for servers, at every request.
+class ClientContext:
+    """A context in which `current_client` is `client`, in this thread. For servers.
 
-    Entered once only.
+    It can be entered once. (A class: `contextlib.contextmanager` takes longer, at every request.)
     """
 
     __slots__ = ("_client", "_token")

@@ -188,7 +188,7 @@ def test_where_no_replica_can_be_loaded_at_first_the_server_fails_with_the_error
 ) -> None:
     (tmp_path / "broken").touch()
     pool = ReplicaPool(LoadToy(str(tmp_path)), 2)
-    server = PolicyServer(pool.start, "127.0.0.1", 0, lanes=pool)
+    server = PolicyServer(pool.start, "127.0.0.1", 0, backend=pool)
     with pytest.raises(RemoteError, match="ValueError: no weights in"):
         server.run()
     assert server.state == "failed"
