@@ -64,7 +64,7 @@ def test_handlers_that_are_replaced_in_another_thread_are_back_afterwards() -> N
     """Not even one that is not Python's stays."""
 
     def replace() -> None:
-        with signals.kept():
+        with signals.handlers_kept():
             ctypes.CDLL(None).signal(int(signal.SIGHUP), 1)  # SIG_IGN
 
     came: list[int] = []
