@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from gr00t_policy_core.errors import PolicyTimeoutError
-from gr00t_policy_core.policy import ClientContext
+from gr00t_policy_core.policy import ClientScope
 from gr00t_policy_core.serving.server import batching
 from gr00t_policy_core.serving.server.batch_planner import BatchPlanner
 from gr00t_policy_core.serving.server.codec import DecodedRequest, RequestCodec, encode_error
@@ -169,7 +169,7 @@ class BatchExecutor:
         turn = self._policy_turn if is_policy else self._one_handler_at_a_time
         started_s = time.monotonic()
         try:
-            with ClientContext(pending.client_id), turn:  # held as in `_joint_call`
+            with ClientScope(pending.client_id), turn:  # held as in `_joint_call`
                 result = endpoint.handler(*request.args, **request.kwargs)
                 inference_s = time.monotonic() - started_s
                 if endpoint.name == ACTION_ENDPOINT:

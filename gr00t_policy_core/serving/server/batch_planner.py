@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gr00t_policy_core.policy import join_alike
+from gr00t_policy_core.policy import batch_all
 from gr00t_policy_core.serving.server import batching
 from gr00t_policy_core.serving.server.codec import DecodedRequest, RequestCodec
 from gr00t_policy_core.serving.server.failure_log import FailureLog
@@ -49,7 +49,7 @@ class BatchPlanner:
             return replace(decoded, error=error)
         try:
             layout = batching.layout(observation)
-            policy_key = getattr(self._policy, "batch_key", join_alike)(observation, options)
+            policy_key = getattr(self._policy, "batch_key", batch_all)(observation, options)
             if layout is None or policy_key is None:
                 return decoded
             return replace(
