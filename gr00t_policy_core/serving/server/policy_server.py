@@ -24,7 +24,7 @@ from gr00t_policy_core.serving.server.failure_log import FailureLog
 from gr00t_policy_core.serving.server.fair_queue import FairQueue
 from gr00t_policy_core.serving.server.lifecycle import STOPPING, Lifecycle
 from gr00t_policy_core.serving.server.metrics import Metrics
-from gr00t_policy_core.serving.server.policy_loader import PolicyLoader
+from gr00t_policy_core.serving.server.policy_source import PolicySource
 from gr00t_policy_core.serving.server.ports import export_metrics, listen
 from gr00t_policy_core.serving.server.settings import ServerSettings
 from gr00t_policy_core.serving.server.worker import Worker
@@ -131,7 +131,7 @@ class PolicyServer:
         self._lifecycle = Lifecycle(self._backend)
         self._codec = RequestCodec(serializer, reply_format, self._lifecycle.run)
         self._endpoints = EndpointTable()
-        self._loader = PolicyLoader(
+        self._source = PolicySource(
             policy, self._endpoints, self._lifecycle, max_batch=max_batch, on_ready=on_ready
         )
         self._queue = FairQueue(max_queued_requests, max_queued_bytes)
@@ -344,7 +344,7 @@ class PolicyServer:
 
     def _run_policy(self) -> None:
         """Load the policy, then answer requests in this thread and `backend.size - 1` others."""
-        served = self._loader.load()
+        served = self._source.load()
         if served is None:
             self._transport.wake()  # the server ends
             return

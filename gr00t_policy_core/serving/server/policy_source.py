@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the policy of a server, if it was not made before, and tells the server of it."""
+"""Where the policy of a server comes from: it exists already, or a function makes it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gr00t_policy_core.serving.wire.error_text import log_text
 logger = logging.getLogger(__name__)
 
 
-class PolicyLoader:
-    """Loads the policy of a server. A policy that exists already is served at once.
+class PolicySource:
+    """Loads the policy. A policy that exists already is served from the constructor on.
 
     Args:
         policy: The policy, or a function that makes it.
