@@ -32,7 +32,7 @@ class PooledPolicy(BasePolicy):
     own: replicas answer alike only where the answers of the policy do not depend on earlier calls.
 
     Args:
-        pool: Makes the calls.
+        pool: Makes the calls; usually a `ReplicaPool`.
         description: What the policy of every replica is like.
     """
 

@@ -28,8 +28,8 @@ class PolicyDescription:
 
     Args:
         configs: The modality configs, by modality.
-        dimensions: What `BasePolicy.get_dimensions` returns.
-        capabilities: What `BasePolicy.get_capabilities` returns.
+        dimensions: Values per step of each key, from `BasePolicy.get_dimensions`.
+        capabilities: What the policy can beyond its interface (`BasePolicy.get_capabilities`).
         max_batch_size: How many rows (B) one call may have.
         is_modality_policy: Whether observations are laid out as `configs` say.
         batch_rule: Which requests may be joined; None where only the policy itself can tell.

@@ -40,7 +40,7 @@ class BatchExecutor:
     Args:
         served: The policy, with its endpoint and limits.
         codec: Decodes requests and encodes replies.
-        metrics: Counts calls and answers.
+        metrics: Counts calls of the policy and the requests that they answered.
         failures: Is told of every request that is answered with an error.
     """
 

@@ -108,7 +108,7 @@ class RequestCodec:
 
         Args:
             request: Tells whether its client understands the enveloped form.
-            result: What its handler returned.
+            result: What its handler returned: anything that the serializer can encode.
             dialect: The dialect of arrays in the reply; None for the serializer's default.
 
         Raises:

@@ -29,10 +29,10 @@ class ControlEndpoints:
     Args:
         settings: Tells who may use the server.
         lifecycle: The state that ``ping`` tells and ``kill`` ends.
-        queue: The requests that wait.
-        backend: Adds what it has to tell to the metrics.
-        metrics: The counts.
-        transport: Is woken to notice that the server stops.
+        queue: Tells what waits and what is in progress.
+        backend: Adds its own entries to the reply to ``metrics``.
+        metrics: The counts that the reply to ``metrics`` begins with.
+        transport: Is woken by ``kill``, so that the server notices that it has to stop.
     """
 
     def __init__(

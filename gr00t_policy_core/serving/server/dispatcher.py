@@ -19,12 +19,7 @@ from gr00t_policy_core.serving.wire.envelope import Request, RequestReader
 
 
 class ReplySender:
-    """Sends replies and counts their bytes. Safe in any thread.
-
-    Args:
-        transport: Sends the bytes.
-        metrics: Counts them.
-    """
+    """Sends replies through a transport and counts their bytes. Safe in any thread."""
 
     def __init__(self, transport: Transport, metrics: Metrics) -> None:
         self._transport = transport
@@ -50,8 +45,8 @@ class Dispatcher:
         control: The endpoints that are answered at once, unless `endpoints` has their names.
         queue: Where requests wait for a worker.
         codec: Encodes the replies of the control endpoints.
-        replies: Sends replies.
-        metrics: Counts requests.
+        replies: Sends the replies of control endpoints, and errors.
+        metrics: Counts admitted requests, by endpoint and client.
         failures: Is told of rejected requests.
     """
 

@@ -32,7 +32,7 @@ class Endpoint:
     """A handler under the name that clients ask for.
 
     Args:
-        name: The name in requests.
+        name: The name that requests carry as ``endpoint``.
         handler: Computes the result. What it raises becomes an error reply.
         requires_input: Whether the handler takes the request's data; if not, it gets no arguments.
         signature: The handler's signature; None where Python cannot tell it.

@@ -34,7 +34,7 @@ class ExecutionBackend(Protocol):
         Entering it waits until that is possible.
 
         Args:
-            client: The client's id (`gr00t_policy_core.policy.current_client`).
+            client: The id that `gr00t_policy_core.policy.current_client` tells the policy.
         """
 
     def status(self) -> dict[str, Any]:

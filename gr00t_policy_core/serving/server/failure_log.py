@@ -46,7 +46,7 @@ class FailureLog:
 
         Args:
             what: What was asked for: an endpoint, "a request" or "a connection".
-            peer: The client's network address.
+            peer: The client's network address, whose failures are counted together.
             error: The error that the client got, or would have got.
             connection: The client's connection, whose own count rises too.
         """

@@ -130,7 +130,7 @@ class FairQueue:
 
         Args:
             requests: Requests that were answered together.
-            duration_s: How long that took.
+            duration_s: How long the answer took, from which the queue predicts the next one.
         """
         with self._lock:
             for request in requests:
@@ -160,7 +160,7 @@ class FairQueue:
         """Wait until every connection has a request here, `enough` wait in all, or time is up.
 
         Args:
-            connections: Names of connections (`PendingRequest.connection`).
+            connections: The connections to wait for, as `PendingRequest.connection` names them.
             enough: So many waiting requests end the wait.
             until_s: The end of the wait, in `time.monotonic`.
         """

@@ -34,6 +34,7 @@ class Histogram:
         self._sum = 0.0
 
     def add(self, value: float) -> None:
+        """Count a value."""
         self._counts[bisect_left(self.bounds, value)] += 1
         self._sum += value
 
@@ -172,7 +173,7 @@ def quantile(histogram: Mapping[str, Any], share: float) -> float:
     """The bound below which a share of a histogram's values lie; 0 where it has no values.
 
     Args:
-        histogram: What `Histogram.as_dict` returns.
+        histogram: A histogram as plain data, from `Histogram.as_dict`.
         share: The share, between 0 and 1; 0.5 gives the median.
     """
     rank = share * histogram["count"]

@@ -89,7 +89,7 @@ class Reply:
 
     Args:
         route: The frames that route it to its client (`PendingRequest.route`).
-        body: The encoded reply itself.
+        body: The encoded reply, as `RequestCodec` or `encode_error` makes it.
     """
 
     route: list[bytes]

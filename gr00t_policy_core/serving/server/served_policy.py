@@ -15,7 +15,7 @@ class ServedPolicy:
     """A policy that the server answers with.
 
     Args:
-        policy: The policy itself.
+        policy: The policy, which only its own threads may call.
         endpoint: The endpoint ``get_action`` as it was when the policy was loaded. Only requests
             for it are joined to batches.
         max_batch: The most rows (B) of one call.

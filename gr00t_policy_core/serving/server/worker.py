@@ -26,8 +26,8 @@ class Worker:
     The replies to one client go out in the order of its requests.
 
     Args:
-        queue: Where requests wait.
-        executor: Computes the replies.
+        queue: The requests that wait; closing it ends `run`.
+        executor: Computes the replies to a batch of requests.
         backend: Grants turns to the threads that answer batchable requests.
         send: Sends a reply. It must not raise.
     """
