@@ -91,7 +91,7 @@ class RequestCodec:
         data = pending.request.data
         decoded = Decoded(None, None)
         if data is not None:
-            charge = pending.message.sender.cost.add
+            charge = pending.message.sender.rate_limiter.charge
             decoded = self._serializer.decode(data, max_items=endpoint.max_items, charge=charge)
         dialect = self._dialect_of(pending.connection, decoded.dialect)
         if endpoint.name != ACTION_ENDPOINT:

@@ -13,7 +13,7 @@ from gr00t_policy_core.serving.server.lifecycle import Lifecycle
 from gr00t_policy_core.serving.server.metrics import Metrics
 from gr00t_policy_core.serving.server.pending_request import PendingRequest, Reply
 from gr00t_policy_core.serving.transport.base import Message, Transport
-from gr00t_policy_core.serving.transport.read_costs import REFUSED_ITEMS
+from gr00t_policy_core.serving.transport.rate_limit import REJECTED_REQUEST_ITEMS
 from gr00t_policy_core.serving.wire.api_token import token_matches
 from gr00t_policy_core.serving.wire.envelope import Request, RequestReader
 
@@ -107,7 +107,7 @@ class Dispatcher:
 
     def _admit(self, message: Message) -> Request:
         """Read the envelope of a message and check its token; its client pays for what it costs."""
-        charge = message.sender.cost.add
+        charge = message.sender.rate_limiter.charge
         try:
             if message.body is None:
                 raise ProtocolError(message.problem)
@@ -115,9 +115,9 @@ class Dispatcher:
             if not token_matches(self._api_token, request.token):
                 raise PolicyError("Unauthorized: Invalid API token")  # as Isaac-GR00T says it
         except PolicyError:
-            charge(REFUSED_ITEMS)
+            charge(REJECTED_REQUEST_ITEMS)
             raise
-        message.sender.proven = True
+        message.sender.authenticated = True
         return request
 
     def _enqueue(self, request: PendingRequest) -> None:

@@ -61,7 +61,7 @@ class PendingRequest:
     @property
     def client_has_left(self) -> bool:
         """Whether the client has disconnected, so that nobody reads the reply."""
-        return self.message.sender.gone
+        return self.message.sender.disconnected
 
     @property
     def peer(self) -> str:

@@ -289,9 +289,9 @@ class PolicyServer:
         try:
             self._start_policy_thread(0, self._run_policy)
             self._log_address()
-            with self._transport.woken_by_signals():
+            with self._transport.wake_on_signals():
                 while not self._lifecycle.is_stopping:
-                    self._transport.turn(None, self._dispatcher.dispatch)
+                    self._transport.run_once(None, self._dispatcher.dispatch)
                 self._finish()
         finally:
             self._queue.close()
@@ -318,7 +318,7 @@ class PolicyServer:
             self._replies.send_error(request.route, error)
         self._backend.drain()
         while self._queue.in_progress and (left_s := ends_s - time.monotonic()) > 0:
-            self._transport.turn(left_s, self._dispatcher.dispatch)
+            self._transport.run_once(left_s, self._dispatcher.dispatch)
         if unfinished := self._queue.in_progress:
             logger.error(
                 "stopping although %s has not returned within %.1f s",

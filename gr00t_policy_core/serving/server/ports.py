@@ -10,8 +10,8 @@ from gr00t_policy_core.serving.server.connection_events import ConnectionEvents
 from gr00t_policy_core.serving.server.settings import ServerSettings
 from gr00t_policy_core.serving.transport.base import Transport
 from gr00t_policy_core.serving.transport.curve_keys import ServerKeys
-from gr00t_policy_core.serving.transport.curve_server import Router
-from gr00t_policy_core.serving.transport.tcp_server import Listener
+from gr00t_policy_core.serving.transport.curve_server import CurveTransport
+from gr00t_policy_core.serving.transport.tcp_server import TcpTransport
 
 if TYPE_CHECKING:
     from gr00t_policy_core.serving.server.prometheus import Exporter
@@ -24,21 +24,21 @@ def listen(settings: ServerSettings, events: ConnectionEvents) -> Transport:
         AddressError: The server cannot listen there.
     """
     if settings.keys is not None:
-        return Router(
+        return CurveTransport(
             settings.host,
             settings.port,
             max_message_bytes=settings.max_message_bytes,
             keys=ServerKeys.load(settings.keys),
-            refused=events.rejected,
-            ended=events.disconnected,
+            on_reject=events.rejected,
+            on_disconnect=events.disconnected,
         )
-    return Listener(
+    return TcpTransport(
         settings.host,
         settings.port,
         limits=settings.connection_limits,
-        token=settings.api_token is not None,
-        refused=events.rejected,
-        ended=events.disconnected,
+        requires_token=settings.api_token is not None,
+        on_reject=events.rejected,
+        on_disconnect=events.disconnected,
     )
 
 

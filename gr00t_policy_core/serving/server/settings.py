@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.serving.transport.addresses import is_loopback
-from gr00t_policy_core.serving.transport.tcp_connections import ConnectionLimits
+from gr00t_policy_core.serving.transport.tcp_connection_table import ConnectionLimits
 from gr00t_policy_core.serving.wire.api_token import token_problems
 from gr00t_policy_core.serving.wire.serializer import MsgSerializer
 

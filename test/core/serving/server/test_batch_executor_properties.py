@@ -265,7 +265,7 @@ def test_what_a_client_that_has_left_asked_for_is_neither_decoded_nor_computed()
             return super().decode(data, **limits)
 
     executor._codec._serializer = Counting
-    pending[1].message.sender.gone = True
+    pending[1].message.sender.disconnected = True
     for asked in (pending, pending[1:2]):
         replies = [MsgSerializer.from_bytes(reply.body) for reply in executor.execute(asked)]
         (error,) = [reply["error"] for reply in replies if isinstance(reply, dict)]
