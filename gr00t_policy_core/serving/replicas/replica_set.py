@@ -19,6 +19,7 @@ from gr00t_policy_core.serving.replicas.replica_slot import (
     STATES,
     ReplicaSlot,
 )
+from gr00t_policy_core.serving.wire.envelope import STOPPING_ERROR
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class ReplicaSet:
     def refusal(self) -> PolicyError | None:
         """Why no replica is going to answer; None where one may."""
         if self._is_draining:
-            return ClosedError("the server is stopping")
+            return ClosedError(STOPPING_ERROR)
         if self._slots and all(slot.state == FAILED for slot in self._slots):
             return self._slots[0].problem
         return None

@@ -16,11 +16,10 @@ from gr00t_policy_core.serving.server.pending_request import PendingRequest
 from gr00t_policy_core.serving.server.request_limits import RequestLimits
 from gr00t_policy_core.serving.wire import envelope, jpeg
 from gr00t_policy_core.serving.wire.arrays import Dialect
-from gr00t_policy_core.serving.wire.envelope import Request
+from gr00t_policy_core.serving.wire.envelope import DEADLINE_OPTION, Request
 from gr00t_policy_core.serving.wire.error_text import error_text
 from gr00t_policy_core.serving.wire.serializer import Decoded, MsgSerializer
 
-DEADLINE = "deadline_s"
 MAX_CLIENTS = 1024  # whose dialects are remembered
 STALE_RUN = "the server was restarted since this client asked what its policy takes: ask again"
 
@@ -168,10 +167,11 @@ def _split_deadline(
 ) -> tuple[dict[str, Any], float | None]:
     """The arguments without the deadline, an option that policies do not know; and the deadline."""
     options = kwargs.get("options")
-    if not isinstance(options, dict) or DEADLINE not in options:
+    if not isinstance(options, dict) or DEADLINE_OPTION not in options:
         return kwargs, None
-    left_s = options[DEADLINE]
+    left_s = options[DEADLINE_OPTION]
     if isinstance(left_s, bool) or not isinstance(left_s, (int, float)):
-        raise PolicyError(f"options[{DEADLINE!r}] must be seconds, got {type(left_s).__name__}")
-    others = {key: value for key, value in options.items() if key != DEADLINE} or None
+        kind = type(left_s).__name__
+        raise PolicyError(f"options[{DEADLINE_OPTION!r}] must be seconds, got {kind}")
+    others = {key: value for key, value in options.items() if key != DEADLINE_OPTION} or None
     return {**kwargs, "options": others}, pending.received_s + float(left_s)

@@ -7,8 +7,8 @@ import uuid
 
 from gr00t_policy_core.serving.server.execution_backend import ExecutionBackend
 from gr00t_policy_core.serving.server.served_policy import ServedPolicy
+from gr00t_policy_core.serving.wire.envelope import STOPPING_ERROR
 
-STOPPING = "the server is stopping"  # clients compare it
 LOAD_FAILED = "the policy could not be loaded; the server's own log says why"
 
 
@@ -60,7 +60,7 @@ class Lifecycle:
         """Why the server refuses requests; None while it accepts them."""
         if self._load_error is not None:
             return LOAD_FAILED
-        return STOPPING if self._is_stopping else None
+        return STOPPING_ERROR if self._is_stopping else None
 
     def policy_loaded(self, served: ServedPolicy) -> None:
         """The policy is there: requests can be answered."""

@@ -22,13 +22,14 @@ from gr00t_policy_core.serving.server.endpoints import Endpoint, EndpointTable, 
 from gr00t_policy_core.serving.server.execution_backend import ExecutionBackend, InProcessBackend
 from gr00t_policy_core.serving.server.failure_log import FailureLog
 from gr00t_policy_core.serving.server.fair_queue import FairQueue
-from gr00t_policy_core.serving.server.lifecycle import STOPPING, Lifecycle
+from gr00t_policy_core.serving.server.lifecycle import Lifecycle
 from gr00t_policy_core.serving.server.metrics import Metrics
 from gr00t_policy_core.serving.server.policy_source import PolicySource
 from gr00t_policy_core.serving.server.ports import export_metrics, listen
 from gr00t_policy_core.serving.server.settings import ServerSettings
 from gr00t_policy_core.serving.server.worker import Worker
 from gr00t_policy_core.serving.transport.base import LINGER_S
+from gr00t_policy_core.serving.wire.envelope import STOPPING_ERROR
 from gr00t_policy_core.serving.wire.error_text import log_text
 from gr00t_policy_core.serving.wire.serializer import MsgSerializer
 
@@ -313,7 +314,7 @@ class PolicyServer:
         """Refuse the requests that wait and those that still arrive; finish those in progress."""
         ends_s = time.monotonic() + self._settings.stop_timeout_s
         for request in self._queue.close():
-            error = PolicyError(self._lifecycle.refusal or STOPPING)
+            error = PolicyError(self._lifecycle.refusal or STOPPING_ERROR)
             self._metrics.error(type(error).__name__, request.connection)
             self._replies.send_error(request.route, error)
         self._backend.drain()
