@@ -145,9 +145,8 @@ class BatchExecutor:
         observation = batching.join([request.kwargs["observation"] for request in batch])
         options = batch[0].kwargs["options"]
         started_s = time.monotonic()
-        with (
-            self._policy_turn
-        ):  # held until the replies are encoded: the next call may reuse arrays
+        # Held until the replies are encoded, because the next call may write into the same arrays.
+        with self._policy_turn:
             result = self._served.endpoint.handler(observation, options)
             inference_s = time.monotonic() - started_s
             action, info = result
@@ -169,7 +168,7 @@ class BatchExecutor:
         turn = self._policy_turn if is_policy else self._one_handler_at_a_time
         started_s = time.monotonic()
         try:
-            with ClientScope(pending.client_id), turn:  # held as in `_joint_call`
+            with ClientScope(pending.client_id), turn:  # until it is encoded, as in `_joint_call`
                 result = endpoint.handler(*request.args, **request.kwargs)
                 inference_s = time.monotonic() - started_s
                 if endpoint.name == ACTION_ENDPOINT:

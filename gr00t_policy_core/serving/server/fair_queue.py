@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from itertools import chain, zip_longest
 from queue import SimpleQueue
 
-from gr00t_policy_core.serving.server.pending_request import ClientKey, PendingRequest
+from gr00t_policy_core.serving.server.pending_request import ClientIdentity, PendingRequest
 from gr00t_policy_core.serving.server.wait_history import WaitHistory
 from gr00t_policy_core.serving.transport.base import Sender
 
@@ -35,10 +35,10 @@ class FairQueue:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         # By address and client, both in the order of their turns.
-        self._waiting: OrderedDict[str, OrderedDict[ClientKey, deque[PendingRequest]]] = (
+        self._waiting: OrderedDict[str, OrderedDict[ClientIdentity, deque[PendingRequest]]] = (
             OrderedDict()
         )
-        self._begun: dict[ClientKey, list[PendingRequest]] = {}  # taken, and not done
+        self._begun: dict[ClientIdentity, list[PendingRequest]] = {}  # taken, and not done
         self._waiting_requests = 0
         self._waiting_bytes = 0
         self._wait_history = WaitHistory()
@@ -205,7 +205,7 @@ class FairQueue:
                 return request
         return firsts[0] if firsts else None
 
-    def _in_turn(self) -> list[ClientKey]:
+    def _in_turn(self) -> list[ClientIdentity]:
         """All clients that wait: the first of each address, then the second of each, and so on."""
         rounds = zip_longest(*self._waiting.values())
         return [client for clients in rounds for client in clients if client is not None]
@@ -228,7 +228,7 @@ class FairQueue:
             return True
         return self._waiting_requests > 0 and self._waiting_bytes + request.size > self._max_bytes
 
-    def _displaced_by(self, client: ClientKey) -> PendingRequest | None:
+    def _displaced_by(self, client: ClientIdentity) -> PendingRequest | None:
         """The waiting request that loses its place to one of `client`, where there is one."""
         counts = {
             address: sum(map(len, clients.values())) for address, clients in self._waiting.items()
@@ -265,7 +265,7 @@ class FairQueue:
 
 
 def _last_of_the_busiest(
-    clients: OrderedDict[ClientKey, deque[PendingRequest]],
+    clients: OrderedDict[ClientIdentity, deque[PendingRequest]],
 ) -> PendingRequest:
     """The last request of the client that has most; of several, the one whose turn comes last."""
     return max(reversed(clients.values()), key=len)[-1]

@@ -12,7 +12,7 @@ from gr00t_policy_core.serving.transport.base import Message
 from gr00t_policy_core.serving.wire.envelope import Request
 
 
-class ClientKey(NamedTuple):
+class ClientIdentity(NamedTuple):
     """Identifies a client to the queue, which gives clients turns.
 
     Args:
@@ -41,11 +41,11 @@ class PendingRequest:
     request: Request
     endpoint: Endpoint
     received_s: float = field(default_factory=time.monotonic)
-    client: ClientKey = field(init=False)
+    client: ClientIdentity = field(init=False)
 
     def __post_init__(self) -> None:
         message = self.message
-        client = ClientKey(message.sender.address, self.request.client or message.route[0])
+        client = ClientIdentity(message.sender.address, self.request.client or message.route[0])
         object.__setattr__(self, "client", client)
 
     @property
