@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replicas behind a server: real processes, really killed, asked through real sockets."""
+"""Replicas behind a server: real processes, killed for real, asked through real sockets."""
 
 import os
 import signal

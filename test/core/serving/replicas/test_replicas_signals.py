@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals of a server with replicas: the operator's, whatever Ray would make of them."""
+"""Signals to a server with replicas do what they do without Ray."""
 
 import ctypes
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`serve --replicas` as it is asked for wrongly, or where Ray is missing."""
+"""Wrong uses of `serve --replicas`, and a machine without Ray."""
 
 import os
 import subprocess

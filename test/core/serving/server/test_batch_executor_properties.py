@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a policy does, each request is answered once, and a client's in order."""
+"""Whatever a policy does, each request gets one reply, and a client's replies stay in order."""
 
 import threading
 from collections import defaultdict

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is waited for: only clients known to ask again at once. Times are given, not slept."""
+"""A batch waits only for clients that are known to ask again at once. No test sleeps."""
 
 from gr00t_policy_core.serving.server.batch_window import (
     MAX_CLIENTS,

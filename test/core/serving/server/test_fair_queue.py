@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is next, and who must go, when many clients wait for one policy."""
+"""Which request is next, and which one loses its place, when many clients wait for one policy."""
 
 import itertools
 import threading

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that would cost more than the policy can need are refused before they cost it."""
+"""Requests that would cost more than the policy can need are refused before they cost anything."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever one client sends, does or leaves undone, the next one is answered."""
+"""Whatever one client sends, does or fails to do, the next one is answered."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From loading to the end: what a server answers before it can, and while it stops."""
+"""The lifecycle of a server: what it answers while its policy loads, fails to load, and stops."""
 
 import contextlib
 import threading

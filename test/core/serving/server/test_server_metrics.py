@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server tells about itself: by its endpoint, to Prometheus, and in every answer."""
+"""What a server tells of itself: in its endpoint ``metrics``, to Prometheus, in every action."""
 
 import sys
 import threading

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long clients are likely to wait, by what those of their address did before."""
+"""How long clients are likely to wait, predicted from those of their address that gave up."""
 
 from gr00t_policy_core.serving.server import wait_history
 from gr00t_policy_core.serving.server.wait_history import WaitHistory
