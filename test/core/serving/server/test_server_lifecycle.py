@@ -136,7 +136,7 @@ def test_who_waits_for_a_policy_that_cannot_be_loaded_is_told_so(caplog):
         server.register_endpoint("mine", dict, requires_input=False)
 
         def release_when_asked():
-            wait_until(lambda: len(server._queue) == 1)
+            wait_until(lambda: server.metrics()["waiting"]["requests"] == 1)
             load.release.set()
 
         releasing = threading.Thread(target=release_when_asked)
