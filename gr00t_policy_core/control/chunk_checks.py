@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.body_limiter import pose_distances
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
-from gr00t_policy_core.control.command_limiter import jumps
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
 
@@ -79,5 +79,28 @@ def require_near(
 ) -> None:
     """The chunk does not begin further than `max_jump` from where the robot is."""
     limit = settings.max_jump
-    for jump in jumps(layout, settings.limits, entry, start, limit):
+    for jump in _jumps(layout, settings.limits, entry, start, limit):
         raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {jump}; max_jump is {limit:g}")
+
+
+def _jumps(
+    layout: ActionLayout, joints: Mapping[int, JointLimits], to: Row, origin: Row, limit: float
+) -> Iterator[str]:
+    """A sentence for each limited joint and each pose that is further than `limit`, rad and m.
+
+    A velocity has no place to be far from.
+    """
+    for index in joints:
+        if layout.is_velocity[index]:
+            continue
+        jump = abs(to[index] - origin[index])
+        if jump > limit:
+            name = layout.name_of(index)
+            yield f"{name} would jump by {jump:.3f}, from {origin[index]:.3f} to {to[index]:.3f}"
+    for key in layout.poses:
+        part = layout.slices[key]
+        jump_m, turn_rad = pose_distances(to[part], origin[part])
+        if jump_m > limit:
+            yield f"{key} would jump by {jump_m:.3f} m"
+        if turn_rad > limit:
+            yield f"{key} would turn by {turn_rad:.3f} rad"

@@ -158,7 +158,7 @@ class MeasuredState:
         moved = self._distances(error - resting) > MOVED
         if not moved.any():
             return held
-        return self._layout.moved(held, np.where(moved, error - resting, 0.0))
+        return self._layout.with_offset(held, np.where(moved, error - resting, 0.0))
 
     def start_yielding(self) -> None:
         """Say that the commands go to where the robot was moved to; it is judged again after."""

@@ -27,13 +27,13 @@ class PlaybackTick:
 
     Args:
         now_ns: The playback time of the tick, ns.
-        slipped_ns: Real time that did not pass for what is played, ns; negative where the clock
+        stalled_ns: Real time that did not pass for what is played, ns; negative where the clock
             went back a little.
         set_back_ns: How far the clock was set back, ns; 0 where it was not.
     """
 
     now_ns: int
-    slipped_ns: int = 0
+    stalled_ns: int = 0
     set_back_ns: int = 0
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.schedule import ScheduleSettings
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 
 # The oldest observation that moves the robot by default, s.
 MAX_AGE_S = 2.0

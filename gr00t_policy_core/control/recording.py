@@ -87,7 +87,7 @@ class RecordingPlayer(MotionPlayer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.events = []
-        self._told_why_not = ""
+        self._inhibited = ""
 
     @property
     def is_full(self) -> bool:
@@ -102,11 +102,11 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Offered(chunk, now_ns))
         super().offer(chunk, now_ns)
 
-    def allow(self, reason_why_not: str) -> None:
-        if reason_why_not != self._told_why_not:
-            self._told_why_not = reason_why_not
-            self._keep(Allowed(reason_why_not))
-        super().allow(reason_why_not)
+    def inhibit(self, reason: str) -> None:
+        if reason != self._inhibited:
+            self._inhibited = reason
+            self._keep(Allowed(reason))
+        super().inhibit(reason)
 
     def hold(self, now_ns: int, reason: str) -> None:
         self._keep(Held(now_ns, reason))
@@ -139,7 +139,7 @@ def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | 
             case Offered():
                 _offer(player, event)
             case Allowed():
-                player.allow(event.reason_why_not)
+                player.inhibit(event.reason_why_not)
             case Held():
                 player.hold(event.now_ns, event.reason)
             case Limited():

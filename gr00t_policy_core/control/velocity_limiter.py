@@ -25,18 +25,18 @@ class VelocityLimiter:
     """Keeps the velocity commands of one joint inside its limits. It starts at rest.
 
     Args:
-        limits: Of the joint; its range is not used, since a velocity does not tell the position.
-        period_s: Between two commands, s.
-        hits: Counts, by the name of the limit, the ticks in which it bound.
+        limits: Limits of the joint; its range is not used: a velocity does not tell the position.
+        period_s: Time between two commands, s.
+        limit_hits: Counts the ticks in which a limit changed the command, by the limit's name.
     """
 
-    def __init__(self, limits: JointLimits, period_s: float, hits: Counter[str]) -> None:
+    def __init__(self, limits: JointLimits, period_s: float, limit_hits: Counter[str]) -> None:
         self._period_s = period_s
         self._speed = limits.velocity
         # The largest change from one command to the next, and the largest change of that.
         self._change = limits.acceleration * period_s
         self._bend = limits.jerk * period_s**2
-        self._hits = hits
+        self._limit_hits = limit_hits
         self._velocity = 0.0
         self._last_change = 0.0
         self._is_following = True
@@ -82,7 +82,7 @@ class VelocityLimiter:
         self._is_following = not self._bound_by
         if self._is_following:
             return self._step_to(target)
-        self._hits[self._bound_by] += 1
+        self._limit_hits[self._bound_by] += 1
         slope = _clipped(reference(1) - target, self._change)
         return self._step_to(self._nearest(_clipped(target, self._speed), slope))
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player_settings import OutOfRange
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.checks import contract_problems
 from gr00t_ros.contract.limits import (

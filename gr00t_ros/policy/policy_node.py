@@ -16,8 +16,8 @@ from rclpy.time import Time
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.replan import ReplanTimer
-from gr00t_policy_core.control.schedule import BlendMode
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.resize import first_resize

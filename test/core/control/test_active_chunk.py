@@ -11,7 +11,8 @@ from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.active_chunk import ActiveChunk, RampLimits, plan_active_chunk
 from gr00t_policy_core.control.blend import MAX_STRETCH, OffsetBlend, plan_offset_blend
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.schedule import ChunkSchedule, ScheduleSettings
+from gr00t_policy_core.control.schedule import ChunkSchedule
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 
 T0_NS = 1_700_000_000_000_000_000
 MS_NS = 1_000_000

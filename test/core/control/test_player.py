@@ -10,9 +10,9 @@ import pytest
 from numpy.testing import assert_allclose
 from player_rig import T0_NS, Rig, setting_out_s
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import LIMIT_NAMES
-from gr00t_policy_core.control.schedule import BlendMode
 
 # The first chunk
 

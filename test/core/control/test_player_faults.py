@@ -8,7 +8,7 @@ import pytest
 from limit_checks import require_within
 from player_rig import LIMITS, PERIOD_S, Rig, setting_out_s
 
-from gr00t_policy_core.control.action_layout import ActionLayout, turned
+from gr00t_policy_core.control.action_layout import ActionLayout, rotated
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
@@ -57,7 +57,7 @@ def test_a_pose_is_followed_by_its_distance_and_by_its_turn() -> None:
     assert robot.following_error(command) == (
         "hand does not follow: it is 0.693 m away, max_following_error is 0.5"
     )
-    turn = turned(np.array([0.0, 0.0, 0.8]), command[3:])
+    turn = rotated(command[3:], np.array([0.0, 0.0, 0.8]))
     robot.measure(dict(enumerate([0.0, 0.0, 0.0, *turn.tolist()])), 0)
     assert "it is 0.800 rad away" in robot.following_error(command)
 

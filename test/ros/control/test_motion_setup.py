@@ -11,13 +11,14 @@ import pytest
 from policies_for_tests import parameters
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_ros.contract.contract import Contract, parse_contract
 from gr00t_ros.control.motion_setup import (
     CommandedJoints,
