@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.blend import SLOPE_NS, HandoverState
-from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.command import JointReport, joint_reports
 from gr00t_policy_core.control.command_limiter import CommandLimiter, PathByTick
 from gr00t_policy_core.control.fallback_brake import FallbackBrake
-from gr00t_policy_core.control.joint_limits import JointLimits
+from gr00t_policy_core.control.player_settings import PlayerSettings
 
 
 class CommandOutput:
@@ -23,9 +21,7 @@ class CommandOutput:
 
     Args:
         layout: Says where the joints and bodies lie in the vector of commands.
-        limits: Limits of joints, by their index in the vector.
-        bodies: Limits of poses and twists, by their action key.
-        period_s: Time between two commands, s.
+        settings: The limits of joints and bodies, and the time between two commands.
         start: Where it begins, float64 (size,).
         limit_hits: Counts the ticks in which a limit changed a command, by the limit's name.
     """
@@ -33,19 +29,20 @@ class CommandOutput:
     def __init__(
         self,
         layout: ActionLayout,
-        limits: Mapping[int, JointLimits],
-        bodies: Mapping[str, BodyLimits],
+        settings: PlayerSettings,
         *,
-        period_s: float,
         start: Row,
         limit_hits: Counter[str],
     ) -> None:
         self._layout = layout
-        self._limits = limits
-        self._bodies = bodies
-        self._period_s = period_s
+        self._settings = settings
         self._limiter = CommandLimiter(
-            layout, limits, bodies, period_s=period_s, start=start, limit_hits=limit_hits
+            layout,
+            settings.limits,
+            settings.bodies,
+            period_s=settings.period_s,
+            start=start,
+            limit_hits=limit_hits,
         )
         self._last = self._before = self._target = start
         self._commanded_ns = 0
@@ -126,9 +123,9 @@ class CommandOutput:
         """A way to rest from the last command on that needs nothing of this object."""
         return FallbackBrake(
             self._layout,
-            self._limits,
-            self._bodies,
-            period_s=self._period_s,
+            self._settings.limits,
+            self._settings.bodies,
+            period_s=self._settings.period_s,
             last=self._last,
             before=self._before,
         )

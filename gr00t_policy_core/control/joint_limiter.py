@@ -57,11 +57,7 @@ class JointLimiter:
     """
 
     def __init__(
-        self,
-        limits: JointLimits,
-        period_s: float,
-        position: float,
-        limit_hits: Counter[str],
+        self, limits: JointLimits, period_s: float, position: float, limit_hits: Counter[str]
     ) -> None:
         self._limits = limits
         self._period_s = period_s

@@ -11,13 +11,8 @@ from dataclasses import replace
 
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.active_chunk import ActiveChunk, ChunkProgress
+from gr00t_policy_core.control.admission import ChunkAdmission
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
-from gr00t_policy_core.control.chunk_checks import (
-    require_in_range,
-    require_near,
-    require_recent,
-    require_sane,
-)
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
 from gr00t_policy_core.control.command_output import CommandOutput
 from gr00t_policy_core.control.fallback_brake import FallbackBrake
@@ -25,8 +20,7 @@ from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.measured_state import MeasuredState
 from gr00t_policy_core.control.motion_state import MotionPhase, MotionState
 from gr00t_policy_core.control.playback_clock import PlaybackClock
-from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
-from gr00t_policy_core.control.ramp import RampLimits
+from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.rest_keeper import RestKeeper
 from gr00t_policy_core.control.schedule import ChunkSchedule
 from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, StopConditions
@@ -50,11 +44,7 @@ class MotionPlayer:
         self._settings = settings
         self._period_ns = round(settings.period_s * 1e9)
         self._clock = PlaybackClock(self._period_ns)
-        self._schedule = ChunkSchedule(
-            layout,
-            settings.schedule,
-            RampLimits.from_limits(layout, settings.limits, settings.bodies),
-        )
+        self._schedule = ChunkSchedule(layout, settings.schedule, settings.ramp_limits(layout))
         self._measured = MeasuredState(
             layout, settings.max_joint_ages_s, settings.max_following_errors
         )
@@ -66,6 +56,9 @@ class MotionPlayer:
             self._measured,
             self._state,
             is_silent=settings.silent_at_rest,
+        )
+        self._admission = ChunkAdmission(
+            layout, self._schedule, self._conditions, self._state, self._rest
         )
         self._output: CommandOutput | None = None  # from the first chunk on
         self._new_limits: Mapping[int, JointLimits] | None = None
@@ -140,8 +133,6 @@ class MotionPlayer:
         """A way to rest that needs nothing of this player; None where nothing was commanded."""
         return self._output.fallback_brake() if self._output is not None else None
 
-    # When a chunk comes
-
     def offer(self, chunk: Chunk, now_ns: int) -> None:
         """Take a chunk as the newest.
 
@@ -156,11 +147,13 @@ class MotionPlayer:
                 is played goes on.
         """
         at_ns = self._clock.at(now_ns)
+        set_back_ns = 0
         try:
-            self._require_permission(chunk, now_ns)
-            planned = self._plan(chunk, at_ns)
-            start = self._checked_start(planned, at_ns)
+            self._admission.require_permission(chunk, self._settings, now_ns)
+            set_back_ns = self._schedule.advance(at_ns)
+            planned, start = self._admission.plan(chunk, self._settings, self._output, at_ns)
         except ChunkRefusedError as error:
+            self._hold_if_set_back(set_back_ns, at_ns)
             self.refuse(str(error))
             raise
         self._play(planned, start, at_ns)
@@ -173,34 +166,6 @@ class MotionPlayer:
     def explain_refusal(self, reason: str) -> None:
         """Replace the reason of the last refusal by one that says more."""
         self._state.refuse(reason)
-
-    def _require_permission(self, chunk: Chunk, now_ns: int) -> None:
-        inhibited = self._conditions.why_inhibited(now_ns)
-        if inhibited:
-            raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {inhibited}")
-        require_recent(chunk, now_ns, self._settings.observation_age)
-
-    def _plan(self, chunk: Chunk, at_ns: int) -> ActiveChunk:
-        if self._output is None:
-            # Nothing was commanded yet: the robot is where the observation saw it.
-            self._schedule.assume_at_rest(0)
-        self._advance(at_ns)
-        planned = self._schedule.plan(chunk, at_ns)
-        require_sane(chunk, planned.rows, self._layout, self._settings)
-        return planned
-
-    def _checked_start(self, planned: ActiveChunk, at_ns: int) -> Row:
-        """Where the commands go on from: the last one in motion, the measured place at rest."""
-        chunk, settings = planned.chunk, self._settings
-        entry = self._schedule.entry(planned, at_ns)
-        if self._output is not None and self._state.is_moving:
-            start = self._output.last
-        else:
-            start = self._rest.start(entry, self._output)
-            if settings.out_of_range is OutOfRange.REFUSE:
-                require_in_range(chunk, start, self._layout, settings.limits)
-        require_near(chunk, entry, start, self._layout, settings)
-        return start
 
     def _play(self, planned: ActiveChunk, start: Row, at_ns: int) -> None:
         before = self._output
@@ -226,8 +191,6 @@ class MotionPlayer:
             return output
         return self._place(start)
 
-    # When a tick comes
-
     def tick(self, now_ns: int) -> Command | None:
         """The command of this tick; None before there is anything to command.
 
@@ -250,13 +213,14 @@ class MotionPlayer:
         tick = self._clock.tick(now_ns)
         if tick.set_back_ns:
             self._measured.restamp(now_ns)
-            self._break_off(self._schedule.set_back(tick.now_ns, tick.set_back_ns), tick.now_ns)
+            broken_off_ns = self._schedule.set_back(tick.now_ns, tick.set_back_ns)
+            self._hold_if_set_back(broken_off_ns, tick.now_ns)
         elif tick.stalled_ns:
             if self._schedule.is_playing:
                 self.counts.stalls += 1
                 self.counts.stalled_ns += tick.stalled_ns
             self._schedule.delay(tick.now_ns, tick.stalled_ns)
-        self._advance(tick.now_ns)
+        self._hold_if_set_back(self._schedule.advance(tick.now_ns), tick.now_ns)
         return tick.now_ns
 
     def _moved_before_start(self, output: CommandOutput, at_ns: int) -> CommandOutput:
@@ -308,11 +272,8 @@ class MotionPlayer:
         values, chunk_id = self._layout.split(vector), self._progress.chunk_id
         return Command.holds(values, chunk_id, at_rest=output.is_at_rest)
 
-    def _advance(self, at_ns: int) -> None:
-        self._break_off(self._schedule.advance(at_ns), at_ns)
-
-    def _break_off(self, set_back_ns: int, at_ns: int) -> None:
-        """Hold where the clock was set back under a chunk, by so much, ns."""
+    def _hold_if_set_back(self, set_back_ns: int, at_ns: int) -> None:
+        """Come to rest where a chunk was broken off because the clock was set back, by so much."""
         if set_back_ns:
             self._hold(at_ns, f"the clock was set back by {set_back_ns * 1e-9:.2f} s")
 
@@ -326,18 +287,12 @@ class MotionPlayer:
     def _place(self, start: Row) -> CommandOutput:
         """Command this place next, whatever was commanded before, and go on from there."""
         self._output = CommandOutput(
-            self._layout,
-            self._settings.limits,
-            self._settings.bodies,
-            period_s=self._settings.period_s,
-            start=start,
-            limit_hits=self.counts.limit_hits,
+            self._layout, self._settings, start=start, limit_hits=self.counts.limit_hits
         )
         return self._output
 
     def _take_limits(self, limits: Mapping[int, JointLimits]) -> None:
         self._new_limits = None
         self._conditions.await_limits(False)
-        self._settings = settings = replace(self._settings, limits=limits)
-        ramp_limits = RampLimits.from_limits(self._layout, limits, settings.bodies)
-        self._schedule.change_ramp_limits(ramp_limits)
+        self._settings = replace(self._settings, limits=limits)
+        self._schedule.change_ramp_limits(self._settings.ramp_limits(self._layout))

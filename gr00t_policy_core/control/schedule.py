@@ -26,6 +26,7 @@ from gr00t_policy_core.control.blend import (
     plan_offset_blend,
 )
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
+from gr00t_policy_core.control.chunk_checks import require_layout, require_steps_ahead
 from gr00t_policy_core.control.interpolation import interpolate_steps
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
 from gr00t_policy_core.control.ramp import RampLimits
@@ -96,7 +97,7 @@ class ChunkSchedule:
                 keys or dimensions differ.
         """
         self.advance(now_ns)
-        self._require_layout(chunk)
+        require_layout(chunk, self._layout)
         self._require_newest(chunk)
         planned = plan_active_chunk(
             chunk,
@@ -106,7 +107,7 @@ class ChunkSchedule:
             now_ns=now_ns,
             from_rest=not self._active,
         )
-        _require_steps_ahead(planned, now_ns)
+        require_steps_ahead(planned, now_ns)
         return planned
 
     def entry(self, planned: ActiveChunk, now_ns: int) -> Row:
@@ -287,23 +288,3 @@ class ChunkSchedule:
             raise ChunkRefusedError(
                 f"chunk {chunk.chunk_id} comes from an older observation than the chunk before it"
             )
-
-    def _require_layout(self, chunk: Chunk) -> None:
-        came = {key: rows.shape[1] for key, rows in chunk.actions.items()}
-        if came != self._layout.dimensions:
-            raise ChunkRefusedError(
-                f"chunk {chunk.chunk_id} has keys and dimensions {came}, "
-                f"expected {self._layout.dimensions}"
-            )
-
-
-def _require_steps_ahead(planned: ActiveChunk, now_ns: int) -> None:
-    chunk = planned.chunk
-    if now_ns < planned.last_ns or (chunk.horizon == 1 and now_ns == planned.last_ns):
-        return
-    age_s, duration_s = (now_ns - chunk.t0_ns) * 1e-9, (chunk.end_ns - chunk.t0_ns) * 1e-9
-    raise ChunkRefusedError(
-        f"chunk {chunk.chunk_id} came {age_s:.3f} s after its observation: no step is left of its "
-        f"{duration_s:.3f} s; the policy is slower than its chunks are long (inference: sync waits "
-        "for it), or clocks differ"
-    )

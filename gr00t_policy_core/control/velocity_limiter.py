@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of a joint that is commanded in velocity: of its speed, its acceleration and its jerk.
+"""Keeps a joint that is commanded in velocity inside its limits of speed, acceleration and jerk.
 
 As for positions, a command within the limits passes unchanged, and one that is not is replaced by
 the fastest change inside them that closes in on the target. Acceleration and jerk are the first and
@@ -110,8 +110,8 @@ class VelocityLimiter:
         """The allowed command that leads to a target, and its slope, in the fewest ticks.
 
         Args:
-            target: Of this tick.
-            slope: How much it changes in each tick.
+            target: The velocity wanted at this tick, rad/s (or m/s).
+            slope: How much it changes in each tick, rad/s (or m/s).
         """
         change = slope + self._landing_change(target - slope - self._velocity)
         change = _clipped(change, self._change)

@@ -195,11 +195,11 @@ def test_blends_ends_and_stops_of_poses_and_twists_stay_within_the_limits() -> N
     playing.offer(chunk(2, now_ns, 0.35, angle=0.6, speed=-0.25), now_ns)
     more, now_ns = run(playing, now_ns, 40)
     vectors += more
-    playing.allow("stopped by hand")
+    playing.inhibit("stopped by hand")
     more, now_ns = run(playing, now_ns, 60)
     vectors += more
     assert (more[-1][7:] == 0.0).all()
-    playing.allow("")
+    playing.inhibit("")
     playing.offer(chunk(3, now_ns, 0.3), now_ns)
     more, _ = run(playing, now_ns, 200)  # to its end, and no other comes
     rows = np.array([vectors[0], *vectors, *more])

@@ -116,7 +116,7 @@ def test_a_refused_chunk_leaves_what_is_played_alone_and_the_reason_empty() -> N
     rig = Rig()
     rig.offer(horizon=40)
     rig.run(0.1)
-    with pytest.raises(ChunkRefusedError, match="older observation"):
+    with pytest.raises(ChunkRefusedError, match="comes from an older observation"):
         rig.offer(late_s=0.3, horizon=40)
     rig.run(0.1)
     assert rig.player.reason == ""

@@ -146,7 +146,7 @@ def test_by_default_the_chunk_and_the_replan_interval_decide(
 # Absurd values
 
 
-@pytest.mark.parametrize("value", [1e5, -1e8, 1e300])
+@pytest.mark.parametrize("value", [1e5, -1e8, 1e99])
 @pytest.mark.parametrize("key", ["arm", "base"])
 def test_what_no_robot_can_do_is_refused_with_the_chunk(key: str, value: float) -> None:
     free = JointLimits(-np.inf, np.inf, 3.0, 25.0, 500.0)
@@ -155,7 +155,10 @@ def test_what_no_robot_can_do_is_refused_with_the_chunk(key: str, value: float) 
     rig.run(0.5)
     actions = {"arm": np.full((20, 2), 0.2), "base": np.full((20, 1), 0.5)}
     actions[key][7] = value
-    with pytest.raises(ChunkRefusedError, match=rf"step 7 asks {key}\[0\] for .* makes sense"):
+    with pytest.raises(
+        ChunkRefusedError,
+        match=rf"step 7 commands {key}\[0\] to .*, no robot goes beyond 10000 rad or m",
+    ):
         rig.player.offer(Chunk(9, rig.now_ns, 0.05, actions), rig.now_ns)
     rig.run(0.5)
     assert not rig.last.holding

@@ -47,7 +47,6 @@ def test_the_last_step_is_reached_and_then_held() -> None:
     schedule = schedule_with(ramp())
     values = [played(schedule, ms) for ms in (195.0, 205.0, 215.0, 9000.0)]
     assert_allclose(values, [3.9, 4.0, 4.0, 4.0])
-    assert schedule.interruption == ""
 
 
 def test_progress_counts_the_steps_that_lie_ahead() -> None:
@@ -210,11 +209,10 @@ def test_ensemble_drops_chunks_that_have_ended() -> None:
 def test_after_the_clock_was_set_back_the_place_is_held_until_a_new_chunk() -> None:
     schedule = schedule_with(ramp(1))
     played(schedule, 100.0)
+    assert schedule.advance(at_ms(-60_000.0)) == 60_100_000_000
     assert [played(schedule, ms) for ms in (-60_000.0, -59_990.0)] == pytest.approx([2.0, 2.0])
-    assert schedule.interruption == "the clock was set back by 60.10 s"
     schedule.offer(ramp(2, t0_ms=-60_000.0), at_ms(-59_950.0))
     assert played(schedule, -59_950.0) == pytest.approx(0.0)  # it held since before t0
-    assert schedule.interruption == ""
 
 
 def test_a_chunk_that_comes_first_after_the_clock_was_set_back_is_taken() -> None:

@@ -278,5 +278,5 @@ def test_a_dead_stream_beside_a_living_one_stops_the_motion() -> None:
     joints.update(["finger"], [0.0], 2 * S_NS)
     joints.tell(player, LAYOUT)
     rows = {"arm": np.zeros((9, 2)), "gripper": np.zeros((9, 1))}
-    with pytest.raises(ChunkRefusedError, match=r"arm\[0\] is 2\.00 s old, 0\.5 s are allowed"):
+    with pytest.raises(ChunkRefusedError, match=r"arm\[0\] is 2\.00 s old, the limit is 0\.5 s"):
         player.offer(Chunk(1, 2 * S_NS, 0.1, rows), 2 * S_NS)
