@@ -33,7 +33,8 @@ LAUNCHER = """
 import os, subprocess, sys
 parameters = ["--ros-args", "--params-file", sys.argv[1], "-p", f"end_with_pid:={os.getpid()}"]
 for name in sys.argv[2:]:
-    code = f"import sys; from gr00t_ros.{name} import main; sys.exit(main())"
+    room = name.removesuffix("_node")
+    code = f"import sys; from gr00t_ros.{room}.{name} import main; sys.exit(main())"
     node = subprocess.Popen([sys.executable, "-c", code, *parameters])
     print(node.pid, flush=True)
 sys.stdin.read()
@@ -100,7 +101,7 @@ def test_nodes_whose_launch_is_killed_bring_the_robot_to_rest_and_end(
         "autostart": True,
         "policy__port": port,
         "action__arm__topic": "twist",
-        "action__arm__interface": "twist_stamped",
+        "action__arm__type": "twist_stamped",
         "action__arm__frame_id": "base",
         "action__arm__joints": None,
     }
