@@ -98,7 +98,7 @@ class ActionLayout:
         The four values of a quaternion hold a rotation vector, rad, and a zero.
 
         Args:
-            to, origin: float64 (size,).
+            to, origin: The two vectors, float64 (size,); the offset leads from `origin` to `to`.
             near: An offset of a moment before: a rotation takes the way round that is closer to
                 its.
         """

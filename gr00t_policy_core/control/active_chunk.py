@@ -42,7 +42,7 @@ class ActiveChunk:
     Its rate is how fast its own time passes: 1 in between, less on the ramps.
 
     Args:
-        chunk: What is played.
+        chunk: The chunk as the policy answered it.
         rows: Its steps, float64 (horizon, size).
         start_ns: The instant that its first step belongs to, ns.
         entered_ns: The instant at which the ramp up begins, ns; used with `ramp_up_s` only.
@@ -139,11 +139,11 @@ def plan_active_chunk(
     """A chunk as it is to be played from now on.
 
     Args:
-        chunk: What is played.
-        layout: Layout of its keys.
+        chunk: The chunk as the policy answered it.
+        layout: Says where its keys lie in a vector, and which values are rotations.
         ramp_limits: How much acceleration and jerk its ramps may add.
         start_ns: The instant that its first step belongs to, ns.
-        now_ns: The present, ns.
+        now_ns: Playback time at which it takes over, ns.
         from_rest: Whether the robot stands, so that the chunk needs a ramp up.
     """
     rows = layout.rows(chunk)

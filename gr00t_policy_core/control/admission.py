@@ -24,8 +24,8 @@ class ChunkAdmission:
     """Checks chunks whole, before any of them moves a robot.
 
     Args:
-        layout: Layout of the action keys.
-        schedule: Plans the chunks.
+        layout: Says where the joints and poses lie in the vectors.
+        schedule: Plans how a chunk would be played, and refuses what it cannot play.
         conditions: Say whether motion is inhibited.
         state: Tells whether the robot moves.
         rest: Tells where motion begins from rest.
@@ -63,10 +63,10 @@ class ChunkAdmission:
         """The chunk as it would be played from now on, and where the commands would begin.
 
         Args:
-            chunk: The chunk.
+            chunk: Finite numbers of one horizon; everything else about it is checked here.
             settings: The limits in force, and how far a chunk may jump.
             output: The last commands; None before the first.
-            at_ns: Playback time, ns.
+            at_ns: Playback time at which it would take over, ns.
 
         Returns:
             The planned chunk, and float64 (size,): the last command in motion, the measured place

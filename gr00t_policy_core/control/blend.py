@@ -57,7 +57,7 @@ class OffsetBlend:
     all three at zero (Flash & Hogan 1985 for the offset alone).
 
     Args:
-        since_ns: When it begins, ns.
+        since_ns: Playback time at which it begins, ns.
         duration_s: How long it lasts, s; > 0.
         offset: What is left at the beginning, as `ActionLayout.offset` has it, float64 (size,).
         rate: Its rate of change at the beginning, float64 (size,), per s.
@@ -98,7 +98,7 @@ def plan_offset_blend(
     shortest gentle `T` solves that for the limit.
 
     Args:
-        since_ns: When it begins, ns.
+        since_ns: Playback time at which it begins, ns.
         offset, rate: What is blended out, float64 (size,), and its rate of change per s.
         blend_s: How long it lasts, s; `MAX_STRETCH` times as long at most.
         ramp_limits: How much acceleration it may add; their jerk is not used.

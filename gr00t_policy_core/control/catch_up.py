@@ -22,8 +22,8 @@ def closing_speed(
     Args:
         distance: Between the command and the target, rad or m; > 0 where `jerk` is infinite.
         period_s: Time between two commands, s.
-        acceleration: Limit, rad/s^2 or m/s^2.
-        jerk: Limit, rad/s^3 or m/s^3; infinite where there is none.
+        acceleration: The limit of the commands, rad/s^2 or m/s^2.
+        jerk: The limit of the commands, rad/s^3 or m/s^3; infinite where there is none.
     """
     return min(
         min(CATCH_UP_PER_S, CATCH_UP_PER_TICK / period_s) * distance,

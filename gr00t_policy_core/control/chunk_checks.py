@@ -64,7 +64,7 @@ def require_sane(chunk: Chunk, rows: Row, layout: ActionLayout, settings: Player
     """No joint, pose or twist is commanded to more than any robot can do.
 
     Args:
-        chunk: The chunk.
+        chunk: The chunk that is named in the error.
         rows: Its steps, float64 (horizon, size).
         layout: Says which key each value belongs to.
         settings: Name the joints and bodies; what is neither is passed on as it is.
@@ -88,9 +88,9 @@ def require_in_range(
     """No joint stands outside its range.
 
     Args:
-        chunk: The chunk.
+        chunk: The chunk that is named in the error.
         start: Where the motion begins, float64 (size,).
-        layout: Names the joints.
+        layout: Names the joints in the error.
         limits: Limits of joints, by their index in the vector.
     """
     for index, joint in limits.items():
@@ -110,7 +110,7 @@ def require_near(
     """The chunk does not begin further than `max_jump` from where the robot is.
 
     Args:
-        chunk: The chunk.
+        chunk: The chunk that is named in the error.
         entry: Where it begins, float64 (size,).
         start: Where the robot is, float64 (size,).
         layout: Names the joints and poses.

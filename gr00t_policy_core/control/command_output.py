@@ -102,7 +102,7 @@ class CommandOutput:
 
         Args:
             path: Where the path is and goes.
-            now_ns: Playback time, ns.
+            now_ns: Playback time at which the chunk takes over, ns.
         """
         since_s = (now_ns - self._commanded_ns) * 1e-9
         return HandoverState(

@@ -140,7 +140,7 @@ class MeasuredState:
 
         Args:
             held: Where it is held, float64 (size,).
-            now_ns: The present, ns.
+            now_ns: Playback time of the tick, ns.
         """
         self._is_still = self._stands_still(now_ns)
         error = self._error(held)

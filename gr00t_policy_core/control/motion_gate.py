@@ -47,8 +47,8 @@ class MotionGate:
         """Take the enable signal.
 
         Args:
-            enabled: Whether it is on.
-            now_ns: When it came, ns.
+            enabled: Whether the operator allows motion.
+            now_ns: When the signal came in, ns.
         """
         self._enabled_ns = now_ns if enabled else None
 

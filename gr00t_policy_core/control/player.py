@@ -110,8 +110,8 @@ class MotionPlayer:
         """Come to rest now; the next chunk is welcome.
 
         Args:
-            now_ns: The present, ns.
-            reason: What `reason` tells from now on.
+            now_ns: The present, on the clock of the stamps, ns.
+            reason: What `reason` tells until the next chunk is accepted.
         """
         self._hold(self._clock.at(now_ns), reason)
 
@@ -119,8 +119,8 @@ class MotionPlayer:
         """Take other limits of the joints, after coming to rest within the present ones.
 
         Args:
-            limits: Limits by index in the layout's vector.
-            now_ns: The present, ns.
+            limits: Limits of joints, by their index in the layout's vector.
+            now_ns: The present, on the clock of the stamps, ns.
         """
         if self._output is None:
             self._take_limits(limits)

@@ -10,8 +10,8 @@ LATENCIES = 50  # answers that the latency is estimated from
 LATENCY_SHARE = 0.9  # of them came within it: one spike does not move it
 # A chunk that no other has taken over from slows down before its end, over about so much of it: an
 # arm at 1.3 rad/s with the default limits (`ActiveChunk.ramp_down_s`).
-SLOWING_S = 0.15
-SLOWING_SHARE = 0.25  # of a chunk, at most
+RAMP_DOWN_S = 0.15
+RAMP_DOWN_SHARE = 0.25  # of a chunk, at most
 
 
 class LatencyEstimate:
@@ -49,7 +49,7 @@ class ReplanTimer:
     ) -> None:
         self._chunk_s = chunk_s
         self._interval_s = interval_s
-        self._margin_s = step_s + min(SLOWING_S, SLOWING_SHARE * chunk_s)
+        self._margin_s = step_s + min(RAMP_DOWN_S, RAMP_DOWN_SHARE * chunk_s)
         self._sync = sync
         self._due_s: float | None = None
         self.latency = LatencyEstimate()

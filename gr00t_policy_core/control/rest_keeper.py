@@ -73,7 +73,7 @@ class RestKeeper:
         """The command of one tick of settling, braking or rest, float64 (size,).
 
         Args:
-            output: Makes the command.
+            output: Makes the command, inside the limits.
             now_ns: Playback time of the tick, ns.
         """
         path = self._schedule.path(now_ns)

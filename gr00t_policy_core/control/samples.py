@@ -23,8 +23,8 @@ class Sample(Generic[T]):
     """One value of a stream.
 
     Args:
-        stamp_ns: When it was measured, ns.
-        value: What was measured.
+        stamp_ns: When it was measured, ns, on the clock that the robot's messages are stamped with.
+        value: What was measured; the stream says of which type.
     """
 
     stamp_ns: int

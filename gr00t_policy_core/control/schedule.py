@@ -43,7 +43,7 @@ class ChunkSchedule:
 
     Args:
         layout: Keys and dimensions of every chunk.
-        settings: How chunks are played.
+        settings: How chunks are blended and interpolated.
         ramp_limits: How much acceleration and jerk ramps and blends may add; any, by default.
     """
 
@@ -120,8 +120,8 @@ class ChunkSchedule:
         """Play what `plan` has made of a chunk at the same instant.
 
         Args:
-            planned: The chunk.
-            now_ns: The present, ns.
+            planned: What `plan` returned.
+            now_ns: The instant that it was planned for, ns.
             handover: Where the commands really are; on the path, by default.
         """
         handover = handover or self.handover(now_ns)
@@ -191,7 +191,7 @@ class ChunkSchedule:
         """Play no more: from this instant on the path rests.
 
         Args:
-            now_ns: The present, ns.
+            now_ns: Playback time from which on it rests, ns.
             position: Where it rests, float64 (size,); where the path is, by default.
         """
         place = self.path(now_ns) if position is None else position

@@ -127,8 +127,8 @@ def run_ahead(start: HandMotion, task: Task, *, steps: int, step_s: float) -> ND
 def _undisturbed(motion: HandMotion, task: Task) -> HandMotion:
     """The motion as far as it is the law's own.
 
-    What goes faster than the law would, or another way, is what others have added (the fade of a
-    seam, a limiter that catches up, a push). Continued in the next chunk, which comes late, it
+    What goes faster than the law would, or another way, is what others have added (the blend
+    between chunks, a limiter that catches up, a push). Continued in the next chunk, which comes late, it
     would come back again and again.
     """
     hand = HandPose(*motion.position)
