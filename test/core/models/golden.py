@@ -21,7 +21,6 @@ huggingface_hub = pytest.importorskip("huggingface_hub", reason="comes with tran
 
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
 from gr00t_policy_core.models.common.runner import images_from_frames  # noqa: E402
-from gr00t_policy_core.models.common.transfer import send  # noqa: E402
 from gr00t_policy_core.models.model_policy import ModelPolicy  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny, and tests may run side by side
@@ -114,7 +113,7 @@ def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, 
     """What the action head attends to, and the tokens that it is of."""
     frames = policy.frames(observation)
     grid = policy.image_grid(observation)
-    tokens = policy.runner.tokens(policy.instructions(observation), grid)
+    tokens = policy.runner.token_batch(policy.instructions(observation), grid)
     return policy.runner.features([policy.model.backbone.pictures(frames)], tokens), tokens
 
 

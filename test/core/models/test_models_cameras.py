@@ -80,7 +80,7 @@ def test_robots_of_different_cameras_in_turn_get_what_each_gets_alone(name, tmp_
 def test_recorded_calls_are_of_one_shape_of_pictures(name):
     golden, loaded = golden_of(name), policy_of(name)
     tapes = Tapes()
-    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, record=tapes)
+    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, capturer=tapes)
     upright, wide = (with_frames(golden, "one", size) for size in ((160, 120), (120, 160)))
     for observation in (upright, wide, upright, wide):
         policy.prepare(observation)
@@ -169,7 +169,7 @@ def test_frames_that_no_model_reads_are_named(size, named):
 def test_after_warming_up_for_its_cameras_nothing_is_made_for_a_robot(name):
     golden, loaded = golden_of(name), policy_of(name)
     graphs = FakeGraphs()
-    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, record=graphs)
+    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, capturer=graphs)
     key = golden.language_key
     policy.warm_up(camera_sizes=[(720, 1280), {"front": (480, 640), "wrist": (240, 320)}])
     before = graphs.recorded
@@ -179,7 +179,7 @@ def test_after_warming_up_for_its_cameras_nothing_is_made_for_a_robot(name):
         policy.get_action(observation)
         assert (graphs.recorded, len(policy.runner.queue)) == (before, 0)
     policy.get_action(with_frames(golden, "one", (640, 480)))
-    assert policy.runner.queue.wait(60)
+    assert policy.runner.queue.wait_until_empty(60)
     assert graphs.recorded > before, "another shape would have been seen"
 
 

@@ -9,7 +9,7 @@ from models.golden import torch
 
 from gr00t_policy_core.models.common.cuda_graphs import WARM_UPS, CudaGraphCapturer
 from gr00t_policy_core.models.common.stopwatch import Stopwatch
-from gr00t_policy_core.models.common.transfer import send, to_device
+from gr00t_policy_core.models.common.transfer import to_device
 
 GPU = torch.device("cuda", 0)
 

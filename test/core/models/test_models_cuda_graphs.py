@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from gr00t_policy_core import PolicyClient, PolicyServer, SpecError
 from gr00t_policy_core.models.common.capture_queue import CaptureQueue
-from gr00t_policy_core.models.common.cuda_graphs import GraphedFunction, Held, Recording
+from gr00t_policy_core.models.common.cuda_graphs import Capture, GraphedFunction, StorageTracker
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, batch_sizes
 from gr00t_policy_core.models.model_policy import ModelPolicy
 
@@ -30,7 +30,7 @@ class FakeGraphs:
     def __call__(self, function, inputs):
         self.recorded += 1
         output = function(*inputs)
-        return Recording(inputs, output, lambda: output.copy_(function(*inputs)))
+        return Capture(inputs, output, lambda: output.copy_(function(*inputs)))
 
 
 class Tapes(FakeGraphs):
@@ -46,7 +46,7 @@ class Tapes(FakeGraphs):
 
         tape = make_fx(of_tensors)(*given)
         output = tape(*given)
-        return Recording(inputs, output, lambda: output.copy_(tape(*given)))
+        return Capture(inputs, output, lambda: output.copy_(tape(*given)))
 
 
 class SlowTapes(Tapes):
@@ -69,7 +69,7 @@ def no_graphs(function, inputs):
 def recorded(name, graphs, settings=GRAPHS):
     """The policy of a golden checkpoint, its calls recorded."""
     loaded = policy_of(name)
-    return ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings, record=graphs)
+    return ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings, capturer=graphs)
 
 
 def doubled(x):
@@ -84,7 +84,7 @@ class Calls:
         self.call = GraphedFunction(function, plain or function, record, self.queue, **settings)
 
     def __call__(self, *inputs):
-        with self.queue.at_once():
+        with self.queue.synchronous():
             return self.call(*inputs)
 
 
@@ -166,7 +166,7 @@ def test_nobody_waits_for_a_recording():
             assert double(torch.ones(length)).tolist() == [2.0] * length
     assert tapes.recorded == 0
     tapes.finish.set()
-    assert queue.wait(60)
+    assert queue.wait_until_empty(60)
     assert tapes.recorded == 2
 
     computed = len(plain)
@@ -204,7 +204,7 @@ def test_a_served_model_answers_while_its_calls_are_recorded(n1d7):
             client.get_action(known)  # what is recorded is replayed meanwhile
         assert tapes.recorded == recordings, "no recording was waited for"
         tapes.finish.set()
-        assert policy.runner.queue.wait(60)
+        assert policy.runner.queue.wait_until_empty(60)
         assert tapes.recorded == recordings + 2
         assert_answered(client)
     assert len(policy.runner.queue) == 0
@@ -217,7 +217,7 @@ def test_a_policy_that_is_never_idle_gets_its_recordings_all_the_same(monkeypatc
     double = GraphedFunction(doubled, doubled, graphs, queue)
     with queue.call():
         double(torch.ones(3))
-        assert queue.wait(60)
+        assert queue.wait_until_empty(60)
         assert graphs.recorded == 1
 
 
@@ -229,7 +229,7 @@ def test_a_client_that_varies_its_shapes_fills_no_memory():
         assert len(double(torch.ones(length))) == length
     assert len(queue) <= 16
     tapes.finish.set()
-    assert queue.wait(60)
+    assert queue.wait_until_empty(60)
 
 
 def test_a_recording_that_breaks_ends_no_thread_and_no_caller(caplog):
@@ -240,21 +240,21 @@ def test_a_recording_that_breaks_ends_no_thread_and_no_caller(caplog):
     double = GraphedFunction(doubled, doubled, broken, queue)
     for length in (1, 2):
         assert double(torch.ones(length)).tolist() == [2.0] * length
-        assert queue.wait(60)
+        assert queue.wait_until_empty(60)
     assert "a recording failed" in caplog.text
 
 
 def test_the_thread_ends_when_nothing_is_left_to_record():
     queue = CaptureQueue(contextlib.nullcontext)
     GraphedFunction(doubled, doubled, FakeGraphs(), queue)(torch.ones(1))
-    assert queue.wait(60)
+    assert queue.wait_until_empty(60)
     wait_until(lambda: queue._thread is None)
 
 
 def test_what_a_recording_reads_outlives_the_cache_that_it_came_from():
     table = torch.full((2,), 7.0)
     memory = table.untyped_storage()._cdata
-    with Held() as held:
+    with StorageTracker() as held:
         x = torch.ones(2)
         (x + table).add_(1.0)
     assert memory in held.memory
@@ -325,9 +325,9 @@ def test_a_call_that_cannot_be_recorded_gives_the_references_actions(golden, cap
     with caplog.at_level(logging.WARNING):
         for case in ("one", "batch"):
             assert_golden(golden, case, policy)
-            assert policy.runner.queue.wait(60)
+            assert policy.runner.queue.wait_until_empty(60)
     assert len(caplog.records) == 2, "one line for each function"
-    assert not policy.in_force()["cuda_graphs"]
+    assert not policy.active_settings()["cuda_graphs"]
 
 
 def test_instructions_of_about_the_same_length_share_a_recording(golden):
@@ -340,7 +340,7 @@ def test_instructions_of_about_the_same_length_share_a_recording(golden):
         texts = policy.instructions(observation)
         pictures = policy.image_grid(observation)
         lengths.add(policy.model.backbone.prompts(texts, pictures).length)
-        rounded.add(policy.runner.tokens(texts, pictures).ids.shape[1])
+        rounded.add(policy.runner.token_batch(texts, pictures).ids.shape[1])
         expected, _ = alone.get_action(observation, {"seed": 3})
         policy.prepare(observation)
         action, _ = policy.get_action(observation, {"seed": 3})

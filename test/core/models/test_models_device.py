@@ -41,14 +41,14 @@ def run(line, texts, settings, small=True):
     model = line.random_model(small=small, cameras=CAMERAS, device=META, dtype=torch.bfloat16)
     config = model.head.config
     runner = Runner(model, META, torch.bfloat16, settings)
-    tokens = runner.tokens(texts, model.backbone.grid(CAMERAS, *PICTURE_SIZES[line]))
+    tokens = runner.token_batch(texts, model.backbone.grid(CAMERAS, *PICTURE_SIZES[line]))
     pictures = ones(CAMERAS * len(texts), *PICTURE_SIZES[line], 3, dtype=torch.uint8)
     start = ones(len(texts), config.action_horizon, config.max_action_dim)
     state = ones(len(texts), 1, config.max_state_dim)
     scale = ones(config.action_horizon, 1)
     with torch.inference_mode(), OnlyOnTheDevice():
-        features = runner.see(*tokens, pictures)
-        actions = runner.act(features, state, start, scale, *tokens)
+        features = runner.eager_backbone(*tokens, pictures)
+        actions = runner.eager_head(features, state, start, scale, *tokens)
     return tokens, features, actions, start
 
 
@@ -64,7 +64,7 @@ RESIZED = {
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
 def test_a_whole_call_reads_nothing_back(line, texts, mask_padding):
     tokens, features, actions, start = run(line, texts, ExecutionSettings(mask_padding))
-    assert (tokens.causal is None) == (len(texts) == 1)
+    assert (tokens.causal_bias is None) == (len(texts) == 1)
     assert features.shape[:2] == tokens.ids.shape
     assert actions.shape == start.shape
     assert (actions.device, actions.dtype) == (META, torch.bfloat16)
@@ -103,7 +103,7 @@ def test_resizing_pictures_reads_nothing_back(line, size):
 def test_a_whole_call_of_a_round_length_reads_nothing_back(line):
     tokens, *_ = run(line, TEXTS[:1], ExecutionSettings(compile="default"))
     assert tokens.ids.shape[1] % 16 == 0
-    assert tokens.visible is not None
+    assert tokens.token_bias is not None
 
 
 def test_vl_self_attention_is_a_part_of_that_call():

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 from models.golden import CASES, features_of, largest, policy_of, torch
 
-from gr00t_policy_core.models.model_policy import noise
-
 pytestmark = pytest.mark.parametrize("case", CASES)
 
 
@@ -53,7 +51,7 @@ def test_features_and_actions_of_the_head_are_the_references(golden, policy, cas
 
 def test_noise_of_a_seed_is_the_references(golden, case):
     expected = golden.arrays[f"{case}/noise"]
-    np.testing.assert_array_equal(noise(golden.seed, expected.shape).numpy(), expected)
+    np.testing.assert_array_equal(initial_noise(golden.seed, expected.shape).numpy(), expected)
 
 
 def test_actions_are_the_references(golden, policy, case):

@@ -63,8 +63,8 @@ def test_bfloat16_with_graphs_is_as_without(golden):
         pytest.skip("CUDA graphs need CUDA")
     plain = answer(policy_of(golden.name, device=DEVICE, **WITHOUT), golden, "batch")
     policy = policy_of(golden.name, device=DEVICE)
-    assert policy.in_force()["cuda_graphs"], "graphs are the default"
-    assert policy.in_force()["device_images"]
+    assert policy.active_settings()["cuda_graphs"], "graphs are the default"
+    assert policy.active_settings()["device_images"]
     policy.prepare(golden.observation("batch"))
     replayed = answer(policy, golden, "batch")
     for key, values in plain.items():
@@ -133,9 +133,11 @@ def test_the_host_does_not_wait_from_pictures_to_actions(golden):
     observation = golden.observation("batch")
     policy.prepare(observation)
     with torch.inference_mode():
-        policy.inputs(observation, None, Stopwatch(policy.device))  # what is made once is there
+        policy.model_inputs(
+            observation, None, Stopwatch(policy.device)
+        )  # what is made once is there
         with no_waiting():
-            given = policy.inputs(observation, None, Stopwatch(policy.device))
+            given = policy.model_inputs(observation, None, Stopwatch(policy.device))
             features = policy.runner.features(given.videos, given.tokens)
             policy.runner.actions(
                 features, given.tokens, given.state, given.noise, given.velocity_scale
@@ -175,7 +177,7 @@ def test_answers_stay_right_while_graphs_are_captured_beside_them(golden):
     for thread in threads:
         thread.join(300)
         assert not thread.is_alive()
-    assert policy.runner.queue.wait(60)
+    assert policy.runner.queue.wait_until_empty(60)
     ask(0)
     assert wrong == []
-    assert policy.in_force()["cuda_graphs"], "no capture failed"
+    assert policy.active_settings()["cuda_graphs"], "no capture failed"

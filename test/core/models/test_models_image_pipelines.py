@@ -88,7 +88,7 @@ def bicubic_rows_first(frame, size):
     return pillow(across, size, Image.Resampling.BICUBIC)
 
 
-def apart(one, other):
+def split_outputs(one, other):
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
@@ -198,7 +198,7 @@ class TestLeRobot:
         else:
             given_frames = torch.from_numpy(np.stack(frames))
             pictures = n1d7.fit_on_device(pipeline.on_device(given_frames), patches)
-        pixels = n1d7.Patching.make(patches, torch.device("cpu"))(pictures)
+        pixels = n1d7.Patchify.make(patches, torch.device("cpu"))(pictures)
         error = np.abs(pixels.numpy().reshape(expected.shape) - expected).max()
         assert error <= 1e-5
 

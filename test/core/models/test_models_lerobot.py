@@ -22,7 +22,7 @@ from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.normalization import LiberoGripper, MinMax
-from gr00t_policy_core.models.model_policy import ModelPolicy, noise
+from gr00t_policy_core.models.model_policy import ModelPolicy, initial_noise
 
 PACK, ENCODE = 2, 3  # steps of the preprocessor
 
@@ -100,7 +100,7 @@ class TestEveryStageIsLeRobots:
 
     def test_noise(self, golden, policy, case):
         expected = golden.vector(case, "noise")
-        np.testing.assert_array_equal(noise(golden.seed, expected.shape).numpy(), expected)
+        np.testing.assert_array_equal(initial_noise(golden.seed, expected.shape).numpy(), expected)
 
     def test_actions(self, golden, policy, case):
         observation = golden.observation_of(policy, case)
@@ -115,7 +115,7 @@ class TestEveryStageIsLeRobots:
         """As on a GPU, where both are the default."""
         settings = ExecutionSettings(cuda_graphs=True, device_images=True)
         where = (policy.model, policy.device, policy.dtype)
-        recorded = ModelPolicy(*where, settings, record=FakeGraphs())
+        recorded = ModelPolicy(*where, settings, capturer=FakeGraphs())
         observation = golden.observation_of(policy, case)
         recorded.prepare(observation)
         action, _ = recorded.get_action(observation, {"seed": golden.seed})

@@ -114,7 +114,7 @@ def test_rows_of_different_length_are_filled_up_on_the_left():
     prompts = pad([[5, 9, 9, 6], [5, 9]], pad_id=0, image_id=9)
     assert prompts.ids.tolist() == [[5, 9, 9, 6], [0, 0, 5, 9]]
     assert prompts.mask.tolist() == [[True] * 4, [False, False, True, True]]
-    assert prompts.images.tolist() == [[False, True, True, False], [False, False, False, True]]
+    assert prompts.image_mask.tolist() == [[False, True, True, False], [False, False, False, True]]
 
 
 def test_a_batch_is_filled_up_to_a_round_length_on_the_right():
@@ -125,7 +125,7 @@ def test_a_batch_is_filled_up_to_a_round_length_on_the_right():
 
 
 def test_padding_that_is_called_like_a_picture_is_none():
-    assert not pad([[1, 2], [1]], pad_id=9, image_id=9).images.any()
+    assert not pad([[1, 2], [1]], pad_id=9, image_id=9).image_mask.any()
 
 
 def test_rope_counts_text_on_and_gives_a_picture_rows_and_columns():

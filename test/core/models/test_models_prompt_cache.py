@@ -99,6 +99,6 @@ def test_the_longest_instruction_that_is_read_takes_less_room_than_there_is():
     observation["language"] = {golden.language_key: [["go to it " * 227]]}
     policy.get_action(observation)
     texts, pictures = policy.instructions(observation), policy.image_grid(observation)
-    tokens = policy.runner.tokens(texts, pictures)
-    assert tokens is policy.runner.tokens(texts, pictures)
+    tokens = policy.runner.token_batch(texts, pictures)
+    assert tokens is policy.runner.token_batch(texts, pictures)
     assert np.prod(tokens.ids.shape) > 500

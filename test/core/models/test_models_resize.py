@@ -46,8 +46,8 @@ def test_a_model_says_what_it_does_first(golden, policy):
 
 
 def test_bars_around_a_picture_that_is_not_square_are_nothing_that_a_client_can_do():
-    assert BilinearCrop((96, 128), (90, 120), letter_box=True).first is None
-    assert Unchanged().first is None
+    assert BilinearCrop((96, 128), (90, 120), letter_box=True).first_resize is None
+    assert Unchanged().first_resize is None
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -75,8 +75,8 @@ ODD_SIZES = [(int(h), int(w)) for h, w in np.random.default_rng(2).integers(3, 7
 @pytest.mark.parametrize("size", SIZES + ODD_SIZES)
 @pytest.mark.parametrize("pipeline", PIPELINES, ids=str)
 def test_pixels_of_resized_pictures_are_the_same_bit_for_bit(pipeline, size):
-    first = first_resize([pipeline.first.capability])
-    assert first == pipeline.first
+    first = first_resize([pipeline.first_resize.capability])
+    assert first == pipeline.first_resize
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     once = first(frame)
     assert once.shape[:2] == first.size(*size)
