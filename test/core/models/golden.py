@@ -114,11 +114,11 @@ def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, 
     frames = policy.frames(observation)
     grid = policy.image_grid(observation)
     tokens = policy.runner.token_batch(policy.instructions(observation), grid)
-    return policy.runner.features([policy.model.backbone.pictures(frames)], tokens), tokens
+    return policy.runner.features([policy.model.backbone.images(frames)], tokens), tokens
 
 
-def sent_pictures(policy: ModelPolicy, observation: dict[str, Any]) -> Any:
-    """The pictures as the backbone reads them, on the policy's device."""
+def sent_images(policy: ModelPolicy, observation: dict[str, Any]) -> Any:
+    """The images as the backbone reads them, on the policy's device."""
     videos = policy._videos(observation, policy.frames(observation))
     return images_from_frames(policy.model, send(videos, policy.device))
 

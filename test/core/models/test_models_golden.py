@@ -10,8 +10,8 @@ pytestmark = pytest.mark.parametrize("case", CASES)
 
 def test_tokens_are_the_references(golden, policy, case):
     observation = golden.observation(case)
-    pictures = policy.image_grid(observation)
-    prompts = policy.model.backbone.prompts(policy.instructions(observation), pictures)
+    grid = policy.image_grid(observation)
+    prompts = policy.model.backbone.prompts(policy.instructions(observation), images)
     np.testing.assert_array_equal(prompts.ids, golden.arrays[f"{case}/input_ids"])
     lengths = prompts.mask.sum(axis=1)
     assert case == "one" or len(set(lengths)) > 1, "the batch has prompts of one length only"
@@ -21,7 +21,7 @@ def test_tokens_are_the_references(golden, policy, case):
 
 def test_pixels_are_the_references(golden, policy, case):
     backbone = policy.model.backbone
-    pixels = backbone.pixels(backbone.pictures(policy.frames(golden.observation(case))))
+    pixels = backbone.pixels(backbone.images(policy.frames(golden.observation(case))))
     expected = golden.arrays[f"{case}/pixel_values"]
     assert largest(pixels.numpy().reshape(expected.shape) - expected) <= 1e-5
 

@@ -10,7 +10,7 @@ import threading
 
 import numpy as np
 import pytest
-from models.golden import CASES, assert_golden, largest, policy_of, rows_of, sent_pictures, torch
+from models.golden import CASES, assert_golden, largest, policy_of, rows_of, sent_images, torch
 
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.float8 import Float8Linear
@@ -52,7 +52,7 @@ def test_actions_are_the_references(golden, way):
         pytest.skip("CUDA graphs need CUDA")
     policy = policy_of(golden.name, device=DEVICE, dtype="float32", **{**WITHOUT, **way})
     for case in ("one",) if "mask_padding" in way else CASES:
-        assert_golden(golden, case, policy)  # at once, before it is recorded
+        assert_golden(golden, case, policy)  # at once, before it is captured
         policy.prepare(golden.observation(case))
         info = assert_golden(golden, case, policy)
         assert all(seconds >= 0.0 for seconds in info["timing"].values())
@@ -113,7 +113,7 @@ def test_gelu_in_the_product_is_the_tanh_approximation():
     assert largest(got - expected) <= 1e-4, "the exact GELU is 5e-4 away"
 
 
-def test_pictures_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden):
+def test_images_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden):
     on_device = policy_of(golden.name, device=DEVICE, device_images=True)
     host = policy_of(golden.name, device=DEVICE, device_images=False)
     rng = np.random.default_rng(0)
@@ -122,11 +122,11 @@ def test_pictures_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden)
         for key, video in observation["video"].items():
             shape = (*video.shape[:2], *size, 3)
             observation["video"][key] = rng.integers(0, 256, shape, dtype=np.uint8)
-        expected = sent_pictures(host, observation).cpu().numpy()
-        np.testing.assert_array_equal(sent_pictures(on_device, observation).cpu().numpy(), expected)
+        expected = sent_images(host, observation).cpu().numpy()
+        np.testing.assert_array_equal(sent_images(on_device, observation).cpu().numpy(), expected)
 
 
-def test_the_host_does_not_wait_from_pictures_to_actions(golden):
+def test_the_host_does_not_wait_from_images_to_actions(golden):
     if DEVICE == "cpu":
         pytest.skip("only a GPU is waited for")
     policy = policy_of(golden.name, device=DEVICE)

@@ -73,7 +73,7 @@ class TestEveryStageIsLeRobots:
     def test_pixels(self, golden, policy, case):
         backbone = policy.model.backbone
         frames = policy.frames(golden.observation_of(policy, case))
-        pixels = backbone.pixels(backbone.pictures(frames))
+        pixels = backbone.pixels(backbone.images(frames))
         expected = golden.vector(case, "pixel_values")
         assert largest(pixels.numpy().reshape(expected.shape) - expected) <= 1e-5
 
@@ -109,16 +109,16 @@ class TestEveryStageIsLeRobots:
         assert as_vector(action).shape == expected.shape
         assert largest(as_vector(action) - expected) <= 1e-4 * largest(expected)
 
-    def test_actions_of_recorded_calls_with_pictures_resized_on_the_device(
+    def test_actions_of_captured_calls_with_images_resized_on_the_device(
         self, golden, policy, case
     ):
         """As on a GPU, where both are the default."""
         settings = ExecutionSettings(cuda_graphs=True, device_images=True)
         where = (policy.model, policy.device, policy.dtype)
-        recorded = ModelPolicy(*where, settings, capturer=FakeGraphs())
+        captured = ModelPolicy(*where, settings, capturer=FakeGraphs())
         observation = golden.observation_of(policy, case)
-        recorded.prepare(observation)
-        action, _ = recorded.get_action(observation, {"seed": golden.seed})
+        captured.prepare(observation)
+        action, _ = captured.get_action(observation, {"seed": golden.seed})
         expected = golden.vector(case, "action")
         assert largest(as_vector(action) - expected) <= 1e-4 * largest(expected)
 
