@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from models.golden import CASES, features_of, largest, policy_of, torch
 
+from gr00t_policy_core.models.model_policy import initial_noise
+
 pytestmark = pytest.mark.parametrize("case", CASES)
 
 
 def test_tokens_are_the_references(golden, policy, case):
     observation = golden.observation(case)
     grid = policy.image_grid(observation)
-    prompts = policy.model.backbone.prompts(policy.instructions(observation), images)
+    prompts = policy.model.backbone.prompts(policy.instructions(observation), grid)
     np.testing.assert_array_equal(prompts.ids, golden.arrays[f"{case}/input_ids"])
     lengths = prompts.mask.sum(axis=1)
     assert case == "one" or len(set(lengths)) > 1, "the batch has prompts of one length only"

@@ -88,7 +88,7 @@ def bicubic_rows_first(frame, size):
     return pillow(across, size, Image.Resampling.BICUBIC)
 
 
-def split_outputs(one, other):
+def apart(one, other):
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
