@@ -36,8 +36,8 @@ def antialias_taps(before: int, after: int, kernel: Filter, bits: int | None) ->
     """The taps of Pillow (`precompute_coeffs`), which torch also uses for uint8.
 
     Args:
-        before: Number of input lines.
-        after: Number of output lines.
+        before: Number of input lines: the height or width before resizing.
+        after: Number of output lines: the height or width after resizing.
         kernel: The interpolation kernel: `triangle` (bilinear) or `cubic` (bicubic).
         bits: Fractional bits of the weights: `PILLOW_BITS` for Pillow; None for torch, which takes
             as many as fit into an int16.

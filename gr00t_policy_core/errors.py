@@ -47,7 +47,7 @@ class SpecError(PolicyError, ValueError):
 
 
 class DatasetError(PolicyError, ValueError):
-    """A data set cannot be read: a file is missing, damaged, or of another kind.
+    """A dataset cannot be read: a file is missing, damaged, or of another kind.
 
     Args:
         file: The path of the file.

@@ -23,23 +23,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoader:
-    """Loads a policy; most fields are flags of `serve`. It can be pickled.
+    """Loads a policy; an instance can be pickled.
+
+    Fields without an entry below are arguments of `Gr00tPolicy` or `ReplayPolicy`.
 
     Args:
         model_path: The checkpoint; None for a replay.
-        backbone_path: As `Gr00tPolicy` takes it.
-        embodiment_tag: As `Gr00tPolicy` takes it.
-        device: As `Gr00tPolicy` takes it.
-        dtype: As `Gr00tPolicy` takes it.
-        settings: The result of `execution_arguments`, for `Gr00tPolicy`.
-        dataset_path: The data set of a replay; None for a model.
+        settings: The result of `execution_arguments`, which `Gr00tPolicy` takes.
+        dataset_path: The dataset of a replay; None for a model.
         modality_config_path: A JSON file of modality configs for a replay; None takes all keys.
-        execution_horizon: As `ReplayPolicy` takes it.
-        strict: Check observations and actions.
         max_batch: The model is warmed up for batches of up to this number of rows.
         camera_size: Heights and widths of frames in pixels that the model is warmed up for.
-        base_model_path: As `Gr00tPolicy` takes it.
-        denoising_steps: The `num_inference_timesteps` of `Gr00tPolicy`.
+        denoising_steps: The `num_inference_timesteps` of a model; None takes the checkpoint's.
     """
 
     model_path: str | None
@@ -84,7 +79,7 @@ class PolicyLoader:
         """Load the policy.
 
         Raises:
-            PolicyError: A setting, a checkpoint or a data set is wrong.
+            PolicyError: A setting, a checkpoint or a dataset is wrong.
             ImportError: A package is not installed.
         """
         return self._replay() if self.model_path is None else self._model(self.model_path)

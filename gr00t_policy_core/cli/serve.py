@@ -73,12 +73,12 @@ def add_command(commands: Any) -> None:
     )
     add_model_flags(policy)
     policy.add_argument(
-        "--dataset-path", metavar="DIR", help="LeRobot v2.1 or v3.0 data set to replay"
+        "--dataset-path", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset to replay"
     )
     policy.add_argument(
         "--modality-config-path",
         metavar="FILE",
-        help="JSON file of modality configs (default: all keys of the data set, 16 action steps)",
+        help="JSON file of modality configs (default: all keys of the dataset, 16 action steps)",
     )
     policy.add_argument(
         "--execution-horizon",
@@ -193,14 +193,14 @@ def _check_usage(args: argparse.Namespace) -> None:
     if (args.model_path is None) == (args.dataset_path is None):
         given = "neither" if args.model_path is None else "both"
         args.parser.error(
-            f"give either --dataset-path (a data set to replay) or --model-path (a model), "
+            f"give either --dataset-path (a dataset to replay) or --model-path (a model), "
             f"got {given}"
         )
     if args.model_path is None:
         model_flags = {"camera_size", "device", "embodiment_tag", "max_batch", *MODEL_FLAGS}
         refuse_without_effect(args, model_flags, "a replay has no model")
     else:
-        refuse_without_effect(args, REPLAY_FLAGS, "a model does not replay a data set")
+        refuse_without_effect(args, REPLAY_FLAGS, "a model does not replay a dataset")
     if args.ray_address is not None and args.replicas is None:
         args.parser.error("--ray-address needs --replicas")
     if args.replicas is not None and args.device.startswith("cuda:"):

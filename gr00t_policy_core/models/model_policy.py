@@ -306,7 +306,7 @@ class ModelPolicy(ModalityPolicy):
 
         Args:
             observation: An observation that `check_observation` accepts.
-            options: As `get_action` takes them.
+            options: The options of `get_action`; None for none.
             watch: Receives the laps ``prompts``, ``state`` and ``images``.
 
         Raises:
@@ -401,7 +401,7 @@ def initial_noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
 
     Args:
         seed: Seed of the generator; None takes a random one.
-        shape: Shape of the values.
+        shape: (B, action_horizon, max_action_dim).
     """
     generator = torch.Generator(device="cpu")
     if seed is None:

@@ -37,7 +37,7 @@ def compile_function(function: Callable[..., Any], mode: str) -> Callable[..., A
 
     Args:
         function: Computes with tensors only, without graph breaks.
-        mode: One of `MODES`.
+        mode: Our name of torch.compile's mode, a key of `MODES`.
     """
     os.environ[CACHE_VARIABLE] = str(cache_folder())
     result: Callable[..., Any] = torch.compile(

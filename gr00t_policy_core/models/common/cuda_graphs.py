@@ -149,7 +149,7 @@ class GraphedFunction:
             call's tensors. A caller must not write to a tensor that it has passed, because a tensor
             that is passed again is not copied again.
         eager: Computes the same without a capture.
-        capturer: Captures a call.
+        capturer: Captures a call as a CUDA graph, or as a substitute in tests.
         queue: Runs the captures of all functions that share memory.
         max_captures: Number of captures that are kept, the most recently used ones. Each holds its
             inputs, its output and the memory that the capturer needs.

@@ -62,7 +62,7 @@ class ActionKey:
 
     Args:
         name: The key in an action.
-        dim: Values per step.
+        dim: Values per step, D.
         normalization: Maps the network's values to physical ones.
         relative: The action config of a key whose values are relative to a state; None for absolute
             values.
@@ -165,7 +165,7 @@ class Embodiment:
             action: Absolute actions ``{key: (B, K, D)}`` in physical units.
             state: States ``{key: (B, T, D)}`` in physical units; relative actions refer to the last
                 step.
-            max_dim: Columns of the result.
+            max_dim: Columns of the result, at least `action_dim`.
 
         Returns:
             float32 (B, K, max_dim); columns beyond `action_dim` are 0.

@@ -290,7 +290,7 @@ class _LeRobotEmbodiment:
     def _cameras(self) -> list[str]:
         available = camera_keys(self._config)
         ordered = self._pack.config.get("video_modality_keys") or []
-        # The wrist camera of LIBERO's data sets has another name in its checkpoints.
+        # The wrist camera of LIBERO's datasets has another name in its checkpoints.
         known = {*available, *(["wrist_image"] if "image2" in available else [])}
         cameras = [key for key in ordered if key in known] or available
         if not cameras:

@@ -40,8 +40,8 @@ def pad_rows(values: Tensor, rows: int, batch_size: int) -> Tensor:
 
     Args:
         values: Any dtype, (rows · n, …): n entries of each row, row by row.
-        rows: Rows of `values`.
-        batch_size: Rows of the result.
+        rows: The number of rows in `values`.
+        batch_size: The number of rows in the result.
 
     Returns:
         (batch_size · n, …); `values` itself where nothing is to be padded.

@@ -220,7 +220,7 @@ class DiT(nn.Module):
 
     Args:
         config: Heads, head dimension and number of blocks.
-        output_dim: Width of the output.
+        output_dim: Width of the output, which the action decoder reads.
         context_dim: Width of the vision-language features.
         interleave: Every second block has self-attention instead of cross-attention.
         text_every: The first of every n cross-attention blocks attends to text, the others to
