@@ -151,13 +151,13 @@ def _range_line(entry: KeyRange) -> str:
 
 
 def _yaml(checkpoint: str, robot: Embodiment) -> Iterator[str]:
-    """A configuration of both nodes, of the policy's own keys; see docs/parameters.md."""
+    """A configuration of both nodes, of the policy's own keys; see docs/reference/parameters.md."""
     from gr00t_policy_core.models.examination import action_ranges, state_ranges
 
     hints = {entry.key: entry.unit_hint for entry in state_ranges(robot)}
     configs = robot.modalities
     yield "# Made by `gr00t-policy doctor`: put in what your robot has where it says CHANGE."
-    yield "# Every parameter is described in docs/parameters.md."
+    yield "# Every parameter is described in docs/reference/parameters.md."
     yield "/**:"
     yield "  ros__parameters:"
     yield "    policy:"

@@ -64,7 +64,7 @@ def add_model_flags(parser: Any) -> None:
     parser.add_argument(
         "--mask-padding",
         action="store_true",
-        help="let each row of a batch give what it gives alone (see docs/models.md)",
+        help="let each row of a batch give what it gives alone (see docs/how-to/run-a-model.md)",
     )
     parser.add_argument(
         "--cuda-graphs",
@@ -82,7 +82,7 @@ def add_model_flags(parser: Any) -> None:
         "--compile",
         choices=COMPILE_MODES,
         help="compile the networks with torch.compile: faster by a fifth, and slower to start "
-        "(see docs/models.md)",
+        "(see docs/how-to/run-a-model.md)",
     )
 
 

@@ -205,7 +205,7 @@ class PolicyServer:
         return "ready" if self.policy is not None and self._lanes.ready else "loading"
 
     def metrics(self) -> dict[str, Any]:
-        """What the endpoint ``metrics`` answers (docs/serving.md); safe in any thread."""
+        """What the endpoint ``metrics`` answers; safe in any thread."""
         return {
             "state": self.state,
             **self._metrics.snapshot(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints docs/parameters.md from the parameter table: python scripts/parameter_docs.py > docs/…"""
+"""Prints docs/reference/parameters.md from the parameter table: `make reference`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from gr00t_ros.contract.parameters import ACTION, FIELDS, STATE, TOP, VIDEO, Par
 INTRODUCTION = """\
 # Parameters
 
-One YAML file serves both nodes; `config/example.yaml` is a starting point, `config/demo.yaml` a
-working one. Keys (`<key>`) are the policy's own, as `gr00t-policy info` lists them. Wrong or
-missing parameters stop `configure`, which names everything that is wrong at once; so does one that
-is given where it can have no effect (column "only with"), unless it asks for nothing (`false`,
-`0`, no text). The table below is made from the code by `scripts/parameter_docs.py`;
-`ros2 param describe` shows the same.
+Every parameter of the [YAML file](yaml-file.md), which both nodes read. `<key>` is a key of the
+policy, as `gr00t-policy info` lists them. A parameter is an error where it can have no effect
+(column "only with"), unless it asks for nothing (`false`, `0`, no text). This page is made from the
+code by `make reference`; `ros2 param describe` shows the same.
 """
 SECTIONS = {
     VIDEO: "Each camera: `video.<key>.…`",
@@ -38,7 +36,7 @@ NOTES = {
 
 
 def page() -> str:
-    """The whole of docs/parameters.md."""
+    """The whole of docs/reference/parameters.md."""
     return "\n".join(_lines())
 
 
