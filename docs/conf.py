@@ -10,9 +10,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-# rosdoc2 builds a copy of this folder, and imports the package that it has installed.
-REPOSITORY = HERE.parent
+REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 project = "gr00t_ros"
@@ -24,11 +22,14 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 extensions += [name for name in ("sphinx_copybutton",) if find_spec(name)]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "figures"]
+if not (REPOSITORY / "CONTRIBUTING.md").exists():  # rosdoc2 builds a copy of docs/ alone,
+    exclude_patterns += ["contributing.md", "changelog.rst"]  # and adds these files by itself
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 suppress_warnings = ["myst.header"]  # a generated section may begin at any level
 
+highlight_language = "text"  # of blocks that name none
 # Docstrings name code in single backticks.
 default_role = "code"
 autodoc_member_order = "bysource"
@@ -51,6 +52,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"gr00t_policy_core\.(control|models)\..*"),
 ]
 
+toc_object_entries_show_parents = "hide"
 html_theme = "furo" if find_spec("furo") else "sphinx_rtd_theme"
 html_title = "gr00t_ros"
 html_static_path = ["_static"]

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from gr00t_ros.contract.parameters import ACTION, FIELDS, STATE, TOP, VIDEO, Parameter
 
@@ -54,11 +57,20 @@ def _table(parameters: Iterable[Parameter]) -> Iterator[str]:
     yield "| parameter | default | range | what it is | only with |"
     yield "|---|---|---|---|---|"
     for parameter in parameters:
-        default = "**required**" if parameter.required else f"`{parameter.default!r}`"
+        default = "**required**" if parameter.required else f"`{_yaml(parameter.default)}`"
         use = parameter.only_with.text if parameter.only_with is not None else ""
         cells = (f"`{parameter.name}`", default, _range(parameter), parameter.description, use)
         yield f"| {' | '.join(cells)} |"
     yield ""
+
+
+def _yaml(value: bool | int | float | str | list[Any]) -> str:
+    """A value as a YAML file has it."""
+    if isinstance(value, float):
+        return f".{value}".replace(".-", "-.") if math.isinf(value) else repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _range(parameter: Parameter) -> str:
