@@ -42,17 +42,17 @@ build: setup
 demo: build
 	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo"
 
-# Tests mostly wait, so twice as many as there are CPUs run side by side, where pytest-xdist is there.
-# ctest numbers the lines of each test; without the numbers they are pytest's own again.
+# Tests mostly wait, so the suites run side by side, and each of them in as many processes as there
+# are CPUs and a half (pytest-xdist, where it is there). ctest numbers the lines of each suite.
 test: build
 	@$(ROS); failed=0; \
-	jobs=$${TEST_JOBS:-$$(( $$(nproc) < 4 ? 2 * $$(nproc) : 8 ))}; \
+	jobs=$${TEST_JOBS:-$$(( $$(nproc) < 6 ? (3 * $$(nproc) + 1) / 2 : 8 ))}; suites=1; \
 	if [ "$$jobs" -gt 1 ] && python -c 'import xdist' 2>/dev/null; then \
-		export PYTEST_ADDOPTS="--numprocesses=$$jobs --dist=loadgroup $${PYTEST_ADDOPTS:-}"; \
+		export PYTEST_ADDOPTS="--numprocesses=$$jobs --dist=loadgroup $${PYTEST_ADDOPTS:-}"; suites=3; \
 	fi; \
 	colcon --log-base "$$LOG" test --base-paths . --build-base "$$BUILD" --install-base "$$INSTALL" \
-		--event-handlers console_direct+ --return-code-on-test-failure \
-		| sed -u -E 's/^[0-9]+: //' || failed=1; \
+		--event-handlers console_direct+ --return-code-on-test-failure --ctest-args --parallel $$suites \
+		| sed -u -E 's/^1: /core: /; s/^2: /ros: /; s/^3: /launch: /' || failed=1; \
 	colcon --log-base "$$LOG" test-result --test-result-base "$$BUILD" --verbose || failed=1; \
 	python -c 'import torch' 2>/dev/null || \
 		echo "The tests of the models were skipped, there is no torch: make test-models runs them."; \

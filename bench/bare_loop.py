@@ -14,7 +14,7 @@ import threading
 import time
 
 from bench.processes import tell
-from gr00t_policy_core.control.clock import DeadlineTicker
+from gr00t_policy_core.control.deadline_ticker import DeadlineTicker
 
 
 class BareLoop:

@@ -21,8 +21,8 @@ from PIL import Image
 from bench.motion import Bench
 from bench.motion_run import DIMENSIONS, Case, Episode, Strategy, demo_contract
 from bench.processes import ROOT
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.layout import Layout
 from gr00t_ros.control.motion_setup import make_player
 
 FOLDER = ROOT / "docs" / "figures"
@@ -82,7 +82,7 @@ def commands(blend: str, arrivals: Sequence[Arrival], ends_s: float) -> NDArray[
 
     The robot follows perfectly: what was commanded is measured.
     """
-    player = make_player(demo_contract(blend), Layout(DIMENSIONS), {})
+    player = make_player(demo_contract(blend), ActionLayout(DIMENSIONS), {})
     waiting = list(arrivals)
     _, first = waiting[0]
     measured = np.concatenate([first.actions[key][0] for key in DIMENSIONS])

@@ -28,13 +28,13 @@ class Row:
         completion_s: Mean time to that, of those episodes, s.
         boundary_jump_rad: Largest change of a joint's command from one tick to the next, beyond
             what the velocity before explains, within `BOUNDARY_TICKS` of a switch of chunks.
-        seam_jump_rad: The same, of those switches only at which one chunk takes over from another;
-            the others start from a standstill, after the chunks had run out.
+        takeover_jump_rad: The same, of those switches only at which one chunk takes over from
+            another; the others start from a standstill, after the chunks had run out.
         boundary_jump_p50_rad, boundary_jump_p95_rad: The same over all switches, each with its
             largest joint: the median, and the 95th percentile.
         between_jump_rad: The same quantity away from the switches: what the motion itself needs;
             99.9th percentile.
-        seam_offset_p50_rad: How far a chunk was from the path that it took over; median.
+        chunk_jump_p50_rad: How far a chunk was from the path that it took over; median.
         jerk_rms, jerk_max: Of the commands, rad/s^3.
         age_p50_s, age_p99_s: From observation to command, of fresh commands, s.
         fresh_fraction: Share of the ticks, from the first command on, whose command is of a chunk.
@@ -49,11 +49,11 @@ class Row:
     success_rate: float
     completion_s: float | None
     boundary_jump_rad: float
-    seam_jump_rad: float
+    takeover_jump_rad: float
     boundary_jump_p50_rad: float
     boundary_jump_p95_rad: float
     between_jump_rad: float
-    seam_offset_p50_rad: float
+    chunk_jump_p50_rad: float
     jerk_rms: float
     jerk_max: float
     age_p50_s: float
@@ -77,11 +77,11 @@ def summarize(recordings: Sequence[Recording]) -> Row:
     case = recordings[0].case
     done = [r.completion_s for r in recordings if r.completion_s is not None]
     at_switches = np.concatenate([boundary_jumps(r) for r in recordings])
-    at_seams = np.concatenate([boundary_jumps(r)[r.fresh[r.switches - 1]] for r in recordings])
+    at_takeovers = np.concatenate([boundary_jumps(r)[r.fresh[r.switches - 1]] for r in recordings])
     between = np.concatenate([_between_jumps(r) for r in recordings])
     jerks = np.concatenate([_jerks(r.commands) for r in recordings])
     ages = np.concatenate([r.ages_s for r in recordings])
-    offsets = np.concatenate([r.seam_offsets for r in recordings])
+    offsets = np.concatenate([r.chunk_jumps for r in recordings])
     return Row(
         strategy=case.strategy.name,
         latency_ms=round(case.latency_s * 1e3),
@@ -89,11 +89,11 @@ def summarize(recordings: Sequence[Recording]) -> Row:
         success_rate=len(done) / len(recordings),
         completion_s=float(np.mean(done)) if done else None,
         boundary_jump_rad=float(at_switches.max(initial=0.0)),
-        seam_jump_rad=float(at_seams.max(initial=0.0)),
+        takeover_jump_rad=float(at_takeovers.max(initial=0.0)),
         boundary_jump_p50_rad=_percentile(at_switches, 50),
         boundary_jump_p95_rad=_percentile(at_switches, 95),
         between_jump_rad=_percentile(between, 99.9),
-        seam_offset_p50_rad=_percentile(offsets, 50),
+        chunk_jump_p50_rad=_percentile(offsets, 50),
         jerk_rms=float(np.sqrt(np.mean(jerks**2))),
         jerk_max=float(np.abs(jerks).max()),
         age_p50_s=_percentile(ages, 50),

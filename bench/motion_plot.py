@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 
 from bench.motion_metrics import PERIOD_S, Row
 from bench.motion_report import GOAL_JUMP_RAD
-from bench.motion_run import SEAMS, Recording
+from bench.motion_run import BLENDS, Recording
 
-SHOWN = ("sync+replace", *(f"async+{seam}" for seam in SEAMS))
+SHOWN = ("sync+replace", *(f"async+{blend}" for blend in BLENDS))
 COLOURS = dict(zip(SHOWN, ("#7f7f7f", "#ff7f0e", "#d62728", "#2ca02c", "#1f77b4"), strict=True))
 TRACE_LATENCY_MS = 200
 TRACE_JOINT, TRACE_NAME = 0, "shoulder_pan"

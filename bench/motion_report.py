@@ -22,7 +22,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
         r.boundary_jump_p50_rad, r.boundary_jump_p95_rad, r.boundary_jump_rad
     ),
     "between p99.9, mrad": lambda r: _mrad(r.between_jump_rad),
-    "chunks apart p50, mrad": lambda r: f"{r.seam_offset_p50_rad * 1e3:.1f}",
+    "chunks apart p50, mrad": lambda r: f"{r.chunk_jump_p50_rad * 1e3:.1f}",
     "jerk RMS / max, rad/s³": lambda r: f"{r.jerk_rms:.0f} / {r.jerk_max:.0f}",
     "fresh": lambda r: f"{r.fresh_fraction:.1%}",
     "age p50 / p99, s": lambda r: f"{r.age_p50_s:.2f} / {r.age_p99_s:.2f}",
@@ -67,7 +67,7 @@ def goal_lines(rows: Sequence[Row]) -> Iterator[str]:
             f"jumps at a boundary below {GOAL_JUMP_RAD * 1e3:g} mrad, at {row.latency_ms} ms",
             f"{row.boundary_jump_p50_rad * 1e3:.2f} mrad at the median, "
             f"{row.boundary_jump_p95_rad * 1e3:.2f} at the 95th percentile, "
-            f"{row.seam_jump_rad * 1e3:.2f} the largest from chunk to chunk, "
+            f"{row.takeover_jump_rad * 1e3:.2f} the largest from chunk to chunk, "
             f"{row.boundary_jump_rad * 1e3:.2f} the largest of all",
             row.boundary_jump_rad < GOAL_JUMP_RAD,
         )

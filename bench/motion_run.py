@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from bench.motion_link import Fate, fates
 from bench.processes import ROOT
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_ros.contract.contract import Contract, parse_contract
@@ -43,23 +43,26 @@ class Strategy:
 
     Attributes:
         name: In the results.
-        seam: The parameter of the control node.
+        blend: The parameter `blend` of the control node.
         sync: Play the chunk, come to rest, ask, and wait for the answer.
         often: Ask every `EXECUTED_STEPS`, as the demo does, instead of as late as the measured
             latency allows, which is the default of `replan_interval_s`.
     """
 
     name: str
-    seam: str
+    blend: str
     sync: bool = False
     often: bool = False
 
 
-SEAMS = ("replace", "offset_fade", "ensemble", "rtc")
+BLENDS = ("replace", "offset_fade", "ensemble", "rtc")
 STRATEGIES = (
     Strategy("sync+replace", "replace", sync=True),
-    *(Strategy(f"async+{seam}", seam) for seam in SEAMS),
-    *(Strategy(f"async+{seam}, every {EXECUTED_STEPS} steps", seam, often=True) for seam in SEAMS),
+    *(Strategy(f"async+{blend}", blend) for blend in BLENDS),
+    *(
+        Strategy(f"async+{blend}, every {EXECUTED_STEPS} steps", blend, often=True)
+        for blend in BLENDS
+    ),
 )
 
 
@@ -83,7 +86,7 @@ class Recording:
         fresh: bool (ticks,): the command is from a chunk.
         ages_s: Age of the observation behind each fresh command, s.
         switches: Ticks at which another chunk took over from one in play, or from a standstill.
-        seam_offsets: How far the chunk was from the path there, rad or m.
+        chunk_jumps: How far the chunk was from the path there, rad or m.
         limiter_hits: Ticks in which a limit bound a joint.
         refused: Chunks that were refused.
         requests: How often the policy was asked.
@@ -96,17 +99,17 @@ class Recording:
     fresh: NDArray[np.bool_]
     ages_s: NDArray[np.float64]
     switches: NDArray[np.int64]
-    seam_offsets: NDArray[np.float64]
+    chunk_jumps: NDArray[np.float64]
     limiter_hits: int
     refused: int
     requests: int
     lost: int
 
 
-def demo_contract(seam: str) -> Contract:
-    """The demo's own configuration, with another seam."""
+def demo_contract(blend: str) -> Contract:
+    """The demo's own configuration, with another blend mode."""
     content = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
-    return parse_contract({**dict(_flat(content["/**"]["ros__parameters"])), "seam": seam})
+    return parse_contract({**dict(_flat(content["/**"]["ros__parameters"])), "blend": blend})
 
 
 def run_case(arm: SimulatedArm, expert: FeedbackExpert, case: Case) -> Recording:
@@ -130,7 +133,7 @@ class _Policy:
         )
         self._continuation = (
             Continuation(step_s=STEP_S, latency_s=lambda: self._timer.latency.value_s)
-            if strategy.seam == "rtc"
+            if strategy.blend == "rtc"
             else None
         )
         self._due_s = 0.0
@@ -175,11 +178,11 @@ class _Policy:
 
 class Episode:
     def __init__(self, arm: SimulatedArm, expert: FeedbackExpert, case: Case) -> None:
-        contract = demo_contract(case.strategy.seam)
+        contract = demo_contract(case.strategy.blend)
         self._cube = CUBE_NAMES[case.seed % len(CUBE_NAMES)]
         self._arm, self._case = arm, case
         arm.reset(case.seed)
-        self._player: MotionPlayer = make_player(contract, Layout(DIMENSIONS), {})
+        self._player: MotionPlayer = make_player(contract, ActionLayout(DIMENSIONS), {})
         self._policy = _Policy(expert, case, contract, self._cube)
         self._period_s = 1.0 / contract.control_rate_hz
         self._steps_per_tick = round(self._period_s / arm.timestep_s)
@@ -232,7 +235,7 @@ class Episode:
             return  # counted by the player
         if self._commands:
             self._switches.append(len(self._commands))
-            self._offsets.append(self._player.seam_jump)
+            self._offsets.append(self._player.chunk_jump)
 
     def _move(self) -> None:
         for _ in range(self._steps_per_tick):
@@ -256,8 +259,8 @@ class Episode:
             fresh=np.array(self._fresh, dtype=bool),
             ages_s=np.array(self._ages_s),
             switches=np.array(self._switches, dtype=np.int64),
-            seam_offsets=np.array(self._offsets),
-            limiter_hits=sum(counts.limits.values()),
+            chunk_jumps=np.array(self._offsets),
+            limiter_hits=sum(counts.limit_hits.values()),
             refused=counts.refused,
             requests=self._policy.requests,
             lost=self._policy.lost,

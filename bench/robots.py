@@ -27,7 +27,7 @@ from bench.processes import Worker, end_with_stdin, environment, tell
 from bench.transports.isaac_gr00t import N1D6
 from gr00t_policy_core import PolicyClient, PolicyServer
 from gr00t_policy_core.cli.common import OneLineParser, refuse_without_effect
-from gr00t_policy_core.cli.model_flags import add_model_flags, model_settings
+from gr00t_policy_core.cli.model_flags import add_model_flags, execution_arguments
 
 MODULE = "bench.robots"
 SERVERS = ("ours", "single")
@@ -39,15 +39,15 @@ INSTRUCTION = "pick up the red cube and put it on the blue plate"  # as a model 
 def make_policy(args: argparse.Namespace) -> Any:
     """The model, ready for batches of up to `args.max_batch` rows."""
     from gr00t_policy_core.models.common.devices import default_device, find_device, find_dtype
-    from gr00t_policy_core.models.common.run_settings import RunSettings
-    from gr00t_policy_core.models.lines import find_random_builder
+    from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
     from gr00t_policy_core.models.model_policy import ModelPolicy
+    from gr00t_policy_core.models.registry import find_random_builder
 
     device = find_device(args.device or default_device())
     dtype = find_dtype(args.dtype, device)
     build = find_random_builder(args.model)
     model = build(small=device.type == "cpu", cameras=1, device=device, dtype=dtype)
-    settings = RunSettings(**model_settings(args))
+    settings = ExecutionSettings(**execution_arguments(args))
     policy = ModelPolicy(model, device, dtype, settings, float8=args.dtype == "fp8")
     policy.warm_up(args.max_batch)
     return policy

@@ -6,12 +6,24 @@ The farm builds with its own packages, so that a theme or an extension may be mi
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+
+BESIDE = Path(__file__).resolve().parents[1]
+IS_CHECKOUT = (BESIDE / "package.xml").exists()
+
+
+def find_package() -> Path:
+    """The folder of package.xml; rosdoc2 works in a copy of docs/, in another folder."""
+    if IS_CHECKOUT or "--package-path" not in sys.argv:
+        return BESIDE
+    return Path(os.environ.get("PWD", "."), sys.argv[sys.argv.index("--package-path") + 1])
+
+
+sys.path.insert(0, str(find_package()))
 
 project = "gr00t_ros"
 author = "The gr00t_ros developers"
@@ -22,8 +34,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 extensions += [name for name in ("sphinx_copybutton",) if find_spec(name)]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "figures"]
-if not (REPOSITORY / "CONTRIBUTING.md").exists():  # rosdoc2 builds a copy of docs/ alone,
-    exclude_patterns += ["contributing.md", "changelog.rst"]  # and adds these files by itself
+if not IS_CHECKOUT:
+    exclude_patterns += ["contributing.md", "changelog.rst"]  # rosdoc2 adds these files by itself
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4

@@ -26,7 +26,7 @@ BatchRule: TypeAlias = Callable[[Observation, "Options | None"], "Hashable | Non
 
 
 @dataclass(frozen=True, slots=True)
-class WithoutOptions:
+class BatchWithoutOptions:
     """A `BatchRule`: requests without options are joined.
 
     Args:
@@ -45,7 +45,7 @@ class WithoutOptions:
         return instructions.pop() if len(instructions) == 1 else None
 
 
-def join_alike(observation: Observation, options: Options | None) -> Hashable | None:
+def batch_all(observation: Observation, options: Options | None) -> Hashable | None:
     """A `BatchRule`: keys, shapes, dtypes and options are all that must be the same."""
     return ()
 
@@ -61,7 +61,7 @@ def current_client() -> str:
     return _client.get()
 
 
-class AskedBy:
+class ClientScope:
     """Within, in this thread, `current_client` is this one; for servers, at every request.
 
     Entered once only.
@@ -105,14 +105,14 @@ class BasePolicy(ABC):
 
         Their keys, shapes but for B, dtypes and options are always the same.
         """
-        return join_alike(observation, options)
+        return batch_all(observation, options)
 
     def get_batch_rule(self) -> BatchRule | None:
         """`batch_key` for a process that does not have this policy: small, and can be pickled.
 
         None where only the policy itself can tell; its replicas then answer one request at a time.
         """
-        return join_alike if type(self).batch_key is BasePolicy.batch_key else None
+        return batch_all if type(self).batch_key is BasePolicy.batch_key else None
 
     @abstractmethod
     def check_observation(self, observation: Observation) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PolicyError, ImportError, OSError) as error:
         text = printable(" ".join(str(error).split()))
         if argv is None:
+            logging.shutdown()  # what the log still holds comes first, the reason last
             output.complain(f"{PROGRAM} {args.command}: {text}")
             output.abandon_stdout()
         else:

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gr00t_policy_core.cli.common import device, positive, refuse_without_effect, write_line
-from gr00t_policy_core.cli.model_flags import add_model_flags, checkpoint_settings, model_settings
+from gr00t_policy_core.cli.model_flags import (
+    add_model_flags,
+    checkpoint_arguments,
+    execution_arguments,
+)
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
 
@@ -77,33 +81,35 @@ def run(args: argparse.Namespace) -> int:
         refuse_without_effect(args, OF_RANDOM_MODELS, "a checkpoint is measured")
     if args.json is not None and not args.json.parent.is_dir():
         raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
-    from gr00t_policy_core.models import measure
+    from gr00t_policy_core.models import benchmark
     from gr00t_policy_core.models.common.profiling import profile_table
-    from gr00t_policy_core.models.common.synthetic import USUAL_SIZE
+    from gr00t_policy_core.models.common.synthetic import DEFAULT_IMAGE_SIZE
 
     policy, what = _policy(args)
     options = policy.in_force()
-    sizes = args.camera_size or [USUAL_SIZE]
+    sizes = args.camera_size or [DEFAULT_IMAGE_SIZE]
     write_line(what)
-    write_line(", ".join(f"{name} {value}" for name, value in measure.environment(policy).items()))
+    write_line(
+        ", ".join(f"{name} {value}" for name, value in benchmark.environment(policy).items())
+    )
     write_line(", ".join(f"{name} {value}" for name, value in options.items()))
     batches = []
     for camera, size in itertools.product(sizes, args.batch):
-        observation = policy.made_up_observation(size, camera)
+        observation = policy.synthetic_observation(size, camera)
         batch = _measure(policy, observation, args.warm_up, args.runs)
         batch["camera_size"] = list(camera)
         batches.append(batch)
         for line in _table(batch):
             write_line(line)
         if args.profile:
-            profiled = measure.profile(policy, observation)
+            profiled = benchmark.profile(policy, observation)
             batch["profile"] = [stage.as_json() for stage in profiled]
             for line in profile_table(profiled):
                 write_line(line)
     if args.json is not None:
         report = {
             "what": what,
-            "environment": measure.environment(policy),
+            "environment": benchmark.environment(policy),
             "options": options,
             "batches": batches,
         }
@@ -115,7 +121,7 @@ def _measure(
     policy: ModelPolicy, observation: Observation, warm_up: int, runs: int
 ) -> dict[str, Any]:
     """Times of a batch size, by stage; what there is to compile and to record is before them."""
-    from gr00t_policy_core.models import measure
+    from gr00t_policy_core.models import benchmark
 
     begin = time.perf_counter()
     policy.prepare(observation)
@@ -130,11 +136,11 @@ def _measure(
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
         "batch": len(policy.frames(observation)),
-        "picture_tokens": policy.picture_grid(observation).tokens_each,
+        "image_token_grid": policy.image_grid(observation).tokens_each,
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,
-        "operators": measure.count_operators(policy, observation),
+        "operators": benchmark.count_operators(policy, observation),
     }
 
 
@@ -142,9 +148,9 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     """What is measured, and in words what that is."""
     from gr00t_policy_core.models import Gr00tPolicy
     from gr00t_policy_core.models.common.devices import default_device, find_device, find_dtype
-    from gr00t_policy_core.models.common.run_settings import RunSettings
-    from gr00t_policy_core.models.lines import find_random_builder
+    from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
     from gr00t_policy_core.models.model_policy import ModelPolicy
+    from gr00t_policy_core.models.registry import find_random_builder
 
     device_name = args.device or default_device()
     if args.model_path is not None:
@@ -152,8 +158,8 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
             args.embodiment_tag,
             args.model_path,
             device=device_name,
-            **checkpoint_settings(args),
-            **model_settings(args),
+            **checkpoint_arguments(args),
+            **execution_arguments(args),
         )
         return checkpoint, f"{args.model_path}, {checkpoint.embodiment.tag}"
     build = find_random_builder(args.model)
@@ -167,14 +173,14 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
         else "the published shape"
     )
     what = f"{args.model} with random weights in {shape}; {args.cameras} camera(s)"
-    settings = RunSettings(**model_settings(args))
+    settings = ExecutionSettings(**execution_arguments(args))
     return ModelPolicy(model, where, dtype, settings, float8=args.dtype == "fp8"), what
 
 
 def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
     height, width = batch["camera_size"]
-    tokens = f"{batch['picture_tokens']} tokens a picture"
+    tokens = f"{batch['image_token_grid']} tokens a picture"
     yield f"batch {batch['batch']}, cameras {height}x{width} ({tokens}), {batch['runs']} runs"
     yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
     for stage, times in batch["stages"].items():

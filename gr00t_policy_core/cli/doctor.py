@@ -13,8 +13,12 @@ from gr00t_policy_core.cli.model_flags import camera_size
 from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
+    from gr00t_policy_core.models.checkpoint_report import (
+        CheckpointReport,
+        EmbodimentReport,
+        KeyRange,
+    )
     from gr00t_policy_core.models.common.embodiment import Embodiment
-    from gr00t_policy_core.models.examination import Examination, KeyRange, RobotFacts
 
 DESCRIPTION = """\
 Say what a checkpoint is, which robots it knows, what becomes of their pictures, what is missing and
@@ -50,10 +54,10 @@ def add_command(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine and print."""
-    from gr00t_policy_core.models.examination import Examination
+    from gr00t_policy_core.models.checkpoint_report import CheckpointReport
 
     sizes = args.camera_size or USUAL_SIZES
-    examined = Examination(args.checkpoint, args.base_model_path, args.backbone_path)
+    examined = CheckpointReport(args.checkpoint, args.base_model_path, args.backbone_path)
     robots = _chosen(examined.robots(), args.embodiment_tag)
     for line in _report(examined, robots, sizes):
         write_line(line)
@@ -70,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if incomplete else 0
 
 
-def _chosen(robots: Sequence[RobotFacts], tag: str | None) -> list[RobotFacts]:
+def _chosen(robots: Sequence[EmbodimentReport], tag: str | None) -> list[EmbodimentReport]:
     if tag is None:
         return list(robots)
     chosen = [robot for robot in robots if robot.tag.lower() == tag.strip().lower()]
@@ -80,7 +84,7 @@ def _chosen(robots: Sequence[RobotFacts], tag: str | None) -> list[RobotFacts]:
     return chosen
 
 
-def _one_to_configure(robots: Sequence[RobotFacts]) -> Embodiment:
+def _one_to_configure(robots: Sequence[EmbodimentReport]) -> Embodiment:
     ready = [robot.embodiment for robot in robots if robot.embodiment is not None]
     if len(ready) != 1:
         names = [robot.tag for robot in ready]
@@ -89,18 +93,18 @@ def _one_to_configure(robots: Sequence[RobotFacts]) -> Embodiment:
 
 
 def _report(
-    examined: Examination, robots: Sequence[RobotFacts], sizes: Sequence[tuple[int, int]]
+    examined: CheckpointReport, robots: Sequence[EmbodimentReport], sizes: Sequence[tuple[int, int]]
 ) -> Iterator[str]:
-    from gr00t_policy_core.models.common.files import size_text
+    from gr00t_policy_core.models.common.files import format_size
 
     checkpoint, facts, values = examined.checkpoint, examined.facts, examined.values()
     files = examined.files()
-    on_disk = size_text(sum(file.stat().st_size for file in files))
+    on_disk = format_size(sum(file.stat().st_size for file in files))
     yield f"checkpoint  {checkpoint.folder}"
     yield f"what        {checkpoint.kind}, line {examined.line}"
     yield f"weights     {', '.join(file.name for file in files)}: {on_disk}"
     yield (
-        f"memory      {size_text(2 * values)} in bfloat16, {size_text(4 * values)} in float32 for "
+        f"memory      {format_size(2 * values)} in bfloat16, {format_size(4 * values)} in float32 for "
         f"{values / 1e6:.3g} million weights, and what an answer computes"
     )
     yield f"denoising   {facts.head.num_inference_timesteps} steps"
@@ -122,8 +126,8 @@ def _report(
         yield from _robot_lines(robot)
 
 
-def _robot_lines(robot: RobotFacts) -> Iterator[str]:
-    from gr00t_policy_core.models.examination import action_ranges, state_ranges
+def _robot_lines(robot: EmbodimentReport) -> Iterator[str]:
+    from gr00t_policy_core.models.checkpoint_report import action_ranges, state_ranges
 
     yield f"embodiment  {robot.tag}"
     if robot.embodiment is None:
@@ -152,7 +156,7 @@ def _range_line(entry: KeyRange) -> str:
 
 def _yaml(checkpoint: str, robot: Embodiment) -> Iterator[str]:
     """A configuration of both nodes, of the policy's own keys; see docs/reference/parameters.md."""
-    from gr00t_policy_core.models.examination import action_ranges, state_ranges
+    from gr00t_policy_core.models.checkpoint_report import action_ranges, state_ranges
 
     hints = {entry.key: entry.unit_hint for entry in state_ranges(robot)}
     configs = robot.modalities

@@ -86,8 +86,8 @@ def add_model_flags(parser: Any) -> None:
     )
 
 
-def checkpoint_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What `Gr00tPolicy` takes of the flags beside `model_settings`, to read a checkpoint."""
+def checkpoint_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What `Gr00tPolicy` takes of the flags beside `execution_arguments`, to read a checkpoint."""
     return {
         "dtype": args.dtype,
         "backbone_path": args.backbone_path,
@@ -106,8 +106,8 @@ def camera_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def model_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """What a model's `RunSettings` take of the flags."""
+def execution_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What a model's `ExecutionSettings` take of the flags."""
     return {
         "mask_padding": args.mask_padding,
         "cuda_graphs": args.cuda_graphs,

@@ -18,9 +18,9 @@ from gr00t_policy_core.cli.common import (
     positive,
     refuse_without_effect,
 )
-from gr00t_policy_core.cli.loading import LoadPolicy
 from gr00t_policy_core.cli.model_flags import MODEL_FLAGS, add_model_flags
 from gr00t_policy_core.cli.output import StderrLog, announce
+from gr00t_policy_core.cli.policy_loader import PolicyLoader
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import ClosedError
 from gr00t_policy_core.policies import SimPolicyWrapper
@@ -213,7 +213,7 @@ def _policy(
     args: argparse.Namespace,
 ) -> tuple[BasePolicy | Callable[[], BasePolicy], ReplicaPool | None]:
     """A policy that is there at once, or what makes it while the server answers pings."""
-    load = LoadPolicy.of(args)
+    load = PolicyLoader.of(args)
     if args.replicas is not None:
         pool = ReplicaPool(
             load.anywhere(), args.replicas, address=args.ray_address, use_gpus=load.uses_gpu

@@ -16,8 +16,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, Row
-from gr00t_policy_core.control.layout import Layout
 
 # Of the smooth step 3 x^2 - 2 x^3: its steepest slope and bend, and its mean.
 _STEEPEST, _SHARPEST, _MEAN = 1.5, 6.0, 0.5
@@ -25,7 +25,7 @@ MIN_PEAK = 0.1  # no chunk is played more slowly than this
 
 
 @dataclass(frozen=True, slots=True)
-class Gentleness:
+class RampLimits:
     """How much acceleration and jerk the schedule adds by itself, where it slows down and fades.
 
     Args:
@@ -38,22 +38,22 @@ class Gentleness:
     jerk: Row
 
     @classmethod
-    def none(cls, size: int) -> Gentleness:
+    def none(cls, size: int) -> RampLimits:
         """What is added does not matter."""
         return cls(np.full(size, np.inf), np.full(size, np.inf))
 
 
 @dataclass(frozen=True, slots=True)
-class Playing:
+class ActiveChunk:
     """A chunk being played.
 
     Args:
         chunk: What is played.
         rows: Its steps, float64 (horizon, size).
         start_ns: The instant that its first step belongs to, ns.
-        entered_ns: The instant from which on it is set going, ns; of meaning with `starting_s`.
-        starting_s: It is set going over so much of its path, s; 0 where the robot moves already.
-        slowing_s: It slows down over so much of its path before its end, s.
+        entered_ns: The instant from which on it is set going, ns; of meaning with `ramp_up_s`.
+        ramp_up_s: It is set going over so much of its path, s; 0 where the robot moves already.
+        ramp_down_s: It slows down over so much of its path before its end, s.
         peak: Its highest rate. Below 1 where all of it is starting and slowing down.
     """
 
@@ -61,22 +61,22 @@ class Playing:
     rows: Row
     start_ns: int
     entered_ns: int
-    starting_s: float
-    slowing_s: float
+    ramp_up_s: float
+    ramp_down_s: float
     peak: float
 
     @property
     def last_ns(self) -> int:
         """The instant of the last step, if the chunk did not slow down towards it, ns."""
-        behind_s = (2.0 / self.peak - 1.0) * self.starting_s
+        behind_s = (2.0 / self.peak - 1.0) * self.ramp_up_s
         return self.start_ns + self.chunk.end_ns - self.chunk.t0_ns + round(behind_s * 1e9)
 
     @property
     def end_ns(self) -> int:
         """The instant at which it rests at its last step, ns."""
-        return self.last_ns + round((2.0 / self.peak - 1.0) * self.slowing_s * 1e9)
+        return self.last_ns + round((2.0 / self.peak - 1.0) * self.ramp_down_s * 1e9)
 
-    def delayed(self, by_ns: int) -> Playing:
+    def delayed(self, by_ns: int) -> ActiveChunk:
         """The same, so much later, ns."""
         return replace(self, start_ns=self.start_ns + by_ns, entered_ns=self.entered_ns + by_ns)
 
@@ -92,7 +92,7 @@ class Playing:
         started, slowed = self._started(now_ns), self._slowed(now_ns)
         return self.peak * (_smooth_step(started) - _smooth_step(slowed))
 
-    def lost_s(self, now_ns: int) -> float:
+    def lag_s(self, now_ns: int) -> float:
         """How far it has fallen behind its own time by starting, slowing down and resting, s."""
         return max(0.0, (now_ns - self.start_ns) * 1e-9 - self._played_s(now_ns))
 
@@ -103,68 +103,70 @@ class Playing:
         started, slowed = self._started(now_ns), self._slowed(now_ns)
         if slowed > 0.0:
             slow = slowed - _smooth_step_integral(slowed)
-            return lasts_s - self.slowing_s + 2.0 * self.slowing_s * slow
+            return lasts_s - self.ramp_down_s + 2.0 * self.ramp_down_s * slow
         if started < 1.0:
             entry_s = (self.entered_ns - self.start_ns) * 1e-9
-            return entry_s + 2.0 * self.starting_s * _smooth_step_integral(max(started, 0.0))
+            return entry_s + 2.0 * self.ramp_up_s * _smooth_step_integral(max(started, 0.0))
         return lasts_s - (self.last_ns - now_ns) * 1e-9
 
     def _started(self, now_ns: int) -> float:
         """The share of starting that is over."""
-        if self.starting_s <= 0.0:
+        if self.ramp_up_s <= 0.0:
             return 1.0
         since_s = (now_ns - self.entered_ns) * 1e-9
-        return min(max(since_s * self.peak / (2.0 * self.starting_s), 0.0), 1.0)
+        return min(max(since_s * self.peak / (2.0 * self.ramp_up_s), 0.0), 1.0)
 
     def _slowed(self, now_ns: int) -> float:
         """The share of slowing down that is over."""
-        if self.slowing_s <= 0.0:
+        if self.ramp_down_s <= 0.0:
             return 0.0
-        since_s = (now_ns - self.last_ns) * 1e-9 + self.slowing_s
-        return min(max(since_s * self.peak / (2.0 * self.slowing_s), 0.0), 1.0)
+        since_s = (now_ns - self.last_ns) * 1e-9 + self.ramp_down_s
+        return min(max(since_s * self.peak / (2.0 * self.ramp_down_s), 0.0), 1.0)
 
 
-def play(
+def plan_active_chunk(
     chunk: Chunk,
-    layout: Layout,
-    gentleness: Gentleness,
+    layout: ActionLayout,
+    ramp_limits: RampLimits,
     *,
     start_ns: int,
     now_ns: int,
     from_rest: bool,
-) -> Playing:
+) -> ActiveChunk:
     """A chunk as it is to be played from now on.
 
     Args:
         chunk: What is played.
         layout: Of its keys.
-        gentleness: How much of its starting and slowing down may be felt.
+        ramp_limits: How much of its starting and slowing down may be felt.
         start_ns: The instant that its first step belongs to, ns.
         now_ns: The present, ns.
         from_rest: The robot stands: the chunk is set going.
     """
     rows = layout.rows(chunk)
     entered_ns = max(now_ns, start_ns)
-    slowing_s = _ramp_s(pairwise(rows[::-1]), chunk.dt_s, layout, gentleness)
+    ramp_down_s = _ramp_s(pairwise(rows[::-1]), chunk.dt_s, layout, ramp_limits)
     if not from_rest:
-        slowing_s = min(slowing_s, (len(rows) - 1) * chunk.dt_s)
-        return Playing(chunk, rows, start_ns, entered_ns, 0.0, slowing_s, 1.0)
+        ramp_down_s = min(ramp_down_s, (len(rows) - 1) * chunk.dt_s)
+        return ActiveChunk(chunk, rows, start_ns, entered_ns, 0.0, ramp_down_s, 1.0)
     entry_s = (entered_ns - start_ns) * 1e-9
     ahead = rows[int(entry_s / chunk.dt_s) :]
-    starting_s = _ramp_s(pairwise(ahead), chunk.dt_s, layout, gentleness)
+    ramp_up_s = _ramp_s(pairwise(ahead), chunk.dt_s, layout, ramp_limits)
     left_s = max(0.0, (len(rows) - 1) * chunk.dt_s - entry_s)
-    needed_s = starting_s + slowing_s
+    needed_s = ramp_up_s + ramp_down_s
     if needed_s <= left_s:
-        return Playing(chunk, rows, start_ns, entered_ns, starting_s, slowing_s, 1.0)
+        return ActiveChunk(chunk, rows, start_ns, entered_ns, ramp_up_s, ramp_down_s, 1.0)
     # A ramp to a part of the rate takes less of the path: by the square of that part where the
     # acceleration decides, by its power of 1.5 where the jerk does.
     share = left_s / needed_s
     peak = max(share ** (2.0 / 3.0), MIN_PEAK)
-    return Playing(chunk, rows, start_ns, entered_ns, share * starting_s, share * slowing_s, peak)
+    return ActiveChunk(
+        chunk, rows, start_ns, entered_ns, share * ramp_up_s, share * ramp_down_s, peak
+    )
 
 
 def _ramp_s(
-    steps: Iterable[tuple[Row, Row]], dt_s: float, layout: Layout, gentleness: Gentleness
+    steps: Iterable[tuple[Row, Row]], dt_s: float, layout: ActionLayout, ramp_limits: RampLimits
 ) -> float:
     """How much of a path a ramp of its rate takes, s: as gentle as asked for.
 
@@ -174,15 +176,15 @@ def _ramp_s(
         steps: The path from its end at rest on, as pairs of vectors `dt_s` apart.
         dt_s: s.
         layout: Of the vectors.
-        gentleness: How much of the ramp may be felt.
+        ramp_limits: How much of the ramp may be felt.
     """
     fastest = np.zeros(layout.size)
     way_s = needed_s = 0.0
     for origin, to in steps:
         way_s += dt_s
         fastest = np.maximum(fastest, layout.speed(origin, to, dt_s))
-        by_acceleration_s = _STEEPEST * fastest / gentleness.acceleration
-        by_jerk_s = np.sqrt(_SHARPEST * fastest / gentleness.jerk)
+        by_acceleration_s = _STEEPEST * fastest / ramp_limits.acceleration
+        by_jerk_s = np.sqrt(_SHARPEST * fastest / ramp_limits.jerk)
         needed_s = _MEAN * float(np.maximum(by_acceleration_s, by_jerk_s).max())
         if needed_s <= way_s:
             break

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is added to a chunk at a seam, and taken away again little by little."""
+"""What is added to a chunk at a blend, and taken away again little by little."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gr00t_policy_core.control.active_chunk import Gentleness
+from gr00t_policy_core.control.active_chunk import RampLimits
 from gr00t_policy_core.control.chunk import Row
 
-# Largest second derivatives of the two curves of `Fade.at`, for an offset and a rate of 1 and 1 s.
+# Largest second derivatives of the two curves of `OffsetBlend.at`, for an offset and a rate of 1
+# over 1 s.
 _BEND_OF_OFFSET, _BEND_OF_RATE = 5.78, 3.94
 MAX_STRETCH = 2.0  # a gentle fade lasts so many times as long at most: it carries the old speed on
 
 
 @dataclass(frozen=True, slots=True)
-class Fade:
+class OffsetBlend:
     """An offset and its rate of change per s at an instant, brought to zero within a time.
 
     Along the polynomial of degree 5 that starts with them and without acceleration, and ends with
@@ -51,18 +52,18 @@ class Fade:
         return kept * self.offset + travelled * self.rate
 
 
-def gentle_fade(
-    since_ns: int, offset: Row, rate: Row, *, fade_s: float, gentleness: Gentleness
-) -> Fade:
-    """The fade of an offset and its rate: over `fade_s`, or longer where that would be rough.
+def plan_offset_blend(
+    since_ns: int, offset: Row, rate: Row, *, blend_s: float, ramp_limits: RampLimits
+) -> OffsetBlend:
+    """The fade of an offset and its rate: over `blend_s`, or longer where that would be rough.
 
     Args:
         since_ns: When it begins, ns.
         offset, rate: What is faded, float64 (size,), and per s.
-        fade_s: How long it lasts, s; `MAX_STRETCH` times as long at most.
-        gentleness: How much acceleration it may add.
+        blend_s: How long it lasts, s; `MAX_STRETCH` times as long at most.
+        ramp_limits: How much acceleration it may add.
     """
-    half = 0.5 * _BEND_OF_RATE * np.abs(rate) / gentleness.acceleration
-    square = _BEND_OF_OFFSET * np.abs(offset) / gentleness.acceleration
+    half = 0.5 * _BEND_OF_RATE * np.abs(rate) / ramp_limits.acceleration
+    square = _BEND_OF_OFFSET * np.abs(offset) / ramp_limits.acceleration
     gentle_s = float(np.max(half + np.sqrt(half * half + square)))
-    return Fade(since_ns, min(max(fade_s, gentle_s), MAX_STRETCH * fade_s), offset, rate)
+    return OffsetBlend(since_ns, min(max(blend_s, gentle_s), MAX_STRETCH * blend_s), offset, rate)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import turn, turned
 from gr00t_policy_core.control.chunk import Row
-from gr00t_policy_core.control.layout import turn, turned
 
 AT_REST = 1e-9
 BRAKING_SHARE = 0.5  # of the acceleration, kept for braking at the target

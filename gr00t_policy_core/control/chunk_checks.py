@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
+from gr00t_policy_core.control.command_limiter import jumps
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.player_settings import ObservationAge, PlayerSettings
-from gr00t_policy_core.control.robot_limits import jumps
+from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
 
 # A chunk from further ahead than this was stamped by another clock.
 MAX_FUTURE_NS = 1_000_000_000
@@ -22,7 +22,7 @@ MAX_ASKED = 1e4
 RANGE_TOLERANCE = 0.01
 
 
-def require_recent(chunk: Chunk, now_ns: int, age: ObservationAge) -> None:
+def require_recent(chunk: Chunk, now_ns: int, age: ObservationAgeLimit) -> None:
     """The observation behind the chunk is neither from the future nor too old."""
     age_s = (now_ns - chunk.t0_ns) * 1e-9
     if now_ns + MAX_FUTURE_NS < chunk.t0_ns:
@@ -37,7 +37,7 @@ def require_recent(chunk: Chunk, now_ns: int, age: ObservationAge) -> None:
         )
 
 
-def require_sane(chunk: Chunk, rows: Row, layout: Layout, settings: PlayerSettings) -> None:
+def require_sane(chunk: Chunk, rows: Row, layout: ActionLayout, settings: PlayerSettings) -> None:
     """No joint, pose or twist is asked for more than any robot can do.
 
     Args:
@@ -60,7 +60,7 @@ def require_sane(chunk: Chunk, rows: Row, layout: Layout, settings: PlayerSettin
 
 
 def require_in_range(
-    chunk: Chunk, start: Row, layout: Layout, limits: Mapping[int, JointLimits]
+    chunk: Chunk, start: Row, layout: ActionLayout, limits: Mapping[int, JointLimits]
 ) -> None:
     """No joint stands outside its range."""
     for index, joint in limits.items():
@@ -75,7 +75,7 @@ def require_in_range(
 
 
 def require_near(
-    chunk: Chunk, entry: Row, start: Row, layout: Layout, settings: PlayerSettings
+    chunk: Chunk, entry: Row, start: Row, layout: ActionLayout, settings: PlayerSettings
 ) -> None:
     """The chunk does not begin further than `max_jump` from where the robot is."""
     limit = settings.max_jump

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limits import LIMIT_NAMES
-from gr00t_policy_core.control.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class JointReport:
 
 
 def joint_reports(
-    layout: Layout, target: Row, command: Row, measured: Row, bound_by: Mapping[int, str]
+    layout: ActionLayout, target: Row, command: Row, measured: Row, bound_by: Mapping[int, str]
 ) -> list[JointReport]:
     """The report of every value of a command vector.
 
@@ -73,7 +73,7 @@ def joint_reports(
 
 @dataclass(slots=True)
 class PlayerCounts:
-    """What has happened so far. `limits` counts ticks by the name of the limit that bound.
+    """What has happened so far. `limit_hits` counts ticks by the name of the limit that bound.
 
     `stalls` counts the times that a chunk stood still because no command went out, `stalled_ns`
     how long it stood in all, ns.
@@ -89,4 +89,4 @@ class PlayerCounts:
     stalls: int = 0
     stalled_ns: int = 0
     steps_skipped: int = 0
-    limits: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LIMIT_NAMES, 0)))
+    limit_hits: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LIMIT_NAMES, 0)))

@@ -14,7 +14,7 @@ class MotionGate:
         self._enable_timeout_ns: int | None = None
         self._enabled_ns: int | None = None
         self._stopped = ""
-        self._lacking: dict[str, str] = {}
+        self._blocked: dict[str, str] = {}
 
     def require_enable(self, timeout_ns: int | None) -> None:
         """Say whether the robot has an enable signal; it counts as released until it comes.
@@ -34,14 +34,14 @@ class MotionGate:
         """Allow motion again, as far as everything else does."""
         self._stopped = ""
 
-    def lack(self, what: str, reason: str) -> None:
+    def block(self, what: str, reason: str) -> None:
         """Forbid motion for a reason that no `start` takes away.
 
         Args:
             what: Tells reasons apart.
             reason: The reason; empty once what was lacking is there.
         """
-        self._lacking = {**self._lacking, what: reason}
+        self._blocked = {**self._blocked, what: reason}
 
     def enable(self, enabled: bool, now_ns: int) -> None:
         """Take the enable signal."""
@@ -51,7 +51,7 @@ class MotionGate:
         """Why the robot may not be moved; empty where it may."""
         if self._stopped:
             return self._stopped
-        lacking = next(filter(None, self._lacking.values()), "")
+        lacking = next(filter(None, self._blocked.values()), "")
         return lacking or self._enable_reason(now_ns)
 
     def _enable_reason(self, now_ns: int) -> str:

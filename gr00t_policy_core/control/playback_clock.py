@@ -22,7 +22,7 @@ CLOCK_JUMP_NS = 500_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Instant:
+class PlaybackTick:
     """One tick.
 
     Args:
@@ -49,26 +49,28 @@ class PlaybackClock:
         self._ticked_ns: int | None = None  # playback time of the newest tick
         self._really_ticked_ns = 0
 
-    def tick(self, now_ns: int) -> Instant:
+    def tick(self, now_ns: int) -> PlaybackTick:
         """The playback time of a tick.
 
         Args:
             now_ns: The real time, ns.
         """
         instant = (
-            Instant(now_ns) if self._ticked_ns is None else self._after(self._ticked_ns, now_ns)
+            PlaybackTick(now_ns)
+            if self._ticked_ns is None
+            else self._after(self._ticked_ns, now_ns)
         )
         self._ticked_ns, self._really_ticked_ns = instant.now_ns, now_ns
         return instant
 
-    def _after(self, ticked_ns: int, now_ns: int) -> Instant:
+    def _after(self, ticked_ns: int, now_ns: int) -> PlaybackTick:
         if now_ns < ticked_ns - CLOCK_JUMP_NS:
-            return Instant(now_ns, set_back_ns=ticked_ns - now_ns)
+            return PlaybackTick(now_ns, set_back_ns=ticked_ns - now_ns)
         due_ns = ticked_ns + self._period_ns
         late_ns = now_ns - due_ns
         if abs(late_ns) < self._period_ns:
-            return Instant(due_ns + round(FOLLOWED_SHARE * late_ns))
-        return Instant(now_ns, late_ns)
+            return PlaybackTick(due_ns + round(FOLLOWED_SHARE * late_ns))
+        return PlaybackTick(now_ns, late_ns)
 
     def at(self, now_ns: int) -> int:
         """The playback time of an instant between two ticks, ns; never beyond the next tick.

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.chunk_checks import (
     require_in_range,
@@ -24,19 +25,18 @@ from gr00t_policy_core.control.command import (
     PlayerCounts,
     joint_reports,
 )
+from gr00t_policy_core.control.command_limiter import CommandLimiter, ramp_limits_of
+from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.last_resort import LastResortBrake
-from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.measured import MOVED, MeasuredRobot
-from gr00t_policy_core.control.phase import Phase
+from gr00t_policy_core.control.measured_state import MOVED, MeasuredState
+from gr00t_policy_core.control.motion_phase import MotionPhase
 from gr00t_policy_core.control.playback_clock import PlaybackClock
 from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
-from gr00t_policy_core.control.robot_limits import RobotLimiter, gentleness_of
 from gr00t_policy_core.control.schedule import (
     SLOPE_NS,
+    ChunkProgress,
     ChunkSchedule,
-    Leaving,
-    Progress,
+    HandoverState,
 )
 
 NEW_LIMITS = "the limits have changed: the robot comes to rest before they are in force"
@@ -50,17 +50,17 @@ class MotionPlayer:
         settings: What the player needs to know of the robot.
     """
 
-    def __init__(self, layout: Layout, settings: PlayerSettings) -> None:
+    def __init__(self, layout: ActionLayout, settings: PlayerSettings) -> None:
         self._layout = layout
         self._settings = settings
         self._schedule = ChunkSchedule(
-            layout, settings.schedule, gentleness_of(layout, settings.limits, settings.bodies)
+            layout, settings.schedule, ramp_limits_of(layout, settings.limits, settings.bodies)
         )
         self._clock = PlaybackClock(round(settings.period_s * 1e9))
-        self._robot = MeasuredRobot(
+        self._robot = MeasuredState(
             layout, settings.max_joint_ages_s, settings.max_following_errors
         )
-        self._limiter: RobotLimiter | None = None
+        self._limiter: CommandLimiter | None = None
         self._vector: Row | None = None
         self._before: Row | None = None
         self._target: Row | None = None
@@ -72,8 +72,8 @@ class MotionPlayer:
         self._last_refusal = ""
         self._hold_reason = ""
         self._fault = ""
-        self._progress = Progress()
-        self._phase = Phase.RESTING
+        self._progress = ChunkProgress()
+        self._phase = MotionPhase.RESTING
         self.counts = PlayerCounts()
 
     @property
@@ -97,9 +97,9 @@ class MotionPlayer:
         return self._fault
 
     @property
-    def seam_jump(self) -> float:
+    def chunk_jump(self) -> float:
         """How far the newest chunk was from the path when it came, largest value, rad or m."""
-        return self._schedule.last_seam_jump
+        return self._schedule.chunk_jump
 
     @property
     def braking_s(self) -> float:
@@ -155,10 +155,12 @@ class MotionPlayer:
             self.refuse(str(error))
             raise
         if self._is_moving:
-            self._phase = Phase.FOLLOWING if self._phase is not Phase.STARTING else self._phase
+            self._phase = (
+                MotionPhase.FOLLOWING if self._phase is not MotionPhase.STARTING else self._phase
+            )
         else:
             self._begin_at(start, at_ns)
-        self._schedule.take(planned, at_ns, self._leaving(at_ns))
+        self._schedule.take(planned, at_ns, self._handover(at_ns))
         self._max_age_s = settings.observation_age.limit_of(chunk)
         self.counts.chunks += 1
         self._last_refusal = self._hold_reason = self._fault = ""
@@ -185,7 +187,7 @@ class MotionPlayer:
         """
         at_ns = self._pass_time(now_ns)
         self._stopped = self._stop_reason(now_ns)
-        if self._phase is Phase.STARTING:
+        if self._phase is MotionPhase.STARTING:
             self._require_unmoved(at_ns)
         limiter = self._limiter
         if limiter is None:
@@ -217,12 +219,12 @@ class MotionPlayer:
         else:
             self.hold(now_ns, NEW_LIMITS)
 
-    def last_resort(self) -> LastResortBrake | None:
+    def fallback_brake(self) -> FallbackBrake | None:
         """A way to rest that needs nothing of this player; None where nothing was commanded."""
         if self._vector is None:
             return None
         settings = self._settings
-        return LastResortBrake(
+        return FallbackBrake(
             self._layout,
             settings.limits,
             settings.bodies,
@@ -234,7 +236,7 @@ class MotionPlayer:
     @property
     def _is_moving(self) -> bool:
         """Whether the commands move: a chunk is played, or something has not come to rest yet."""
-        return self._phase not in (Phase.RESTING, Phase.YIELDING)
+        return self._phase not in (MotionPhase.RESTING, MotionPhase.YIELDING)
 
     def _pass_time(self, now_ns: int) -> int:
         """Let time pass up to a tick; returns its playback time, ns."""
@@ -257,7 +259,7 @@ class MotionPlayer:
             return self._disabled or NEW_LIMITS
         return self._robot.problem(now_ns)
 
-    def _watch(self, limiter: RobotLimiter, now_ns: int, at_ns: int) -> None:
+    def _watch(self, limiter: CommandLimiter, now_ns: int, at_ns: int) -> None:
         """Begin to brake where there is a reason to.
 
         What began to brake brakes to a standstill, even if the reason passes meanwhile.
@@ -266,7 +268,7 @@ class MotionPlayer:
         if interruption and not self._hold_reason:
             self._brake(at_ns, interruption)
         if self._stopped:
-            if self._is_moving and self._phase is not Phase.BRAKING:
+            if self._is_moving and self._phase is not MotionPhase.BRAKING:
                 self._brake(at_ns, "")
             self._hold_reason = f"no chunk came after a stop: {self._stopped}"
             return
@@ -296,11 +298,11 @@ class MotionPlayer:
 
     def _brake(self, at_ns: int, reason: str) -> None:
         # Where the first command is still to come, it is where the robot is: nothing moves yet.
-        self._schedule.hold(at_ns, self._vector if self._phase is Phase.STARTING else None)
+        self._schedule.hold(at_ns, self._vector if self._phase is MotionPhase.STARTING else None)
         self._hold_reason = reason
-        self.counts.holds += self._phase is Phase.FOLLOWING
-        if self._phase in (Phase.FOLLOWING, Phase.SETTLING):
-            self._phase = Phase.BRAKING
+        self.counts.holds += self._phase is MotionPhase.FOLLOWING
+        if self._phase in (MotionPhase.FOLLOWING, MotionPhase.SETTLING):
+            self._phase = MotionPhase.BRAKING
 
     def _start(self, entry: Row) -> Row:
         """Where the path goes on from: the last command in motion, the measured place at rest.
@@ -321,24 +323,24 @@ class MotionPlayer:
     def _begin_at(self, start: Row, at_ns: int) -> None:
         """Go on from rest at this place."""
         self._robot.start_moving()
-        self._phase = Phase.FOLLOWING
+        self._phase = MotionPhase.FOLLOWING
         if self._vector is start:
             return
         self._schedule.hold(at_ns, start)
         if self._limiter is None or self._settings.silent_at_rest:
             self._place(start)
-            self._phase = Phase.STARTING
+            self._phase = MotionPhase.STARTING
 
     def _place(self, start: Row) -> None:
         """Command this place next, whatever was commanded before, and from there on."""
         self._vector = self._before = self._target = start
-        self._limiter = RobotLimiter(
+        self._limiter = CommandLimiter(
             self._layout,
             self._settings.limits,
             self._settings.bodies,
             period_s=self._settings.period_s,
             start=start,
-            hits=self.counts.limits,
+            hits=self.counts.limit_hits,
         )
 
     def _take_new_limits(self) -> None:
@@ -347,56 +349,56 @@ class MotionPlayer:
             return
         self._new_limits = None
         self._settings = settings = replace(self._settings, limits=limits)
-        self._schedule.gentleness = gentleness_of(self._layout, limits, settings.bodies)
+        self._schedule.ramp_limits = ramp_limits_of(self._layout, limits, settings.bodies)
         if self._vector is not None:
             self._place(self._vector)
 
-    def _leaving(self, at_ns: int) -> Leaving | None:
+    def _handover(self, at_ns: int) -> HandoverState | None:
         """Where the commands are and go: beside the path where a limit or a stop holds them."""
-        leaving = self._schedule.leaving(at_ns)
-        if leaving is None or self._limiter is None:
-            return leaving
+        handover = self._schedule.handover(at_ns)
+        if handover is None or self._limiter is None:
+            return handover
         since_s = (at_ns - self._ticked_ns) * 1e-9
-        self._limiter.overwrite(leaving.here, since_s)
-        self._limiter.overwrite(leaving.soon, since_s + SLOPE_NS * 1e-9)
-        return leaving
+        self._limiter.overwrite(handover.here, since_s)
+        self._limiter.overwrite(handover.soon, since_s + SLOPE_NS * 1e-9)
+        return handover
 
-    def _following(self, limiter: RobotLimiter, at_ns: int) -> Row:
+    def _following(self, limiter: CommandLimiter, at_ns: int) -> Row:
         """One tick along the path, inside the limits."""
         path = self._schedule.path_by_ticks(at_ns, round(self._settings.period_s * 1e9))
         self._target = path(0)
-        if self._phase is Phase.STARTING and self._vector is not None:
-            self._phase = Phase.FOLLOWING
+        if self._phase is MotionPhase.STARTING and self._vector is not None:
+            self._phase = MotionPhase.FOLLOWING
             return self._vector
         return limiter.follow(path)
 
-    def _coming_to_rest(self, limiter: RobotLimiter, at_ns: int) -> Row:
+    def _coming_to_rest(self, limiter: CommandLimiter, at_ns: int) -> Row:
         """One tick of settling at the end of the chunk, or of braking where motion is not allowed.
 
         At rest the place stays, and no velocity stays commanded. Where motion is forbidden, a robot
         that was moved by somebody else is held where it is now: nothing pulls it back.
         """
-        if self._phase in (Phase.STARTING, Phase.FOLLOWING):
+        if self._phase in (MotionPhase.STARTING, MotionPhase.FOLLOWING):
             self.counts.holds += 1
             has_ended = not self._hold_reason  # else it was broken off before its first command
-            self._phase = Phase.SETTLING if has_ended else Phase.RESTING
+            self._phase = MotionPhase.SETTLING if has_ended else MotionPhase.RESTING
         held = self._schedule.path(at_ns)
         target = np.array(self._vector if held is None else held)
         target[self._layout.is_velocity] = 0.0
         self._target = target
-        if self._phase is Phase.SETTLING:
+        if self._phase is MotionPhase.SETTLING:
             vector = limiter.follow(lambda _: target)
             if not (limiter.is_at_rest and limiter.is_following):
                 return vector
-            self._phase = Phase.RESTING
-        elif self._phase is Phase.BRAKING:
+            self._phase = MotionPhase.RESTING
+        elif self._phase is MotionPhase.BRAKING:
             vector = limiter.brake(target)
             if limiter.is_at_rest:
-                self._phase = Phase.RESTING
+                self._phase = MotionPhase.RESTING
         else:
             vector = self._resting(target, at_ns)
         # The next chunk goes on from where the joints really come to rest.
-        is_yielding = self._phase is Phase.YIELDING
+        is_yielding = self._phase is MotionPhase.YIELDING
         self._schedule.hold(at_ns, self._target if is_yielding else vector)
         return vector
 
@@ -406,9 +408,9 @@ class MotionPlayer:
         if limiter is None:
             return held
         if limiter.is_at_rest:
-            self._phase = Phase.RESTING
+            self._phase = MotionPhase.RESTING
             self._take_new_limits()
-        if self._phase is Phase.RESTING:
+        if self._phase is MotionPhase.RESTING:
             self._robot.rest(held, now_ns)
             held = self._target = self._place_to_yield_to(held)
         return (self._limiter or limiter).yield_to(held)
@@ -421,7 +423,7 @@ class MotionPlayer:
         place = self._robot.displaced(held)
         if place is not held:
             self._robot.start_yielding()
-            self._phase = Phase.YIELDING
+            self._phase = MotionPhase.YIELDING
         return place
 
     def _command(self, vector: Row, *, at_rest: bool) -> Command:

@@ -28,7 +28,7 @@ class OutOfRange(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class ObservationAge:
+class ObservationAgeLimit:
     """How old the observation behind the motion may be.
 
     A robot that nobody looks after any more would otherwise play its chunk to the end.
@@ -36,21 +36,21 @@ class ObservationAge:
     Args:
         limit_s: The limit, s; None for one that follows from the chunk: twice its duration and one
             replan interval, at most `MAX_AGE_S`. A chunk that is asked for only when the one
-            before has ended (`in_turn`) is played whole: its duration and `MAX_AGE_S`.
+            before has ended (`sync`) is played whole: its duration and `MAX_AGE_S`.
         replan_interval_s: Time between two observations, s; 0 where the latency decides.
-        in_turn: The next chunk is asked for when this one has been played.
+        sync: The next chunk is asked for when this one has been played.
     """
 
     limit_s: float | None = math.inf
     replan_interval_s: float = 0.0
-    in_turn: bool = False
+    sync: bool = False
 
     def limit_of(self, chunk: Chunk) -> float:
         """The largest age of the observation behind a chunk while it is played, s."""
         if self.limit_s is not None:
             return self.limit_s
         chunk_s = (chunk.end_ns - chunk.t0_ns) * 1e-9
-        if self.in_turn:
+        if self.sync:
             return chunk_s + MAX_AGE_S
         return min(2.0 * chunk_s + self.replan_interval_s, MAX_AGE_S)
 
@@ -84,5 +84,5 @@ class PlayerSettings:
     out_of_range: OutOfRange = OutOfRange.REFUSE
     max_joint_ages_s: Mapping[int, float] = field(default_factory=dict)
     max_following_errors: Mapping[int, float] = field(default_factory=dict)
-    observation_age: ObservationAge = field(default_factory=ObservationAge)
+    observation_age: ObservationAgeLimit = field(default_factory=ObservationAgeLimit)
     silent_at_rest: bool = False

@@ -9,7 +9,7 @@ from collections import deque
 LATENCIES = 50  # answers that the latency is estimated from
 LATENCY_SHARE = 0.9  # of them came within it: robust, and not one spike
 # A chunk that no other has taken over from slows down before its end, over about so much of it: an
-# arm at 1.3 rad/s with the default limits (`playing.slowing_s`).
+# arm at 1.3 rad/s with the default limits (`playing.ramp_down_s`).
 SLOWING_S = 0.15
 SLOWING_SHARE = 0.25  # of a chunk, at most
 
@@ -60,7 +60,7 @@ class ReplanTimer:
         return self._interval_s is not None and not self._sync
 
     @property
-    def complaint(self) -> str:
+    def pace_problem(self) -> str:
         """What is wrong with the policy's pace, and what to do; empty where it keeps up.
 
         A chunk that comes later than it lasts has no step left to play.

@@ -19,10 +19,10 @@ from functools import cache
 
 import numpy as np
 
-from gr00t_policy_core.control.active_chunk import Gentleness, Playing, play
-from gr00t_policy_core.control.blend import Fade, gentle_fade
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.active_chunk import ActiveChunk, RampLimits, plan_active_chunk
+from gr00t_policy_core.control.blend import OffsetBlend, plan_offset_blend
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
 
 # The slope of the path is taken over this time, ns.
@@ -33,7 +33,7 @@ MAX_CHUNKS = 64
 MAX_STALLS = 256
 
 
-class Seam(Enum):
+class BlendMode(Enum):
     """How one chunk goes over into the next."""
 
     REPLACE = "replace"
@@ -54,20 +54,20 @@ class ScheduleSettings:
     """How chunks are played.
 
     Args:
-        seam: How one chunk goes over into the next.
-        fade_s: How long a difference is faded out for, s; longer where that would be rough.
+        blend: How one chunk goes over into the next.
+        blend_s: How long a difference is faded out for, s; longer where that would be rough.
         cubic: Between steps along cubics (Catmull-Rom) instead of straight lines.
         ensemble_decay: ACT's m: the i-th oldest chunk weighs ``exp(-m * i)``.
     """
 
-    seam: Seam = Seam.OFFSET_FADE
-    fade_s: float = 0.3
+    blend: BlendMode = BlendMode.OFFSET_FADE
+    blend_s: float = 0.3
     cubic: bool = False
     ensemble_decay: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class HandoverState:
     """Where the commands are at an instant, and `SLOPE_NS` later; float64 (size,) each."""
 
     here: Row
@@ -75,7 +75,7 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ChunkProgress:
     """How far the newest chunk is played. `chunk_id` 0: none; `steps_left` lie ahead."""
 
     chunk_id: int = 0
@@ -89,26 +89,26 @@ class ChunkSchedule:
     Args:
         layout: Keys and dimensions of every chunk.
         settings: How chunks are played.
-        gentleness: How much acceleration slowing down and fading may add; any, by default.
+        ramp_limits: How much acceleration slowing down and fading may add; any, by default.
     """
 
     def __init__(
         self,
-        layout: Layout,
+        layout: ActionLayout,
         settings: ScheduleSettings | None = None,
-        gentleness: Gentleness | None = None,
+        ramp_limits: RampLimits | None = None,
     ) -> None:
         self._layout = layout
         self._settings = settings or ScheduleSettings()
-        self.gentleness = gentleness or Gentleness.none(layout.size)
-        self._playing: list[Playing] = []
-        self._fade: Fade | None = None
-        self._ended: Playing | None = None  # what was played to its end before the present hold
+        self.ramp_limits = ramp_limits or RampLimits.none(layout.size)
+        self._playing: list[ActiveChunk] = []
+        self._fade: OffsetBlend | None = None
+        self._ended: ActiveChunk | None = None  # what was played to its end before the present hold
         self._held: Row | None = None
         self._held_since_ns: int | None = None
         self._last_now_ns: int | None = None
         self._newest_t0_ns: int | None = None
-        self._last_seam_jump = 0.0
+        self._chunk_jump = 0.0
         self._interruption = ""
         self._stalls: deque[tuple[int, int]] = deque(maxlen=MAX_STALLS)  # their end and length, ns
 
@@ -118,42 +118,44 @@ class ChunkSchedule:
         return bool(self._playing)
 
     @property
-    def last_seam_jump(self) -> float:
+    def chunk_jump(self) -> float:
         """How far the newest chunk was from the path when it came, largest value, rad or m."""
-        return self._last_seam_jump
+        return self._chunk_jump
 
     @property
     def interruption(self) -> str:
         """Why the newest chunk was broken off before its end; empty where it was not."""
         return self._interruption
 
-    def offer(self, chunk: Chunk, now_ns: int, leaving: Leaving | None = None) -> None:
+    def offer(self, chunk: Chunk, now_ns: int, handover: HandoverState | None = None) -> None:
         """Take a chunk as the newest.
 
         Args:
             chunk: Its keys and dimensions must be those of the layout.
             now_ns: The present, on the clock of the observation stamps, ns.
-            leaving: Where the commands really are; on the path, by default.
+            handover: Where the commands really are; on the path, by default.
 
         Raises:
             ChunkRefusedError: All of its steps have passed, it is older than the newest, or its
                 keys or dimensions differ. What is played goes on.
         """
-        self.take(self.plan(chunk, now_ns), now_ns, leaving)
+        self.take(self.plan(chunk, now_ns), now_ns, handover)
 
-    def take(self, playing: Playing, now_ns: int, leaving: Leaving | None = None) -> None:
+    def take(
+        self, playing: ActiveChunk, now_ns: int, handover: HandoverState | None = None
+    ) -> None:
         """Play what `plan` has made of a chunk at the same instant; as `offer` otherwise."""
-        leaving = leaving or self.leaving(now_ns)
+        handover = handover or self.handover(now_ns)
         self._fade = None
-        is_ensemble = self._settings.seam is Seam.ENSEMBLE
+        is_ensemble = self._settings.blend is BlendMode.ENSEMBLE
         self._playing = [*(self._playing if is_ensemble else []), playing][-MAX_CHUNKS:]
-        if leaving is not None:
-            self._begin_fade(leaving, now_ns)
+        if handover is not None:
+            self._begin_fade(handover, now_ns)
         self._held_since_ns = None
         self._newest_t0_ns = playing.chunk.t0_ns
         self._interruption = ""
 
-    def plan(self, chunk: Chunk, now_ns: int) -> Playing:
+    def plan(self, chunk: Chunk, now_ns: int) -> ActiveChunk:
         """A chunk as it would be played from now on.
 
         Raises:
@@ -162,10 +164,10 @@ class ChunkSchedule:
         self.advance(now_ns)
         self._require_layout(chunk)
         self._require_newest(chunk)
-        planned = play(
+        planned = plan_active_chunk(
             chunk,
             self._layout,
-            self.gentleness,
+            self.ramp_limits,
             start_ns=chunk.t0_ns + self._stood_ns(chunk.t0_ns, now_ns),
             now_ns=now_ns,
             from_rest=not self._playing,
@@ -173,14 +175,16 @@ class ChunkSchedule:
         _require_steps_ahead(planned, now_ns)
         return planned
 
-    def entry(self, playing: Playing, now_ns: int) -> Row:
+    def entry(self, playing: ActiveChunk, now_ns: int) -> Row:
         """Where a chunk would be entered that was planned for this instant, float64 (size,)."""
         return self._sampled(playing, now_ns)
 
-    def leaving(self, now_ns: int) -> Leaving | None:
+    def handover(self, now_ns: int) -> HandoverState | None:
         """Where the path is and goes at an instant; None before the first chunk."""
         here, soon = self.path(now_ns), self.path(now_ns + SLOPE_NS)
-        return None if here is None or soon is None else Leaving(np.array(here), np.array(soon))
+        return (
+            None if here is None or soon is None else HandoverState(np.array(here), np.array(soon))
+        )
 
     def advance(self, now_ns: int) -> None:
         """Let time pass: chunks that are used up end, and the path holds where they ended."""
@@ -231,7 +235,7 @@ class ChunkSchedule:
         """
         if not self._playing:
             return self._held
-        if self._settings.seam is Seam.ENSEMBLE:
+        if self._settings.blend is BlendMode.ENSEMBLE:
             return self._ensemble(now_ns)
         newest = self._sampled(self._playing[-1], now_ns)
         fade = self._fade.at(now_ns) if self._fade is not None else None
@@ -247,13 +251,13 @@ class ChunkSchedule:
 
         return path
 
-    def progress(self, now_ns: int) -> Progress:
+    def progress(self, now_ns: int) -> ChunkProgress:
         """How far the newest chunk is played."""
         if not self._playing:
-            return Progress()
+            return ChunkProgress()
         newest = self._playing[-1]
         left = len(newest.rows) - 1 - math.floor(newest.steps_at(now_ns))
-        return Progress(newest.chunk.chunk_id, left, newest.chunk.t0_ns)
+        return ChunkProgress(newest.chunk.chunk_id, left, newest.chunk.t0_ns)
 
     def hold(self, now_ns: int, position: Row | None = None) -> None:
         """Play no more: from this instant on the robot stays.
@@ -292,35 +296,37 @@ class ChunkSchedule:
         if played is not None:
             stalled_ns = sum(length_ns for end_ns, length_ns in self._stalls if end_ns > since_ns)
             # What is played was moved by the stalls, and so is the instant on its axis.
-            lost_s = played.lost_s(now_ns) - played.lost_s(since_ns + stalled_ns)
-            return max(0, stalled_ns + round(lost_s * 1e9))
+            lag_s = played.lag_s(now_ns) - played.lag_s(since_ns + stalled_ns)
+            return max(0, stalled_ns + round(lag_s * 1e9))
         if self._held_since_ns is None:
             return 0
         return max(0, now_ns - max(since_ns, self._held_since_ns))
 
-    def _begin_fade(self, leaving: Leaving, now_ns: int) -> None:
+    def _begin_fade(self, handover: HandoverState, now_ns: int) -> None:
         newest = self._playing[-1]
         origin, origin_soon = (
             self._sampled(newest, at_ns) for at_ns in (now_ns, now_ns + SLOPE_NS)
         )
-        offset = self._layout.offset(leaving.here, origin)
-        self._last_seam_jump = float(np.max(np.abs(offset)))
-        fade_s = self._settings.fade_s
-        if self._settings.seam not in (Seam.OFFSET_FADE, Seam.RTC) or not fade_s:
+        offset = self._layout.offset(handover.here, origin)
+        self._chunk_jump = float(np.max(np.abs(offset)))
+        blend_s = self._settings.blend_s
+        if self._settings.blend not in (BlendMode.OFFSET_FADE, BlendMode.RTC) or not blend_s:
             return
-        offset_soon = self._layout.offset(leaving.soon, origin_soon, near=offset)
+        offset_soon = self._layout.offset(handover.soon, origin_soon, near=offset)
         rate = (offset_soon - offset) / (SLOPE_NS * 1e-9)
-        self._fade = gentle_fade(now_ns, offset, rate, fade_s=fade_s, gentleness=self.gentleness)
+        self._fade = plan_offset_blend(
+            now_ns, offset, rate, blend_s=blend_s, ramp_limits=self.ramp_limits
+        )
 
     def _ensemble(self, now_ns: int) -> Row:
         *older, newest = self._playing
         # Only the newest comes to an end: the others are left before they slow down.
-        covering = [replace(one, slowing_s=0.0) for one in older if now_ns < one.last_ns]
+        covering = [replace(one, ramp_down_s=0.0) for one in older if now_ns < one.last_ns]
         samples = np.stack([self._sampled(playing, now_ns) for playing in [*covering, newest]])
         weights = np.exp(-self._settings.ensemble_decay * np.arange(len(samples)))
         return self._layout.mean(samples, weights)
 
-    def _sampled(self, playing: Playing, now_ns: int) -> Row:
+    def _sampled(self, playing: ActiveChunk, now_ns: int) -> Row:
         vector = self._at_steps(playing.rows, playing.steps_at(now_ns))
         vector[self._layout.is_velocity] *= playing.rate_at(now_ns)
         return vector
@@ -353,7 +359,7 @@ class ChunkSchedule:
             )
 
 
-def _require_steps_ahead(playing: Playing, now_ns: int) -> None:
+def _require_steps_ahead(playing: ActiveChunk, now_ns: int) -> None:
     chunk = playing.chunk
     if now_ns < playing.last_ns or (chunk.horizon == 1 and now_ns == playing.last_ns):
         return

@@ -10,6 +10,6 @@ except ModuleNotFoundError as error:
         "the folder of gr00t_ros"
     ) from error
 
-from gr00t_policy_core.models.checkpoint_policy import Gr00tPolicy
+from gr00t_policy_core.models.gr00t_policy import Gr00tPolicy
 
 __all__ = ["Gr00tPolicy"]

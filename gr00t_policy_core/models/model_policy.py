@@ -18,34 +18,34 @@ from torch import Tensor
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.models.common.cameras import check_cameras
+from gr00t_policy_core.models.common.camera_sizes import check_camera_sizes
+from gr00t_policy_core.models.common.cuda_graphs import Capturer
 from gr00t_policy_core.models.common.devices import on_device
+from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, batch_sizes
 from gr00t_policy_core.models.common.float8 import check_device, use_float8
-from gr00t_policy_core.models.common.graphs import Recorder
-from gr00t_policy_core.models.common.inputs import Inputs, filled
-from gr00t_policy_core.models.common.layout import PictureGrid
 from gr00t_policy_core.models.common.model import Model
+from gr00t_policy_core.models.common.model_inputs import Inputs, filled
 from gr00t_policy_core.models.common.options import InferenceOptions, clipped_steps, read_options
 from gr00t_policy_core.models.common.prompts import length_problem
 from gr00t_policy_core.models.common.relative import reference_problem
-from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes
 from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner
-from gr00t_policy_core.models.common.synthetic import USUAL_SIZE, made_up_observation
-from gr00t_policy_core.models.common.timing import Stopwatch
+from gr00t_policy_core.models.common.stopwatch import Stopwatch
+from gr00t_policy_core.models.common.synthetic import DEFAULT_IMAGE_SIZE, synthetic_observation
+from gr00t_policy_core.models.common.token_batch import ImageGrid
 from gr00t_policy_core.models.common.transfer import send
 from gr00t_policy_core.policy import (
     ABSOLUTE_ACTIONS,
     Action,
     BatchRule,
+    BatchWithoutOptions,
     Info,
     ModalityPolicy,
     Observation,
     Options,
-    WithoutOptions,
 )
 from gr00t_policy_core.resize import Size
 
-DEFAULT_SETTINGS = RunSettings()
+DEFAULT_SETTINGS = ExecutionSettings()
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +72,11 @@ class ModelPolicy(ModalityPolicy):
         model: Model,
         device: torch.device,
         dtype: torch.dtype,
-        settings: RunSettings = DEFAULT_SETTINGS,
+        settings: ExecutionSettings = DEFAULT_SETTINGS,
         *,
         strict: bool = True,
         float8: bool = False,
-        record: Recorder | None = None,
+        record: Capturer | None = None,
     ) -> None:
         super().__init__(strict)
         self.settings = settings.resolved(device)
@@ -128,13 +128,13 @@ class ModelPolicy(ModalityPolicy):
             SpecError: Sizes that the model cannot answer together, or of unknown cameras.
         """
         begun_s = time.monotonic()
-        self.runner.add_size(max_batch)
-        sizes = batch_sizes(max_batch) if self.runner.fills_up else (1,)
-        robots = camera_sizes or (USUAL_SIZE,)
+        self.runner.add_batch_size(max_batch)
+        sizes = batch_sizes(max_batch) if self.runner.pads_batches else (1,)
+        robots = camera_sizes or (DEFAULT_IMAGE_SIZE,)
         for robot in robots:  # whatever is refused is so before anything is computed
-            self.picture_grid(self.made_up_observation(1, robot))
+            self.image_grid(self.synthetic_observation(1, robot))
         for robot, size in itertools.product(robots, sizes):
-            self.prepare(self.made_up_observation(size, robot))
+            self.prepare(self.synthetic_observation(size, robot))
         in_force = ", ".join(f"{name} {value}" for name, value in self.in_force().items())
         logger.info("%s; recorded and compiled are batches of %s rows", in_force, sizes)
         gc.collect()
@@ -158,8 +158,8 @@ class ModelPolicy(ModalityPolicy):
             "device_images": self.settings.device_images,
         }
 
-    def made_up_observation(
-        self, batch: int = 1, camera_sizes: Mapping[str, Size] | Size = USUAL_SIZE
+    def synthetic_observation(
+        self, batch: int = 1, camera_sizes: Mapping[str, Size] | Size = DEFAULT_IMAGE_SIZE
     ) -> Observation:
         """An observation of this policy's layout, of noise; always the same.
 
@@ -167,7 +167,7 @@ class ModelPolicy(ModalityPolicy):
             batch: B, the number of rows.
             camera_sizes: Height and width of the frames, of all cameras or by camera.
         """
-        return made_up_observation(
+        return synthetic_observation(
             self.get_modality_config(), self.get_dimensions()["state"], batch, camera_sizes
         )
 
@@ -190,7 +190,7 @@ class ModelPolicy(ModalityPolicy):
             return None
         if self._ignores_padding:
             return ()
-        pictures = self.picture_grid(observation)
+        pictures = self.image_grid(observation)
         backbone = self.model.backbone
         texts = set(self.instructions(observation))
         lengths = {backbone.prompts([text], pictures).length for text in texts}
@@ -199,8 +199,8 @@ class ModelPolicy(ModalityPolicy):
     def get_batch_rule(self) -> BatchRule:
         """As `batch_key`; but without the tokenizer only one instruction, where that matters."""
         if self._ignores_padding:
-            return WithoutOptions()
-        return WithoutOptions(self.language_key)
+            return BatchWithoutOptions()
+        return BatchWithoutOptions(self.language_key)
 
     @property
     def _ignores_padding(self) -> bool:
@@ -224,7 +224,7 @@ class ModelPolicy(ModalityPolicy):
         """
         super().check_observation(observation)
         self.instructions(observation)
-        self.picture_grid(observation)
+        self.image_grid(observation)
         problems = []
         for key in self.embodiment.states:
             state = observation["state"][key.name]
@@ -305,10 +305,10 @@ class ModelPolicy(ModalityPolicy):
         frames = self.frames(observation)
         rows = len(frames)
         parsed = read_options(options, self.embodiment, rows)
-        size = self.runner.size_of(rows)
+        size = self.runner.padded_batch_size(rows)
         texts = self.instructions(observation)
         tokens = self.runner.tokens(
-            texts + texts[-1:] * (size - rows), self.picture_grid(observation)
+            texts + texts[-1:] * (size - rows), self.image_grid(observation)
         )
         watch.lap("prompts")
         values = self._host_values(parsed, observation["state"], rows)
@@ -328,7 +328,7 @@ class ModelPolicy(ModalityPolicy):
         rows = range(len(videos[0]))
         return [[video[row, step] for step in steps for video in videos] for row in rows]
 
-    def picture_grid(self, observation: Observation) -> PictureGrid:
+    def image_grid(self, observation: Observation) -> ImageGrid:
         """The tokens that the pictures of a row become.
 
         Raises:
@@ -338,7 +338,7 @@ class ModelPolicy(ModalityPolicy):
         config = self.embodiment.modalities["video"]
         sizes = {key: observation["video"][key].shape[2:4] for key in config.modality_keys}
         backbone = self.model.backbone
-        height, width = check_cameras(sizes, backbone.pipeline)
+        height, width = check_camera_sizes(sizes, backbone.pipeline)
         return backbone.grid(len(sizes) * len(config.delta_indices), height, width)
 
     def _videos(self, observation: Observation, frames: list[list[Any]]) -> list[Any]:
@@ -376,7 +376,9 @@ class ModelPolicy(ModalityPolicy):
             start[:, : options.rtc.overlap_steps] = torch.from_numpy(prefix)
             scale = options.rtc.velocity_scale(config.action_horizon)
         values = [encoded, start]
-        if options.rtc is not None or self.runner.fills_up:  # one recording serves with and without
+        if (
+            options.rtc is not None or self.runner.pads_batches
+        ):  # one recording serves with and without
             values.append(scale)
         return [value.to(self.dtype) for value in values]
 

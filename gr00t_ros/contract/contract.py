@@ -15,7 +15,7 @@ from typing import Any
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player_settings import OutOfRange
-from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
+from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.checks import contract_problems
 from gr00t_ros.contract.limits import (
@@ -332,8 +332,8 @@ def _action_output(
 def _motion_settings(settings: Mapping[str, Any], topics: TopicNames) -> MotionSettings:
     return MotionSettings(
         schedule=ScheduleSettings(
-            seam=Seam(settings["seam"]),
-            fade_s=float(settings["fade_s"]),
+            blend=BlendMode(settings["blend"]),
+            blend_s=float(settings["blend_s"]),
             cubic=settings["interpolation"] == "cubic",
         ),
         max_jump=float(settings["max_jump"]) or math.inf,

@@ -72,7 +72,7 @@ JPEG = Use(
     lambda s, _: SERVER.holds(s, "") and s["policy.image_encoding"] == "jpeg",
 )
 ASYNC = Use("inference: async", lambda s, _: s["inference"] == "async")
-FADED = Use("seam: offset_fade or rtc", lambda s, _: s["seam"] in ("offset_fade", "rtc"))
+FADED = Use("blend: offset_fade or rtc", lambda s, _: s["blend"] in ("offset_fade", "rtc"))
 GATED = Use("enable_topic", lambda s, _: bool(s["enable_topic"]))
 OF_JOINT_STATE = Use("joints", lambda s, key: bool(s[f"{key}joints"]))
 NAMED = _interface(*JOINT_INTERFACES, "float64_multi_array")

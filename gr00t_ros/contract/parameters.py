@@ -51,7 +51,7 @@ ENCODINGS = (
 DTYPES = ("bfloat16", "float16", "float32", "fp8")
 COMPILE_MODES = ("default", "max-autotune")
 WHEN = ("auto", "always", "never")  # not on and off, which YAML reads as booleans
-SEAMS = ("offset_fade", "replace", "ensemble", "rtc")
+BLENDS = ("offset_fade", "replace", "ensemble", "rtc")
 INTERPOLATIONS = ("cubic", "linear")
 WHEN_HOLDING = ("last", "zero")
 ANY_DESCRIPTION = "auto"  # as robot_description_topic
@@ -229,11 +229,11 @@ TOP = (
         0,
         60,
     ),
-    Parameter("seam", "offset_fade", "how one chunk goes over into the next", choices=SEAMS),
+    Parameter("blend", "offset_fade", "how one chunk goes over into the next", choices=BLENDS),
     Parameter(
-        "fade_s",
+        "blend_s",
         0.3,
-        "s, how long a difference at a seam is faded out for; up to twice as long to be gentle",
+        "s, how long the offset of a new chunk is faded out for, up to twice as long to be gentle",
         0.0,
         10.0,
         only_with=FADED,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gr00t_policy_core.control.clock import DeadlineTicker
+from gr00t_policy_core.control.deadline_ticker import DeadlineTicker
 
 SWITCH_INTERVAL_S = 1e-5  # of Python's lock between threads; 5 ms by default
 WATCH_S = 2e-4  # a real-time sleeper wakes up 0.04 ms late at the median, 0.2 ms at p99 (measured)
@@ -89,7 +89,7 @@ class ControlLoop:
 
     def _run(self) -> None:
         is_real_time = self._ask_for_real_time()
-        ticker = DeadlineTicker(self._rate_hz, watch_s=WATCH_S if is_real_time else 0.0)
+        ticker = DeadlineTicker(self._rate_hz, spin_s=WATCH_S if is_real_time else 0.0)
         while not self._ending.is_set():
             self._lateness_ns.append(ticker.wait())
             self._lost = ticker.lost

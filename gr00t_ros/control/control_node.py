@@ -88,7 +88,7 @@ class ControlNode(ManagedNode):
         for sink in make_sinks(self, contract):
             self._sinks.append(sink)
         description = self._description = RobotDescription(contract)
-        self._gate.lack("robot description", description.why_not_to_move())
+        self._gate.block("robot description", description.why_not_to_move())
         motion = self._motion = MotionControl(contract, self._gate, description.limits)
         for topic in motion.joint_topics:
             self._listen(JointState, topic, self._on_joints, SENSOR)
@@ -295,7 +295,7 @@ class ControlNode(ManagedNode):
         for doubt in description.doubts():
             logger.warning(doubt)
         why_not = description.why_not_to_move()
-        self._gate.lack("robot description", why_not)
+        self._gate.block("robot description", why_not)
         if not why_not:
             motion.take_limits(description.limits, self.get_clock().now().nanoseconds)
 
@@ -304,7 +304,7 @@ class ControlNode(ManagedNode):
         unheard = [sink.topic for sink in self._sinks if not sink.subscribers]
         is_required = contract is not None and contract.motion.require_subscribers
         reason = f"nobody subscribes to {', '.join(unheard)}" if unheard and is_required else ""
-        self._gate.lack("subscribers", reason)
+        self._gate.block("subscribers", reason)
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("stopped by ~/stop; ~/start allows motion again")

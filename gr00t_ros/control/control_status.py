@@ -35,7 +35,7 @@ def control_status(
     status.holds = counts.holds
     status.steps_skipped = counts.steps_skipped
     status.stalls, status.stalled_s = counts.stalls, counts.stalled_ns * 1e-9
-    status.limiter_hits = counts.limits.total()
+    status.limiter_hits = counts.limit_hits.total()
     status.seam_jump = motion.seam_jump
     status.chunk_source = motion.source
     status.joints = list(_joints(motion))

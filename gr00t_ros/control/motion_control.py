@@ -14,10 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import ChunkRefusedError, Row
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
-from gr00t_policy_core.control.last_resort import LastResortBrake
-from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import Event, RecordingPlayer
@@ -67,9 +67,9 @@ class MotionControl:
         self._poses = CommandedPoses(contract)
         self._source = ChunkSource()
         self._player: MotionPlayer | None = None
-        self._layout: Layout | None = None
+        self._layout: ActionLayout | None = None
         self._command: Command | None = None
-        self._brake: LastResortBrake | None = None
+        self._brake: FallbackBrake | None = None
         self._refused = 0  # chunks that no player was there for
         self._why_not = ""
         self._failure = ""
@@ -108,7 +108,7 @@ class MotionControl:
     @property
     def seam_jump(self) -> float:
         """How far the newest chunk was from the path when it came, largest value, rad or m."""
-        return self._player.seam_jump if self._player is not None else 0.0
+        return self._player.chunk_jump if self._player is not None else 0.0
 
     @property
     def source(self) -> str:
@@ -287,7 +287,7 @@ class MotionControl:
             self._refused += 1
             self._why_not = reason
 
-    def _make_player(self, layout: Layout) -> MotionPlayer:
+    def _make_player(self, layout: ActionLayout) -> MotionPlayer:
         """Made by the first chunk, which alone knows how long some keys are."""
         try:
             player = make_player(self._contract, layout, self._urdf)
@@ -319,7 +319,7 @@ class MotionControl:
         self._failure = f"{what}; the robot is brought to rest, and the node ends:\n" + (
             traceback.format_exc()
         )
-        self._brake = self._player.last_resort() if self._player is not None else None
+        self._brake = self._player.fallback_brake() if self._player is not None else None
 
     def _last_resort(self) -> Command | None:
         """The next command on the way to rest without the player."""

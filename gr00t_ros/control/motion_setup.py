@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.measured import MAX_MEASURED
+from gr00t_policy_core.control.measured_state import MAX_MEASURED
 from gr00t_policy_core.control.player import MotionPlayer
-from gr00t_policy_core.control.player_settings import ObservationAge, PlayerSettings
+from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_ros.contract.contract import ActionOutput, Contract
 from gr00t_ros.contract.parameter_uses import JOINT_INTERFACES
@@ -90,7 +90,7 @@ class CommandedPoses:
             self._known[key] = np.concatenate([pose[:3], pose[3:] / length]), stamp_ns
         return ""
 
-    def tell(self, player: MotionPlayer, layout: Layout) -> None:
+    def tell(self, player: MotionPlayer, layout: ActionLayout) -> None:
         """Tell a player where the poses are, where that is known."""
         for key, (pose, stamp_ns) in self._known.items():
             start = layout.slices[key].start
@@ -130,7 +130,7 @@ class CommandedJoints:
             if name in self._places and abs(position) <= MAX_MEASURED:
                 self._known[name] = position, stamp_ns
 
-    def tell(self, player: MotionPlayer, layout: Layout) -> None:
+    def tell(self, player: MotionPlayer, layout: ActionLayout) -> None:
         """Tell a player where the joints are, where that is known."""
         by_stamp: dict[int, dict[int, float]] = {}
         for name, (position, stamp_ns) in self._known.items():
@@ -141,16 +141,18 @@ class CommandedJoints:
             player.measure(positions, stamp_ns)
 
 
-def make_layout(contract: Contract, chunk: Chunk) -> Layout:
+def make_layout(contract: Contract, chunk: Chunk) -> ActionLayout:
     """The player's layout: that of the first chunk, which alone knows how long some keys are."""
     dimensions = {output.key: chunk.actions[output.key].shape[1] for output in contract.action}
     poses = [output.key for output in contract.action if output.interface == "pose_stamped"]
     velocities = [output.key for output in contract.action if output.holds_zero]
     names = {output.key: output.joints for output in contract.action if output.joints}
-    return Layout(dimensions, poses, velocities, names)
+    return ActionLayout(dimensions, poses, velocities, names)
 
 
-def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimits]) -> MotionPlayer:
+def make_player(
+    contract: Contract, layout: ActionLayout, urdf: Mapping[str, UrdfLimits]
+) -> MotionPlayer:
     """The player for a robot.
 
     Args:
@@ -171,10 +173,10 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
         out_of_range=motion.out_of_range,
         max_joint_ages_s=dict(_max_ages_s(contract, layout)),
         max_following_errors=dict(_max_following_errors(contract, layout)),
-        observation_age=ObservationAge(
+        observation_age=ObservationAgeLimit(
             motion.max_observation_age_s,
             replan_interval_s=contract.replan_interval_s or 0.0,
-            in_turn=contract.inference == "sync",
+            sync=contract.inference == "sync",
         ),
         silent_at_rest=motion.on_starvation == "stop_publishing",
     )
@@ -182,12 +184,14 @@ def make_player(contract: Contract, layout: Layout, urdf: Mapping[str, UrdfLimit
     return kind(layout, settings)
 
 
-def limits_by_index(limits: Iterable[LimitsInForce], layout: Layout) -> dict[int, JointLimits]:
+def limits_by_index(
+    limits: Iterable[LimitsInForce], layout: ActionLayout
+) -> dict[int, JointLimits]:
     """The limits of joints, by their place in the vector of a layout."""
     return {layout.slices[joint.key].start + joint.number: joint.limits for joint in limits}
 
 
-def _max_following_errors(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:
+def _max_following_errors(contract: Contract, layout: ActionLayout) -> Iterator[tuple[int, float]]:
     """By index, rad and m; a pose has one error for its place and its turn."""
     for output in contract.action:
         part, errors = layout.slices[output.key], output.max_following_errors
@@ -196,7 +200,7 @@ def _max_following_errors(contract: Contract, layout: Layout) -> Iterator[tuple[
         yield from enumerate(errors, part.start)
 
 
-def _max_ages_s(contract: Contract, layout: Layout) -> Iterator[tuple[int, float]]:
+def _max_ages_s(contract: Contract, layout: ActionLayout) -> Iterator[tuple[int, float]]:
     """How old a position may be; of a joint that several streams tell, the most patient one's.
 
     A pose is judged by its first value: all of it comes in one message.

@@ -17,7 +17,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from gr00t_policy_core.control.replan import ReplanTimer
-from gr00t_policy_core.control.schedule import Seam
+from gr00t_policy_core.control.schedule import BlendMode
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.resize import first_resize
@@ -210,9 +210,9 @@ class PolicyNode(ManagedNode):
         """Once each, since this is asked again after every failure."""
         warn = self.get_logger().warning
         settings = contract.policy
-        if contract.motion.schedule.seam is Seam.RTC and CAPABILITY not in capabilities:
+        if contract.motion.schedule.blend is BlendMode.RTC and CAPABILITY not in capabilities:
             warn(
-                "seam: rtc is asked for, but the policy cannot continue chunks: seams are faded",
+                "blend: rtc is set, but the policy cannot continue chunks: offset_fade is used",
                 once=True,
             )
         if settings.image_encoding == "jpeg" and not takes_jpeg(settings, capabilities):
@@ -310,7 +310,7 @@ class PolicyNode(ManagedNode):
 
     def _add_complaint(self, status: PolicyStatus) -> None:
         """A policy that cannot keep up runs, but nobody should have to guess why the arm stops."""
-        complaint = self._timer.complaint if self._timer is not None else ""
+        complaint = self._timer.pace_problem if self._timer is not None else ""
         if complaint and status.state == PolicyStatus.STATE_RUNNING:
             status.reason = "; ".join([r for r in (status.reason, complaint) if r])
             self.get_logger().warning(complaint, throttle_duration_sec=STARVING_LOG_PERIOD_S)
@@ -334,7 +334,7 @@ def _require_fit(contract: Contract, policy: BasePolicy) -> dict[str, Any]:
 def _continue_chunks(
     contract: Contract, capabilities: Sequence[str], timer: ReplanTimer
 ) -> Continuation | None:
-    if contract.motion.schedule.seam is not Seam.RTC or CAPABILITY not in capabilities:
+    if contract.motion.schedule.blend is not BlendMode.RTC or CAPABILITY not in capabilities:
         return None
     step_s = 1.0 / contract.action_rate_hz
     return Continuation(step_s=step_s, latency_s=lambda: timer.latency.value_s)

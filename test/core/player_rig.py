@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from limit_checks import require_within
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.command_limiter import RAMP_SHARE
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
-from gr00t_policy_core.control.robot_limits import GENTLE_SHARE
-from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
+from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
 
 T0_NS = 1_700_000_000_000_000_000
 PERIOD_S, DT_S = 0.01, 0.05
@@ -26,7 +26,7 @@ LIMITS = JointLimits(-4.0, 4.0, 3.0, 25.0, 500.0)
 def setting_out_s(speed: float) -> float:
     """What a ramp of that speed falls behind while it is set going, s: so gently that the
     acceleration and the jerk stay below a share of the limits."""
-    acceleration, jerk = GENTLE_SHARE * LIMITS.acceleration, GENTLE_SHARE * LIMITS.jerk
+    acceleration, jerk = RAMP_SHARE * LIMITS.acceleration, RAMP_SHARE * LIMITS.jerk
     return 0.5 * max(1.5 * speed / acceleration, math.sqrt(6.0 * speed / jerk))
 
 
@@ -34,13 +34,13 @@ class Rig:
     """A player of two joints `arm` and a twist `base`, on a clock that only `run` moves.
 
     Args:
-        seam: How one chunk goes over into the next.
+        blend: How one chunk goes over into the next.
         measured: The joints must be measured (`see`) before they are moved.
         settings: Laid over the settings of the player.
     """
 
     def __init__(
-        self, *, seam: Seam = Seam.OFFSET_FADE, measured: bool = False, **settings: Any
+        self, *, blend: BlendMode = BlendMode.OFFSET_FADE, measured: bool = False, **settings: Any
     ) -> None:
         values: dict[str, Any] = {
             "limits": {0: LIMITS, 1: LIMITS},
@@ -48,8 +48,8 @@ class Rig:
             **settings,
         }
         self.player = MotionPlayer(
-            Layout({"arm": 2, "base": 1}, velocities=["base"]),
-            PlayerSettings(period_s=PERIOD_S, schedule=ScheduleSettings(seam), **values),
+            ActionLayout({"arm": 2, "base": 1}, velocities=["base"]),
+            PlayerSettings(period_s=PERIOD_S, schedule=ScheduleSettings(blend), **values),
         )
         self.now_ns = T0_NS
         self.commands: list[Command] = []

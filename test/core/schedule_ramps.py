@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.schedule import ChunkSchedule, ScheduleSettings, Seam
+from gr00t_policy_core.control.schedule import BlendMode, ChunkSchedule, ScheduleSettings
 
 MS_NS = 1_000_000
 T0_NS = 1_700_000_000_000_000_000  # a wall clock's size: float64 seconds would lose 240 ns of it
@@ -34,14 +34,20 @@ def at_ms(ms: float) -> int:
 
 
 def empty(
-    seam: Seam = Seam.REPLACE, *, fade_s: float = 0.2, cubic: bool = False, **settings: float
+    blend: BlendMode = BlendMode.REPLACE,
+    *,
+    blend_s: float = 0.2,
+    cubic: bool = False,
+    **settings: float,
 ) -> ChunkSchedule:
-    how = ScheduleSettings(seam, fade_s=fade_s, cubic=cubic, **settings)
-    return ChunkSchedule(Layout({"arm": 1}), how)
+    how = ScheduleSettings(blend, blend_s=blend_s, cubic=cubic, **settings)
+    return ChunkSchedule(ActionLayout({"arm": 1}), how)
 
 
-def schedule_with(chunk: Chunk, *, now_ms: float = 0.0, seam: Seam = Seam.REPLACE) -> ChunkSchedule:
-    schedule = empty(seam)
+def schedule_with(
+    chunk: Chunk, *, now_ms: float = 0.0, blend: BlendMode = BlendMode.REPLACE
+) -> ChunkSchedule:
+    schedule = empty(blend)
     schedule.offer(chunk, at_ms(now_ms))
     return schedule
 

@@ -19,7 +19,7 @@ LAYERS = (
     {"antialias", "errors", "malloc", "rotation"},
     {"datasets", "embodiment", "modality", "resize"},
     {"policy"},
-    {"models", "policies", "serving"},
+    {"models", "policies", "serving", "testing"},
     {"cli"},
     {"__main__"},
     {"__main__"},
@@ -137,6 +137,14 @@ def nothing_imports_a_node(module: Module) -> Iterator[str]:
             yield f"{module.name}:{line} imports the node {name}"
 
 
+def only_the_cli_imports_the_cli(module: Module) -> Iterator[str]:
+    if core_room(module.name) in {"cli", "__main__"}:
+        return
+    for line, name in module.imports():
+        if is_within(name, "gr00t_policy_core.cli"):
+            yield f"{module.name}:{line} imports {name}, which is the command line's"
+
+
 def libraries_stay_at_home(module: Module) -> Iterator[str]:
     for line, name in module.imports():
         home = HOMES.get(name.split(".")[0])
@@ -171,6 +179,7 @@ Rule = Callable[[Module], Iterator[str]]
 RULES: tuple[Rule, ...] = (
     imports_point_down,
     nothing_imports_a_node,
+    only_the_cli_imports_the_cli,
     libraries_stay_at_home,
     nothing_is_pickled,
     nothing_prints,
@@ -195,13 +204,22 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (imports_point_down, "gr00t_policy_core.policy", "import gr00t_policy_core"),
         (imports_point_down, "gr00t_policy_core.policies.replay", "from ..serving import client"),
         (imports_point_down, "gr00t_policy_core.policies.a", "def f():\n from .. import models"),
-        (imports_point_down, "gr00t_policy_core.control.clock", "from ..errors import SpecError"),
+        (
+            imports_point_down,
+            "gr00t_policy_core.control.deadline_ticker",
+            "from ..errors import SpecError",
+        ),
         (imports_point_down, "gr00t_policy_core.policy", "from .control import clock"),
         (imports_point_down, "gr00t_policy_core.attic", ""),
         (
             nothing_imports_a_node,
             "gr00t_ros.interfaces.commands",
             "from gr00t_ros.control import control_node",
+        ),
+        (
+            only_the_cli_imports_the_cli,
+            "gr00t_ros.node.startup",
+            "from gr00t_policy_core.cli import output",
         ),
         (nothing_imports_a_node, "gr00t_ros.sim.scene", "from .sim_node import SimNode"),
         (libraries_stay_at_home, "gr00t_policy_core.policy", "import rclpy.node"),
@@ -235,6 +253,9 @@ def test_the_rule_sees_an_offender(rule: Rule, name: str, source: str) -> None:
         ("gr00t_policy_core.policies.replay", "from ..policy import BasePolicy"),
         ("gr00t_policy_core.policy", "from gr00t_policy_core import modality"),
         ("gr00t_policy_core.cli", "from gr00t_policy_core.serving import PolicyServer"),
+        ("gr00t_policy_core.cli.serve", "from gr00t_policy_core.cli.output import announce"),
+        ("gr00t_policy_core.__main__", "from gr00t_policy_core.cli import main"),
+        ("gr00t_policy_core.testing", "from gr00t_policy_core.policy import BasePolicy"),
         ("gr00t_policy_core.control.schedule", "from .clock import Clock"),
         ("gr00t_policy_core.models.gr00t_n1d7.head", "import torch"),
         (

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from policy_conformance import check_policy_conforms
 
 from gr00t_policy_core import (
     BasePolicy,
@@ -17,7 +16,8 @@ from gr00t_policy_core import (
     SpecError,
 )
 from gr00t_policy_core.errors import CheckpointError, DatasetError
-from gr00t_policy_core.policy import WithoutOptions
+from gr00t_policy_core.policy import BatchWithoutOptions
+from gr00t_policy_core.testing import check_policy
 
 
 class Echo(ModalityPolicy):
@@ -58,7 +58,7 @@ def observation(batch_size=1):
     "make", [Echo, lambda: PolicyWrapper(Echo()), lambda: PolicyWrapper(Echo(strict=False))]
 )
 def test_a_policy_and_a_wrapper_around_it_conform(make):
-    check_policy_conforms(make(), observation)
+    check_policy(make(), observation)
 
 
 @pytest.mark.parametrize("reply_format", ["auto", "envelope", "bare"])
@@ -67,7 +67,7 @@ def test_a_client_of_a_server_conforms(reply_format):
         PolicyServer(Echo(), "127.0.0.1", 0, reply_format=reply_format) as server,
         PolicyClient("127.0.0.1", server.port) as client,
     ):
-        check_policy_conforms(client, observation)
+        check_policy(client, observation)
 
 
 def test_a_client_of_a_client_of_a_server_conforms():
@@ -77,7 +77,7 @@ def test_a_client_of_a_client_of_a_server_conforms():
         PolicyServer(between, "127.0.0.1", 0) as near,
         PolicyClient("127.0.0.1", near.port) as client,
     ):
-        check_policy_conforms(client, observation)
+        check_policy(client, observation)
 
 
 def test_the_three_abstract_methods_must_be_there():
@@ -175,12 +175,12 @@ def test_requests_without_options_are_joined_by_their_one_instruction():
     def saying(*instructions):
         return {"language": {"task": [[text] for text in instructions]}}
 
-    rule = WithoutOptions("task")
+    rule = BatchWithoutOptions("task")
     assert rule(saying("go", "go"), None) == "go"
     assert rule(saying("go", "stay"), {}) is None
     assert rule(saying("go"), {"seed": 1}) is None
-    assert WithoutOptions()(saying("go", "stay"), None) == ()
-    assert WithoutOptions()(saying("go"), {"seed": 1}) is None
+    assert BatchWithoutOptions()(saying("go", "stay"), None) == ()
+    assert BatchWithoutOptions()(saying("go"), {"seed": 1}) is None
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,9 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     thread.start()
     yield add
     ending.set()
-    executor.wake()
+    executor.create_task(lambda: None)  # `wake` alone does not end a `spin_once` without work
     thread.join(timeout=60.0)
+    assert not thread.is_alive()
     executor.shutdown()
     while nodes:
         _destroy(nodes.pop())

@@ -23,13 +23,13 @@ from policies_for_tests import parameters
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
 
-from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.recording import read_events, replay
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.motion_setup import make_player
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 
-NODE = "import sys; from gr00t_ros.{0} import main; sys.exit(main())"
+NODE = "import sys; from gr00t_ros.{0}.{0}_node import main; sys.exit(main())"
 SERVER = """
 from gr00t_policy_core import PolicyServer
 from policies_for_tests import {policy}
@@ -100,7 +100,7 @@ class Scene:
         values = parameters(**patience({**settings, **changes}))
         file = self._folder / f"{name}.yaml"
         file.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
-        code = code or NODE.format(name)
+        code = code or NODE.format(name.removesuffix("_node"))
         return self.start(code, "--ros-args", "--params-file", str(file), name=name)
 
     def wait_for_commands(self, more: int = 20) -> None:
@@ -251,10 +251,10 @@ def test_wrong_parameters_are_told_and_the_process_can_be_put_right(scene: Scene
 
 BROKEN = """
 import sys
-from gr00t_policy_core.control import robot_limits
+from gr00t_policy_core.control import command_limiter
 from gr00t_ros.control.control_node import main
 
-class Limiter(robot_limits.RobotLimiter):
+class Limiter(command_limiter.CommandLimiter):
     ticks = 0
     def follow(self, path):
         Limiter.ticks += 1
@@ -263,7 +263,7 @@ class Limiter(robot_limits.RobotLimiter):
         return super().follow(path)
 
 import gr00t_policy_core.control.player
-gr00t_policy_core.control.player.RobotLimiter = Limiter
+gr00t_policy_core.control.player.CommandLimiter = Limiter
 sys.exit(main())
 """
 
@@ -334,7 +334,7 @@ def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
 # What must not shake the arm
 
 
-# The scene's robot stands still while its policy asks it to climb: every chunk has a seam. The
+# The scene's robot stands still while its policy asks it to climb: every chunk has a jump. The
 # limits are tight, so that a step where none belongs would show.
 LIMITS = {"velocity": 1.0, "acceleration": 8.0, "jerk": 200.0}
 
@@ -358,7 +358,7 @@ class Recorded:
         assert self._scene.control.change_state(DEACTIVATE) == [True]
         assert self.process.popen.poll() is None
         contract = parse_contract(parameters(**patience(self._changes)))
-        player = make_player(contract, Layout({"arm": 2, "gripper": 1}), {})
+        player = make_player(contract, ActionLayout({"arm": 2, "gripper": 1}), {})
         commands = [c for c in replay(read_events(self._path), player) if c is not None]
         path = np.array([np.concatenate(list(c.values.values())) for c in commands])
         heard = {tuple(m.points[0].positions) for m in self._scene.commands}

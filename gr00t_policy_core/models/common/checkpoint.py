@@ -2,7 +2,7 @@
 """What the files of a checkpoint say, whoever saved it; a few kilobytes, checked before use.
 
 A missing file, a truncated one or a missing tensor is found before any weight is loaded.
-`gr00t_policy_core.models.common.opening` finds out what a folder holds, and
+`gr00t_policy_core.models.common.checkpoint_formats` finds out what a folder holds, and
 `gr00t_policy_core.models.common.weights` loads the weights.
 """
 
@@ -19,7 +19,7 @@ from gr00t_policy_core.models.common.weight_files import StoredTensor, find_weig
 
 
 @dataclass(frozen=True, slots=True)
-class LowRank:
+class LoraWeights:
     """What a LoRA adapter adds to one layer's weights: scale · B · A.
 
     Args:
@@ -34,7 +34,7 @@ class LowRank:
 
 
 @dataclass(frozen=True, slots=True)
-class Adapter:
+class LoraAdapter:
     """A LoRA adapter.
 
     Args:
@@ -46,12 +46,12 @@ class Adapter:
 
     folder: Path
     base: str | None
-    layers: Mapping[str, LowRank]
+    layers: Mapping[str, LoraWeights]
     replaced: Mapping[str, StoredTensor]
 
 
 @dataclass(frozen=True, slots=True)
-class LeRobotSteps:
+class LeRobotProcessing:
     """What LeRobot does otherwise than Isaac-GR00T.
 
     Args:
@@ -80,7 +80,7 @@ class Checkpoint:
         tensors: Every tensor of its weights, by name; see `find_weights`.
         kind: What it is, in words.
         lerobot: Where LeRobot saved it; None where Isaac-GR00T did.
-        low_rank: What is added to weights when they are read, by their names.
+        lora: What is added to weights when they are read, by their names.
     """
 
     folder: Path
@@ -91,8 +91,8 @@ class Checkpoint:
     embodiment_ids: Mapping[str, int]
     tensors: Mapping[str, StoredTensor]
     kind: str = "Isaac-GR00T checkpoint"
-    lerobot: LeRobotSteps | None = None
-    low_rank: Mapping[str, LowRank] = field(default_factory=dict)
+    lerobot: LeRobotProcessing | None = None
+    lora: Mapping[str, LoraWeights] = field(default_factory=dict)
 
 
 def read_isaac(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.graphs import Function, shapes_of
+from gr00t_policy_core.models.common.cuda_graphs import Function, shapes_of
 
 # By our name, torch.compile's mode. None has CUDA graphs of its own: ours are around it.
 MODES = {"default": "default", "max-autotune": "max-autotune-no-cudagraphs"}
@@ -51,7 +51,7 @@ def cache_folder() -> Path:
     return Path(caches) / "gr00t_policy" / "inductor"
 
 
-class FirstShapes:
+class CompiledFunction:
     """Uses a compiled function for the first sets of shapes that come, and a plain one for others.
 
     Args:

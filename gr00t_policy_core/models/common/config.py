@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.fields import is_count
+from gr00t_policy_core.models.common.json_fields import is_integer
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _kind_problems(
         if isinstance(usual, bool):
             fits, kind = isinstance(value, bool), "true or false"
         elif isinstance(usual, int):
-            fits, kind = is_count(value), "a positive integer"
+            fits, kind = is_integer(value), "a positive integer"
         elif isinstance(usual, str):
             fits, kind = isinstance(value, str) and bool(value), "a text"
         else:

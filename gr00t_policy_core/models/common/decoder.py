@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gr00t_policy_core.models.common.fused import FusedLinear
-from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.fused_linear import FusedLinear
+from gr00t_policy_core.models.common.token_batch import Tokens
 
 
 class Attention(nn.Module):

@@ -25,7 +25,7 @@ from gr00t_policy_core.modality import (
     modality_configs_from_json,
 )
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
-from gr00t_policy_core.models.common.fields import is_count, read_flag
+from gr00t_policy_core.models.common.json_fields import is_integer, read_flag
 from gr00t_policy_core.models.common.normalization import (
     KeyStatistics,
     LiberoGripper,
@@ -207,7 +207,7 @@ def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, 
             "wrong embodiment tag", [f"{tag!r} is not in {where}; the checkpoint knows {supported}"]
         )
     modalities = _modalities(file, tag, known[tag])
-    if not is_count(ids[tag], least=0):
+    if not is_integer(ids[tag], least=0):
         raise SpecError("bad embodiment_id.json", [f"{tag} must be a number, got {ids[tag]!r}"])
     states = tuple(_state_keys(checkpoint, tag, modalities["state"]))
     return Embodiment(

@@ -54,7 +54,7 @@ def listed(names: Iterable[str], shown: int = SHOWN) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def size_text(size_bytes: int) -> str:
+def format_size(size_bytes: int) -> str:
     """For people: ``6.42 GB``."""
     size, unit = float(size_bytes), "bytes"
     for larger in ("kB", "MB", "GB"):

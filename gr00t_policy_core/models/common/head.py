@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.config import HeadConfig
-from gr00t_policy_core.models.common.layout import Tokens
+from gr00t_policy_core.models.common.token_batch import Tokens
 from gr00t_policy_core.models.common.transformer import (
     Context,
     DiT,

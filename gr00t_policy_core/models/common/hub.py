@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common.files import listed, size_text
+from gr00t_policy_core.models.common.files import format_size, listed
 
 # Which of a folder's files are needed: from their sizes in bytes by name, relative to the folder.
 Selection = Callable[[Mapping[str, int]], list[str]]
@@ -67,7 +67,7 @@ def fetch(wanted: HubFolder, select: Selection, is_complete: Callable[[Path], bo
     logger.info(
         "fetching %d files, %s, of %s from the Hugging Face hub, but for what its cache has: %s",
         len(names),
-        size_text(sum(sizes[name] for name in names)),
+        format_size(sum(sizes[name] for name in names)),
         wanted,
         ", ".join(names),
     )

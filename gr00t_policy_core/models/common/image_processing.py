@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 from gr00t_policy_core.antialias import Filter, cubic, triangle
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.fields import PROCESSOR, is_count, read_flag
+from gr00t_policy_core.models.common.json_fields import PROCESSOR, is_integer, read_flag
 from gr00t_policy_core.models.common.resample import (
     resize_antialiased,
     resize_area,
@@ -114,13 +114,13 @@ def lerobot_pipeline(step: Mapping[str, Any]) -> ImagePipeline:
 def _size(fields: Mapping[str, Any], name: str, file: str = PROCESSOR) -> Size:
     """Height and width, pixels."""
     size = fields.get(name)
-    if not isinstance(size, list) or len(size) != 2 or not all(map(is_count, size)):
+    if not isinstance(size, list) or len(size) != 2 or not all(map(is_integer, size)):
         raise _bad(file, f"{name} must be height and width in pixels, got {size!r}")
     return size[0], size[1]
 
 
 def _edge(edge: Any, file: str = PROCESSOR) -> int:
-    if not is_count(edge):
+    if not is_integer(edge):
         raise _bad(file, f"shortest_image_edge must be a positive number of pixels, got {edge!r}")
     return int(edge)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
-from gr00t_policy_core.models.common.fields import PROCESSOR
+from gr00t_policy_core.models.common.json_fields import PROCESSOR
 
 CONFIG = "config.json"
 
@@ -52,7 +52,7 @@ KNOWN = {
 logger = logging.getLogger(__name__)
 
 
-def check_known(checkpoint: Checkpoint) -> None:
+def check_known_fields(checkpoint: Checkpoint) -> None:
     """Refuse switches that would be ignored, and log the other fields that are.
 
     Raises:

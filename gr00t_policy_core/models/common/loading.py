@@ -17,9 +17,9 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import HeadConfig
 from gr00t_policy_core.models.common.embodiment import Embodiment, read_embodiment
-from gr00t_policy_core.models.common.fields import is_count
 from gr00t_policy_core.models.common.head import ActionHead
-from gr00t_policy_core.models.common.known_fields import check_known
+from gr00t_policy_core.models.common.json_fields import is_integer
+from gr00t_policy_core.models.common.known_fields import check_known_fields
 from gr00t_policy_core.models.common.weights import (
     Part,
     check_weights,
@@ -29,7 +29,7 @@ from gr00t_policy_core.models.common.weights import (
 )
 
 
-def read_robot(
+def load_embodiment(
     checkpoint: Checkpoint, tag: str, embodiment_ids: Mapping[str, int], head: HeadConfig
 ) -> Embodiment:
     """The robot `tag` of a checkpoint.
@@ -45,7 +45,7 @@ def read_robot(
             or the checkpoint asks for what nothing here does.
         CheckpointError: The modality configs are no such thing.
     """
-    check_known(checkpoint)
+    check_known_fields(checkpoint)
     embodiment = read_embodiment(checkpoint, tag, embodiment_ids)
     _check_fit(embodiment, head, checkpoint.processor)
     return embodiment
@@ -104,7 +104,7 @@ def _check_fit(embodiment: Embodiment, head: HeadConfig, processor: Mapping[str,
         name = f"processor_config.json's {field}"
         if limit is None:
             continue
-        if is_count(limit):
+        if is_integer(limit):
             limits.append((what, has, name, int(limit)))
         else:
             problems.append(f"{name} must be a positive integer, got {limit!r}")

@@ -3,7 +3,7 @@
 
 A line is a folder of `gr00t_policy_core.models`, named as the ``model_type`` of its config.json in
 snake case (``Gr00tN1d7``: ``gr00t_n1d7``), whose package has three functions: `load`, a `Loader`,
-`random_model`, a `RandomBuilder`, and `examine`, an `Examiner`.
+`random_model`, a `RandomBuilder`, and `examine`, an `Inspector`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from gr00t_policy_core.models.common.config import HeadConfig
 from gr00t_policy_core.models.common.embodiment import Embodiment
 from gr00t_policy_core.models.common.head import ActionHead
 from gr00t_policy_core.models.common.image_processing import ImagePipeline
-from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
 from gr00t_policy_core.models.common.prompts import Prompts
+from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, Tokens
 from gr00t_policy_core.resize import Frame
 
 
@@ -42,23 +42,23 @@ class Backbone(Protocol):
         On the host; `pipeline` must make one size of all frames that there are.
         """
 
-    def pictures_on_device(self, frames: Tensor) -> Tensor:
+    def images_on_device(self, frames: Tensor) -> Tensor:
         """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
 
-    def grid(self, count: int, height: int, width: int) -> PictureGrid:
+    def grid(self, count: int, height: int, width: int) -> ImageGrid:
         """The tokens of so many pictures that `pipeline` made height x width.
 
         Raises:
             SpecError: The backbone reads no pictures of that shape.
         """
 
-    def places(self, pictures: PictureGrid) -> PatchPlaces:
+    def places(self, pictures: ImageGrid) -> PatchPositions:
         """Where the patches of such a picture are; made once for each grid, and kept."""
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """Pictures to what the vision tower reads: float32, of the backbone's own layout."""
 
-    def prompts(self, texts: Sequence[str], pictures: PictureGrid, multiple: int = 1) -> Prompts:
+    def prompts(self, texts: Sequence[str], pictures: ImageGrid, multiple: int = 1) -> Prompts:
         """The instruction of each row to tokens, with room for its pictures.
 
         Args:
@@ -67,7 +67,7 @@ class Backbone(Protocol):
             multiple: Of what the number of tokens is to be one.
         """
 
-    def rotary(self, prompts: Prompts, pictures: PictureGrid) -> tuple[Tensor, Tensor]:
+    def rotary(self, prompts: Prompts, pictures: ImageGrid) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the tokens' positions, on the host: (B or 1, S, head_dim) each."""
 
     def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
@@ -101,7 +101,7 @@ class Loader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LineFacts:
+class Inspection:
     """What a line makes of a checkpoint's files, without its weights.
 
     Args:
@@ -125,10 +125,10 @@ class LineFacts:
     unused: str
 
 
-class Examiner(Protocol):
+class Inspector(Protocol):
     """Reads a line's files but for the weights."""
 
-    def __call__(self, checkpoint: Checkpoint, backbone_path: str | Path | None) -> LineFacts: ...
+    def __call__(self, checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspection: ...
 
 
 class RandomBuilder(Protocol):

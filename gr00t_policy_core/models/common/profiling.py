@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gr00t_policy_core.models.common.operators import OperatorCount
+from gr00t_policy_core.models.common.operator_count import OperatorCount
 
 RUNS = 5
 NAME_CHARS = 60

@@ -58,7 +58,9 @@ def length_problem(instruction: str) -> str | None:
     )
 
 
-def check_pictures(tokens: Sequence[int], image_id: int, expected: int, instruction: str) -> None:
+def check_image_tokens(
+    tokens: Sequence[int], image_id: int, expected: int, instruction: str
+) -> None:
     """Raise `SpecError` where an instruction brought tokens of pictures that it has none of.
 
     Args:

@@ -56,15 +56,15 @@ class WordTokenizer:
     """A token for each word, about as many as a real tokenizer makes of an instruction.
 
     Args:
-        picture_id: The token of pictures.
+        image_id: The token of pictures.
         picture: What the chat template writes for the n-th picture.
         vocabulary: How many tokens there are.
     """
 
     pad_id = 0
 
-    def __init__(self, picture_id: int, picture: str, vocabulary: int) -> None:
-        self._picture_id = picture_id
+    def __init__(self, image_id: int, picture: str, vocabulary: int) -> None:
+        self._image_id = image_id
         self._picture = picture
         self._vocabulary = vocabulary
 
@@ -81,14 +81,14 @@ class WordTokenizer:
 
     def encode(self, text: str) -> list[int]:
         words = WORDS.findall(text)
-        return [self._picture_id if word == PICTURE else self._id(word) for word in words]
+        return [self._image_id if word == PICTURE else self._id(word) for word in words]
 
     def token(self, token_id: int) -> str:
-        return PICTURE if token_id == self._picture_id else str(token_id)
+        return PICTURE if token_id == self._image_id else str(token_id)
 
     def _id(self, word: str) -> int:
         found = 1 + sum(word.encode()) % (self._vocabulary - 1)
-        return found if found != self._picture_id else found - 1
+        return found if found != self._image_id else found - 1
 
 
 def arm_with_gripper(cameras: int, head: HeadConfig) -> Embodiment:

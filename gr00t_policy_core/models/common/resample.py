@@ -85,7 +85,7 @@ def resize_antialiased(
     for axis, after in zip((WIDTH, HEIGHT), reversed(size), strict=True):
         if images.shape[axis] == after:
             continue
-        taps = antialiased_taps(images.shape[axis], after, kernel, bits)
+        taps = padded_antialias_taps(images.shape[axis], after, kernel, bits)
         total = _weighted(images.to(torch.int32), taps, axis)
         rounded = (total + (1 << (taps.bits - 1))) >> taps.bits
         images = rounded.clamp_(0, 255).to(torch.uint8)
@@ -163,7 +163,7 @@ def _on_device(taps: Taps, device: torch.device) -> list[tuple[Tensor, Tensor]]:
 
 
 @lru_cache(CACHED)
-def antialiased_taps(before: int, after: int, kernel: Filter, bits: int | None) -> Taps:
+def padded_antialias_taps(before: int, after: int, kernel: Filter, bits: int | None) -> Taps:
     """`antialiased` with as many taps for each place: what is filled up weighs nothing."""
     lines = antialiased(before, after, kernel, bits)
     count = max(len(weights) for _, weights in lines.taps)

@@ -16,14 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gr00t_policy_core.models.common.compiled import FirstShapes, compiled
+from gr00t_policy_core.models.common.capture_queue import CaptureQueue
+from gr00t_policy_core.models.common.compiled import CompiledFunction, compiled
+from gr00t_policy_core.models.common.cuda_graphs import (
+    Capturer,
+    CudaGraphCapturer,
+    Function,
+    GraphedFunction,
+)
 from gr00t_policy_core.models.common.devices import on_device
-from gr00t_policy_core.models.common.graphs import CudaGraphs, Function, Recorder, StaticCall
-from gr00t_policy_core.models.common.kept import KeptLayouts
-from gr00t_policy_core.models.common.layout import PictureGrid, Tokens
+from gr00t_policy_core.models.common.execution_settings import (
+    ExecutionSettings,
+    batch_sizes,
+    check_settings,
+)
 from gr00t_policy_core.models.common.model import Model
-from gr00t_policy_core.models.common.recording import RecordingQueue
-from gr00t_policy_core.models.common.run_settings import RunSettings, batch_sizes, check_settings
+from gr00t_policy_core.models.common.prompt_cache import PromptCache
+from gr00t_policy_core.models.common.token_batch import ImageGrid, Tokens
 
 ROUND_LENGTH = 16  # tokens: instructions of about the same length share a graph
 MAX_BATCH_ROWS = 64  # what a server may join; its own --max-batch is usually lower
@@ -36,12 +45,12 @@ class Runner:
         model: With its weights.
         device: Where they are.
         dtype: Of the weights.
-        settings: How; `RunSettings.resolved` for this device.
+        settings: How; `ExecutionSettings.resolved` for this device.
         record: How calls are recorded; None: as CUDA graphs, where `settings` ask for them.
 
     Attributes:
-        see, act: Of `device_functions`: what is compiled or recorded, as it is.
-        fills_up: Batches are filled up to a few sizes, because each set of shapes has its price.
+        see, act: Of `make_device_functions`: what is compiled or recorded, as it is.
+        pads_batches: Batches are filled up to a few sizes, because each set of shapes has its price.
         layouts: What is kept of the last prompts.
 
     Raises:
@@ -53,18 +62,18 @@ class Runner:
         model: Model,
         device: torch.device,
         dtype: torch.dtype,
-        settings: RunSettings,
-        record: Recorder | None = None,
+        settings: ExecutionSettings,
+        record: Capturer | None = None,
     ) -> None:
         if record is None:
             check_settings(settings, device)
-            record = CudaGraphs(device) if settings.cuda_graphs else None
+            record = CudaGraphCapturer(device) if settings.cuda_graphs else None
         self._device = device
-        self.fills_up = record is not None or settings.compile is not None
+        self.pads_batches = record is not None or settings.compile is not None
         self._sizes = batch_sizes(MAX_BATCH_ROWS)
-        self.layouts = KeptLayouts(
+        self.layouts = PromptCache(
             model.backbone,
-            ROUND_LENGTH if self.fills_up else 1,
+            ROUND_LENGTH if self.pads_batches else 1,
             mask_padding=settings.mask_padding,
             device=device,
             dtype=dtype,
@@ -72,16 +81,16 @@ class Runner:
         self._head = model.head
         with torch.inference_mode():
             model.head.steps()  # what no observation changes is there before the first of them
-        self.see, self.act = see, act = device_functions(model)
+        self.see, self.act = see, act = make_device_functions(model)
         if settings.compile is not None:
-            fast_see, fast_act = device_functions(model, settings.compile)
-            see, act = FirstShapes(fast_see, see), FirstShapes(fast_act, act)
-        self._calls: tuple[StaticCall, ...] = ()
-        self.queue = RecordingQueue(self._in_thread)
+            fast_see, fast_act = make_device_functions(model, settings.compile)
+            see, act = CompiledFunction(fast_see, see), CompiledFunction(fast_act, act)
+        self._calls: tuple[GraphedFunction, ...] = ()
+        self.queue = CaptureQueue(self._in_thread)
         if record is not None:
             see, act = self._calls = (
-                StaticCall(see, self.see, record, self.queue),
-                StaticCall(act, self.act, record, self.queue),
+                GraphedFunction(see, self.see, record, self.queue),
+                GraphedFunction(act, self.act, record, self.queue),
             )
         self._see, self._act = see, act
 
@@ -90,17 +99,17 @@ class Runner:
         """Whether calls are recorded, which a failed capture ends."""
         return bool(self._calls) and all(call.works for call in self._calls)
 
-    def size_of(self, rows: int) -> int:
+    def padded_batch_size(self, rows: int) -> int:
         """How many rows a batch of so many is filled up to."""
-        if not self.fills_up:
+        if not self.pads_batches:
             return rows
         return next((size for size in self._sizes if size >= rows), rows)
 
-    def add_size(self, rows: int) -> None:
+    def add_batch_size(self, rows: int) -> None:
         """Let batches be filled up to this size, too."""
         self._sizes = tuple(sorted({*self._sizes, rows}))
 
-    def tokens(self, texts: Sequence[str], pictures: PictureGrid) -> Tokens:
+    def tokens(self, texts: Sequence[str], pictures: ImageGrid) -> Tokens:
         """The tokens of a batch on the device; those of the last prompts are kept there.
 
         Args:
@@ -113,7 +122,7 @@ class Runner:
         """What the action head attends to; see `Backbone.features`.
 
         Args:
-            videos: Of each camera, as `pictures_of` takes them; or one tensor, pictures that are
+            videos: Of each camera, as `images_from_frames` takes them; or one tensor, pictures that are
                 resized already.
             tokens: Of the batch.
         """
@@ -147,7 +156,7 @@ class Runner:
         return self.queue.call() if self._calls else contextlib.nullcontext()
 
 
-def device_functions(model: Model, compile: str | None = None) -> tuple[Function, Function]:
+def make_device_functions(model: Model, compile: str | None = None) -> tuple[Function, Function]:
     """What a call does on the device, as two functions of tensors only.
 
     Args:
@@ -169,7 +178,7 @@ def device_functions(model: Model, compile: str | None = None) -> tuple[Function
 
     def see(*inputs: Tensor | None) -> Tensor:
         tokens, videos = Tokens(*inputs[: len(Tokens._fields)]), inputs[len(Tokens._fields) :]
-        seen: Tensor = features(pictures_of(model, videos), tokens)
+        seen: Tensor = features(images_from_frames(model, videos), tokens)
         return seen
 
     def act(
@@ -185,7 +194,7 @@ def device_functions(model: Model, compile: str | None = None) -> tuple[Function
     return see, act
 
 
-def pictures_of(model: Model, videos: Sequence[Tensor]) -> Tensor:
+def images_from_frames(model: Model, videos: Sequence[Tensor]) -> Tensor:
     """Frames of each camera to pictures, on their device.
 
     Args:
@@ -199,9 +208,9 @@ def pictures_of(model: Model, videos: Sequence[Tensor]) -> Tensor:
         return videos[0]
     backbone = model.backbone
     if len({video.shape for video in videos}) == 1:
-        return backbone.pictures_on_device(torch.stack(list(videos), dim=2).flatten(0, 2))
+        return backbone.images_on_device(torch.stack(list(videos), dim=2).flatten(0, 2))
     resized = [
-        backbone.pictures_on_device(video.flatten(0, 1)).unflatten(0, video.shape[:2])
+        backbone.images_on_device(video.flatten(0, 1)).unflatten(0, video.shape[:2])
         for video in videos
     ]
     return torch.stack(resized, dim=2).flatten(0, 2)

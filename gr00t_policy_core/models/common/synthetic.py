@@ -12,15 +12,15 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Observation
 from gr00t_policy_core.resize import Size
 
-USUAL_SIZE = (480, 640)
+DEFAULT_IMAGE_SIZE = (480, 640)
 INSTRUCTION = "pick up the red cube and put it on the blue plate"
 
 
-def made_up_observation(
+def synthetic_observation(
     configs: Mapping[str, ModalityConfig],
     state_sizes: Mapping[str, int],
     batch: int,
-    camera_sizes: Mapping[str, Size] | Size = USUAL_SIZE,
+    camera_sizes: Mapping[str, Size] | Size = DEFAULT_IMAGE_SIZE,
 ) -> Observation:
     """Noise for pictures and states, one instruction for all rows; always the same.
 
@@ -67,5 +67,5 @@ def _by_camera(cameras: list[str], given: Mapping[str, Size] | Size) -> dict[str
     ]
     if problems:
         raise SpecError("bad camera sizes", problems)
-    others = next(iter(given.values()), USUAL_SIZE)
+    others = next(iter(given.values()), DEFAULT_IMAGE_SIZE)
     return {key: given.get(key, others) for key in cameras}

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.config import TransformerConfig
-from gr00t_policy_core.models.common.fused import FusedLinear, linear_gelu
+from gr00t_policy_core.models.common.fused_linear import FusedLinear, linear_gelu
 
 FEED_FORWARD_FACTOR = 4
 TIMESTEP_CHANNELS = 256

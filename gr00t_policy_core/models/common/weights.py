@@ -16,9 +16,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from gr00t_policy_core.errors import CheckpointError
-from gr00t_policy_core.models.common.checkpoint import Checkpoint, LowRank
-from gr00t_policy_core.models.common.files import size_text
-from gr00t_policy_core.models.common.fused import FusedLinear
+from gr00t_policy_core.models.common.checkpoint import Checkpoint, LoraWeights
+from gr00t_policy_core.models.common.files import format_size
+from gr00t_policy_core.models.common.fused_linear import FusedLinear
 from gr00t_policy_core.models.common.head import PER_EMBODIMENT
 from gr00t_policy_core.models.common.weight_files import StoredTensor
 
@@ -123,7 +123,7 @@ def load_weights(
     parts = list(parts)
     files = {stored.file for part in parts for stored in _stored(checkpoint, part)}
     for file in sorted(files):
-        logger.info("reading weights from %s (%s)", file, size_text(file.stat().st_size))
+        logger.info("reading weights from %s (%s)", file, format_size(file.stat().st_size))
     for part in parts:
         values = _read(checkpoint, part, device, dtype)
         part.module.load_state_dict(values, strict=True, assign=True)
@@ -147,13 +147,13 @@ def _read(
             for source, place in entries:
                 name = checkpoint.tensors[source.name].name
                 value = _tensor(tensors, name, source.row)
-                if source.name in checkpoint.low_rank:
-                    value = _merged(value, checkpoint.low_rank[source.name])
+                if source.name in checkpoint.lora:
+                    value = _merged(value, checkpoint.lora[source.name])
                 place.copy_(value)
     return values
 
 
-def _merged(weight: Tensor, pair: LowRank) -> Tensor:
+def _merged(weight: Tensor, pair: LoraWeights) -> Tensor:
     """W + scale · B · A, in float32."""
     a, b = (_whole(tensor, weight.device).float() for tensor in (pair.a, pair.b))
     return weight.float() + (b @ a) * pair.scale
@@ -167,8 +167,8 @@ def _whole(stored: StoredTensor, device: torch.device) -> Tensor:
 def _stored(checkpoint: Checkpoint, part: Part) -> Iterator[StoredTensor]:
     for source, _ in itertools.chain.from_iterable(part.parameters().values()):
         yield checkpoint.tensors[source.name]
-        if source.name in checkpoint.low_rank:
-            yield checkpoint.low_rank[source.name].a
+        if source.name in checkpoint.lora:
+            yield checkpoint.lora[source.name].a
 
 
 def _tensor(tensors: Any, name: str, row: int | None) -> Tensor:

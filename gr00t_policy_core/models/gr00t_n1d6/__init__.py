@@ -11,11 +11,11 @@ from gr00t_policy_core.errors import CheckpointError
 from gr00t_policy_core.models.common.backbone_files import find_backbone_files
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import read_config, read_head_config
-from gr00t_policy_core.models.common.fields import read_flag
 from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.image_processing import image_pipeline
-from gr00t_policy_core.models.common.loading import load_networks, read_robot
-from gr00t_policy_core.models.common.model import LineFacts, Model
+from gr00t_policy_core.models.common.json_fields import read_flag
+from gr00t_policy_core.models.common.loading import load_embodiment, load_networks
+from gr00t_policy_core.models.common.model import Inspection, Model
 from gr00t_policy_core.models.common.prompts import ChatTokenizer
 from gr00t_policy_core.models.gr00t_n1d6.backbone import (
     NEEDED_FIELDS,
@@ -27,7 +27,7 @@ from gr00t_policy_core.models.gr00t_n1d6.backbone import (
 )
 from gr00t_policy_core.models.gr00t_n1d6.config import EMBODIMENT_IDS, IMAGE_EDGE, PUBLISHED
 from gr00t_policy_core.models.gr00t_n1d6.random_weights import random_model
-from gr00t_policy_core.models.gr00t_n1d6.vision import picture_tokens
+from gr00t_policy_core.models.gr00t_n1d6.vision import image_token_grid
 
 __all__ = ["examine", "load", "random_model"]
 
@@ -51,7 +51,7 @@ def load(
     """Build the model of one robot; see `gr00t_policy_core.models.common.model.Loader`."""
     config = read_config(checkpoint.config, PUBLISHED)
     head_config = read_head_config(config, state_steps_per_token=1)
-    embodiment = read_robot(checkpoint, tag, EMBODIMENT_IDS, head_config)
+    embodiment = load_embodiment(checkpoint, tag, EMBODIMENT_IDS, head_config)
     folder = find_backbone_files(config["model_name"], backbone_path, NEEDED_FILES, on_hub=False)
     backbone_config = read_json(folder / "config.json", *NEEDED_FIELDS)
     check_backbone(backbone_config)
@@ -76,7 +76,7 @@ def load(
     return Model(embodiment, backbone, head)
 
 
-def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> LineFacts:
+def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspection:
     """What there is to know without weights; see `gr00t_policy_core.models.common.model`."""
     config = read_config(checkpoint.config, PUBLISHED)
     name, problem = config["model_name"], None
@@ -84,12 +84,12 @@ def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> LineFac
         find_backbone_files(name, backbone_path, NEEDED_FILES, on_hub=False)
     except CheckpointError as error:
         problem = str(error)
-    return LineFacts(
+    return Inspection(
         head=read_head_config(config, state_steps_per_token=1),
         embodiment_ids=EMBODIMENT_IDS,
         pipeline=image_pipeline(checkpoint.processor, IMAGE_EDGE),
         backbone_name=name,
         backbone_problem=problem,
-        tokens=picture_tokens,
+        tokens=image_token_grid,
         unused=UNUSED,
     )

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
 from gr00t_policy_core.models.common.image_processing import ImagePipeline, check_aspect
-from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
 from gr00t_policy_core.models.common.prompts import (
     Prompts,
     Tokenizer,
-    check_pictures,
+    check_image_tokens,
     formalize,
     pad,
 )
+from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, Tokens
 from gr00t_policy_core.models.gr00t_n1d6.vision import (
     MERGE,
     PATCH,
@@ -30,7 +30,7 @@ from gr00t_policy_core.models.gr00t_n1d6.vision import (
     SiglipConfig,
     fit,
     fit_on_device,
-    picture_tokens,
+    image_token_grid,
     to_pixels,
 )
 from gr00t_policy_core.resize import Frame
@@ -127,31 +127,31 @@ class EagleBackbone:
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
         return fit([self.pipeline(frame) for row in rows for frame in row])
 
-    def pictures_on_device(self, frames: Tensor) -> Tensor:
+    def images_on_device(self, frames: Tensor) -> Tensor:
         return fit_on_device(self.pipeline.on_device(frames))
 
-    def grid(self, count: int, height: int, width: int) -> PictureGrid:
+    def grid(self, count: int, height: int, width: int) -> ImageGrid:
         check_aspect(height, width)
-        return PictureGrid(count, *picture_tokens(height, width))
+        return ImageGrid(count, *image_token_grid(height, width))
 
-    def places(self, pictures: PictureGrid) -> PatchPlaces:
+    def places(self, pictures: ImageGrid) -> PatchPositions:
         return self._kept_places(pictures.rows, pictures.columns)
 
-    def _find_places(self, rows: int, columns: int) -> PatchPlaces:
+    def _find_places(self, rows: int, columns: int) -> PatchPositions:
         tower: Any = self.network.vision_model["vision_model"]
         with torch.inference_mode():
             positions = tower.embeddings.positions((rows * MERGE, columns * MERGE))
-        return PatchPlaces(positions, None, None)
+        return PatchPositions(positions, None, None)
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """What the vision tower reads, float32 (pictures, 3, H, W)."""
         return to_pixels(pictures)
 
-    def prompts(self, texts: Sequence[str], pictures: PictureGrid, multiple: int = 1) -> Prompts:
+    def prompts(self, texts: Sequence[str], pictures: ImageGrid, multiple: int = 1) -> Prompts:
         rows = [self._encoded(text, pictures) for text in texts]
         return pad(rows, self._tokenizer.pad_id, self._image_id, multiple)
 
-    def rotary(self, prompts: Prompts, pictures: PictureGrid) -> tuple[Tensor, Tensor]:
+    def rotary(self, prompts: Prompts, pictures: ImageGrid) -> tuple[Tensor, Tensor]:
         model: Any = self.network.language_model["model"]
         like = torch.empty(0, dtype=model.embed_tokens.weight.dtype)
         # Padding is counted, as in the reference; only distances matter.
@@ -166,7 +166,7 @@ class EagleBackbone:
         seen = self.network.mlp1(tower(pixels, tokens.places.embedding), grid)
         return decode(model, tokens, seen)
 
-    def _encode(self, text: str, pictures: PictureGrid) -> tuple[int, ...]:
+    def _encode(self, text: str, pictures: ImageGrid) -> tuple[int, ...]:
         """The tokens of an instruction and, after it, of its pictures."""
         instruction = formalize(text) if self._formalize else text
         content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * pictures.count
@@ -174,7 +174,7 @@ class EagleBackbone:
         picture = f"<img>{self._image_token * pictures.tokens_each}</img>"
         encoded = self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat))
         expected = pictures.count * pictures.tokens_each
-        check_pictures(encoded, self._image_id, expected, text)
+        check_image_tokens(encoded, self._image_id, expected, text)
         return tuple(encoded)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from gr00t_policy_core.antialias import PILLOW_BITS, cubic
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.fused import FusedLinear
+from gr00t_policy_core.models.common.fused_linear import FusedLinear
 from gr00t_policy_core.models.common.resample import resize_antialiased
 from gr00t_policy_core.resize import Frame
 
@@ -108,7 +108,7 @@ def whole_tokens(height: int, width: int) -> tuple[int, int]:
     return rows, columns
 
 
-def picture_tokens(height: int, width: int) -> tuple[int, int]:
+def image_token_grid(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of tokens that a picture of that size becomes."""
     rows, columns = whole_tokens(height, width)
     return rows // FACTOR, columns // FACTOR

@@ -12,15 +12,15 @@ from gr00t_policy_core.errors import CheckpointError, SpecError
 from gr00t_policy_core.models.common.backbone_files import find_backbone_files
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import read_config, read_head_config
-from gr00t_policy_core.models.common.fields import read_flag
 from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.image_processing import (
     ImagePipeline,
     image_pipeline,
     lerobot_pipeline,
 )
-from gr00t_policy_core.models.common.loading import load_networks, read_robot
-from gr00t_policy_core.models.common.model import LineFacts, Model
+from gr00t_policy_core.models.common.json_fields import read_flag
+from gr00t_policy_core.models.common.loading import load_embodiment, load_networks
+from gr00t_policy_core.models.common.model import Inspection, Model
 from gr00t_policy_core.models.common.prompts import ChatTokenizer
 from gr00t_policy_core.models.gr00t_n1d7.backbone import (
     NEEDED_FIELDS,
@@ -33,7 +33,7 @@ from gr00t_policy_core.models.gr00t_n1d7.backbone import (
 )
 from gr00t_policy_core.models.gr00t_n1d7.config import EMBODIMENT_IDS, IMAGE_EDGE, PUBLISHED
 from gr00t_policy_core.models.gr00t_n1d7.random_weights import random_model
-from gr00t_policy_core.models.gr00t_n1d7.vision import picture_tokens
+from gr00t_policy_core.models.gr00t_n1d7.vision import image_token_grid
 
 __all__ = ["examine", "load", "random_model"]
 
@@ -53,7 +53,7 @@ def load(
     config = read_config(checkpoint.config, PUBLISHED)
     history = config["state_history_length"]
     head_config = read_head_config(config, state_steps_per_token=history)
-    embodiment = read_robot(checkpoint, tag, EMBODIMENT_IDS, head_config)
+    embodiment = load_embodiment(checkpoint, tag, EMBODIMENT_IDS, head_config)
     steps = len(embodiment.modalities["state"].delta_indices)
     if steps != history:
         raise SpecError(
@@ -82,17 +82,17 @@ def load(
     return Model(embodiment, backbone, head)
 
 
-def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> LineFacts:
+def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspection:
     """What there is to know without weights; see `gr00t_policy_core.models.common.model`."""
     config = read_config(checkpoint.config, PUBLISHED)
     name, problem, tokens = config["model_name"], None, None
     try:
         folder = find_backbone_files(name, backbone_path, NEEDED_FILES, on_hub=True)
         patches = read_patch_config(folder)
-        tokens = partial(picture_tokens, patches=patches)
+        tokens = partial(image_token_grid, patches=patches)
     except CheckpointError as error:
         problem = str(error)
-    return LineFacts(
+    return Inspection(
         head=read_head_config(config, state_steps_per_token=config["state_history_length"]),
         embodiment_ids=EMBODIMENT_IDS,
         pipeline=_pipeline(checkpoint),

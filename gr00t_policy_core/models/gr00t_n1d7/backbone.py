@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from gr00t_policy_core.models.common.decoder import decode, with_our_layers
 from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.image_processing import ImagePipeline, check_aspect
-from gr00t_policy_core.models.common.layout import PatchPlaces, PictureGrid, Tokens
 from gr00t_policy_core.models.common.prompts import (
     Prompts,
     Tokenizer,
-    check_pictures,
+    check_image_tokens,
     formalize,
     pad,
 )
-from gr00t_policy_core.models.gr00t_n1d7.tower import find_places, look
+from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, Tokens
+from gr00t_policy_core.models.gr00t_n1d7.tower import compute_patch_positions, look
 from gr00t_policy_core.models.gr00t_n1d7.vision import (
     PatchConfig,
     Patching,
     fit,
     fit_on_device,
-    picture_tokens,
+    image_token_grid,
     rope_positions,
 )
 from gr00t_policy_core.resize import Frame
@@ -89,30 +89,30 @@ class QwenBackbone:
     def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
         return fit([self.pipeline(frame) for row in rows for frame in row], self._patches)
 
-    def pictures_on_device(self, frames: Tensor) -> Tensor:
+    def images_on_device(self, frames: Tensor) -> Tensor:
         return fit_on_device(self.pipeline.on_device(frames), self._patches)
 
-    def grid(self, count: int, height: int, width: int) -> PictureGrid:
+    def grid(self, count: int, height: int, width: int) -> ImageGrid:
         check_aspect(height, width)
-        return PictureGrid(count, *picture_tokens(height, width, self._patches))
+        return ImageGrid(count, *image_token_grid(height, width, self._patches))
 
-    def places(self, pictures: PictureGrid) -> PatchPlaces:
+    def places(self, pictures: ImageGrid) -> PatchPositions:
         return self._kept_places(pictures.rows, pictures.columns)
 
-    def _find_places(self, rows: int, columns: int) -> PatchPlaces:
+    def _find_places(self, rows: int, columns: int) -> PatchPositions:
         merge = self._patches.merge
         with torch.inference_mode():
-            return find_places(self.network.visual, (rows * merge, columns * merge))
+            return compute_patch_positions(self.network.visual, (rows * merge, columns * merge))
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """What the vision tower reads, float32 (pictures, patches, values of a patch)."""
         return self._patching(pictures)
 
-    def prompts(self, texts: Sequence[str], pictures: PictureGrid, multiple: int = 1) -> Prompts:
+    def prompts(self, texts: Sequence[str], pictures: ImageGrid, multiple: int = 1) -> Prompts:
         rows = [self._encoded(text, pictures) for text in texts]
         return pad(rows, self._tokenizer.pad_id, self._image_id, multiple)
 
-    def rotary(self, prompts: Prompts, pictures: PictureGrid) -> tuple[Tensor, Tensor]:
+    def rotary(self, prompts: Prompts, pictures: ImageGrid) -> tuple[Tensor, Tensor]:
         positions = rope_positions(prompts.images, prompts.mask, pictures.rows, pictures.columns)
         language = self.network.language_model
         like = torch.empty(0, dtype=language.embed_tokens.weight.dtype)
@@ -125,12 +125,12 @@ class QwenBackbone:
         seen, deepstack = look(model.visual, patches, tokens.places)
         return decode(model.language_model, tokens, seen, deepstack)
 
-    def _encode(self, text: str, pictures: PictureGrid) -> tuple[int, ...]:
+    def _encode(self, text: str, pictures: ImageGrid) -> tuple[int, ...]:
         """The tokens of an instruction after those of its pictures."""
         instruction = formalize(text) if self._formalize else text
         content = [{"type": "image"}] * pictures.count + [{"type": "text", "text": instruction}]
         encoded = self._tokenizer.encode(self._tokenizer.chat(content))
-        check_pictures(encoded, self._image_id, pictures.count, text)
+        check_image_tokens(encoded, self._image_id, pictures.count, text)
         result: list[int] = []
         for token in encoded:
             result.extend([token] * (pictures.tokens_each if token == self._image_id else 1))

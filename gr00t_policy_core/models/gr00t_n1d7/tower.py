@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gr00t_policy_core.models.common.layout import PatchPlaces
+from gr00t_policy_core.models.common.token_batch import PatchPositions
 
 ROPE_BASE = 10000.0
 
 
-def find_places(visual: Any, grid: tuple[int, int]) -> PatchPlaces:
+def compute_patch_positions(visual: Any, grid: tuple[int, int]) -> PatchPositions:
     """The places of a grid (rows, columns) of patches, in the order in which patches come."""
     merge = visual.spatial_merge_size
     weight = visual.pos_embed.weight
@@ -37,10 +37,10 @@ def find_places(visual: Any, grid: tuple[int, int]) -> PatchPlaces:
     resized = F.interpolate(learned, grid, mode="bilinear", align_corners=True)[0]
     embedding = resized.flatten(1).T.index_select(0, order.to(weight.device))
     cos, sin = (table[:, None, None].to(weight.device) for table in tables)
-    return PatchPlaces(embedding.to(weight.dtype)[None], cos, sin)
+    return PatchPositions(embedding.to(weight.dtype)[None], cos, sin)
 
 
-def look(visual: Any, patches: Tensor, places: PatchPlaces) -> tuple[Tensor, list[Tensor]]:
+def look(visual: Any, patches: Tensor, places: PatchPositions) -> tuple[Tensor, list[Tensor]]:
     """Run the tower.
 
     Args:

@@ -73,7 +73,7 @@ def smart_size(height: int, width: int, config: PatchConfig) -> tuple[int, int]:
     return new_height, new_width
 
 
-def picture_tokens(height: int, width: int, patches: PatchConfig) -> tuple[int, int]:
+def image_token_grid(height: int, width: int, patches: PatchConfig) -> tuple[int, int]:
     """Rows and columns of tokens that a picture of that size becomes."""
     side = patches.patch * patches.merge
     rows, columns = smart_size(height, width, patches)

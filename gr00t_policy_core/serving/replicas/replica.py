@@ -12,7 +12,7 @@ from typing import Any
 
 from gr00t_policy_core.errors import PolicyError, RemoteError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.policy import AskedBy, BasePolicy, BatchRule, ModalityPolicy
+from gr00t_policy_core.policy import BasePolicy, BatchRule, ClientScope, ModalityPolicy
 from gr00t_policy_core.serving.wire.error_text import error_text
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Replica:
     def call(self, client: str, method: str, *args: Any) -> tuple[Any, PolicyError | None]:
         """What a method of the policy returns for a client, or the error that it raised."""
         try:
-            with AskedBy(client):
+            with ClientScope(client):
                 return getattr(self._policy, method)(*args), None
         except BaseException as error:
             return None, _sendable(method, error)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError
-from gr00t_policy_core.policy import AskedBy, BasePolicy, join_alike
+from gr00t_policy_core.policy import BasePolicy, ClientScope, batch_all
 from gr00t_policy_core.serving.server import batching
 from gr00t_policy_core.serving.server.endpoints import Endpoint
 from gr00t_policy_core.serving.server.failure_log import FailureLog
@@ -213,7 +213,7 @@ class Answering:
             return
         try:
             form = batching.layout(observation)
-            key = getattr(policy, "batch_key", join_alike)(observation, options)
+            key = getattr(policy, "batch_key", batch_all)(observation, options)
             if form is not None and key is not None:
                 ask.alike = (form[0], key, self._serializer.to_bytes(options))
                 ask.rows = form[1]
@@ -286,7 +286,7 @@ class Answering:
         alone = self._alone if endpoint is self._policy_endpoint else self._one_at_a_time
         started_s = time.monotonic()
         try:
-            with AskedBy(ask.job.asker), alone:  # until it is encoded, as above
+            with ClientScope(ask.job.asker), alone:  # until it is encoded, as above
                 result = endpoint.handler(*ask.args, **ask.kwargs)
                 inference_s = time.monotonic() - started_s
                 if endpoint.name == ACTION_ENDPOINT:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a chunk comes to rest at its last step, and how a seam is faded."""
+"""How a chunk comes to rest at its last step, and how a blend is faded."""
 
 from __future__ import annotations
 
@@ -7,39 +7,41 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gr00t_policy_core.control.active_chunk import Gentleness, Playing, play
-from gr00t_policy_core.control.blend import MAX_STRETCH, Fade, gentle_fade
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.active_chunk import ActiveChunk, RampLimits, plan_active_chunk
+from gr00t_policy_core.control.blend import MAX_STRETCH, OffsetBlend, plan_offset_blend
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.schedule import ChunkSchedule, ScheduleSettings
 
 T0_NS = 1_700_000_000_000_000_000
 MS_NS = 1_000_000
 DT_S, HORIZON = 0.05, 21  # a second
-ARM = Layout({"arm": 1})
-GENTLE = Gentleness(np.array([5.0]), np.array([100.0]))
+ARM = ActionLayout({"arm": 1})
+GENTLE = RampLimits(np.array([5.0]), np.array([100.0]))
 
 
 def ramp(speed: float, horizon: int = HORIZON) -> np.ndarray:
     return speed * DT_S * np.arange(horizon, dtype=np.float64)[:, None]
 
 
-def playing(slowing: float) -> Playing:
+def playing(slowing: float) -> ActiveChunk:
     rows = ramp(1.0)
-    return Playing(Chunk(1, T0_NS, DT_S, {"arm": rows}), rows, T0_NS, T0_NS, 0.0, slowing, 1.0)
+    return ActiveChunk(Chunk(1, T0_NS, DT_S, {"arm": rows}), rows, T0_NS, T0_NS, 0.0, slowing, 1.0)
 
 
-def slowing_s(
-    rows: np.ndarray, gentleness: Gentleness = GENTLE, *, from_rest: bool = False
+def ramp_down_s(
+    rows: np.ndarray, ramp_limits: RampLimits = GENTLE, *, from_rest: bool = False
 ) -> float:
-    return chunk_played(rows, gentleness, from_rest=from_rest).slowing_s
+    return chunk_played(rows, ramp_limits, from_rest=from_rest).ramp_down_s
 
 
 def chunk_played(
-    rows: np.ndarray, gentleness: Gentleness = GENTLE, *, from_rest: bool = False
-) -> Playing:
+    rows: np.ndarray, ramp_limits: RampLimits = GENTLE, *, from_rest: bool = False
+) -> ActiveChunk:
     chunk = Chunk(1, T0_NS, DT_S, {"arm": rows})
-    return play(chunk, ARM, gentleness, start_ns=T0_NS, now_ns=T0_NS, from_rest=from_rest)
+    return plan_active_chunk(
+        chunk, ARM, ramp_limits, start_ns=T0_NS, now_ns=T0_NS, from_rest=from_rest
+    )
 
 
 def instants_ns(seconds: float) -> list[int]:
@@ -53,7 +55,7 @@ def test_before_it_slows_down_a_chunk_is_played_by_the_clock() -> None:
     one = playing(0.2)
     assert [one.steps_at(T0_NS + ms * MS_NS) for ms in (0, 25, 800)] == pytest.approx([0, 0.5, 16])
     assert one.rate_at(T0_NS + 800 * MS_NS) == 1.0
-    assert one.lost_s(T0_NS + 800 * MS_NS) == 0.0
+    assert one.lag_s(T0_NS + 800 * MS_NS) == 0.0
 
 
 def test_the_last_step_is_reached_at_rest_and_later_by_what_it_slowed_down_over() -> None:
@@ -61,8 +63,8 @@ def test_the_last_step_is_reached_at_rest_and_later_by_what_it_slowed_down_over(
     assert (one.end_ns - one.last_ns) * 1e-9 == pytest.approx(0.2)
     assert one.steps_at(one.end_ns) == HORIZON - 1
     assert one.rate_at(one.end_ns) == 0.0
-    assert one.lost_s(one.end_ns) == pytest.approx(0.2)
-    assert one.lost_s(one.end_ns + 50 * MS_NS) == pytest.approx(0.25)
+    assert one.lag_s(one.end_ns) == pytest.approx(0.2)
+    assert one.lag_s(one.end_ns + 50 * MS_NS) == pytest.approx(0.25)
 
 
 def test_the_rate_is_that_of_the_steps_and_falls_smoothly() -> None:
@@ -77,7 +79,7 @@ def test_the_rate_is_that_of_the_steps_and_falls_smoothly() -> None:
 
 def test_a_chunk_that_ends_at_rest_does_not_slow_down() -> None:
     rows = np.concatenate([ramp(1.0), np.full((10, 1), 1.0)])
-    assert slowing_s(rows) == 0.0
+    assert ramp_down_s(rows) == 0.0
 
 
 @pytest.mark.parametrize("speed", [0.05, 0.5, 1.3])
@@ -98,18 +100,18 @@ def test_it_slows_down_as_gently_as_asked_for(speed: float) -> None:
 
 
 def test_a_chunk_too_short_for_that_slows_down_from_its_beginning() -> None:
-    assert slowing_s(ramp(3.0, 5)) == pytest.approx(4 * DT_S)
-    assert slowing_s(ramp(3.0, 1)) == 0.0
+    assert ramp_down_s(ramp(3.0, 5)) == pytest.approx(4 * DT_S)
+    assert ramp_down_s(ramp(3.0, 1)) == 0.0
 
 
 def test_what_has_no_limits_does_not_slow_down() -> None:
-    assert slowing_s(ramp(3.0), Gentleness.none(1)) == 0.0
+    assert ramp_down_s(ramp(3.0), RampLimits.none(1)) == 0.0
 
 
 def test_a_velocity_falls_to_nothing_and_the_way_that_it_goes_is_kept() -> None:
-    layout = Layout({"base": 1}, velocities=["base"])
+    layout = ActionLayout({"base": 1}, velocities=["base"])
     schedule = ChunkSchedule(
-        layout, ScheduleSettings(), Gentleness(np.array([2.0]), np.array([1e3]))
+        layout, ScheduleSettings(), RampLimits(np.array([2.0]), np.array([1e3]))
     )
     schedule.offer(Chunk(1, T0_NS, DT_S, {"base": np.full((HORIZON, 1), 0.5)}), T0_NS)
     speeds = []
@@ -126,9 +128,9 @@ def test_a_velocity_falls_to_nothing_and_the_way_that_it_goes_is_kept() -> None:
 def test_time_lost_by_slowing_down_does_not_pass_for_the_next_chunk() -> None:
     schedule = ChunkSchedule(ARM, ScheduleSettings(), GENTLE)
     rows = ramp(1.0)
-    slowing = slowing_s(rows)
+    slowing = ramp_down_s(rows)
     schedule.offer(Chunk(1, T0_NS, DT_S, {"arm": rows}), T0_NS)
-    set_out_s = chunk_played(rows, from_rest=True).starting_s
+    set_out_s = chunk_played(rows, from_rest=True).ramp_up_s
     observed_ns = T0_NS + 600 * MS_NS  # before it slows down
     now_ns = T0_NS + 1100 * MS_NS
     schedule.advance(now_ns)
@@ -149,7 +151,7 @@ def test_from_rest_a_chunk_is_set_going_as_gently_as_asked_for() -> None:
     positions = np.array([DT_S * one.steps_at(ns) for ns in instants_ns(1.5)])
     assert positions[0] == one.rate_at(T0_NS) == 0.0
     assert 4.5 < np.diff(positions, 2).max() / 1e-6 <= 5.0 * 1.01
-    assert one.steps_at(T0_NS + 500 * MS_NS) * DT_S == pytest.approx(0.5 - one.starting_s)
+    assert one.steps_at(T0_NS + 500 * MS_NS) * DT_S == pytest.approx(0.5 - one.ramp_up_s)
     assert positions[-1] == pytest.approx(1.0)
 
 
@@ -166,7 +168,7 @@ def test_a_chunk_too_short_to_set_out_and_slow_down_gently_is_played_more_slowly
 def test_a_chunk_that_begins_at_rest_loses_no_time() -> None:
     rows = np.concatenate([np.zeros((6, 1)), ramp(0.1)])
     one = chunk_played(rows, from_rest=True)
-    assert one.starting_s == 0.0
+    assert one.ramp_up_s == 0.0
     assert one.steps_at(T0_NS + 400 * MS_NS) == pytest.approx(8.0)
 
 
@@ -174,7 +176,7 @@ def test_a_chunk_that_begins_at_rest_loses_no_time() -> None:
 
 
 def test_a_fade_begins_with_its_offset_and_rate_and_ends_with_nothing() -> None:
-    fade = Fade(T0_NS, 0.4, np.array([0.2, -0.1]), np.array([1.0, 0.0]))
+    fade = OffsetBlend(T0_NS, 0.4, np.array([0.2, -0.1]), np.array([1.0, 0.0]))
     left = np.array([fade.at(ns) for ns in instants_ns(0.4)])
     assert_allclose(left[0], [0.2, -0.1])
     assert_allclose((left[1] - left[0]) / 1e-3, [1.0, 0.0], atol=1e-3)
@@ -186,19 +188,19 @@ def test_a_fade_begins_with_its_offset_and_rate_and_ends_with_nothing() -> None:
 
 def test_a_fade_lasts_as_long_as_it_has_to_be_gentle() -> None:
     offset, rate = np.array([0.05]), np.array([0.6])
-    short = gentle_fade(T0_NS, 0.1 * offset, 0.1 * rate, fade_s=0.3, gentleness=GENTLE)
+    short = plan_offset_blend(T0_NS, 0.1 * offset, 0.1 * rate, blend_s=0.3, ramp_limits=GENTLE)
     assert short.lasts_s == 0.3
-    longer = gentle_fade(T0_NS, offset, rate, fade_s=0.4, gentleness=GENTLE)
+    longer = plan_offset_blend(T0_NS, offset, rate, blend_s=0.4, ramp_limits=GENTLE)
     assert 0.4 < longer.lasts_s < 0.4 * MAX_STRETCH
     left = np.array([longer.at(ns) for ns in instants_ns(longer.lasts_s)])
     assert np.abs(np.diff(left, 2, axis=0)).max() / 1e-6 <= 5.0
-    far = gentle_fade(T0_NS, 20 * offset, rate, fade_s=0.4, gentleness=GENTLE)
+    far = plan_offset_blend(T0_NS, 20 * offset, rate, blend_s=0.4, ramp_limits=GENTLE)
     assert far.lasts_s == 0.4 * MAX_STRETCH
 
 
 @pytest.mark.parametrize("horizon", [1, 3, 6])
 def test_a_chunk_shorter_than_the_fade_reaches_its_last_step(horizon: int) -> None:
-    schedule = ChunkSchedule(ARM, ScheduleSettings(fade_s=0.4), GENTLE)
+    schedule = ChunkSchedule(ARM, ScheduleSettings(blend_s=0.4), GENTLE)
     schedule.offer(Chunk(1, T0_NS, DT_S, {"arm": ramp(0.0, 40)}), T0_NS)
     schedule.offer(Chunk(2, T0_NS, DT_S, {"arm": 0.05 + ramp(0.2, horizon)}), T0_NS)
     path = []

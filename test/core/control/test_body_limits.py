@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from gr00t_policy_core.control.action_layout import ActionLayout, turn
 from gr00t_policy_core.control.body_limits import (
     BodyLimits,
     PoseLimiter,
@@ -17,10 +18,9 @@ from gr00t_policy_core.control.body_limits import (
     distances,
 )
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
-from gr00t_policy_core.control.layout import Layout, turn
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
-from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
+from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
 from gr00t_policy_core.rotation import quaternion_from_rotvec
 
 hypothesis = pytest.importorskip("hypothesis", reason="makes up the runs of these tests")
@@ -161,10 +161,10 @@ def test_a_limit_that_is_none_is_refused(value: float) -> None:
 
 def player(**settings: object) -> MotionPlayer:
     return MotionPlayer(
-        Layout({"hand": 7, "base": 6}, poses=["hand"], velocities=["base"]),
+        ActionLayout({"hand": 7, "base": 6}, poses=["hand"], velocities=["base"]),
         PlayerSettings(
             period_s=PERIOD_S,
-            schedule=ScheduleSettings(Seam.OFFSET_FADE, cubic=True),
+            schedule=ScheduleSettings(BlendMode.OFFSET_FADE, cubic=True),
             bodies={"hand": LIMITS, "base": LIMITS},
             **settings,
         ),
@@ -188,7 +188,7 @@ def run(playing: MotionPlayer, now_ns: int, ticks: int) -> tuple[list[np.ndarray
     return vectors, now_ns
 
 
-def test_seams_ends_and_stops_of_poses_and_twists_stay_within_the_limits() -> None:
+def test_blends_ends_and_stops_of_poses_and_twists_stay_within_the_limits() -> None:
     playing = player()
     playing.offer(chunk(1, T0_NS, 0.1), T0_NS)
     vectors, now_ns = run(playing, T0_NS, 60)

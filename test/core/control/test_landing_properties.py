@@ -11,16 +11,16 @@ hypothesis = pytest.importorskip("hypothesis", reason="makes up the runs of thes
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from gr00t_policy_core.control.action_layout import ActionLayout  # noqa: E402
 from gr00t_policy_core.control.chunk import Chunk  # noqa: E402
 from gr00t_policy_core.control.joint_limits import JointLimits  # noqa: E402
-from gr00t_policy_core.control.layout import Layout  # noqa: E402
 from gr00t_policy_core.control.player import MotionPlayer  # noqa: E402
 from gr00t_policy_core.control.player_settings import PlayerSettings  # noqa: E402
-from gr00t_policy_core.control.schedule import ScheduleSettings, Seam  # noqa: E402
+from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings  # noqa: E402
 
 SETTINGS = settings(deadline=None, max_examples=80, derandomize=True)
 T0_NS = 1_700_000_000_000_000_000
-FADED = (Seam.OFFSET_FADE, Seam.RTC)
+FADED = (BlendMode.OFFSET_FADE, BlendMode.RTC)
 
 
 def reals(low: float, high: float) -> st.SearchStrategy[float]:
@@ -42,7 +42,8 @@ def played(
 ) -> np.ndarray:
     """The commands of one chunk, from rest at its first step until the arm rests again."""
     player = MotionPlayer(
-        Layout({"arm": 1}), PlayerSettings(period_s=period_s, schedule=how, limits={0: limits})
+        ActionLayout({"arm": 1}),
+        PlayerSettings(period_s=period_s, schedule=how, limits={0: limits}),
     )
     player.measure({0: float(rows[0, 0])}, T0_NS)
     player.offer(Chunk(1, T0_NS, dt_s, {"arm": rows}), T0_NS)
@@ -66,7 +67,7 @@ def played(
     dt_s=st.sampled_from([1 / 30, 0.05, 0.1]),
     period_s=st.sampled_from(PERIODS_S),
     how=st.builds(
-        ScheduleSettings, seam=st.sampled_from(FADED), fade_s=reals(0.1, 0.5), cubic=st.booleans()
+        ScheduleSettings, blend=st.sampled_from(FADED), blend_s=reals(0.1, 0.5), cubic=st.booleans()
     ),
 )
 def test_a_chunk_that_ends_at_speed_is_not_overshot(

@@ -18,22 +18,22 @@ hypothesis = pytest.importorskip("hypothesis", reason="makes up the runs of thes
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from gr00t_policy_core.control.action_layout import ActionLayout  # noqa: E402
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError  # noqa: E402
 from gr00t_policy_core.control.command import Command  # noqa: E402
 from gr00t_policy_core.control.joint_limits import JointLimiter, JointLimits  # noqa: E402
-from gr00t_policy_core.control.layout import Layout  # noqa: E402
-from gr00t_policy_core.control.measured import MOVED  # noqa: E402
+from gr00t_policy_core.control.measured_state import MOVED  # noqa: E402
 from gr00t_policy_core.control.player import MotionPlayer  # noqa: E402
 from gr00t_policy_core.control.player_settings import (  # noqa: E402
-    ObservationAge,
+    ObservationAgeLimit,
     OutOfRange,
     PlayerSettings,
 )
 from gr00t_policy_core.control.recording import RecordingPlayer, replay  # noqa: E402
 from gr00t_policy_core.control.schedule import (  # noqa: E402
+    BlendMode,
     ChunkSchedule,
     ScheduleSettings,
-    Seam,
 )
 
 SETTINGS = settings(deadline=None, max_examples=60, derandomize=True)
@@ -116,7 +116,7 @@ def chunk_lists(draw: Any) -> list[tuple[Chunk, int]]:
 
 
 SCHEDULES = st.builds(
-    ScheduleSettings, seam=st.sampled_from(Seam), fade_s=reals(0.0, 0.5), cubic=st.booleans()
+    ScheduleSettings, blend=st.sampled_from(BlendMode), blend_s=reals(0.0, 0.5), cubic=st.booleans()
 )
 
 
@@ -147,7 +147,7 @@ def test_the_path_is_a_function_of_time_whatever_the_ticks(
     how: ScheduleSettings, offers: list[tuple[Chunk, int]], sampled_ms: list[int]
 ) -> None:
     sampled_ns = [T0_NS + ms * MS_NS for ms in sampled_ms]
-    layout = Layout({"arm": 1})
+    layout = ActionLayout({"arm": 1})
     runs = [
         play(ChunkSchedule(layout, how), offers, sampled_ns, tick_ms * MS_NS)
         for tick_ms in (7, 10, 100)
@@ -158,11 +158,13 @@ def test_the_path_is_a_function_of_time_whatever_the_ticks(
 
 @SETTINGS
 @given(chunk_lists(), st.booleans(), reals(0.05, 0.5))
-def test_faded_seams_are_continuous(
-    offers: list[tuple[Chunk, int]], cubic: bool, fade_s: float
+def test_offset_blends_are_continuous(
+    offers: list[tuple[Chunk, int]], cubic: bool, blend_s: float
 ) -> None:
     """Just before and just after a chunk the place is the same."""
-    schedule = ChunkSchedule(Layout({"arm": 1}), ScheduleSettings(fade_s=fade_s, cubic=cubic))
+    schedule = ChunkSchedule(
+        ActionLayout({"arm": 1}), ScheduleSettings(blend_s=blend_s, cubic=cubic)
+    )
     for chunk, now_ns in offers:
         schedule.advance(now_ns)
         before = schedule.path(now_ns)
@@ -179,7 +181,7 @@ def test_no_step_from_the_future_and_none_from_the_stale_past_is_played(
     offers: list[tuple[Chunk, int]],
 ) -> None:
     """Each value is its own step's number and chunk, so that the path tells what is played."""
-    schedule = ChunkSchedule(Layout({"arm": 2}), ScheduleSettings(Seam.REPLACE))
+    schedule = ChunkSchedule(ActionLayout({"arm": 2}), ScheduleSettings(BlendMode.REPLACE))
     end_ns = offers[-1][1] + 2_000_000_000
     pending = [
         (Chunk(c.chunk_id, c.t0_ns, DT_S, {"arm": _numbered(c)}), now_ns) for c, now_ns in offers
@@ -221,13 +223,13 @@ PERIOD_S = 0.01
 
 
 def make_player(
-    kind: type[MotionPlayer], seam: Seam, max_jump: float, **changes: Any
+    kind: type[MotionPlayer], blend: BlendMode, max_jump: float, **changes: Any
 ) -> MotionPlayer:
     return kind(
-        Layout({"arm": 2, "hand": 7, "base": 1}, poses=["hand"], velocities=["base"]),
+        ActionLayout({"arm": 2, "hand": 7, "base": 1}, poses=["hand"], velocities=["base"]),
         PlayerSettings(
             period_s=PERIOD_S,
-            schedule=ScheduleSettings(seam, cubic=True),
+            schedule=ScheduleSettings(blend, cubic=True),
             limits=PLAYER_LIMITS,
             max_jump=max_jump,
             max_joint_ages_s={0: 0.2, 1: 0.2},
@@ -326,7 +328,7 @@ WIDEST = JointLimits(-np.inf, np.inf, 2.0, 20.0, 400.0)
 @settings(SETTINGS, max_examples=100)
 @given(
     ACTIONS,
-    st.sampled_from(Seam),
+    st.sampled_from(BlendMode),
     st.booleans(),
     st.sampled_from([0.3, np.inf]),
     st.sampled_from(OutOfRange),
@@ -334,7 +336,7 @@ WIDEST = JointLimits(-np.inf, np.inf, 2.0, 20.0, 400.0)
 )
 def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
     actions: list[tuple[str, int]],
-    seam: Seam,
+    blend: BlendMode,
     follows: bool,
     max_jump: float,
     out_of_range: OutOfRange,
@@ -342,11 +344,11 @@ def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
 ) -> None:
     player = make_player(
         MotionPlayer,
-        seam,
+        blend,
         max_jump,
         out_of_range=out_of_range,
         max_following_errors=dict.fromkeys(PLAYER_LIMITS, max_following_error),
-        observation_age=ObservationAge(None),
+        observation_age=ObservationAgeLimit(None),
     )
     run = Run(player, follows)
     run.tick(1)
@@ -366,11 +368,11 @@ def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
 
 
 @SETTINGS
-@given(ACTIONS, st.sampled_from(Seam))
+@given(ACTIONS, st.sampled_from(BlendMode))
 def test_a_player_left_alone_comes_to_rest_and_stays_there(
-    actions: list[tuple[str, int]], seam: Seam
+    actions: list[tuple[str, int]], blend: BlendMode
 ) -> None:
-    run = Run(make_player(MotionPlayer, seam, np.inf), follows=True)
+    run = Run(make_player(MotionPlayer, blend, np.inf), follows=True)
     for what, value in actions:
         run.do(what, value)
     run.tick(1500)
@@ -383,16 +385,16 @@ def test_a_player_left_alone_comes_to_rest_and_stays_there(
 
 
 @SETTINGS
-@given(ACTIONS, st.sampled_from(Seam))
+@given(ACTIONS, st.sampled_from(BlendMode))
 def test_a_recorded_run_gives_the_same_commands_again_bit_for_bit(
-    actions: list[tuple[str, int]], seam: Seam
+    actions: list[tuple[str, int]], blend: BlendMode
 ) -> None:
-    recorder = make_player(RecordingPlayer, seam, 0.3)
+    recorder = make_player(RecordingPlayer, blend, 0.3)
     assert isinstance(recorder, RecordingPlayer)
     run = Run(recorder, follows=True)
     for what, value in actions:
         run.do(what, value)
-    again = [c for c in replay(recorder.events, make_player(MotionPlayer, seam, 0.3)) if c]
+    again = [c for c in replay(recorder.events, make_player(MotionPlayer, blend, 0.3)) if c]
     assert len(again) == len(run.commands)
     for new, old in zip(again, run.commands, strict=True):
         assert (new.chunk_id, new.holding, new.at_rest) == (old.chunk_id, old.holding, old.at_rest)

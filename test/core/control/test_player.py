@@ -12,7 +12,7 @@ from player_rig import T0_NS, Rig, setting_out_s
 
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import LIMIT_NAMES
-from gr00t_policy_core.control.schedule import Seam
+from gr00t_policy_core.control.schedule import BlendMode
 
 # The first chunk
 
@@ -176,25 +176,25 @@ def test_a_command_tells_the_chunk_and_the_observation_behind_it() -> None:
     assert (rig.last.chunk_id, rig.last.steps_left, rig.last.observed_ns) == (1, 0, None)
 
 
-def test_the_seam_jump_is_that_of_the_newest_chunk() -> None:
+def test_the_chunk_jump_is_that_of_the_newest_chunk() -> None:
     rig = Rig()
     rig.offer(horizon=40)
     rig.run(0.5)
     rig.offer(start=0.35)
     was = 0.5 * (0.5 - setting_out_s(0.5))
-    assert rig.player.seam_jump == pytest.approx(0.35 - was)
+    assert rig.player.chunk_jump == pytest.approx(0.35 - was)
 
 
 def test_limits_that_bind_are_counted_by_name_and_all_names_are_there_from_the_start() -> None:
-    rig = Rig(seam=Seam.REPLACE)
-    assert dict(rig.player.counts.limits) == dict.fromkeys(LIMIT_NAMES, 0)
+    rig = Rig(blend=BlendMode.REPLACE)
+    assert dict(rig.player.counts.limit_hits) == dict.fromkeys(LIMIT_NAMES, 0)
     rig.offer(speed=0.0)
     rig.run(0.2)
-    assert rig.player.counts.limits.total() == 0
+    assert rig.player.counts.limit_hits.total() == 0
     rig.offer(start=2.0)
     rig.run(0.5)
-    assert rig.player.counts.limits["velocity"] > 0
-    assert set(rig.player.counts.limits) == set(LIMIT_NAMES)
+    assert rig.player.counts.limit_hits["velocity"] > 0
+    assert set(rig.player.counts.limit_hits) == set(LIMIT_NAMES)
     rig.require_smooth()
 
 

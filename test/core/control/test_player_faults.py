@@ -8,13 +8,13 @@ import pytest
 from limit_checks import require_within
 from player_rig import LIMITS, PERIOD_S, Rig, setting_out_s
 
+from gr00t_policy_core.control.action_layout import ActionLayout, turned
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout, turned
-from gr00t_policy_core.control.measured import MeasuredRobot
+from gr00t_policy_core.control.measured_state import MeasuredState
 from gr00t_policy_core.control.player import MotionPlayer
-from gr00t_policy_core.control.player_settings import ObservationAge, PlayerSettings
+from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
 
 # A joint that does not follow
 
@@ -50,8 +50,8 @@ def test_a_joint_that_lags_behind_is_not_blocked() -> None:
 
 
 def test_a_pose_is_followed_by_its_distance_and_by_its_turn() -> None:
-    layout = Layout({"hand": 7}, poses=["hand"])
-    robot = MeasuredRobot(layout, {}, dict.fromkeys(range(7), 0.5))
+    layout = ActionLayout({"hand": 7}, poses=["hand"])
+    robot = MeasuredState(layout, {}, dict.fromkeys(range(7), 0.5))
     command = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
     robot.measure(dict(enumerate([0.4, 0.4, 0.4, 0.0, 0.0, 0.0, 1.0])), 0)
     assert robot.following_error(command) == (
@@ -91,7 +91,7 @@ def test_a_pose_comes_to_rest_whatever_its_rotation() -> None:
         quaternion = rng.normal(size=4)
         row = np.concatenate([np.zeros(3), quaternion / np.linalg.norm(quaternion)])
         player = MotionPlayer(
-            Layout({"hand": 7}, poses=["hand"]),
+            ActionLayout({"hand": 7}, poses=["hand"]),
             PlayerSettings(period_s=0.001, bodies={"hand": BodyLimits(1.0, 5.0, 3.0, 15.0)}),
         )
         player.offer(Chunk(1, 0, 0.05, {"hand": np.tile(row, (3, 1))}), 0)
@@ -104,7 +104,7 @@ def test_a_pose_comes_to_rest_whatever_its_rotation() -> None:
 
 
 def test_the_motion_ends_when_the_observation_behind_it_is_too_old() -> None:
-    rig = Rig(observation_age=ObservationAge(0.5))
+    rig = Rig(observation_age=ObservationAgeLimit(0.5))
     rig.offer(speed=1.0, horizon=100)
     rig.run(1.5)
     assert rig.last.at_rest
@@ -114,7 +114,7 @@ def test_the_motion_ends_when_the_observation_behind_it_is_too_old() -> None:
 
 
 def test_a_chunk_of_an_old_observation_is_refused() -> None:
-    rig = Rig(observation_age=ObservationAge(0.5))
+    rig = Rig(observation_age=ObservationAgeLimit(0.5))
     with pytest.raises(ChunkRefusedError, match=r"observation is 3600\.00 s old, .* is 0\.5"):
         rig.offer(late_s=3600.0, horizon=100)
     assert rig.run(0.1) == [None] * 10
@@ -127,7 +127,7 @@ def test_a_chunk_from_the_future_is_of_another_clock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("horizon", "interval_s", "in_turn", "limit_s"),
+    ("horizon", "interval_s", "sync", "limit_s"),
     [
         (11, 0.4, False, 1.4),  # 0.5 s of chunk
         (11, 0.0, False, 1.0),
@@ -136,10 +136,10 @@ def test_a_chunk_from_the_future_is_of_another_clock() -> None:
     ],
 )
 def test_by_default_the_chunk_and_the_replan_interval_decide(
-    horizon: int, interval_s: float, in_turn: bool, limit_s: float
+    horizon: int, interval_s: float, sync: bool, limit_s: float
 ) -> None:
     chunk = Chunk(1, 0, 0.05, {"arm": np.zeros((horizon, 1))})
-    age = ObservationAge(None, replan_interval_s=interval_s, in_turn=in_turn)
+    age = ObservationAgeLimit(None, replan_interval_s=interval_s, sync=sync)
     assert age.limit_of(chunk) == pytest.approx(limit_s)
 
 
@@ -187,7 +187,7 @@ def test_jitter_of_the_ticks_changes_no_command_and_binds_no_limit() -> None:
         command = rig.player.tick(even_ns + int(rng.exponential(400_000)))
         assert command is not None
         rig.commands.append(command)
-    assert rig.player.counts.limits.total() == 0
+    assert rig.player.counts.limit_hits.total() == 0
     require_within(rig.path(), LIMITS, PERIOD_S)
     assert np.abs(np.diff(rig.path(), 2)).max() < 0.3 * LIMITS.acceleration * PERIOD_S**2
 

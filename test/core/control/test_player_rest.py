@@ -8,13 +8,13 @@ import pytest
 from limit_checks import require_within
 from player_rig import LIMITS, PERIOD_S, T0_NS, Rig
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
-from gr00t_policy_core.control.schedule import Seam
+from gr00t_policy_core.control.schedule import BlendMode
 
 NARROW = JointLimits(-0.5, 0.5, 3.0, 25.0, 500.0)
 
@@ -214,7 +214,8 @@ def test_a_chunk_after_a_stop_at_rest_begins_where_the_robot_was_moved_to() -> N
 def test_a_velocity_begins_at_zero_however_a_chunk_begins() -> None:
     bodies = {"base": BodyLimits(1.0, 5.0, 3.0, 15.0)}
     player = MotionPlayer(
-        Layout({"base": 6}, velocities=["base"]), PlayerSettings(period_s=PERIOD_S, bodies=bodies)
+        ActionLayout({"base": 6}, velocities=["base"]),
+        PlayerSettings(period_s=PERIOD_S, bodies=bodies),
     )
     chunk = Chunk(1, T0_NS + 1, 0.05, {"base": np.full((1, 6), 2.0)})
     player.tick(T0_NS)
@@ -225,7 +226,7 @@ def test_a_velocity_begins_at_zero_however_a_chunk_begins() -> None:
 
 
 def test_a_stop_before_the_first_command_moves_nothing() -> None:
-    rig = Rig(measured=True, seam=Seam.REPLACE, max_jump=0.5)
+    rig = Rig(measured=True, blend=BlendMode.REPLACE, max_jump=0.5)
     rig.follow(0.0, 0.0)
     rig.offer(start=0.4, speed=0.0)
     rig.player.allow("stopped by hand")
@@ -240,6 +241,6 @@ def test_the_last_resort_brakes_from_where_a_motion_begins() -> None:
     rig.run(1.5)
     rig.follow(0.4, 0.0)
     rig.offer(start=0.4, speed=0.0)
-    brake = rig.player.last_resort()
+    brake = rig.player.fallback_brake()
     assert brake is not None
     assert brake.step()[0] == 0.4

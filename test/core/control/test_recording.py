@@ -10,9 +10,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gr00t_policy_core.control import recording
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import (
@@ -35,7 +35,7 @@ FIRST_LINE = '{"recording_format": 3}'
 def player_of(kind: type[MotionPlayer]) -> MotionPlayer:
     limits = JointLimits(-2.0, 2.0, 3.0, 25.0, 500.0)
     settings = PlayerSettings(period_s=0.01, limits={0: limits}, max_joint_ages_s={0: 0.1})
-    return kind(Layout({"arm": 1}), settings)
+    return kind(ActionLayout({"arm": 1}), settings)
 
 
 def recorded_run() -> tuple[RecordingPlayer, list[float]]:

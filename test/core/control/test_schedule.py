@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose
 from schedule_ramps import DT_S, END_MS, T0_NS, at_ms, empty, played, ramp, schedule_with
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.layout import Layout
-from gr00t_policy_core.control.schedule import ChunkSchedule, Progress, Seam
+from gr00t_policy_core.control.schedule import BlendMode, ChunkProgress, ChunkSchedule
 
 # One chunk
 
@@ -20,7 +20,7 @@ def test_there_is_no_path_before_the_first_chunk() -> None:
     schedule.advance(T0_NS)
     assert schedule.path(T0_NS) is None
     assert not schedule.is_playing
-    assert schedule.progress(T0_NS) == Progress()
+    assert schedule.progress(T0_NS) == ChunkProgress()
 
 
 def test_the_place_is_that_of_the_instant() -> None:
@@ -58,7 +58,7 @@ def test_progress_counts_the_steps_that_lie_ahead() -> None:
     assert [p.steps_left for p in left] == [4, 4, 2, 1]
     assert {(p.chunk_id, p.observed_ns) for p in left} == {(7, T0_NS)}
     schedule.advance(at_ms(END_MS))
-    assert schedule.progress(at_ms(END_MS)) == Progress()
+    assert schedule.progress(at_ms(END_MS)) == ChunkProgress()
 
 
 def test_a_chunk_of_one_step_is_a_place_to_hold() -> None:
@@ -85,7 +85,7 @@ def test_cubic_interpolation_goes_through_the_steps_and_bends_smoothly() -> None
 
 
 def test_keys_lie_side_by_side_in_the_order_of_the_layout() -> None:
-    schedule = ChunkSchedule(Layout({"gripper": 1, "arm": 2}))
+    schedule = ChunkSchedule(ActionLayout({"gripper": 1, "arm": 2}))
     rows = {"arm": np.array([[1.0, 2.0]]), "gripper": np.array([[3.0]])}
     schedule.offer(Chunk(1, T0_NS, DT_S, rows), T0_NS)
     assert_allclose(schedule.path(T0_NS), [3.0, 1.0, 2.0])
@@ -139,7 +139,7 @@ def test_hold_before_anything_was_offered_makes_no_path() -> None:
     assert schedule.path(T0_NS) is None
 
 
-# Seams
+# Blending
 
 
 def test_replace_takes_over_at_once() -> None:
@@ -147,12 +147,12 @@ def test_replace_takes_over_at_once() -> None:
     schedule.offer(ramp(2, t0_ms=50.0, start=100.0), at_ms(70.0))
     assert schedule.progress(at_ms(75.0)).chunk_id == 2
     assert played(schedule, 75.0) == pytest.approx(100.5)
-    assert schedule.last_seam_jump == pytest.approx(100.4 - 1.4)
+    assert schedule.chunk_jump == pytest.approx(100.4 - 1.4)
 
 
-@pytest.mark.parametrize("seam", [Seam.OFFSET_FADE, Seam.RTC])
-def test_a_faded_seam_keeps_place_and_speed_and_ends_on_the_new_chunk(seam: Seam) -> None:
-    schedule = empty(seam, fade_s=0.1)
+@pytest.mark.parametrize("blend", [BlendMode.OFFSET_FADE, BlendMode.RTC])
+def test_an_offset_blend_keeps_place_and_speed_and_ends_on_the_new_chunk(blend: BlendMode) -> None:
+    schedule = empty(blend, blend_s=0.1)
     schedule.offer(ramp(1, horizon=20), T0_NS)
     before = played(schedule, 70.0)
     old_speed = (played(schedule, 70.0) - played(schedule, 69.0)) / 0.001
@@ -161,25 +161,25 @@ def test_a_faded_seam_keeps_place_and_speed_and_ends_on_the_new_chunk(seam: Seam
     new_speed = (played(schedule, 70.1) - played(schedule, 70.0)) / 0.0001
     assert new_speed == pytest.approx(old_speed, rel=0.02)
     assert played(schedule, 170.0) == pytest.approx(9.0 - 2.0 * 2.4)
-    assert schedule.last_seam_jump == pytest.approx(9.0 - 2.0 * 0.4 - 1.4)
+    assert schedule.chunk_jump == pytest.approx(9.0 - 2.0 * 0.4 - 1.4)
 
 
 def test_halfway_through_the_fade_half_of_the_offset_is_left() -> None:
-    schedule = empty(Seam.OFFSET_FADE, fade_s=0.1)
+    schedule = empty(BlendMode.OFFSET_FADE, blend_s=0.1)
     schedule.offer(ramp(1, slope=0.0, horizon=20), T0_NS)
     schedule.offer(ramp(2, start=4.0, slope=0.0, horizon=20), T0_NS)
     assert [played(schedule, ms) for ms in (0, 50, 100)] == pytest.approx([0.0, 2.0, 4.0])
 
 
 def test_without_time_to_fade_the_new_chunk_is_played_as_it_is() -> None:
-    schedule = empty(Seam.OFFSET_FADE, fade_s=0.0)
+    schedule = empty(BlendMode.OFFSET_FADE, blend_s=0.0)
     schedule.offer(ramp(1), T0_NS)
     schedule.offer(ramp(2, start=9.0), at_ms(10.0))
     assert played(schedule, 10.0) == pytest.approx(9.2)
 
 
 def test_the_offset_from_a_hold_is_faded_too() -> None:
-    schedule = schedule_with(ramp(1), seam=Seam.OFFSET_FADE)
+    schedule = schedule_with(ramp(1), blend=BlendMode.OFFSET_FADE)
     played(schedule, 300.0)
     schedule.offer(ramp(2, t0_ms=300.0, start=4.5, slope=0.0, horizon=20), at_ms(320.0))
     assert played(schedule, 320.0) == pytest.approx(4.0)
@@ -187,7 +187,7 @@ def test_the_offset_from_a_hold_is_faded_too() -> None:
 
 
 def test_ensemble_is_the_mean_that_act_weighs_by_age() -> None:
-    schedule = empty(Seam.ENSEMBLE, ensemble_decay=0.5)
+    schedule = empty(BlendMode.ENSEMBLE, ensemble_decay=0.5)
     for number in range(3):
         chunk = ramp(number + 1, t0_ms=number, start=float(number), slope=0.0, horizon=9)
         schedule.offer(chunk, at_ms(10.0 + number))
@@ -196,7 +196,7 @@ def test_ensemble_is_the_mean_that_act_weighs_by_age() -> None:
 
 
 def test_ensemble_drops_chunks_that_have_ended() -> None:
-    schedule = empty(Seam.ENSEMBLE)
+    schedule = empty(BlendMode.ENSEMBLE)
     schedule.offer(ramp(1, slope=0.0), T0_NS)
     schedule.offer(ramp(2, t0_ms=100.0, start=5.0, slope=0.0), at_ms(110.0))
     assert 0.0 < played(schedule, 150.0) < 5.0
@@ -246,7 +246,7 @@ def test_a_chunk_observed_before_a_stall_does_not_skip_what_the_robot_stood() ->
 
 
 def test_a_stall_moves_the_fade_too() -> None:
-    schedule = schedule_with(ramp(1, horizon=40), seam=Seam.OFFSET_FADE)
+    schedule = schedule_with(ramp(1, horizon=40), blend=BlendMode.OFFSET_FADE)
     played(schedule, 100.0)
     schedule.offer(ramp(2, t0_ms=100.0, start=9.0, horizon=40), at_ms(100.0))
     place = played(schedule, 150.0)

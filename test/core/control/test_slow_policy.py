@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from limit_checks import require_within
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.replan import ReplanTimer
@@ -35,7 +35,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.player = MotionPlayer(
-            Layout({"arm": 1}), PlayerSettings(period_s=PERIOD_S, limits={0: LIMITS})
+            ActionLayout({"arm": 1}), PlayerSettings(period_s=PERIOD_S, limits={0: LIMITS})
         )
         self.timer = ReplanTimer(chunk_s=CHUNK_S, step_s=DT_S, interval_s=None, sync=self.sync)
         self.accepted = 0
@@ -82,7 +82,7 @@ def test_in_turn_every_chunk_is_played_whole_however_long_it_took(latency_s: flo
     assert loop.player.counts.steps_skipped == 0
     rested = loop.accepted - (not loop.commands[-1].at_rest)
     assert loop.arm >= rested * SPEED * CHUNK_S - 1e-6
-    assert loop.timer.complaint == ""
+    assert loop.timer.pace_problem == ""
     loop.require_smooth()
 
 
@@ -95,18 +95,18 @@ def test_played_while_the_next_is_computed_the_arm_holds_moves_and_says_why(
     assert loop.commands[-1].chunk_id >= 4
     assert loop.arm > 3 * SPEED * CHUNK_S
     assert any("ended and no other came" in reason for reason in loop.reasons)
-    complaint = loop.timer.complaint
-    found = re.match(r"the policy takes (\d\.\d\d) s, a chunk lasts 1\.00 s", complaint)
+    pace_problem = loop.timer.pace_problem
+    found = re.match(r"the policy takes (\d\.\d\d) s, a chunk lasts 1\.00 s", pace_problem)
     assert found is not None
     assert float(found[1]) == pytest.approx(latency_s, abs=0.011)
-    assert "inference: sync" in complaint
+    assert "inference: sync" in pace_problem
     loop.require_smooth()
 
 
 def test_a_policy_that_keeps_up_is_not_complained_of() -> None:
     loop = Loop(0.4, sync=False)
     loop.run(8.0)
-    assert loop.timer.complaint == ""
+    assert loop.timer.pace_problem == ""
     assert loop.player.counts.holds == 0
     assert loop.player.counts.refused == 0
     loop.require_smooth()

@@ -8,7 +8,6 @@ import logging
 import numpy as np
 import pytest
 from lerobot_writer import MODALITY, action_at, lists, pa, pq, write_dataset
-from policy_conformance import check_policy_conforms
 from replays import both_keys, both_layouts, recorded
 
 from gr00t_policy_core import (
@@ -20,6 +19,7 @@ from gr00t_policy_core import (
     ReplayPolicy,
     SpecError,
 )
+from gr00t_policy_core.testing import check_policy
 
 INDICES = [10, 20, 340020]
 LENGTHS = [6, 4, 5]
@@ -169,7 +169,7 @@ def test_a_plain_lerobot_dataset_has_the_keys_of_its_features(tmp_path, version,
             "language": {"task": [["pick"]] * batch_size},
         }
 
-    check_policy_conforms(policy, observation)
+    check_policy(policy, observation)
     policy.reset({"episode_index": 1})
     action, _ = policy.get_action(observation())
     np.testing.assert_array_equal(action["action"][0], recorded(1, [0, 1, 2]))

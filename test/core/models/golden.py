@@ -20,7 +20,7 @@ pytest.importorskip("transformers", reason="the models need transformers: pip in
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="comes with transformers")
 
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
-from gr00t_policy_core.models.common.runner import pictures_of  # noqa: E402
+from gr00t_policy_core.models.common.runner import images_from_frames  # noqa: E402
 from gr00t_policy_core.models.common.transfer import send  # noqa: E402
 from gr00t_policy_core.models.model_policy import ModelPolicy  # noqa: E402
 
@@ -113,7 +113,7 @@ def policy_of(name: str, device: str = "cpu", **settings: Any) -> Gr00tPolicy:
 def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, Any]:
     """What the action head attends to, and the tokens that it is of."""
     frames = policy.frames(observation)
-    grid = policy.picture_grid(observation)
+    grid = policy.image_grid(observation)
     tokens = policy.runner.tokens(policy.instructions(observation), grid)
     return policy.runner.features([policy.model.backbone.pictures(frames)], tokens), tokens
 
@@ -121,7 +121,7 @@ def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, 
 def sent_pictures(policy: ModelPolicy, observation: dict[str, Any]) -> Any:
     """The pictures as the backbone reads them, on the policy's device."""
     videos = policy._videos(observation, policy.frames(observation))
-    return pictures_of(policy.model, send(videos, policy.device))
+    return images_from_frames(policy.model, send(videos, policy.device))
 
 
 def assert_golden(golden: Golden, case: str, policy: ModelPolicy) -> dict[str, Any]:

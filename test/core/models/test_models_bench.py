@@ -8,7 +8,7 @@ import pytest
 from models.golden import golden_of, torch
 
 from gr00t_policy_core.cli import main
-from gr00t_policy_core.models.common.operators import OperatorCount
+from gr00t_policy_core.models.common.operator_count import OperatorCount
 
 STAGES = ["prompts", "state", "images", "backbone", "head", "decode", "total"]
 FEW = ["--device", "cpu", "--runs", "2", "--warm-up", "1"]
@@ -145,5 +145,5 @@ def test_the_cameras_of_a_robot_can_be_measured(capsys, tmp_path):
     assert "batch 1, cameras 480x640 (88 tokens a picture), 2 runs" in output
     assert "batch 1, cameras 720x1280 (112 tokens a picture), 2 runs" in output
     first, second = json.loads(file.read_text("utf-8"))["batches"]
-    assert (first["camera_size"], first["picture_tokens"]) == ([480, 640], 88)
-    assert (second["camera_size"], second["picture_tokens"]) == ([720, 1280], 112)
+    assert (first["camera_size"], first["image_token_grid"]) == ([480, 640], 88)
+    assert (second["camera_size"], second["image_token_grid"]) == ([720, 1280], 112)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from models.checkpoints import edit, load
 from models.golden import golden_of, largest, policy_of, rows_of, torch
-from models.test_models_graphs import GRAPHS, FakeGraphs, Tapes
+from models.test_models_cuda_graphs import GRAPHS, FakeGraphs, Tapes
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models import gr00t_n1d6, gr00t_n1d7
-from gr00t_policy_core.models.common.cameras import check_cameras
+from gr00t_policy_core.models.common.camera_sizes import check_camera_sizes
 from gr00t_policy_core.models.common.image_processing import AreaCrop, BilinearCrop
 from gr00t_policy_core.models.model_policy import ModelPolicy
 
@@ -149,7 +149,7 @@ def test_cameras_whose_pictures_end_in_different_sizes_are_refused_before_any_wo
     ],
 )
 def test_cameras_may_differ_where_their_pictures_do_not(sizes, pipeline, expected):
-    assert check_cameras(sizes, pipeline) == expected
+    assert check_camera_sizes(sizes, pipeline) == expected
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_cameras_may_differ_where_their_pictures_do_not(sizes, pipeline, expecte
 )
 def test_frames_that_no_model_reads_are_named(size, named):
     with pytest.raises(SpecError, match=named):
-        check_cameras({"front": size, "wrist": (5, 5)}, AreaCrop(256, 0.95, letter_box=True))
+        check_camera_sizes({"front": size, "wrist": (5, 5)}, AreaCrop(256, 0.95, letter_box=True))
 
 
 @pytest.mark.parametrize("name", WITHOUT_LETTER_BOX)
@@ -194,7 +194,7 @@ def test_warming_up_names_cameras_and_sizes_that_cannot_be(n1d7):
 
 
 def test_cameras_that_are_left_out_have_the_size_of_the_others():
-    video = policy_of("gr00t_n1d7/c").made_up_observation(2, {"wrist": (90, 160)})["video"]
+    video = policy_of("gr00t_n1d7/c").synthetic_observation(2, {"wrist": (90, 160)})["video"]
     assert {key: frames.shape for key, frames in video.items()} == {
         "front": (2, 1, 90, 160, 3),
         "wrist": (2, 1, 90, 160, 3),

@@ -8,13 +8,13 @@ import pytest
 from models.golden import assert_golden, policy_of, torch
 
 from gr00t_policy_core.cli import model_flags
-from gr00t_policy_core.models.common.compiled import MODES, FirstShapes, cache_folder
+from gr00t_policy_core.models.common.compiled import MODES, CompiledFunction, cache_folder
 from gr00t_policy_core.models.common.compiled import compiled as compile_function
 from gr00t_policy_core.models.common.devices import DTYPES
-from gr00t_policy_core.models.common.run_settings import RunSettings
+from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.model_policy import ModelPolicy
 
-SETTINGS = RunSettings(compile="default")
+SETTINGS = ExecutionSettings(compile="default")
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_compiled_code_is_kept_in_the_users_cache(monkeypatch, tmp_path):
 
 
 def test_only_the_first_shapes_are_compiled(caplog):
-    double = FirstShapes(lambda x: 2 * x, lambda x: x + x + 0.5, most=2)
+    double = CompiledFunction(lambda x: 2 * x, lambda x: x + x + 0.5, most=2)
     with caplog.at_level(logging.WARNING):
         answers = [double(torch.ones(length))[0].item() for length in (1, 2, 3, 1, 4, 2)]
     assert answers == [2.0, 2.0, 2.5, 2.0, 2.5, 2.0]

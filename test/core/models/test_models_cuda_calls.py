@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from models.golden import torch
 
-from gr00t_policy_core.models.common.graphs import WARM_UPS, CudaGraphs
-from gr00t_policy_core.models.common.timing import Stopwatch
+from gr00t_policy_core.models.common.cuda_graphs import WARM_UPS, CudaGraphCapturer
+from gr00t_policy_core.models.common.stopwatch import Stopwatch
 from gr00t_policy_core.models.common.transfer import send, to_device
 
 GPU = torch.device("cuda", 0)
@@ -87,7 +87,7 @@ def test_a_call_is_warmed_up_in_a_stream_that_nothing_is_captured_in(log):
         happened.append(f"call in {where[-1]}")
         return 2 * x
 
-    graphs = CudaGraphs(GPU)
+    graphs = CudaGraphCapturer(GPU)
     recording = graphs(function, [torch.ones(2)])
     recording.replay()
 
@@ -115,7 +115,7 @@ def test_a_capture_that_fails_is_ended(log):
         return x
 
     with pytest.raises(RuntimeError, match="operation not permitted"):
-        CudaGraphs(GPU)(function, [torch.ones(2)])
+        CudaGraphCapturer(GPU)(function, [torch.ones(2)])
     assert happened[-1] == "captured"
 
 

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gr00t_policy_core.models import gr00t_n1d6, gr00t_n1d7
-from gr00t_policy_core.models.common.run_settings import RunSettings
+from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.runner import Runner
 from gr00t_policy_core.models.common.transformer import SelfAttentionTransformer
 
@@ -63,7 +63,7 @@ RESIZED = {
 @pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1]])
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
 def test_a_whole_call_reads_nothing_back(line, texts, mask_padding):
-    tokens, features, actions, start = run(line, texts, RunSettings(mask_padding))
+    tokens, features, actions, start = run(line, texts, ExecutionSettings(mask_padding))
     assert (tokens.causal is None) == (len(texts) == 1)
     assert features.shape[:2] == tokens.ids.shape
     assert actions.shape == start.shape
@@ -72,7 +72,7 @@ def test_a_whole_call_reads_nothing_back(line, texts, mask_padding):
 
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
 def test_a_whole_call_in_the_published_shape_reads_nothing_back(line):
-    _, features, actions, start = run(line, TEXTS, RunSettings(), small=False)
+    _, features, actions, start = run(line, TEXTS, ExecutionSettings(), small=False)
     assert features.shape[-1] == 2048
     assert actions.shape == start.shape
 
@@ -92,16 +92,16 @@ def test_resizing_pictures_reads_nothing_back(line, size):
     model = line.random_model(small=True, cameras=1, device=META, dtype=torch.bfloat16)
     frames = ones(CAMERAS, *size, 3, dtype=torch.uint8)
     with torch.inference_mode():
-        model.backbone.pictures_on_device(frames)  # brings the weights of this size, which stay
+        model.backbone.images_on_device(frames)  # brings the weights of this size, which stay
         with OnlyOnTheDevice():
-            pictures = model.backbone.pictures_on_device(frames)
+            pictures = model.backbone.images_on_device(frames)
     assert pictures.shape == (CAMERAS, *RESIZED[line][size], 3)
     assert (pictures.device, pictures.dtype) == (META, torch.uint8)
 
 
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
 def test_a_whole_call_of_a_round_length_reads_nothing_back(line):
-    tokens, *_ = run(line, TEXTS[:1], RunSettings(compile="default"))
+    tokens, *_ = run(line, TEXTS[:1], ExecutionSettings(compile="default"))
     assert tokens.ids.shape[1] % 16 == 0
     assert tokens.visible is not None
 

@@ -10,7 +10,7 @@ from models.golden import policy_of
 from models.lerobot_golden import lerobot_golden_of
 
 from gr00t_policy_core.cli import main
-from gr00t_policy_core.models.examination import Examination, KeyRange
+from gr00t_policy_core.models.checkpoint_report import CheckpointReport, KeyRange
 
 
 def examined(capsys, *arguments):
@@ -56,7 +56,7 @@ def test_the_memory_is_that_of_the_weights_that_are_loaded(golden):
     policy = policy_of(golden.name)
     parts = (policy.model.backbone.network, policy.model.head)
     loaded = sum(value.numel() for part in parts for value in part.state_dict().values())
-    found = Examination(golden.checkpoint, backbone_path=golden.backbone)
+    found = CheckpointReport(golden.checkpoint, backbone_path=golden.backbone)
     assert found.values() == loaded
 
 

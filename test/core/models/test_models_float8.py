@@ -9,7 +9,7 @@ from models.golden import CASES, golden_of, largest, policy_of, torch
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.models.common.devices import find_dtype
 from gr00t_policy_core.models.common.float8 import Float8Linear, check_device, to_float8
-from gr00t_policy_core.models.common.fused import FusedLinear
+from gr00t_policy_core.models.common.fused_linear import FusedLinear
 
 SEEDS = (1, 2)
 

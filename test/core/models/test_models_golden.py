@@ -12,7 +12,7 @@ pytestmark = pytest.mark.parametrize("case", CASES)
 
 def test_tokens_are_the_references(golden, policy, case):
     observation = golden.observation(case)
-    pictures = policy.picture_grid(observation)
+    pictures = policy.image_grid(observation)
     prompts = policy.model.backbone.prompts(policy.instructions(observation), pictures)
     np.testing.assert_array_equal(prompts.ids, golden.arrays[f"{case}/input_ids"])
     lengths = prompts.mask.sum(axis=1)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from models.golden import CASES, assert_golden, largest, policy_of, rows_of, sent_pictures, torch
 
+from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.float8 import Float8Linear
-from gr00t_policy_core.models.common.fused import linear_gelu
-from gr00t_policy_core.models.common.run_settings import RunSettings
-from gr00t_policy_core.models.common.timing import Stopwatch
+from gr00t_policy_core.models.common.fused_linear import linear_gelu
+from gr00t_policy_core.models.common.stopwatch import Stopwatch
 from gr00t_policy_core.models.model_policy import ModelPolicy
 
 DEVICE = os.environ.get("GR00T_TEST_DEVICE", "cuda")
@@ -147,7 +147,7 @@ def test_answers_stay_right_while_graphs_are_captured_beside_them(golden):
     if DEVICE == "cpu":
         pytest.skip("CUDA graphs need CUDA")
     loaded = policy_of(golden.name, device=DEVICE, dtype="float32")
-    settings = RunSettings(mask_padding=True)
+    settings = ExecutionSettings(mask_padding=True)
     policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings)
     whole = golden.observation("batch")
     cases = [rows_of(whole, slice(0, rows)) for rows in (1, 2, 3)]
@@ -155,7 +155,7 @@ def test_answers_stay_right_while_graphs_are_captured_beside_them(golden):
     for rows, case in enumerate(list(cases), start=1):
         cases.append({**case, "video": {key: video[:rows] for key, video in wide.items()}})
     plain = ModelPolicy(
-        loaded.model, loaded.device, loaded.dtype, RunSettings(mask_padding=True, **WITHOUT)
+        loaded.model, loaded.device, loaded.dtype, ExecutionSettings(mask_padding=True, **WITHOUT)
     )
     expected = [plain.get_action(case, {"seed": 1})[0] for case in cases]
     wrong = []

@@ -13,8 +13,8 @@ from models.golden import golden_of, huggingface_hub
 
 from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models import Gr00tPolicy
-from gr00t_policy_core.models.common.folders import needed_files
-from gr00t_policy_core.models.common.opening import open_checkpoint
+from gr00t_policy_core.models.common.checkpoint_folder import needed_files
+from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 
 
 class Hub:

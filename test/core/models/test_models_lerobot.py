@@ -15,13 +15,13 @@ from models.lerobot_golden import (
     lerobot_policy_of,
     load_lerobot,
 )
-from models.test_models_graphs import FakeGraphs
+from models.test_models_cuda_graphs import FakeGraphs
 from safetensors.torch import load_file, save_file
 
 from gr00t_policy_core import CheckpointError
+from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
+from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.normalization import LiberoGripper, MinMax
-from gr00t_policy_core.models.common.opening import open_checkpoint
-from gr00t_policy_core.models.common.run_settings import RunSettings
 from gr00t_policy_core.models.model_policy import ModelPolicy, noise
 
 PACK, ENCODE = 2, 3  # steps of the preprocessor
@@ -113,7 +113,7 @@ class TestEveryStageIsLeRobots:
         self, golden, policy, case
     ):
         """As on a GPU, where both are the default."""
-        settings = RunSettings(cuda_graphs=True, device_images=True)
+        settings = ExecutionSettings(cuda_graphs=True, device_images=True)
         where = (policy.model, policy.device, policy.dtype)
         recorded = ModelPolicy(*where, settings, record=FakeGraphs())
         observation = golden.observation_of(policy, case)

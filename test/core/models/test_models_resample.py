@@ -6,9 +6,9 @@ import pytest
 from models.golden import assert_golden, policy_of, sent_pictures, torch
 
 from gr00t_policy_core.antialias import triangle
+from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.image_processing import AreaCrop, BicubicCrop, BilinearCrop
 from gr00t_policy_core.models.common.resample import resize_antialiased, resize_area
-from gr00t_policy_core.models.common.run_settings import RunSettings
 from gr00t_policy_core.models.gr00t_n1d6 import vision as n1d6
 from gr00t_policy_core.models.gr00t_n1d7 import vision as n1d7
 from gr00t_policy_core.models.model_policy import ModelPolicy
@@ -111,7 +111,7 @@ def test_eagles_whole_tokens_are_those_of_the_host(size):
 
 def resizing_on_device(name):
     loaded = policy_of(name)
-    settings = RunSettings(device_images=True)
+    settings = ExecutionSettings(device_images=True)
     return ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings)
 
 

@@ -15,13 +15,13 @@ from models.golden import ROOT, golden_of, largest, policy_of
 from models.lerobot_golden import NAMES, as_vector, lerobot_golden_of, lerobot_policy_of
 from peers.lines import LINES
 from peers.stock import StockClient
-from policy_conformance import check_policy_conforms
 
 from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
 from gr00t_policy_core.cli import main
-from gr00t_policy_core.cli.loading import LoadPolicy
+from gr00t_policy_core.cli.policy_loader import PolicyLoader
 from gr00t_policy_core.cli.serve import add_command
 from gr00t_policy_core.models.model_policy import ModelPolicy
+from gr00t_policy_core.testing import check_policy
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def test_the_policy_conforms(golden, policy):
     def observation(rows):
         return golden.observation("one" if rows == 1 else "batch")
 
-    check_policy_conforms(policy, observation)
+    check_policy(policy, observation)
 
 
 def test_what_keeps_a_checkpoint_from_being_served_is_one_line_and_status_1(tmp_path, capsys):
@@ -126,7 +126,7 @@ def test_a_tag_of_another_robot_is_one_line_and_status_1(capsys):
 
 
 def test_a_served_model_has_answered_once_before_it_is_ready(golden, caplog):
-    load = LoadPolicy(
+    load = PolicyLoader(
         model_path=str(golden.checkpoint),
         backbone_path=str(golden.backbone),
         embodiment_tag=golden.tag,
@@ -143,7 +143,7 @@ def test_a_served_model_has_answered_once_before_it_is_ready(golden, caplog):
         policy = load()
     assert re.search(r"getting the model ready took \d+\.\d s", caplog.text)
     assert "cuda_graphs False" in caplog.text, "the log says what is in force"
-    policy.check_observation(policy.made_up_observation(2))
+    policy.check_observation(policy.synthetic_observation(2))
 
 
 def test_a_served_model_is_ready_for_the_cameras_that_it_is_told_of(monkeypatch):
@@ -159,7 +159,7 @@ def test_a_served_model_is_ready_for_the_cameras_that_it_is_told_of(monkeypatch)
     sizes = ["--camera-size", "720x1280", "--camera-size", "96x128"]
     parser = argparse.ArgumentParser()
     add_command(parser.add_subparsers())
-    LoadPolicy.of(parser.parse_args(["serve", *flags, "--device", "cpu", *sizes]))()
+    PolicyLoader.of(parser.parse_args(["serve", *flags, "--device", "cpu", *sizes]))()
     assert seen == [
         {"front": (720, 1280), "wrist": (720, 1280)},
         {"front": (96, 128), "wrist": (96, 128)},

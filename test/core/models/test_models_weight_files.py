@@ -9,7 +9,7 @@ from models.checkpoints import assert_same_answer, load, shard
 from safetensors.torch import load_file, save_file
 
 from gr00t_policy_core import CheckpointError
-from gr00t_policy_core.models.common.opening import open_checkpoint
+from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 
 FIRST, SECOND = (f"model-0000{n}-of-00002.safetensors" for n in (1, 2))
 INDEX = "model.safetensors.index.json"

@@ -10,14 +10,14 @@ from lerobot_writer import (
     lists,
     write_dataset,
 )
-from policy_conformance import check_policy_conforms
 from replays import LENGTHS, both_keys, both_layouts, observation, recorded
 
 from gr00t_policy_core import ActionConfig, DatasetError, ModalityConfig, ReplayPolicy, SpecError
+from gr00t_policy_core.testing import check_policy
 
 
 def test_a_replay_conforms_to_the_policy_interface(dataset):
-    check_policy_conforms(ReplayPolicy(dataset), observation)
+    check_policy(ReplayPolicy(dataset), observation)
 
 
 def test_the_configs_come_from_modality_json_in_file_order(dataset):

@@ -13,7 +13,7 @@ from replays import observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, ReplayPolicy
 from gr00t_policy_core.policies.replay import CLIENTS_KEPT
-from gr00t_policy_core.policy import AskedBy
+from gr00t_policy_core.policy import ClientScope
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ def test_stock_clients_play_on_their_own_while_they_are_connected(replay_server,
 def test_places_of_clients_without_end_are_not_kept(v2_dataset):
     policy = ReplayPolicy(v2_dataset)
     for number in range(CLIENTS_KEPT + 1):
-        with AskedBy(f"client {number}"):
+        with ClientScope(f"client {number}"):
             policy.reset({"episode_index": 1})
-    with AskedBy("client 0"):
+    with ClientScope("client 0"):
         assert policy.get_action(observation())[1]["episode_index"] == 0
-    with AskedBy("client 2"):
+    with ClientScope("client 2"):
         assert policy.get_action(observation())[1]["episode_index"] == 1
 
 

@@ -3,7 +3,6 @@
 
 import numpy as np
 import pytest
-from policy_conformance import check_policy_conforms
 
 from gr00t_policy_core import (
     Gr00tSimPolicyWrapper,
@@ -16,6 +15,7 @@ from gr00t_policy_core import (
     SimPolicyWrapper,
     SpecError,
 )
+from gr00t_policy_core.testing import check_policy
 
 PROMPT = "annotation.human.task_description"
 
@@ -96,7 +96,7 @@ def nested_observation(batch_size):
 
 
 def test_flat_answers_conform_to_the_policy_interface():
-    check_policy_conforms(FlatEnvironment(SimPolicyWrapper(Recording())), nested_observation)
+    check_policy(FlatEnvironment(SimPolicyWrapper(Recording())), nested_observation)
 
 
 def test_nested_observations_are_told_which_server_takes_them():
@@ -118,7 +118,7 @@ def test_flat_keys_in_front_of_a_remote_policy_conform():
         PolicyServer(Recording(), "127.0.0.1", 0) as server,
         PolicyClient("127.0.0.1", server.port) as client,
     ):
-        check_policy_conforms(FlatEnvironment(SimPolicyWrapper(client)), nested_observation)
+        check_policy(FlatEnvironment(SimPolicyWrapper(client)), nested_observation)
 
 
 def test_configs_are_asked_for_once_an_episode():

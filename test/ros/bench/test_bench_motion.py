@@ -46,7 +46,7 @@ def recording(commands: np.ndarray, **changes: object) -> Recording:
         "fresh": np.ones(ticks, dtype=bool),
         "ages_s": np.full(ticks, 0.2),
         "switches": np.array([], dtype=np.int64),
-        "seam_offsets": np.array([]),
+        "chunk_jumps": np.array([]),
         "limiter_hits": 3,
         "refused": 0,
         "requests": 4,
@@ -116,14 +116,14 @@ def test_a_row_sums_up_what_was_recorded() -> None:
     switches, offsets = np.array([50]), np.array([0.002])
     row = summarize(
         [
-            recording(jump, switches=switches, seam_offsets=offsets, fresh=resting),
+            recording(jump, switches=switches, chunk_jumps=offsets, fresh=resting),
             recording(ramp(), completion_s=None),
         ]
     )
     assert (row.strategy, row.latency_ms, row.seeds) == (DEFAULT, 100, 2)
     assert (row.success_rate, row.completion_s) == (0.5, 5.0)
     assert row.boundary_jump_rad == pytest.approx(0.002)
-    assert row.seam_jump_rad == 0.0  # from a standstill
+    assert row.takeover_jump_rad == 0.0  # from a standstill
     assert row.fresh_fraction == pytest.approx(0.95)
     assert row.jerk_max == pytest.approx(2 * 0.002 / PERIOD_S**3)
     assert (row.requests, row.lost_requests, row.limiter_hits) == (8, 2, 3.0)
@@ -140,7 +140,7 @@ def test_goals_that_are_missed_are_told() -> None:
                     case=Case(BY_NAME[DEFAULT], latency_s, 0),
                     completion_s=completion_s,
                     switches=np.array([50]),
-                    seam_offsets=np.array([jump]),
+                    chunk_jumps=np.array([jump]),
                 )
             ]
         )

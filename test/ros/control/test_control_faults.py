@@ -17,7 +17,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
-from gr00t_policy_core.control.robot_limits import RobotLimiter
+from gr00t_policy_core.control.command_limiter import CommandLimiter
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 
 ERROR = PolicyStatus.STATE_ERROR
@@ -146,7 +146,7 @@ def test_every_joint_is_told_with_its_limits_and_where_they_come_from(rig: Rig) 
     shoulder = status.joints[0]
     assert shoulder.command == pytest.approx(shoulder.target, abs=0.05)
     assert shoulder.measured == pytest.approx(shoulder.command, abs=0.5)
-    assert status.limiter_hits == 0, dict(rig.node._motion.counts.limits)
+    assert status.limiter_hits == 0, dict(rig.node._motion.counts.limit_hits)
 
 
 # A stop
@@ -250,7 +250,7 @@ def test_whatever_fails_in_motion_the_arm_is_braked_and_the_node_says_so(
     rig.start()
     rig.play(speed=1.5, horizon=200)
     wait_until(lambda: rig.path().size and rig.path()[-1, 0] > 0.5, what="it moves")
-    monkeypatch.setattr(RobotLimiter, "follow", fail)
+    monkeypatch.setattr(CommandLimiter, "follow", fail)
     status = rig.operator.wait_for_status(lambda s: s.state == ERROR, "the error")
     assert "FloatingPointError: broken on purpose" in status.reason
     rig.wait_for_rest()
@@ -273,7 +273,7 @@ def test_whatever_fails_a_twist_comes_down_to_zero(
     values = {"arm": np.full((400, 6), 0.5), "gripper": np.zeros((400, 1))}
     rig.chunks.publish(chunk_of(values, t0_ns=rig.now_ns(), dt_s=DT_S))
     wait_until(lambda: twists and twists[-1].twist.linear.x == 0.5, what="the velocity")
-    monkeypatch.setattr(RobotLimiter, "follow", fail)
+    monkeypatch.setattr(CommandLimiter, "follow", fail)
     wait_until(lambda: twists[-1].twist.linear.x == 0.0, what="no velocity")
     speeds = np.array([message.twist.linear.x for message in twists])
     assert np.abs(np.diff(speeds)).max() < 0.5  # it is braked, not cut off

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How motion starts, seams, and limits from the parameters and from the robot description."""
+"""How motion starts, blends, and limits from the parameters and from the robot description."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
 # Seams and limits
 
 
-@pytest.mark.parametrize("seam", ["replace", "offset_fade", "ensemble", "rtc"])
-def test_every_seam_stays_within_the_limits(rig: Rig, seam: str) -> None:
-    rig.start(seam=seam)
+@pytest.mark.parametrize("blend", ["replace", "offset_fade", "ensemble", "rtc"])
+def test_every_blend_mode_stays_within_the_limits(rig: Rig, blend: str) -> None:
+    rig.start(blend=blend)
     for number in range(6):
         rig.play(start=0.3 * (number % 2), speed=1.0 - 0.4 * number, late_s=0.05 * number)
         rig.wait_for_commands(25)

@@ -23,8 +23,8 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.time import Time
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.command import Command
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.recording import read_events, replay
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.motion_setup import make_player
@@ -246,7 +246,7 @@ def test_no_clock_jump_takes_the_arm_out_of_its_limits(
     assert operator.change_state(DEACTIVATE) == [True]
 
     contract = parse_contract(parameters(record_path=str(path)))
-    player = make_player(contract, Layout({"arm": 2, "gripper": 1}), {})
+    player = make_player(contract, ActionLayout({"arm": 2, "gripper": 1}), {})
     played = [c for c in replay(read_events(path), player) if c is not None]
     arm = np.array([command.values["arm"] for command in played])
     assert len(np.unique(arm[:, 0])) > 50  # it moved

@@ -24,7 +24,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from gr00t_policy_core.control.measured import MOVED
+from gr00t_policy_core.control.measured_state import MOVED
 from gr00t_ros.control import control_node
 from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.interfaces.commands import Sink, Values
@@ -190,13 +190,13 @@ def test_no_command_differs_from_the_one_before_by_more_than_the_limits_allow(
     follows: bool,
     on_starvation: str,
     out_of_range: str,
-    seam: str,
+    blend: str,
 ) -> None:
     values = parameters(
         require_subscribers=False,
         on_starvation=on_starvation,
         out_of_range=out_of_range,
-        seam=seam,
+        blend=blend,
         max_jump=0.5,
         action__arm__max_position=1.2,
     )

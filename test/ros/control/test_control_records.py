@@ -13,7 +13,7 @@ from helpers import wait_until
 from motion_rig import Rig
 from nodes_for_tests import ACTIVATE, DEACTIVATE
 
-from gr00t_policy_core.control.layout import Layout
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.recording import read_events, replay
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.control_node import ControlNode
@@ -110,7 +110,7 @@ def test_a_run_over_dds_is_played_again_bit_for_bit(rig: Rig, tmp_path: Path) ->
     rig.play(start=rig.path()[-1, 0])
     rig.wait_for_commands(20)
     assert rig.operator.change_state(DEACTIVATE) == [True]
-    player = make_player(parse_contract(rig.values), Layout({"arm": 2, "gripper": 1}), {})
+    player = make_player(parse_contract(rig.values), ActionLayout({"arm": 2, "gripper": 1}), {})
     commands = [command for command in replay(read_events(path), player) if command is not None]
     again = [tuple(map(float, np.concatenate(list(c.values.values())))) for c in commands]
     wait_until(lambda: tuple(rig.path()[-1]) == again[-1], what="the last command")

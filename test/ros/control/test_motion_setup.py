@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from policies_for_tests import parameters
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.layout import Layout
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
-from gr00t_policy_core.control.schedule import ScheduleSettings, Seam
+from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
 from gr00t_ros.contract.contract import Contract, parse_contract
 from gr00t_ros.control.motion_setup import (
     CommandedJoints,
@@ -28,8 +28,8 @@ from gr00t_ros.control.motion_setup import (
 )
 from gr00t_ros.control.urdf import UrdfLimits
 
-LAYOUT = Layout({"arm": 2, "gripper": 1})
-POSE_LAYOUT = Layout({"arm": 7, "gripper": 1}, poses=["arm"])
+LAYOUT = ActionLayout({"arm": 2, "gripper": 1})
+POSE_LAYOUT = ActionLayout({"arm": 7, "gripper": 1}, poses=["arm"])
 POSE = {
     "state__arm__topic": "tool",
     "state__arm__joints": None,
@@ -55,7 +55,7 @@ def contract_of(**changes: Any) -> Contract:
 
 
 def settings_of(
-    contract: Contract, layout: Layout = LAYOUT, urdf: dict[str, UrdfLimits] | None = None
+    contract: Contract, layout: ActionLayout = LAYOUT, urdf: dict[str, UrdfLimits] | None = None
 ) -> PlayerSettings:
     return make_player(contract, layout, urdf or {})._settings
 
@@ -94,10 +94,10 @@ def test_the_layout_is_that_of_the_first_chunk_in_the_order_of_the_contract() ->
 
 def test_the_parameters_of_motion_reach_the_player() -> None:
     contract = contract_of(
-        seam="rtc", fade_s=0.3, interpolation="linear", max_jump=0.25, control_rate_hz=50.0
+        blend="rtc", blend_s=0.3, interpolation="linear", max_jump=0.25, control_rate_hz=50.0
     )
     settings = settings_of(contract)
-    assert settings.schedule == ScheduleSettings(Seam.RTC, fade_s=0.3, cubic=False)
+    assert settings.schedule == ScheduleSettings(BlendMode.RTC, blend_s=0.3, cubic=False)
     assert (settings.period_s, settings.max_jump) == (0.02, 0.25)
     assert settings_of(contract_of(max_jump=0.0)).max_jump == math.inf
 
@@ -164,7 +164,7 @@ def test_every_limit_in_force_says_where_it_comes_from() -> None:
 
 def test_twists_are_limited_as_bodies_and_are_zeroed_when_held() -> None:
     contract = contract_of(**TWIST)
-    settings = settings_of(contract, Layout({"arm": 6, "gripper": 1}))
+    settings = settings_of(contract, ActionLayout({"arm": 6, "gripper": 1}))
     assert settings.bodies == {"arm": BodyLimits(1.0, 5.0, 3.0, 15.0)}
     assert set(settings.limits) == {6}
     assert set(settings.max_joint_ages_s) == {6}
@@ -266,7 +266,7 @@ def test_joints_that_are_not_commanded_in_position_are_not_measured() -> None:
     contract = contract_of(**TWIST)
     joints, player = CommandedJoints(contract), Told()
     joints.update(["shoulder", "finger"], [0.1, 0.3], S_NS)
-    joints.tell(player, Layout({"arm": 6, "gripper": 1}))
+    joints.tell(player, ActionLayout({"arm": 6, "gripper": 1}))
     assert player.told == {6: (0.3, S_NS)}
 
 

@@ -33,7 +33,8 @@ LAUNCHER = """
 import os, subprocess, sys
 parameters = ["--ros-args", "--params-file", sys.argv[1], "-p", f"end_with_pid:={os.getpid()}"]
 for name in sys.argv[2:]:
-    code = f"import sys; from gr00t_ros.{name} import main; sys.exit(main())"
+    room = name.removesuffix("_node")
+    code = f"import sys; from gr00t_ros.{room}.{name} import main; sys.exit(main())"
     node = subprocess.Popen([sys.executable, "-c", code, *parameters])
     print(node.pid, flush=True)
 sys.stdin.read()

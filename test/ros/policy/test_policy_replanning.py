@@ -98,7 +98,7 @@ def test_a_policy_that_can_go_on_is_told_what_is_left_of_the_chunk(
     policy: EchoPolicy,
 ) -> None:
     policy.capabilities = ("rtc",)
-    make_node(seam="rtc")
+    make_node(blend="rtc")
     assert operator.trigger("start").success
     wait_until(lambda: len(policy.options) >= 3, what="inferences")
     assert policy.options[0] is None
@@ -122,7 +122,7 @@ def test_a_policy_that_cannot_go_on_is_told_nothing_and_the_log_says_so_once(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make_node(seam="rtc")
+    make_node(blend="rtc")
     assert operator.trigger("start").success
     wait_until(lambda: len(chunks) >= 2, what="chunks")
 

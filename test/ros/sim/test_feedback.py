@@ -27,7 +27,7 @@ from gr00t_ros.sim.rendering import RenderingUnavailableError
 from gr00t_ros.sim.world import CUBE_NAMES, SimulatedArm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "core"))
-from policy_conformance import check_policy_conforms
+from gr00t_policy_core.testing import check_policy
 
 CHUNK_STEPS = 8
 TIMEOUT_S = 30.0
@@ -169,7 +169,7 @@ def test_the_expert_conforms_to_the_interface(arm: SimulatedArm, expert: Feedbac
             for modality, entries in one.items()
         }
 
-    check_policy_conforms(expert, batch)
+    check_policy(expert, batch)
 
 
 def test_with_a_prefix_the_chunk_keeps_what_is_frozen_and_goes_on_from_there(

@@ -7,7 +7,6 @@ import threading
 import numpy as np
 import pytest
 import zmq
-from policy_conformance import check_policy_conforms
 from toy_policy import DIMENSIONS, ToyPolicy, expected_action, toy_observation, untimed
 
 from gr00t_policy_core import (
@@ -21,10 +20,11 @@ from gr00t_policy_core import (
     RemoteError,
     SpecError,
 )
+from gr00t_policy_core.testing import check_policy
 
 
 def test_the_client_is_a_policy_like_any_other(client):
-    check_policy_conforms(client, lambda batch: toy_observation(batch))
+    check_policy(client, lambda batch: toy_observation(batch))
 
 
 def test_actions_are_those_of_the_policy(client):

@@ -42,16 +42,16 @@ def test_a_released_enable_signal_stops_at_once() -> None:
 
 def test_what_is_lacking_forbids_motion_until_it_is_there_whatever_is_started() -> None:
     gate = MotionGate()
-    gate.lack("description", "no robot description")
+    gate.block("description", "no robot description")
     gate.start()
     assert gate.reason(0) == "no robot description"
     gate.stop("stopped by hand")
     assert gate.reason(0) == "stopped by hand"
     gate.start()
-    gate.lack("subscribers", "nobody subscribes")
-    gate.lack("description", "")
+    gate.block("subscribers", "nobody subscribes")
+    gate.block("description", "")
     assert gate.reason(0) == "nobody subscribes"
-    gate.lack("subscribers", "")
+    gate.block("subscribers", "")
     assert gate.reason(0) == ""
 
 
