@@ -3,9 +3,13 @@
 
 import re
 import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from gr00t_policy_core import PolicyClient, PolicyServer, testing
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -56,6 +60,26 @@ def test_a_page_of_the_reference_is_made_from_the_code(name: str) -> None:
     page = runpy.run_path(str(ROOT / "scripts" / "pages" / f"{name}.py"))["page"]()
 
     assert (DOCS / "reference" / f"{name}.md").read_text() == page, "run `make reference`"
+
+
+def test_the_policy_of_the_tutorial_is_served_and_passes_its_own_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (DOCS / "tutorials" / "your-own-policy.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "my_policy.py").write_text(blocks[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_policy", raising=False)
+    (test,) = [block for block in blocks if "test_hold_still" in block]
+    names: dict[str, Any] = {}
+    exec(compile(test, "test_my_policy.py", "exec"), names)
+
+    for check in testing.CHECKS:
+        names["test_hold_still"](check)
+    with PolicyServer(names["HoldStill"](), host="127.0.0.1", port=0).start() as server:
+        server.register_endpoint("double", lambda value: {"doubled": 2 * value})
+        with PolicyClient("127.0.0.1", server.port) as client:
+            assert client.call_endpoint("double", {"value": 21}) == {"doubled": 42}
 
 
 def test_every_message_has_a_section() -> None:
