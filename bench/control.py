@@ -51,7 +51,7 @@ class Case:
         """What the nodes are given; the busy policy is asked again as soon as it has answered."""
         return {
             **parameters(),
-            "action.arm.interface": "joint_state",
+            "action.arm.type": "joint_state",
             "control_rate_hz": float(self.rate_hz),
             "replan_interval_s": 0.01,
             "realtime_priority": PRIORITY if self.loop in REAL_TIME else 0,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 SMALL_ANGLE_RAD = 1e-8
+GIMBAL_LOCK = 1e-8  # cosine of the pitch below which roll and yaw are one
 
 
 def matrix_from_quaternion(quaternion: Array) -> Array:
@@ -96,6 +97,43 @@ def rotvec_from_quaternion(quaternion: Array) -> Array:
     angle = 2.0 * np.arctan2(sine, q[..., 3:])
     factor = np.where(sine > SMALL_ANGLE_RAD, angle / np.maximum(sine, SMALL_ANGLE_RAD), 2.0)
     return np.asarray(factor * q[..., :3])
+
+
+def matrix_from_rpy(rpy: Array) -> Array:
+    """Rotation matrices (..., 3, 3) of roll, pitch and yaw (..., 3), rad.
+
+    They turn about the fixed axes x, y and z, in this order: R = Rz(yaw) Ry(pitch) Rx(roll), as in
+    URDF (http://wiki.ros.org/urdf/XML/joint) and REP-103.
+    """
+    roll, pitch, yaw = np.moveaxis(np.asarray(rpy, dtype=np.float64), -1, 0)
+    cr, sr = np.cos(roll), np.sin(roll)
+    cp, sp = np.cos(pitch), np.sin(pitch)
+    cy, sy = np.cos(yaw), np.sin(yaw)
+    rows = [
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def rpy_from_matrix(matrix: Array) -> Array:
+    """Roll, pitch and yaw (..., 3), rad, of rotation matrices (..., 3, 3); see `matrix_from_rpy`.
+
+    Roll and yaw are within ±pi, pitch within ±pi/2. At a pitch of ±pi/2, where only the sum or the
+    difference of roll and yaw is a fact, yaw is zero.
+    """
+    m = np.asarray(matrix, dtype=np.float64)
+    cosine = np.hypot(m[..., 0, 0], m[..., 1, 0])
+    is_free = cosine > GIMBAL_LOCK
+    pitch = np.arctan2(-m[..., 2, 0], cosine)
+    roll = np.where(
+        is_free,
+        np.arctan2(m[..., 2, 1], m[..., 2, 2]),
+        np.arctan2(-m[..., 1, 2], m[..., 1, 1]),
+    )
+    yaw = np.where(is_free, np.arctan2(m[..., 1, 0], m[..., 0, 0]), 0.0)
+    return np.stack([roll, pitch, yaw], axis=-1)
 
 
 def quaternion_product(left: Array, right: Array) -> Array:

@@ -26,9 +26,10 @@ from bench.busy_policy import excursion
 from bench.processes import tell
 from bench.ros.robot import JOINTS, JOINTS_TOPIC, RATE_HZ, parameters
 from gr00t_ros.contract.contract import parse_contract
+from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.msg import ActionChunk
-from gr00t_ros.node.chunk_messages import CHUNK_TOPIC, chunk_message
 from gr00t_ros.node.qos import CHUNK, SENSOR
+from gr00t_ros.policy.chunk_writer import chunk_message
 
 DEPTH = 2000  # commands that may wait while this process does not get a core
 TURNS_PER_CHUNK = 6
@@ -84,7 +85,7 @@ class Feed:
         if self._turn % TURNS_PER_CHUNK == 0:
             chunk_id = self._turn // TURNS_PER_CHUNK
             message = chunk_message(
-                self._contract, self._action, chunk_id=chunk_id, t0=now, policy_time_s=0.0
+                self._contract, self._action, chunk_id=chunk_id, t0=now, round_trip_s=0.0
             )
             self._chunk_publisher.publish(message)
 

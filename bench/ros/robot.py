@@ -31,9 +31,10 @@ def parameters() -> dict[str, Any]:
         "max_age_s": 1.0,
         "max_skew_s": 0.2,
         **{f"video.{key}.topic": camera_topic(key) for key in CAMERAS},
+        "state.arm.type": "joint_state",
         "state.arm.topic": JOINTS_TOPIC,
         "state.arm.joints": list(JOINTS),
         "action.arm.topic": "bench/commands",
-        "action.arm.interface": "joint_trajectory",
+        "action.arm.type": "joint_trajectory",
         "action.arm.joints": list(JOINTS),
     }

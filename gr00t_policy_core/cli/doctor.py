@@ -179,6 +179,7 @@ def _yaml(checkpoint: str, robot: Embodiment) -> Iterator[str]:
         yield f"      {_quoted(state.name)}:"
         pose = _pose_of_state(robot, state.name, state.dim)
         topic = f"/{state.name}/pose" if pose else "/joint_states"
+        yield f"        type: {'pose_stamped' if pose else 'joint_state'}"
         yield f"        topic: {_quoted(topic)}  # CHANGE"
         yield from _values(state.name, state.dim, pose)
         yield from _scale(hints.get(state.name), to_policy=True)
@@ -187,8 +188,8 @@ def _yaml(checkpoint: str, robot: Embodiment) -> Iterator[str]:
         yield f"      {_quoted(entry.key)}:"
         pose = _representation(entry.dim, robot, entry.key)
         topic = f"/{entry.key}/target_pose" if pose else f"/{entry.key}/joint_trajectory"
+        yield f"        type: {'pose_stamped' if pose else 'joint_trajectory'}"
         yield f"        topic: {_quoted(topic)}  # CHANGE"
-        yield f"        interface: {'pose_stamped' if pose else 'joint_trajectory'}"
         if pose:
             yield "        frame_id: base_link  # CHANGE"
         yield from _values(entry.key, entry.dim, pose)

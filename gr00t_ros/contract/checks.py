@@ -3,55 +3,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from gr00t_ros.contract.parameter_uses import BODY_INTERFACES, JOINT_INTERFACES
 from gr00t_ros.contract.policy_settings import policy_problems
 from gr00t_ros.contract.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from gr00t_ros.contract.contract import ActionOutput, Contract, StateStream
+    from gr00t_ros.contract.contract import Contract
+    from gr00t_ros.contract.streams import ActionOutput, StateStream
 
 IMAGE_MESSAGE = "an image"
-COMMAND_MESSAGES = {
-    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
-    "joint_state": "sensor_msgs/msg/JointState",
-    "float64_multi_array": "std_msgs/msg/Float64MultiArray",
-    "pose_stamped": "geometry_msgs/msg/PoseStamped",
-    "twist_stamped": "geometry_msgs/msg/TwistStamped",
-}
 
 
 def contract_problems(contract: Contract) -> Iterator[str]:
     """A sentence for everything that does not go together."""
     yield from policy_problems(contract.policy)
-    for stream in contract.state:
-        if stream.joints and stream.representation:
-            yield f"{stream.name}: joints and representation exclude each other"
-        yield from _list_problems(stream)
+    for stream in contract.state_streams:
+        yield from _select_problems(stream)
+        yield from _conversion_problems(stream)
     for video in contract.video:
         if (video.width is None) != (video.height is None):
             yield f"{video.name}: width and height go together"
     for output in contract.action:
-        if output.interface in JOINT_INTERFACES and not output.joints:
-            yield f"{output.name}: {output.interface} needs joints"
-        if output.interface == "pose_stamped" and not output.representation:
-            yield f"{output.name}: pose_stamped needs representation"
-        if output.interface in BODY_INTERFACES and not output.frame_id:
-            yield f"{output.name}: {output.interface} needs frame_id"
-        yield from _list_problems(output)
+        yield from _conversion_problems(output)
         yield from _measurement_problems(output, contract)
     yield from _shared_topic_problems(contract)
     yield from _repeated_joint_problems(contract)
 
 
-def _list_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
-    repeated = sorted({joint for joint in entry.joints if entry.joints.count(joint) > 1})
-    if repeated:
-        yield f"{entry.name}: joints repeats {repeated}"
+def _select_problems(stream: StateStream) -> Iterator[str]:
+    size = stream.interface.dimension
+    beyond = [index for index in stream.select if size is not None and index >= size]
+    if beyond:
+        yield f"{stream.name}: select has {beyond}, {stream.type} has values 0 to {size - 1}"
+
+
+def _conversion_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
     for name, values in (("scale", entry.scale), ("offset", entry.offset)):
         if len(values) not in (1, entry.dimension or len(values)):
             yield (
@@ -63,9 +53,9 @@ def _list_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
 
 def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
     """A place that is commanded has to be measured: motion begins where the robot is."""
-    if output.holds_zero or (output.interface in JOINT_INTERFACES and not output.joints):
+    if output.interface.holds_zero:
         return
-    is_pose = output.interface == "pose_stamped"
+    is_pose = output.interface.commands_pose
     lacking = _unmeasured_pose(output, contract) if is_pose else _unmeasured(output, contract)
     if lacking and not output.unmeasured:
         yield f"{output.name}: {lacking}, or say unmeasured: true"
@@ -74,20 +64,24 @@ def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[
 
 
 def _unmeasured_pose(output: ActionOutput, contract: Contract) -> str:
-    poses = [stream.key for stream in contract.state if stream.representation]
+    poses = [
+        state.key
+        for state in contract.state
+        if any(stream.interface.measures_pose for stream in state.streams)
+    ]
     if output.key in poses:
         return ""
     return (
-        f"no state.{output.key} with a representation measures the pose; name the state like the "
+        f"no state.{output.key} measures the pose; give a state of a pose the name of the "
         f"action{did_you_mean(output.key, poses, 'state.')}"
     )
 
 
 def _unmeasured(output: ActionOutput, contract: Contract) -> str:
     if not output.joints:
-        return "an array without joints has no limits, and no state measures it; name its joints"
-    streams = [stream for stream in contract.state if stream.field == "position"]
-    measured = [joint for stream in streams for joint in stream.joints]
+        return f"{output.type} without joints has no limits, and no state measures it"
+    interfaces = [stream.interface for stream in contract.state_streams]
+    measured = [joint for interface in interfaces for joint in interface.measured_joints]
     missing = [joint for joint in output.joints if joint not in measured]
     if not missing:
         return ""
@@ -111,20 +105,19 @@ def _endpoints(contract: Contract) -> Iterator[_Endpoint]:
     yield _Endpoint("the nodes themselves", contract.chunk_topic, "gr00t_ros/msg/ActionChunk")
     for video in contract.video:
         yield _Endpoint(video.name, video.topic, IMAGE_MESSAGE)
-    for stream in contract.state:
-        yield _Endpoint(stream.name, stream.topic, stream.message)
+    for stream in contract.state_streams:
+        yield _Endpoint(stream.name, stream.topic, stream.ros_type)
     motion = contract.motion
     if motion.enable_topic:
         yield _Endpoint("enable_topic", motion.enable_topic, "std_msgs/msg/Bool")
     for topic in motion.robot_description_topics:
         yield _Endpoint("robot_description_topic", topic, "std_msgs/msg/String")
     for output in contract.action:
-        message = COMMAND_MESSAGES[output.interface]
-        yield _Endpoint(output.name, output.topic, message, is_command=True)
+        yield _Endpoint(output.name, output.topic, output.ros_type, is_command=True)
 
 
 def _shared_topic_problems(contract: Contract) -> Iterator[str]:
-    """Streams of one message may share a topic; commands only as groups of joints, of one kind."""
+    """Streams of one message may share a topic; commands only where one message holds them all."""
     endpoints = list(_endpoints(contract))
     for topic in dict.fromkeys(endpoint.topic for endpoint in endpoints):
         commands = [end for end in endpoints if end.topic == topic and end.is_command]
@@ -137,11 +130,16 @@ def _shared_topic_problems(contract: Contract) -> Iterator[str]:
         elif len({end.message for end in read}) > 1:
             read_as = ", ".join(f"{end.name} as {end.message}" for end in read)
             yield f"topic {topic} cannot be read as different messages: {read_as}"
-        interfaces = {output.interface for output in contract.action if output.topic == topic}
-        if len(commands) > 1 and (len(interfaces) > 1 or not interfaces.issubset(JOINT_INTERFACES)):
-            yield (
-                f"{_names(commands)}: only joint groups of one interface can share topic {topic}"
-            )
+        outputs = [output for output in contract.action if output.topic == topic]
+        if len(outputs) > 1 and not _can_share(outputs):
+            yield f"{_names(commands)}: only groups of joints of one type can share topic {topic}"
+
+
+def _can_share(outputs: Sequence[ActionOutput]) -> bool:
+    if len({output.type for output in outputs}) > 1:
+        return False
+    first, *others = [output.interface for output in outputs]
+    return first.joined(others) is not None
 
 
 def _names(endpoints: list[_Endpoint]) -> str:
@@ -149,7 +147,7 @@ def _names(endpoints: list[_Endpoint]) -> str:
 
 
 def _repeated_joint_problems(contract: Contract) -> Iterator[str]:
-    """A joint that two keys command would be torn between them, on one topic or on two."""
+    """Two keys must not command one joint, on one topic or on two."""
     joints = chain.from_iterable(dict.fromkeys(output.joints) for output in contract.action)
     counted = list(joints)
     for joint in dict.fromkeys(joint for joint in counted if counted.count(joint) > 1):

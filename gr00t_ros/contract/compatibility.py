@@ -1,31 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a robot fits a policy: the contract against what the policy says of itself. Pure."""
+"""Whether a robot and a policy go together: the contract and what the policy says. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ActionRepresentation, ModalityConfig
 from gr00t_policy_core.policy import ABSOLUTE_ACTIONS
-from gr00t_ros.contract.contract import ActionOutput, Contract, StateStream
+from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.parameters import ACTION, STATE, VIDEO
+from gr00t_ros.contract.streams import ActionOutput, StateInput
 from gr00t_ros.contract.suggestions import did_you_mean
 
 MANGLED = (
     "ROS gives a block another name after one whose name has a dot: write each parameter of such "
     "keys as one line"
 )
+IGNORE_REMEDY = "write `ignore: true` below it where the robot has no use for it"
 
 
-def hold_against(
+def check_compatibility(
     contract: Contract,
     configs: Mapping[str, ModalityConfig],
     dimensions: Mapping[str, Mapping[str, int]],
     *,
     capabilities: Sequence[str] = (),
 ) -> None:
-    """Hold the contract against what the policy says of itself, key by key.
+    """Compare the contract with what the policy says of itself, key by key.
 
     Args:
         contract: The robot's side.
@@ -35,23 +37,16 @@ def hold_against(
         capabilities: Of the policy, as `BasePolicy.get_capabilities`.
 
     Raises:
-        SpecError: With one sentence for everything that does not fit.
+        SpecError: With one sentence for everything that does not go together.
     """
     problems = [
-        problem
-        for modality, entries in (
-            (VIDEO, contract.video),
-            (STATE, contract.state),
-            (ACTION, contract.action),
-        )
-        for problem in _key_problems(modality, {e.key for e in entries}, configs.get(modality))
+        *_key_problems(VIDEO, [video.key for video in contract.video], configs),
+        *_key_problems(STATE, [state.key for state in contract.state], configs),
+        *_key_problems(ACTION, contract.action_keys, configs),
+        *_dimension_problems(contract.state, dimensions.get(STATE, {})),
+        *_dimension_problems(contract.action, dimensions.get(ACTION, {})),
+        *_representation_problems(contract, configs.get(ACTION), capabilities),
     ]
-    for entry in (*contract.state, *contract.action):
-        modality = STATE if isinstance(entry, StateStream) else ACTION
-        expected = dimensions.get(modality, {}).get(entry.key)
-        if expected is not None and entry.dimension not in (None, expected):
-            problems.append(f"{entry.name} has {_size(entry)}, the policy expects {expected}")
-    problems.extend(_representation_problems(contract, configs.get(ACTION), capabilities))
     language = configs.get("language")
     if contract.instruction and not (language is not None and language.modality_keys):
         problems.append("instruction: the policy takes no instruction; leave it out")
@@ -59,23 +54,37 @@ def hold_against(
         raise SpecError("the parameters do not fit the policy", problems)
 
 
-def _key_problems(modality: str, given: set[str], config: ModalityConfig | None) -> Iterator[str]:
+def _key_problems(
+    modality: str, given: Sequence[str], configs: Mapping[str, ModalityConfig]
+) -> Iterator[str]:
+    config = configs.get(modality)
     expected = config.modality_keys if config is not None else []
     for key in expected:
         if key not in given:
-            yield f"{modality}.{key}: no topic given"
-    for key in sorted(given.difference(expected)):
+            remedy = f"; {IGNORE_REMEDY}" if modality == ACTION else ""
+            yield f"{modality}.{key}: no topic given{remedy}"
+    for key in sorted(set(given).difference(expected)):
         is_mangled = any(key.endswith(f".{one}") for one in expected)
         hint = f"; {MANGLED}" if is_mangled else did_you_mean(key, expected, f"{modality}.")
         yield f"{modality}.{key}: the policy has no such key, it has {list(expected)}{hint}"
 
 
-def untold_actions(contract: Contract, configs: Mapping[str, ModalityConfig]) -> list[str]:
-    """The commands of positions whose values the policy does not call absolute, or anything."""
+def _dimension_problems(
+    entries: Iterable[StateInput | ActionOutput], dimensions: Mapping[str, int]
+) -> Iterator[str]:
+    for entry in entries:
+        expected, dimension = dimensions.get(entry.key), entry.dimension
+        if expected is not None and dimension not in (None, expected):
+            noun = "value" if dimension == 1 else "values"
+            yield f"{entry.name} has {dimension} {noun}, the policy expects {expected}"
+
+
+def undeclared_actions(contract: Contract, configs: Mapping[str, ModalityConfig]) -> list[str]:
+    """The actions of positions for which the policy does not say that its values are absolute."""
     config = configs.get(ACTION)
     if config is None or config.action_configs is not None:
         return []
-    return [output.name for output in contract.action if not output.holds_zero]
+    return [output.name for output in contract.action if not output.interface.holds_zero]
 
 
 def _representation_problems(
@@ -83,8 +92,8 @@ def _representation_problems(
 ) -> Iterator[str]:
     """A step from somewhere is no position: published as one it would throw the arm towards zero.
 
-    Isaac-GR00T's policies call an action RELATIVE that they were trained on as such; they add the
-    state back themselves, and say nothing of it. Here it counts what a policy answers.
+    Isaac-GR00T's policies call an action RELATIVE where they were trained on relative steps, add
+    the state back themselves, and do not say so. What counts here is what a policy answers.
     """
     if config is None or config.action_configs is None:
         return
@@ -94,7 +103,7 @@ def _representation_problems(
     }
     for output in contract.action:
         rep = representations.get(output.key)
-        if rep is ActionRepresentation.DELTA and not output.holds_zero:
+        if rep is ActionRepresentation.DELTA and not output.interface.holds_zero:
             yield (
                 f"{output.name}: the policy answers DELTA steps, which are no positions; use "
                 "twist_stamped, or float64_multi_array with when_holding: zero"
@@ -105,9 +114,3 @@ def _representation_problems(
                 f"observation; it has to add that state itself, and to say so by the capability "
                 f"{ABSOLUTE_ACTIONS!r}"
             )
-
-
-def _size(entry: StateStream | ActionOutput) -> str:
-    dimension = entry.dimension or 0
-    noun = "joint" if entry.joints else "value"
-    return f"{dimension} {noun}{'' if dimension == 1 else 's'}"

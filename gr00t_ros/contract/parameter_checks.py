@@ -10,92 +10,176 @@ from typing import Any
 
 import numpy as np
 
-from gr00t_ros.contract.parameter_uses import Settings
-from gr00t_ros.contract.parameters import ROS_PARAMETERS, Parameter, parameters_for
+from gr00t_ros.contract.entry_checks import is_of_another_entry, misplacement_problems
+from gr00t_ros.contract.entry_parameters import TYPE
+from gr00t_ros.contract.parameter import ActionCondition, Condition, Parameter, Settings
+from gr00t_ros.contract.parameters import (
+    ROS_PARAMETERS,
+    TOP,
+    Entry,
+    entries,
+    parameters_for,
+)
+from gr00t_ros.interfaces.interface import CommandInterface
 
 # What rcl takes as a topic (design.ros2.org/articles/topic_and_service_names.html); it raises for
 # any other, and tells only about the first.
 _TOPIC = re.compile(r"(~/|/)?{token}(/{token})*".format(token=r"[A-Za-z_{}][A-Za-z0-9_{}]*"))
 
 
-def unknown_names(names: Iterable[str]) -> list[str]:
+def unknown_names(values: Mapping[str, Any]) -> list[str]:
     """The names that are neither a parameter of the table nor one of ROS itself."""
-    names = list(names)
-    unknown = set(names).difference(parameter.name for parameter in parameters_for(names))
+    unknown = set(values).difference(parameter.name for parameter in parameters_for(values))
     return sorted(name for name in unknown if name.split(".")[0] not in ROS_PARAMETERS)
 
 
-def name_problems(names: Iterable[str]) -> Iterator[str]:
-    """A sentence for each name that is no parameter, with the one that was probably meant."""
-    names = list(names)
-    known = [parameter.name for parameter in parameters_for(names)]
-    for name in unknown_names(names):
+def name_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each name that is no parameter of its entry, with what was probably meant."""
+    known = [parameter.name for parameter in parameters_for(values)]
+    by_name = {entry.name: entry for entry in entries(values)}
+    for name in unknown_names(values):
+        entry_name, _, field = name.rpartition(".")
+        entry = by_name.get(entry_name)
+        if entry is not None and is_of_another_entry(entry, field, values):
+            yield from misplacement_problems(entry, field, values)
+            continue
         close = get_close_matches(name, known, n=1)
         hint = f", did you mean {close[0]}?" if close else ""
         yield f"{name}: no such parameter{hint}"
 
 
+def value_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each parameter whose value is not allowed, but for types (`type_problems`)."""
+    for parameter in parameters_for(values):
+        name, field = parameter.name, parameter.name.rpartition(".")[2]
+        if field == TYPE.name:
+            continue
+        problem = value_problem(parameter, values.get(name, parameter.default))
+        if problem is not None:
+            yield f"{name.removesuffix('.topic')}: {problem}"
+
+
 def value_problem(parameter: Parameter, value: Any) -> str | None:
     """What is wrong with a value, or None: its type, its range, its choices."""
     name = parameter.name
-    if parameter.required and value in ("", 0, 0.0):
+    if parameter.required and value in ("", 0, 0.0, []):
         return f"no {name.rpartition('.')[2]} given"
-    if parameter.choices and value not in parameter.choices:
+    if parameter.choices and not _is_chosen(parameter, value):
         allowed = " | ".join(choice for choice in parameter.choices if choice)
-        return f"must be one of {allowed}, got {value!r}"
-    if not _has_type_of(parameter.default, value):
-        return f"must be {_type_name(parameter.default)}, got {value!r}"
+        quantity = "a list of some" if isinstance(parameter.default, list) else "one"
+        return f"must be {quantity} of {allowed}, got {value!r}"
+    if not _has_type_of(parameter, value):
+        return f"must be {_type_name(parameter)}, got {value!r}"
     if name.endswith("topic") and value and not _TOPIC.fullmatch(value):
         return f"{value!r} is no name of a topic"
-    if isinstance(parameter.default, list) and parameter.default:
+    if _is_list_of_numbers(parameter):
         is_fine = np.isfinite if np.isfinite(parameter.default).all() else _is_number
         if not is_fine(value).all():
             return f"must be finite, got {value!r}"
-    if parameter.minimum is not None and not parameter.minimum <= value <= parameter.maximum:
-        return f"must be {parameter.minimum:g} to {parameter.maximum:g}, got {value!r}"
+    if parameter.minimum is not None and parameter.maximum is not None:
+        items = value if isinstance(value, list) else [value]
+        if not all(parameter.minimum <= item <= parameter.maximum for item in items):
+            return f"must be {parameter.minimum:g} to {parameter.maximum:g}, got {value!r}"
     return None
 
 
-def use_problems(given: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    """A sentence for each parameter that was given and cannot have an effect.
+def top_use_problems(
+    given: Mapping[str, Any],
+    settings: Settings,
+    commands: Iterable[tuple[CommandInterface, Settings]],
+) -> Iterator[str]:
+    """A sentence for each top-level parameter that was given and cannot have an effect.
 
     One that asks for nothing (false, 0, no text, an empty list) is let pass.
 
     Args:
         given: The values that the user gave.
         settings: The values of all parameters, each of them allowed.
+        commands: The interface of each action, and its parameters by short name.
     """
-    for parameter in parameters_for(given):
-        name, use = parameter.name, parameter.only_with
-        if use is None or name not in given:
+    commands = list(commands)
+    for parameter in TOP:
+        condition = parameter.only_with
+        if condition is None or parameter.name not in given:
             continue
-        value = given[name]
-        is_limit = isinstance(parameter.default, list) and parameter.default  # 0 is one, too
-        asks_for_nothing = not value and not is_limit
-        if not asks_for_nothing and not use.holds(settings, f"{name.rpartition('.')[0]}."):
-            yield f"{name}: has no effect here, only with {use.text}; leave it out"
+        if isinstance(condition, Condition):
+            holds = condition.holds(settings)
+        else:
+            holds = any(condition.holds(*command) for command in commands)
+        if not holds and _asks_for_something(parameter, given[parameter.name]):
+            yield _no_effect(parameter.name, f"only with {condition.text}")
+
+
+def action_use_problems(
+    entry: Entry, given: Mapping[str, Any], command: CommandInterface, settings: Settings
+) -> Iterator[str]:
+    """A sentence for each parameter of an action that was given and cannot have an effect.
+
+    Args:
+        entry: The action.
+        given: The values that the user gave.
+        command: Its interface.
+        settings: Its parameters by short name.
+    """
+    for parameter in entry.parameters:
+        name, condition = f"{entry.name}.{parameter.name}", parameter.only_with
+        if not isinstance(condition, ActionCondition) or name not in given:
+            continue
+        if _asks_for_something(parameter, given[name]) and not condition.holds(command, settings):
+            yield _no_effect(name, f"only with {condition.text}")
+
+
+def _no_effect(name: str, where: str) -> str:
+    return f"{name}: has no effect here, {where}; leave it out"
+
+
+def _asks_for_something(parameter: Parameter, value: Any) -> bool:
+    is_limit = isinstance(parameter.default, list) and parameter.default  # 0 is one, too
+    return bool(value) or bool(is_limit)
 
 
 def _is_number(value: Any) -> Any:
     return ~np.isnan(value)
 
 
-def _has_type_of(default: Any, value: Any) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(default, bool) and isinstance(value, bool)
-    if isinstance(default, float):
-        return isinstance(value, (int, float))
-    if isinstance(default, list) and default:  # scale and offset: a lone number serves as well
+def _is_chosen(parameter: Parameter, value: Any) -> bool:
+    if not isinstance(parameter.default, list):
+        return value in parameter.choices
+    return isinstance(value, list) and all(item in parameter.choices for item in value)
+
+
+def _is_list_of_numbers(parameter: Parameter) -> bool:
+    """Whether it is a list that a lone number serves for as well, such as scale."""
+    default = parameter.default
+    return isinstance(default, list) and bool(default) and isinstance(default[0], float)
+
+
+def _is_list_of_indices(parameter: Parameter) -> bool:
+    return parameter.default == [] and parameter.minimum is not None
+
+
+def _has_type_of(parameter: Parameter, value: Any) -> bool:
+    if _is_list_of_numbers(parameter):
         values = value if isinstance(value, list) else [value]
-        return bool(values) and all(_has_type_of(0.0, item) for item in values)
-    if isinstance(default, list):
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, type(default))
+        return bool(values) and all(_is_of_kind(0.0, item) for item in values)
+    if isinstance(parameter.default, list):
+        kind: Any = 0 if _is_list_of_indices(parameter) else ""
+        return isinstance(value, list) and all(_is_of_kind(kind, item) for item in value)
+    return _is_of_kind(parameter.default, value)
 
 
-def _type_name(default: Any) -> str:
-    if isinstance(default, list):
-        return "a number or a list of numbers" if default else "a list of names"
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[
-        type(default)
-    ]
+def _is_of_kind(example: Any, value: Any) -> bool:
+    if isinstance(example, bool) or isinstance(value, bool):
+        return isinstance(example, bool) and isinstance(value, bool)
+    if isinstance(example, float):
+        return isinstance(value, (int, float))
+    return isinstance(value, type(example))
+
+
+def _type_name(parameter: Parameter) -> str:
+    if _is_list_of_numbers(parameter):
+        return "a number or a list of numbers"
+    if isinstance(parameter.default, list):
+        return "a list of whole numbers" if _is_list_of_indices(parameter) else "a list of names"
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return names[type(parameter.default)]

@@ -8,28 +8,18 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from gr00t_policy_core.control.deadline_ticker import DeadlineTicker
+from gr00t_ros.msg import LatencyStatistics
+from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
 
 SWITCH_INTERVAL_S = 1e-5  # of Python's lock between threads; 5 ms by default
 WATCH_S = 2e-4  # a real-time sleeper wakes up 0.04 ms late at the median, 0.2 ms at p99 (measured)
 BELOW_LOOP = 10  # the other threads' real-time priority, below the loop's
 TASKS = Path("/proc/self/task")  # the threads of this process, where the system tells them
-LATENESSES = 1000  # ticks that lateness is judged over
 JOIN_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Punctuality:
-    """How the loop kept its deadlines lately: s, and the ticks lost since the start."""
-
-    p99_s: float = 0.0
-    max_s: float = 0.0
-    lost: int = 0
 
 
 class ControlLoop:
@@ -58,8 +48,8 @@ class ControlLoop:
         self._cpu = cpu
         self._warn = warn
         self._ending = threading.Event()
-        self._lateness_ns: deque[int] = deque(maxlen=LATENESSES)
-        self._lost = 0
+        self._lateness = LatencyWindow(max(1, round(WINDOW_S * rate_hz)))
+        self._ticks_missed = 0
         self._ticked_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
@@ -74,13 +64,14 @@ class ControlLoop:
         """How long ago the last tick ended, s."""
         return time.monotonic() - self._ticked_s
 
-    def punctuality(self) -> Punctuality:
-        """How it kept its deadlines over the last thousand ticks."""
-        lateness_ns = sorted(self._lateness_ns)
-        if not lateness_ns:
-            return Punctuality(0.0, 0.0, self._lost)
-        p99_ns = lateness_ns[min(len(lateness_ns) - 1, int(0.99 * len(lateness_ns)))]
-        return Punctuality(p99_ns * 1e-9, lateness_ns[-1] * 1e-9, self._lost)
+    @property
+    def ticks_missed(self) -> int:
+        """Deadlines that passed without a tick since the start."""
+        return self._ticks_missed
+
+    def lateness(self) -> LatencyStatistics:
+        """How late the ticks of the last minute were."""
+        return self._lateness.statistics()
 
     def end(self) -> None:
         """End the thread; no tick is under way afterwards."""
@@ -91,8 +82,8 @@ class ControlLoop:
         is_real_time = self._ask_for_real_time()
         ticker = DeadlineTicker(self._rate_hz, spin_s=WATCH_S if is_real_time else 0.0)
         while not self._ending.is_set():
-            self._lateness_ns.append(ticker.wait())
-            self._lost = ticker.lost
+            self._lateness.add(ticker.wait() * 1e-9)
+            self._ticks_missed = ticker.lost
             self._tick()
             self._ticked_s = time.monotonic()
 

@@ -6,18 +6,17 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.subscription import Subscription
 from rclpy.time import Time
 from rclpy.timer import Timer
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
@@ -26,14 +25,15 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.recording import MAX_EVENTS, write_events
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.control.control_loop import ControlLoop, keep_loop_punctual
 from gr00t_ros.control.control_status import control_status
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.robot_description import RobotDescription
-from gr00t_ros.interfaces.commands import Sink, make_sinks
-from gr00t_ros.interfaces.conversions import pose_values
-from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.node.chunk_messages import CHUNK_TOPIC
+from gr00t_ros.interfaces.command_publisher import CommandPublisher, command_publishers
+from gr00t_ros.interfaces.interface import ConversionError, StateInterface
+from gr00t_ros.interfaces.stamps import stamp_ns
+from gr00t_ros.msg import ActionChunk, CommandTopicStatus, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
 from gr00t_ros.node.qos import CHUNK, DESCRIPTION, SENSOR
@@ -60,17 +60,17 @@ class ControlNode(ManagedNode):
     """
 
     def __init__(self, stop_request: StopRequest | None = None, **node_arguments: Any) -> None:
-        super().__init__("control_node", **node_arguments)
+        super().__init__("control_node", ControlStatus, **node_arguments)
         self._stop_request = stop_request or StopRequest()
         self._contract: Contract | None = None
-        self._sinks: list[Sink] = []
+        self._command_publishers: list[CommandPublisher] = []
         self._inputs: list[Subscription] = []
         self._timers_of_ours: list[Timer] = []
         self._description: RobotDescription | None = None
         self._gate = MotionGate()
         self._motion: MotionControl | None = None
         self._commands = 0
-        self._told_state = PolicyStatus.STATE_STOPPED
+        self._told_state = ControlStatus.STATE_STOPPED
         self._told_failure = False
         self._loop: ControlLoop | None = None
         self._sim_timer: Timer | None = None
@@ -85,15 +85,16 @@ class ControlNode(ManagedNode):
         settings = contract.motion
         timeout_ns = round(settings.enable_timeout_s * 1e9)
         self._gate.require_enable(timeout_ns if settings.enable_topic else None)
-        for sink in make_sinks(self, contract):
-            self._sinks.append(sink)
+        self._command_publishers.extend(command_publishers(self, contract))
         description = self._description = RobotDescription(contract)
         self._gate.block("robot description", description.why_not_to_move())
         motion = self._motion = MotionControl(contract, self._gate, description.limits)
-        for topic in motion.joint_topics:
-            self._listen(JointState, topic, self._on_joints, SENSOR)
-        for key, topic in motion.pose_topics.items():
-            self._listen(PoseStamped, topic, partial(self._on_pose, key), SENSOR)
+        for topic, interfaces in motion.joint_interfaces.items():
+            on_joints = partial(self._on_joints, interfaces)
+            self._listen(interfaces[0].message_type, topic, on_joints, SENSOR)
+        for key, stream in motion.pose_streams.items():
+            on_pose = partial(self._on_pose, key, stream.interface)
+            self._listen(stream.interface.message_type, stream.topic, on_pose, SENSOR)
         if settings.enable_topic:
             self._listen(Bool, settings.enable_topic, self._on_enable, SENSOR)
         for topic in settings.robot_description_topics:
@@ -114,13 +115,13 @@ class ControlNode(ManagedNode):
 
     def close(self) -> None:
         self._end_loop()
-        for sink in self._sinks:
-            sink.destroy()
+        for publisher in self._command_publishers:
+            publisher.destroy()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         for timer in self._timers_of_ours:
             self.destroy_timer(timer)
-        self._sinks, self._inputs, self._timers_of_ours = [], [], []
+        self._command_publishers, self._inputs, self._timers_of_ours = [], [], []
         self._contract = self._description = self._motion = None
 
     @property
@@ -223,8 +224,8 @@ class ControlNode(ManagedNode):
 
     def _publish(self, command: Command, now: Time) -> None:
         stamp = now.to_msg()
-        for sink in self._sinks:
-            sink.publish(command.values, stamp)
+        for publisher in self._command_publishers:
+            publisher.publish(command.values, stamp)
         self._commands += 1
 
     def _publish_standstill(self, motion: MotionControl) -> None:
@@ -258,23 +259,32 @@ class ControlNode(ManagedNode):
         except ChunkRefusedError as error:
             self.get_logger().warning(f"refused: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
-    def _on_joints(self, message: JointState) -> None:
-        if self._motion is not None:
-            stamp_ns = self._stamp_ns(message)
-            self._motion.measure_joints(message.name, message.position, stamp_ns)
-
-    def _on_pose(self, key: str, message: PoseStamped) -> None:
+    def _on_joints(self, interfaces: Sequence[StateInterface], message: Any) -> None:
         if self._motion is None:
             return
-        pose, stamp_ns = pose_values(message.pose), self._stamp_ns(message)
-        problem = self._motion.measure_pose(key, pose, message.header.frame_id, stamp_ns)
-        if problem:
-            self.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD_S)
+        stamped_ns = self._stamp_ns(message)
+        try:
+            for interface in interfaces:
+                self._motion.measure_joints(*interface.joint_positions(message), stamped_ns)
+        except ConversionError as error:
+            self._warn(str(error))
 
-    def _stamp_ns(self, message: JointState | PoseStamped) -> int:
-        stamp = message.header.stamp
-        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-        return stamp_ns or int(self.get_clock().now().nanoseconds)
+    def _on_pose(self, key: str, interface: StateInterface, message: Any) -> None:
+        if self._motion is None:
+            return
+        try:
+            pose = interface.pose(message)
+            problem = self._motion.measure_pose(key, pose, self._stamp_ns(message))
+        except ConversionError as error:
+            problem = str(error)
+        if problem:
+            self._warn(problem)
+
+    def _warn(self, problem: str) -> None:
+        self.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD_S)
+
+    def _stamp_ns(self, message: Any) -> int:
+        return stamp_ns(message, self.get_clock().now().nanoseconds)
 
     def _on_enable(self, message: Bool) -> None:
         self._gate.enable(message.data, time.monotonic_ns())
@@ -301,7 +311,7 @@ class ControlNode(ManagedNode):
 
     def _look_for_subscribers(self) -> None:
         contract = self._contract
-        unheard = [sink.topic for sink in self._sinks if not sink.subscribers]
+        unheard = [one.topic for one in self._command_publishers if not one.subscribers]
         is_required = contract is not None and contract.motion.require_subscribers
         reason = f"nobody subscribes to {', '.join(unheard)}" if unheard and is_required else ""
         self._gate.block("subscribers", reason)
@@ -335,17 +345,15 @@ class ControlNode(ManagedNode):
     def _is_stuck(self) -> bool:
         return self._loop is not None and self._loop.silent_s > STUCK_S
 
-    def status(self, now: Time) -> PolicyStatus:
+    def status(self, now: Time) -> ControlStatus:
         state, reason = self._state_and_reason()
         self._tell(state, reason)
-        status = control_status(
-            self._motion if self._is_active else None,
-            self._loop.punctuality() if self._loop is not None else None,
-            now_ns=now.nanoseconds,
-        )
+        status = control_status(self._motion if self._is_active else None, self._loop)
         status.state, status.reason, status.commands = state, reason, self._commands
-        status.command_topics = [sink.topic for sink in self._sinks]
-        status.command_subscribers = [sink.subscribers for sink in self._sinks]
+        status.command_topics = [
+            CommandTopicStatus(topic=one.topic, subscription_count=one.subscribers)
+            for one in self._command_publishers
+        ]
         status.chunk_publishers = self.count_publishers(self._chunks.topic_name)
         if status.chunk_publishers > 1:
             told = f"{status.chunk_publishers} publishers of {self._chunks.topic_name}"
@@ -355,27 +363,27 @@ class ControlNode(ManagedNode):
     def _tell(self, state: int, reason: str) -> None:
         """Log what a person should know: a hold or an error when it begins, doubts meanwhile."""
         logger = self.get_logger()
-        is_bad = state in (PolicyStatus.STATE_HOLDING, PolicyStatus.STATE_ERROR)
+        is_bad = state in (ControlStatus.STATE_HOLDING, ControlStatus.STATE_ERROR)
         if is_bad and state != self._told_state:
             logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
-        if state == PolicyStatus.STATE_RUNNING and reason:
+        if state == ControlStatus.STATE_RUNNING and reason:
             logger.warning(reason, throttle_duration_sec=LOG_PERIOD_S)
         self._told_state = state
 
     def _state_and_reason(self) -> tuple[int, str]:
         motion = self._motion
         if motion is None or not self._is_active:
-            return PolicyStatus.STATE_STOPPED, "the node is not active"
+            return ControlStatus.STATE_STOPPED, "the node is not active"
         if self._is_stuck:
-            return PolicyStatus.STATE_ERROR, "the control loop does not tick"
+            return ControlStatus.STATE_ERROR, "the control loop does not tick"
         if motion.fault:
-            return PolicyStatus.STATE_ERROR, motion.fault
+            return ControlStatus.STATE_ERROR, motion.fault
         command = motion.command
         if command is None:
-            return PolicyStatus.STATE_WAITING, motion.reason
+            return ControlStatus.STATE_WAITING, motion.reason
         if command.holding:
-            return PolicyStatus.STATE_HOLDING, f"holding: {motion.reason}"
-        return PolicyStatus.STATE_RUNNING, motion.hint
+            return ControlStatus.STATE_HOLDING, f"holding: {motion.reason}"
+        return ControlStatus.STATE_RUNNING, motion.hint
 
 
 def main(args: list[str] | None = None) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the control node's status says of the motion and of the loop."""
+"""From the motion and the control loop to a `ControlStatus` message."""
 
 from __future__ import annotations
 
@@ -7,44 +7,49 @@ import math
 from collections.abc import Iterator
 
 from gr00t_policy_core.control.command import JointReport
-from gr00t_ros.control.control_loop import Punctuality
+from gr00t_ros.control.control_loop import ControlLoop
 from gr00t_ros.control.motion_control import MotionControl
-from gr00t_ros.msg import JointStatus, PolicyStatus
+from gr00t_ros.control.motion_setup import LimitsInForce
+from gr00t_ros.msg import ControlStatus, JointStatus
+from gr00t_ros.node.latency_window import no_latencies
 
-LIMITS = ("lower", "upper", "velocity", "acceleration", "jerk")
+# Fields of JointStatus, and what `JointLimits` and `LimitsInForce` call the limit.
+LIMITS = {
+    "min_position": "lower",
+    "max_position": "upper",
+    "max_velocity": "velocity",
+    "max_acceleration": "acceleration",
+    "max_jerk": "jerk",
+}
 
 
-def control_status(
-    motion: MotionControl | None, punctuality: Punctuality | None, *, now_ns: int
-) -> PolicyStatus:
-    """What is played, what was counted, and how the loop keeps its deadlines.
+def control_status(motion: MotionControl | None, loop: ControlLoop | None) -> ControlStatus:
+    """What is played, what was counted, and how late the loop ticks.
 
     Args:
         motion: The motion of this activation, whose counters begin at zero; None while inactive.
-        punctuality: How the loop keeps its deadlines; None where there is none.
-        now_ns: The present, ns.
+        loop: The control loop; None while inactive, and with simulated time.
     """
-    status = PolicyStatus(observation_age_s=math.nan, round_trip_s=math.nan, policy_time_s=math.nan)
-    if punctuality is not None:
-        status.tick_lateness_s, status.ticks_lost = punctuality.p99_s, punctuality.lost
+    status = ControlStatus(
+        observation_age=motion.observation_age() if motion is not None else no_latencies(),
+        tick_lateness=loop.lateness() if loop is not None else no_latencies(),
+        ticks_missed=loop.ticks_missed if loop is not None else 0,
+    )
     if motion is None:
         return status
     counts = motion.counts
-    status.chunks_received = counts.chunks
-    status.chunks_refused = motion.chunks_refused
+    status.chunk_source = motion.source
+    status.chunks_accepted = counts.chunks
+    status.chunks_rejected = motion.chunks_refused
     status.holds = counts.holds
     status.steps_skipped = counts.steps_skipped
-    status.stalls, status.stalled_s = counts.stalls, counts.stalled_ns * 1e-9
     status.limiter_hits = counts.limit_hits.total()
-    status.seam_jump = motion.seam_jump
-    status.chunk_source = motion.source
+    status.stalls, status.stalled_s = counts.stalls, counts.stalled_ns * 1e-9
+    status.blend_offset = motion.blend_offset
     status.joints = list(_joints(motion))
     command = motion.command
-    if command is None:
-        return status
-    status.chunk_id, status.steps_left = command.chunk_id, command.steps_left
-    if command.observed_ns is not None:
-        status.observation_age_s = (now_ns - command.observed_ns) * 1e-9
+    if command is not None:
+        status.chunk_id, status.steps_left = command.chunk_id, command.steps_left
     return status
 
 
@@ -56,22 +61,23 @@ def _joints(motion: MotionControl) -> Iterator[JointStatus]:
         report = reports.pop(limits.joint, None) or JointReport(
             limits.joint, math.nan, math.nan, measured.get(limits.joint, math.nan), ""
         )
-        message = _of_report(report)
-        for name in LIMITS:
-            setattr(message, name, getattr(limits.limits, name))
-        message.limits_from = ", ".join(f"{name}: {getattr(limits, name)}" for name in LIMITS)
-        yield message
+        yield _joint_status(report, limits)
     for report in reports.values():
-        yield _of_report(report)
+        yield _joint_status(report, None)
 
 
-def _of_report(report: JointReport) -> JointStatus:
-    unlimited = dict.fromkeys(LIMITS, math.nan)
-    return JointStatus(
-        **unlimited,
+def _joint_status(report: JointReport, limits: LimitsInForce | None) -> JointStatus:
+    status = JointStatus(
+        **dict.fromkeys(LIMITS, math.nan),
         name=report.name,
-        target=report.target,
+        reference=report.target,
         command=report.command,
-        measured=report.measured,
-        bound_by=report.bound_by,
+        feedback=report.measured,
+        limited_by=report.bound_by,
     )
+    if limits is not None:
+        for field, limit in LIMITS.items():
+            setattr(status, field, getattr(limits.limits, limit))
+        sources = (f"{field}: {getattr(limits, limit)}" for field, limit in LIMITS.items())
+        status.limit_sources = ", ".join(sources)
+    return status

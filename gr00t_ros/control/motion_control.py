@@ -15,13 +15,15 @@ from dataclasses import replace
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.chunk import ChunkRefusedError, Row
+from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
 from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import Event, RecordingPlayer
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import StateStream
+from gr00t_ros.control.chunk_reader import read_chunk
 from gr00t_ros.control.chunk_source import ChunkSource
 from gr00t_ros.control.hints import unit_hint
 from gr00t_ros.control.motion_setup import (
@@ -34,8 +36,9 @@ from gr00t_ros.control.motion_setup import (
     make_player,
 )
 from gr00t_ros.control.urdf import UrdfLimits
-from gr00t_ros.msg import ActionChunk
-from gr00t_ros.node.chunk_messages import chunk_from_message, is_stop
+from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
+from gr00t_ros.msg import ActionChunk, LatencyStatistics
+from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
 
 
 class MotionControl:
@@ -68,6 +71,7 @@ class MotionControl:
         self._source = ChunkSource()
         self._player: MotionPlayer | None = None
         self._layout: ActionLayout | None = None
+        self._observation_age = self._age_window()
         self._command: Command | None = None
         self._brake: FallbackBrake | None = None
         self._refused = 0  # chunks that no player was there for
@@ -81,14 +85,14 @@ class MotionControl:
         return self._hint
 
     @property
-    def joint_topics(self) -> set[str]:
-        """Topics of joint states that tell where commanded joints are."""
-        return self._joints.topics
+    def joint_interfaces(self) -> Mapping[str, Sequence[StateInterface]]:
+        """What reads the positions of commanded joints, by topic."""
+        return self._joints.interfaces
 
     @property
-    def pose_topics(self) -> Mapping[str, str]:
-        """Topic of each pose that is commanded and measured, by action key."""
-        return self._poses.topics
+    def pose_streams(self) -> Mapping[str, StateStream]:
+        """The stream that measures each pose that is commanded, by action key."""
+        return self._poses.streams
 
     @property
     def command(self) -> Command | None:
@@ -106,7 +110,7 @@ class MotionControl:
         return self._refused + self.counts.refused
 
     @property
-    def seam_jump(self) -> float:
+    def blend_offset(self) -> float:
         """How far the newest chunk was from the path when it came, largest value, rad or m."""
         return self._player.chunk_jump if self._player is not None else 0.0
 
@@ -152,6 +156,10 @@ class MotionControl:
         """The run on record; None where it is not recorded."""
         return self._player.events if isinstance(self._player, RecordingPlayer) else None
 
+    def observation_age(self) -> LatencyStatistics:
+        """How old the observations behind the commands of the last minute were."""
+        return self._observation_age.statistics()
+
     def report(self) -> list[JointReport]:
         """Target, command and measurement of every commanded value."""
         with self._lock:
@@ -176,8 +184,8 @@ class MotionControl:
         Raises:
             ChunkRefusedError: The chunk must not move the robot; what is played goes on.
         """
-        if is_stop(message):
-            self.hold(now_ns, "told to stop")
+        if message.stop:
+            self.hold(now_ns, f"stopped by the policy node: {message.stop_reason}")
             return
         with self._lock:
             if self._failure:
@@ -203,14 +211,14 @@ class MotionControl:
             self._joints.update(names, positions, stamp_ns)
             self._tell()
 
-    def measure_pose(self, key: str, pose: Row, frame_id: str, stamp_ns: int) -> str:
-        """Take a measured pose, float64 (7,).
+    def measure_pose(self, key: str, pose: MeasuredPose, stamp_ns: int) -> str:
+        """Take the measured pose of an action.
 
         Returns:
             Why it cannot be compared with the commands; empty where it can.
         """
         with self._lock:
-            problem = self._poses.update(key, pose, frame_id, stamp_ns)
+            problem = self._poses.update(key, pose, stamp_ns)
             self._tell()
         return problem
 
@@ -228,6 +236,7 @@ class MotionControl:
         with self._lock:
             self._player = self._layout = self._command = self._brake = None
             self._source = ChunkSource()
+            self._observation_age = self._age_window()
             self._refused, self._why_not, self._hint = 0, "", ""
 
     def standstill(self) -> Command | None:
@@ -254,17 +263,23 @@ class MotionControl:
                     self._fail("the motion cannot be computed")
             if self._failure:
                 self._command = self._last_resort()
-            return self._command
+            command = self._command
+            if command is not None and command.observed_ns is not None:
+                self._observation_age.add((now_ns - command.observed_ns) * 1e-9)
+            return command
 
     def fail(self, what: str) -> None:
         """Come to rest, and move no more. To be called where an exception is handled."""
         with self._lock:
             self._fail(what)
 
+    def _age_window(self) -> LatencyWindow:
+        return LatencyWindow(max(1, round(WINDOW_S * self._contract.control_rate_hz)))
+
     def _offer(self, message: ActionChunk, now_ns: int) -> None:
         try:
             self._source.admit(message.source)
-            chunk = chunk_from_message(self._contract, message)
+            chunk = read_chunk(self._contract, message)
             player = self._player or self._make_player(make_layout(self._contract, chunk))
         except ChunkRefusedError as error:
             self._refuse(str(error))

@@ -16,9 +16,10 @@ from gr00t_policy_core.control.measured_state import MAX_MEASURED
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
-from gr00t_ros.contract.contract import ActionOutput, Contract
-from gr00t_ros.contract.parameter_uses import JOINT_INTERFACES
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import ActionOutput, StateStream
 from gr00t_ros.control.urdf import UrdfLimits
+from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
 
 LimitSource = Literal["yaml", "urdf", "default"]
 """Where a limit comes from: the user's parameters, the robot description, our own defaults."""
@@ -57,37 +58,37 @@ class LimitsInForce:
 class CommandedPoses:
     """The poses that are commanded, and where they are now.
 
-    A pose is known where a state stream of the same key tells it, in the frame of the command.
-    `topics` has the topic of each of these, by key.
+    A pose is known where a state of the same key measures it, in the frame of the command.
+    `streams` has the stream of each of these, by key.
 
     Args:
-        contract: Names them, and the streams that tell them.
+        contract: Names them, and the streams that measure them.
     """
 
     def __init__(self, contract: Contract) -> None:
-        measured = {stream.key: stream.topic for stream in contract.state if stream.representation}
+        measured = _pose_streams(contract)
         self._frames = {
-            output.key: output.frame_id
+            output.key: output.interface.frame_id
             for output in contract.action
-            if output.interface == "pose_stamped" and output.key in measured
+            if output.interface.commands_pose and output.key in measured
         }
-        self.topics = {key: measured[key] for key in self._frames}
+        self.streams = {key: measured[key] for key in self._frames}
         self._known: dict[str, tuple[Row, int]] = {}
 
-    def update(self, key: str, pose: Row, frame_id: str, stamp_ns: int) -> str:
-        """Take a measured pose, float64 (7,); one that is not finite is left out.
+    def update(self, key: str, pose: MeasuredPose, stamp_ns: int) -> str:
+        """Take a measured pose; one that is not finite is left out.
 
         Returns:
             Why it cannot be compared with the commands; empty where it can.
         """
-        if frame_id != self._frames[key]:
+        if pose.frame_id != self._frames[key]:
             return (
-                f"state.{key} is in frame {frame_id!r}, action.{key} in {self._frames[key]!r}: "
-                "max_jump cannot hold the one against the other"
+                f"state.{key} is in frame {pose.frame_id!r}, action.{key} in "
+                f"{self._frames[key]!r}: max_jump cannot compare them"
             )
-        length = float(np.linalg.norm(pose[3:]))
-        if (np.abs(pose) <= MAX_MEASURED).all() and length > 0.0:
-            self._known[key] = np.concatenate([pose[:3], pose[3:] / length]), stamp_ns
+        values, length = pose.values, float(np.linalg.norm(pose.values[3:]))
+        if (np.abs(values) <= MAX_MEASURED).all() and length > 0.0:
+            self._known[key] = np.concatenate([values[:3], values[3:] / length]), stamp_ns
         return ""
 
     def tell(self, player: MotionPlayer, layout: ActionLayout) -> None:
@@ -100,22 +101,24 @@ class CommandedPoses:
 class CommandedJoints:
     """The joints whose positions are commanded by name, and where they are now.
 
+    `interfaces` has what reads their positions, by topic.
+
     Args:
-        contract: Names them, and the streams that tell their positions.
+        contract: Names them, and the streams that measure their positions.
     """
 
     def __init__(self, contract: Contract) -> None:
         self._places = {
             joint: (output.key, number)
             for output in contract.action
-            if _commands_positions(output)
+            if output.commands_joint_positions
             for number, joint in enumerate(output.joints)
         }
-        self.topics = {
-            stream.topic
-            for stream in contract.state
-            if stream.field == "position" and self._places.keys() & set(stream.joints)
-        }
+        self.interfaces: dict[str, tuple[StateInterface, ...]] = {}
+        for stream in contract.state_streams:
+            if self._places.keys() & set(stream.interface.measured_joints):
+                of_topic = self.interfaces.get(stream.topic, ())
+                self.interfaces[stream.topic] = (*of_topic, stream.interface)
         self.names = frozenset(self._places)
         self._known: dict[str, tuple[float, int]] = {}
 
@@ -144,8 +147,8 @@ class CommandedJoints:
 def make_layout(contract: Contract, chunk: Chunk) -> ActionLayout:
     """The player's layout: that of the first chunk, which alone knows how long some keys are."""
     dimensions = {output.key: chunk.actions[output.key].shape[1] for output in contract.action}
-    poses = [output.key for output in contract.action if output.interface == "pose_stamped"]
-    velocities = [output.key for output in contract.action if output.holds_zero]
+    poses = [output.key for output in contract.action if output.interface.commands_pose]
+    velocities = [output.key for output in contract.action if output.interface.holds_zero]
     names = {output.key: output.joints for output in contract.action if output.joints}
     return ActionLayout(dimensions, poses, velocities, names)
 
@@ -195,7 +198,7 @@ def _max_following_errors(contract: Contract, layout: ActionLayout) -> Iterator[
     """By index, rad and m; a pose has one error for its place and its turn."""
     for output in contract.action:
         part, errors = layout.slices[output.key], output.max_following_errors
-        if errors and output.interface == "pose_stamped":
+        if errors and output.interface.commands_pose:
             errors *= layout.dimensions[output.key]
         yield from enumerate(errors, part.start)
 
@@ -205,17 +208,16 @@ def _max_ages_s(contract: Contract, layout: ActionLayout) -> Iterator[tuple[int,
 
     A pose is judged by its first value: all of it comes in one message.
     """
-    poses_s = {stream.key: stream.max_age_s for stream in contract.state if stream.representation}
+    poses = _pose_streams(contract)
     ages_s: dict[str, float] = {}
-    for stream in contract.state:
-        if stream.field == "position":
-            for joint in stream.joints:
-                ages_s[joint] = max(stream.max_age_s, ages_s.get(joint, 0.0))
+    for stream in contract.state_streams:
+        for joint in stream.interface.measured_joints:
+            ages_s[joint] = max(stream.max_age_s, ages_s.get(joint, 0.0))
     for output in contract.action:
         start = layout.slices[output.key].start
-        if output.interface == "pose_stamped" and output.key in poses_s:
-            yield start, poses_s[output.key]
-        if not _commands_positions(output):
+        if output.interface.commands_pose and output.key in poses:
+            yield start, poses[output.key].max_age_s
+        if not output.commands_joint_positions:
             continue
         for number, joint in enumerate(output.joints):
             if joint in ages_s:
@@ -245,7 +247,7 @@ def limits_in_force(
 
 def _limits_in_force(output: ActionOutput, number: int, told: UrdfLimits) -> LimitsInForce:
     joint, own = output.joints[number], output.limits[number]
-    if output.holds_zero:
+    if output.interface.holds_zero:
         told = UrdfLimits(velocity=told.velocity)
     of_urdf = {
         "lower": told.lower > own.lower,
@@ -281,7 +283,11 @@ def _limits_in_force(output: ActionOutput, number: int, told: UrdfLimits) -> Lim
     )
 
 
-def _commands_positions(output: ActionOutput) -> bool:
-    """A Float64MultiArray with joint names is taken for positions."""
-    interfaces = (*JOINT_INTERFACES, "float64_multi_array")
-    return bool(output.joints) and not output.holds_zero and output.interface in interfaces
+def _pose_streams(contract: Contract) -> dict[str, StateStream]:
+    """The stream that measures a pose, by state key; the first where a state has several."""
+    return {
+        state.key: stream
+        for state in contract.state
+        for stream in reversed(state.streams)
+        if stream.interface.measures_pose
+    }

@@ -66,7 +66,7 @@ class RobotDescription:
                         f"{output.name}: the robot description has no joint {joint}"
                         f"{did_you_mean(joint, self._limits)}: it sets no limits for it"
                     )
-                elif limits.doubt and not output.holds_zero:
+                elif limits.doubt and not output.interface.holds_zero:
                     yield limits.doubt
 
     def why_not_to_move(self) -> str:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving.wire.jpeg import MAX_PIXELS, decode_jpeg
-from gr00t_ros.contract.contract import VideoStream
-from gr00t_ros.contract.parameters import ENCODINGS
-from gr00t_ros.interfaces.conversions import ConversionError
+from gr00t_ros.contract.entry_parameters import ENCODINGS
+from gr00t_ros.contract.streams import VideoStream
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.jpeg_passthrough import JPEG_START, JpegHeader
 
 Rgb = NDArray[np.uint8]

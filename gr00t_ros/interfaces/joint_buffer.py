@@ -13,16 +13,12 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gr00t_policy_core.control.samples import Sample, SampleBuffer
-from gr00t_ros.contract.contract import StateStream, VideoStream
-from gr00t_ros.interfaces.conversions import ConversionError
+from gr00t_ros.interfaces.interface import ConversionError, Values
 
 NAMES_KEPT = 200  # of joints that came, for a message; no robot has more
 MAX_PARTS = 16  # groups of joints that come together; few robots have more than three
-
-Values = NDArray[np.float64]
 
 
 class JointBuffer:
@@ -175,11 +171,3 @@ class JointBuffer:
 
 
 Buffer: TypeAlias = SampleBuffer[Any] | JointBuffer
-
-
-def buffer_for(stream: VideoStream | StateStream) -> Buffer:
-    """The buffer that the messages of a stream go into."""
-    span_ns = round(stream.max_age_s * 1e9)
-    if isinstance(stream, StateStream) and stream.joints:
-        return JointBuffer(stream.joints, stream.field, span_ns=span_ns)
-    return SampleBuffer(span_ns=span_ns)

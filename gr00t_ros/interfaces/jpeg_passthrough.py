@@ -10,7 +10,7 @@ from typing import Any
 from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving import JpegVideo
 from gr00t_policy_core.serving.wire.jpeg import MAX_PIXELS, check_jpeg
-from gr00t_ros.interfaces.conversions import ConversionError
+from gr00t_ros.interfaces.interface import ConversionError
 
 # Markers of ITU-T T.81, table B.1: the frame headers that TurboJPEG decodes, and where EXIF is.
 JPEG_START, _EXIF = b"\xff\xd8", 0xE1

@@ -4,30 +4,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
-from gr00t_ros.msg import JointStatus, PolicyStatus
+from gr00t_ros.msg import (
+    CommandTopicStatus,
+    ControlStatus,
+    JointStatus,
+    LatencyStatistics,
+    PolicyStatus,
+    StreamStatus,
+)
+
+Status = PolicyStatus | ControlStatus
+Values = Iterator[tuple[str, str]]
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
+# The states of PolicyStatus have the same numbers.
 LEVELS = {
-    PolicyStatus.STATE_STOPPED: DiagnosticStatus.OK,
-    PolicyStatus.STATE_WAITING: DiagnosticStatus.WARN,
-    PolicyStatus.STATE_RUNNING: DiagnosticStatus.OK,
-    PolicyStatus.STATE_HOLDING: DiagnosticStatus.WARN,
-    PolicyStatus.STATE_ERROR: DiagnosticStatus.ERROR,
+    ControlStatus.STATE_STOPPED: DiagnosticStatus.OK,
+    ControlStatus.STATE_WAITING: DiagnosticStatus.WARN,
+    ControlStatus.STATE_RUNNING: DiagnosticStatus.OK,
+    ControlStatus.STATE_HOLDING: DiagnosticStatus.WARN,
+    ControlStatus.STATE_ERROR: DiagnosticStatus.ERROR,
 }
 SUMMARIES = {
-    PolicyStatus.STATE_STOPPED: "stopped",
-    PolicyStatus.STATE_WAITING: "waiting",
-    PolicyStatus.STATE_RUNNING: "running",
-    PolicyStatus.STATE_HOLDING: "holding",
-    PolicyStatus.STATE_ERROR: "error",
+    ControlStatus.STATE_STOPPED: "stopped",
+    ControlStatus.STATE_WAITING: "waiting",
+    ControlStatus.STATE_RUNNING: "running",
+    ControlStatus.STATE_HOLDING: "holding",
+    ControlStatus.STATE_ERROR: "error",
 }
 
 
@@ -36,51 +48,90 @@ def diagnostics_publisher(node: Node) -> Publisher:
     return node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
 
-def diagnostics(node: Node, status: PolicyStatus, now: Time) -> DiagnosticArray:
-    """A status as a message of `/diagnostics`: every field that has a value."""
+def diagnostics(node: Node, status: Status, now: Time) -> DiagnosticArray:
+    """A status as a message of `/diagnostics`: every number that is known.
+
+    Args:
+        node: Names the entry.
+        status: The node's status.
+        now: Stamp of the message.
+    """
     state = SUMMARIES.get(status.state, "unknown")
     level = LEVELS.get(status.state, DiagnosticStatus.ERROR)
-    if status.state == PolicyStatus.STATE_RUNNING and status.reason:
-        level = DiagnosticStatus.WARN  # it runs, and something is wrong all the same
+    if status.state == ControlStatus.STATE_RUNNING and status.reason:
+        level = DiagnosticStatus.WARN  # the node runs, and something is wrong all the same
     entry = DiagnosticStatus(
         level=level,
         name=node.get_fully_qualified_name().lstrip("/"),
         message=f"{state}: {status.reason}" if status.reason else state,
         hardware_id="gr00t_ros",
-        values=[KeyValue(key=key, value=text) for key, text in _values(status).items()],
+        values=[KeyValue(key=key, value=text) for key, text in _values(status)],
     )
     array = DiagnosticArray(status=[entry])
     array.header.stamp = now
     return array
 
 
-def _values(status: PolicyStatus) -> Mapping[str, str]:
-    kinds = status.get_fields_and_field_types()
-    values = {
-        name: str(getattr(status, name))
-        for name, kind in kinds.items()
-        if kind in ("uint64", "uint32")
-    }
-    durations = {name: getattr(status, name) for name, kind in kinds.items() if kind == "double"}
-    values |= {name: f"{value:.6g}" for name, value in durations.items() if not math.isnan(value)}
-    for name, age_s, rate_hz in zip(
-        status.stream_names, status.stream_ages_s, status.stream_rates_hz, strict=True
-    ):
-        values[f"{name} age_s"] = f"{age_s:.4g}"
-        values[f"{name} rate_hz"] = f"{rate_hz:.4g}"
-    topics = zip(status.command_topics, status.command_subscribers, strict=True)
-    values |= {f"{topic} subscribers": str(count) for topic, count in topics}
-    values |= {f"joint {joint.name}": _joint_text(joint) for joint in status.joints}
-    return values
+def _values(status: Status) -> Values:
+    """Key and value of every field, as its type is written; other fields are left out."""
+    for field, kind in status.get_fields_and_field_types().items():
+        write = WRITERS.get(kind)
+        if write is not None:
+            yield from write(field, getattr(status, field))
+
+
+def _count(field: str, count: int) -> Values:
+    yield field, str(count)
+
+
+def _number(field: str, number: float) -> Values:
+    if not math.isnan(number):
+        yield field, f"{number:.6g}"
+
+
+def _latency(field: str, latency: LatencyStatistics) -> Values:
+    for name in ("last_s", "p50_s", "p99_s"):
+        yield from _number(f"{field} {name}", getattr(latency, name))
+
+
+def _streams(_: str, streams: list[StreamStatus]) -> Values:
+    for stream in streams:
+        yield f"{stream.name} age_s", f"{stream.age_s:.4g}"
+        yield f"{stream.name} rate_hz", f"{stream.rate_hz:.4g}"
+
+
+def _command_topics(_: str, topics: list[CommandTopicStatus]) -> Values:
+    for topic in topics:
+        yield f"{topic.topic} subscription_count", str(topic.subscription_count)
+
+
+def _joints(_: str, joints: list[JointStatus]) -> Values:
+    for joint in joints:
+        yield f"joint {joint.name}", _joint_text(joint)
 
 
 def _joint_text(joint: JointStatus) -> str:
-    text = f"target {joint.target:.4g}, command {joint.command:.4g}, measured {joint.measured:.4g}"
-    if joint.bound_by:
-        text += f", bound by its {joint.bound_by}"
-    if not joint.limits_from:
+    text = (
+        f"reference {joint.reference:.4g}, command {joint.command:.4g}, "
+        f"feedback {joint.feedback:.4g}"
+    )
+    if joint.limited_by:
+        text += f", limited by its {joint.limited_by}"
+    if not joint.limit_sources:
         return text
     return (
-        f"{text}; range {joint.lower:.4g} to {joint.upper:.4g}, velocity {joint.velocity:.4g}, "
-        f"acceleration {joint.acceleration:.4g}, jerk {joint.jerk:.4g} ({joint.limits_from})"
+        f"{text}; range {joint.min_position:.4g} to {joint.max_position:.4g}, velocity "
+        f"{joint.max_velocity:.4g}, acceleration {joint.max_acceleration:.4g}, jerk "
+        f"{joint.max_jerk:.4g} ({joint.limit_sources})"
     )
+
+
+WRITERS: Mapping[str, Callable[[str, Any], Values]] = {
+    "uint32": _count,
+    "uint64": _count,
+    "double": _number,
+    "gr00t_ros/LatencyStatistics": _latency,
+    "sequence<gr00t_ros/StreamStatus>": _streams,
+    "sequence<gr00t_ros/CommandTopicStatus>": _command_topics,
+    "sequence<gr00t_ros/JointStatus>": _joints,
+}

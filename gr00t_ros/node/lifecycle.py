@@ -20,8 +20,13 @@ from rclpy.time import Time
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.parameters import ROS_PARAMETERS
-from gr00t_ros.msg import PolicyStatus
-from gr00t_ros.node.diagnostics import DIAGNOSTICS_PERIOD_S, diagnostics, diagnostics_publisher
+from gr00t_ros.msg import ControlStatus
+from gr00t_ros.node.diagnostics import (
+    DIAGNOSTICS_PERIOD_S,
+    Status,
+    diagnostics,
+    diagnostics_publisher,
+)
 from gr00t_ros.node.node_parameters import declare_overrides, declare_parameters
 from gr00t_ros.node.parent_watch import ParentWatch
 from gr00t_ros.node.qos import STATUS
@@ -41,10 +46,11 @@ class ManagedNode(LifecycleNode):
 
     Args:
         name: The node's name.
+        status_type: Message of `~/status`.
         node_arguments: Passed on to rclpy, for example `parameter_overrides`.
     """
 
-    def __init__(self, name: str, **node_arguments: Any) -> None:
+    def __init__(self, name: str, status_type: type[Status], **node_arguments: Any) -> None:
         super().__init__(
             name,
             allow_undeclared_parameters=True,
@@ -54,8 +60,8 @@ class ManagedNode(LifecycleNode):
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._problem = ""  # why the node could not be configured, or is broken otherwise
-        self._newest_status: PolicyStatus | None = None
-        self._status_publisher = self.create_publisher(PolicyStatus, "~/status", STATUS)
+        self._newest_status: Status | None = None
+        self._status_publisher = self.create_publisher(status_type, "~/status", STATUS)
         self._diagnostics_publisher = diagnostics_publisher(self)
         # By a clock that runs while simulated time stands still: that, too, has to be seen.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -91,7 +97,7 @@ class ManagedNode(LifecycleNode):
         """End threads, streams and connections; the node may be configured again or destroyed."""
 
     @abstractmethod
-    def status(self, now: Time) -> PolicyStatus:
+    def status(self, now: Time) -> Status:
         """How the node is, asked every `STATUS_PERIOD_S`; what needs a person may be logged.
 
         Args:
@@ -102,7 +108,7 @@ class ManagedNode(LifecycleNode):
         now = self.get_clock().now()
         status = self.status(now)
         if self._problem:
-            status.state, status.reason = PolicyStatus.STATE_ERROR, self._problem
+            status.state, status.reason = ControlStatus.STATE_ERROR, self._problem
         status.header.stamp = now.to_msg()
         self._status_publisher.publish(status)
         self._newest_status = status

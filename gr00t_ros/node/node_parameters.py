@@ -11,8 +11,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from gr00t_ros.contract.contract import Contract, parse_contract
+from gr00t_ros.contract.parameter import Parameter
 from gr00t_ros.contract.parameter_checks import unknown_names
-from gr00t_ros.contract.parameters import Parameter, parameters_for
+from gr00t_ros.contract.parameters import default_values, parameters_for
 
 
 def declare_overrides(node: Node) -> None:
@@ -34,7 +35,7 @@ def declare_parameters(node: Node) -> None:
     forgotten can be set later on. A value outside its range is kept here and refused by
     `configure`, together with everything else that is wrong.
     """
-    given = node.get_parameters_by_prefix("")
+    given = _values(node)
     for parameter in parameters_for(given):
         if parameter.name not in given:
             # What was given and is not there was deleted since.
@@ -76,9 +77,8 @@ def given_values(node: Node) -> dict[str, Any]:
     A parameter was given if a file, the command line or the node's constructor gave it the value
     that it has, or if it was set to another value than its default since.
     """
-    parameters = node.get_parameters_by_prefix("").items()
-    values = {name: _plain(parameter) for name, parameter in parameters}
-    defaults = {parameter.name: parameter.default for parameter in parameters_for(values)}
+    values = _values(node)
+    defaults = default_values(values)
     overrides = node._parameter_overrides
     return {
         name: value
@@ -87,6 +87,11 @@ def given_values(node: Node) -> dict[str, Any]:
         or value != defaults[name]
         or (name in overrides and value == _plain(overrides[name]))
     }
+
+
+def _values(node: Node) -> dict[str, Any]:
+    parameters = node.get_parameters_by_prefix("").items()
+    return {name: _plain(parameter) for name, parameter in parameters}
 
 
 def _plain(parameter: RosParameter) -> Any:

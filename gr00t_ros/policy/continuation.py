@@ -8,7 +8,7 @@ A policy that can (it tells the capability ``rtc``) makes its next chunk go on f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,11 @@ class Continuation:
     """Remembers the newest chunk and makes ``options["rtc"]`` of what is left of it.
 
     Args:
-        step_s: Between two steps of a chunk, s.
-        latency_s: Tells how long the next answer will take, s: so many steps are played before it
-            comes, and are frozen.
+        step_s: Time between two steps of a chunk, s.
     """
 
-    def __init__(self, *, step_s: float, latency_s: Callable[[], float]) -> None:
+    def __init__(self, *, step_s: float) -> None:
         self._step_ns = step_s * 1e9
-        self._latency_s = latency_s
         self._actions: Actions = {}
         self._start_ns = 0
         self._end_ns = 0
@@ -55,11 +52,13 @@ class Continuation:
         """There is no chunk to go on from: the robot was stopped, at this instant, ns."""
         self._actions, self._end_ns = {}, now_ns
 
-    def options(self, t0_ns: int) -> dict[str, Any] | None:
+    def options(self, t0_ns: int, *, latency_s: float) -> dict[str, Any] | None:
         """The options for an observation: prefix step i belongs to step i of the chunk asked for.
 
         Args:
             t0_ns: Stamp of the observation, ns.
+            latency_s: How long the answer is expected to take, s: the steps that are played until
+                then are frozen.
 
         Returns:
             ``{"rtc": {"prefix": {key: float32 (1, overlap, D)}, "frozen_steps": int,
@@ -70,7 +69,7 @@ class Continuation:
         overlap = min((steps.shape[1] for steps in prefix.values()), default=0)
         if not overlap:
             return None
-        frozen = min(overlap, math.ceil(self._latency_s() * 1e9 / self._step_ns))
+        frozen = min(overlap, math.ceil(latency_s * 1e9 / self._step_ns))
         return {
             "rtc": {"prefix": prefix, "frozen_steps": frozen, "ramp_rate": RAMP_RATE},
         }

@@ -15,10 +15,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_ros.policy.observation_builder import NotReadyError, TimedObservation
+from gr00t_ros.policy.inference_session import InferenceSession
+from gr00t_ros.policy.observation_builder import NotReadyError
 
 RETRY_S = 0.5  # between attempts while the policy fails: soon enough, and no hammering
 POLL_S = 0.1  # longest wait for a new message while an observation is not ready
@@ -34,27 +34,8 @@ class Logger(Protocol):
     def warning(self, message: str) -> Any: ...
 
 
-def no_options(t0_ns: int) -> None:
-    """The options of a policy that is told nothing beside the observation."""
-
-
 @dataclass(frozen=True, slots=True)
-class Session:
-    """A policy that fits the robot.
-
-    Args:
-        build: Makes an observation of the present, or raises `NotReadyError`.
-        timer: Tells when the next observation is to be sent.
-        options: Makes what goes with an observation, given its time t0, ns.
-    """
-
-    build: Callable[[], TimedObservation]
-    timer: ReplanTimer
-    options: Callable[[int], dict[str, Any] | None] = no_options
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
+class InferenceResult:
     """One answer of the policy, with the observation's time (ns) and how long it took (s)."""
 
     action: Mapping[str, Any]
@@ -62,17 +43,24 @@ class Answer:
     t0_ns: int
     round_trip_s: float
 
+    @property
+    def policy_time_s(self) -> float:
+        """What the policy reports that it took, s: `info["timing"]["total"]`, as our server and
+        models write it; NaN where it reports nothing.
+        """
+        timing = self.info.get("timing") if isinstance(self.info, Mapping) else None
+        total = timing.get("total") if isinstance(timing, Mapping) else None
+        return float(total) if isinstance(total, (int, float)) else math.nan
+
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What the worker is doing. `reason` is empty while it is inferring; durations in s."""
+class InferenceReport:
+    """What the worker does, and what it counted. `reason` is empty while it is inferring."""
 
     reason: str = "stopped"
     inferences: int = 0
     errors: int = 0
     skipped: int = 0
-    round_trip_s: float = math.nan
-    policy_time_s: float = math.nan
 
 
 class InferenceWorker:
@@ -93,8 +81,8 @@ class InferenceWorker:
         self,
         *,
         policy: BasePolicy,
-        prepare: Callable[[BasePolicy], Session],
-        publish: Callable[[Answer], None],
+        prepare: Callable[[BasePolicy], InferenceSession],
+        publish: Callable[[InferenceResult], None],
         logger: Logger,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -103,8 +91,8 @@ class InferenceWorker:
         self._prepare = prepare
         self._publish = publish
         self._logger = logger
-        self._session: Session | None = None
-        self._report = Report()
+        self._session: InferenceSession | None = None
+        self._report = InferenceReport()
         self._cause = ""
         self._logged_s: dict[str, float] = {}  # by cause, when its beginning was logged
         self._told_trouble = False
@@ -122,9 +110,15 @@ class InferenceWorker:
         self._thread.start()
 
     @property
-    def report(self) -> Report:
+    def report(self) -> InferenceReport:
         """What the worker is doing now."""
         return self._report
+
+    @property
+    def pace_warning(self) -> str:
+        """What is wrong with the policy's pace, and what to do; empty where it keeps up."""
+        session = self._session
+        return session.timer.pace_problem if session is not None else ""
 
     @property
     def started(self) -> bool:
@@ -204,7 +198,7 @@ class InferenceWorker:
             options = session.options(built.t0_ns)
             action, info = self._policy.get_action(built.observation, options)
             round_trip_s = time.monotonic() - started_s
-            self._deliver(Answer(action, info, built.t0_ns, round_trip_s), run_number)
+            self._deliver(InferenceResult(action, info, built.t0_ns, round_trip_s), run_number)
         except NotReadyError as trouble:
             self._skip(trouble)
             return POLL_S if self._session else RETRY_S
@@ -220,7 +214,7 @@ class InferenceWorker:
         self._due_run = run_number
         return 0.0
 
-    def _deliver(self, answer: Answer, run_number: int) -> None:
+    def _deliver(self, answer: InferenceResult, run_number: int) -> None:
         with self._lock:
             if run_number != self._run_number:
                 return  # stopped or reset meanwhile: this answers another situation
@@ -228,12 +222,7 @@ class InferenceWorker:
             if self._told_trouble:
                 self._logger.info(f"inferring again; what kept it: {self._report.reason}")
             self._cause, self._told_trouble = "", False
-            self._tell(
-                reason="",
-                inferences=self._report.inferences + 1,
-                round_trip_s=answer.round_trip_s,
-                policy_time_s=_policy_time_s(answer.info),
-            )
+            self._tell(reason="", inferences=self._report.inferences + 1)
 
     def _skip(self, trouble: NotReadyError) -> None:
         """Count skips at the rate of inference, not at that of looking again."""
@@ -279,10 +268,3 @@ class InferenceWorker:
     def _tell(self, **changes: Any) -> None:
         with self._lock:
             self._report = replace(self._report, **changes)
-
-
-def _policy_time_s(info: Mapping[str, Any]) -> float:
-    """What the policy says it took, s: `info["timing"]["total"]`, as our server and models tell."""
-    timing = info.get("timing") if isinstance(info, Mapping) else None
-    total = timing.get("total") if isinstance(timing, Mapping) else None
-    return float(total) if isinstance(total, (int, float)) else math.nan

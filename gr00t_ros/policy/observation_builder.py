@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from gr00t_policy_core.control.samples import Sample, SampleBuffer
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.serving import JpegVideo
-from gr00t_ros.contract.contract import Contract, StateStream, VideoStream
-from gr00t_ros.interfaces.conversions import ConversionError, state_reader
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import StateInput, StateStream, VideoStream
+from gr00t_ros.interfaces.conversions import state_reader
 from gr00t_ros.interfaces.image_decoding import picture_reader
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
 from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_whole
-from gr00t_ros.policy.rejected_messages import UNREADABLE, Refusals
+from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
 
 Buffers = Mapping[str, Buffer]
 
@@ -63,7 +65,7 @@ class ObservationBuilder:
         buffers: By stream name (``video.front``), as `buffer_for` makes them; filled with messages.
         takes_jpeg: The policy decodes JPEG: a camera's that are to keep their size are not decoded
             here, only checked.
-        refusals: Where messages that cannot be read are counted. Each is tried once.
+        rejected: Where messages that cannot be read are counted. Each is tried once.
     """
 
     def __init__(
@@ -73,9 +75,9 @@ class ObservationBuilder:
         buffers: Buffers,
         *,
         takes_jpeg: bool = False,
-        refusals: Refusals | None = None,
+        rejected: RejectedMessages | None = None,
     ) -> None:
-        self._refusals = refusals or Refusals()
+        self._rejected = rejected or RejectedMessages()
         self._takes_jpeg = takes_jpeg
         self._contract = contract
         self._configs = configs
@@ -84,7 +86,7 @@ class ObservationBuilder:
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self._readers: dict[str, Callable[[Any], NDArray[Any]]] = {
             **{stream.name: picture_reader(stream) for stream in contract.video},
-            **{stream.name: state_reader(stream) for stream in contract.state},
+            **{stream.name: state_reader(stream) for stream in contract.state_streams},
         }
         self._reserve_history()
 
@@ -105,12 +107,12 @@ class ObservationBuilder:
         t0_ns = min((sample.stamp_ns for sample in newest), default=now_ns)
         # Every sample is found before any is converted: pictures cost milliseconds.
         video = [(s, self._samples("video", s, t0_ns)) for s in self._contract.video]
-        state = [(s, self._samples("state", s, t0_ns)) for s in self._contract.state]
+        state = {s.name: self._samples("state", s, t0_ns) for s in self._contract.state_streams}
         observation: dict[str, Any] = {}
         if "language" in self._configs:
             observation["language"] = self._language(self._configs["language"], instruction)
         observation["video"] = {s.key: self._video(s, samples) for s, samples in video}
-        observation["state"] = {s.key: self._converted(s, samples) for s, samples in state}
+        observation["state"] = {s.key: self._state(s, state) for s in self._contract.state}
         return TimedObservation(observation, t0_ns)
 
     def _fresh(self, stream: VideoStream | StateStream, now_ns: int) -> Sample[Any]:
@@ -131,11 +133,11 @@ class ObservationBuilder:
 
     def _nothing(self, stream: VideoStream | StateStream) -> NotReadyError:
         """Why there is no sample at all."""
-        buffer, refusal = self._buffers[stream.name], self._refusals.latest(stream.name)
+        buffer, rejection = self._buffers[stream.name], self._rejected.latest(stream.name)
         if isinstance(buffer, JointBuffer) and (missing := buffer.what_is_missing()):
             return NotReadyError(f"{stream.name}: joints missing on {stream.topic}", missing)
-        if refusal is not None:
-            return NotReadyError(f"{stream.name}: {refusal.cause}", refusal.detail)
+        if rejection is not None:
+            return NotReadyError(f"{stream.name}: {rejection.cause}", rejection.detail)
         return NotReadyError(f"{stream.name}: nothing received on {stream.topic} yet")
 
     def _samples(
@@ -155,6 +157,11 @@ class ObservationBuilder:
                 self._each(stream, samples, require_whole)
                 return video
         return self._converted(stream, samples)
+
+    def _state(self, state: StateInput, samples: Mapping[str, list[Sample[Any]]]) -> NDArray[Any]:
+        """(1, T, D): the values of its streams, one after the other."""
+        parts = [self._converted(stream, samples[stream.name]) for stream in state.streams]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _converted(
         self, stream: VideoStream | StateStream, samples: list[Sample[Any]]
@@ -182,7 +189,7 @@ class ObservationBuilder:
                 buffer = self._buffers[stream.name]
                 if isinstance(buffer, SampleBuffer):
                     buffer.discard(sample)
-                self._refusals.add(stream.name, UNREADABLE, str(error))
+                self._rejected.add(stream.name, UNREADABLE, str(error))
                 raise NotReadyError(f"{stream.name}: {UNREADABLE}", str(error)) from error
         return values
 
@@ -207,7 +214,8 @@ class ObservationBuilder:
     def _reserve_history(self) -> None:
         """Each buffer reaches back over the history, and over the age of the slowest stream."""
         slack_s = max((s.max_age_s for s in self._contract.streams), default=0.0)
-        for modality, streams in (("video", self._contract.video), ("state", self._contract.state)):
+        modalities = (("video", self._contract.video), ("state", self._contract.state_streams))
+        for modality, streams in modalities:
             for stream in streams:
                 oldest = min(0, *self._configs[modality].delta_indices)
                 span_s = slack_s + self._contract.max_skew_s

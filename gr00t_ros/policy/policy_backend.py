@@ -43,6 +43,13 @@ def takes_jpeg(settings: PolicySettings, capabilities: Sequence[str]) -> bool:
     return wanted and images.CAPABILITY in capabilities
 
 
+def close_policy(policy: BasePolicy) -> None:
+    """Close the connection or the model of a policy, where it has one to close."""
+    close = getattr(policy, "close", None)
+    if close is not None:
+        close()
+
+
 def _client(settings: PolicySettings) -> PolicyClient:
     try:
         return PolicyClient(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages that came and were not believed: counted by stream and cause, told while new. Pure."""
+"""Messages that were received and rejected, counted by stream and cause. Pure."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-NEWS_S = 5.0  # a refusal is told for so long
+RECENT_S = 5.0  # a rejection is reported for so long
 
 AHEAD = "stamped ahead of this node's clock"
 UNREADABLE = "cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """What was refused of one stream for one cause.
+class Rejection:
+    """What was rejected of one stream for one cause.
 
     Args:
         cause: Why, in words that stay the same.
-        count: Messages so far.
-        detail: The figures of the last one.
-        at_s: When the last one was refused, s, by the clock of `Refusals`.
+        count: Number of messages rejected so far.
+        detail: What was wrong with the last one.
+        at_s: When the last one was rejected, s, by the clock of `RejectedMessages`.
     """
 
     cause: str
@@ -31,8 +31,8 @@ class Refusal:
     at_s: float
 
 
-class Refusals:
-    """The refused messages of all streams since the node was configured; safe between threads.
+class RejectedMessages:
+    """The rejected messages of all streams since the node was configured; safe between threads.
 
     Args:
         now_s: A monotonic clock, s.
@@ -41,39 +41,39 @@ class Refusals:
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._refused: dict[tuple[str, str], Refusal] = {}
+        self._by_cause: dict[tuple[str, str], Rejection] = {}
 
     def add(self, stream: str, cause: str, detail: str) -> None:
-        """Count a message that was refused.
+        """Count a message that was rejected.
 
         Args:
-            stream: Name of its stream, ``video.front``.
+            stream: Name of its stream, for example ``video.front``.
             cause: Why, in words that stay the same.
             detail: What was wrong with this one.
         """
         with self._lock:
-            before = self._refused.get((stream, cause))
+            before = self._by_cause.get((stream, cause))
             count = 1 if before is None else before.count + 1
-            self._refused[stream, cause] = Refusal(cause, count, detail, self._now_s())
+            self._by_cause[stream, cause] = Rejection(cause, count, detail, self._now_s())
 
     def count(self, stream: str) -> int:
-        """How many messages of a stream were refused."""
+        """How many messages of a stream were rejected."""
         with self._lock:
-            return sum(r.count for (name, _), r in self._refused.items() if name == stream)
+            return sum(r.count for (name, _), r in self._by_cause.items() if name == stream)
 
-    def latest(self, stream: str) -> Refusal | None:
-        """What a stream's last refusal was; None where there was none."""
+    def latest(self, stream: str) -> Rejection | None:
+        """The newest rejection of a stream; None where there was none."""
         with self._lock:
-            of_stream = [r for (name, _), r in self._refused.items() if name == stream]
-        return max(of_stream, key=lambda refusal: refusal.at_s, default=None)
+            of_stream = [r for (name, _), r in self._by_cause.items() if name == stream]
+        return max(of_stream, key=lambda rejection: rejection.at_s, default=None)
 
-    def news(self) -> list[str]:
+    def recent(self) -> list[str]:
         """A sentence for each stream and cause of the last seconds."""
-        oldest_s = self._now_s() - NEWS_S
+        oldest_s = self._now_s() - RECENT_S
         with self._lock:
-            recent = [(name, r) for (name, _), r in self._refused.items() if r.at_s >= oldest_s]
+            recent = [(name, r) for (name, _), r in self._by_cause.items() if r.at_s >= oldest_s]
         return [
-            f"{name}: {r.count} message{'' if r.count == 1 else 's'} refused, {r.cause} "
+            f"{name}: {r.count} message{'' if r.count == 1 else 's'} rejected, {r.cause} "
             f"(the last: {r.detail})"
             for name, r in recent
         ]

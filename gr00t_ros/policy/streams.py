@@ -5,34 +5,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import Float64MultiArray
+from sensor_msgs.msg import CompressedImage, Image
 
-from gr00t_ros.contract.contract import Contract, StateStream, VideoStream
-from gr00t_ros.interfaces.conversions import ConversionError
-from gr00t_ros.interfaces.joint_buffer import buffer_for
+from gr00t_policy_core.control.samples import SampleBuffer
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.parameters import VIDEO
+from gr00t_ros.contract.streams import StateStream, VideoStream
+from gr00t_ros.interfaces.interface import ConversionError
+from gr00t_ros.interfaces.joint_buffer import Buffer
+from gr00t_ros.interfaces.registry import ros_type
+from gr00t_ros.interfaces.stamps import stamp_ns
 from gr00t_ros.node.qos import SENSOR
-from gr00t_ros.policy.rejected_messages import AHEAD, UNREADABLE, Refusals
+from gr00t_ros.policy.rejected_messages import AHEAD, UNREADABLE, RejectedMessages
 
-MESSAGE_TYPES = {
-    "sensor_msgs/msg/Image": Image,
-    "sensor_msgs/msg/CompressedImage": CompressedImage,
-    "sensor_msgs/msg/JointState": JointState,
-    "geometry_msgs/msg/PoseStamped": PoseStamped,
-    "std_msgs/msg/Float64MultiArray": Float64MultiArray,
-}
-IMAGES = ["sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"]
+IMAGE_TYPES = {ros_type(message_type): message_type for message_type in (Image, CompressedImage)}
 GRAPH_POLL_S = 0.5  # a camera's type is known once its publisher is there
-STARVING = 0.7  # a stream below this share of its expected rate is named
+SLOW = 0.7  # a stream below this share of its expected rate is reported
+RATE_KNOWN_S = 3.0  # after the start; a rate is not known sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,43 +43,55 @@ class StreamHealth:
     expected_hz: float
 
     @property
-    def is_starving(self) -> bool:
-        return self.rate_hz < STARVING * self.expected_hz  # false where NaN
+    def is_slow(self) -> bool:
+        """Whether much less is received than expected; false where no rate is expected."""
+        return self.rate_hz < SLOW * self.expected_hz
 
 
-class Sources:
+def buffer_for(stream: VideoStream | StateStream) -> Buffer:
+    """The buffer that the messages of a stream go into."""
+    span_ns = round(stream.max_age_s * 1e9)
+    if isinstance(stream, StateStream):
+        return stream.interface.make_buffer(span_ns)
+    return SampleBuffer(span_ns=span_ns)
+
+
+class ObservationStreams:
     """The subscriptions of a contract.
 
     Args:
         node: Subscribes; its clock gives the stamp of messages that carry none.
         contract: Which streams.
-        on_message: Called after each reception, in the executor's thread.
 
     Attributes:
-        buffers: What came, by stream name.
-        refusals: What came and was not believed.
+        buffers: What was received, by stream name.
+        rejected: What was received and rejected.
     """
 
-    def __init__(self, node: Node, contract: Contract, on_message: Callable[[], None]) -> None:
+    def __init__(self, node: Node, contract: Contract) -> None:
         self._node = node
         self._contract = contract
-        self._on_message = on_message
         self._started_s = time.monotonic()
         self._subscriptions: list[Subscription] = []
         self._graph_timer: Timer | None = None
         self._unseen: list[VideoStream | StateStream] = list(contract.streams)
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self.buffers = {stream.name: buffer_for(stream) for stream in contract.streams}
-        self.refusals = Refusals()
+        self.rejected = RejectedMessages()
 
-    def subscribe(self) -> None:
-        """Subscribe to the states now, and to each camera once its type is known."""
-        for stream in self._contract.state:
-            self._subscribe(stream, stream.message)
+    def subscribe(self, on_message: Callable[[], None]) -> None:
+        """Subscribe to the states now, and to each camera once its type is known.
+
+        Args:
+            on_message: Called after each reception, in the executor's thread.
+        """
+        for stream in self._contract.state_streams:
+            self._subscribe(stream, stream.interface.message_type, on_message)
+        discover = partial(self._discover, on_message)
         # By a clock that runs while simulated time stands still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._graph_timer = self._node.create_timer(GRAPH_POLL_S, self._look_around, clock=clock)
-        self._look_around()
+        self._graph_timer = self._node.create_timer(GRAPH_POLL_S, discover, clock=clock)
+        discover()
 
     def health(self, now_ns: int) -> list[StreamHealth]:
         """Age and rates of every stream.
@@ -91,15 +101,15 @@ class Sources:
         """
         return [self._health_of(stream, now_ns) for stream in self._contract.streams]
 
-    def starving(self, now_ns: int) -> list[str]:
-        """A sentence for each stream that comes slower than its expected rate."""
-        if time.monotonic() - self._started_s < 3.0:  # too early to tell a rate
-            return []
-        return [
-            f"{h.name}: {h.rate_hz:.1f} Hz received, {h.expected_hz:g} Hz expected"
-            for h in self.health(now_ns)
-            if h.is_starving
-        ]
+    def warnings(self, now_ns: int) -> Iterator[str]:
+        """A sentence for each stream that is slower than expected, and for what was rejected.
+
+        Args:
+            now_ns: The present on the clock of the stamps, ns.
+        """
+        if time.monotonic() - self._started_s >= RATE_KNOWN_S:
+            yield from (_slow_text(h) for h in self.health(now_ns) if h.is_slow)
+        yield from self.rejected.recent()
 
     def destroy(self) -> None:
         """End the subscriptions."""
@@ -120,17 +130,17 @@ class Sources:
             expected_hz=stream.rate_hz or math.nan,
         )
 
-    def _look_around(self) -> None:
+    def _discover(self, on_message: Callable[[], None]) -> None:
         """Compare the types that publishers have with those that are wanted."""
         for stream in list(self._unseen):
-            wanted = [stream.message] if isinstance(stream, StateStream) else IMAGES
+            wanted = [stream.ros_type] if isinstance(stream, StateStream) else list(IMAGE_TYPES)
             publishers = self._node.get_publishers_info_by_topic(stream.topic)
             published = sorted({info.topic_type for info in publishers})
             fitting = [name for name in published if name in wanted]
             if fitting:
                 self._unseen.remove(stream)
                 if isinstance(stream, VideoStream):
-                    self._subscribe(stream, fitting[0])
+                    self._subscribe(stream, IMAGE_TYPES[fitting[0]], on_message)
             elif published:
                 expected = " or ".join(wanted)
                 self._node.get_logger().error(
@@ -138,35 +148,39 @@ class Sources:
                     throttle_duration_sec=10.0,
                 )
 
-    def _subscribe(self, stream: VideoStream | StateStream, message_type: str) -> None:
-        def on_message(message: Any) -> None:
-            self._take(stream, message)
+    def _subscribe(
+        self,
+        stream: VideoStream | StateStream,
+        message_type: type[Any],
+        on_message: Callable[[], None],
+    ) -> None:
+        def receive(message: Any) -> None:
+            self._receive(stream, message)
+            on_message()
 
-        subscription = self._node.create_subscription(
-            MESSAGE_TYPES[message_type], stream.topic, on_message, SENSOR
-        )
+        subscription = self._node.create_subscription(message_type, stream.topic, receive, SENSOR)
         self._subscriptions.append(subscription)
 
-    def _take(self, stream: VideoStream | StateStream, message: Any) -> None:
+    def _receive(self, stream: VideoStream | StateStream, message: Any) -> None:
         """Put a message into its buffer, unless its stamp cannot be true."""
         buffer = self.buffers[stream.name]
         now_ns = int(self._node.get_clock().now().nanoseconds)
-        stamp_ns = _stamp_ns(message, now_ns)
-        if stamp_ns > now_ns + self._skew_ns:
-            ahead = f"by {(stamp_ns - now_ns) * 1e-9:.2f} s" if now_ns else "there is no /clock yet"
-            self.refusals.add(stream.name, AHEAD, ahead)
+        stamped_ns = stamp_ns(message, now_ns)
+        if stamped_ns > now_ns + self._skew_ns:
+            ahead = (
+                f"by {(stamped_ns - now_ns) * 1e-9:.2f} s" if now_ns else "there is no /clock yet"
+            )
+            self.rejected.add(stream.name, AHEAD, ahead)
             return
         buffer.drop_after(now_ns + self._skew_ns)
         try:
-            buffer.add(stamp_ns, message, received_ns=time.monotonic_ns())
+            buffer.add(stamped_ns, message, received_ns=time.monotonic_ns())
         except ConversionError as error:
-            self.refusals.add(stream.name, UNREADABLE, f"{stream.topic}: {error}")
-        self._on_message()
+            self.rejected.add(stream.name, UNREADABLE, f"{stream.topic}: {error}")
 
 
-def _stamp_ns(message: Any, now_ns: int) -> int:
-    """A message's stamp, ns; the present where it carries none."""
-    header = getattr(message, "header", None)
-    if header is not None and (header.stamp.sec or header.stamp.nanosec):
-        return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
-    return now_ns
+def _slow_text(health: StreamHealth) -> str:
+    hint = " (large images? see config/fastdds.xml)" if health.name.startswith(VIDEO) else ""
+    return (
+        f"{health.name}: {health.rate_hz:.1f} Hz received, {health.expected_hz:g} Hz expected{hint}"
+    )

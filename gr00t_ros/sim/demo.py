@@ -23,7 +23,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.msg import ControlStatus
 from gr00t_ros.sim.dds_domain import reserve_domain
 from gr00t_ros.sim.demo_processes import (
     DATASET,
@@ -169,16 +169,16 @@ def _show_status(recorder: DemoRecorder) -> None:
     policy, control = recorder.policy_status, recorder.control_status
     if policy is None or control is None:
         return
-    playing = control.state == PolicyStatus.STATE_RUNNING
+    playing = control.state == ControlStatus.STATE_RUNNING
     rates = " ".join(
-        f"{name.split('.')[-1]} {rate:.0f}"
-        for name, rate in zip(policy.stream_names, policy.stream_rates_hz, strict=True)
+        f"{stream.name.split('.')[-1]} {stream.rate_hz:.0f}" for stream in policy.streams
     )
     line = (
         f"demo: chunk {policy.chunk_id:4d} {'playing' if playing else 'holding'}"
         f" | {control.commands} commands, {control.holds} holds"
         f" | Hz: {rates}"
-        f" | round trip {1e3 * policy.round_trip_s:.1f} ms, age {policy.observation_age_s:.2f} s"
+        f" | round trip {1e3 * policy.round_trip.last_s:.1f} ms"
+        f", age {control.observation_age.last_s:.2f} s"
         f"{' | ' + policy.reason if policy.reason else ''}"
     )
     if sys.stdout.isatty():

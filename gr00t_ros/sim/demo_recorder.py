@@ -21,9 +21,9 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.interfaces.image_decoding import rgb_from_image
-from gr00t_ros.msg import ActionChunk, PolicyStatus
-from gr00t_ros.node.chunk_messages import CHUNK_TOPIC, is_stop
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 from gr00t_ros.node.qos import CHUNK, SENSOR, STATUS
 
 # Deep enough that a busy recorder gets every message, late or not.
@@ -74,8 +74,8 @@ class DemoRecorder(Node):
         self.commanded, self.measured = JointHistory(), JointHistory()
         self.round_trips_s: list[float] = []
         self.policy_status: PolicyStatus | None = None
-        self.control_status: PolicyStatus | None = None
-        self.first_control_status: PolicyStatus | None = None
+        self.control_status: ControlStatus | None = None
+        self.first_control_status: ControlStatus | None = None
         self.lifted_picture: NDArray[np.uint8] | None = None
         self.lifted_at_s: float | None = None
         self.cube_heights_m: list[float] = []
@@ -90,7 +90,7 @@ class DemoRecorder(Node):
         self.create_subscription(Image, "front/image_raw", self._on_image, SENSOR, raw=True)
         self.create_subscription(PoseArray, "sim_node/cubes", self._on_cubes, SENSOR)
         self.create_subscription(PolicyStatus, "policy_node/status", self._on_policy, STATUS)
-        self.create_subscription(PolicyStatus, "control_node/status", self._on_control, STATUS)
+        self.create_subscription(ControlStatus, "control_node/status", self._on_control, STATUS)
 
     def start(self) -> None:
         """Record from now on."""
@@ -145,8 +145,8 @@ class DemoRecorder(Node):
             self.commanded.add(sent_s, message.joint_names, message.points[0].positions)
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        if self._recording and not is_stop(message):
-            self.round_trips_s.append(message.policy_time_s)
+        if self._recording and not message.stop:
+            self.round_trips_s.append(message.round_trip_s)
 
     def _on_cubes(self, message: PoseArray) -> None:
         self.cube_heights_m = [pose.position.z for pose in message.poses]
@@ -163,7 +163,7 @@ class DemoRecorder(Node):
     def _on_policy(self, message: PolicyStatus) -> None:
         self.policy_status = message
 
-    def _on_control(self, message: PolicyStatus) -> None:
+    def _on_control(self, message: ControlStatus) -> None:
         self.control_status = message
         if message.commands and self.first_control_status is None:
             self.first_control_status = message

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.msg import ControlStatus
 from gr00t_ros.sim.demo_recorder import DemoRecorder, JointHistory
 
 # Position-controlled servos trail a moving target; more than this is not following.
@@ -40,7 +40,7 @@ class Summary:
     chunks: int
     commands: int
     control_rate_hz: float
-    ticks_lost: float  # part of the control node's ticks, 0 to 1
+    ticks_missed: float  # part of the control node's ticks, 0 to 1
     joint_state_rate_hz: float
     round_trip_p50_s: float
     round_trip_p99_s: float
@@ -58,8 +58,8 @@ class Summary:
     def busy(self) -> str:
         """What other work on this machine took from the demo; empty when it took little."""
         taken = []
-        if self.ticks_lost > BUSY:
-            taken.append(f"the control node lost {self.ticks_lost:.0%} of its ticks")
+        if self.ticks_missed > BUSY:
+            taken.append(f"the control node missed {self.ticks_missed:.0%} of its ticks")
         if self.joint_state_rate_hz < (1.0 - BUSY) * RATE_HZ:
             taken.append(
                 f"the simulated arm ran at {self.joint_state_rate_hz:.0f} Hz instead of "
@@ -95,7 +95,7 @@ def summarise(recorder: DemoRecorder) -> Summary:
         chunks=len(recorder.round_trips_s),
         commands=len(commanded.times_s),
         control_rate_hz=_rate_hz(commanded),
-        ticks_lost=_ticks_lost(recorder.first_control_status, recorder.control_status),
+        ticks_missed=_ticks_missed(recorder.first_control_status, recorder.control_status),
         joint_state_rate_hz=_rate_hz(measured),
         round_trip_p50_s=float(np.percentile(round_trips_s, 50)),
         round_trip_p99_s=float(np.percentile(round_trips_s, 99)),
@@ -125,11 +125,11 @@ def _rate_hz(history: JointHistory) -> float:
     return (len(times_s) - 1) / lasted_s if lasted_s else 0.0
 
 
-def _ticks_lost(first: PolicyStatus | None, newest: PolicyStatus | None) -> float:
+def _ticks_missed(first: ControlStatus | None, newest: ControlStatus | None) -> float:
     """The part of the control node's ticks between two statuses that it lost, 0 to 1."""
     if first is None or newest is None:
         return 0.0
-    lost = newest.ticks_lost - first.ticks_lost
+    lost = newest.ticks_missed - first.ticks_missed
     return float(lost / max(1, lost + newest.commands - first.commands))
 
 

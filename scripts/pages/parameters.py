@@ -3,13 +3,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gr00t_ros.contract.parameters import ACTION, FIELDS, STATE, TOP, VIDEO, Parameter
+from gr00t_ros.contract.parameter import Parameter
+from gr00t_ros.contract.parameters import (
+    ACTION,
+    MODALITIES,
+    STATE,
+    TOP,
+    VIDEO,
+    common_parameters,
+    types_of,
+)
+from gr00t_ros.interfaces.registry import ros_type
 
 INTRODUCTION = """\
 # Parameters
@@ -21,20 +32,16 @@ code by `make reference`; `ros2 param describe` shows the same.
 """
 SECTIONS = {
     VIDEO: "Each camera: `video.<key>.…`",
-    STATE: "Each group of states: `state.<key>.…`",
-    ACTION: "Each group of commands: `action.<key>.…`",
+    STATE: "Each state: `state.<key>.…`",
+    ACTION: "Each action: `action.<key>.…`",
 }
 NOTES = {
-    VIDEO: "The topic's type tells whether it is a `sensor_msgs/Image` or a `CompressedImage`.",
-    STATE: "With `joints` the topic is a `JointState`, with `representation` a `PoseStamped`, with "
-    "neither a `Float64MultiArray`. Joints are found by name. What the policy reads is "
-    "`message * scale + offset`.",
-    ACTION: "Joint groups that share a topic go out as one message. What is published is "
-    "`policy value * scale + offset`. A `pose_stamped` is held against the `PoseStamped` of the "
-    "state of the same key, in the same frame (`max_jump`, `max_age_s`). Every position and pose "
-    "that is commanded has to be measured by a state, or the key says `unmeasured: true`. No joint "
-    "is commanded twice, and no command goes out on a topic that is also read; topics are compared "
-    "as ROS resolves them, within the node's namespace and after remapping.",
+    VIDEO: "The topic's type decides whether it is a `sensor_msgs/Image` or a `CompressedImage`.",
+    STATE: "`type` names the message type; the parameters that it adds are listed below. See "
+    "[several messages, one state](yaml-file.md#several-messages-one-state) for `sources` and "
+    "`select`.",
+    ACTION: "`type` names the message type; the parameters that it adds are listed below. An action "
+    "of the policy that the robot has no use for has `ignore: true` and nothing else.",
 }
 
 
@@ -47,10 +54,16 @@ def _lines() -> Iterator[str]:
     yield INTRODUCTION
     yield "## Both nodes\n"
     yield from _table(TOP)
-    for modality, fields in FIELDS.items():
+    for modality in MODALITIES:
         yield f"## {SECTIONS[modality]}\n"
         yield f"{NOTES[modality]}\n"
-        yield from _table(fields)
+        yield from _table(common_parameters(modality))
+        for name, cls in types_of(modality).items():
+            yield f"### {modality} with `type: {name}`\n"
+            description = " ".join((inspect.getdoc(cls) or "").split())
+            yield f"`{ros_type(cls.message_type)}`. {description}\n"
+            if cls.parameters:
+                yield from _table(cls.parameters)
 
 
 def _table(parameters: Iterable[Parameter]) -> Iterator[str]:
@@ -78,7 +91,7 @@ def _range(parameter: Parameter) -> str:
         return ", ".join(f"`{choice}`" for choice in parameter.choices if choice)
     if parameter.minimum is None or parameter.maximum is None:
         return ""
-    if isinstance(parameter.default, int):
+    if isinstance(parameter.default, int) or parameter.default == []:
         return f"{parameter.minimum} … {parameter.maximum}"
     return f"{parameter.minimum:g} … {parameter.maximum:g}"
 

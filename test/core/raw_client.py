@@ -28,7 +28,7 @@ def handshaken(port: int, ready: bytes = READY) -> socket.socket:
 
 
 def request(body: bytes) -> bytes:
-    return zmtp.DELIMITER + zmtp.head(len(body)) + body
+    return zmtp.DELIMITER + zmtp.frame_header(len(body)) + body
 
 
 def reply_from(connection: socket.socket) -> bytes:

@@ -46,6 +46,10 @@ HOMES = {
     "ray": "gr00t_policy_core.serving.replicas",
     "transformers": "gr00t_policy_core.models",
 }
+# What turns a policy's units into SI units, on the policy node's side of the chunk topic.
+CONTROL_ROOM = "gr00t_ros.control"
+CONVERSIONS = "gr00t_ros.interfaces.conversions"
+POLICY_ROOM = "gr00t_ros.policy"
 PICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 
@@ -152,6 +156,26 @@ def libraries_stay_at_home(module: Module) -> Iterator[str]:
             yield f"{module.name}:{line} imports {name}, which only {home} does"
 
 
+def the_control_node_knows_no_policy(module: Module) -> Iterator[str]:
+    """Chunks arrive in SI units: whatever converts a policy's units is the policy node's."""
+    if not is_within(module.name, CONTROL_ROOM):
+        return
+    for line, name in module.imports():
+        if is_within(name, CONVERSIONS) or is_within(name, POLICY_ROOM):
+            yield f"{module.name}:{line} imports {name}"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and node.attr == "scale":
+            yield f"{module.name}:{node.lineno} reads a scale"
+
+
+def ros_knows_no_command_line(module: Module) -> Iterator[str]:
+    if not is_within(module.name, "gr00t_ros"):
+        return
+    for line, name in module.imports():
+        if core_room(name) in {"cli", "__main__"}:
+            yield f"{module.name}:{line} imports {name}, the command line"
+
+
 def nothing_is_pickled(module: Module) -> Iterator[str]:
     for line, name in module.imports():
         if name.split(".")[0] in PICKLERS:
@@ -181,6 +205,8 @@ RULES: tuple[Rule, ...] = (
     nothing_imports_a_node,
     only_the_cli_imports_the_cli,
     libraries_stay_at_home,
+    the_control_node_knows_no_policy,
+    ros_knows_no_command_line,
     nothing_is_pickled,
     nothing_prints,
     nothing_has_a_finalizer,
@@ -213,7 +239,7 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (imports_point_down, "gr00t_policy_core.attic", ""),
         (
             nothing_imports_a_node,
-            "gr00t_ros.interfaces.commands",
+            "gr00t_ros.interfaces.command_publisher",
             "from gr00t_ros.control import control_node",
         ),
         (
@@ -229,6 +255,23 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (libraries_stay_at_home, "gr00t_ros.policy.streams", "import mujoco"),
         (libraries_stay_at_home, "gr00t_policy_core.serving.server.policy_server", "import ray"),
         (libraries_stay_at_home, "gr00t_policy_core.cli", "importlib.import_module('rclpy')"),
+        (
+            the_control_node_knows_no_policy,
+            "gr00t_ros.control.chunk_reader",
+            "from gr00t_ros.interfaces.conversions import commands_from_actions",
+        ),
+        (
+            the_control_node_knows_no_policy,
+            "gr00t_ros.control.chunk_reader",
+            "from ..policy.chunk_writer import chunk_message",
+        ),
+        (
+            the_control_node_knows_no_policy,
+            "gr00t_ros.control.chunk_reader",
+            "def f(output, values): return values * output.scale",
+        ),
+        (ros_knows_no_command_line, "gr00t_ros.sim.demo", "from gr00t_policy_core.cli import say"),
+        (ros_knows_no_command_line, "gr00t_ros.policy.a", "import gr00t_policy_core.__main__"),
         (
             nothing_is_pickled,
             "gr00t_policy_core.serving.wire.serializer",
@@ -262,7 +305,8 @@ def test_the_rule_sees_an_offender(rule: Rule, name: str, source: str) -> None:
             "gr00t_ros.policy.policy_node",
             "import rclpy\nfrom gr00t_policy_core import PolicyClient",
         ),
-        ("gr00t_ros.interfaces.commands", "file.printer(1)\nload(x, allow_pickle=False)"),
+        ("gr00t_ros.policy.chunk_writer", "from gr00t_ros.interfaces import conversions\nx.scale"),
+        ("gr00t_ros.interfaces.command_publisher", "file.printer(1)\nload(x, allow_pickle=False)"),
     ],
 )
 def test_no_rule_objects_to_what_is_allowed(name: str, source: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 from helpers import free_port, wait_until
 from rclpy.node import Node
 
-from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.msg import ControlStatus, PolicyStatus
+from gr00t_ros.node.diagnostics import Status
 from gr00t_ros.node.qos import STATUS
 
 SLOW_S = 120.0  # for processes to come up, on a busy machine
@@ -48,10 +49,11 @@ def launch(ros2: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen
                 process.kill()
 
 
-def newest_status(node: Node, topic: str) -> list[PolicyStatus]:
-    received: list[PolicyStatus] = []
+def newest_status(node: Node, topic: str) -> list[Status]:
+    received: list[Status] = []
+    status_type = ControlStatus if "control_node" in topic else PolicyStatus
     node.create_subscription(
-        PolicyStatus, topic, lambda message: received.__setitem__(slice(None), [message]), STATUS
+        status_type, topic, lambda message: received.__setitem__(slice(None), [message]), STATUS
     )
     return received
 

@@ -81,7 +81,7 @@ def activate(operator: Operator, chunks: Publisher, node: ControlNode) -> None:
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
     wait_until(chunks.get_subscription_count, what="the node listens to chunks")
     joints = node._motion._joints
-    if joints.topics:
+    if joints.interfaces:
         wait_until(lambda: set(joints._known) == joints.names, what="it knows its joints")
 
 

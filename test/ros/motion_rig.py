@@ -18,14 +18,14 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from gr00t_ros.control.control_node import ControlNode
-from gr00t_ros.interfaces.commands import Sink, Values
-from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.interfaces.command_publisher import CommandPublisher, Values
+from gr00t_ros.msg import ActionChunk, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode
 
 PERIOD_S, DT_S = 0.01, 0.05
 LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}  # the defaults
 NAMES = ("shoulder", "elbow", "finger")
-HOLDING = PolicyStatus.STATE_HOLDING
+HOLDING = ControlStatus.STATE_HOLDING
 BRAKING_S = 0.35  # more than enough to stop from any speed here
 
 
@@ -77,22 +77,22 @@ class Rig:
     @contextlib.contextmanager
     def tapped(self) -> Iterator[None]:
         """Within, every command on the topic `commands` is noted before DDS may lose it."""
-        publish = Sink.publish
+        publish = CommandPublisher.publish
 
-        def tapped(sink: Sink, values: Values, stamp: Time) -> None:
-            if sink._publisher.topic_name == "/commands":
-                self._commanded.append(np.concatenate([values[key] for key in sink._keys]))
-            publish(sink, values, stamp)
+        def tapped(publisher: CommandPublisher, values: Values, stamp: Time) -> None:
+            if publisher._publisher.topic_name == "/commands":
+                self._commanded.append(np.concatenate([values[key] for key in publisher._keys]))
+            publish(publisher, values, stamp)
 
         with pytest.MonkeyPatch.context() as patching:
-            patching.setattr(Sink, "publish", tapped)
+            patching.setattr(CommandPublisher, "publish", tapped)
             yield
 
     def start(self, **changes: Any) -> ControlNode:
         interfaces = {
-            f"action__{key}__interface": "joint_state"
+            f"action__{key}__type": "joint_state"
             for key in ("arm", "gripper")
-            if f"action__{key}__interface" not in changes
+            if f"action__{key}__type" not in changes
         }
         self.values = parameters(**patience({**interfaces, **changes}))
         self.node = ControlNode(context=self._context, parameter_overrides=overrides(self.values))
@@ -100,7 +100,7 @@ class Rig:
         assert self.operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
         wait_until(self.chunks.get_subscription_count, what="the node listens to chunks")
         motion = self.node._motion
-        if self.joints is not None and motion.joint_topics:
+        if self.joints is not None and motion.joint_interfaces:
             wait_until(lambda: self._joint_states.get_subscription_count() > 0, what="it sees them")
             measured = motion._joints
             wait_until(lambda: set(measured._known) == measured.names, what="it knows its joints")

@@ -21,12 +21,15 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
-from gr00t_ros.msg import ActionChunk, ActionValues, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ActionValues, ControlStatus, PolicyStatus
+from gr00t_ros.node.diagnostics import Status
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.policy.policy_node import PolicyNode
 
 MakeNode = Callable[..., PolicyNode]
 Drive = Callable[..., "Robot"]
+
+STATUS_TYPES = {"policy_node": PolicyStatus, "control_node": ControlStatus}
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 CLEANUP = Transition.TRANSITION_CLEANUP
@@ -66,8 +69,9 @@ class Operator:
         self._peer = peer
         self._name = name
         self._clients: dict[str, Any] = {}
-        self.statuses: list[PolicyStatus] = []
-        peer.create_subscription(PolicyStatus, f"{name}/status", self.statuses.append, 10)
+        self.statuses: list[Status] = []
+        status_type = STATUS_TYPES[name.rpartition("/")[2]]
+        peer.create_subscription(status_type, f"{name}/status", self.statuses.append, 10)
 
     def call(self, service: str, kind: Any, request: Any, timeout_s: float = 60.0) -> Any:
         client = self._clients.get(service)
@@ -112,11 +116,11 @@ class Operator:
         return list(self.call("describe_parameters", DescribeParameters, request).descriptors)
 
     def wait_for_status(
-        self, predicate: Callable[[PolicyStatus], object], what: str, timeout_s: float = 60.0
-    ) -> PolicyStatus:
+        self, predicate: Callable[[Status], object], what: str, timeout_s: float = 60.0
+    ) -> Status:
         """The first status from now on that is as wanted."""
         seen = len(self.statuses)
-        found: list[PolicyStatus] = []
+        found: list[Status] = []
 
         def look() -> bool:
             found.extend(s for s in self.statuses[seen:] if predicate(s))
@@ -129,11 +133,11 @@ class Operator:
             raise AssertionError(f"{error}; the last status was {last}") from None
         return found[0]
 
-    def wait_for_reason(self, text: str, timeout_s: float = 60.0) -> PolicyStatus:
+    def wait_for_reason(self, text: str, timeout_s: float = 60.0) -> Status:
         return self.wait_for_status(lambda s: text in s.reason, f"the reason {text!r}", timeout_s)
 
     def wait_for_repeated(
-        self, value: Callable[[PolicyStatus], object], what: str, timeout_s: float
+        self, value: Callable[[Status], object], what: str, timeout_s: float
     ) -> None:
         """Returns when two statuses from now on, one after the other, have the same value."""
         seen = len(self.statuses)
@@ -144,7 +148,7 @@ class Operator:
 
         wait_until(look, timeout_s, what)
 
-    def wait_until_running(self, timeout_s: float = 60.0) -> PolicyStatus:
+    def wait_until_running(self, timeout_s: float = 60.0) -> Status:
         running = PolicyStatus.STATE_RUNNING
         return self.wait_for_status(lambda s: s.state == running, "running", timeout_s)
 
@@ -204,9 +208,9 @@ def robot_and_chunks(
 def chunk_of(
     values: dict[str, np.ndarray], *, t0_ns: int, dt_s: float, chunk_id: int = 1
 ) -> ActionChunk:
-    """A chunk message of arrays (horizon, D) by key."""
+    """A chunk message of arrays (horizon, D) by key, in SI units and radians."""
     actions = [
-        ActionValues(name=key, dimension=v.shape[1], values=v.astype(np.float32).ravel().tolist())
+        ActionValues(name=key, dimension=v.shape[1], values=v.astype(np.float64).ravel().tolist())
         for key, v in values.items()
     ]
     horizon = len(next(iter(values.values())))

@@ -18,6 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.control_node import ControlNode
+from gr00t_ros.interfaces.registry import command_types, state_types
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.policy.policy_node import PolicyNode
 from gr00t_ros.sim.sim_node import SimNode
@@ -60,8 +61,20 @@ def test_an_example_of_a_page_is_a_valid_contract(name: str) -> None:
     (whole,) = [block for block in blocks if block.startswith("/**")]
 
     values = dict(_flat(yaml.safe_load(whole)["/**"]["ros__parameters"]))
+    contract = parse_contract(values)
 
-    assert parse_contract(values).action
+    for part in blocks:  # each other example in place of what the whole file says
+        if part != whole and set(yaml.safe_load(part)) <= {"state", "action"}:
+            contract = parse_contract({**values, **dict(_flat(yaml.safe_load(part)))})
+    assert contract.action
+
+
+def test_the_page_of_the_file_lists_every_message_type() -> None:
+    page = (REFERENCE / "yaml-file.md").read_text()
+    table = re.findall(r"^\| `(\w+)` \| `\w+/\w+` \|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
+
+    assert {name for name, state, _ in table if state.strip()} == set(state_types())
+    assert {name for name, _, action in table if action.strip()} == set(command_types())
 
 
 @pytest.mark.parametrize("make_node", [ControlNode, PolicyNode])

@@ -27,7 +27,7 @@ from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.recording import read_events, replay
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.motion_setup import make_player
-from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
 NODE = "import sys; from gr00t_ros.{0}.{0}_node import main; sys.exit(main())"
 SERVER = """
@@ -139,7 +139,7 @@ def test_a_server_may_come_late_be_killed_and_come_back(scene: Scene) -> None:
     server.kill()
     scene.policy.wait_for_reason(f"{scene.port}", SLOW_S)
     status = scene.control.wait_for_reason("ended and no other came", SLOW_S)
-    assert status.state == PolicyStatus.STATE_HOLDING
+    assert status.state == ControlStatus.STATE_HOLDING
     scene.wait_for_commands()  # held at control rate
 
     scene.start_server()
@@ -175,7 +175,7 @@ def test_the_control_node_holds_when_the_policy_node_is_killed(scene: Scene) -> 
     scene.control.wait_until_running(SLOW_S)
     policy_node.kill()
     status = scene.control.wait_for_reason("ended and no other came", SLOW_S)
-    assert status.state == PolicyStatus.STATE_HOLDING
+    assert status.state == ControlStatus.STATE_HOLDING
     scene.wait_for_commands()
     held = scene.commands[-1].points[0].positions
     assert held == scene.commands[-5].points[0].positions
@@ -213,7 +213,7 @@ def test_when_the_policy_node_ends_in_order_the_arm_stops_at_once(scene: Scene) 
     scene.control.wait_until_running(SLOW_S)
     policy_node.signal(signal.SIGINT)
     assert ends_with(policy_node) == 0
-    scene.control.wait_for_reason("holding: told to stop")
+    scene.control.wait_for_reason("holding: stopped by the policy node: the policy node was")
 
 
 def test_no_velocity_stays_commanded_when_the_control_node_is_interrupted(scene: Scene) -> None:
@@ -222,7 +222,7 @@ def test_no_velocity_stays_commanded_when_the_control_node_is_interrupted(scene:
     scene.start_server("TwistPolicy")
     changes = {
         "action__arm__topic": "twist",
-        "action__arm__interface": "twist_stamped",
+        "action__arm__type": "twist_stamped",
         "action__arm__frame_id": "base",
         "action__arm__joints": None,
     }
@@ -238,7 +238,7 @@ def test_no_velocity_stays_commanded_when_the_control_node_is_interrupted(scene:
 def test_wrong_parameters_are_told_and_the_process_can_be_put_right(scene: Scene) -> None:
     control_node = scene.start_node("control_node", action__gripper__joints=["elbow"])
     status = scene.control.wait_for_reason("cannot configure, bad parameters: action.arm", SLOW_S)
-    assert status.state == PolicyStatus.STATE_ERROR
+    assert status.state == ControlStatus.STATE_ERROR
     problem = "- action.arm, action.gripper: elbow is commanded twice, on commands"
     assert problem in control_node.output()
     assert scene.control.set_parameters(action__gripper__joints=["finger"]) == [True]
@@ -312,7 +312,7 @@ def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
     control = scene.start_node(
         "control_node",
         action__arm__topic="base",
-        action__arm__interface="twist_stamped",
+        action__arm__type="twist_stamped",
         action__arm__joints=None,
         action__arm__frame_id="base",
         action__arm__max_linear_acceleration=0.05,
@@ -417,7 +417,7 @@ def test_a_burst_of_late_chunks_does_not_make_the_arm_jump(scene: Scene, tmp_pat
     chunks = scene.peer.create_publisher(ActionChunk, "action_chunk", 20)
     wait_until(chunks.get_subscription_count, SLOW_S, "the node listens")
     scene.control.wait_for_status(
-        lambda s: s.joints and not any(math.isnan(joint.measured) for joint in s.joints),
+        lambda s: s.joints and not any(math.isnan(joint.feedback) for joint in s.joints),
         "the joints are measured",
         SLOW_S,
     )
@@ -431,7 +431,7 @@ def test_a_burst_of_late_chunks_does_not_make_the_arm_jump(scene: Scene, tmp_pat
             t0_ns = int(scene.peer.get_clock().now().nanoseconds) - round(seconds * 1e9)
             chunks.publish(chunk_of(values, t0_ns=t0_ns, dt_s=0.05, chunk_id=number))
         scene.wait_for_commands(40)
-    status = scene.control.wait_for_status(lambda s: s.chunks_refused > 0, "refusals")
-    assert status.chunks_received + status.chunks_refused <= number
+    status = scene.control.wait_for_status(lambda s: s.chunks_rejected > 0, "refusals")
+    assert status.chunks_accepted + status.chunks_rejected <= number
     path = control.require_smooth()
     assert len(np.unique(path[:, 0])) > 50

@@ -14,7 +14,8 @@ from helpers import wait_until
 from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_ros.policy.inference_worker import Answer, InferenceWorker, Session, no_options
+from gr00t_ros.policy.inference_session import InferenceSession, no_options
+from gr00t_ros.policy.inference_worker import InferenceResult, InferenceWorker
 from gr00t_ros.policy.observation_builder import NotReadyError, TimedObservation
 
 
@@ -105,7 +106,7 @@ class Rig:
         self.not_ready: NotReadyError | None = None
         self.misfit: PolicyError | None = None
         self.prepared = 0
-        self.published: list[Answer] = []
+        self.published: list[InferenceResult] = []
         self.publish_error: Exception | None = None
         self._numbers = itertools.count()
         self.worker = InferenceWorker(
@@ -116,12 +117,12 @@ class Rig:
             now_s=now_s,
         )
 
-    def _prepare(self, policy: BasePolicy) -> Session:
+    def _prepare(self, policy: BasePolicy) -> InferenceSession:
         self.prepared += 1
         if self.misfit is not None:
             raise self.misfit
         timer = ReplanTimer(chunk_s=1.0, step_s=0.1, interval_s=self.interval_s, sync=self.sync)
-        return Session(build=self._build, timer=timer, options=self.options)
+        return InferenceSession(build=self._build, timer=timer, options=self.options)
 
     def _build(self) -> TimedObservation:
         if self.not_ready is not None:
@@ -131,7 +132,7 @@ class Rig:
             return TimedObservation({"number": number}, t0_ns=round(self._now_s() * 1e9))
         return TimedObservation({"number": number}, t0_ns=number)
 
-    def _publish(self, answer: Answer) -> None:
+    def _publish(self, answer: InferenceResult) -> None:
         if self.publish_error is not None:
             raise self.publish_error
         self.published.append(answer)

@@ -181,7 +181,9 @@ class Answering:
             Decoded(None, None)
             if data is None
             else self._serializer.decode(
-                data, max_items=job.endpoint.max_items, charge=job.message.sender.cost.add
+                data,
+                max_items=job.endpoint.max_items,
+                charge=job.message.sender.rate_limiter.charge,
             )
         )
         ask = Ask(job, self._dialect_of(job.client, decoded.dialect))

@@ -16,7 +16,7 @@ from gr00t_policy_core.serving.server.metrics import Metrics
 from gr00t_policy_core.serving.server.worker import Worker
 from gr00t_policy_core.serving.transport.addresses import is_loopback
 from gr00t_policy_core.serving.transport.base import Message, Sender, Transport
-from gr00t_policy_core.serving.transport.read_costs import REFUSED_ITEMS
+from gr00t_policy_core.serving.transport.rate_limit import REJECTED_REQUEST_ITEMS
 from gr00t_policy_core.serving.wire import envelope as messages
 from gr00t_policy_core.serving.wire.api_token import token_matches
 from gr00t_policy_core.serving.wire.envelope import Request
@@ -122,7 +122,7 @@ class Reception:
 
     def _admitted(self, message: Message) -> Request:
         """What a message says, at its client's cost."""
-        charge = message.sender.cost.add
+        charge = message.sender.rate_limiter.charge
         try:
             if message.body is None:
                 raise ProtocolError(message.problem)
@@ -130,9 +130,9 @@ class Reception:
             if not token_matches(self._token, request.token):
                 raise PolicyError("Unauthorized: Invalid API token")
         except PolicyError:
-            charge(REFUSED_ITEMS)
+            charge(REJECTED_REQUEST_ITEMS)
             raise
-        message.sender.proven = True
+        message.sender.authenticated = True
         return request
 
     def _max_items(self, endpoint: str) -> int:

@@ -60,7 +60,7 @@ class Job:
     @property
     def is_abandoned(self) -> bool:
         """Whether its client has disconnected, so that nobody waits for the answer."""
-        return self.message.sender.gone
+        return self.message.sender.disconnected
 
     @property
     def peer(self) -> str:

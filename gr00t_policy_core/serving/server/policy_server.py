@@ -27,7 +27,7 @@ from gr00t_policy_core.serving.server.worker import Worker
 from gr00t_policy_core.serving.transport.addresses import is_loopback
 from gr00t_policy_core.serving.transport.base import LINGER_S
 from gr00t_policy_core.serving.transport.curve_keys import ServerKeys
-from gr00t_policy_core.serving.transport.tcp_connections import ConnectionLimits
+from gr00t_policy_core.serving.transport.tcp_connection_table import ConnectionLimits
 from gr00t_policy_core.serving.wire import jpeg as images
 from gr00t_policy_core.serving.wire.envelope import Request
 from gr00t_policy_core.serving.wire.error_text import log_text
@@ -344,9 +344,9 @@ class PolicyServer:
         try:
             self._worker.start()
             self._log_address()
-            with self._transport.woken_by_signals():
+            with self._transport.wake_on_signals():
                 while not self._stopping:
-                    self._transport.turn(None, self._reception.accept)
+                    self._transport.run_once(None, self._reception.accept)
                 self._finish()
         finally:
             self._worker.close()
@@ -381,7 +381,7 @@ class PolicyServer:
         if self.policy is None:
             return  # nothing is in progress but the loading, which nobody waits for any more
         while self._worker.busy and (remaining_s := ends_at - time.monotonic()) > 0:
-            self._transport.turn(remaining_s, self._reception.accept)
+            self._transport.run_once(remaining_s, self._reception.accept)
         if self._worker.busy:
             logger.error(
                 "stopping although %s has not returned within %.1f s",

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.serving.transport.base import Ended, Transport
+from gr00t_policy_core.serving.transport.base import OnDisconnect, Transport
 from gr00t_policy_core.serving.transport.curve_keys import ServerKeys
-from gr00t_policy_core.serving.transport.curve_server import Router
-from gr00t_policy_core.serving.transport.tcp_connections import ConnectionLimits
-from gr00t_policy_core.serving.transport.tcp_server import Listener
+from gr00t_policy_core.serving.transport.curve_server import CurveTransport
+from gr00t_policy_core.serving.transport.tcp_connection_table import ConnectionLimits
+from gr00t_policy_core.serving.transport.tcp_server import TcpTransport
 from gr00t_policy_core.serving.wire.api_token import token_problems
 
 if TYPE_CHECKING:
@@ -47,23 +47,30 @@ def make_transport(
     keys: ServerKeys | None,
     token: bool,
     refused: Callable[[str, Exception], None],
-    ended: Ended,
+    ended: OnDisconnect,
 ) -> Transport:
-    """Listen, encrypted where there are keys; the arguments are those of `Router` and `Listener`.
+    """Listen, encrypted where there are keys; see `CurveTransport` and `TcpTransport`.
 
     Raises:
         AddressError: It is not possible there.
     """
     if keys is not None:
-        return Router(
+        return CurveTransport(
             host,
             port,
             max_message_bytes=limits.message_bytes,
             keys=keys,
-            refused=refused,
-            ended=ended,
+            on_reject=refused,
+            on_disconnect=ended,
         )
-    return Listener(host, port, limits=limits, token=token, refused=refused, ended=ended)
+    return TcpTransport(
+        host,
+        port,
+        limits=limits,
+        requires_token=token,
+        on_reject=refused,
+        on_disconnect=ended,
+    )
 
 
 def check(

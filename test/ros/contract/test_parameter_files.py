@@ -30,18 +30,20 @@ ROBOT = """
   ros__parameters:
     action_rate_hz: 20.0
     state:
-      arm: {topic: joint_states, joints: [shoulder, elbow]}
+      arm: {type: joint_state, topic: joint_states, joints: [shoulder, elbow]}
     action:
-      arm: {topic: commands, interface: joint_trajectory, joints: [shoulder, elbow]}
+      arm: {type: joint_trajectory, topic: commands, joints: [shoulder, elbow]}
 """
 DOTTED = """
 /**:
   ros__parameters:
     state:
       shoulder_pan.pos:
+        type: joint_state
         topic: joint_states
         joints: [shoulder_pan]
       shoulder_lift.pos:
+        type: joint_state
         topic: joint_states
         joints: [shoulder_lift]
     action_rate_hz: 20.0
@@ -86,7 +88,7 @@ def started(
     [
         (
             ROBOT.replace("elbow]}", "elbow}"),
-            "robot.yaml, line 6, column 58: while parsing a flow sequence; expected "
+            "robot.yaml, line 6, column 77: while parsing a flow sequence; expected "
             "',' or ']', but got '}'",
         ),
         (
@@ -114,7 +116,7 @@ def started(
             ROBOT.replace("[shoulder, elbow]", "&names [shoulder, elbow]", 1).replace(
                 "joints: [shoulder, elbow]", "joints: *names"
             ),
-            "robot.yaml, line 8, column 67: ROS takes no anchors and aliases (& and *), write the "
+            "robot.yaml, line 8, column 62: ROS takes no anchors and aliases (& and *), write the "
             "value out",
         ),
         ("/**: &a {b: *a}", "robot.yaml, line 1, column 13: ROS takes no anchors"),
@@ -162,15 +164,15 @@ def test_arguments_that_ros_refuses_are_told(
 def test_a_process_ends_with_a_status_and_no_traceback(tmp_path: Path) -> None:
     status, (line,) = started(tmp_path, ROBOT.replace("elbow]}", "elbow}"))
     assert status == WRONG_ARGUMENTS
-    assert "robot.yaml, line 6, column 58: while" in line
+    assert "robot.yaml, line 6, column 77: while" in line
 
 
 def test_an_empty_list_is_one(tmp_path: Path) -> None:
     nobody = ROBOT.replace("joints: [shoulder, elbow]}", "joints: []}")
-    says = "needs joints"
+    says = "no joints given"
     _, lines = started(tmp_path, nobody, "-p", "autostart:=true", until=says)
     assert lines[0].endswith("cannot configure, bad parameters:")
-    assert lines[1:2] == ["  - action.arm: joint_trajectory needs joints"]
+    assert lines[1:2] == ["  - state.arm.joints: no joints given"]
 
 
 def test_a_file_that_is_for_another_name_is_told_with_what_to_write(tmp_path: Path) -> None:

@@ -14,20 +14,20 @@ from policies_for_tests import parameters
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.contract import parse_contract
-from gr00t_ros.contract.parameters import ACTION, FIELDS, STATE, TOP, VIDEO
+from gr00t_ros.contract.parameters import ACTION, STATE, TOP, VIDEO, common_parameters, types_of
 
 EVERYWHERE = "everywhere"
 
-ARRAY = {"interface": "float64_multi_array", "topic": "array"}
+ARRAY = {"type": "float64_multi_array", "topic": "array"}
 ACTIONS: dict[str, dict[str, Any]] = {
-    "joint_trajectory": {},
-    "joint_state": {"interface": "joint_state", "topic": "orders"},
+    "joint_trajectory": {"type": "joint_trajectory"},
+    "joint_state": {"type": "joint_state", "topic": "orders"},
     "positions": ARRAY,
     "nameless positions": {**ARRAY, "joints": None, "unmeasured": True},
     "velocities": {**ARRAY, "when_holding": "zero"},
     "nameless velocities": {**ARRAY, "when_holding": "zero", "joints": None},
     "pose": {
-        "interface": "pose_stamped",
+        "type": "pose_stamped",
         "topic": "pose",
         "joints": None,
         "representation": "xyz_quat",
@@ -35,7 +35,7 @@ ACTIONS: dict[str, dict[str, Any]] = {
         "unmeasured": True,
     },
     "twist": {
-        "interface": "twist_stamped",
+        "type": "twist_stamped",
         "topic": "twist",
         "joints": None,
         "frame_id": "base",
@@ -46,7 +46,8 @@ ARRAYS = {"positions", "nameless positions", "velocities", "nameless velocities"
 BODIES = {"pose", "twist"}
 ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be given
     "topic": ("somewhere", EVERYWHERE),
-    "interface": (None, EVERYWHERE),
+    "ignore": (False, EVERYWHERE),
+    "type": (None, EVERYWHERE),
     "joints": (["shoulder", "elbow"], POSITIONS | ARRAYS),
     "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
     "representation": ("xyz_quat", {"pose"}),
@@ -67,18 +68,25 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
 }
 
 STATES: dict[str, dict[str, Any]] = {
-    "joints": {},
-    "pose": {"topic": "pose_now", "joints": None, "representation": "xyz_quat"},
-    "array": {"topic": "array_now", "joints": None},
+    "joints": {"type": "joint_state"},
+    "pose": {
+        "type": "pose_stamped",
+        "topic": "pose_now",
+        "joints": None,
+        "representation": "xyz_quat",
+    },
+    "array": {"type": "float64_multi_array", "topic": "array_now", "joints": None},
 }
 STATE_USES: dict[str, tuple[Any, Any]] = {
+    "type": (None, EVERYWHERE),
     "topic": ("elsewhere", EVERYWHERE),
     "rate_hz": (30.0, EVERYWHERE),
     "max_age_s": (1.0, EVERYWHERE),
-    # These two exclude each other, which is told in other words (test_contract.py).
-    "joints": (["shoulder", "elbow"], EVERYWHERE),
+    "select": ([1, 0], EVERYWHERE),
+    "sources": ([], EVERYWHERE),
+    "joints": (["shoulder", "elbow"], {"joints"}),
     "field": ("position", {"joints"}),
-    "representation": ("xyz_quat", EVERYWHERE),
+    "representation": ("xyz_quat", {"pose"}),
     "scale": (2.0, EVERYWHERE),
     "offset": (2.0, EVERYWHERE),
 }
@@ -177,9 +185,17 @@ def _case(place: str, name: str, value: Any, others: dict[str, Any], allowed: An
 
 def test_every_parameter_is_here() -> None:
     assert TOP_USES.keys() == {parameter.name for parameter in TOP}
-    assert ACTION_USES.keys() == {field.name for field in FIELDS[ACTION]}
-    assert STATE_USES.keys() == {field.name for field in FIELDS[STATE]}
-    assert all(field.only_with is None for field in FIELDS[VIDEO])
+    assert ACTION_USES.keys() == _names_of(ACTION, {values["type"] for values in ACTIONS.values()})
+    assert STATE_USES.keys() == _names_of(STATE, {values["type"] for values in STATES.values()})
+    assert all(parameter.only_with is None for parameter in common_parameters(VIDEO))
+
+
+def _names_of(modality: str, types: set[str]) -> set[str]:
+    """The parameters of entries of these types; others are tested beside their own modules."""
+    of_types = [
+        p for name, cls in types_of(modality).items() if name in types for p in cls.parameters
+    ]
+    return {parameter.name for parameter in (*common_parameters(modality), *of_types)}
 
 
 @pytest.mark.parametrize(("name", "values", "is_allowed"), list(cases()))

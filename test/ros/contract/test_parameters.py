@@ -9,16 +9,41 @@ from typing import Any
 import pytest
 
 from gr00t_policy_core.cli.model_flags import add_model_flags
+from gr00t_ros.contract.parameter import Parameter
 from gr00t_ros.contract.parameter_checks import name_problems, value_problem
-from gr00t_ros.contract.parameters import FIELDS, TOP, Parameter, keys_of, parameters_for
+from gr00t_ros.contract.parameters import (
+    ACTION,
+    MODALITIES,
+    STATE,
+    TOP,
+    common_parameters,
+    keys_of,
+    parameters_for,
+    types_of,
+)
 from gr00t_ros.contract.policy_settings import WHEN_FLAGS
 
-EVERY = [*TOP, *(field for fields in FIELDS.values() for field in fields)]
-NAMES = ["video.front.topic", "state.arm.joints", "action.arm.topic", "action_rate_hz"]
+OF_TYPES = {
+    f"{modality} {name}": cls.parameters
+    for modality in (STATE, ACTION)
+    for name, cls in types_of(modality).items()
+}
+EVERY = [
+    *TOP,
+    *(parameter for modality in MODALITIES for parameter in common_parameters(modality)),
+    *(parameter for parameters in OF_TYPES.values() for parameter in parameters),
+]
+VALUES = {
+    "video.front.topic": "front",
+    "state.arm.type": "joint_state",
+    "state.tool.type": "pose_stamped",
+    "action.arm.type": "pose_stamped",
+    "action_rate_hz": 20.0,
+}
 
 
 def named(name: str) -> Parameter:
-    return next(p for p in parameters_for([*NAMES, name]) if p.name == name)
+    return next(p for p in parameters_for(VALUES) if p.name == name)
 
 
 @pytest.mark.parametrize("parameter", EVERY, ids=lambda p: p.name)
@@ -60,16 +85,18 @@ def test_every_flag_of_serve_for_a_model_is_a_parameter_with_its_default_and_cho
 
 def test_keys_are_found_in_the_names_in_their_order() -> None:
     names = ["video.wrist.topic", "video.front.width", "video.wrist.width", "state.arm.topic"]
-    assert keys_of("video", names) == ["wrist", "front"]
+    assert keys_of("video", dict.fromkeys(names)) == ["wrist", "front"]
 
 
 def test_a_key_may_have_dots() -> None:
-    assert keys_of("state", ["state.left.arm.topic", "state.left.arm.joints"]) == ["left.arm"]
+    assert keys_of("state", {"state.left.arm.topic": "a", "state.left.arm.joints": []}) == [
+        "left.arm"
+    ]
 
 
 def test_each_key_in_use_has_all_fields_of_its_modality() -> None:
-    names = {p.name for p in parameters_for(["video.front.topic"])}
-    assert {f"video.front.{field.name}" for field in FIELDS["video"]} <= names
+    names = {p.name for p in parameters_for({"video.front.topic": "front"})}
+    assert {f"video.front.{parameter.name}" for parameter in common_parameters("video")} <= names
     assert not any(name.startswith(("state.", "action.")) for name in names)
 
 
@@ -82,8 +109,8 @@ def test_each_key_in_use_has_all_fields_of_its_modality() -> None:
             "video.front.topci: no such parameter, did you mean video.front.topic?",
         ),
         (
-            "action.arm.interfce",
-            "action.arm.interfce: no such parameter, did you mean action.arm.interface?",
+            "action.arm.frameid",
+            "action.arm.frameid: no such parameter, did you mean action.arm.frame_id?",
         ),
         ("policy.hots", "policy.hots: no such parameter, did you mean policy.hosts?"),
         ("video.topic", "video.topic: no such parameter"),
@@ -91,13 +118,13 @@ def test_each_key_in_use_has_all_fields_of_its_modality() -> None:
     ],
 )
 def test_a_name_that_is_no_parameter_is_told_with_a_hint(name: str, problem: str) -> None:
-    (found,) = name_problems([*NAMES, name])
+    (found,) = name_problems({**VALUES, name: 1})
     assert found.startswith(problem)
 
 
 def test_the_parameters_of_ros_itself_are_not_ours_to_refuse() -> None:
     ros = ["use_sim_time", "start_type_description_service", "qos_overrides./clock.sub.depth"]
-    assert list(name_problems([*NAMES, *ros])) == []
+    assert list(name_problems({**VALUES, **dict.fromkeys(ros)})) == []
 
 
 @pytest.mark.parametrize(
@@ -136,9 +163,15 @@ def test_the_parameters_of_ros_itself_are_not_ours_to_refuse() -> None:
         ("state.arm.scale", [1.0, "x"], "must be a number or a list of numbers"),
         ("state.arm.scale", [], "must be a number or a list of numbers, got []"),
         ("state.arm.offset", [float("inf")], "must be finite, got [inf]"),
-        ("action.arm.interface", "", "no interface given"),
-        ("action.arm.interface", "servo", "must be one of joint_trajectory | joint_state |"),
-        ("action.arm.representation", "euler", "must be one of xyz_rot6d | xyz_rotvec | xyz_quat"),
+        ("state.arm.select", 0, "must be a list of whole numbers, got 0"),
+        ("state.arm.select", [0.0], "must be a list of whole numbers, got [0.0]"),
+        ("state.arm.select", [-1], "must be 0 to 10000, got [-1]"),
+        ("state.arm.sources", [1], "must be a list of names, got [1]"),
+        (
+            "action.arm.representation",
+            "euler",
+            "must be one of xyz_rot6d | xyz_rotvec | xyz_quat | xyz_rpy",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, problem: str) -> None:
@@ -153,7 +186,8 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, pr
         ("control_rate_hz", 50),
         ("state.arm.scale", 57.3),
         ("state.arm.scale", [1, 2.5]),
-        ("state.arm.representation", ""),
+        ("state.arm.select", [0, 2]),
+        ("state.tool.representation", "xyz_rpy"),
         ("video.front.topic", "~/image"),
         ("video.front.topic", "/robot1/{ns}/image_raw"),
         ("video.front.topic", "image"),

@@ -60,7 +60,7 @@ def activate_node(
 
     def make(*, stands_at: tuple[float, ...] = (0.0, 100.0, 200.0), **changes: Any) -> ControlNode:
         changes = patience(changes)
-        interface = changes.get("action__gripper__interface", "joint_trajectory")
+        interface = changes.get("action__gripper__type", "joint_trajectory")
         arm = FollowingArm(ros_node, interface, stands_at)
         node = make_node(**changes)
         activate(operator, chunks, node)

@@ -18,13 +18,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from gr00t_policy_core.control.command_limiter import CommandLimiter
-from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ControlStatus
 
-ERROR = PolicyStatus.STATE_ERROR
+ERROR = ControlStatus.STATE_ERROR
 TWIST = {
     "require_subscribers": False,
     "action__arm__topic": "twist",
-    "action__arm__interface": "twist_stamped",
+    "action__arm__type": "twist_stamped",
     "action__arm__joints": None,
     "action__arm__frame_id": "base",
 }
@@ -81,13 +81,13 @@ def test_nothing_moves_before_every_command_topic_has_a_subscriber(rig: Rig) -> 
     rig.start(action__arm__topic="deaf")
     rig.play()
     status = rig.operator.wait_for_reason("nobody subscribes to /deaf")
-    assert dict(zip(status.command_topics, status.command_subscribers, strict=True)) == {
-        "/deaf": 0,
-        "/commands": 1,
-    }
+    counts = {topic.topic: topic.subscription_count for topic in status.command_topics}
+    assert counts == {"/deaf": 0, "/commands": 1}
     assert rig.received == []
     rig.peer.create_subscription(JointState, "deaf", lambda _: None, 10)
-    rig.operator.wait_for_status(lambda s: list(s.command_subscribers) == [1, 1], "it is heard")
+    rig.operator.wait_for_status(
+        lambda s: [topic.subscription_count for topic in s.command_topics] == [1, 1], "it is heard"
+    )
     rig.play()
     rig.operator.wait_until_running()
 
@@ -121,7 +121,7 @@ def test_a_blocked_joint_stops_the_arm_until_start(rig: Rig) -> None:
     rig.wait_for_rest()
     wait_until(lambda: any(d.level == DiagnosticStatus.ERROR for d in heard), what="an alarm")
     rig.play(start=0.0)
-    rig.operator.wait_for_status(lambda s: s.chunks_refused == 1, "a refusal")
+    rig.operator.wait_for_status(lambda s: s.chunks_rejected == 1, "a refusal")
     rig.follow(0.0, 0.0, 0.0)
     assert rig.operator.trigger("start").success
     rig.play(start=0.0)
@@ -132,20 +132,20 @@ def test_a_blocked_joint_stops_the_arm_until_start(rig: Rig) -> None:
 def test_every_joint_is_told_with_its_limits_and_where_they_come_from(rig: Rig) -> None:
     rig.start(action__arm__max_velocity=[1.0, 2.0])
     status = rig.operator.wait_for_reason("no chunk received yet")
-    assert [(j.name, j.velocity) for j in status.joints] == [
+    assert [(j.name, j.max_velocity) for j in status.joints] == [
         ("shoulder", 1.0),
         ("elbow", 2.0),
         ("finger", 3.0),
     ]
-    assert [joint.measured for joint in status.joints] == [0.0, 0.0, 0.0]
+    assert [joint.feedback for joint in status.joints] == [0.0, 0.0, 0.0]
     assert np.isnan(status.joints[0].command)
-    assert "velocity: yaml, acceleration: default" in status.joints[0].limits_from
+    assert "max_velocity: yaml, max_acceleration: default" in status.joints[0].limit_sources
     rig.play(horizon=100)
     rig.operator.wait_until_running()
     status = rig.operator.wait_for_status(lambda s: s.commands > 50, "commands")
     shoulder = status.joints[0]
-    assert shoulder.command == pytest.approx(shoulder.target, abs=0.05)
-    assert shoulder.measured == pytest.approx(shoulder.command, abs=0.5)
+    assert shoulder.command == pytest.approx(shoulder.reference, abs=0.05)
+    assert shoulder.feedback == pytest.approx(shoulder.command, abs=0.5)
     assert status.limiter_hits == 0, dict(rig.node._motion.counts.limit_hits)
 
 
@@ -162,7 +162,7 @@ def test_a_stop_is_in_force_over_every_transition_until_start(rig: Rig) -> None:
     rig.operator.wait_for_reason("stopped by ~/stop")
     count = len(rig.path())
     rig.play(start=rig.path()[-1, 0])
-    rig.operator.wait_for_status(lambda s: s.chunks_refused == 1, "a refusal")
+    rig.operator.wait_for_status(lambda s: s.chunks_rejected == 1, "a refusal")
     assert len(rig.path()) == count
     assert rig.operator.trigger("start").success
 
@@ -208,7 +208,7 @@ def test_chunks_of_a_second_source_are_refused_by_name(rig: Rig) -> None:
     rig.play(horizon=200, source="/policy_node#1")
     rig.operator.wait_until_running()
     rig.play(start=0.4, horizon=200, source="/left/policy_node#2")
-    status = rig.operator.wait_for_status(lambda s: s.chunks_refused == 1, "a refusal")
+    status = rig.operator.wait_for_status(lambda s: s.chunks_rejected == 1, "a refusal")
     assert status.chunk_source == "/policy_node#1"
     assert "2 publishers of /action_chunk" in status.reason
 
@@ -222,7 +222,7 @@ def test_a_value_that_no_robot_can_reach_is_refused_and_motion_goes_on(rig: Rig)
     rig.wait_for_commands(30)
     values = {"arm": np.full((20, 2), 1e9), "gripper": np.zeros((20, 1))}
     rig.chunks.publish(chunk_of(values, t0_ns=rig.now_ns(), dt_s=DT_S, chunk_id=9))
-    rig.operator.wait_for_status(lambda s: s.chunks_refused == 1, "a refusal")
+    rig.operator.wait_for_status(lambda s: s.chunks_rejected == 1, "a refusal")
     rig.wait_for_commands(30)
     rig.operator.wait_until_running()
     rig.require_smooth()
@@ -238,7 +238,7 @@ def test_a_rate_that_is_too_high_is_asked_about_while_the_arm_moves(rig: Rig) ->
     rig.start()
     rig.play(speed=8.0, horizon=40)
     status = rig.operator.wait_for_status(
-        lambda s: s.state == PolicyStatus.STATE_RUNNING and s.reason, "a hint"
+        lambda s: s.state == ControlStatus.STATE_RUNNING and s.reason, "a hint"
     )
     assert "the chunk moves shoulder at 8 rad/s, max_velocity is 3" in status.reason
     assert "is action_rate_hz (20) the rate of the training data?" in status.reason

@@ -19,7 +19,7 @@ from nodes_for_tests import (
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 
-from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.msg import ControlStatus
 from gr00t_ros.node.node_parameters import declare_parameters
 
 
@@ -30,13 +30,13 @@ def test_nothing_is_published_before_a_chunk_nor_while_not_active(
     node = make_node()
     wait_until(chunks.get_subscription_count)
     status = operator.wait_for_reason("the node is not active")
-    assert status.state == PolicyStatus.STATE_STOPPED
+    assert status.state == ControlStatus.STATE_STOPPED
     chunks.publish(ramp(now_ns(ros_node)))
     assert operator.change_state(CONFIGURE) == [True]
     chunks.publish(ramp(now_ns(ros_node), horizon=400))
     assert operator.change_state(ACTIVATE) == [True]
     status = operator.wait_for_reason("no chunk received yet")  # what came before is not played
-    assert (status.state, status.chunks_received) == (PolicyStatus.STATE_WAITING, 0)
+    assert (status.state, status.chunks_accepted) == (ControlStatus.STATE_WAITING, 0)
     assert commands == []
 
     wait_until(lambda: node._motion._joints._known, what="it knows its joints")
@@ -79,13 +79,16 @@ def test_a_whole_life_leaves_nothing_behind_and_can_be_lived_again(
 def test_configure_fails_with_the_whole_list_and_works_once_all_is_right(
     make_node: MakeNode, operator: Operator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    make_node(control_rate_hz=5000.0, action__gripper__interface="servo")
+    make_node(control_rate_hz=5000.0, action__gripper__type="servo")
     assert operator.change_state(CONFIGURE) == [False]
     told = capfd.readouterr().err
     assert "- control_rate_hz: must be 1 to 1000, got 5000.0\n" in told
-    assert "- action.gripper.interface: must be one of joint_trajectory |" in told
+    assert (
+        "- action.gripper.type: 'servo' is no message type; write one of float64_multi_array |"
+        in told
+    )
     assert all(
-        operator.set_parameters(control_rate_hz=50.0, action__gripper__interface="joint_trajectory")
+        operator.set_parameters(control_rate_hz=50.0, action__gripper__type="joint_trajectory")
     )
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
 

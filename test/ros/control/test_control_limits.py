@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from gr00t_ros.control.control_node import ControlNode
-from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.msg import ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode
 
 
@@ -27,7 +27,7 @@ def test_a_robot_at_rest_begins_at_the_beginning_from_where_its_joints_are(rig: 
     rig.start(max_jump=0.15)
     rig.play(start=0.2, speed=1.0, late_s=0.4)  # its step of now lies at 0.6: too far
     status = rig.operator.wait_until_running()
-    assert (status.steps_skipped, status.chunks_refused) == (0, 0)
+    assert (status.steps_skipped, status.chunks_rejected) == (0, 0)
     rig.wait_for_commands(40)
     assert rig.path()[0, 0] == pytest.approx(0.3, abs=0.01)
     rig.require_smooth()
@@ -38,7 +38,7 @@ def test_a_chunk_too_far_from_the_joints_is_refused_by_name(rig: Rig) -> None:
     rig.start(max_jump=0.5)
     rig.play(start=0.8)
     status = rig.operator.wait_for_reason("shoulder would jump by 0.800, from 0.000 to 0.800")
-    assert (status.state, status.chunks_refused) == (PolicyStatus.STATE_WAITING, 1)
+    assert (status.state, status.chunks_rejected) == (ControlStatus.STATE_WAITING, 1)
     assert rig.received == []
 
 
@@ -47,12 +47,13 @@ def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
     node = rig.start(
         require_subscribers=False,
         max_jump=0.3,
+        state__arm__type="pose_stamped",
         state__arm__topic="tool",
         state__arm__joints=None,
         state__arm__representation="xyz_quat",
         action__arm__topic="goal",
         action__arm__joints=None,
-        action__arm__interface="pose_stamped",
+        action__arm__type="pose_stamped",
         action__arm__representation="xyz_quat",
         action__arm__frame_id="base",
     )
@@ -77,8 +78,8 @@ def test_every_blend_mode_stays_within_the_limits(rig: Rig, blend: str) -> None:
     for number in range(6):
         rig.play(start=0.3 * (number % 2), speed=1.0 - 0.4 * number, late_s=0.05 * number)
         rig.wait_for_commands(25)
-    status = rig.operator.wait_for_status(lambda s: s.chunks_received == 6, "all chunks")
-    assert status.seam_jump > 0.0
+    status = rig.operator.wait_for_status(lambda s: s.chunks_accepted == 6, "all chunks")
+    assert status.blend_offset > 0.0
     rig.require_smooth()
 
 
@@ -165,8 +166,8 @@ def test_a_broken_description_is_told_and_a_late_one_is_in_force_after_a_rest(
     rig.play(start=rested, speed=1.0, horizon=60)
     status = rig.operator.wait_until_running()
     (shoulder,) = (joint for joint in status.joints if joint.name == "shoulder")
-    assert (shoulder.velocity, shoulder.upper) == (0.2, 9.0)
-    assert "velocity: urdf, acceleration: default" in shoulder.limits_from
+    assert (shoulder.max_velocity, shoulder.max_position) == (0.2, 9.0)
+    assert "max_velocity: urdf, max_acceleration: default" in shoulder.limit_sources
     rig.wait_for_commands(60)
     after = rig.path()[np.flatnonzero(rig.path()[:, 0] == rested)[-1] :, 0]
     assert 0.1 * PERIOD_S < np.abs(np.diff(after)).max() <= 0.2 * PERIOD_S + 1e-9
@@ -191,7 +192,7 @@ def test_without_a_description_that_has_every_joint_nothing_moves_where_one_is_r
     )
     wait_for_log(capfd, f"action.arm: the robot description {lacking}: it sets no limits for it")
     rig.play()
-    rig.operator.wait_for_status(lambda s: s.chunks_refused >= 2, "a refusal")
+    rig.operator.wait_for_status(lambda s: s.chunks_rejected >= 2, "a refusal")
     assert rig.received == []
     description.publish(String(data=urdf(shoulder=LIMIT, elbow=LIMIT, finger=LIMIT)))
     wait_until(lambda: "shoulder" in node._description.limits, what="the whole description")

@@ -28,7 +28,7 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.recording import read_events, replay
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.motion_setup import make_player
-from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ControlStatus
 
 
 def test_a_chunk_lands_within_a_control_period_of_where_time_says(
@@ -92,7 +92,7 @@ def test_a_late_chunk_skips_what_has_passed(
     assert first(commands[0][1]) < 0.05 * RATE  # a robot that has not moved begins at the beginning
     wait_until(lambda: first(commands[-1][1]) > 1.0 * RATE, what="it has moved for a while")
     chunks.publish(ramp(now_ns(ros_node) - 800_000_000, horizon=60, chunk_id=2))
-    status = operator.wait_for_status(lambda s: s.chunks_received == 2, "the second chunk")
+    status = operator.wait_for_status(lambda s: s.chunks_accepted == 2, "the second chunk")
     # Of 16; more where the chunk was late on its way, fewer where ticks were lost meanwhile.
     assert 8 <= status.steps_skipped <= 40
 
@@ -110,8 +110,8 @@ def test_the_newest_chunk_takes_over(
     chunks.publish(ramp(now_ns(ros_node), start=2.0, chunk_id=5))
     wait_until(lambda: first(commands[-1][1]) >= 2.0, what="commands of the second chunk")
     status = operator.wait_for_status(lambda s: s.chunk_id == 5, "the newer")
-    assert status.chunks_received == 2
-    assert status.seam_jump == pytest.approx(2.0, abs=0.3)
+    assert status.chunks_accepted == 2
+    assert status.blend_offset == pytest.approx(2.0, abs=0.3)
 
 
 def test_a_used_up_chunk_is_held_at_control_rate_and_said(
@@ -125,7 +125,7 @@ def test_a_used_up_chunk_is_held_at_control_rate_and_said(
     activate_node()
     chunks.publish(ramp(now_ns(ros_node), horizon=11, chunk_id=3))
     status = operator.wait_for_reason("holding: chunk 3 ended and no other came")
-    assert status.state == PolicyStatus.STATE_HOLDING
+    assert status.state == ControlStatus.STATE_HOLDING
     assert (status.holds, status.steps_left) == (1, 0)
     wait_until(lambda: len({first(m) for _, m in commands[-20:]}) == 1, what="it comes to rest")
     count = len(commands)
@@ -150,9 +150,9 @@ def test_the_message_without_steps_stops_at_once(
     activate_node()
     chunks.publish(ramp(now_ns(ros_node), horizon=100))
     wait_until(lambda: len(commands) > 5, what="commands")
-    chunks.publish(ActionChunk())
-    status = operator.wait_for_reason("holding: told to stop")
-    assert status.state == PolicyStatus.STATE_HOLDING
+    chunks.publish(ActionChunk(stop=True, stop_reason="~/stop was called"))
+    status = operator.wait_for_reason("holding: stopped by the policy node: ~/stop was called")
+    assert status.state == ControlStatus.STATE_HOLDING
 
     def stands_still() -> bool:
         return len(commands) > 20 and len({first(message) for _, message in commands[-20:]}) == 1
@@ -240,7 +240,7 @@ def test_no_clock_jump_takes_the_arm_out_of_its_limits(
     count = len(commands)
     sim_time.run(lambda: len(commands) > count + 60, "commands in the new time")
     chunks.publish(ramp(sim_time.ns(), start=first(commands[-1][1]), horizon=400, chunk_id=2))
-    operator.wait_for_status(lambda s: s.chunks_received == 2, "a chunk of the new time")
+    operator.wait_for_status(lambda s: s.chunks_accepted == 2, "a chunk of the new time")
     count = len(commands)
     sim_time.run(lambda: len(commands) > count + 30, "commands of it")
     assert operator.change_state(DEACTIVATE) == [True]

@@ -27,7 +27,7 @@ from std_srvs.srv import Trigger
 from gr00t_policy_core.control.measured_state import MOVED
 from gr00t_ros.control import control_node
 from gr00t_ros.control.control_node import ControlNode
-from gr00t_ros.interfaces.commands import Sink, Values
+from gr00t_ros.interfaces.command_publisher import CommandPublisher, Values
 from gr00t_ros.msg import ActionChunk
 from gr00t_ros.node.lifecycle import bring_up
 
@@ -119,8 +119,8 @@ class World:
             self.tick(value % 60)
         elif what == "chunk":
             self.chunk(value)
-        elif what == "no steps":
-            node._on_chunk(ActionChunk())
+        elif what == "policy stops":
+            node._on_chunk(ActionChunk(stop=True, stop_reason="~/stop was called"))
         elif what == "stall":
             self.clock.now_ns += value * MS_NS // 4
         elif what == "clock":
@@ -203,7 +203,7 @@ def test_no_command_differs_from_the_one_before_by_more_than_the_limits_allow(
     node = ControlNode(context=ros_context, parameter_overrides=overrides(values))
     world = World(node, clock, follows)
     with monkeypatch.context() as patching:
-        patching.setattr(Sink, "publish", lambda _, values, __: world.published(values))
+        patching.setattr(CommandPublisher, "publish", lambda _, values, __: world.published(values))
         try:
             assert bring_up(node)
             world.tick(2)

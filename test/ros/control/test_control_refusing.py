@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 
 from gr00t_ros.control.control_node import ControlNode
-from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ControlStatus
 
 
 def refused_chunks(t0_ns: int) -> dict[str, tuple[ActionChunk, str]]:
@@ -36,8 +36,8 @@ def refused_chunks(t0_ns: int) -> dict[str, tuple[ActionChunk, str]]:
         "short": (short, "39 values are not 20 steps of 2"),
         "uneven": (uneven, "40 values are not 19 steps of 2"),
         "lacking": (lacking, "lacks action.gripper"),
-        "wide": (ramp(t0_ns, arm=np.zeros((20, 3))), "answered 3 values per step"),
-        "narrow": (ramp(t0_ns, arm=np.zeros((20, 1))), "answered 1 values per step"),
+        "wide": (ramp(t0_ns, arm=np.zeros((20, 3))), "3 values per step, the parameters give 2"),
+        "narrow": (ramp(t0_ns, arm=np.zeros((20, 1))), "1 values per step, the parameters give 2"),
         "without dt": (without_dt, "dt must be"),
         "endless": (endless, "dt must be"),
         "old": (ramp(t0_ns - 100_000_000_000), "after its last step"),
@@ -64,8 +64,8 @@ def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_o
     for number, (message, _) in enumerate(refusals.values(), start=1):
         chunks.publish(message)
         wait_until(lambda n=number: refused(node) == n, what="it is refused")
-    status = operator.wait_for_status(lambda s: s.chunks_refused == len(refusals), "the count")
-    assert (status.state, status.chunk_id) == (PolicyStatus.STATE_RUNNING, 9)
+    status = operator.wait_for_status(lambda s: s.chunks_rejected == len(refusals), "the count")
+    assert (status.state, status.chunk_id) == (ControlStatus.STATE_RUNNING, 9)
     values = np.array([message.points[0].positions for _, message in commands])
     assert np.isfinite(values).all()
     assert (np.diff(values, axis=0) >= 0.0).all()
@@ -86,5 +86,5 @@ def test_a_refusal_says_why_and_nothing_is_commanded(
     message, why = refused_chunks(now_ns(ros_node))[name]
     chunks.publish(message)
     status = operator.wait_for_reason(why)
-    assert status.state == PolicyStatus.STATE_WAITING
+    assert status.state == ControlStatus.STATE_WAITING
     assert commands == []

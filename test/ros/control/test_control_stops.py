@@ -23,7 +23,7 @@ def test_old_joint_positions_stop_the_arm_and_new_ones_let_it_go_on(rig: Rig) ->
     assert status.state == HOLDING
     rested = rig.wait_for_rest()
     rig.play(start=rested, speed=1.0)
-    rig.operator.wait_for_status(lambda s: s.chunks_refused == 1, "a refusal")
+    rig.operator.wait_for_status(lambda s: s.chunks_rejected == 1, "a refusal")
     rig.follow(rested, rested, rested)
     rig.operator.wait_for_reason("holding: no chunk came after a stop")
     rig.play(start=rested + 0.1, speed=0.5)
@@ -43,7 +43,7 @@ def test_stop_and_start(rig: Rig) -> None:
     rested = rig.wait_for_rest()
     assert rested - at_stop < 1.5 * BRAKING_S
     rig.play(start=rested)
-    rig.operator.wait_for_status(lambda s: s.chunks_refused == 1, "a refusal")
+    rig.operator.wait_for_status(lambda s: s.chunks_rejected == 1, "a refusal")
     assert rig.path()[-1, 0] == rested
 
     assert rig.operator.trigger("start").success
@@ -114,12 +114,12 @@ def test_where_publishing_stops_no_velocity_stays_commanded(rig: Rig) -> None:
         on_starvation="stop_publishing",
         require_subscribers=False,
         action__arm__topic="twist",
-        action__arm__interface="twist_stamped",
+        action__arm__type="twist_stamped",
         action__arm__joints=None,
         action__arm__frame_id="base",
         action__gripper__joints=None,
         action__gripper__topic="grip",
-        action__gripper__interface="float64_multi_array",
+        action__gripper__type="float64_multi_array",
         action__gripper__unmeasured=True,
     )
     values = {"arm": np.full((10, 6), 0.5), "gripper": np.zeros((10, 1))}

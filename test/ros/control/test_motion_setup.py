@@ -27,22 +27,29 @@ from gr00t_ros.control.motion_setup import (
     make_player,
 )
 from gr00t_ros.control.urdf import UrdfLimits
+from gr00t_ros.interfaces.interface import MeasuredPose
 
 LAYOUT = ActionLayout({"arm": 2, "gripper": 1})
 POSE_LAYOUT = ActionLayout({"arm": 7, "gripper": 1}, poses=["arm"])
 POSE = {
+    "state__arm__type": "pose_stamped",
     "state__arm__topic": "tool",
     "state__arm__joints": None,
     "state__arm__representation": "xyz_quat",
     "action__arm__topic": "goal",
     "action__arm__joints": None,
-    "action__arm__interface": "pose_stamped",
+    "action__arm__type": "pose_stamped",
     "action__arm__representation": "xyz_quat",
     "action__arm__frame_id": "base",
 }
-UNMEASURED_POSE = {**POSE, "state__arm__representation": None, "action__arm__unmeasured": True}
+UNMEASURED_POSE = {
+    **POSE,
+    "state__arm__type": "float64_multi_array",
+    "state__arm__representation": None,
+    "action__arm__unmeasured": True,
+}
 TWIST = {
-    "action__arm__interface": "twist_stamped",
+    "action__arm__type": "twist_stamped",
     "action__arm__frame_id": "base",
     "action__arm__topic": "twist",
     "action__arm__joints": None,
@@ -76,13 +83,13 @@ class Told(MotionPlayer):
 
 def test_the_layout_is_that_of_the_first_chunk_in_the_order_of_the_contract() -> None:
     contract = contract_of(
-        action__arm__interface="pose_stamped",
+        action__arm__type="pose_stamped",
         action__arm__representation="xyz_quat",
         action__arm__frame_id="base",
         action__arm__joints=None,
         action__arm__topic="pose",
         action__arm__unmeasured=True,
-        action__gripper__interface="float64_multi_array",
+        action__gripper__type="float64_multi_array",
         action__gripper__joints=None,
         action__gripper__unmeasured=True,
     )
@@ -183,7 +190,7 @@ def test_the_limits_of_a_pose_are_those_of_the_parameters_and_its_age_that_of_it
 
 def test_an_array_with_joint_names_is_limited_and_one_without_is_not() -> None:
     changes = {
-        "action__arm__interface": "float64_multi_array",
+        "action__arm__type": "float64_multi_array",
         "action__arm__topic": "array",
     }
     assert set(settings_of(contract_of(**changes)).limits) == {0, 1, 2}
@@ -193,7 +200,7 @@ def test_an_array_with_joint_names_is_limited_and_one_without_is_not() -> None:
 
 def test_velocities_with_joint_names_are_limited_by_the_tighter_speed_and_have_no_range() -> None:
     contract = contract_of(
-        action__arm__interface="float64_multi_array",
+        action__arm__type="float64_multi_array",
         action__arm__topic="array",
         action__arm__when_holding="zero",
         action__arm__max_velocity=0.5,
@@ -211,22 +218,22 @@ def test_velocities_with_joint_names_are_limited_by_the_tighter_speed_and_have_n
 
 def test_a_pose_is_told_whole_and_normalised_where_its_stream_has_the_same_frame() -> None:
     poses, player = CommandedPoses(contract_of(**POSE)), Told()
-    assert poses.topics == {"arm": "tool"}
+    assert {key: stream.topic for key, stream in poses.streams.items()} == {"arm": "tool"}
     pose = np.array([0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 2.0])
-    why = poses.update("arm", pose, "camera", S_NS)
+    why = poses.update("arm", MeasuredPose(pose, "camera"), S_NS)
     assert why.startswith("state.arm is in frame 'camera', action.arm in 'base'")
-    assert poses.update("arm", np.full(7, np.nan), "base", S_NS) == ""
+    assert poses.update("arm", MeasuredPose(np.full(7, np.nan), "base"), S_NS) == ""
     poses.tell(player, POSE_LAYOUT)
     assert player.told == {}
-    assert poses.update("arm", pose, "base", 2 * S_NS) == ""
+    assert poses.update("arm", MeasuredPose(pose, "base"), 2 * S_NS) == ""
     poses.tell(player, POSE_LAYOUT)
     values = [0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0]
     assert player.told == {index: (value, 2 * S_NS) for index, value in enumerate(values)}
 
 
 def test_a_pose_that_no_state_tells_is_not_listened_for() -> None:
-    assert CommandedPoses(contract_of(**UNMEASURED_POSE)).topics == {}
-    assert CommandedPoses(contract_of()).topics == {}
+    assert CommandedPoses(contract_of(**UNMEASURED_POSE)).streams == {}
+    assert CommandedPoses(contract_of()).streams == {}
 
 
 def test_joints_are_told_by_name_whatever_their_order_and_company() -> None:
@@ -259,7 +266,7 @@ def test_only_topics_that_tell_positions_of_commanded_joints_are_listened_to() -
         state__gripper__field="velocity",
         action__gripper__unmeasured=True,
     )
-    assert CommandedJoints(contract).topics == {"joint_states"}
+    assert CommandedJoints(contract).interfaces.keys() == {"joint_states"}
 
 
 def test_joints_that_are_not_commanded_in_position_are_not_measured() -> None:

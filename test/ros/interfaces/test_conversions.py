@@ -13,8 +13,10 @@ from numpy.testing import assert_allclose
 from policies_for_tests import parameters
 from std_msgs.msg import Float64MultiArray
 
-from gr00t_ros.contract.contract import ActionOutput, StateStream, parse_contract
-from gr00t_ros.interfaces.conversions import ConversionError, commands_from_actions, state_reader
+from gr00t_ros.contract.contract import parse_contract
+from gr00t_ros.contract.streams import ActionOutput, StateStream
+from gr00t_ros.interfaces.conversions import commands_from_actions, state_reader
+from gr00t_ros.interfaces.interface import ConversionError
 
 HALF = np.sqrt(0.5)
 
@@ -25,17 +27,25 @@ def state(**changes: Any) -> StateStream:
     joints = values.get("state.arm.joints", [])
     if "state.arm.field" not in values and {"shoulder", "elbow"} <= {*joints}:
         del values["action.arm.unmeasured"]
-    return parse_contract(values).state[0]
+    return parse_contract(values).state_streams[0]
 
 
-def action(interface: str, **changes: Any) -> ActionOutput:
-    is_body = interface in ("pose_stamped", "twist_stamped")
+def array(**changes: Any) -> StateStream:
+    return state(type="float64_multi_array", joints=None, **changes)
+
+
+def pose_state(representation: str) -> StateStream:
+    return state(type="pose_stamped", joints=None, representation=representation)
+
+
+def action(message_type: str, **changes: Any) -> ActionOutput:
+    is_body = message_type in ("pose_stamped", "twist_stamped")
     settings = {
-        "interface": interface,
+        "type": message_type,
         "topic": "out",
         "frame_id": "base" if is_body else None,
         "joints": None,
-        "unmeasured": interface != "twist_stamped",
+        "unmeasured": message_type != "twist_stamped",
         **changes,
     }
     changes = {f"action__arm__{name}": value for name, value in settings.items()}
@@ -68,17 +78,17 @@ def test_a_state_that_no_float32_holds_is_refused(value: float) -> None:
 
 
 def test_an_array_is_taken_as_it_is() -> None:
-    values = state_reader(state(joints=None))(Float64MultiArray(data=[1.0, 2.0, 3.0]))
+    values = state_reader(array())(Float64MultiArray(data=[1.0, 2.0, 3.0]))
     assert_allclose(values, [1.0, 2.0, 3.0])
 
 
 def test_an_empty_array_is_refused() -> None:
     with pytest.raises(ConversionError, match="no values"):
-        state_reader(state(joints=None))(Float64MultiArray())
+        state_reader(array())(Float64MultiArray())
 
 
 def test_an_array_of_another_length_than_its_scale_is_refused() -> None:
-    read = state_reader(state(joints=None, scale=[1.0, 2.0]))
+    read = state_reader(array(scale=[1.0, 2.0]))
     with pytest.raises(ConversionError, match="scale has 2 values, expected 1 or 3"):
         read(Float64MultiArray(data=[1.0, 2.0, 3.0]))
 
@@ -89,18 +99,32 @@ def test_an_array_of_another_length_than_its_scale_is_refused() -> None:
         ("xyz_quat", [1, 2, 3, 0, 0, HALF, HALF]),
         ("xyz_rotvec", [1, 2, 3, 0, 0, np.pi / 2]),
         ("xyz_rot6d", [1, 2, 3, 0, -1, 0, 1, 0, 0]),  # rows of the matrix, not columns
+        ("xyz_rpy", [1, 2, 3, 0, 0, np.pi / 2]),
     ],
 )
 def test_a_pose_is_read_in_the_policys_representation(
     representation: str, expected: list[float]
 ) -> None:
-    read = state_reader(state(joints=None, representation=representation))
+    read = state_reader(pose_state(representation))
     values = read(pose((1.0, 2.0, 3.0), (0.0, 0.0, HALF, HALF)))
     assert_allclose(values, expected, atol=1e-6)
 
 
+def test_selected_values_are_taken_in_the_order_of_their_indices() -> None:
+    values = state_reader(array(select=[2, 0], scale=[10.0, 1.0]))
+    assert_allclose(values(Float64MultiArray(data=[1.0, 2.0, 3.0])), [30.0, 1.0])
+
+
+def test_an_index_beyond_the_message_is_refused() -> None:
+    read = state_reader(array(select=[2, 0]))
+    with pytest.raises(
+        ConversionError, match=r"state.arm: select has \[2\], the message has 2 val"
+    ):
+        read(Float64MultiArray(data=[1.0, 2.0]))
+
+
 def test_a_pose_without_orientation_is_refused() -> None:
-    read = state_reader(state(joints=None, representation="xyz_quat"))
+    read = state_reader(pose_state("xyz_quat"))
     with pytest.raises(ConversionError, match="norm 0"):
         read(pose((1.0, 2.0, 3.0), (0.0, 0.0, 0.0, 0.0)))
 
@@ -118,6 +142,7 @@ def test_a_command_is_in_the_robots_units() -> None:
         ("xyz_quat", [1, 2, 3, 0, 0, 2 * HALF, 2 * HALF]),
         ("xyz_rotvec", [1, 2, 3, 0, 0, np.pi / 2]),
         ("xyz_rot6d", [1, 2, 3, 0, -1, 0, 1, 0, 0]),
+        ("xyz_rpy", [1, 2, 3, 0, 0, np.pi / 2]),
     ],
 )
 def test_a_pose_is_commanded_as_a_unit_quaternion(representation: str, values: list[float]) -> None:

@@ -16,13 +16,13 @@ from sensor_msgs.msg import CompressedImage, Image
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.serving.wire import jpeg as serving_images
 from gr00t_ros.contract.contract import parse_contract
-from gr00t_ros.interfaces.conversions import ConversionError
 from gr00t_ros.interfaces.image_decoding import (
     picture_reader,
     resized,
     rgb_from_compressed,
     rgb_from_image,
 )
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.jpeg_passthrough import JpegHeader, require_whole
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)

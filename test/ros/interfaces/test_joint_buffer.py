@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sensor_msgs.msg import JointState
 
-from gr00t_ros.interfaces.conversions import ConversionError
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import MAX_PARTS, NAMES_KEPT, JointBuffer
 
 JOINTS = {"shoulder": 0.1, "elbow": -0.2, "finger": 0.3, "wheel": 9.0}

@@ -12,8 +12,8 @@ from numpy.testing import assert_array_equal
 from sensor_msgs.msg import CompressedImage, Image
 
 from gr00t_policy_core.serving.wire.jpeg import MAX_PIXELS
-from gr00t_ros.interfaces.conversions import ConversionError
 from gr00t_ros.interfaces.image_decoding import rgb_from_compressed
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.jpeg_passthrough import JpegHeader, jpeg_video
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)

@@ -101,7 +101,7 @@ def test_nodes_whose_launch_is_killed_bring_the_robot_to_rest_and_end(
         "autostart": True,
         "policy__port": port,
         "action__arm__topic": "twist",
-        "action__arm__interface": "twist_stamped",
+        "action__arm__type": "twist_stamped",
         "action__arm__frame_id": "base",
         "action__arm__joints": None,
     }

@@ -52,7 +52,7 @@ def test_a_command_that_is_remapped_onto_a_state_is_refused(
 ) -> None:
     node = make_node(
         "orders:=joint_states",
-        action__arm__interface="joint_state",
+        action__arm__type="joint_state",
         action__arm__topic="orders",
         state__arm__topic="/left/joint_states",
     )

@@ -14,9 +14,9 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract.contract import Contract, parse_contract
-from gr00t_ros.interfaces.joint_buffer import buffer_for
 from gr00t_ros.policy.observation_builder import NotReadyError, ObservationBuilder, TimedObservation
-from gr00t_ros.policy.rejected_messages import Refusals
+from gr00t_ros.policy.rejected_messages import RejectedMessages
+from gr00t_ros.policy.streams import buffer_for
 
 T0_NS = 1_700_000_000_000_000_000
 STEP_MS = 1000.0 / ACTION_RATE_HZ
@@ -42,17 +42,17 @@ class Streams:
     def __init__(self, policy: EchoPolicy | None = None, **changes: Any) -> None:
         self.contract: Contract = parse_contract(parameters(**changes))
         self.buffers: dict[str, Any] = {s.name: buffer_for(s) for s in self.contract.streams}
-        self.refusals = Refusals()
+        self.rejected = RejectedMessages()
         configs = (policy or EchoPolicy()).get_modality_config()
         self._builder = ObservationBuilder(
-            self.contract, configs, self.buffers, refusals=self.refusals
+            self.contract, configs, self.buffers, rejected=self.rejected
         )
 
     def jpegs_go_on(self) -> None:
         """From now on the policy takes JPEG."""
         configs = EchoPolicy().get_modality_config()
         self._builder = ObservationBuilder(
-            self.contract, configs, self.buffers, takes_jpeg=True, refusals=self.refusals
+            self.contract, configs, self.buffers, takes_jpeg=True, rejected=self.rejected
         )
 
     def camera(self, ms: float, level: int = 0, **options: Any) -> None:
@@ -208,7 +208,7 @@ def test_a_message_that_cannot_be_read_names_stream_and_reason_under_one_cause()
         trouble = streams.trouble(0)
         assert trouble.cause == "video.front: cannot be read"
         assert "'16UC1' is depth" in str(trouble)
-    assert streams.refusals.count("video.front") == 1
+    assert streams.rejected.count("video.front") == 1
 
 
 def test_the_picture_before_one_that_cannot_be_read_serves_while_it_is_fresh() -> None:
@@ -221,7 +221,7 @@ def test_the_picture_before_one_that_cannot_be_read_serves_while_it_is_fresh() -
     built = streams.build(41)
     assert built.t0_ns == ns(0)
     assert built.observation["video"]["front"].max() == 7
-    assert "1 message refused, cannot be read" in streams.refusals.news()[0]
+    assert "1 message rejected, cannot be read" in streams.rejected.recent()[0]
 
 
 def part(ms: float, streams: Streams, **positions: float) -> None:

@@ -91,7 +91,7 @@ def test_joints_of_several_drivers_on_one_topic_make_one_state(
     np.testing.assert_allclose(state["arm"], [[[0.1, -0.2]]], rtol=1e-6)
     np.testing.assert_allclose(state["gripper"], [[[0.5]]])
     status = operator.wait_for_reason("state.arm: ")  # starving, which it can tell after 3 s
-    rate_hz = status.stream_rates_hz[list(status.stream_names).index("state.arm")]
+    (rate_hz,) = [stream.rate_hz for stream in status.streams if stream.name == "state.arm"]
     assert 0.0 < rate_hz < 25.0  # the elbow's, not that of all messages
     assert len(drivers) == 5
 
@@ -121,7 +121,7 @@ def test_frames_stamped_ahead_are_not_believed_and_counted(
     infers(chunks)
     now_s = ros_node.get_clock().now().nanoseconds * 1e-9
     assert all(chunk.header.stamp.sec <= now_s for chunk in chunks)
-    status = operator.wait_for_reason("refused, stamped ahead of this node's clock (the last: by ")
+    status = operator.wait_for_reason("rejected, stamped ahead of this node's clock (the last: by ")
     assert "video.front: " in status.reason
     assert status.state == PolicyStatus.STATE_RUNNING
 
@@ -173,7 +173,7 @@ def test_damaged_jpegs_are_counted_and_never_reach_the_policy(
         assert operator.trigger("start").success
         infers(chunks)
         status = operator.wait_for_reason("video.front: ")
-        assert "refused, cannot be read (the last: " in status.reason
+        assert "rejected, cannot be read (the last: " in status.reason
         assert "a damaged JPEG: Corrupt JPEG data" in status.reason
         assert status.inference_errors == 0
     for observation in policy.observations:

@@ -213,9 +213,9 @@ def test_a_real_checkpoint_answers_in_the_node(
     robot.joints.update(roll=0.0, pitch=0.0)
     no_arm = {f"{modality}__arm__topic": None for modality in ("state", "action")}
     no_arm |= {f"{modality}__arm__joints": None for modality in ("state", "action")}
+    no_arm |= {f"{modality}__arm__type": None for modality in ("state", "action")}
     node = make_local_node(
         **no_arm,
-        action__arm__interface=None,
         policy__model_path=str(golden.checkpoint),
         policy__backbone_path=str(golden.backbone),
         policy__embodiment_tag=golden.tag,
@@ -224,17 +224,18 @@ def test_a_real_checkpoint_answers_in_the_node(
         policy__mask_padding=True,
         policy__device_images="always",
         video__wrist__topic="front/image_raw",
+        state__single_arm__type="joint_state",
         state__single_arm__topic="joint_states",
         state__single_arm__joints=arm,
         action__single_arm__topic="commands",
-        action__single_arm__interface="joint_trajectory",
+        action__single_arm__type="joint_trajectory",
         action__single_arm__joints=arm,
     )
     assert operator.trigger("start").success
     wait_until(lambda: chunks, 60.0, "a chunk of the model")
     assert {a.name: a.dimension for a in chunks[0].actions} == {"single_arm": 5, "gripper": 1}
     assert all(np.isfinite(action.values).all() for action in chunks[0].actions)
-    assert operator.wait_until_running().policy_time_s > 0.0
+    assert operator.wait_until_running().policy_time.last_s > 0.0
     policy = node._policy
     assert policy.dtype == torch.bfloat16
     assert (policy.settings.mask_padding, policy.settings.device_images) == (True, True)

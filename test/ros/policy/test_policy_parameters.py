@@ -24,8 +24,8 @@ def test_every_parameter_is_described_and_every_number_has_a_range(
         assert described.description, described.name
         if described.name.endswith(("_s", "_hz", "width", "height", "port")):
             assert described.integer_range or described.floating_point_range, described.name
-    (frame_id, timeout) = operator.describe(["action.arm.frame_id", "policy.timeout_s"])
-    assert frame_id.additional_constraints == ("only with interface: pose_stamped or twist_stamped")
+    (jerk, timeout) = operator.describe(["action.arm.max_jerk", "policy.timeout_s"])
+    assert jerk.additional_constraints == "only with joints"
     assert timeout.additional_constraints == "only with policy.backend: server"
 
 

@@ -72,8 +72,8 @@ def test_a_stream_slower_than_expected_is_named_while_inference_goes_on(
     assert "Hz received, 500 Hz expected" in status.reason
     assert "state.arm" not in status.reason
     assert status.state == PolicyStatus.STATE_RUNNING
-    assert list(status.stream_expected_hz[:2]) == [500.0, 5.0]
-    assert status.stream_rates_hz[0] > 0.0
+    assert [stream.expected_rate_hz for stream in status.streams[:2]] == [500.0, 5.0]
+    assert status.streams[0].rate_hz > 0.0
 
 
 def test_a_camera_that_appears_after_configure_is_found_raw_or_compressed(
@@ -117,8 +117,9 @@ def test_a_camera_topic_of_another_type_is_told(
 def test_a_state_topic_of_another_type_is_told(
     make_node: MakeNode, operator: Operator, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Joints forgotten in the parameters: an array is expected where joint states come."""
+    """The type is wrong in the parameters: an array is expected where joint states come."""
     make_node(
+        state__arm__type="float64_multi_array",
         state__arm__joints=None,
         state__gripper__topic="gripper_states",
         action__arm__unmeasured=True,

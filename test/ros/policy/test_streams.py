@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions: what is put into the buffers, and what is refused, over DDS."""
+"""Subscriptions: what is put into the buffers, and what is rejected, over DDS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.node.qos import SENSOR
-from gr00t_ros.policy.streams import Sources
+from gr00t_ros.policy.streams import ObservationStreams
 
 
 def joints(stamp: Any) -> JointState:
@@ -44,38 +44,38 @@ def test_a_stamp_ahead_of_the_clock_is_refused_and_what_follows_is_taken(
     changes = {"topic": "hand_pose", "joints": None, "representation": "xyz_quat"}
     of_arm = {f"state__arm__{k}": v for k, v in changes.items()}
     contract = parse_contract(parameters(**of_arm, action__arm__unmeasured=True))
-    sources = Sources(ros_node, contract, lambda: None)
-    sources.subscribe()
+    streams = ObservationStreams(ros_node, contract)
+    streams.subscribe(on_message=lambda: None)
     publisher = ros_node.create_publisher(kind, topic, SENSOR)
 
     def publish(ahead_s: float) -> None:
         now_ns = ros_node.get_clock().now().nanoseconds
         publisher.publish(make(Time(nanoseconds=now_ns + round(ahead_s * 1e9)).to_msg()))
 
-    def refused() -> bool:
+    def is_rejected() -> bool:
         publish(2.0)
-        return sources.refusals.count(name) > 0
+        return streams.rejected.count(name) > 0
 
-    wait_until(refused, what="a message that is refused")
-    assert sources.buffers[name].latest() is None
-    (news,) = sources.refusals.news()
+    wait_until(is_rejected, what="a message that is refused")
+    assert streams.buffers[name].latest() is None
+    (news,) = streams.rejected.recent()
     assert news.startswith(f"{name}: ")
     assert "stamped ahead of this node's clock (the last: by " in news
 
     def taken() -> bool:
         publish(0.0)
-        return sources.buffers[name].latest() is not None
+        return streams.buffers[name].latest() is not None
 
     wait_until(taken, what="a message that is taken")
-    sources.destroy()
+    streams.destroy()
 
 
 def test_samples_that_the_clock_has_gone_back_behind_are_forgotten(ros_node: Node) -> None:
     contract = parse_contract(parameters())
-    sources = Sources(ros_node, contract, lambda: None)
-    sources.subscribe()
+    streams = ObservationStreams(ros_node, contract)
+    streams.subscribe(on_message=lambda: None)
     now_ns = ros_node.get_clock().now().nanoseconds
-    buffer = sources.buffers["state.gripper"]
+    buffer = streams.buffers["state.gripper"]
     buffer.add(now_ns + 60_000_000_000, joints(Time().to_msg()), received_ns=0)
     publisher = ros_node.create_publisher(JointState, "joint_states", SENSOR)
 
@@ -85,4 +85,4 @@ def test_samples_that_the_clock_has_gone_back_behind_are_forgotten(ros_node: Nod
         return newest is not None and newest.stamp_ns < now_ns + 30_000_000_000
 
     wait_until(taken, what="the sample of the present")
-    sources.destroy()
+    streams.destroy()

@@ -22,7 +22,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from gr00t_ros.msg import PolicyStatus
+from gr00t_ros.msg import ControlStatus
 from gr00t_ros.sim import demo
 from gr00t_ros.sim.demo_processes import config
 from gr00t_ros.sim.demo_recorder import DemoRecorder, JointHistory
@@ -38,25 +38,25 @@ def wave(times_s: np.ndarray, size_rad: float = 0.5) -> JointHistory:
     return history
 
 
-def status(commands: int, ticks_lost: int) -> PolicyStatus:
-    return PolicyStatus(commands=commands, ticks_lost=ticks_lost)
+def status(commands: int, ticks_missed: int) -> ControlStatus:
+    return ControlStatus(commands=commands, ticks_missed=ticks_missed)
 
 
 def recorder_of(
-    commanded: JointHistory, measured: JointHistory, *, ticks_lost: int = 0
+    commanded: JointHistory, measured: JointHistory, *, ticks_missed: int = 0
 ) -> SimpleNamespace:
     return SimpleNamespace(
         commanded=commanded,
         measured=measured,
         round_trips_s=[0.01],
         first_control_status=status(10, 3),
-        control_status=status(10 + len(commanded.times_s), 3 + ticks_lost),
+        control_status=status(10 + len(commanded.times_s), 3 + ticks_missed),
         lifted_picture=None,
     )
 
 
-def summary_of(*histories: JointHistory, ticks_lost: int = 0) -> Summary:
-    return summarise(recorder_of(*histories, ticks_lost=ticks_lost))
+def summary_of(*histories: JointHistory, ticks_missed: int = 0) -> Summary:
+    return summarise(recorder_of(*histories, ticks_missed=ticks_missed))
 
 
 def ticks(rate_hz: float = RATE_HZ) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_gaps_in_what_the_arm_says_are_not_held_against_it() -> None:
 
 
 def test_a_busy_machine_is_named_and_not_the_arm() -> None:
-    summary = summary_of(wave(ticks(80.0)), wave(ticks(), 0.2), ticks_lost=120)
+    summary = summary_of(wave(ticks(80.0)), wave(ticks(), 0.2), ticks_missed=120)
 
     assert not summary.followed
     assert "cannot tell whether the arm followed" in str(summary)

@@ -55,7 +55,7 @@ def test_malformed_bytes_get_an_error_and_the_next_client_is_answered(
     ids=["two", "one and nothing", "nothing and one", "five", "thousand"],
 )
 def test_several_frames_get_an_error(frames, sockets, server, client):
-    assert "one frame expected" in reply_to(sockets, server.port, *frames)["error"]
+    assert "expected one frame" in reply_to(sockets, server.port, *frames)["error"]
     assert client.ping()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many file descriptors this process may have, and has."""
+"""The limit on open file descriptors of this process."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import os
 RESERVED = 128  # for the policy, its files and libraries, and the log
 
 
-def spare(wanted: int) -> int:
-    """How many more descriptors sockets may take, of so many that are wanted.
+def reserve(wanted: int) -> int:
+    """Make room for descriptors of sockets, and return how many there is room for.
 
-    Raises the soft limit (``ulimit -n``) of this process as far as that needs and the hard limit
-    allows. A part of the limit is left to everything else in the process.
+    Raises the soft limit (``ulimit -n``) of this process as far as `wanted` needs and the hard
+    limit allows. A part of the limit is left to everything else in the process.
     """
     try:
         import resource  # not on every system that has clients
     except ImportError:
         return wanted
-    there = _open_ones()
+    open_now = _count_open()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
-    needed = there + RESERVED + wanted
+    needed = open_now + RESERVED + wanted
     if unlimited != soft < needed:
         raised = needed if hard == unlimited else min(needed, hard)
         with contextlib.suppress(OSError, ValueError):
@@ -30,10 +30,10 @@ def spare(wanted: int) -> int:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == unlimited:
         return wanted
-    return max(1, min(wanted, soft - there - min(RESERVED, soft // 4)))
+    return max(1, min(wanted, soft - open_now - min(RESERVED, soft // 4)))
 
 
-def _open_ones() -> int:
+def _count_open() -> int:
     for folder in ("/proc/self/fd", "/dev/fd"):
         with contextlib.suppress(OSError):
             return len(os.listdir(folder))

@@ -31,15 +31,14 @@ from scripted_server import receive
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer
-from gr00t_policy_core.serving.transport import tcp_session as session
-from gr00t_policy_core.serving.transport import zmtp
+from gr00t_policy_core.serving.transport import tcp_reply_writer, tcp_server_connection, zmtp
 
 
 @pytest.fixture
 def hasty(monkeypatch) -> Iterator[PolicyServer]:
     """A server that does not wait long for what was begun."""
-    monkeypatch.setattr(session, "STALLED_S", 0.2)
-    monkeypatch.setattr(session, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(tcp_server_connection, "STALLED_S", 0.2)
+    monkeypatch.setattr(tcp_server_connection, "HANDSHAKE_S", 0.2)
     with PolicyServer(ToyPolicy(), host="127.0.0.1", port=0) as running:
         yield running
 
@@ -135,7 +134,7 @@ def test_a_client_with_keys_is_told_in_the_log_that_there_are_none(server, socke
     asking.curve_serverkey, asking.curve_publickey, asking.curve_secretkey = public, public, secret
     asking.connect(f"tcp://127.0.0.1:{server.port}")
     asking.send(PING)
-    wait_until(lambda: "it wants encryption, and this server has no keys" in caplog.text)
+    wait_until(lambda: "the client wants encryption, and this server has no keys" in caplog.text)
     assert not asking.poll(0)
 
 
@@ -154,7 +153,7 @@ def test_who_does_not_read_large_replies_costs_nobody_else_anything(server, clie
 
 
 def test_replies_that_nobody_reads_are_dropped_in_the_end(server, client, monkeypatch):
-    monkeypatch.setattr(session, "MAX_WAITING_REPLIES", 2)
+    monkeypatch.setattr(tcp_reply_writer, "MAX_QUEUED_REPLIES", 2)
     server.register_endpoint("large", lambda: np.zeros(LARGE, np.uint8), requires_input=False)
     ask = request(msgpack.packb({"endpoint": "large"}))
     with handshaken(server.port) as lazy:
@@ -270,7 +269,7 @@ def test_a_flood_of_what_is_no_request_leaves_python_to_the_others(
     clock = SimpleNamespace(
         monotonic=time.monotonic, thread_time=time.thread_time, sleep=paused_s.append
     )
-    monkeypatch.setattr(session, "time", clock)
+    monkeypatch.setattr(tcp_server_connection, "time", clock)
     with handshaken(server.port) as flooding:
         flooding.sendall(flood + request(msgpack.packb({"endpoint": "metrics"})))
         answers = b""

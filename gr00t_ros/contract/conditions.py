@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the parameters have an effect: with which backend, commands, or other parameter. Pure."""
+
+from __future__ import annotations
+
+from gr00t_ros.contract.parameter import ActionCondition, Condition, Settings
+from gr00t_ros.interfaces.interface import CommandInterface, LimitedBy
+
+
+def _is_on_server(settings: Settings) -> bool:
+    return bool(settings["policy.backend"] == "server")
+
+
+def _host_is_asked(settings: Settings) -> bool:
+    host, hosts = settings["policy.host"], settings["policy.hosts"]
+    is_listed = host in hosts or host in [one.rpartition(":")[0] for one in hosts]
+    return _is_on_server(settings) and (is_listed or not hosts)
+
+
+def _sends_jpeg(settings: Settings) -> bool:
+    return _is_on_server(settings) and settings["policy.image_encoding"] == "jpeg"
+
+
+def _has_joints(command: CommandInterface, _: Settings) -> bool:
+    return command.limited_by is LimitedBy.JOINT_LIMITS
+
+
+def _has_joint_positions(command: CommandInterface, settings: Settings) -> bool:
+    return _has_joints(command, settings) and not command.holds_zero
+
+
+def _is_body(command: CommandInterface, _: Settings) -> bool:
+    return command.limited_by is LimitedBy.BODY_LIMITS
+
+
+def _has_positions(command: CommandInterface, _: Settings) -> bool:
+    return not command.holds_zero
+
+
+def _is_measured(command: CommandInterface, settings: Settings) -> bool:
+    return not command.holds_zero and not settings["unmeasured"]
+
+
+SERVER = Condition("policy.backend: server", _is_on_server)
+LOCAL = Condition("policy.backend: local", lambda s: s["policy.backend"] == "local")
+ONE_HOST = Condition("policy.backend: server, and no policy.hosts without it", _host_is_asked)
+JPEG = Condition("policy.image_encoding: jpeg", _sends_jpeg)
+ASYNC = Condition("inference: async", lambda s: s["inference"] == "async")
+BLENDED = Condition("blend: offset_fade or rtc", lambda s: s["blend"] in ("offset_fade", "rtc"))
+GATED = Condition("enable_topic", lambda s: bool(s["enable_topic"]))
+JOINTS = ActionCondition("joints", _has_joints)
+JOINT_POSITIONS = ActionCondition("joints that are commanded in position", _has_joint_positions)
+BODIES = ActionCondition("a pose or a twist", _is_body)
+POSITIONS = ActionCondition("positions of joints, or a pose", _has_positions)
+MEASURED = ActionCondition("positions or a pose that a state measures", _is_measured)
+ANY_JOINTS = ActionCondition("an action that has joints", _has_joints)
+ANY_MEASURED = ActionCondition("an action of positions that a state measures", _is_measured)

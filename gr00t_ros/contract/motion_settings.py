@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the parameters of the control node say. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gr00t_policy_core.control.player_settings import OutOfRange
+from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_ros.contract.motion_parameters import ANY_DESCRIPTION
+from gr00t_ros.contract.parameter import Settings
+from gr00t_ros.contract.topic_names import TopicNames
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSettings:
+    """How the control node plays chunks. None for a topic, priority, CPU or file that is not set.
+
+    Args:
+        schedule: How one chunk goes over into the next.
+        max_jump: A chunk that begins further than this from a joint or pose is refused, rad and m.
+        out_of_range: What becomes of a chunk while a joint is outside its range.
+        max_observation_age_s: The motion stops when the observation behind it is older, s; None
+            for a limit that follows from the chunk.
+        require_subscribers: Nothing moves while a command topic has no subscriber.
+        on_starvation: ``hold`` or ``stop_publishing``, after coming to rest.
+        enable_topic: Its std_msgs/Bool must say true, and again within `enable_timeout_s` (s).
+        robot_description_topics: Where the URDF is published, the one to be preferred first.
+        require_urdf: Without a URDF that has every commanded joint, nothing is moved.
+        realtime_priority: SCHED_FIFO priority of the loop.
+        cpu_affinity: CPU that the loop is kept on.
+        record_path: File that a run is recorded into.
+    """
+
+    schedule: ScheduleSettings
+    max_jump: float
+    out_of_range: OutOfRange
+    max_observation_age_s: float | None
+    require_subscribers: bool
+    on_starvation: str
+    enable_topic: str | None
+    enable_timeout_s: float
+    robot_description_topics: tuple[str, ...]
+    require_urdf: bool
+    realtime_priority: int | None
+    cpu_affinity: int | None
+    record_path: str | None
+
+    @classmethod
+    def of(cls, settings: Settings, topics: TopicNames) -> MotionSettings:
+        """Of the values of all parameters, checked one by one."""
+        return cls(
+            schedule=ScheduleSettings(
+                blend=BlendMode(settings["blend"]),
+                blend_s=float(settings["blend_s"]),
+                cubic=settings["interpolation"] == "cubic",
+            ),
+            max_jump=float(settings["max_jump"]) or math.inf,
+            out_of_range=OutOfRange(settings["out_of_range"]),
+            max_observation_age_s=float(settings["max_observation_age_s"]) or None,
+            require_subscribers=settings["require_subscribers"],
+            on_starvation=settings["on_starvation"],
+            enable_topic=topics.one_name(settings["enable_topic"]) or None,
+            enable_timeout_s=float(settings["enable_timeout_s"]),
+            robot_description_topics=tuple(
+                dict.fromkeys(map(topics.one_name, _description_topics(settings)))
+            ),
+            require_urdf=settings["require_urdf"],
+            realtime_priority=settings["realtime_priority"] or None,
+            cpu_affinity=settings["cpu_affinity"] if settings["cpu_affinity"] >= 0 else None,
+            record_path=settings["record_path"] or None,
+        )
+
+
+def _description_topics(settings: Settings) -> Sequence[str]:
+    """A robot state publisher has the namespace of its robot; a lone robot may have none."""
+    topic = settings["robot_description_topic"]
+    if topic == ANY_DESCRIPTION:
+        return "robot_description", "/robot_description"
+    return (topic,) if topic else ()

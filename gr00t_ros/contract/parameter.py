@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said about one ROS parameter: default, range, unit, purpose, and where it has an effect.
+
+Pure: nothing here imports ROS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gr00t_ros.interfaces.interface import CommandInterface
+
+Settings = Mapping[str, Any]
+"""The value of each parameter by its name, its default where the user gave none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Where a parameter has an effect, by the top-level ones; given elsewhere, it is an error.
+
+    Args:
+        text: The condition, to be read after "only with".
+        holds: Whether it holds, given all parameters by full name.
+    """
+
+    text: str
+    holds: Callable[[Settings], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCondition:
+    """Where a parameter has an effect, by the commands of an action.
+
+    A parameter of an action needs it of that action, a top-level parameter of any action.
+
+    Args:
+        text: The condition, to be read after "only with".
+        holds: Whether it holds, given the action's interface and its parameters by short name.
+    """
+
+    text: str
+    holds: Callable[[CommandInterface, Settings], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter, or one field of every entry of a modality.
+
+    Args:
+        name: ``policy.host``, or the field's name after ``<modality>.<key>.``.
+        default: The value when none is given; its type is the parameter's type.
+        description: What it is for, with its unit.
+        minimum: Smallest number allowed, in the parameter's unit.
+        maximum: Largest number allowed, in the parameter's unit.
+        choices: The strings allowed, in a list for each item; empty for any.
+        required: There is no sensible default: the user has to give it.
+        only_with: Where it has an effect; None for everywhere.
+    """
+
+    name: str
+    default: bool | int | float | str | list[Any]
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    only_with: Condition | ActionCondition | None = None

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes ask of a message type: one base class for states, one for commands. Pure.
+
+`docs/how-to/add-a-message-type.md` shows how to write one.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gr00t_policy_core.control.action_layout import POSE_DIMENSION
+from gr00t_policy_core.control.samples import SampleBuffer
+from gr00t_ros.contract.parameter import Parameter, Settings
+
+if TYPE_CHECKING:
+    from gr00t_ros.interfaces.joint_buffer import Buffer
+
+Values = NDArray[np.float64]
+
+
+class ConversionError(ValueError):
+    """A message or an action that cannot be converted; the text says which and why."""
+
+
+class LimitedBy(enum.Enum):
+    """What keeps a command within bounds."""
+
+    JOINT_LIMITS = "joint limits"
+    """Position, velocity, acceleration and jerk of each of `CommandInterface.joints`."""
+    BODY_LIMITS = "body limits"
+    """Linear and angular velocity and acceleration of a pose or a twist."""
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPose:
+    """A pose: float64 (7,), x y z in m and a quaternion x y z w, in `frame_id`."""
+
+    values: Values
+    frame_id: str
+
+
+class StateInterface(ABC):
+    """One message type that states are read from. An instance serves one stream of the contract.
+
+    Attributes:
+        message_type: The ROS message class.
+        parameters: What the YAML file may say beside the parameters that every state has. Their
+            values are checked (type, range, choices) before an instance is made.
+        dimension: D, the number of values of `read`; None where only the message tells.
+        measured_joints: The joints whose positions it measures, in rad (or m).
+        measures_pose: Whether it measures a pose.
+
+    Args:
+        settings: The value of each of `parameters` by name.
+
+    Raises:
+        ValueError: The parameters contradict each other; the text goes after "state.<key>: ".
+    """
+
+    message_type: ClassVar[type[Any]]
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    dimension: int | None = None
+    measured_joints: tuple[str, ...] = ()
+    measures_pose: bool = False
+
+    def __init__(self, settings: Settings) -> None:
+        del settings  # a type without parameters has none to read
+
+    @abstractmethod
+    def read(self, message: Any) -> Values:
+        """The values of a message, float64 (D,), in SI units and rad.
+
+        Args:
+            message: One of `message_type`, or what the buffer of `make_buffer` made of several.
+
+        Raises:
+            ConversionError: The message has no such values.
+        """
+
+    def make_buffer(self, span_ns: int) -> Buffer:
+        """The buffer that the messages of one stream go into; as a rule it keeps them as they are.
+
+        Args:
+            span_ns: How far back its samples reach, ns.
+        """
+        return SampleBuffer(span_ns=span_ns)
+
+    def joint_positions(self, message: Any) -> tuple[Sequence[str], Sequence[float]]:
+        """Names and positions (rad or m) of joints in a message; called where it measures some."""
+        return self.measured_joints, self.read(message).tolist()
+
+    def pose(self, message: Any) -> MeasuredPose:
+        """The pose in a message; called where it measures one."""
+        raise NotImplementedError(f"{type(self).__name__} measures a pose and has no method pose")
+
+
+class CommandInterface(ABC):
+    """One message type that commands go out in. An instance serves one action of the contract.
+
+    Attributes:
+        message_type: The ROS message class.
+        parameters: What the YAML file may say beside the parameters that every action has. Their
+            values are checked (type, range, choices) before an instance is made.
+        dimension: D, the values of one step of the policy's action; None where only the policy
+            tells.
+        joints: The joints that the values belong to, in their order; empty where it has none.
+        limited_by: What keeps the commands within bounds.
+        frame_id: The frame of a pose or a twist; a measured pose has to be in the same.
+        commands_pose: The SI values are x y z (m) and a quaternion x y z w; a state of the same
+            key measures the pose.
+        holds_zero: The values are velocities or steps: to hold is to command zero. Where it is
+            false they are positions: to hold is to repeat the last one, and a state has to measure
+            them.
+
+    Args:
+        settings: The value of each of `parameters` by name.
+
+    Raises:
+        ValueError: The parameters contradict each other; the text goes after "action.<key>: ".
+    """
+
+    message_type: ClassVar[type[Any]]
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    dimension: int | None = None
+    joints: tuple[str, ...] = ()
+    frame_id: str = ""
+    limited_by: LimitedBy = LimitedBy.NOTHING
+    commands_pose: bool = False
+    holds_zero: bool = False
+
+    def __init__(self, settings: Settings) -> None:
+        del settings  # a type without parameters has none to read
+
+    @property
+    def command_dimension(self) -> int | None:
+        """How many SI values one command has; None where only the policy tells."""
+        return POSE_DIMENSION if self.commands_pose else self.dimension
+
+    def si_values(self, values: Values) -> Values:
+        """A chunk in the layout of the commands, which action chunks are published in.
+
+        Args:
+            values: float64 (horizon, D), in SI units and rad.
+
+        Returns:
+            float64 (horizon, `command_dimension`).
+
+        Raises:
+            ConversionError: The values mean nothing, such as a rotation of length zero.
+        """
+        return values
+
+    @abstractmethod
+    def make_message(self, period_s: float) -> Any:
+        """The message that every command of this stream is filled into.
+
+        Args:
+            period_s: Time between two commands, s.
+        """
+
+    @abstractmethod
+    def fill(self, message: Any, values: Values, stamp: Any) -> None:
+        """Fill one command in, at control rate.
+
+        Args:
+            message: Of `make_message`, filled with the command before, if there was one.
+            values: float64 (`command_dimension`,), in SI units and rad.
+            stamp: The present, a builtin_interfaces/Time.
+        """
+
+    def joined(self, others: Sequence[CommandInterface]) -> CommandInterface | None:
+        """The interface of one message for this command and others that share its topic.
+
+        Args:
+            others: Of the same class as this one.
+
+        Returns:
+            One whose values are all values in order; None where each needs a topic of its own.
+        """
+        return None

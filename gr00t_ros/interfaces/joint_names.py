@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the message types that name their joints share. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gr00t_ros.contract.parameter import Parameter, Settings
+from gr00t_ros.interfaces.interface import CommandInterface, LimitedBy
+
+_DESCRIPTION = "names of the joints, in the policy's order"
+JOINTS = Parameter("joints", [], _DESCRIPTION, required=True)
+OPTIONAL_JOINTS = Parameter("joints", [], _DESCRIPTION)
+
+
+class JointGroupCommand(CommandInterface):
+    """Positions of named joints, in a message that can hold those of several actions."""
+
+    parameters = (JOINTS,)
+    limited_by = LimitedBy.JOINT_LIMITS
+
+    def __init__(self, settings: Settings) -> None:
+        self.joints = unique_joints(settings)
+        self.dimension = len(self.joints)
+
+    def joined(self, others: Sequence[CommandInterface]) -> CommandInterface:
+        joints = [joint for interface in (self, *others) for joint in interface.joints]
+        return type(self)({"joints": list(dict.fromkeys(joints))})
+
+
+def unique_joints(settings: Settings) -> tuple[str, ...]:
+    """The value of the parameter `joints`.
+
+    Raises:
+        ValueError: A name stands there twice.
+    """
+    joints = tuple(settings["joints"])
+    repeated = sorted({joint for joint in joints if joints.count(joint) > 1})
+    if repeated:
+        raise ValueError(f"joints repeats {repeated}")
+    return joints

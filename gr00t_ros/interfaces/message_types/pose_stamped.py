@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""geometry_msgs/PoseStamped: where a body is, or where it is to go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+
+from gr00t_ros.contract.parameter import Parameter, Settings
+from gr00t_ros.interfaces.interface import (
+    CommandInterface,
+    LimitedBy,
+    MeasuredPose,
+    StateInterface,
+    Values,
+)
+from gr00t_ros.interfaces.pose_representations import (
+    DIMENSIONS,
+    FORMS,
+    poses_as_quaternions,
+    represented,
+)
+from gr00t_ros.interfaces.registry import command_interface, state_interface
+
+REPRESENTATION = Parameter(
+    "representation",
+    "",
+    f"how the policy writes a pose: x y z in m, and then {FORMS}",
+    choices=tuple(DIMENSIONS),
+    required=True,
+)
+
+
+@state_interface("pose_stamped")
+class PoseState(StateInterface):
+    """A pose, in the representation that the policy was trained on."""
+
+    message_type = PoseStamped
+    parameters = (REPRESENTATION,)
+    measures_pose = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._representation: str = settings["representation"]
+        self.dimension = DIMENSIONS[self._representation]
+
+    def read(self, message: PoseStamped) -> Values:
+        return represented(_values(message), self._representation)
+
+    def pose(self, message: PoseStamped) -> MeasuredPose:
+        return MeasuredPose(_values(message), message.header.frame_id)
+
+
+@command_interface("pose_stamped")
+class PoseCommand(CommandInterface):
+    """A pose in a frame, its quaternion a unit one again after interpolation."""
+
+    message_type = PoseStamped
+    parameters = (
+        REPRESENTATION,
+        Parameter("frame_id", "", "frame of the command", required=True),
+    )
+    limited_by = LimitedBy.BODY_LIMITS
+    commands_pose = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._representation: str = settings["representation"]
+        self.frame_id = settings["frame_id"]
+        self.dimension = DIMENSIONS[self._representation]
+
+    def si_values(self, values: Values) -> Values:
+        return poses_as_quaternions(values, self._representation)
+
+    def make_message(self, period_s: float) -> PoseStamped:
+        message = PoseStamped()
+        message.header.frame_id = self.frame_id
+        message.pose.orientation.w = 0.0  # there is no rotation yet that the first has to follow
+        return message
+
+    def fill(self, message: PoseStamped, values: Values, stamp: Any) -> None:
+        message.header.stamp = stamp
+        position, orientation = message.pose.position, message.pose.orientation
+        before = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
+        quaternion = values[3:] / np.linalg.norm(values[3:])
+        # q and -q are one rotation: a receiver that filters values would swing through zero.
+        if quaternion @ before < 0.0:
+            quaternion = -quaternion
+        position.x, position.y, position.z = values[:3].tolist()
+        orientation.x, orientation.y, orientation.z, orientation.w = quaternion.tolist()
+
+
+def _values(message: PoseStamped) -> Values:
+    """x y z (m) and a quaternion x y z w, float64 (7,)."""
+    p, q = message.pose.position, message.pose.orientation
+    return np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Message types by the name that a YAML file calls them, and by the class of a user's own module.
+
+Every module of `gr00t_ros.interfaces.message_types` registers itself here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from gr00t_ros.contract.suggestions import did_you_mean
+from gr00t_ros.interfaces.interface import CommandInterface, StateInterface
+
+State = TypeVar("State", bound=type[StateInterface])
+Command = TypeVar("Command", bound=type[CommandInterface])
+Base = TypeVar("Base", StateInterface, CommandInterface)
+
+MESSAGE_TYPES = "gr00t_ros.interfaces.message_types"
+_STATES: dict[str, type[StateInterface]] = {}
+_COMMANDS: dict[str, type[CommandInterface]] = {}
+
+
+class UnknownTypeError(ValueError):
+    """A `type:` that names no message type; the text says what is wrong with it."""
+
+
+def state_interface(name: str) -> Callable[[State], State]:
+    """Decorate a `StateInterface`: a state may say ``type: <name>``."""
+
+    def register(cls: State) -> State:
+        _add(_STATES, name, cls)
+        return cls
+
+    return register
+
+
+def command_interface(name: str) -> Callable[[Command], Command]:
+    """Decorate a `CommandInterface`: an action may say ``type: <name>``."""
+
+    def register(cls: Command) -> Command:
+        _add(_COMMANDS, name, cls)
+        return cls
+
+    return register
+
+
+def state_types() -> Mapping[str, type[StateInterface]]:
+    """The registered message types of states, by name."""
+    import_module(MESSAGE_TYPES)
+    return dict(sorted(_STATES.items()))
+
+
+def command_types() -> Mapping[str, type[CommandInterface]]:
+    """The registered message types of actions, by name."""
+    import_module(MESSAGE_TYPES)
+    return dict(sorted(_COMMANDS.items()))
+
+
+def find_state(name: str) -> type[StateInterface]:
+    """The class that a state's `type` names: a registered name, or ``package.module:Class``.
+
+    Raises:
+        UnknownTypeError: There is none, or it is no complete `StateInterface`.
+    """
+    if ":" in name:
+        return _imported(name, StateInterface)
+    types = state_types()
+    if name not in types:
+        hint = "is for actions, not for states; " if name in command_types() else ""
+        raise UnknownTypeError(_not_registered(name, types, hint))
+    return types[name]
+
+
+def find_command(name: str) -> type[CommandInterface]:
+    """The class that an action's `type` names: a registered name, or ``package.module:Class``.
+
+    Raises:
+        UnknownTypeError: There is none, or it is no complete `CommandInterface`.
+    """
+    if ":" in name:
+        return _imported(name, CommandInterface)
+    types = command_types()
+    if name not in types:
+        hint = "is for states, not for actions; " if name in state_types() else ""
+        raise UnknownTypeError(_not_registered(name, types, hint))
+    return types[name]
+
+
+def ros_type(message_type: type[Any]) -> str:
+    """The name of a message class as ROS writes it, such as ``sensor_msgs/msg/JointState``."""
+    return f"{message_type.__module__.partition('.')[0]}/msg/{message_type.__name__}"
+
+
+def _add(types: dict[str, Any], name: str, cls: type[Any]) -> None:
+    if name in types:
+        raise ValueError(f"{name} is registered twice: {types[name].__name__}, {cls.__name__}")
+    types[name] = cls
+
+
+def _not_registered(name: str, types: Mapping[str, object], hint: str) -> str:
+    return (
+        f"{name!r} {hint or 'is no message type; '}write one of {' | '.join(types)}, or "
+        f"package.module:Class for one of your own{did_you_mean(name, types)}"
+    )
+
+
+def _imported(name: str, base: type[Base]) -> type[Base]:
+    """The class of a user's own module, checked."""
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = import_module(module_name)
+    except Exception as error:  # whatever a foreign module raises
+        reason = f"{type(error).__name__}: {error}"
+        raise UnknownTypeError(f"{module_name} cannot be imported ({reason})") from error
+    cls = getattr(module, class_name, None)
+    if cls is None:
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        hint = did_you_mean(class_name, classes)
+        raise UnknownTypeError(f"{module_name} has no class {class_name}{hint}")
+    problem = _class_problem(cls, base)
+    if problem:
+        raise UnknownTypeError(f"{name} {problem}")
+    return cls
+
+
+def _class_problem(cls: Any, base: type[Base]) -> str:
+    """What a class lacks; empty for a complete one."""
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        return f"is no subclass of gr00t_ros.interfaces.{base.__name__}"
+    missing = sorted(cls.__abstractmethods__)
+    if missing:
+        noun = "method" if len(missing) == 1 else "methods"
+        return f"lacks the {noun} {', '.join(missing)}"
+    if not hasattr(getattr(cls, "message_type", None), "get_fields_and_field_types"):
+        return "lacks message_type, the class of a ROS message"
+    if getattr(cls, "measures_pose", False) and cls.pose is StateInterface.pose:
+        return "measures a pose and lacks the method pose"
+    return ""

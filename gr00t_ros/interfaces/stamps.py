@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a message was measured. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def stamp_ns(message: Any, now_ns: int) -> int:
+    """The stamp in a message's header, ns; the present where it has none, or has a zero there."""
+    header = getattr(message, "header", None)
+    if header is None or not (header.stamp.sec or header.stamp.nanosec):
+        return now_ns
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)

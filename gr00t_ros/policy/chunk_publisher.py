@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes the answers of the policy as action chunks, and the requests to stop playing them."""
+
+from __future__ import annotations
+
+from rclpy.clock import Clock
+from rclpy.publisher import Publisher
+from rclpy.time import Time
+
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.node.latency_window import LatencyWindow
+from gr00t_ros.policy.chunk_writer import chunk_message, stop_message
+from gr00t_ros.policy.inference_worker import InferenceResult
+
+CHUNKS_PER_MINUTE = 6000  # more than any policy answers
+
+
+class ChunkPublisher:
+    """Publishes on the chunk topic, and numbers the chunks of one run of the node.
+
+    Args:
+        publisher: A publisher of `ActionChunk`.
+        clock: The clock of the observation stamps.
+        source: Names this run of the node.
+
+    Attributes:
+        observation_age: Ages of the observations when their chunks were published.
+        round_trip: Times of the calls to the policy.
+        policy_time: The parts of them that the policy itself reports.
+    """
+
+    def __init__(self, publisher: Publisher, clock: Clock, source: str) -> None:
+        self._publisher = publisher
+        self._clock = clock
+        self._source = source
+        self._chunk_id = 0
+        self.observation_age = LatencyWindow(CHUNKS_PER_MINUTE)
+        self.round_trip = LatencyWindow(CHUNKS_PER_MINUTE)
+        self.policy_time = LatencyWindow(CHUNKS_PER_MINUTE)
+
+    @property
+    def chunk_id(self) -> int:
+        """Number of the newest chunk; 0 before the first."""
+        return self._chunk_id
+
+    def publish(self, contract: Contract, result: InferenceResult) -> None:
+        """Publish the chunk of an answer.
+
+        Raises:
+            PolicyError: The answer does not fit the contract; nothing is published.
+        """
+        message = chunk_message(
+            contract,
+            result.action,
+            chunk_id=self._chunk_id + 1,
+            t0=Time(nanoseconds=result.t0_ns).to_msg(),
+            round_trip_s=result.round_trip_s,
+            source=self._source,
+        )
+        self._chunk_id += 1
+        self._publisher.publish(message)
+        self.observation_age.add((self._clock.now().nanoseconds - result.t0_ns) * 1e-9)
+        self.round_trip.add(result.round_trip_s)
+        self.policy_time.add(result.policy_time_s)
+
+    def stop(self, reason: str) -> None:
+        """Ask the control node to stop what it plays.
+
+        Args:
+            reason: Why, in one sentence.
+        """
+        now = self._clock.now().to_msg()
+        self._publisher.publish(
+            stop_message(reason, chunk_id=self._chunk_id, now=now, source=self._source)
+        )

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an answer of the policy to an `ActionChunk` message in SI units and radians."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+
+from gr00t_policy_core.errors import PolicyError
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import ActionOutput
+from gr00t_ros.interfaces.conversions import commands_from_actions
+from gr00t_ros.interfaces.interface import ConversionError
+from gr00t_ros.msg import ActionChunk, ActionValues
+
+
+def chunk_message(
+    contract: Contract,
+    action: Mapping[str, NDArray[np.float32]],
+    *,
+    chunk_id: int,
+    t0: Time,
+    round_trip_s: float,
+    source: str = "",
+) -> ActionChunk:
+    """The message of one answer: the action keys of the contract, the first row of the batch.
+
+    Args:
+        contract: Names the action keys, their conversions and the action rate.
+        action: float32 (B, horizon, D) by action key, in the policy's units.
+        chunk_id: Number of the chunk, counted from 1.
+        t0: Stamp of the observation.
+        round_trip_s: Time from sending the observation to receiving the answer, s.
+        source: The run of the policy node that publishes the chunk.
+
+    Raises:
+        PolicyError: The answer lacks an action key, or its values are not finite, are no rotation,
+            or are not as many as the contract says.
+    """
+    missing = [output.name for output in contract.action if output.key not in action]
+    if missing:
+        raise PolicyError(f"the policy did not answer {missing}, only {list(action)}")
+    rows = {output.key: _commands(output, action[output.key][0]) for output in contract.action}
+    message = ActionChunk(
+        chunk_id=chunk_id,
+        dt=1.0 / contract.action_rate_hz,
+        horizon=len(next(iter(rows.values()))),
+        actions=[
+            ActionValues(name=key, dimension=values.shape[1], values=array("d", values.tobytes()))
+            for key, values in rows.items()
+        ],
+        round_trip_s=round_trip_s,
+        source=source,
+    )
+    message.header.stamp = t0
+    return message
+
+
+def stop_message(reason: str, *, chunk_id: int, now: Time, source: str = "") -> ActionChunk:
+    """The message that stops what is being played.
+
+    Args:
+        reason: Why, in one sentence.
+        chunk_id: Number of the last chunk.
+        now: Time of the request.
+        source: The run of the policy node that publishes the message.
+    """
+    message = ActionChunk(chunk_id=chunk_id, stop=True, stop_reason=reason, source=source)
+    message.header.stamp = now
+    return message
+
+
+def _commands(output: ActionOutput, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Float64 (horizon, D) of one action key, in SI units and radians."""
+    if not np.isfinite(values).all():
+        step = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise PolicyError(
+            f"the policy answered a value of {output.name} that is not finite, in step {step}"
+        )
+    try:
+        return np.ascontiguousarray(commands_from_actions(output, values), np.float64)
+    except ConversionError as error:
+        raise PolicyError(str(error)) from error

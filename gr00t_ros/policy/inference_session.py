@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The session in which a policy is asked: made of a policy that fits the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gr00t_policy_core.control.replan import ReplanTimer
+from gr00t_policy_core.control.schedule import BlendMode
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.resize import first_resize
+from gr00t_ros.contract.compatibility import check_compatibility, undeclared_actions
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.policy.continuation import CAPABILITY, Continuation
+from gr00t_ros.policy.observation_builder import ObservationBuilder, TimedObservation
+from gr00t_ros.policy.policy_backend import require_loaded, takes_jpeg
+from gr00t_ros.policy.streams import ObservationStreams
+
+
+def no_options(t0_ns: int) -> None:
+    """The options of a policy that is told nothing beside the observation."""
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceSession:
+    """Everything that the worker needs to ask one policy.
+
+    Args:
+        build: Makes an observation of the present, or raises `NotReadyError`.
+        timer: Tells when the next observation is to be sent.
+        options: Makes the options that go with an observation, given its time t0, ns.
+    """
+
+    build: Callable[[], TimedObservation]
+    timer: ReplanTimer
+    options: Callable[[int], dict[str, Any] | None] = no_options
+
+
+class Logger(Protocol):
+    """The part of a logger that a session factory uses."""
+
+    def warning(self, message: str) -> Any: ...
+
+
+class SessionFactory:
+    """Makes inference sessions for one configuration of the node.
+
+    Args:
+        contract: The robot.
+        streams: Its observation streams.
+        continuation: Remembers the newest chunk, for a policy that continues chunks.
+        now_ns: The clock of the observation stamps, ns.
+        instruction: Tells the present instruction.
+        logger: Gets each warning once.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        streams: ObservationStreams,
+        continuation: Continuation,
+        *,
+        now_ns: Callable[[], int],
+        instruction: Callable[[], str],
+        logger: Logger,
+    ) -> None:
+        self._contract = contract
+        self._streams = streams
+        self._continuation = continuation
+        self._now_ns = now_ns
+        self._instruction = instruction
+        self._logger = logger
+        self._warned: set[str] = set()
+
+    def make(self, policy: BasePolicy) -> InferenceSession:
+        """The session of a policy.
+
+        Raises:
+            PolicyError: The policy does not answer, or does not fit the robot.
+            NotReadyError: The policy is still being loaded.
+        """
+        contract = self._contract
+        configs = require_compatible(contract, policy)
+        capabilities = policy.get_capabilities()
+        self._warn(compatibility_warnings(contract, configs, capabilities))
+        builder = ObservationBuilder(
+            contract,
+            configs,
+            self._streams.buffers,
+            takes_jpeg=takes_jpeg(contract.policy, capabilities),
+            rejected=self._streams.rejected,
+        )
+        horizon = len(configs["action"].delta_indices)
+        timer = ReplanTimer(
+            chunk_s=(horizon - 1) / contract.action_rate_hz,
+            step_s=1.0 / contract.action_rate_hz,
+            interval_s=contract.replan_interval_s,
+            sync=contract.inference == "sync",
+        )
+
+        def build() -> TimedObservation:
+            return builder.build(self._now_ns(), self._instruction() or contract.instruction)
+
+        def continue_chunk(t0_ns: int) -> dict[str, Any] | None:
+            return self._continuation.options(t0_ns, latency_s=timer.latency.value_s)
+
+        self._continuation.forget()
+        continues = _wants_continuation(contract) and CAPABILITY in capabilities
+        return InferenceSession(build, timer, continue_chunk if continues else no_options)
+
+    def _warn(self, warnings: Iterator[str]) -> None:
+        """Once each, since a session is made anew after every failure."""
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._logger.warning(warning)
+
+
+def require_compatible(contract: Contract, policy: BasePolicy) -> dict[str, ModalityConfig]:
+    """The modality configs of a policy that fits the robot.
+
+    Raises:
+        SpecError: The policy does not fit; one sentence for each reason.
+        PolicyError: The policy does not answer, or could not be loaded.
+        NotReadyError: The policy is still being loaded.
+    """
+    require_loaded(policy)
+    configs = policy.get_modality_config()
+    if "action" not in configs:
+        raise SpecError("the policy does not say what it needs", [f"it told only {list(configs)}"])
+    check_compatibility(
+        contract, configs, policy.get_dimensions(), capabilities=policy.get_capabilities()
+    )
+    return configs
+
+
+def compatibility_warnings(
+    contract: Contract, configs: Mapping[str, ModalityConfig], capabilities: Sequence[str]
+) -> Iterator[str]:
+    """A sentence for each parameter that this policy cannot honour, and for what it leaves open."""
+    settings = contract.policy
+    if _wants_continuation(contract) and CAPABILITY not in capabilities:
+        yield "blend: rtc is set, but the policy cannot continue chunks: offset_fade is used"
+    if settings.image_encoding == "jpeg" and not takes_jpeg(settings, capabilities):
+        yield "policy.image_encoding: jpeg is asked for, but the policy takes pixels only"
+    if settings.resize and first_resize(capabilities) is None:
+        yield (
+            "policy.resize is asked for, but the policy does not say what size it makes pictures "
+            "first: they keep theirs"
+        )
+    undeclared = undeclared_actions(contract, configs)
+    if undeclared:
+        yield (
+            f"the policy does not say (action_configs) whether {', '.join(undeclared)} are "
+            "absolute values: they are taken for positions"
+        )
+
+
+def _wants_continuation(contract: Contract) -> bool:
+    return contract.motion.schedule.blend is BlendMode.RTC
