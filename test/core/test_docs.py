@@ -76,7 +76,7 @@ def test_the_policy_of_the_tutorial_is_served_and_passes_its_own_test(
 
     for check in testing.CHECKS:
         names["test_hold_still"](check)
-    with PolicyServer(names["HoldStill"](), host="127.0.0.1", port=0).start() as server:
+    with PolicyServer(names["HoldStill"](), host="127.0.0.1", port=0) as server:
         server.register_endpoint("double", lambda value: {"doubled": 2 * value})
         with PolicyClient("127.0.0.1", server.port) as client:
             assert client.call_endpoint("double", {"value": 21}) == {"doubled": 42}

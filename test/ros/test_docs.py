@@ -25,14 +25,15 @@ from gr00t_ros.sim.sim_node import SimNode
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
+NAMESPACE = "robot"
 # What every node, and every lifecycle node, has in ROS 2.
 COMMON_TOPICS = {"/rosout", "/parameter_events", "~/transition_event", "/clock"}
 LIFECYCLE_SERVICES = (ChangeState, GetState, GetAvailableStates, GetAvailableTransitions)
 COMMON_PACKAGES = ("rcl_interfaces", "type_description_interfaces")
 # Topics that the YAML file names: their rows on a page stand for those of this robot.
 ROBOT = {
-    "policy_node": {"/front/image_raw", "/joint_states"},
-    "control_node": {"/joint_states", "/commands", "/enable"},
+    "policy_node": {"front/image_raw", "joint_states"},
+    "control_node": {"joint_states", "commands", "enable"},
 }
 FROM_FILE = re.compile(r"(?:video|state|action)\.<key>\.topic|enable_topic")
 Row = tuple[str, ...]
@@ -85,12 +86,16 @@ def test_the_page_of_a_node_lists_its_topics_and_services(
     live: Callable[[ManagedNode], None],
 ) -> None:
     robot = parameters(enable_topic="enable")
-    arguments: dict[str, Any] = {"context": ros_context, "parameter_overrides": overrides(robot)}
+    arguments: dict[str, Any] = {
+        "context": ros_context,
+        "namespace": NAMESPACE,
+        "parameter_overrides": overrides(robot),
+    }
     if make_node is PolicyNode:
         arguments["policy_factory"] = lambda settings: EchoPolicy()
     node = make_node(**arguments)
     live(node)
-    assert Operator(ros_node, node.get_name()).change_state(CONFIGURE) == [True]
+    assert Operator(ros_node, f"{NAMESPACE}/{node.get_name()}").change_state(CONFIGURE) == [True]
 
     require_page_tells(node, ROBOT[node.get_name()])
 
@@ -98,7 +103,7 @@ def test_the_page_of_a_node_lists_its_topics_and_services(
 def test_the_page_of_the_simulation_lists_its_topics_services_and_parameters(
     ros_context: Context,
 ) -> None:
-    node = SimNode(context=ros_context)
+    node = SimNode(context=ros_context, namespace=NAMESPACE)
     try:
         require_page_tells(node, set())
         names = set(re.findall(r"\w+", " ".join(row[0] for row in rows(node, "Parameters"))))
@@ -118,12 +123,14 @@ def require_page_tells(node: Node, robot_topics: set[str]) -> None:
         found = {
             (_short(e.topic_name, name), _type(e.msg_type), _qos(e.qos_profile))
             for e in endpoints
-            if _short(e.topic_name, name) not in COMMON_TOPICS and e.topic_name not in robot_topics
+            if _short(e.topic_name, name) not in COMMON_TOPICS | robot_topics
         }
         told = {row[:3] for row in rows(node, title) if not FROM_FILE.fullmatch(row[0])}
         assert found == told, title
         from_file = {row[2] for row in rows(node, title) if FROM_FILE.fullmatch(row[0])}
-        assert from_file == {_qos(e.qos_profile) for e in endpoints if e.topic_name in robot_topics}
+        assert from_file == {
+            _qos(e.qos_profile) for e in endpoints if _short(e.topic_name, name) in robot_topics
+        }
     services = {
         (_short(service.srv_name, name), _type(service.srv_type))
         for service in node.services
@@ -148,11 +155,11 @@ def _cells(line: str) -> Iterator[str]:
 
 
 def _short(topic: str, node: str) -> str:
-    """A topic as the pages write it: relative to the root namespace, or to the node's name."""
-    if topic.startswith(f"/{node}/"):
-        return f"~/{topic.removeprefix(f'/{node}/')}"
-    is_absolute = topic in ("/diagnostics", "/rosout", "/parameter_events", "/clock")
-    return topic if is_absolute else topic.removeprefix("/")
+    """A topic as the pages write it: relative to the node or its namespace, else absolute."""
+    own, relative = f"/{NAMESPACE}/{node}/", f"/{NAMESPACE}/"
+    if topic.startswith(own):
+        return f"~/{topic.removeprefix(own)}"
+    return topic.removeprefix(relative)
 
 
 def _type(ros_type: type) -> str:
