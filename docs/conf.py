@@ -11,7 +11,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-
 BESIDE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = (BESIDE / "package.xml").exists()
 

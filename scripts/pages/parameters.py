@@ -40,8 +40,8 @@ NOTES = {
     STATE: "`type` names the message type; the parameters that it adds are listed below. See "
     "[several messages, one state](yaml-file.md#several-messages-one-state) for `sources` and "
     "`select`.",
-    ACTION: "`type` names the message type; the parameters that it adds are listed below. An action "
-    "of the policy that the robot has no use for has `ignore: true` and nothing else.",
+    ACTION: "`type` names the message type; the parameters that it adds are listed below. An "
+    "action of the policy that the robot has no use for has `ignore: true` and nothing else.",
 }
 
 

@@ -82,6 +82,20 @@ def test_the_policy_of_the_tutorial_is_served_and_passes_its_own_test(
             assert client.call_endpoint("double", {"value": 21}) == {"doubled": 42}
 
 
+def test_the_texts_that_the_page_of_troubles_quotes_stand_in_the_sources() -> None:
+    source = "".join(
+        path.read_text() for folder in SOURCES[:2] for path in sorted((ROOT / folder).rglob("*.py"))
+    )
+    source = re.sub(r'"\s*f?"', "", source)  # strings that are folded
+    lines = (DOCS / "how-to" / "troubleshoot.md").read_text().splitlines()
+    first_cells = [line.split("|")[1] for line in lines if line.startswith("| ")]
+    quotes = re.findall(r"`([^`]+)`", " ".join(first_cells))
+    # Numbers and names of a robot stand for what the sources fill in.
+    parts = [part.strip() for quote in quotes for part in re.split(r"…|\d+|\w+\.\w+", quote)]
+
+    assert [part for part in parts if part not in source] == []
+
+
 def test_every_message_has_a_section() -> None:
     text = (DOCS / "reference" / "messages.md").read_text()
 
