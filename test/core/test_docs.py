@@ -91,7 +91,7 @@ def test_the_texts_that_the_page_of_troubles_quotes_stand_in_the_sources() -> No
     first_cells = [line.split("|")[1] for line in lines if line.startswith("| ")]
     quotes = re.findall(r"`([^`]+)`", " ".join(first_cells))
     # Numbers and names of a robot stand for what the sources fill in.
-    parts = [part.strip() for quote in quotes for part in re.split(r"…|\d+|\w+\.\w+", quote)]
+    parts = [part.strip() for quote in quotes for part in re.split(r"…|,|\d+|\w+\.\w+", quote)]
 
     assert [part for part in parts if part not in source] == []
 
