@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         output.reopen_closed_streams()
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     if argv is None and getattr(args, "malloc_tuning", False):
         malloc.restart_tuned()
     try:
@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line, a subparser for each command."""
     parser = OneLineParser(
         prog=PROGRAM, description="Serve a GR00T policy, query a server, or examine a model."
     )

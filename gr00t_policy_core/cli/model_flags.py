@@ -65,7 +65,7 @@ def add_model_flags(parser: Any) -> None:
         "--mask-padding",
         action="store_true",
         help="hide padding from all attention, so that rows of a batch do not affect each other "
-        "(see docs/models.md)",
+        "(see docs/how-to/run-a-model.md)",
     )
     parser.add_argument(
         "--cuda-graphs",
@@ -83,7 +83,7 @@ def add_model_flags(parser: Any) -> None:
         "--compile",
         choices=COMPILE_MODES,
         help="compile the networks with torch.compile: a fifth faster, but slower to start (see "
-        "docs/models.md)",
+        "docs/how-to/run-a-model.md)",
     )
 
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints docs/parameters.md from the parameter table: python scripts/parameter_docs.py > docs/…"""
+"""Prints docs/reference/parameters.md from the parameter table: `make reference`."""
 
 from __future__ import annotations
 
 import inspect
+import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from gr00t_ros.contract.parameter import Parameter
 from gr00t_ros.contract.parameters import (
@@ -22,12 +25,10 @@ from gr00t_ros.interfaces.registry import ros_type
 INTRODUCTION = """\
 # Parameters
 
-One YAML file serves both nodes; `config/example.yaml` is a starting point, `config/demo.yaml` a
-working one. Keys (`<key>`) are the policy's own, as `gr00t-policy info` lists them. Wrong or
-missing parameters stop `configure`, which names everything that is wrong at once; so does one that
-is given where it can have no effect (column "only with"), unless it asks for nothing (`false`,
-`0`, no text). The tables below are made from the code by `scripts/parameter_docs.py`;
-`ros2 param describe` shows the same.
+Every parameter of the [YAML file](yaml-file.md), which both nodes read. `<key>` is a key of the
+policy, as `gr00t-policy info` lists them. A parameter is an error where it can have no effect
+(column "only with"), unless it asks for nothing (`false`, `0`, no text). This page is made from the
+code by `make reference`; `ros2 param describe` shows the same.
 """
 SECTIONS = {
     VIDEO: "Each camera: `video.<key>.…`",
@@ -35,26 +36,17 @@ SECTIONS = {
     ACTION: "Each action: `action.<key>.…`",
 }
 NOTES = {
-    VIDEO: "The topic's type tells whether it is a `sensor_msgs/Image` or a `CompressedImage`.",
-    STATE: "`type` names the message type; what it needs beside these parameters stands below, and "
-    "[how to add one of your own](how-to/add-a-message-type.md) on a page of its own. What the "
-    "policy reads is `message * scale + offset`, of the values that `select` names. A state that "
-    "one message does not hold has `sources`; a message that holds several states is read by each "
-    "of them, with a `select` of its own.",
-    ACTION: "`type` names the message type; what it needs beside these parameters stands below. An "
-    "action of "
-    "the policy that the robot has no use for says `ignore: true` and nothing else. Groups of "
-    "joints that share a topic go out as one message. What is commanded is `policy value * scale + "
-    "offset`. The command of a pose is compared with the pose that the state of the same key "
-    "measures, in the same frame (`max_jump`, `max_age_s`). Every position and pose that is "
-    "commanded has to be measured by a state, or the key says `unmeasured: true`. No joint is "
-    "commanded twice, and no command goes out on a topic that is also read; topics are compared as "
-    "ROS resolves them, within the node's namespace and after remapping.",
+    VIDEO: "The topic's type decides whether it is a `sensor_msgs/Image` or a `CompressedImage`.",
+    STATE: "`type` names the message type; the parameters that it adds are listed below. See "
+    "[several messages, one state](yaml-file.md#several-messages-one-state) for `sources` and "
+    "`select`.",
+    ACTION: "`type` names the message type; the parameters that it adds are listed below. An "
+    "action of the policy that the robot has no use for has `ignore: true` and nothing else.",
 }
 
 
 def page() -> str:
-    """The whole of docs/parameters.md."""
+    """The whole of docs/reference/parameters.md."""
     return "\n".join(_lines())
 
 
@@ -78,11 +70,20 @@ def _table(parameters: Iterable[Parameter]) -> Iterator[str]:
     yield "| parameter | default | range | what it is | only with |"
     yield "|---|---|---|---|---|"
     for parameter in parameters:
-        default = "**required**" if parameter.required else f"`{parameter.default!r}`"
+        default = "**required**" if parameter.required else f"`{_yaml(parameter.default)}`"
         use = parameter.only_with.text if parameter.only_with is not None else ""
         cells = (f"`{parameter.name}`", default, _range(parameter), parameter.description, use)
         yield f"| {' | '.join(cells)} |"
     yield ""
+
+
+def _yaml(value: bool | int | float | str | list[Any]) -> str:
+    """A value as a YAML file has it."""
+    if isinstance(value, float):
+        return f".{value}".replace(".-", "-.") if math.isinf(value) else repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _range(parameter: Parameter) -> str:
