@@ -30,6 +30,7 @@ from gr00t_policy_core.serving.client.settings import (
 )
 from gr00t_policy_core.serving.wire import jpeg
 from gr00t_policy_core.serving.wire.arrays import Dialect
+from gr00t_policy_core.serving.wire.envelope import DEADLINE_OPTION, STOPPING_ERROR
 from gr00t_policy_core.serving.wire.serializer import MsgSerializer
 
 READY_POLL_S = 0.2  # between pings to a server that is not ready
@@ -333,7 +334,7 @@ class PolicyClient(ModalityPolicy):
         server.learn_dialect_for(observation)
         observation = self._images.encode(observation, server)
         if server.info.envelops_replies:  # a server of ours, which drops requests that are too late
-            options = {"deadline_s": server.deadline.remaining_s, **(options or {})}
+            options = {DEADLINE_OPTION: server.deadline.remaining_s, **(options or {})}
         reply = server.call("get_action", {"observation": observation, "options": options})
         if not (isinstance(reply, list) and len(reply) == 2):
             raise ProtocolError(
@@ -358,7 +359,7 @@ def _is_unauthorized(error: RemoteError) -> bool:
 
 
 def _is_stopping(error: RemoteError) -> bool:
-    return str(error).endswith("the server is stopping")
+    return str(error).endswith(STOPPING_ERROR)
 
 
 def _state(reply: Any) -> str:

@@ -21,6 +21,8 @@ from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS, Charge, Msg
 MAX_CLIENT_CHARS = 64
 MAX_RUN_CHARS = 64
 DEFAULT_ENDPOINT = "get_action"
+DEADLINE_OPTION = "deadline_s"  # among the options of a request: how long its client waits, in s
+STOPPING_ERROR = "the server is stopping"  # clients tell such a server by it
 HEAD_ITEMS = 64  # the limit on items that are not in the data
 
 
