@@ -128,8 +128,8 @@ def _undisturbed(motion: HandMotion, task: Task) -> HandMotion:
     """The motion as far as it is the law's own.
 
     What goes faster than the law would, or another way, is what others have added (the blend
-    between chunks, a limiter that catches up, a push). Continued in the next chunk, which comes late,
-    it would come back again and again.
+    between chunks, a limiter that catches up, a push). Continued in the next chunk, which comes
+    late, it would come back again and again.
     """
     hand = HandPose(*motion.position)
     goal = np.array(_vector(next_goal(hand, foreseen(hand, task))))
