@@ -66,7 +66,7 @@ def read_contract(node: Node) -> Contract:
         try:
             return node.resolve_topic_name(topic)
         except Exception as error:  # rclpy's exceptions differ between its versions
-            raise ValueError(f"{topic!r} is no name of a topic: {error}") from error
+            raise ValueError(f"{topic!r} is not a valid topic name: {error}") from error
 
     return parse_contract(given_values(node), resolve=resolve)
 

@@ -21,10 +21,10 @@ from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateInput, StateStream, VideoStream
 from gr00t_ros.interfaces.conversions import state_reader
-from gr00t_ros.interfaces.image_decoding import picture_reader
+from gr00t_ros.interfaces.image_decoding import image_reader
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
-from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_whole
+from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_complete
 from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
 
 Buffers = Mapping[str, Buffer]
@@ -85,7 +85,7 @@ class ObservationBuilder:
         self._step_ns = 1e9 / contract.action_rate_hz
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self._readers: dict[str, Callable[[Any], NDArray[Any]]] = {
-            **{stream.name: picture_reader(stream) for stream in contract.video},
+            **{stream.name: image_reader(stream) for stream in contract.video},
             **{stream.name: state_reader(stream) for stream in contract.state_streams},
         }
         self._reserve_history()
@@ -154,7 +154,7 @@ class ObservationBuilder:
         if self._takes_jpeg and stream.width is None and stream.encoding is None:
             video = jpeg_video([sample.value for sample in samples])
             if video is not None:
-                self._each(stream, samples, require_whole)
+                self._each(stream, samples, require_complete)
                 return video
         return self._converted(stream, samples)
 

@@ -29,6 +29,18 @@ def test_a_configuration_that_we_ship_is_a_valid_contract(name: str) -> None:
     assert [output.key for output in contract.action] == ["single_arm", "gripper"]
 
 
+def test_the_states_and_actions_that_the_example_only_mentions_are_valid() -> None:
+    text = (ROOT / "config" / "example.yaml").read_text()
+    above, states = text.split("    state:\n")
+    nested = yaml.safe_load(f"{above}    state:\n{states.replace('      # ', '      ')}")
+
+    contract = parse_contract(dict(_flat(nested["/**"]["ros__parameters"])))
+
+    dimensions = {state.key: state.dimension for state in contract.state}
+    assert dimensions == {"single_arm": 5, "gripper": 1, "arms": 4, "x": 1, "yaw": 1}
+    assert contract.ignored == ("base",)
+
+
 def _flat(values: dict, prefix: str = ""):
     for name, value in values.items():
         if isinstance(value, dict):
