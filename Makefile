@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models bench bench-control bench-motion bench-throughput fuzz soak lint clean build setup
+.PHONY: help demo test test-models bench bench-control bench-motion bench-throughput fuzz soak lint docs reference clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -19,9 +19,11 @@ help:
 	@echo "make test    build and run all tests (TEST_JOBS=1: one after the other)"
 	@echo "make test-models   the tests of the models, with torch in an environment of its own (TRANSFORMERS=4.57.6: with that release)"
 	@echo "make lint    ruff and mypy"
+	@echo "make docs    build the documentation into build/docs; every warning is an error"
+	@echo "make reference   write the pages of docs/reference that are made from the code"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
-	@echo "make bench-motion   measure motion under latency in a closed loop, docs/motion.md (BENCH_ARGS=--quick: a minute)"
-	@echo "make bench-control   measure how each control loop keeps its rate, docs/control.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-motion   measure motion under latency in a closed loop, docs/benchmarks/motion.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-control   measure how each control loop keeps its rate, docs/benchmarks/control-loop.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-throughput   answers a second, to 1 … 64 robots at once"
 	@echo "make fuzz    made-up and damaged messages against the decoder and a server (FUZZ_SECONDS=180)"
 	@echo "make soak    a server under load, and its memory before and after (SOAK_SECONDS=600)"
@@ -86,6 +88,18 @@ lint:
 	@.venv-lint/bin/ruff check .
 	@.venv-lint/bin/ruff format --check .
 	@.venv-lint/bin/mypy
+
+# Needs no ROS 2.
+docs:
+	@scripts/setup.bash docs
+	@.venv-docs/bin/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
+	@echo "The documentation is in build/docs/index.html."
+
+# The tests compare these pages with the code.
+reference: build
+	@$(ROS); for page in parameters cli messages; do \
+		python scripts/pages/$$page.py > docs/reference/$$page.md; \
+	done
 
 clean:
 	rm -rf build build-jazzy install install-jazzy log log-jazzy demo

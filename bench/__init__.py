@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements that docs/benchmarks.md is made of: `make bench`. Never imported by the product."""
+"""Measurements for the pages of docs/benchmarks: `make bench`. Never imported by the product."""

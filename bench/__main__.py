@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make bench: measures, and writes build/bench/*.json, docs/benchmarks.md and its plot."""
+"""make bench: writes build/bench/*.json, docs/benchmarks/round-trip.md and its plot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.report import say, write_result
 from bench.workload import Size
 
 RESULTS = ROOT / "build" / "bench"
-PLOT = ROOT / "docs" / "benchmark_server.png"
+PLOT = ROOT / "docs" / "benchmarks" / "round-trip.png"
 PARTS = ("server", "ros")
 
 
@@ -81,7 +81,7 @@ def _size(text: str) -> Size:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measure. A whole run also writes docs/benchmarks.md and its plot.",
+        description="Measure. A whole run also writes docs/benchmarks/round-trip.md and its plot.",
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; else both")
     parser.add_argument("--quick", action="store_true", help="less than a minute, docs untouched")

@@ -25,7 +25,7 @@ from gr00t_ros.node.process_environment import process_environment
 from gr00t_ros.sim.dds_domain import reserve_domain
 
 RESULT = ROOT / "build" / "bench" / "control.json"
-PAGE = ROOT / "docs" / "control.md"
+PAGE = ROOT / "docs" / "benchmarks" / "control-loop.md"
 PROFILE = ROOT / "config" / "fastdds.xml"
 LOOPS = (TIMER, CONTROL_NODE, FIFO, FLOOR)
 REAL_TIME = (FIFO, FLOOR)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands' stamps say of a loop, and the table of docs/control.md."""
+"""What the commands' stamps say of a loop, and the table of docs/benchmarks/control-loop.md."""
 
 from __future__ import annotations
 

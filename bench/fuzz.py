@@ -25,7 +25,7 @@ from bench.report import say
 from bench.transports import ours
 from bench.workload import Size
 from gr00t_policy_core import Dialect, MsgSerializer, PolicyServer, ProtocolError
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 
 SIZE = Size(1, 8, 8)
 TIMEOUT_MS = 10_000
@@ -36,7 +36,7 @@ def valid_messages() -> list[bytes]:
     """Requests of both dialects, with and without what ours add."""
     observation = workload.make_observation(SIZE, seed=0)
     data = {"observation": observation, "options": {"deadline_s": 5.0, "x": np.float32(1)}}
-    pictures = images.to_jpeg(observation, 90) if images.is_available() else observation
+    pictures = jpeg.to_jpeg(observation, 90) if jpeg.is_available() else observation
     requests = [
         {"endpoint": "get_action", "data": data},
         {"endpoint": "get_action", "data": {"observation": pictures}},

@@ -21,10 +21,9 @@ from bench.transports.ours import FreePolicy
 from gr00t_policy_core import MsgSerializer, PolicyError
 from gr00t_policy_core.modality import check_observation
 from gr00t_policy_core.serving.server import batching
-from gr00t_policy_core.serving.wire import envelope as messages
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import envelope, jpeg
 from gr00t_policy_core.serving.wire.error_text import error_text
-from gr00t_policy_core.serving.wire.message_templates import Form
+from gr00t_policy_core.serving.wire.message_templates import MessageTemplate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "build" / "fuzz"
@@ -50,23 +49,23 @@ def require_sound(message: bytes) -> None:
         try:
             read(message)
         except PolicyError as error:
-            MsgSerializer.to_bytes(messages.failure(error_text(error)))
+            MsgSerializer.to_bytes(envelope.failure(error_text(error)))
 
 
 def _read_as_server(message: bytes) -> None:
-    request = messages.RequestReader().read(memoryview(message))
+    request = envelope.RequestReader().read(memoryview(message))
     if request.data is None:
         return
     data = MsgSerializer.from_bytes(request.data)
     observation = data.get("observation", data) if isinstance(data, dict) else data
-    observation = images.from_jpeg(observation)
+    observation = jpeg.from_jpeg(observation)
     batching.layout(observation)
     check_observation(observation, CONFIGS)
 
 
 def _read_as_client(message: bytes) -> None:
     decoded = MsgSerializer.decode(message)
-    messages.normalise_reply(decoded.value)
+    envelope.DecodedReply.of(decoded.value)
     try:
         written = MsgSerializer.to_bytes(decoded.value, dialect=decoded.dialect)
         read_again = MsgSerializer.from_bytes(written)
@@ -75,12 +74,13 @@ def _read_as_client(message: bytes) -> None:
         raise UnsoundError(f"read, but not written and read again: {error}") from error
     if written_again != written:
         raise UnsoundError("read otherwise after it was written again")
-    form = Form.of(memoryview(message))
-    if form is None:
+    template = MessageTemplate.of(memoryview(message))
+    if template is None:
         return
-    by_form = MsgSerializer.to_bytes(form.value(memoryview(message)), dialect=form.dialect)
-    if not form.fits(memoryview(message)) or by_form != written:
-        raise UnsoundError("read otherwise by its form")
+    value = template.decode(memoryview(message))
+    by_template = MsgSerializer.to_bytes(value, dialect=template.dialect)
+    if not template.matches(memoryview(message)) or by_template != written:
+        raise UnsoundError("read otherwise by its template")
 
 
 def fixed_corpus() -> list[bytes]:

@@ -22,7 +22,8 @@ from gr00t_ros.sim.rendering import RenderingUnavailableError
 from gr00t_ros.sim.world import SimulatedArm
 
 RESULT = ROOT / "build" / "bench" / "motion.json"
-PAGE, PLOT = ROOT / "docs" / "motion.md", ROOT / "docs" / "motion.png"
+FOLDER = ROOT / "docs" / "benchmarks"
+PAGE, PLOT = FOLDER / "motion.md", FOLDER / "motion.png"
 LATENCIES_S = (0.0, 0.05, 0.1, 0.2, 0.35)
 QUICK_LATENCIES_S = (0.0, 0.2, 0.35)
 SEEDS, QUICK_SEEDS = 20, 3

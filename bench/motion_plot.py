@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/motion.png: how each strategy moves at one latency, and what latency costs it."""
+"""docs/benchmarks/motion.png: how each strategy moves at one latency, and what latency costs it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of docs/motion.md, and what the default setting must reach."""
+"""The table of docs/benchmarks/motion.md, and what the default setting must reach."""
 
 from __future__ import annotations
 

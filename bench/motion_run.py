@@ -114,7 +114,7 @@ def demo_contract(blend: str) -> Contract:
 
 def run_case(arm: SimulatedArm, expert: FeedbackExpert, case: Case) -> Recording:
     """Run one episode to its end."""
-    return _Episode(arm, expert, case).run()
+    return Episode(arm, expert, case).run()
 
 
 class _Policy:
@@ -175,7 +175,7 @@ class _Policy:
         return chunk
 
 
-class _Episode:
+class Episode:
     def __init__(self, arm: SimulatedArm, expert: FeedbackExpert, case: Case) -> None:
         contract = demo_contract(case.strategy.blend)
         self._cube = CUBE_NAMES[case.seed % len(CUBE_NAMES)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/benchmark_server.png: every transport at one size, and over all sizes."""
+"""docs/benchmarks/round-trip.png: every transport at one size, and over all sizes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of results, and the generated parts of docs/benchmarks.md."""
+"""Tables of results, and the generated parts of docs/benchmarks/round-trip.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.processes import ROOT
 from bench.round_trip import Row
 from bench.workload import Size
 
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "benchmarks" / "round-trip.md"
 OURS, BOUND = "ours-tcp", "raw-tcp"
 GOAL_SIZE = Size(2, 480, 640)
 Table = Sequence[Sequence[str]]

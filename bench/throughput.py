@@ -3,7 +3,7 @@
 
 python -m bench.throughput [--seconds S] [--clients N ...]
 
-It writes build/bench/throughput.json, and a whole run the table in docs/serving.md.
+It writes build/bench/throughput.json, and a whole run the table in docs/benchmarks/throughput.md.
 
 The policy takes 40 ms for one row and 10 % of that more for each further one. Every robot asks
 again as soon as it is answered. The single-thread server is an echo in the reference's manner: a
@@ -40,7 +40,7 @@ MODULE = "bench.throughput"  # __name__ is another in the process that was start
 SERVERS = {"ours": "ours-tcp", "single-thread": "n1d6-tcp"}  # and the transport of its clients
 SECONDS = 8.0  # for each row
 RESULT = ROOT / "build" / "bench" / "throughput.json"
-PAGE = ROOT / "docs" / "serving.md"
+PAGE = ROOT / "docs" / "benchmarks" / "throughput.md"
 GOAL_CLIENTS = 16
 GOAL_RATIO = 5.0  # of our answers/s to those of the single thread
 GOAL_WAIT = 2.0  # of the slowest client's median to that of all
@@ -173,7 +173,7 @@ def row(name: str, clients: int, seconds: float, times: Sequence[Sequence[float]
 
 
 def text(about: dict[str, Any], rows: Sequence[Row]) -> str:
-    """The goals and the rows, as docs/serving.md has them."""
+    """The goals and the rows, as docs/benchmarks/throughput.md has them."""
     head = ["clients", "server", "answers/s", "p50", "p99", "slowest client's p50"]
     table = [head, *([*_cells(each)] for each in rows)]
     goals = "\n".join(f"- {goal}" for goal in _goals(rows))

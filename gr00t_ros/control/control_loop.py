@@ -104,7 +104,7 @@ def keep_loop_punctual(realtime_priority: int | None, warn: Callable[[str], obje
 
     A thread that holds the lock releases it within the switch interval, and, where the loop is
     real-time, other processes cannot keep it from doing so. Measured at 50 and 200 Hz under load
-    (docs/control.md): without, the loop's own real-time priority changes little.
+    (docs/benchmarks/control-loop.md): without, the loop's own real-time priority changes little.
 
     Args:
         realtime_priority: SCHED_FIFO priority of the loop; None for the default scheduler.

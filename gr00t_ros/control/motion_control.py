@@ -282,7 +282,7 @@ class MotionControl:
         except ChunkRefusedError as error:
             self._reject(str(error))
             raise
-        player.allow(self._gate.reason(self._monotonic_ns()))
+        player.inhibit(self._gate.reason(self._monotonic_ns()))
         self._chunk_warning = unit_warning(chunk, self.limits())
         try:
             player.offer(chunk, now_ns)
@@ -319,7 +319,7 @@ class MotionControl:
         player = self._player
         if player is None:
             return None
-        player.allow(self._gate.reason(self._monotonic_ns()))
+        player.inhibit(self._gate.reason(self._monotonic_ns()))
         had_fault = bool(player.fault)
         command = player.tick(now_ns)
         if player.fault and not had_fault:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.replan import ReplanTimer
-from gr00t_policy_core.control.schedule import BlendMode
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import BasePolicy

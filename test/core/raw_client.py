@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of plain sockets that says to a server what a test wants, byte by byte."""
+"""A client on plain sockets, which sends a server exactly the bytes that a test wants."""
 
 import socket
 
@@ -28,7 +28,7 @@ def handshaken(port: int, ready: bytes = READY) -> socket.socket:
 
 
 def request(body: bytes) -> bytes:
-    return zmtp.DELIMITER + zmtp.head(len(body)) + body
+    return zmtp.DELIMITER + zmtp.frame_header(len(body)) + body
 
 
 def reply_from(connection: socket.socket) -> bytes:

@@ -1,21 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written for users is what the code says."""
+"""What is written for users is what the nodes do."""
 
+import re
 import runpy
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
+from nodes_for_tests import CONFIGURE, Operator, overrides
+from policies_for_tests import EchoPolicy, parameters
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from gr00t_ros.contract.contract import parse_contract
+from gr00t_ros.control.control_node import ControlNode
+from gr00t_ros.interfaces.registry import command_types, state_types
+from gr00t_ros.node.lifecycle import ManagedNode
+from gr00t_ros.policy.policy_node import PolicyNode
+from gr00t_ros.sim.sim_node import SimNode
 
 ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+NAMESPACE = "robot"
+# What every node, and every lifecycle node, has in ROS 2.
+COMMON_TOPICS = {"/rosout", "/parameter_events", "~/transition_event", "/clock"}
+LIFECYCLE_SERVICES = (ChangeState, GetState, GetAvailableStates, GetAvailableTransitions)
+COMMON_PACKAGES = ("rcl_interfaces", "type_description_interfaces")
+# Topics that the YAML file names: their rows on a page stand for those of this robot.
+ROBOT = {
+    "policy_node": {"front/image_raw", "joint_states"},
+    "control_node": {"joint_states", "commands", "enable"},
+}
+FROM_FILE = re.compile(r"(?:video|state|action)\.<key>\.topic|enable_topic")
+Row = tuple[str, ...]
 
 
 def test_the_page_of_parameters_is_made_from_the_table() -> None:
-    page = runpy.run_path(str(ROOT / "scripts" / "parameter_docs.py"))["page"]()
+    page = runpy.run_path(str(ROOT / "scripts" / "pages" / "parameters.py"))["page"]()
 
-    assert (ROOT / "docs" / "parameters.md").read_text() == page
+    assert (REFERENCE / "parameters.md").read_text() == page, "run `make reference`"
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "example.yaml"])
@@ -41,7 +68,126 @@ def test_the_states_and_actions_that_the_example_only_mentions_are_valid() -> No
     assert contract.ignored == ("base",)
 
 
-def _flat(values: dict, prefix: str = ""):
+@pytest.mark.parametrize("name", ["reference/yaml-file.md", "tutorials/first-robot.md"])
+def test_an_example_of_a_page_is_a_valid_contract(name: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+    (whole,) = [block for block in blocks if block.startswith("/**")]
+
+    values = dict(_flat(yaml.safe_load(whole)["/**"]["ros__parameters"]))
+    contract = parse_contract(values)
+
+    for part in blocks:  # each other example in place of what the whole file says
+        if part != whole and set(yaml.safe_load(part)) <= {"state", "action"}:
+            contract = parse_contract({**values, **dict(_flat(yaml.safe_load(part)))})
+    assert contract.action
+
+
+def test_the_page_of_the_file_lists_every_message_type() -> None:
+    page = (REFERENCE / "yaml-file.md").read_text()
+    table = re.findall(r"^\| `(\w+)` \| `\w+/\w+` \|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
+
+    assert {name for name, state, _ in table if state.strip()} == set(state_types())
+    assert {name for name, _, action in table if action.strip()} == set(command_types())
+
+
+@pytest.mark.parametrize("make_node", [ControlNode, PolicyNode])
+def test_the_page_of_a_node_lists_its_topics_and_services(
+    make_node: type[ManagedNode],
+    ros_context: Context,
+    ros_node: Node,
+    live: Callable[[ManagedNode], None],
+) -> None:
+    robot = parameters(enable_topic="enable")
+    arguments: dict[str, Any] = {
+        "context": ros_context,
+        "namespace": NAMESPACE,
+        "parameter_overrides": overrides(robot),
+    }
+    if make_node is PolicyNode:
+        arguments["policy_factory"] = lambda settings: EchoPolicy()
+    node = make_node(**arguments)
+    live(node)
+    assert Operator(ros_node, f"{NAMESPACE}/{node.get_name()}").change_state(CONFIGURE) == [True]
+
+    require_page_tells(node, ROBOT[node.get_name()])
+
+
+def test_the_page_of_the_simulation_lists_its_topics_services_and_parameters(
+    ros_context: Context,
+) -> None:
+    node = SimNode(context=ros_context, namespace=NAMESPACE)
+    try:
+        require_page_tells(node, set())
+        names = set(re.findall(r"\w+", " ".join(row[0] for row in rows(node, "Parameters"))))
+        declared = {name for name in node._parameters if "." not in name}
+        assert names == declared - {"use_sim_time", "start_type_description_service"}
+    finally:
+        node.destroy_node()
+
+
+def require_page_tells(node: Node, robot_topics: set[str]) -> None:
+    """The tables of a node's page are what the node has, but for what its robot adds."""
+    name = node.get_name()
+    for title, endpoints in (
+        ("Published topics", list(node.publishers)),
+        ("Subscribed topics", list(node.subscriptions)),
+    ):
+        found = {
+            (_short(e.topic_name, name), _type(e.msg_type), _qos(e.qos_profile))
+            for e in endpoints
+            if _short(e.topic_name, name) not in COMMON_TOPICS | robot_topics
+        }
+        told = {row[:3] for row in rows(node, title) if not FROM_FILE.fullmatch(row[0])}
+        assert found == told, title
+        from_file = {row[2] for row in rows(node, title) if FROM_FILE.fullmatch(row[0])}
+        assert from_file == {
+            _qos(e.qos_profile) for e in endpoints if _short(e.topic_name, name) in robot_topics
+        }
+    services = {
+        (_short(service.srv_name, name), _type(service.srv_type))
+        for service in node.services
+        if service.srv_type not in LIFECYCLE_SERVICES
+        and not service.srv_type.__module__.startswith(COMMON_PACKAGES)
+    }
+    assert services == {row[:2] for row in rows(node, "Services")}
+
+
+def rows(node: Node, title: str) -> list[Row]:
+    """The cells of a table on the page of a node, without the backticks around them."""
+    page = (REFERENCE / f"{node.get_name().replace('_', '-')}.md").read_text()
+    section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [tuple(cell.strip() for cell in _cells(line)) for line in lines]
+
+
+def _cells(line: str) -> Iterator[str]:
+    for cell in line.strip("|").split("|"):
+        quoted = re.fullmatch(r"\s*`([^`]*)`\s*", cell)
+        yield quoted[1] if quoted else cell
+
+
+def _short(topic: str, node: str) -> str:
+    """A topic as the pages write it: relative to the node or its namespace, else absolute."""
+    own, relative = f"/{NAMESPACE}/{node}/", f"/{NAMESPACE}/"
+    if topic.startswith(own):
+        return f"~/{topic.removeprefix(own)}"
+    return topic.removeprefix(relative)
+
+
+def _type(ros_type: type) -> str:
+    package, kind = ros_type.__module__.split(".")[:2]
+    return f"{package}/{kind}/{ros_type.__name__}"
+
+
+def _qos(profile: QoSProfile) -> str:
+    is_reliable = profile.reliability is ReliabilityPolicy.RELIABLE
+    words = ["reliable" if is_reliable else "best effort"]
+    if profile.durability is DurabilityPolicy.TRANSIENT_LOCAL:
+        words.append("transient local")
+    return ", ".join([*words, f"keep last {profile.depth}"])
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")

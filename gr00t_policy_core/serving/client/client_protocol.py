@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client's requests and replies, in the dialect and the form that its server speaks."""
+"""The client's side of the protocol: what it asks a server, and what it knows of the server."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,154 +14,155 @@ from gr00t_policy_core.errors import PolicyError, ProtocolError, RemoteError, Sp
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import ABSOLUTE_ACTIONS
 from gr00t_policy_core.serving.client.connection import (
-    Connection,
-    Link,
-    RunChangedError,
+    ConnectionPin,
+    RequestSender,
     ServerChangedError,
 )
-from gr00t_policy_core.serving.client.failover import Failover
 from gr00t_policy_core.serving.transport.deadline import Deadline
-from gr00t_policy_core.serving.wire import envelope as messages
 from gr00t_policy_core.serving.wire.arrays import Dialect
+from gr00t_policy_core.serving.wire.envelope import DecodedReply
 from gr00t_policy_core.serving.wire.serializer import Decoded, MsgSerializer, contains_arrays
 
 T = TypeVar("T")
 
-# In one call. More are no restarts, but servers behind a broker that hands requests out by turns.
-MAX_RUNS = 3
+# In one call. More changes are not restarts, but several servers behind a broker that distributes
+# requests among them.
+MAX_RESTARTS = 3
+
+# Isaac-GR00T's `Gr00tPolicy` adds the state to what its configs call RELATIVE (`decode_action`);
+# its `ReplayPolicy` returns the absolute values that RELATIVE ones are made of in training.
+STOCK_CAPABILITIES = (ABSOLUTE_ACTIONS,)
 
 logger = logging.getLogger(__name__)
 
 
-# Isaac-GR00T's `Gr00tPolicy` adds the state to what its configs call RELATIVE (`decode_action`);
-# its `ReplayPolicy` answers the absolute values that RELATIVE ones are made of in training.
-STOCK_CAPABILITIES = (ABSOLUTE_ACTIONS,)
+class ServerRestartedError(ServerChangedError):
+    """The server has restarted since the request was made; it computed nothing."""
 
 
 @dataclass(slots=True)
-class KnownServer:
-    """What was learnt about a server, on one connection; None: not asked yet.
+class ServerInfo:
+    """What the client knows of a server, on one connection; None where it has not asked yet.
 
     Args:
-        link: The connection.
-        run: What the server calls this run of itself; servers of Isaac-GR00T tell none.
-        dialect: What it was heard to write; None also where it writes both.
-        asked_for_dialect: It has had the chance to show it.
-        envelops: Its last reply had the enveloped form: it is of ours.
-        configs: Of its policy.
+        pin: The connection.
+        run: The server's name for its current run; servers of Isaac-GR00T have none.
+        dialect: The dialect that the server writes; None also where it writes both.
+        was_asked_for_dialect: A reply of the server could have shown its dialect.
+        envelops_replies: Its last reply had the enveloped form, so it is a server of ours.
+        configs: The modality configs of its policy.
         capabilities: Of its policy and its own.
     """
 
-    link: Link = field(default_factory=Link)
+    pin: ConnectionPin = field(default_factory=ConnectionPin)
     run: str | None = None
     dialect: Dialect | None = None
-    asked_for_dialect: bool = False
-    envelops: bool = False
+    was_asked_for_dialect: bool = False
+    envelops_replies: bool = False
     configs: dict[str, ModalityConfig] | None = None
     capabilities: tuple[str, ...] | None = None
 
-    def doubt(self) -> None:
-        """Have everything asked again: the policy may be another one by now."""
+    def invalidate(self) -> None:
+        """Ask for everything again: the server may have loaded another policy."""
         self.dialect = self.configs = self.capabilities = None
-        self.asked_for_dialect = False
+        self.was_asked_for_dialect = False
 
 
-class Conversation:
-    """Asks one server, or the first of several that answers.
+class ClientProtocol:
+    """Encodes requests and decodes replies, in the dialect and the form that the server uses.
 
-    What is learnt about a server belongs to the connection that it was learnt on, and to the run
-    of the server: a request that was made for another one is never computed, but made anew. After
-    every error all is asked again, too, since the policy may be another one then.
+    What the client knows of a server holds for one connection and one run of the server. A request
+    that was made for another run is not computed; the client makes it again. After every error it
+    asks for everything again, since the policy may be another one.
 
     Args:
-        connections: In order of preference; at least one.
-        serializer: Writes requests and reads replies.
-        api_token: What the servers were started with; None or empty for none.
+        connection: Sends the requests.
+        serializer: Encodes requests and decodes replies.
+        api_token: What the server was started with; None or empty for none.
     """
 
     def __init__(
-        self,
-        connections: Sequence[Connection],
-        serializer: type[MsgSerializer],
-        api_token: str | None,
+        self, connection: RequestSender, serializer: type[MsgSerializer], api_token: str | None
     ) -> None:
         self.api_token = api_token
-        self.known = KnownServer()
-        self._name = uuid.uuid4().hex  # the server knows it by this after a reconnection
-        self._names_run = True  # in requests
+        self.info = ServerInfo()
+        self._client_name = uuid.uuid4().hex  # identifies this client also after a reconnection
+        self._sends_run = True
         self._serializer = serializer
-        self._connection: Connection | Failover = connections[0]
-        if len(connections) > 1:
-            self._connection = Failover(connections, api_token)
+        self._connection = connection
 
     @property
     def server(self) -> str:
-        """The address that is asked, for errors."""
+        """The address of the server, for errors."""
         return self._connection.server
 
-    def attempt(self, timeout_ms: float, ask: Callable[[Attempt], T]) -> T:
-        """Do something with one and the same server, again from the start where it changes.
+    def run(self, timeout_ms: float, call: Callable[[RemoteServer], T]) -> T:
+        """Make one or more requests to the same server; start again where the server changes.
 
         Args:
-            timeout_ms: For all of it.
-            ask: Asks by means of the attempt that it is given, and may be called again.
+            timeout_ms: For all of them.
+            call: Makes the requests; called again after a change.
 
         Raises:
-            PolicyError: As `Attempt.request`.
+            PolicyError: As `RemoteServer.request`.
         """
         deadline = Deadline(timeout_ms)
-        runs_changed = 0
+        restarts = 0
         while True:
-            attempt = Attempt(self, self.known, deadline)
+            info = self.info
             try:
-                return ask(attempt)
+                return call(RemoteServer(self, info, deadline))
             except ServerChangedError as changed:
-                if self.known is attempt.known:
-                    self.forget()
-                runs_changed += isinstance(changed, RunChangedError)
-            if runs_changed == MAX_RUNS and self._names_run:
-                self._names_run = False
+                if self.info is info:
+                    self.forget_server()
+                restarts += isinstance(changed, ServerRestartedError)
+            if restarts == MAX_RESTARTS and self._sends_run:
+                self._sends_run = False
                 logger.warning(
                     "several servers answer as %s: do they all serve one policy?", self.server
                 )
 
-    def forget(self) -> None:
-        """The server may be another one, or have another policy, next time."""
-        self.known = KnownServer()
+    def forget_server(self) -> None:
+        """Discard what is known: the next request may reach another server or policy."""
+        self.info = ServerInfo()
 
     def close(self) -> None:
+        """Disconnect."""
         self._connection.close()
 
     def exchange(
-        self, endpoint: str, data: Any, known: KnownServer, deadline: Deadline
-    ) -> dict[str, Any]:
-        """Send one request, and return the whole reply, enveloped."""
-        # The data come last: what is before them is the same in each request (`RequestReader`).
-        request: dict[str, Any] = {"endpoint": endpoint, "envelope": True, "client": self._name}
-        if known.run is not None and self._names_run:
-            request["run"] = known.run
+        self, endpoint: str, data: Any, info: ServerInfo, deadline: Deadline
+    ) -> DecodedReply:
+        """Send one request, and return its reply."""
+        # The data come last: what precedes them is the same in each request (`RequestReader`).
+        request: dict[str, Any] = {
+            "endpoint": endpoint,
+            "envelope": True,
+            "client": self._client_name,
+        }
+        if info.run is not None and self._sends_run:
+            request["run"] = info.run
         if self.api_token:
             request["api_token"] = self.api_token
         if data is not None:
             request["data"] = data
-        encoded = self._serializer.to_parts(request, dialect=known.dialect)
+        encoded = self._serializer.to_parts(request, dialect=info.dialect)
         try:
-            received = self._connection.exchange(endpoint, encoded, deadline, known.link)
+            received = self._connection.exchange(endpoint, encoded, deadline, info.pin)
             decoded = self._decode(endpoint, received)
-            reply = messages.normalise_reply(decoded.value)
+            reply = DecodedReply.of(decoded.value)
         except BaseException:
-            self.forget()
+            self.forget_server()
             raise
-        run = messages.run_of(decoded.value)
-        if reply["status"] == "error":
-            known.doubt()
-            if "run" in request and run not in (None, known.run):
-                raise RunChangedError  # it refused what was meant for another run
-        if known.run is None:
-            known.run = run
-        known.envelops = messages.is_envelope(decoded.value)
-        known.dialect = decoded.dialect or known.dialect
-        known.asked_for_dialect |= endpoint == "get_modality_config"
+        if reply.error is not None:
+            info.invalidate()
+            if "run" in request and reply.run not in (None, info.run):
+                raise ServerRestartedError
+        if info.run is None:
+            info.run = reply.run
+        info.envelops_replies = reply.is_enveloped
+        info.dialect = decoded.dialect or info.dialect
+        info.was_asked_for_dialect |= endpoint == "get_modality_config"
         return reply
 
     def _decode(self, endpoint: str, reply: memoryview) -> Decoded:
@@ -171,29 +172,34 @@ class Conversation:
             raise ProtocolError(f"{self.server} {endpoint}: {error}") from None
 
 
-class Attempt:
-    """One call's requests to one and the same server.
+class RemoteServer:
+    """The server as one call sees it: the same one for all requests of the call.
 
-    Every method raises `ServerChangedError` where it is not the same any more; what was found out
-    before does not hold then.
+    Every method raises `ServerChangedError` where it is not the same; what the call has found out
+    then no longer holds.
 
     Args:
-        conversation: With the server.
-        known: What is known of it.
+        protocol: Exchanges the requests.
+        info: What is known of the server.
         deadline: When the call must have ended.
     """
 
-    __slots__ = ("conversation", "deadline", "known")
+    __slots__ = ("_protocol", "deadline", "info")
 
-    def __init__(self, conversation: Conversation, known: KnownServer, deadline: Deadline) -> None:
-        self.conversation = conversation
-        self.known = known
+    def __init__(self, protocol: ClientProtocol, info: ServerInfo, deadline: Deadline) -> None:
+        self._protocol = protocol
+        self.info = info
         self.deadline = deadline
 
-    def request(self, endpoint: str, data: Any = None) -> dict[str, Any]:
-        """The whole reply, enveloped; see `PolicyClient.send_request`."""
-        self.meet(data)
-        return self.conversation.exchange(endpoint, data, self.known, self.deadline)
+    @property
+    def address(self) -> str:
+        """For errors."""
+        return self._protocol.server
+
+    def request(self, endpoint: str, data: Any = None) -> DecodedReply:
+        """Send a request, and return its reply; see `PolicyClient.send_request`."""
+        self.learn_dialect_for(data)
+        return self._protocol.exchange(endpoint, data, self.info, self.deadline)
 
     def call(self, endpoint: str, data: Any = None) -> Any:
         """The data of the reply.
@@ -203,84 +209,84 @@ class Attempt:
             PolicyError: As `request`.
         """
         reply = self.request(endpoint, data)
-        if reply["status"] == "error":
-            raise RemoteError(f"{self.conversation.server} {endpoint}: {reply['error']}")
-        return reply["data"]
+        if reply.error is not None:
+            raise RemoteError(f"{self.address} {endpoint}: {reply.error}")
+        return reply.data
 
-    def meet(self, data: Any) -> None:
-        """Find out what the server speaks, where that matters for `data`."""
-        if not self.known.asked_for_dialect and contains_arrays(data):
-            self.conversation.exchange("get_modality_config", None, self.known, self.deadline)
+    def learn_dialect_for(self, data: Any) -> None:
+        """Find out which dialect the server speaks, where `data` depend on it."""
+        if not self.info.was_asked_for_dialect and contains_arrays(data):
+            self._protocol.exchange("get_modality_config", None, self.info, self.deadline)
 
-    def ask_for_capabilities(self) -> tuple[str, ...]:
-        """What the policy and its server can; a server of Isaac-GR00T tells nothing."""
+    def request_capabilities(self) -> tuple[str, ...]:
+        """The capabilities of the policy and its server; a server of Isaac-GR00T reports none."""
         reply = self.call("ping")
-        told = reply.get("capabilities") if isinstance(reply, dict) else None
-        return tuple(map(str, told)) if isinstance(told, list) else STOCK_CAPABILITIES
+        reported = reply.get("capabilities") if isinstance(reply, dict) else None
+        return tuple(map(str, reported)) if isinstance(reported, list) else STOCK_CAPABILITIES
 
     def capabilities(self) -> tuple[str, ...]:
-        """The same, asked for once."""
-        told = self.known.capabilities
-        if told is None:
-            told = self.known.capabilities = self.ask_for_capabilities()
-        return told
+        """The capabilities, requested once."""
+        if self.info.capabilities is None:
+            self.info.capabilities = self.request_capabilities()
+        return self.info.capabilities
 
-    def ask_for_configs(self) -> dict[str, ModalityConfig]:
-        """The configs of the policy."""
-        answer = self.call("get_modality_config")
-        configs = as_map(self.conversation.server, "get_modality_config", answer)
+    def request_configs(self) -> dict[str, ModalityConfig]:
+        """The modality configs of the policy."""
+        configs = expect_map(self.address, "get_modality_config", self.call("get_modality_config"))
         for name, config in configs.items():
             if not isinstance(config, ModalityConfig):
                 raise ProtocolError(
-                    f"{self.conversation.server} get_modality_config: expected a modality config "
-                    f"for {name}, got {type(config).__name__}"
+                    f"{self.address} get_modality_config: expected a modality config for {name}, "
+                    f"got {type(config).__name__}"
                 )
         return configs
 
     def configs(self) -> dict[str, ModalityConfig]:
-        """The same, asked for once; empty where the server does not know of configs."""
-        configs = self.known.configs
-        if configs is None:
+        """The modality configs, requested once; empty where the server does not have them."""
+        if self.info.configs is None:
             try:
-                configs = self.ask_for_configs()
+                self.info.configs = self.request_configs()
             except RemoteError as error:
                 if not is_unknown_endpoint(error):
                     raise
-                logger.warning("%s tells no modality configs", self.conversation.server)
-                configs = {}
-            self.known.configs = configs
-        return configs
+                logger.warning("%s reports no modality configs", self.address)
+                self.info.configs = {}
+        return self.info.configs
 
     def check(
         self, check: Callable[[dict[str, ModalityConfig]], None]
     ) -> dict[str, ModalityConfig]:
         """Check something against `configs`, and return them.
 
-        Where it does not fit, the server is asked whether it is still the one that told them.
+        Where it does not fit, a ping finds out whether the configs are still those of the server.
 
         Raises:
             SpecError: It does not fit.
             ServerChangedError: The configs are those of another server.
         """
-        known_before = self.known.configs
+        were_known = self.info.configs is not None
         configs = self.configs()
         try:
             check(configs)
         except SpecError:
-            if known_before is not None:
+            if were_known:
                 with contextlib.suppress(PolicyError):
                     self.call("ping")
             raise
         return configs
 
 
-def as_map(server: str, endpoint: str, answer: Any) -> dict[str, Any]:
-    """The answer of an endpoint, which must be a map."""
-    if isinstance(answer, dict):
-        return answer
-    raise ProtocolError(f"{server} {endpoint}: expected a map, got {type(answer).__name__}")
+def expect_map(server: str, endpoint: str, reply: Any) -> dict[str, Any]:
+    """The reply of an endpoint, if it is a map.
+
+    Raises:
+        ProtocolError: It is something else.
+    """
+    if isinstance(reply, dict):
+        return reply
+    raise ProtocolError(f"{server} {endpoint}: expected a map, got {type(reply).__name__}")
 
 
 def is_unknown_endpoint(error: RemoteError) -> bool:
-    """Whether the server does not know what it was asked for."""
+    """Whether the server does not have the endpoint."""
     return "unknown endpoint" in str(error).lower()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client's connection: one request, one reply, within a time, whatever the server does."""
+"""A client's connection to one server: requests and replies as bytes; reconnects when needed."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -17,14 +17,15 @@ from gr00t_policy_core.errors import (
     PolicyTimeoutError,
     ProtocolError,
 )
+from gr00t_policy_core.serving.client.fork_safety import reset_in_forked_children
 from gr00t_policy_core.serving.transport import addresses
-from gr00t_policy_core.serving.transport.channels import Channel, CurveChannel
+from gr00t_policy_core.serving.transport.base import Channel
+from gr00t_policy_core.serving.transport.curve_client import CurveChannel
 from gr00t_policy_core.serving.transport.curve_keys import ClientKeys
 from gr00t_policy_core.serving.transport.deadline import Deadline
-from gr00t_policy_core.serving.transport.forks import forget_in_children
-from gr00t_policy_core.serving.transport.tcp_client import PlainChannel
+from gr00t_policy_core.serving.transport.tcp_client import TcpChannel
 
-NOBODY = "no server listens there"
+NOT_LISTENING = "no server listens there"
 RECONNECT_S = 0.05  # between attempts to connect, doubled each time
 MAX_RECONNECT_S = 1.0
 
@@ -32,15 +33,15 @@ logger = logging.getLogger(__name__)
 
 
 class ServerChangedError(Exception):
-    """Another server may answer than the one that was meant; nothing was computed. Internal."""
+    """A request would reach another server than it was made for; it was not sent. Internal."""
 
 
-class RunChangedError(ServerChangedError):
-    """The connection is the same, and another run of a server was at its end."""
+class ConnectionPin:
+    """Pins requests to one channel: the first that the pin is checked against.
 
-
-class Link:
-    """The connection that something was learnt on: the first one that it is used with."""
+    What a client has learnt from a server holds for the channel that it learnt it on; after a
+    reconnection another server may be at the other end.
+    """
 
     __slots__ = ("_channel",)
 
@@ -48,7 +49,7 @@ class Link:
         self._channel: Channel | None = None
 
     def check(self, channel: Channel) -> None:
-        """Make sure that it is this connection.
+        """Make sure that this is the channel.
 
         Raises:
             ServerChangedError: It is another one.
@@ -59,11 +60,48 @@ class Link:
             raise ServerChangedError
 
 
-class Connection:
-    """Requests to one server, one at a time; threads take turns.
+class RequestSender(Protocol):
+    """Sends requests and returns replies: a `Connection`, or a failover between several."""
 
-    It connects at the first request, and anew whenever a reply did not come, so that a late one
-    is never taken for the answer to another request.
+    @property
+    def server(self) -> str:
+        """The address of the server, for errors."""
+
+    def exchange(
+        self,
+        endpoint: str,
+        request: Sequence[Any],
+        deadline: Deadline,
+        pin: ConnectionPin | None = None,
+    ) -> memoryview:
+        """Send a request and wait for its reply.
+
+        Args:
+            endpoint: For the errors.
+            request: The encoded request, in parts that are not copied.
+            deadline: When to give up; includes the time that other threads' requests take.
+            pin: The channel that the request was made for; None takes any.
+
+        Returns:
+            The reply, in memory that nothing else writes to.
+
+        Raises:
+            PolicyTimeoutError: No reply in time, or the connection was lost before it arrived.
+            ProtocolError: The bytes received are not a reply, or the reply is too large.
+            AddressError: The host is not an address (with CURVE).
+            ClosedError: `close` was called.
+            ServerChangedError: The channel is not the pinned one; nothing was sent.
+        """
+
+    def close(self) -> None:
+        """Disconnect."""
+
+
+class Connection:
+    """Sends requests to one server, one at a time; threads take turns. See `RequestSender`.
+
+    It connects at the first request, and reconnects after every request that got no reply, so that
+    a late reply is never taken for the reply to another request.
 
     Args:
         host: Name or address of the server, or ``ipc://`` and the path of its Unix socket.
@@ -76,73 +114,71 @@ class Connection:
         self, host: str, port: int, *, max_message_bytes: int, keys: ClientKeys | None = None
     ) -> None:
         self.server = addresses.name(host, port)
-        self._given = (host, port, max_message_bytes, keys)
+        self._host = host
+        self._port = port
+        self._max_message_bytes = max_message_bytes
+        self._keys = keys
         self._closed = threading.Event()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()  # whoever holds it may use the channel
         self._channel: Channel | None = None
-        forget_in_children(self)
+        reset_in_forked_children(self)
 
     def exchange(
         self,
         endpoint: str,
         request: Sequence[Any],
         deadline: Deadline,
-        link: Link | None = None,
+        pin: ConnectionPin | None = None,
     ) -> memoryview:
-        """Send a request and wait for its reply.
-
-        Args:
-            endpoint: For the errors.
-            request: The encoded request, in parts that are not copied.
-            deadline: When to give up, waiting for other threads' requests included.
-            link: The connection that the request was made for; None: whichever there is.
-
-        Returns:
-            The reply, in memory of its own.
-
-        Raises:
-            PolicyTimeoutError: No reply in time, or the connection was lost before it came.
-            ProtocolError: What came is no reply, or too large.
-            AddressError: Not an address, with keys.
-            ClosedError: After `close`.
-            ServerChangedError: The connection is another one; nothing was sent.
-        """
+        """See `RequestSender`."""
         self._check_open(endpoint)
-        if not self._turn.acquire(timeout=deadline.remaining_s):
+        if not self._lock.acquire(timeout=deadline.remaining_s):
             raise self._timeout(endpoint, deadline, "another thread's request is in progress")
         try:
             self._check_open(endpoint)
             channel = self._open_channel(endpoint, deadline)
-            if link is not None:
-                link.check(channel)
+            if pin is not None:
+                pin.check(channel)
             reply = self._ask(channel, endpoint, request, deadline)
         except ServerChangedError:
             raise
         except BaseException as error:
-            self._drop()
+            self._disconnect()
             if isinstance(error, ProtocolError):
                 raise ProtocolError(f"{self.server} {endpoint}: {error}") from error
             if isinstance(error, zmq.ZMQError):
                 raise PolicyError(f"{self.server} {endpoint}: {error}") from error
             raise
         finally:
-            self._turn.release()
+            self._lock.release()
             if self._closed.is_set():
-                self.close()  # it came in the meantime, and left the socket to this thread
+                self.close()  # called meanwhile, it left the channel to this thread
         return reply
 
-    def another(self) -> Connection:
-        """A connection of its own to the same server."""
-        host, port, max_message_bytes, keys = self._given
-        return Connection(host, port, max_message_bytes=max_message_bytes, keys=keys)
+    def copy(self) -> Connection:
+        """A new connection to the same server."""
+        return Connection(
+            self._host, self._port, max_message_bytes=self._max_message_bytes, keys=self._keys
+        )
 
     def close(self) -> None:
-        """Disconnect. A request in progress in another thread ends as it would have, but does not
-        wait any longer for a server that is not there."""
+        """Disconnect.
+
+        A request that another thread has sent ends as it would have; one that waits for a server
+        to listen ends at once.
+        """
         self._closed.set()
-        if self._turn.acquire(blocking=False):
-            self._drop()
-            self._turn.release()
+        if self._lock.acquire(blocking=False):
+            self._disconnect()
+            self._lock.release()
+
+    def reset_after_fork(self) -> None:
+        """See `ForkAware`: the child connects again."""
+        self._channel = None
+        self._lock = threading.Lock()
+        was_closed, self._closed = self._closed.is_set(), threading.Event()
+        if was_closed:
+            self._closed.set()
 
     def _ask(
         self, channel: Channel, endpoint: str, request: Sequence[Any], deadline: Deadline
@@ -157,14 +193,14 @@ class Connection:
             ) from None
 
     def _open_channel(self, endpoint: str, deadline: Deadline) -> Channel:
-        """The channel that there is, or another one."""
+        """The current channel, or a new one where that is not open."""
         if self._channel is not None:
             try:
                 if self._channel.is_open(deadline):
                     return self._channel
             except (OSError, ProtocolError):
-                logger.debug("%s is connected to again", self.server, exc_info=True)
-            self._drop()
+                logger.debug("reconnecting to %s", self.server, exc_info=True)
+            self._disconnect()
         self._channel = self._connect(endpoint, deadline)
         return self._channel
 
@@ -173,39 +209,42 @@ class Connection:
         while True:
             try:
                 return self._make_channel(deadline)
-            except TimeoutError as error:  # the reason of an attempt that was not cut short counts
+            except TimeoutError as error:
+                # The deadline cut this attempt short: the reason of an earlier one tells more.
                 raise self._timeout(endpoint, deadline, why or str(error)) from None
             except (ConnectionRefusedError, FileNotFoundError):
-                why = NOBODY
+                why = NOT_LISTENING
             except AddressError:
                 raise
             except OSError as error:
                 why = error.strerror or str(error)
             if not deadline.remaining_s:
                 raise self._timeout(endpoint, deadline, why)
-            # Nobody tells when a server begins to listen; `close` tells when nobody waits for it.
+            # Nothing tells when a server starts to listen; the event ends the wait on `close`.
             if self._closed.wait(min(pause_s, deadline.remaining_s)):
                 raise self._closed_error(endpoint)
             pause_s = min(2 * pause_s, MAX_RECONNECT_S)
 
     def _make_channel(self, deadline: Deadline) -> Channel:
-        host, port, limit, keys = self._given
-        if keys is None:
-            return PlainChannel(host, port, max_message_bytes=limit, deadline=deadline)
-        return CurveChannel(host, port, max_message_bytes=limit, keys=keys, deadline=deadline)
+        if self._keys is None:
+            return TcpChannel(
+                self._host,
+                self._port,
+                max_message_bytes=self._max_message_bytes,
+                deadline=deadline,
+            )
+        return CurveChannel(
+            self._host,
+            self._port,
+            max_message_bytes=self._max_message_bytes,
+            keys=self._keys,
+            deadline=deadline,
+        )
 
-    def _drop(self) -> None:
+    def _disconnect(self) -> None:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-
-    def forget(self) -> None:
-        """In a forked child: connect anew."""
-        self._channel = None
-        self._turn = threading.Lock()
-        was_closed, self._closed = self._closed.is_set(), threading.Event()
-        if was_closed:
-            self._closed.set()
 
     def _check_open(self, endpoint: str) -> None:
         if self._closed.is_set():

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -12,17 +13,75 @@ import numpy as np
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.resize import require_opencv
-from gr00t_policy_core.serving.client.failover import parse_hosts
 from gr00t_policy_core.serving.transport.addresses import ipc_problems, is_ipc
 from gr00t_policy_core.serving.transport.curve_keys import ClientKeys
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 from gr00t_policy_core.serving.wire.api_token import token_problems
 
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
 
 
-def read_addresses(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
-    """The addresses of `hosts`, or `SpecError`."""
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """The settings of a `PolicyClient`, which documents them.
+
+    Args:
+        addresses: Host and port of each server, in order of preference.
+        timeout_ms: How long each call can take.
+        api_token: What the servers were started with; None or empty for none.
+        strict: Check observations and actions against the server's modality configs.
+        max_message_bytes: The largest reply.
+        image_encoding: ``"raw"`` or ``"jpeg"``.
+        quality: Of the JPEG, 1 to 100.
+        resize: Send images at the size that the policy resizes them to first.
+
+    Raises:
+        SpecError: With every setting that is wrong.
+        ImportError: A setting needs a package that is not installed.
+    """
+
+    addresses: Sequence[tuple[str, int]]
+    timeout_ms: float
+    api_token: str | None
+    strict: bool
+    max_message_bytes: int
+    image_encoding: str
+    quality: int
+    resize: bool
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise SpecError("bad client setting", problems)
+        if self.image_encoding == "jpeg":
+            jpeg.require()
+        if self.resize:
+            require_opencv()
+
+    def _problems(self) -> Iterator[str]:
+        for host, port in self.addresses:
+            yield from _address_problems(host, port)
+        yield from _timeout_problems(self.timeout_ms)
+        if self.api_token != "":  # an environment variable that is set to nothing
+            yield from token_problems(self.api_token)
+        if not _is_integer(self.max_message_bytes) or self.max_message_bytes < 1:
+            yield f"max_message_bytes must be at least 1, got {self.max_message_bytes!r}"
+        if self.image_encoding not in ("raw", "jpeg"):
+            yield f"image_encoding must be 'raw' or 'jpeg', got {self.image_encoding!r}"
+        if not _is_integer(self.quality) or not 1 <= self.quality <= 100:
+            yield f"quality must be 1 to 100, got {self.quality!r}"
+        switches: dict[str, object] = {"strict": self.strict, "resize": self.resize}
+        for name, value in switches.items():
+            if not isinstance(value, (bool, np.bool_)):
+                yield f"{name} must be True or False, got {value!r}"
+
+
+def read_hosts(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
+    """Parse and check the addresses of several servers; see `parse_hosts`.
+
+    Raises:
+        SpecError: With every address that is wrong.
+    """
     if isinstance(hosts, str) or not hosts or not all(isinstance(h, str) for h in hosts):
         raise SpecError("bad client setting", [f"hosts must be a list of str, got {hosts!r}"])
     try:
@@ -39,8 +98,30 @@ def read_addresses(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
     return addresses
 
 
+def parse_hosts(hosts: Sequence[str], port: int) -> list[tuple[str, int]]:
+    """Split ``"host:port"``; the port defaults to `port`. An IPv6 address with one needs brackets.
+
+    Raises:
+        ValueError: A port is not a number.
+    """
+    addresses = []
+    for host in hosts:
+        name, colon, number = host.rpartition(":")
+        if is_ipc(host) or not colon or (":" in name and not name.endswith("]")):
+            addresses.append((host, port))
+        elif number.isdecimal():
+            addresses.append((name, int(number)))
+        else:
+            raise ValueError(f'{host!r} is neither "host" nor "host:port"')
+    return addresses
+
+
 def read_keys(server_key: str | Path | None, keys: str | Path | None) -> ClientKeys | None:
-    """The keys of a client of a secured server; None where neither is given, or `SpecError`."""
+    """The CURVE keys of a client; None where neither argument is given.
+
+    Raises:
+        SpecError: One of the two is missing, or a file holds no key.
+    """
     if server_key is None and keys is None:
         return None
     if server_key is None or keys is None:
@@ -49,48 +130,15 @@ def read_keys(server_key: str | Path | None, keys: str | Path | None) -> ClientK
     return ClientKeys.load(server_key, keys)
 
 
-def check(
-    addresses: Sequence[tuple[object, object]],
-    *,
-    timeout_ms: object,
-    api_token: object,
-    strict: object,
-    max_message_bytes: object,
-    image_encoding: object,
-    quality: object,
-    resize: object,
-) -> None:
-    """Raise `SpecError` with everything that is wrong."""
-    problems = [problem for address in addresses for problem in _address_problems(*address)]
-    problems += _timeout_problems(timeout_ms)
-    if api_token != "":  # as an environment that sets none may have it
-        problems += token_problems(api_token)
-    if not _is_integer(max_message_bytes) or max_message_bytes < 1:
-        problems.append(f"max_message_bytes must be at least 1, got {max_message_bytes!r}")
-    if image_encoding not in ("raw", "jpeg"):
-        problems.append(f"image_encoding must be 'raw' or 'jpeg', got {image_encoding!r}")
-    if not _is_integer(quality) or not 1 <= quality <= 100:
-        problems.append(f"quality must be 1 to 100, got {quality!r}")
-    for name, value in (("strict", strict), ("resize", resize)):
-        if not isinstance(value, (bool, np.bool_)):
-            problems.append(f"{name} must be True or False, got {value!r}")
-    if problems:
-        raise SpecError("bad client setting", problems)
-
-
 def as_timeout_ms(timeout_ms: Any) -> float:
-    """A timeout as a plain number, or `SpecError`."""
+    """A timeout as an int or float.
+
+    Raises:
+        SpecError: It is not a number, or out of range.
+    """
     if problems := _timeout_problems(timeout_ms):
         raise SpecError("bad client setting", problems)
     return int(timeout_ms) if isinstance(timeout_ms, Integral) else float(timeout_ms)
-
-
-def require_packages(image_encoding: str, resize: bool) -> None:
-    """Raise `ImportError`, naming what to install, where a setting needs what is not there."""
-    if image_encoding == "jpeg":
-        images.require()
-    if resize:
-        require_opencv()
 
 
 def _timeout_problems(timeout_ms: Any) -> list[str]:
@@ -124,5 +172,5 @@ def _bad_host(host: object) -> str:
 
 
 def _is_integer(value: object) -> TypeGuard[int]:
-    """Whether it is an integer of Python's or of numpy's."""
+    """Whether a value is an integer of Python or numpy."""
     return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sockets: plain ZMTP over TCP and Unix sockets, and CURVE by libzmq.
+"""Sockets: ZMTP in plain text over TCP and Unix sockets, and CURVE by libzmq.
 
-Nothing here reads what a message says.
+Nothing here looks into a message. `base` has the interfaces of both ends: `Transport` for a server
+and `Channel` for a client; `tcp_*` and `curve_*` implement them.
 """

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a server is: a host and a TCP port, or a Unix socket of this machine (``ipc:///path``)."""
+"""Addresses of servers: a host and a TCP port, or a Unix socket of this machine (``ipc:///path``)."""
 
 from __future__ import annotations
 
 import ipaddress
 
 IPC = "ipc://"
-IPC_PEER = "localhost:"  # a Unix socket's client, as libzmq names it: "localhost:UID:GID:PID"
-MAX_IPC_PATH_BYTES = 107  # what Linux holds in a socket's address (unix(7)), less the last zero
+IPC_PEER = "localhost:"  # libzmq names a client of a Unix socket "localhost:UID:GID:PID"
+MAX_IPC_PATH_BYTES = 107  # of a socket address in Linux (unix(7)), less the final zero
 
 
 def is_ipc(host: str) -> bool:
-    """Whether a host is a Unix socket; there is no port then."""
+    """Whether a host is a Unix socket, which has no port."""
     return host.startswith(IPC)
 
 
 def name(host: str, port: int) -> str:
-    """A server in messages to people: ``host:port``, ``[::1]:port``, or ``ipc:///path``."""
+    """A server in texts for people: ``host:port``, ``[::1]:port``, or ``ipc:///path``."""
     if is_ipc(host):
         return host
     return f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def url(host: str, port: int) -> str:
-    """A server as ZeroMQ connects to it."""
+    """The URL that ZeroMQ connects to."""
     return host if is_ipc(host) else f"tcp://{name(host, port)}"
 
 
@@ -42,7 +42,7 @@ def ipc_problems(host: str) -> list[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own: only it can listen or speak there."""
+    """Whether only this machine can use an address."""
     if is_ipc(host) or host.startswith(IPC_PEER):
         return True
     try:
@@ -54,14 +54,14 @@ def is_loopback(host: str) -> bool:
 
 
 def machine(peer: str) -> str:
-    """Whose connections share what one machine may have.
+    """The machine that a client belongs to; its connections share the limits for one address.
 
     Args:
-        peer: A network address, or a Unix socket's client.
+        peer: A network address, or the client of a Unix socket.
 
     Returns:
-        An IPv4 address; the first 64 bits of an IPv6 address, since one machine has all that
-        begin with them; anything else as it is.
+        An IPv4 address; the first 64 bits of an IPv6 address, since one machine has all addresses
+        that begin with them; anything else unchanged.
     """
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])

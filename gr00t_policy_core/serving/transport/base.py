@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a server's messages come from and its replies go: in plain text, or encrypted."""
+"""What both ends of a connection look like, in plain text and encrypted.
+
+A server listens on a `Transport`, a client sends requests through a `Channel`. Each has two
+implementations: sockets of our own that speak ZMTP in plain text (`tcp_server`, `tcp_client`), and
+libzmq with CURVE encryption (`curve_server`, `curve_client`).
+"""
 
 from __future__ import annotations
 
@@ -10,45 +15,91 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from gr00t_policy_core.serving.transport.read_costs import Cost, Costs
+from gr00t_policy_core.serving.transport.deadline import Deadline
+from gr00t_policy_core.serving.transport.rate_limit import ConnectionRateLimiter, RateLimiter
 
 logger = logging.getLogger(__name__)
 
-MAX_FRAMES = 16  # of what a client sends at once; no more are kept
-MAX_NAME_BYTES = 255  # of a socket, in ZeroMQ
-LINGER_S = 1.0  # for replies on their way when a server ends
+MAX_FRAMES = 16  # kept of each message
+MAX_IDENTITY_BYTES = 255  # of a ZeroMQ socket
+LINGER_S = 1.0  # for replies in flight when a server closes
+
+SERVER_BUSY = "it is busy, or hangs"
+SERVER_SILENT = (
+    "it accepts the connection and then says nothing: the server hangs, or something else "
+    "listens there, an HTTP server for example"
+)
+
+
+class HandshakeError(ConnectionError):
+    """The server rejected the connection; the text is a whole sentence."""
+
+
+class Channel(Protocol):
+    """A client's connection to one server. For one thread; after an error it can only be closed."""
+
+    def is_open(self, deadline: Deadline) -> bool:
+        """Whether a request can be sent; where not, the client must connect again.
+
+        Raises:
+            OSError: The connection is broken, or (`TimeoutError`) the deadline passed.
+            ProtocolError: The server sent something unsolicited.
+        """
+
+    def ask(self, request: Sequence[Any], deadline: Deadline) -> memoryview:
+        """Send a request and wait for its reply.
+
+        Args:
+            request: Buffers of bytes that together are the message.
+            deadline: When to give up.
+
+        Returns:
+            The reply, read-only, in memory that nothing else writes to.
+
+        Raises:
+            TimeoutError: The deadline passed; the text says what the client waited for.
+            EOFError: The server closed the connection.
+            OSError: The connection broke.
+            ProtocolError: The bytes received are not a reply, or the reply is too large.
+        """
+
+    def close(self) -> None:
+        """Disconnect."""
 
 
 @dataclass(slots=True, eq=False)
 class Sender:
-    """A connection that messages came by, as it is now.
+    """The state of a connection that messages arrive on.
 
     Args:
-        address: Of the machine at its other end (`addresses.machine`): what its connections may
-            have together is bounded, too.
-        cost: What its messages have cost.
-        proven: It has sent a request that the server admits (the right token, if there is one).
-        gone: It has ended: nobody waits for answers there.
+        address: Of the machine at the other end (`addresses.machine`); all connections of one
+            machine share some of the limits.
+        rate_limiter: Charged for messages that are expensive to read.
+        authenticated: A request with the right token has arrived (any request, where the server
+            has no token).
+        disconnected: The connection has ended, so no client waits for replies.
     """
 
     address: str = ""
-    cost: Cost = field(default_factory=lambda: Costs().of(""))
-    proven: bool = False
-    gone: bool = False
+    rate_limiter: ConnectionRateLimiter = field(
+        default_factory=lambda: RateLimiter().for_connection("")
+    )
+    authenticated: bool = False
+    disconnected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one client sent.
+    """One message of a client.
 
     Args:
-        route: The frames that lead a reply back to it; the first is the client's own.
-        body: The request; None where `problem` says what came in its place.
+        route: The frames that route a reply back to the client; the first names the connection.
+        body: The request; None where `problem` says what is wrong.
         problem: Why there is no body.
-        peer: Its client's network address.
-        sender: The connection that it came by.
+        peer: Network address of the client.
+        sender: The connection that the message arrived on.
     """
 
     route: list[bytes]
@@ -59,74 +110,76 @@ class Message:
 
     @property
     def size(self) -> int:
-        """How many bytes the body has."""
+        """Bytes of the body."""
         return 0 if self.body is None else self.body.nbytes
 
 
-Deliver: TypeAlias = Callable[[Message], None]
+OnMessage: TypeAlias = Callable[[Message], None]
+OnDisconnect: TypeAlias = Callable[[Sender], None]
+OnReject: TypeAlias = Callable[[str, Exception], None]  # the peer's address, and why
 
 
 class Transport(Protocol):
-    """A listening socket, which REQ and DEALER clients with any envelope connect to."""
+    """A server's listening socket, for REQ and DEALER clients with any envelope."""
 
     address: str
     port: int
 
-    def turn(self, timeout_s: float | None, deliver: Deliver) -> None:
-        """Wait for something to do or for a `wake`, and do it; for one thread.
+    def run_once(self, timeout_s: float | None, on_message: OnMessage) -> None:
+        """Wait for something to do or for `wake`, and do it. For one thread.
 
         Args:
-            timeout_s: How long to wait; None: for as long as it takes.
-            deliver: Called with each message, here or in a thread of its client's; it must
-                neither raise nor wait.
+            timeout_s: How long to wait; None waits for as long as it takes.
+            on_message: Called with each message, here or in the thread of its connection; must
+                neither raise nor block.
         """
 
     def wake(self) -> None:
-        """Make `turn` return; safe in any thread and in a signal handler."""
+        """Make `run_once` return; safe in any thread and in a signal handler."""
 
-    def woken_by_signals(self) -> contextlib.AbstractContextManager[None]:
-        """Within, a signal ends `turn`, so that its Python handler runs."""
+    def wake_on_signals(self) -> contextlib.AbstractContextManager[None]:
+        """Within this context a signal ends `run_once`, so that its Python handler runs."""
 
     def send(self, route: Sequence[bytes], reply: bytes) -> None:
-        """Send a reply, in any thread; where the client is gone or does not read, it is dropped."""
+        """Send a reply, from any thread; dropped where the client has left or does not read."""
 
     def close(self) -> None:
-        """Send what is on its way, for `LINGER_S` at most, and close everything."""
+        """Send what is in flight, for at most `LINGER_S`, and close everything."""
 
 
 class Waker:
-    """Wakes a thread that polls `out`."""
+    """Wakes a thread that polls `readable`."""
 
     def __init__(self) -> None:
-        self._into, self.out = socket.socketpair()
-        self._into.setblocking(False)
-        self.out.setblocking(False)
+        self._writable, self.readable = socket.socketpair()
+        self._writable.setblocking(False)
+        self.readable.setblocking(False)
 
     def wake(self) -> None:
-        """Make `out` readable; safe in any thread and in a signal handler."""
+        """Make `readable` readable; safe in any thread and in a signal handler."""
         try:
-            self._into.send(b"\0")
+            self._writable.send(b"\0")
         except BlockingIOError:
-            return  # so many wakes wait already that one more changes nothing
+            return  # the buffer is full of wakes, so the thread wakes anyway
         except OSError:
-            logger.debug("woken after it was closed")
+            logger.debug("wake() was called after close()")
 
-    def rest(self) -> None:
-        """Make `out` unreadable again."""
+    def drain(self) -> None:
+        """Make `readable` unreadable again."""
         with contextlib.suppress(BlockingIOError):
-            self.out.recv(4096)
+            self.readable.recv(4096)
 
     @contextlib.contextmanager
-    def woken_by_signals(self) -> Iterator[None]:
-        """Within, a signal wakes.
+    def wake_on_signals(self) -> Iterator[None]:
+        """Within this context a signal wakes the thread; only the main thread can enter it.
 
-        Without, one that the kernel delivers to another thread, or just before the wait begins,
-        is not handled until a message comes. In other threads than the main one it does nothing.
+        Otherwise a signal that the kernel delivers to another thread, or just before the wait
+        begins, is not handled before the next message. In other threads this does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = signal.set_wakeup_fd(self._into.fileno(), warn_on_full_buffer=False)
+        previous = signal.set_wakeup_fd(self._writable.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
@@ -134,52 +187,49 @@ class Waker:
 
     def close(self) -> None:
         """Close both ends."""
-        self._into.close()
-        self.out.close()
-
-
-Ended: TypeAlias = Callable[[Sender], None]
+        self._writable.close()
+        self.readable.close()
 
 
 def make_message(
-    client: bytes,
+    connection: bytes,
     frames: Sequence[memoryview],
     size: int,
     peer: str,
     *,
-    limit: int,
+    max_bytes: int,
     sender: Sender,
 ) -> Message | None:
-    """A message by its frames, `MAX_FRAMES` at most; None where no reply could be sent.
+    """Build a message from its frames; None where no reply could be routed back.
 
     Args:
-        client: The name that its connection has here.
-        frames: As they came.
-        size: Of all that came, also of what was not kept.
-        peer: The client's network address.
-        limit: A larger message is a problem.
+        connection: The name of the connection at the server.
+        frames: The first `MAX_FRAMES` frames, as received.
+        size: Bytes of all frames, including those that were not kept.
+        peer: Network address of the client.
+        max_bytes: A larger message becomes a message with a problem.
         sender: The connection.
     """
-    begin = 0
+    body_at = 0
     for index, frame in enumerate(frames):
         if not frame.nbytes:
-            begin = index + 1
+            body_at = index + 1
             break
-    route = [client]
-    for frame in frames[:begin]:
-        if frame.nbytes > MAX_NAME_BYTES:
-            # Replies would carry it back, however many wait for one who never reads.
-            logger.debug("%s names its way back in too many bytes; it gets no reply", peer)
+    route = [connection]
+    for frame in frames[:body_at]:
+        if frame.nbytes > MAX_IDENTITY_BYTES:
+            # Each waiting reply would hold a copy, however many wait for a client that never reads.
+            logger.debug("%s sent routing frames that are too long; it gets no reply", peer)
             return None
         route.append(bytes(frame))
-    body = frames[begin:]
-    if size > limit:
-        problem = f"malformed message: {size} bytes, at most {limit} may come"
+    body = frames[body_at:]
+    if size > max_bytes:
+        problem = f"malformed message: {size} bytes received, the limit is {max_bytes}"
     elif len(body) == 1:
         return Message(route, body[0], "", peer, sender)
     elif not body:
         problem = "malformed message: it is empty"
     else:
         or_more = " or more" * (len(frames) >= MAX_FRAMES)
-        problem = f"malformed message: one frame expected, {len(body)}{or_more} came"
+        problem = f"malformed message: expected one frame, got {len(body)}{or_more}"
     return Message(route, None, problem, peer, sender)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a server can listen: every interface, one of them by name or address, a Unix socket."""
+"""Where a server can listen: all interfaces, one of them by name or address, a Unix socket."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ import struct
 from gr00t_policy_core.errors import AddressError
 from gr00t_policy_core.serving.transport import addresses
 
-ANYWHERE = "*"
+ANY_INTERFACE = "*"
 _SIOCGIFADDR = 0x8915  # netdevice(7): the IPv4 address of an interface
 _IFREQ_BYTES = 40
 _MAX_NAME_BYTES = 15
 _IFREQ_ADDRESS = slice(20, 24)
 
 
-def interfaces(host: str) -> list[tuple[str, bool]]:
-    """The addresses to listen on, the first that can be bound, and whether each is IPv6.
+def bind_candidates(host: str) -> list[tuple[str, bool]]:
+    """The addresses to try to bind, in order, and whether each is IPv6.
 
     Args:
-        host: ``"*"``, for which it is returned itself; the name or address of this machine or of
-            an interface.
+        host: ``"*"``, which stands for itself in the result; or the name or address of this
+            machine or of an interface.
     """
     if not host or "\0" in host:
         return []
-    if host == ANYWHERE:
-        return [(ANYWHERE, True), (ANYWHERE, False)]
-    bare = host.strip("[]")
+    if host == ANY_INTERFACE:
+        return [(ANY_INTERFACE, True), (ANY_INTERFACE, False)]
     try:
-        found = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return [(_interface_address(host) or host, False)]
     # IPv4 first: clients of Isaac-GR00T connect over it.
@@ -41,16 +40,31 @@ def interfaces(host: str) -> list[tuple[str, bool]]:
     return [(address, ipv6) for ipv6, address in by_family]
 
 
-def check_free(host: str) -> None:
-    """Refuse to take the Unix socket of a running server, or a file of another kind, away.
+def bind_error(host: str, port: int, error: Exception | None) -> AddressError:
+    """The error that says why the server cannot listen."""
+    where = addresses.name(host, port)
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        return AddressError(
+            f"cannot listen on {where}: another program does already; stop it, or choose "
+            "another port (0 picks a free one)"
+        )
+    why = "it is not a host" if error is None else getattr(error, "strerror", None) or error
+    return AddressError(
+        f"cannot listen on {where}: {why}; the host must be '*', an address of this machine, "
+        "or ipc:// and a path in an existing folder"
+    )
+
+
+def check_ipc_is_free(host: str) -> None:
+    """Make sure that a Unix socket neither belongs to a running server nor replaces a file.
 
     Raises:
-        AddressError: It is no path for a socket, or somebody uses it.
+        AddressError: The path is not valid for a socket, or it is in use.
     """
     path = host[len(addresses.IPC) :]
     problems = addresses.ipc_problems(host)
     if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
-        problems = [f"{path} is there already, and is no socket"]
+        problems = [f"{path} exists and is not a socket"]
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         if not problems and probe.connect_ex(path) in (0, errno.EAGAIN):  # EAGAIN: it is busy
@@ -59,40 +73,34 @@ def check_free(host: str) -> None:
         raise AddressError(f"cannot listen on {host}: {problems[0]}")
 
 
-def file_id(path: str) -> tuple[int, int]:
-    """Which file is at a path; no other one has this while it is open, or a socket is bound to it.
+class IpcSocketFile:
+    """The file of a Unix socket that this process has bound.
+
+    Args:
+        host: ``ipc://`` and the path.
 
     Raises:
-        OSError: There is none.
+        OSError: There is no such file.
     """
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
 
+    def __init__(self, host: str) -> None:
+        self._path = host[len(addresses.IPC) :]
+        self._id = self._read_id()
 
-def remove(path: str, own: tuple[int, int]) -> None:
-    """Remove a server's own socket, unless its successor's is there by now."""
-    with contextlib.suppress(FileNotFoundError):
-        if file_id(path) == own:
-            os.unlink(path)
+    def remove(self) -> None:
+        """Remove the file, unless a successor of this server has bound the path meanwhile."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._read_id() == self._id:
+                os.unlink(self._path)
 
-
-def refused(host: str, port: int, error: Exception | None) -> AddressError:
-    """The error that says why it is not possible to listen there."""
-    where = addresses.name(host, port)
-    if getattr(error, "errno", None) == errno.EADDRINUSE:
-        return AddressError(
-            f"cannot listen on {where}: another program does already; stop it, or choose "
-            "another port (0 picks a free one)"
-        )
-    why = "that is no host" if error is None else getattr(error, "strerror", None) or error
-    return AddressError(
-        f"cannot listen on {where}: {why}; the host must be '*', an address of this machine, "
-        "or ipc:// and a path whose folder is there"
-    )
+    def _read_id(self) -> tuple[int, int]:
+        # No other file has the same numbers while a socket is bound to this one.
+        status = os.stat(self._path)
+        return status.st_dev, status.st_ino
 
 
 def _interface_address(name: str) -> str | None:
-    """The IPv4 address of an interface, by its name."""
+    """The IPv4 address of a network interface."""
     import fcntl  # not on every system that has clients
 
     request = name.encode()
@@ -100,7 +108,7 @@ def _interface_address(name: str) -> str | None:
         return None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            answer = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack(f"{_IFREQ_BYTES}s", request))
+            reply = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack(f"{_IFREQ_BYTES}s", request))
         except OSError:
             return None
-    return socket.inet_ntoa(answer[_IFREQ_ADDRESS])
+    return socket.inet_ntoa(reply[_IFREQ_ADDRESS])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connecting to a name with several addresses: attempts race (RFC 8305), within the deadline."""
+"""Connecting a socket; of several addresses as RFC 8305 ("happy eyeballs") describes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from gr00t_policy_core.serving.transport import addresses
 from gr00t_policy_core.serving.transport.deadline import Deadline
 
-ATTEMPT_DELAY_S = 0.25  # before the next address is tried beside those before it: RFC 8305, 5
+ATTEMPT_DELAY_S = 0.25  # before the next address is tried beside the earlier ones: RFC 8305, 5
 
 UNREACHABLE = (
     "the connection is not accepted: the machine is off or cannot be reached, a firewall drops "
@@ -27,15 +27,15 @@ UNREACHABLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SocketAddress:
     """One address of a host, as the `socket` module takes it."""
 
     family: int
     sockaddr: Any
 
 
-def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
-    """Connect to a server; of several addresses the first that accepts wins.
+def connect_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Connect to a server; of several addresses the first one that accepts is used.
 
     Args:
         host: Name or address, or ``ipc://`` and the path of a Unix socket.
@@ -47,80 +47,82 @@ def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
 
     Raises:
         TimeoutError: No address accepted in time, or the resolver did not answer.
-        OSError: Every address refused, or the host is not known.
+        OSError: Every address refused, or the host is unknown.
     """
     if addresses.is_ipc(host):
         return _connect_unix(host[len(addresses.IPC) :], deadline)
-    connected = race(resolve(host, port, deadline), deadline)
+    connected = connect_first(resolve(host, port, deadline), deadline)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return connected
 
 
-def resolve(host: str, port: int, deadline: Deadline) -> list[Address]:
-    """The addresses of a host, in the order in which they are to be tried.
+def resolve(host: str, port: int, deadline: Deadline) -> list[SocketAddress]:
+    """The addresses of a host, in the order in which to try them.
 
-    A resolver that hangs is left behind when the time is up.
+    A resolver that hangs is abandoned at the deadline.
 
     Raises:
-        TimeoutError: No answer in time.
-        OSError: Nobody knows the host.
+        TimeoutError: The resolver did not answer in time.
+        OSError: The host is unknown.
     """
-    bare = host.strip("[]")
+    bare_host = host.strip("[]")
     with contextlib.suppress(OSError, UnicodeError):
-        return _look_up(bare, port, socket.AI_NUMERICHOST)
-    found: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
+        return _look_up(bare_host, port, socket.AI_NUMERICHOST)
+    results: queue.SimpleQueue[list[SocketAddress] | Exception] = queue.SimpleQueue()
 
     def look_up() -> None:
         try:
-            found.put(_look_up(bare, port, 0))
+            results.put(_look_up(bare_host, port, 0))
         except (OSError, UnicodeError) as error:
-            found.put(error)
+            results.put(error)
 
     threading.Thread(target=look_up, name="gr00t-resolve", daemon=True).start()
     try:
-        answer = found.get(timeout=deadline.remaining_s)
+        result = results.get(timeout=deadline.remaining_s)
     except queue.Empty:
-        raise TimeoutError(f"the address of {host} is not found in time") from None
-    if isinstance(answer, Exception):
-        raise OSError(f"no host {host} is known: {answer}") from answer
-    return _by_turns(answer)
+        raise TimeoutError(f"the address of {host} was not resolved in time") from None
+    if isinstance(result, Exception):
+        raise OSError(f"unknown host {host}: {result}") from result
+    return _interleave_families(result)
 
 
-def race(candidates: Sequence[Address], deadline: Deadline) -> socket.socket:
+def connect_first(candidates: Sequence[SocketAddress], deadline: Deadline) -> socket.socket:
     """Connect to the first address that accepts.
 
-    Each gets a head start of `ATTEMPT_DELAY_S` before the next one, which begins at once where
-    those before it have failed.
+    Each attempt gets a head start of `ATTEMPT_DELAY_S` before the next one begins, which begins at
+    once where all earlier ones have failed.
 
     Raises:
-        TimeoutError: None accepted in time.
-        OSError: All of them failed; a refusal is told rather than anything else.
+        TimeoutError: No address accepted in time.
+        OSError: All attempts failed; a refusal is reported in preference to other errors.
     """
-    left = deque(candidates)
+    remaining = deque(candidates)
     failures: list[OSError] = []
     with selectors.PollSelector() as attempts:
         try:
-            while left or attempts.get_map():
-                if left:
-                    _begin(left.popleft(), attempts, failures)
-                wait_s = min(ATTEMPT_DELAY_S, deadline.remaining_s) if left else None
-                won = _first_connected(attempts, failures, wait_s, deadline)
-                if won is not None:
-                    return won
+            while remaining or attempts.get_map():
+                if remaining:
+                    _start_attempt(remaining.popleft(), attempts, failures)
+                wait_s = min(ATTEMPT_DELAY_S, deadline.remaining_s) if remaining else None
+                connected = _first_connected(attempts, failures, wait_s, deadline)
+                if connected is not None:
+                    return connected
         finally:
             for key in list(attempts.get_map().values()):
                 _socket_of(key).close()
     raise next(
         (error for error in failures if isinstance(error, ConnectionRefusedError)),
-        failures[-1] if failures else ConnectionRefusedError("it has no address"),
+        failures[-1] if failures else ConnectionRefusedError("the host has no address"),
     )
 
 
-def _begin(address: Address, attempts: selectors.BaseSelector, failures: list[OSError]) -> None:
+def _start_attempt(
+    address: SocketAddress, attempts: selectors.BaseSelector, failures: list[OSError]
+) -> None:
     try:
         attempt = socket.socket(address.family, socket.SOCK_STREAM)
-    except OSError as error:  # a family that this machine does not have
+    except OSError as error:  # an address family that this machine does not have
         failures.append(error)
         return
     try:
@@ -141,7 +143,7 @@ def _first_connected(
     wait_s: float | None,
     deadline: Deadline,
 ) -> socket.socket | None:
-    """Wait until an attempt succeeds (its socket is returned), fails, or the time is up."""
+    """Wait until an attempt succeeds (returns its socket), one fails, or the time is up."""
     if not attempts.get_map():
         return None
     ready = attempts.select(deadline.remaining_s if wait_s is None else wait_s)
@@ -161,23 +163,23 @@ def _first_connected(
 def _socket_of(key: selectors.SelectorKey) -> socket.socket:
     attempt = key.fileobj
     if not isinstance(attempt, socket.socket):
-        raise TypeError(f"{attempt!r} is no socket")
+        raise TypeError(f"expected a socket, got {attempt!r}")
     return attempt
 
 
-def _look_up(host: str, port: int, flags: int) -> list[Address]:
+def _look_up(host: str, port: int, flags: int) -> list[SocketAddress]:
     found = socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM, 0, flags)
-    return [Address(int(family), sockaddr) for family, _, _, _, sockaddr in found]
+    return [SocketAddress(int(family), sockaddr) for family, _, _, _, sockaddr in found]
 
 
-def _by_turns(found: Sequence[Address]) -> list[Address]:
-    """The families by turns, so that one that leads nowhere costs one attempt (RFC 8305, 4).
+def _interleave_families(found: Sequence[SocketAddress]) -> list[SocketAddress]:
+    """Alternate IPv4 and IPv6, so that a family without a route costs one attempt (RFC 8305, 4).
 
-    IPv4 first: servers of Isaac-GR00T listen there.
+    IPv4 comes first: servers of Isaac-GR00T listen there.
     """
-    old = [address for address in found if address.family == socket.AF_INET]
-    new = [address for address in found if address.family != socket.AF_INET]
-    pairs = chain.from_iterable(zip_longest(old, new))
+    ipv4 = [address for address in found if address.family == socket.AF_INET]
+    others = [address for address in found if address.family != socket.AF_INET]
+    pairs = chain.from_iterable(zip_longest(ipv4, others))
     return [address for address in pairs if address is not None]
 
 

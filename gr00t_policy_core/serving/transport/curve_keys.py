@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CURVE: encrypted connections, and only for clients whose public keys the server has.
+"""CURVE keys: of a server, and of the clients that it admits.
 
-A folder of keys, as `gr00t-policy keys` makes it::
+A folder of keys, as `gr00t-policy keys` creates it::
 
     server.key              the server's public key, for its clients
     server.key_secret       stays on the server
     clients/NAME.key        the public key of each client that is admitted
-    NAME.key_secret         goes to the client NAME, and can then be removed here
+    NAME.key_secret         for the client NAME; can be removed here once it is there
 
 The files are those of pyzmq's `zmq.auth`.
 """
@@ -29,10 +29,10 @@ from gr00t_policy_core.errors import SpecError
 
 SERVER = "server"
 CLIENTS = "clients"
-DOMAIN = "gr00t-policy"  # of ZAP: any text, but one that is asked about
+DOMAIN = "gr00t-policy"  # of ZAP; without one, libzmq does not ask the authenticator
 KEY_CHARS = 40  # of a key of 32 bytes in Z85
 KEY_BYTES = 32
-_MAKES = "`gr00t-policy keys` makes such files"
+_HINT = "`gr00t-policy keys` creates such files"
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class ServerKeys:
-    """What a server needs: its own pair, and the names of its clients by their public keys."""
+    """A server's key pair, and the names of its clients by their public keys."""
 
     public: bytes
     secret: bytes
@@ -49,18 +49,17 @@ class ServerKeys:
 
     @classmethod
     def load(cls, folder: str | Path) -> ServerKeys:
-        """Read a folder that `write_keys` made.
+        """Read a folder that `write_keys` created.
 
         Raises:
-            SpecError: Something is missing there, one of the files holds no key, or secret keys
-                are open to other users.
+            SpecError: A file is missing or holds no key, or other users can read the secret key.
         """
         folder = Path(folder)
         public, secret = _read_pair(folder / f"{SERVER}.key_secret")
         listed = sorted((folder / CLIENTS).glob("*.key"))
         if not listed:
             raise SpecError(
-                "bad keys", [f"no client is listed in {folder / CLIENTS}, so none could come"]
+                "bad keys", [f"no client is listed in {folder / CLIENTS}, so none can connect"]
             )
         return cls(public, secret, {_read(path)[0]: path.stem for path in listed})
 
@@ -74,7 +73,7 @@ class ServerKeys:
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
-    """What a client needs: the server's public key, and its own pair."""
+    """A client's key pair, and the public key of its server."""
 
     server: bytes
     public: bytes
@@ -82,14 +81,14 @@ class ClientKeys:
 
     @classmethod
     def load(cls, server_key: str | Path, keys: str | Path) -> ClientKeys:
-        """Read them.
+        """Read the keys.
 
         Args:
             server_key: The server's public key: its 40 characters, or the file `server.key`.
             keys: The client's own `NAME.key_secret`.
 
         Raises:
-            SpecError: No such file, or no such key in it.
+            SpecError: A file is missing or holds no key, or other users can read the secret key.
         """
         return cls(_server_key(server_key), *_read_pair(Path(keys).expanduser()))
 
@@ -101,23 +100,23 @@ class ClientKeys:
 
 
 def write_keys(folder: str | Path, clients: Iterable[str]) -> list[Path]:
-    """Make what is missing of a server's and its clients' keys; what is there stays.
+    """Create the keys of a server and its clients that do not exist yet.
 
     Args:
-        folder: Made where it is not there, for its owner alone.
+        folder: Created where it does not exist, readable by its owner only.
         clients: Names of clients to admit.
 
     Returns:
-        The files that are new.
+        The new files.
 
     Raises:
-        SpecError: A name that is no name for a file, or a libzmq without CURVE.
+        SpecError: A name cannot be a file name, or libzmq was built without CURVE.
     """
     _check_curve()
     names = list(clients)
     bad = [n for n in names if not _NAME.fullmatch(n) or n == SERVER]
     if bad:
-        raise SpecError("bad keys", [f"{n!r} is no name for a client" for n in bad])
+        raise SpecError("bad keys", [f"{n!r} cannot be the name of a client" for n in bad])
     folder = Path(folder)
     admitted = folder / CLIENTS
     admitted.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -151,13 +150,13 @@ def _read_pair(path: Path) -> tuple[bytes, bytes]:
 
 
 def _read(path: Path) -> tuple[bytes, bytes | None]:
-    """The public key in a file, and the secret one where there is one."""
+    """The public key in a file, and the secret key; None where the file has none."""
     try:
         keys = zmq.auth.load_certificate(path)
     except OSError as error:
-        raise _bad_keys(f"{path} cannot be read ({error.strerror or error}); {_MAKES}") from None
+        raise _bad_keys(f"{path} cannot be read ({error.strerror or error}); {_HINT}") from None
     except ValueError:
-        raise _bad_keys(f"{path} holds no key; {_MAKES}") from None
+        raise _bad_keys(f"{path} holds no key; {_HINT}") from None
     for key in filter(None, keys):
         _check_key(key, str(path))
     return keys
@@ -169,7 +168,7 @@ def _check_key(key: bytes, where: str) -> None:
             return
     except (KeyError, ValueError, struct.error) as error:
         logger.debug("%s is not Z85: %s", where, error)
-    raise _bad_keys(f"{where} holds no key of {KEY_CHARS} characters in Z85; {_MAKES}")
+    raise _bad_keys(f"{where} holds no key of {KEY_CHARS} characters in Z85; {_HINT}")
 
 
 def _bad_keys(problem: str) -> SpecError:

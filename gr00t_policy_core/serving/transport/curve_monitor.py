@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which connections of a ROUTER of libzmq have ended, and which handshakes failed."""
+"""Which connections of a libzmq ROUTER have ended, and which handshakes failed."""
 
 from __future__ import annotations
 
@@ -14,102 +14,110 @@ from gr00t_policy_core.serving.transport.base import Sender
 
 _MONITOR_URL = "inproc://monitor"  # in the context of the one router
 _SRCFD = int(zmq.SRCFD)
-_FAILED = int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
-_EVENTS = int(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED) | _FAILED
+_HANDSHAKE_FAILED = int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+_EVENTS = int(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED) | _HANDSHAKE_FAILED
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """Who sends by a descriptor."""
+class _Connection:
+    """A connection that has sent something: its name at the router, and its state."""
 
-    client: bytes
+    name: bytes
     sender: Sender
 
 
-class Departures:
-    """Knows connections by the descriptors of their sockets. For one thread.
+class ConnectionMonitor:
+    """Identifies connections by the file descriptors of their sockets. For one thread.
 
-    A ROUTER is not told when a client goes (`ROUTER_NOTIFY` is in no release of libzmq). But its
-    monitor tells which descriptors are closed, and each message by which one it came. A socket has
-    one monitor at most, so it is read here for failed handshakes, too.
+    A ROUTER does not report that a client has left (`ROUTER_NOTIFY` is in no release of libzmq).
+    But its monitor reports which descriptors are closed, and each message carries the descriptor
+    that it arrived on. A socket has at most one monitor, so failed handshakes are read here, too.
 
     Args:
         router: A listening socket.
-        failed: Told of each handshake that failed: the value of libzmq's event.
+        on_failed_handshake: Called with the value of libzmq's event for each failed handshake.
     """
 
-    def __init__(self, router: zmq.Socket[bytes], failed: Callable[[int], None]) -> None:
+    def __init__(
+        self, router: zmq.Socket[bytes], on_failed_handshake: Callable[[int], None]
+    ) -> None:
         self._router = router
-        self._failed = failed
+        self._on_failed_handshake = on_failed_handshake
         router.monitor(_MONITOR_URL, _EVENTS)
         self._monitor = router.context.socket(zmq.PAIR)
         # Unlimited: libzmq waits for room in its own thread, without which no socket can be closed.
         self._monitor.setsockopt(zmq.RCVHWM, 0)
         self._monitor.connect(_MONITOR_URL)
-        self._by_descriptor: dict[int, _Known] = {}
-        self._events: list[tuple[int, int]] = []  # seen and not settled: what happened, to which
-        self._known_before: dict[int, _Known] = {}
-        # The descriptor tells of what comes after a look that found nothing, so one is taken.
+        self._by_descriptor: dict[int, _Connection] = {}
+        self._events: list[tuple[int, int]] = []  # read, not handled: the event, its descriptor
+        self._by_descriptor_before: dict[int, _Connection] = {}  # as of `has_disconnections`
+        # The monitor's descriptor becomes readable only after a look that found nothing.
         self._read_events()
 
     @property
     def descriptor(self) -> int:
-        """Readable once when something has happened; `begin` then tells what."""
+        """Becomes readable when there is an event; `has_disconnections` then reads it."""
         return int(self._monitor.fileno())
 
-    def sender(self, frame: zmq.Frame, client: bytes, peer: str) -> tuple[Sender, Sender | None]:
-        """Who sent a message, and who had its descriptor before, if somebody had.
+    def identify(self, frame: zmq.Frame, name: bytes, peer: str) -> tuple[Sender, Sender | None]:
+        """The connection that a message arrived on.
 
         Args:
-            frame: Of the message.
-            client: The name that its connection has at the router.
+            frame: A frame of the message.
+            name: The name of the connection at the router.
             peer: Its network address.
+
+        Returns:
+            Its state; and, where the descriptor belonged to another connection before, the state of
+            that one, which has ended.
         """
         try:
             descriptor = int(frame.get(_SRCFD))
-        except zmq.ZMQError:  # it came within this process
+        except zmq.ZMQError:  # sent from within this process
             return Sender(addresses.machine(peer)), None
         known = self._by_descriptor.get(descriptor)
-        if known is not None and known.client == client:
+        if known is not None and known.name == name:
             return known.sender, None
         sender = Sender(addresses.machine(peer))
-        self._by_descriptor[descriptor] = _Known(client, sender)
+        self._by_descriptor[descriptor] = _Connection(name, sender)
         return sender, None if known is None else known.sender
 
-    def begin(self) -> bool:
-        """Look at what has happened; whether a connection has ended.
+    def has_disconnections(self) -> bool:
+        """Read the events; whether a connection has ended.
 
-        What has ended may have left messages, which are to be received before `settle`.
+        It can have left messages, which must be received before `take_disconnected`.
         """
         self._read_events()
         if all(event != zmq.EVENT_DISCONNECTED for event, _ in self._events):
             self._events.clear()
             return False
-        self._known_before = self._by_descriptor.copy()
+        self._by_descriptor_before = self._by_descriptor.copy()
         return True
 
-    def settle(self) -> list[Sender]:
-        """Those that have ended, once all that they left has been received."""
+    def take_disconnected(self) -> list[Sender]:
+        """The connections that have ended, after all that they left has been received."""
         self._read_events()
-        ended = []
+        disconnected = []
         for at, (event, descriptor) in enumerate(self._events):
             if event != zmq.EVENT_DISCONNECTED:
                 continue
-            # Where another connection has the descriptor by now, only what was known before is
-            # certainly of the one that has ended.
-            is_taken = (int(zmq.EVENT_ACCEPTED), descriptor) in self._events[at:]
-            known = (self._known_before if is_taken else self._by_descriptor).get(descriptor)
+            # Where another connection has the descriptor by now, only the one that had it before
+            # has certainly ended.
+            is_reused = (int(zmq.EVENT_ACCEPTED), descriptor) in self._events[at:]
+            known = (self._by_descriptor_before if is_reused else self._by_descriptor).get(
+                descriptor
+            )
             if known is None:
                 continue
-            ended.append(known.sender)
+            disconnected.append(known.sender)
             if self._by_descriptor.get(descriptor) is known:
                 del self._by_descriptor[descriptor]
         self._events.clear()
-        self._known_before = {}
-        return ended
+        self._by_descriptor_before = {}
+        return disconnected
 
     def close(self) -> None:
-        """Look no more; to be called before the router is closed."""
+        """Stop monitoring; to be called before the router is closed."""
         self._router.disable_monitor()
         self._monitor.close(linger=0)
 
@@ -117,7 +125,7 @@ class Departures:
         while int(self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             message = recv_monitor_message(self._monitor)
             event, value = int(message["event"]), int(message["value"])
-            if event == _FAILED:
-                self._failed(value)
+            if event == _HANDSHAKE_FAILED:
+                self._on_failed_handshake(value)
             else:
                 self._events.append((event, value))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The transport of a secured server: a ROUTER of libzmq, which encrypts."""
+"""A server's transport with CURVE encryption: a ROUTER socket of libzmq."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from collections.abc import Sequence
 
 import zmq
 
-from gr00t_policy_core.serving.transport import addresses, descriptors
-from gr00t_policy_core.serving.transport import bind_addresses as listening
+from gr00t_policy_core.serving.transport import addresses, bind_addresses, file_descriptors
 from gr00t_policy_core.serving.transport.addresses import is_ipc
 from gr00t_policy_core.serving.transport.base import (
     LINGER_S,
     MAX_FRAMES,
-    Deliver,
-    Ended,
     Message,
+    OnDisconnect,
+    OnMessage,
+    OnReject,
     Sender,
     Waker,
     make_message,
 )
-from gr00t_policy_core.serving.transport.curve_admission import Gate, Refused
+from gr00t_policy_core.serving.transport.bind_addresses import IpcSocketFile
+from gr00t_policy_core.serving.transport.curve_authenticator import CurveAuthenticator
 from gr00t_policy_core.serving.transport.curve_keys import ServerKeys
-from gr00t_policy_core.serving.transport.curve_monitor import Departures
+from gr00t_policy_core.serving.transport.curve_monitor import ConnectionMonitor
 
 logger = logging.getLogger(__name__)
 
 LINGER_MS = int(LINGER_S * 1000)
-DESCRIPTORS = 1024  # of clients
-MESSAGES_AT_ONCE = 1000  # of connections that have ended, before others are looked at
-COPIED_BYTES = 64 * 2**10  # of a reply: less is copied sooner than shared
+MAX_CONNECTIONS = 1024  # that file descriptors are reserved for
+MAX_LEFT_MESSAGES = 1000  # received from connections that have ended, before others are served
+COPIED_BYTES = 64 * 2**10  # a reply up to this size is faster to copy than to share with libzmq
 CLOSE_S = 3 * LINGER_S  # for libzmq to end, which waits for what lingers
 _OPTIONS = {
     zmq.LINGER: LINGER_MS,
-    # Per client: what waits beyond these stays in its own buffers, or is dropped on the way back.
+    # Per client: further requests stay in the client's own buffers, further replies are dropped.
     zmq.RCVHWM: 4,
     zmq.SNDHWM: 64,
-    # Clients that vanish without a word are dropped within about a minute.
+    # Clients that vanish are disconnected within about a minute.
     zmq.HEARTBEAT_IVL: 15_000,
     zmq.HEARTBEAT_TIMEOUT: 60_000,
     zmq.HANDSHAKE_IVL: 10_000,
@@ -49,30 +50,30 @@ _OPTIONS = {
     zmq.TCP_KEEPALIVE_CNT: 3,
 }
 
-# As plain numbers: joining zmq's own flags at each message costs more than sending.
+# As plain integers: to combine the enum flags of zmq for each message costs more than to send it.
 _NOBLOCK = int(zmq.NOBLOCK)
 _NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
-class Router:
+class CurveTransport:
     """A listening ROUTER socket that no client can block; see `Transport`.
 
-    One thread waits and receives. Any thread may send: the socket changes hands under a lock,
-    and nobody holds it while waiting (measured: a reply that its own thread sends arrives 0.1 ms
-    sooner than one that is handed to the waiting thread).
+    One thread waits and receives. Any thread can send: a lock guards the socket, and no thread
+    waits while it holds the lock (measured: a reply that its own thread sends arrives 0.1 ms
+    sooner than one that the waiting thread sends for it).
 
     Args:
         host: ``"*"`` for every interface (IPv6 too where there is one), an address, the name of
             an interface or of this machine; or ``ipc://`` and a path, for a Unix socket.
         port: 0 picks a free one; not used with a Unix socket.
-        max_message_bytes: A client that announces a larger frame is disconnected; a message
-            whose frames are larger together is refused.
-        keys: Encrypt, and admit only the clients that they list.
-        refused: Told of the address of each client that is not let in, and why.
-        ended: Told of each connection that has ended, in the thread that waits.
+        max_message_bytes: A client that announces a larger frame is disconnected; a message whose
+            frames are larger together is refused.
+        keys: The server's own, and those of the clients that are admitted.
+        on_reject: Called with the address of each client that is rejected, and why.
+        on_disconnect: Called with each connection that has ended, in the thread that waits.
 
     Raises:
-        AddressError: It cannot listen there.
+        AddressError: The server cannot listen there.
     """
 
     def __init__(
@@ -82,72 +83,51 @@ class Router:
         *,
         max_message_bytes: int,
         keys: ServerKeys,
-        refused: Refused,
-        ended: Ended,
+        on_reject: OnReject,
+        on_disconnect: OnDisconnect,
     ) -> None:
-        self._told_ended = ended
-        self._context = zmq.Context()
+        self._on_disconnect = on_disconnect
         self._max_message_bytes = max_message_bytes
-        self._keys = keys
-        self._gate = Gate(self._context, keys, refused)
+        self._context = zmq.Context()
+        self._authenticator = CurveAuthenticator(self._context, keys, on_reject)
         try:
-            self._socket = self._bind(host, port, max_message_bytes)
-            self._departures = Departures(self._socket, self._gate.tell_failed)
+            self._socket = _bind(self._context, host, port, max_message_bytes, keys)
+            self._monitor = ConnectionMonitor(
+                self._socket, self._authenticator.report_failed_handshake
+            )
         except BaseException:
             self._close_context()
             raise
-        descriptors.spare(DESCRIPTORS)
+        file_descriptors.reserve(MAX_CONNECTIONS)
         self._waker = Waker()
         self.wake = self._waker.wake
-        self.woken_by_signals = self._waker.woken_by_signals
-        self._turn = threading.Lock()  # whose holder may touch the socket
+        self.wake_on_signals = self._waker.wake_on_signals
+        self._lock = threading.Lock()  # whoever holds it may use the socket
         self._incoming = zmq.Poller()
         self._incoming.register(self._socket, zmq.POLLIN)
         self._poll = select.poll()
         self._poll.register(self._socket.fileno(), select.POLLIN)
-        self._poll.register(self._waker.out, select.POLLIN)
-        self._poll.register(self._departures.descriptor, select.POLLIN)
+        self._poll.register(self._waker.readable, select.POLLIN)
+        self._poll.register(self._monitor.descriptor, select.POLLIN)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._path = host[len(addresses.IPC) :] if is_ipc(host) else None
-        self._file = (0, 0) if self._path is None else listening.file_id(self._path)
         self.port = 0 if is_ipc(host) else int(self.address.rpartition(":")[2])
+        self._ipc_file = IpcSocketFile(host) if is_ipc(host) else None
 
-    def _bind(self, host: str, port: int, max_message_bytes: int) -> zmq.Socket[bytes]:
-        if is_ipc(host):
-            listening.check_free(host)
-        error: zmq.ZMQError | None = None
-        for url, ipv6 in _places(host, port):
-            listener = self._context.socket(zmq.ROUTER)
-            for option, value in {**_OPTIONS, zmq.MAXMSGSIZE: max_message_bytes}.items():
-                listener.setsockopt(option, value)
-            listener.setsockopt(zmq.IPV6, int(ipv6))
-            self._keys.protect(listener)
-            try:
-                listener.bind(url)
-            except zmq.ZMQError as raised:
-                listener.close(linger=0)
-                error = raised
-                if raised.errno == zmq.EADDRINUSE:
-                    break
-            else:
-                return listener
-        raise listening.refused(host, port, error)
-
-    def turn(self, timeout_s: float | None, deliver: Deliver) -> None:
+    def run_once(self, timeout_s: float | None, on_message: OnMessage) -> None:
         """See `Transport`."""
         self._wait(timeout_s)
-        has_lost_some = self._departures.begin()
-        for _ in range(MESSAGES_AT_ONCE if has_lost_some else 1):
+        has_disconnections = self._monitor.has_disconnections()
+        for _ in range(MAX_LEFT_MESSAGES if has_disconnections else 1):
             message = self._receive()
             if message is None:
                 break
-            deliver(message)
-        for sender in self._departures.settle() if has_lost_some else ():
-            self._forget(sender)
+            on_message(message)
+        for sender in self._monitor.take_disconnected() if has_disconnections else ():
+            self._report_disconnected(sender)
 
     def send(self, route: Sequence[bytes], reply: bytes) -> None:
         """See `Transport`."""
-        with self._turn:
+        with self._lock:
             try:
                 for part in route:
                     self._socket.send(part, _NOBLOCK_MORE)
@@ -156,56 +136,56 @@ class Router:
                 logger.debug("a reply could not be sent: %s", error)
             if self._socket.closed:
                 return
-            # Sending may take the news of a message from the descriptor that `turn` looks at.
-            unseen = self._has_message()
-        if unseen:
+            # Sending can clear the descriptor that `run_once` polls although a message waits.
+            has_message = self._has_message()
+        if has_message:
             self.wake()
 
     def close(self) -> None:
         """See `Transport`."""
-        with self._turn:
-            self._departures.close()
-            if self._path is not None:
-                listening.remove(self._path, self._file)  # libzmq leaves it there
+        with self._lock:
+            self._monitor.close()
+            if self._ipc_file is not None:
+                self._ipc_file.remove()  # libzmq does not
             self._socket.close()
         self._close_context()
         self._waker.close()
 
     def _wait(self, timeout_s: float | None) -> None:
-        with self._turn:
+        with self._lock:
             if self._has_message():
                 return
         timeout_ms = None if timeout_s is None else max(0, int(timeout_s * 1000))
         ready = dict(self._poll.poll(timeout_ms))
-        if self._waker.out.fileno() in ready:
-            self._waker.rest()
+        if self._waker.readable.fileno() in ready:
+            self._waker.drain()
 
     def _receive(self) -> Message | None:
-        """Take the next message that is there, if any."""
-        with self._turn:
+        """Receive the next message; None where there is none."""
+        with self._lock:
             try:
-                client = self._socket.recv(_NOBLOCK)
+                name = self._socket.recv(_NOBLOCK)
             except zmq.Again:
                 return None
-            frames, size = self._frames()
+            frames, size = self._receive_frames()
         peer = _peer(frames[-1])
-        sender, before = self._departures.sender(frames[-1], client, peer)
-        if before is not None:
-            self._forget(before)
+        sender, predecessor = self._monitor.identify(frames[-1], name, peer)
+        if predecessor is not None:
+            self._report_disconnected(predecessor)
         buffers = [frame.buffer for frame in frames]
         return make_message(
-            client, buffers, size, peer, limit=self._max_message_bytes, sender=sender
+            name, buffers, size, peer, max_bytes=self._max_message_bytes, sender=sender
         )
 
-    def _forget(self, sender: Sender) -> None:
-        sender.gone = True
-        self._told_ended(sender)
+    def _report_disconnected(self, sender: Sender) -> None:
+        sender.disconnected = True
+        self._on_disconnect(sender)
 
     def _has_message(self) -> bool:
         return bool(self._incoming.poll(0))
 
-    def _frames(self) -> tuple[list[zmq.Frame], int]:
-        """The frames that a client made of its message, and their bytes."""
+    def _receive_frames(self) -> tuple[list[zmq.Frame], int]:
+        """The first frames of a message, and the bytes of all its frames."""
         frames: list[zmq.Frame] = []
         size = 0
         more = True
@@ -218,29 +198,57 @@ class Router:
         return frames, size
 
     def _close_context(self) -> None:
-        """Wait for libzmq to end, but not for ever.
+        """Wait for libzmq to end, but not forever.
 
-        Seen with libzmq 4.3.5: a context that saw many refused CURVE handshakes does not end in
-        one of some 20 cases. Its threads are idle then, and go with the process.
+        Seen with libzmq 4.3.5: in one of about 20 cases a context that saw many refused CURVE
+        handshakes does not end. Its threads are idle then, and end with the process.
         """
-        ending = threading.Thread(target=self._end_context, name="gr00t-zmq-end", daemon=True)
-        ending.start()
-        ending.join(CLOSE_S)
-        if ending.is_alive():
-            logger.warning("libzmq has not ended within %.0f s; it is left behind", CLOSE_S)
+        closing = threading.Thread(target=self._terminate, name="gr00t-zmq-end", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+        if closing.is_alive():
+            logger.warning("libzmq has not ended within %.0f s; it is abandoned", CLOSE_S)
 
-    def _end_context(self) -> None:
-        self._gate.close()
+    def _terminate(self) -> None:
+        self._authenticator.close()
         self._context.term()
 
 
-def _places(host: str, port: int) -> list[tuple[str, bool]]:
-    """What to bind to, in order, and whether it is IPv6."""
+def _bind(
+    context: zmq.Context[zmq.Socket[bytes]],
+    host: str,
+    port: int,
+    max_message_bytes: int,
+    keys: ServerKeys,
+) -> zmq.Socket[bytes]:
+    if is_ipc(host):
+        bind_addresses.check_ipc_is_free(host)
+    error: zmq.ZMQError | None = None
+    for url, ipv6 in _bind_urls(host, port):
+        listener = context.socket(zmq.ROUTER)
+        for option, value in {**_OPTIONS, zmq.MAXMSGSIZE: max_message_bytes}.items():
+            listener.setsockopt(option, value)
+        listener.setsockopt(zmq.IPV6, int(ipv6))
+        keys.protect(listener)
+        try:
+            listener.bind(url)
+        except zmq.ZMQError as raised:
+            listener.close(linger=0)
+            error = raised
+            if raised.errno == zmq.EADDRINUSE:
+                break
+        else:
+            return listener
+    raise bind_addresses.bind_error(host, port, error)
+
+
+def _bind_urls(host: str, port: int) -> list[tuple[str, bool]]:
+    """The URLs to try to bind, in order, and whether each is IPv6."""
     if is_ipc(host):
         return [(host, False)]
     return [
         (f"tcp://{addresses.name(interface, port)}", ipv6)
-        for interface, ipv6 in listening.interfaces(host)
+        for interface, ipv6 in bind_addresses.bind_candidates(host)
     ]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a call must have ended, whatever becomes of the server."""
+"""The time by which a call must return, whatever the server does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class Deadline:
-    """A point in time, `timeout_ms` from now."""
+    """A point in time, `timeout_ms` from its construction."""
 
     __slots__ = ("_ends_at", "timeout_ms")
 
@@ -21,4 +21,4 @@ class Deadline:
 
     @property
     def remaining_ms(self) -> int:
-        return int(self.remaining_s * 1000)
+        return max(0, int((self._ends_at - time.monotonic()) * 1000))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client's end of ZeroMQ's protocol on a plain socket: one request, one reply.
+"""A client's channel in plain text: one request, one reply, over TCP or a Unix socket.
 
-Arrays go to the kernel from where they are, in the caller's thread (measured, bare round trips of
-2 x 480 x 640: 0.47 ms; by libzmq 0.87).
+The kernel reads the memory of arrays directly, in the caller's thread (measured, bare round trips
+of 2 x 480 x 640: 0.47 ms; with libzmq 0.87).
 """
 
 from __future__ import annotations
@@ -17,38 +17,28 @@ import numpy as np
 
 from gr00t_policy_core.errors import ProtocolError
 from gr00t_policy_core.serving.transport import zmtp
-from gr00t_policy_core.serving.transport.connecting import dial
+from gr00t_policy_core.serving.transport.base import SERVER_BUSY, SERVER_SILENT, HandshakeError
+from gr00t_policy_core.serving.transport.connecting import connect_socket
 from gr00t_policy_core.serving.transport.deadline import Deadline
 
 _BUFFER_BYTES = 64 * 2**10
-# What is handed to the kernel at once: less than it puts into one packet (64 KiB, GSO), so that
-# the receiver begins while the sender goes on (measured on loopback, bare round trips of 1.8 MB:
-# 0.47 ms; 32 KiB at a time 0.50, all at once 0.75, 64 KiB 1.28).
+# How much to pass to the kernel in one call: less than it puts into one packet (64 KiB, GSO), so
+# that the receiver starts while the sender goes on (measured on loopback, bare round trips of
+# 1.8 MB: 0.47 ms; with 32 KiB 0.50, with all at once 0.75, with 64 KiB 1.28).
 _PACKET_BYTES = 63 * 2**10
 
-
-MECHANISM_MS = 300  # to tell one's mechanism in; servers of ours without keys wait for the client's
-_ANSWERING = (b"ROUTER", b"REP")  # types of sockets that answer a REQ
-BUSY = "it is busy, or hangs"
-SECURED = "it is secured, and this client has no keys"
-SILENT = (
-    "it accepts the connection and then says nothing: the server hangs, or something else "
-    "listens there, an HTTP server for example"
-)
-GONE = (
+# How long a server has to name its mechanism; ours without keys waits for the client's first.
+MECHANISM_MS = 300
+_SERVER_SOCKET_TYPES = (b"ROUTER", b"REP")
+_SECURED = "it is secured, and this client has no keys"
+_CLOSED_AT_ONCE = (
     "it accepts the connection and closes it at once: a tunnel or proxy with no server behind "
-    "it, or a server that is full or ending"
+    "it, or a server that is full or stopping"
 )
 
 
-class HandshakeError(ConnectionError):
-    """What accepts connections there does not let this client in, as a whole sentence."""
-
-
-class PlainChannel:
-    """A connection to one server, in plain text. Not for several threads.
-
-    After any error it is of no more use than to be closed.
+class TcpChannel:
+    """A connection to one server, in plain text; see `Channel`.
 
     Args:
         host: Name or address of the server, or ``ipc://`` and the path of its Unix socket.
@@ -57,77 +47,58 @@ class PlainChannel:
         deadline: When to give up connecting.
 
     Raises:
-        TimeoutError: Not within the time, saying how far it came.
-        HandshakeError: The server ended the connection.
-        OSError: Nobody listens there.
-        ProtocolError: What listens there speaks something else.
+        TimeoutError: The deadline passed; the text says how far the handshake came.
+        HandshakeError: The server rejected this client.
+        OSError: Nothing listens there.
+        ProtocolError: What listens there does not speak ZeroMQ.
     """
 
     def __init__(self, host: str, port: int, *, max_message_bytes: int, deadline: Deadline) -> None:
         self._max_message_bytes = max_message_bytes
-        self._deadline = deadline  # of what is being done
-        self._heard = False  # anything from it
+        self._deadline = deadline  # of the operation in progress
+        self._has_received = False
         self._frames = zmtp.FrameReader(self._receive, _BUFFER_BYTES)
-        self._socket = dial(host, port, deadline)
-        self._readable = _poll(self._socket, select.POLLIN)
-        self._writable = _poll(self._socket, select.POLLOUT)
+        self._socket = connect_socket(host, port, deadline)
+        self._readable = _make_poll(self._socket, select.POLLIN)
+        self._writable = _make_poll(self._socket, select.POLLOUT)
         try:
             self._shake_hands()
         except (EOFError, ConnectionResetError, BrokenPipeError) as error:
             self._socket.close()
-            if mechanism_of(host, port, deadline) == zmtp.CURVE:
-                raise HandshakeError(_refused(SECURED)) from None
-            raise HandshakeError(_refused(str(error)) if self._heard else GONE) from None
+            if ask_for_mechanism(host, port, deadline) == zmtp.CURVE:
+                raise HandshakeError(_rejected(_SECURED)) from None
+            why = _rejected(str(error)) if self._has_received else _CLOSED_AT_ONCE
+            raise HandshakeError(why) from None
         except BaseException:
             self._socket.close()
             raise
 
     def is_open(self, deadline: Deadline) -> bool:
-        """Whether the server still listens; looks at what it sent meanwhile.
-
-        Raises:
-            TimeoutError: It began to send something, and the rest did not come in time.
-            OSError: The connection is broken.
-            ProtocolError: It sent something that nobody asked for.
-        """
+        """See `Channel`. Reads what the server has sent since the last reply."""
         self._deadline = deadline
         while self._frames.has_bytes or self._readable.poll(0):
             try:
-                flags, size = self._frames.head()
+                flags, size = self._frames.frame_header()
                 if not flags & zmtp.COMMAND:
-                    raise ProtocolError("a reply that nobody asked for")
-                self._obey(size)
+                    raise ProtocolError("an unsolicited reply")
+                self._handle_command(size)
             except EOFError:
                 return False
         return True
 
     def ask(self, request: Sequence[Any], deadline: Deadline) -> memoryview:
-        """Send a request and wait for its reply.
-
-        Args:
-            request: The parts of the message, buffers of bytes in order; they are not copied.
-            deadline: When to give up.
-
-        Returns:
-            The reply, in memory of its own; read-only.
-
-        Raises:
-            TimeoutError: It did not come in time.
-            OSError: The connection broke.
-            EOFError: The server closed it.
-            ProtocolError: A reply that is too large, or none at all by ZMTP.
-        """
+        """See `Channel`. The buffers of the request are not copied."""
         parts = [part if type(part) is bytes else _as_bytes(part) for part in request]
-        head = zmtp.DELIMITER + zmtp.head(sum(map(len, parts)))
+        header = zmtp.DELIMITER + zmtp.frame_header(sum(map(len, parts)))
         self._deadline = deadline
         try:
-            self._send([head, *parts])
-            return self._reply()
+            self._send([header, *parts])
+            return self._receive_reply()
         except TimeoutError:
-            raise TimeoutError(BUSY) from None
+            raise TimeoutError(SERVER_BUSY) from None
 
     def close(self) -> None:
-        """Disconnect."""
+        """See `Channel`."""
         self._socket.close()
 
     def _shake_hands(self) -> None:
@@ -135,48 +106,50 @@ class PlainChannel:
             self._send([zmtp.GREETING])
             mechanism = self._frames.greeting()
             if mechanism != zmtp.NULL:
-                raise HandshakeError(_refused(SECURED))
+                raise HandshakeError(_rejected(_SECURED))
             self._send([zmtp.ready(b"REQ", identity=b"")])
-            flags, size = self._frames.head()
+            flags, size = self._frames.frame_header()
             content = self._frames.command(size) if flags & zmtp.COMMAND else b""
         except TimeoutError:
-            why = "it hangs in the middle of its handshake" if self._heard else SILENT
+            why = "it hangs in the middle of its handshake" if self._has_received else SERVER_SILENT
             raise TimeoutError(why) from None
         if not content.startswith(zmtp.READY):
             reason = content[7:].decode("ascii", "replace") if content[:6] == zmtp.ERROR else ""
-            raise HandshakeError(_refused(f"it refuses the connection{reason and ': '}{reason}"))
-        answering = zmtp.socket_type(content)
-        if answering not in _ANSWERING:  # also where the connection has met itself
-            raise HandshakeError(f"the socket there is a {answering[:16]!r}, which answers nothing")
+            raise HandshakeError(_rejected(f"it refuses the connection{reason and ': '}{reason}"))
+        socket_type = zmtp.socket_type(content)
+        if socket_type not in _SERVER_SOCKET_TYPES:  # also where a connection has met itself
+            raise HandshakeError(
+                f"the socket there is a {socket_type[:16]!r}, which answers no requests"
+            )
 
-    def _reply(self) -> memoryview:
-        flags, size = self._message_head()
+    def _receive_reply(self) -> memoryview:
+        flags, size = self._message_frame_header()
         if size or not flags & zmtp.MORE:
             raise ProtocolError("a reply without the empty frame before it")
-        flags, size = self._message_head()
+        flags, size = self._message_frame_header()
         if flags & zmtp.MORE:
             raise ProtocolError("a reply of several frames")
         if size > self._max_message_bytes:
             raise ProtocolError(
-                f"a reply of {size} bytes is announced, at most {self._max_message_bytes} may come"
+                f"a reply of {size} bytes is announced, the limit is {self._max_message_bytes}"
             )
         return self._frames.take(size)
 
-    def _message_head(self) -> tuple[int, int]:
-        """The flags and size of the next frame of a message; commands before it are obeyed."""
+    def _message_frame_header(self) -> tuple[int, int]:
+        """The flags and size of the next frame of a message; handles commands before it."""
         while True:
-            flags, size = self._frames.head()
+            flags, size = self._frames.frame_header()
             if not flags & zmtp.COMMAND:
                 return flags, size
-            self._obey(size)
+            self._handle_command(size)
 
-    def _obey(self, size: int) -> None:
+    def _handle_command(self, size: int) -> None:
         content = self._frames.command(size)
         if content.startswith(zmtp.PING):
             self._send([zmtp.pong(content)])
 
     def _send(self, parts: Sequence[memoryview | bytes]) -> None:
-        """Send buffers of bytes, in order."""
+        """Send buffers, in order."""
         if not self._deadline.remaining_s:
             raise TimeoutError("timed out")
         for packet in _packets(parts):
@@ -194,59 +167,59 @@ class PlainChannel:
             with contextlib.suppress(BlockingIOError):
                 rest = rest[self._socket.send(rest) :]
 
-    def _receive(self, room: memoryview, whole: bool) -> int:
+    def _receive(self, buffer: memoryview, wait_for_all: bool) -> int:
         _wait(self._readable, self._deadline)
-        received = self._socket.recv_into(room)
+        received = self._socket.recv_into(buffer)
         if not received:
             raise EOFError("the server closed the connection")
-        self._heard = True
+        self._has_received = True
         return received
 
 
-def mechanism_of(host: str, port: int, deadline: Deadline) -> bytes | None:
-    """The mechanism that a server asks for, where it says so before its client does.
+def ask_for_mechanism(host: str, port: int, deadline: Deadline) -> bytes | None:
+    """The security mechanism of a server that names it before its client does.
 
-    libzmq does. But it ends a connection to a client of another mechanism without a word, so that
-    this has to be asked for on a connection of its own, which goes no further.
+    libzmq does. But it closes a connection to a client of another mechanism without a reason, so
+    the question needs a connection of its own, which goes no further.
 
     Returns:
-        The mechanism, as a greeting has it; None where it is not told.
+        The mechanism as a greeting has it; None where the server does not name it.
 
     Raises:
-        OSError: Nobody listens there.
-        ProtocolError: It does not speak ZeroMQ.
+        OSError: Nothing listens there.
+        ProtocolError: The server does not speak ZeroMQ.
     """
-    with dial(host, port, deadline) as asking:
-        readable = _poll(asking, select.POLLIN)
-        patience = Deadline(min(MECHANISM_MS, deadline.remaining_ms))
+    with connect_socket(host, port, deadline) as probe:
+        readable = _make_poll(probe, select.POLLIN)
+        probe_deadline = Deadline(min(MECHANISM_MS, deadline.remaining_ms))
 
-        def receive(room: memoryview, whole: bool) -> int:
-            _wait(readable, patience)
-            received = asking.recv_into(room)
+        def receive(buffer: memoryview, wait_for_all: bool) -> int:
+            _wait(readable, probe_deadline)
+            received = probe.recv_into(buffer)
             if not received:
                 raise EOFError
             return received
 
         try:
-            asking.send(zmtp.GREETING[: zmtp.VERSION_ENDS])
+            probe.send(zmtp.GREETING[: zmtp.VERSION_ENDS])
             return zmtp.FrameReader(receive, _BUFFER_BYTES).greeting()
         except (EOFError, TimeoutError, ConnectionError):
             return None
 
 
-def _refused(why: str) -> str:
-    return f"the server does not let this client in: {why}"
+def _rejected(why: str) -> str:
+    return f"the server rejected this client: {why}"
 
 
 def _as_bytes(part: Any) -> memoryview:
-    """A buffer as one of bytes; a memoryview of another format or rank is none."""
+    """A buffer as one-dimensional bytes."""
     view = memoryview(part)
-    # By way of numpy, which reshapes every kind of buffer, but none that is empty.
+    # Through numpy, which can reshape every buffer that is not empty; a memoryview cannot.
     return np.frombuffer(view, np.uint8).data if view.nbytes else memoryview(b"")
 
 
 def _packets(parts: Sequence[memoryview | bytes]) -> Iterator[memoryview | bytes]:
-    """Buffers of bytes in order, the small ones joined and the large ones cut."""
+    """The buffers in order; small ones are joined and large ones cut."""
     joined: list[memoryview | bytes] = []
     size = 0
     for part in parts:
@@ -266,14 +239,14 @@ def _packets(parts: Sequence[memoryview | bytes]) -> Iterator[memoryview | bytes
         yield b"".join(joined)
 
 
-def _poll(waiting: socket.socket, events: int) -> select.poll:
+def _make_poll(connected: socket.socket, events: int) -> select.poll:
     poll = select.poll()
-    poll.register(waiting, events)
+    poll.register(connected, events)
     return poll
 
 
 def _wait(poll: select.poll, deadline: Deadline) -> None:
-    """Wait until a socket can do what it is polled for, or TimeoutError."""
+    """Wait until a socket is ready, or raise `TimeoutError`."""
     left_ms = deadline.remaining_ms
     if not left_ms or not poll.poll(left_ms):
         raise TimeoutError("timed out")

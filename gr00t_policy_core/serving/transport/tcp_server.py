@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The transport of a server in plain text: sockets of our own, and a session for each client."""
+"""A server's transport in plain text: ZMTP over TCP or a Unix socket."""
 
 from __future__ import annotations
 
@@ -12,47 +12,58 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from gr00t_policy_core.serving.transport import addresses
-from gr00t_policy_core.serving.transport import bind_addresses as listening
+from gr00t_policy_core.serving.transport import addresses, bind_addresses
 from gr00t_policy_core.serving.transport.addresses import IPC_PEER, is_ipc
-from gr00t_policy_core.serving.transport.base import LINGER_S, Deliver, Ended, Sender, Waker
-from gr00t_policy_core.serving.transport.read_costs import Costs
-from gr00t_policy_core.serving.transport.receive_budget import Intake
-from gr00t_policy_core.serving.transport.tcp_connections import ConnectionLimits, Connections
-from gr00t_policy_core.serving.transport.tcp_session import Session
+from gr00t_policy_core.serving.transport.base import (
+    LINGER_S,
+    OnDisconnect,
+    OnMessage,
+    OnReject,
+    Sender,
+    Waker,
+)
+from gr00t_policy_core.serving.transport.bind_addresses import IpcSocketFile
+from gr00t_policy_core.serving.transport.memory_budget import MemoryBudget
+from gr00t_policy_core.serving.transport.rate_limit import RateLimiter
+from gr00t_policy_core.serving.transport.tcp_connection_table import (
+    ConnectionLimits,
+    ConnectionTable,
+)
+from gr00t_policy_core.serving.transport.tcp_server_connection import ServerConnection
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 128
-EXHAUSTED_PAUSE_MS = 200  # when the system has no more sockets
+EXHAUSTED_PAUSE_MS = 200  # while the system has no more sockets
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _TCP_OPTIONS = {
     "TCP_NODELAY": 1,
-    # Clients whose machine vanishes without a word are dropped within about a minute, ...
+    # Clients whose machine vanishes are disconnected within about a minute, ...
     "TCP_KEEPIDLE": 30,
     "TCP_KEEPINTVL": 10,
     "TCP_KEEPCNT": 3,
-    # ... also where a reply is on its way to them (tcp(7)).
+    # ... also while a reply is on its way to them (tcp(7)).
     "TCP_USER_TIMEOUT": 60_000,
 }
 
 
-class Listener:
-    """Accepts clients of ZMTP; see `Transport`.
+class TcpTransport:
+    """Accepts clients, each as a `ServerConnection`; see `Transport`.
 
     Args:
         host: ``"*"`` for every interface (IPv6 too where there is one), an address, the name of
             an interface or of this machine; or ``ipc://`` and a path, for a Unix socket.
         port: 0 picks a free one; not used with a Unix socket.
-        limits: What clients may take.
-        token: They have to show one; those that have not may take less.
-        refused: Told of the address of each client whose connection is ended, and why.
-        ended: Told of each connection that has ended, in any thread.
+        limits: What clients can use.
+        requires_token: Whether requests must carry a token; clients that have not shown it can use
+            less memory.
+        on_reject: Called with the address of each client that is disconnected, and why.
+        on_disconnect: Called with each connection that has ended, in any thread.
 
     Raises:
-        AddressError: It cannot listen there.
+        AddressError: The server cannot listen there.
     """
 
     def __init__(
@@ -61,165 +72,169 @@ class Listener:
         port: int,
         *,
         limits: ConnectionLimits,
-        token: bool,
-        refused: Callable[[str, Exception], None],
-        ended: Ended,
+        requires_token: bool,
+        on_reject: OnReject,
+        on_disconnect: OnDisconnect,
     ) -> None:
-        self._told_ended = ended
         self._max_message_bytes = limits.message_bytes
-        self._intake = Intake(limits.receiving_bytes, token=token)
-        self._backlog = Intake(limits.receiving_bytes, token=False)
-        self._costs = Costs()
-        self._refused = refused
-        self._socket = _listening(host, port)
+        self._receive_budget = MemoryBudget(limits.receiving_bytes, requires_token=requires_token)
+        self._reply_budget = MemoryBudget(limits.receiving_bytes, requires_token=False)
+        self._rate_limiter = RateLimiter()
+        self._on_reject = on_reject
+        self._on_disconnect = on_disconnect
+        self._socket = _listen(host, port)
         self._socket.setblocking(False)
         self.address = host if is_ipc(host) else _url(self._socket)
-        self._path = host[len(addresses.IPC) :] if is_ipc(host) else None
-        self._file = (0, 0) if self._path is None else listening.file_id(self._path)
         self.port = 0 if is_ipc(host) else int(self._socket.getsockname()[1])
+        self._ipc_file = IpcSocketFile(host) if is_ipc(host) else None
         self._waker = Waker()
         self.wake = self._waker.wake
-        self.woken_by_signals = self._waker.woken_by_signals
+        self.wake_on_signals = self._waker.wake_on_signals
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
-        self._poll.register(self._waker.out, select.POLLIN)
-        self._woken = select.poll()
-        self._woken.register(self._waker.out, select.POLLIN)
+        self._poll.register(self._waker.readable, select.POLLIN)
+        self._wake_poll = select.poll()
+        self._wake_poll.register(self._waker.readable, select.POLLIN)
         self._names = itertools.count()
-        self._connections = Connections(limits)
+        self._connections = ConnectionTable(limits)
 
-    def turn(self, timeout_s: float | None, deliver: Deliver) -> None:
+    def run_once(self, timeout_s: float | None, on_message: OnMessage) -> None:
         """See `Transport`."""
         timeout_ms = None if timeout_s is None else max(0, int(timeout_s * 1000))
         ready = dict(self._poll.poll(timeout_ms))
-        if self._waker.out.fileno() in ready:
-            self._waker.rest()
+        if self._waker.readable.fileno() in ready:
+            self._waker.drain()
         if self._socket.fileno() in ready:
-            self._accept(deliver)
+            self._accept(on_message)
 
     def send(self, route: Sequence[bytes], reply: bytes) -> None:
         """See `Transport`."""
-        session = self._connections.find(route[0])
-        if session is not None:
-            session.send(route[1:], reply)
+        connection = self._connections.find(route[0])
+        if connection is not None:
+            connection.send(route[1:], reply)
 
     def close(self) -> None:
         """See `Transport`."""
-        if self._path is not None:
-            listening.remove(self._path, self._file)
+        if self._ipc_file is not None:
+            self._ipc_file.remove()
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # a forked child may have it, too
+            self._socket.shutdown(socket.SHUT_RDWR)  # a forked child may hold a copy
         self._socket.close()
-        self._end_sessions(time.monotonic() + LINGER_S, at_once=False)
-        self._end_sessions(time.monotonic() + LINGER_S, at_once=True)
+        self._end_connections(time.monotonic() + LINGER_S, at_once=False)
+        self._end_connections(time.monotonic() + LINGER_S, at_once=True)
         self._waker.close()
 
-    def _end_sessions(self, until_s: float, *, at_once: bool) -> None:
-        sessions = self._connections.all()
-        for session in sessions:
-            session.end(at_once=at_once)
-        for session in sessions:
-            session.join(max(0.0, until_s - time.monotonic()))
+    def _end_connections(self, until_s: float, *, at_once: bool) -> None:
+        connections = self._connections.all()
+        for connection in connections:
+            connection.end(at_once=at_once)
+        for connection in connections:
+            connection.join(max(0.0, until_s - time.monotonic()))
 
-    def _accept(self, deliver: Deliver) -> None:
+    def _accept(self, on_message: OnMessage) -> None:
         try:
             accepted, address = self._socket.accept()
         except OSError as error:
             if error.errno in _EXHAUSTED:
-                self._refused("somebody", error)
-                if not self._connections.give_one_up(f"the system has no room: {error}"):
-                    self._woken.poll(EXHAUSTED_PAUSE_MS)
-            return  # else it went before it was let in
+                self._on_reject("unknown address", error)
+                if not self._connections.evict_one(f"the system has no room: {error}"):
+                    self._wake_poll.poll(EXHAUSTED_PAUSE_MS)
+            return  # otherwise the client disconnected before it was accepted
         peer = "unknown address"
         try:
             peer = _peer(accepted, address)
-            _prepare(accepted)
+            _set_options(accepted)
             machine = addresses.machine(peer)
             self._connections.make_room(machine)
-            self._begin(accepted, peer, Sender(machine, self._costs.of(machine)), deliver)
+            sender = Sender(machine, self._rate_limiter.for_connection(machine))
+            self._start_connection(accepted, peer, sender, on_message)
         except Exception as error:  # of one client, which must not cost the others the server
             accepted.close()
-            self._refused(peer, error)
+            self._on_reject(peer, error)
 
-    def _begin(self, accepted: socket.socket, peer: str, sender: Sender, deliver: Deliver) -> None:
-        try:
-            self._begin_session(accepted, peer, sender, deliver)
-        except RuntimeError as error:  # no more threads
-            if not self._connections.give_one_up(f"the system has no room: {error}"):
-                raise
-            self._begin_session(accepted, peer, sender, deliver)
-
-    def _begin_session(
-        self, accepted: socket.socket, peer: str, sender: Sender, deliver: Deliver
+    def _start_connection(
+        self, accepted: socket.socket, peer: str, sender: Sender, on_message: OnMessage
     ) -> None:
-        session = Session(
+        connection = self._make_connection(accepted, peer, sender, on_message)
+        try:
+            self._start(connection)
+        except RuntimeError as error:  # no more threads
+            if not self._connections.evict_one(f"the system has no room: {error}"):
+                raise
+            self._start(self._make_connection(accepted, peer, sender, on_message))
+
+    def _make_connection(
+        self, accepted: socket.socket, peer: str, sender: Sender, on_message: OnMessage
+    ) -> ServerConnection:
+        return ServerConnection(
             accepted,
             struct.pack(">xI", next(self._names) & 0xFFFFFFFF),
             peer,
             sender,
             max_message_bytes=self._max_message_bytes,
-            intake=self._intake,
-            backlog=self._backlog,
-            deliver=deliver,
-            ended=self._ended,
+            receive_budget=self._receive_budget,
+            reply_budget=self._reply_budget,
+            on_message=on_message,
+            on_end=self._ended,
         )
-        self._connections.add(session)
+
+    def _start(self, connection: ServerConnection) -> None:
+        self._connections.add(connection)
         try:
-            session.start()
+            connection.start()
         except RuntimeError:
-            self._connections.remove(session)
+            self._connections.remove(connection)
             raise
 
-    def _ended(self, session: Session, problem: Exception | None) -> None:
-        self._connections.remove(session)
-        self._told_ended(session.sender)
+    def _ended(self, connection: ServerConnection, problem: Exception | None) -> None:
+        self._connections.remove(connection)
+        self._on_disconnect(connection.sender)
         if problem is not None:
-            self._refused(session.peer, problem)
+            self._on_reject(connection.peer, problem)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     if is_ipc(host):
-        return _listening_at(host)
+        return _listen_on_path(host)
     failure: Exception | None = None
-    for interface, ipv6 in listening.interfaces(host):
-        family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        every = interface == listening.ANYWHERE
+    for interface, ipv6 in bind_addresses.bind_candidates(host):
+        is_any = interface == bind_addresses.ANY_INTERFACE
         try:
             return socket.create_server(
-                ("" if every else interface, port),
-                family=family,
+                ("" if is_any else interface, port),
+                family=socket.AF_INET6 if ipv6 else socket.AF_INET,
                 backlog=BACKLOG,
-                dualstack_ipv6=ipv6 and interface in (listening.ANYWHERE, "::"),
+                dualstack_ipv6=ipv6 and (is_any or interface == "::"),
             )
         except (OSError, OverflowError, ValueError) as error:
             failure = error
             if getattr(error, "errno", None) == errno.EADDRINUSE:
                 break
-    raise listening.refused(host, port, failure)
+    raise bind_addresses.bind_error(host, port, failure)
 
 
-def _listening_at(host: str) -> socket.socket:
-    listening.check_free(host)
+def _listen_on_path(host: str) -> socket.socket:
+    bind_addresses.check_ipc_is_free(host)
     path = host[len(addresses.IPC) :]
     listener = socket.socket(socket.AF_UNIX)
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # of a server that was killed
+            os.unlink(path)  # left by a server that was killed
         listener.bind(path)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise listening.refused(host, 0, error) from None
+        raise bind_addresses.bind_error(host, 0, error) from None
     return listener
 
 
-def _prepare(accepted: socket.socket) -> None:
+def _set_options(accepted: socket.socket) -> None:
     accepted.setblocking(True)
     if accepted.family == socket.AF_UNIX:
         return
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _TCP_OPTIONS.items():
-        if hasattr(socket, name):  # not every system has all
+        if hasattr(socket, name):  # not every system has all of them
             accepted.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
@@ -229,7 +244,7 @@ def _url(listener: socket.socket) -> str:
 
 
 def _peer(accepted: socket.socket, address: object) -> str:
-    """The client's address; of a Unix socket's, who it is, where the system tells."""
+    """The client's address; for a Unix socket its user and process, where the system tells."""
     if isinstance(address, tuple) and address:
         return str(address[0])
     if not hasattr(socket, "SO_PEERCRED"):

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ZeroMQ's protocol as both our ends speak it on plain sockets: ZMTP 3.1, mechanism NULL.
+"""ZMTP 3.1, ZeroMQ's protocol, with its NULL mechanism (no encryption): RFC 37.
 
-ZeroMQ's RFC 37. Frames are read here; the client's end is
-`gr00t_policy_core.serving.transport.tcp_client`, the server's
-`gr00t_policy_core.serving.transport.tcp_session`. libzmq
-wants a message in one piece of memory and hands it from and to a thread of its own; on a plain
-socket the memory of arrays is read and filled by the kernel, in the thread that needs it. What is
-encrypted goes by libzmq.
+Both ends in plain text use it: `tcp_client` and `tcp_server_connection`. libzmq wants a message in
+one piece of memory and passes it through a thread of its own. On a plain socket the kernel reads
+and fills the memory of arrays directly, in the thread that needs them.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ MORE, LONG, COMMAND = 1, 2, 4  # flags of a frame
 NULL: Final = b"NULL".ljust(20, b"\0")
 CURVE: Final = b"CURVE".ljust(20, b"\0")
 GREETING: Final = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + NULL + bytes(32)
-VERSION_ENDS: Final = 12  # in the greeting; the mechanism follows
+VERSION_ENDS: Final = 12  # offset in the greeting; the mechanism follows
 DELIMITER: Final = b"\x01\x00"  # the empty frame before a request or reply
 READY: Final = b"\x05READY"
 ERROR: Final = b"\x05ERROR"
@@ -31,33 +28,33 @@ PING: Final = b"\x04PING"
 PONG: Final = b"\x04PONG"
 
 _MAX_COMMAND_BYTES = 64 * 2**10
-_SHOWN_BYTES = 24  # of what is something else
+_SHOWN_BYTES = 24  # in the error about bytes that are not a greeting
 _PING_TTL_BYTES = 2
 _PING_CONTEXT_BYTES = 16
-_SHORT_HEAD_BYTES, _LONG_HEAD_BYTES = 2, 9
+_SHORT_HEADER_BYTES, _LONG_HEADER_BYTES = 2, 9
 _SIZE = struct.Struct(">Q")
 
 Receive: TypeAlias = Callable[[memoryview, bool], int]
 
 
-def head(size: int, flags: int = 0) -> bytes:
-    """What comes before `size` bytes of a frame."""
+def frame_header(size: int, flags: int = 0) -> bytes:
+    """The header of a frame of `size` bytes."""
     if size < 2**8:
         return bytes([flags, size])
     return bytes([flags | LONG]) + size.to_bytes(8, "big")
 
 
 def command(content: bytes) -> bytes:
-    """A whole frame of a command."""
-    return head(len(content), COMMAND) + content
+    """A command frame, with its header."""
+    return frame_header(len(content), COMMAND) + content
 
 
 def ready(socket_type: bytes, identity: bytes | None = None) -> bytes:
-    """The frame that ends a handshake.
+    """The READY command that ends a handshake.
 
     Args:
-        socket_type: Of the socket that this end plays.
-        identity: Its name, which some types have.
+        socket_type: The type of ZeroMQ socket that this end acts as.
+        identity: The Identity property; None leaves it out.
     """
     properties = _property(b"Socket-Type", socket_type)
     if identity is not None:
@@ -66,15 +63,15 @@ def ready(socket_type: bytes, identity: bytes | None = None) -> bytes:
 
 
 def pong(ping: bytes) -> bytes:
-    """The frame that answers a PING, given as its content."""
+    """The command that answers a PING, given the content of the PING."""
     return command(PONG + ping[len(PING) + _PING_TTL_BYTES :][:_PING_CONTEXT_BYTES])
 
 
 def socket_type(ready_content: bytes) -> bytes:
-    """The type of socket that a READY names, given as its content; empty where it names none.
+    """The Socket-Type property of a READY command, given its content; empty where there is none.
 
     Raises:
-        ProtocolError: Malformed.
+        ProtocolError: The READY is malformed.
     """
     at = len(READY)
     while at < len(ready_content):
@@ -94,30 +91,31 @@ def _property(name: bytes, value: bytes) -> bytes:
 
 
 class FrameReader:
-    """Reads frames from a stream of bytes. Not for several threads.
+    """Reads frames from a stream of bytes. For one thread.
 
     Args:
-        receive: Waits for bytes, puts them into memory and returns how many; where its second
-            argument is true, it may wait for as many as fit. What it raises passes through.
-        buffer_bytes: Of what is read ahead: what is longer goes where it belongs at once.
+        receive: Waits for bytes, writes them to a buffer and returns how many; where its second
+            argument is true, it may wait until the buffer is full. What it raises passes through.
+        buffer_bytes: Size of the read-ahead buffer; longer frames are received directly into
+            their own memory.
     """
 
     def __init__(self, receive: Receive, buffer_bytes: int) -> None:
         self._receive = receive
         self._buffer = bytearray(buffer_bytes)
         self._view = memoryview(self._buffer)
-        self._begin = self._end = 0  # of what was received and not read yet
+        self._begin = self._end = 0  # of the bytes in the buffer that were not read yet
 
     @property
     def has_bytes(self) -> bool:
-        """Whether something was received and not read yet."""
+        """Whether the buffer holds bytes that were not read yet."""
         return self._begin < self._end
 
     def greeting(self) -> bytes:
-        """Read the other end's greeting; returns its mechanism, filled up to 20 bytes.
+        """Read the peer's greeting and return its mechanism, padded to 20 bytes.
 
         Raises:
-            ProtocolError: It is none of ZMTP 3.
+            ProtocolError: The bytes are not a greeting of ZMTP 3.
         """
         self._fill(1)
         if self._buffer[self._begin] != GREETING[0]:
@@ -128,42 +126,42 @@ class FrameReader:
             raise ProtocolError("the other end speaks a ZeroMQ protocol before 3.0")
         return bytes(self.take(len(GREETING)))[VERSION_ENDS : VERSION_ENDS + len(NULL)]
 
-    def head(self) -> tuple[int, int]:
-        """The flags of the next frame, and how many bytes follow.
+    def frame_header(self) -> tuple[int, int]:
+        """Read a frame header: the flags, and how many bytes follow.
 
         Raises:
-            ProtocolError: It is no frame.
+            ProtocolError: The bytes are not a frame header.
         """
-        if self._end - self._begin < _SHORT_HEAD_BYTES:
-            self._fill(_SHORT_HEAD_BYTES)
+        if self._end - self._begin < _SHORT_HEADER_BYTES:
+            self._fill(_SHORT_HEADER_BYTES)
         begin = self._begin
         flags = self._buffer[begin]
         if flags > (MORE | LONG | COMMAND):
-            raise ProtocolError("what came is no frame of ZMTP")
+            raise ProtocolError("the bytes received are not a ZMTP frame")
         if not flags & LONG:
-            self._begin += _SHORT_HEAD_BYTES
+            self._begin += _SHORT_HEADER_BYTES
             return flags, self._buffer[begin + 1]
-        if self._end - begin < _LONG_HEAD_BYTES:
-            self._fill(_LONG_HEAD_BYTES)
+        if self._end - begin < _LONG_HEADER_BYTES:
+            self._fill(_LONG_HEADER_BYTES)
         begin = self._begin
-        self._begin += _LONG_HEAD_BYTES
+        self._begin += _LONG_HEADER_BYTES
         return flags, _SIZE.unpack_from(self._buffer, begin + 1)[0]
 
     def command(self, size: int) -> bytes:
-        """The content of a command.
+        """Read the content of a command.
 
         Raises:
-            ProtocolError: It is too long.
+            ProtocolError: The command is too long.
         """
         if size > _MAX_COMMAND_BYTES:
-            raise ProtocolError(f"a command of {size} bytes")
+            raise ProtocolError(f"a command of {size} bytes; the limit is {_MAX_COMMAND_BYTES}")
         return bytes(self.take(size))
 
     def take(self, size: int) -> memoryview:
-        """The next bytes, in memory of their own; read-only.
+        """Read bytes into memory of their own; the result is read-only.
 
         Raises:
-            ProtocolError: There is no memory for them.
+            ProtocolError: There is not enough memory.
         """
         if size <= len(self._buffer):
             self._fill(size)
@@ -171,11 +169,11 @@ class FrameReader:
             self._begin += size
             return memoryview(bytes(self._view[begin : self._begin]))
         try:
-            # Not a bytearray, whose memory would be touched before the bytes have come.
+            # Not a bytearray, whose pages would be written once before the bytes arrive.
             taken = np.empty(size, np.uint8).data
         except (MemoryError, ValueError):
             raise ProtocolError(
-                f"{size} bytes are announced, there is no memory for them"
+                f"{size} bytes are announced, and there is not enough memory"
             ) from None
         there = self._end - self._begin
         taken[:there] = self._view[self._begin : self._end]
@@ -185,7 +183,7 @@ class FrameReader:
         return taken.toreadonly()
 
     def skip(self, size: int) -> None:
-        """Pass over the next bytes."""
+        """Discard the next bytes."""
         while size:
             self._fill(1)
             step = min(size, self._end - self._begin)
@@ -193,7 +191,7 @@ class FrameReader:
             size -= step
 
     def _fill(self, size: int) -> None:
-        """Have at least so many bytes in the buffer."""
+        """Receive until the buffer holds at least `size` bytes."""
         if self._end - self._begin >= size:
             return
         if self._begin == self._end:

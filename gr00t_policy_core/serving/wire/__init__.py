@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes to objects and back: arrays, the envelope of a message, pictures as JPEG."""
+"""Bytes to objects and back: the serializer, arrays, the envelope of a message, JPEG."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The token that a request carries, and that a server may ask for."""
+"""The API token that a request carries where the server requires one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import hmac
 
 
 def token_matches(expected: str | None, given: object) -> bool:
-    """Whether a request's token lets it in, compared in constant time.
+    """Compare the token of a request with that of the server, in constant time.
 
     Args:
-        expected: The server's token; None lets everyone in.
-        given: What the request carries; anything but a str never matches.
+        expected: The server's token; None matches everything.
+        given: What the request carries; only a str can match.
     """
     if expected is None:
         return True
@@ -21,13 +21,13 @@ def token_matches(expected: str | None, given: object) -> bool:
 
 
 def token_problems(token: object) -> list[str]:
-    """What is wrong with a token; None is none."""
+    """What is wrong with a token; None, for no token, is right."""
     if token is None:
         return []
     if not isinstance(token, str) or not token:
         return ["api_token must be a non-empty str, or None for no token"]
     try:
         token.encode()
-    except UnicodeEncodeError:  # from an environment or a command line whose bytes are no UTF-8
+    except UnicodeEncodeError:  # from an environment variable or a command line that is not UTF-8
         return ["api_token must be text in UTF-8, or no request could carry it"]
     return []

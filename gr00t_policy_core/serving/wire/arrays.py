@@ -1,35 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How arrays, numpy scalars and modality configs lie in a message, in both dialects.
+"""The encoding of arrays and numpy scalars, in both dialects.
 
-======  =====================================================  ==============================
-        array                                                  modality config
-======  =====================================================  ==============================
-n1d6    ``{"__ndarray_class__": true, "as_npy": npy bytes}``   ``__ModalityConfig_class__``
-n1d7    ``{b"nd": true, b"type": "<f4", b"kind": b"",          ``__ModalityConfig__``
-        b"shape": [...], b"data": bytes}`` (msgpack-numpy)
-======  =====================================================  ==============================
+======  ====================================================================================
+n1d6    ``{"__ndarray_class__": true, "as_npy": npy bytes}``
+n1d7    ``{b"nd": true, b"type": "<f4", b"kind": b"", b"shape": [...], b"data": bytes}``,
+        as msgpack-numpy writes it
+======  ====================================================================================
 
-n1d6 is Isaac-GR00T N1.6, and N1.7 until May 2026; n1d7 is N1.7 since then. Only booleans,
-integers and real floats pass in either direction: object arrays are pickles and are refused.
+n1d6 is that of Isaac-GR00T N1.6, and of N1.7 until May 2026; n1d7 that of N1.7 since then. Arrays
+hold booleans, integers or real floats: object arrays are pickles and are refused.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 from collections.abc import Mapping
 from enum import Enum
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from gr00t_policy_core.errors import EncodingError, ProtocolError, SpecError
-from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.errors import EncodingError, ProtocolError
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -39,7 +34,7 @@ MAX_RANK = 32  # numpy 1.x holds no more
 MAX_NPY_HEADER_BYTES = 4096
 MAX_BIN_BYTES = 2**32 - 1  # msgpack's bin 32
 
-# Values under these keys may be array data, which decoding must not copy.
+# Values under these keys can be the data of an array, which decoding must not copy.
 PAYLOAD_KEYS: frozenset[str | bytes] = frozenset({"as_npy", b"data", "data"})
 
 _NPY_MAGIC = b"\x93NUMPY"
@@ -51,20 +46,10 @@ _TYPE_STRING = re.compile(r"[<>|=]?[biuf][0-9]{1,2}|bool|u?int(8|16|32|64)|float
 
 
 class Dialect(str, Enum):
-    """Which line of Isaac-GR00T a peer speaks."""
+    """The encoding that a peer writes, named after the line of Isaac-GR00T that introduced it."""
 
     N1D6 = "n1d6"
     N1D7 = "n1d7"
-
-
-CONFIG_MARKERS = {
-    Dialect.N1D6: "__ModalityConfig_class__",
-    Dialect.N1D7: "__ModalityConfig__",
-}
-MAX_CONFIG_TEXT = 2**20  # a real one has about two thousand
-_CONFIG_MARKERS = frozenset(
-    spelling for marker in CONFIG_MARKERS.values() for spelling in (marker, marker.encode())
-)
 
 
 def bin_header(size: int) -> bytes:
@@ -78,75 +63,67 @@ def bin_header(size: int) -> bytes:
     raise EncodingError(f"{size} bytes are more than one message can hold ({MAX_BIN_BYTES})")
 
 
-def encode_array(array: AnyArray | np.generic, dialect: Dialect) -> tuple[bytes, AnyArray]:
-    """Split an array or numpy scalar into what precedes its data, and the data.
+def pack_array_header(
+    packer: msgpack.Packer, array: AnyArray | np.generic, dialect: Dialect
+) -> tuple[bytes, AnyArray]:
+    """Pack an array or numpy scalar up to the value that holds its data.
 
     Args:
-        array: Any shape, strides and byte order.
-        dialect: The form to write.
+        packer: What to pack to.
+        array: Of any shape, strides and byte order.
+        dialect: The dialect to write.
 
     Returns:
-        The bytes before the data, and an array whose own memory is the data: `array` itself
-        unless it was not C-contiguous.
+        The bytes between what was packed and the data; and an array whose memory is the data:
+        `array` itself where it is C-contiguous.
 
     Raises:
-        EncodingError: A dtype that is not bool, integer or real float; 4 GiB or more.
+        EncodingError: The dtype is not bool, integer or real float; or 4 GiB or more.
     """
     if array.dtype.kind not in ARRAY_KINDS:
         raise EncodingError(
             f"an array of dtype {array.dtype} cannot be sent; convert it to a bool, integer or "
             "float dtype"
         )
-    scalar = not isinstance(array, np.ndarray)
+    is_scalar = not isinstance(array, np.ndarray)
     data = array if type(array) is np.ndarray else np.asarray(array)
     if not data.flags.c_contiguous:
         data = np.ascontiguousarray(data)
-    return _array_prefix(dialect, data.dtype.str, data.shape, scalar), data
-
-
-@lru_cache(maxsize=512)
-def _array_prefix(dialect: Dialect, type_string: str, shape: Shape, scalar: bool) -> bytes:
-    size = np.dtype(type_string).itemsize * math.prod(shape)
-    fields: dict[Any, Any]
     if dialect is Dialect.N1D6:
-        npy_header = _npy_header(type_string, shape)
         # Isaac-GR00T ignores "scalar" and reads a 0-d array.
-        fields = {"__ndarray_class__": True, **({"scalar": True} if scalar else {})}
-        return _map_prefix(fields, "as_npy") + bin_header(len(npy_header) + size) + npy_header
-    if scalar:
-        fields = {b"nd": False, b"type": type_string}
+        parts = ["__ndarray_class__", True, *(("scalar", True) if is_scalar else ()), "as_npy"]
+        npy_header = _npy_header(data)
+        header = bin_header(len(npy_header) + data.nbytes) + npy_header
     else:
-        fields = {b"nd": True, b"type": type_string, b"kind": b"", b"shape": shape}
-    return _map_prefix(fields, b"data") + bin_header(size)
+        of_array = () if is_scalar else (b"kind", b"", b"shape", data.shape)
+        parts = [b"nd", not is_scalar, b"type", data.dtype.str, *of_array, b"data"]
+        header = bin_header(data.nbytes)
+    packer.pack_map_header((len(parts) + 1) // 2)
+    for part in parts:
+        packer.pack(part)
+    return header, data
 
 
-def _map_prefix(fields: Mapping[Any, Any], last_key: str | bytes) -> bytes:
-    """A map of `fields` and one more entry, up to where that entry's value begins."""
-    header: bytes = msgpack.Packer().pack_map_header(len(fields) + 1)
-    entries = [msgpack.packb(part) for entry in fields.items() for part in entry]
-    return b"".join([header, *entries, msgpack.packb(last_key)])
-
-
-def _npy_header(type_string: str, shape: Shape) -> bytes:
+def _npy_header(array: AnyArray) -> bytes:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        header, {"descr": type_string, "fortran_order": False, "shape": shape}
+        header, {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
     )
     return header.getvalue()
 
 
 def decode_array(fields: Mapping[Any, Any]) -> tuple[AnyArray | np.generic, Dialect] | None:
-    """Build the array that a decoded map stands for, without copying its data.
+    """Build the array that a decoded map encodes, without a copy of its data.
 
     Args:
-        fields: The map; array data in it are read-only memoryviews.
+        fields: The map; the data of arrays in it are read-only memoryviews.
 
     Returns:
-        A read-only array on the memory of the data (or a numpy scalar) and the dialect that it
-        was written in; None where the map is no array.
+        A read-only array on the memory of the data (or a numpy scalar), and the dialect that it is
+        written in; None where the map is not an array.
 
     Raises:
-        ProtocolError: The map is marked as an array but is malformed, of a refused kind, or
+        ProtocolError: The map is marked as an array, but it is malformed, of a refused kind, or
             announces another size than its data have.
     """
     if "__ndarray_class__" in fields:
@@ -159,7 +136,7 @@ def decode_array(fields: Mapping[Any, Any]) -> tuple[AnyArray | np.generic, Dial
 
 
 def _decode_nd(fields: Mapping[Any, Any]) -> tuple[AnyArray | np.generic, Dialect] | None:
-    """The msgpack-numpy form; keys are bytes, or str where the writer had no bin type."""
+    """Build an array in msgpack-numpy's encoding; keys are str where the writer has no bin type."""
     kind = fields.get(b"kind", fields.get("kind"))
     if isinstance(kind, (str, bytes)) and kind in (b"O", "O"):
         raise ProtocolError("object arrays are pickles and are refused")
@@ -181,7 +158,7 @@ def _decode_nd(fields: Mapping[Any, Any]) -> tuple[AnyArray | np.generic, Dialec
 def _data(fields: Mapping[Any, Any], key: str | bytes) -> memoryview:
     data = fields.get(key)
     if not isinstance(data, memoryview):
-        raise ProtocolError(f"an array needs binary data under {key!r}, got {_name(data)}")
+        raise ProtocolError(f"an array needs binary data under {key!r}, got {type_name(data)}")
     return data
 
 
@@ -205,7 +182,6 @@ def _decode_npy(npy: memoryview) -> AnyArray:
     return _view(npy[data_at:], dtype, shape, fortran_order)
 
 
-@lru_cache(maxsize=256)
 def _npy_fields(header: bytes) -> tuple[np.dtype[Any], bool, Shape]:
     """Read ``{'descr': …, 'fortran_order': …, 'shape': …}`` without evaluating it."""
     text = header.strip()
@@ -229,20 +205,15 @@ def _npy_fields(header: bytes) -> tuple[np.dtype[Any], bool, Shape]:
     return _dtype(descr[1:-1]), order == "True", _shape(sizes)
 
 
-@lru_cache(maxsize=64)
-def _known_dtype(type_string: str) -> np.dtype[Any]:
-    return np.dtype(type_string)
-
-
 def _dtype(type_string: Any) -> np.dtype[Any]:
     if not isinstance(type_string, str):
-        raise ProtocolError(f"an array's type must be a string, got {_name(type_string)}")
+        raise ProtocolError(f"an array's type must be a string, got {type_name(type_string)}")
     if not _TYPE_STRING.fullmatch(type_string):
         raise ProtocolError(
             f"arrays of dtype {type_string[:40]!r} are refused: only bool, integer and float pass"
         )
     try:
-        return _known_dtype(type_string)
+        return np.dtype(type_string)
     except TypeError:
         raise ProtocolError(f"unknown dtype {type_string!r}") from None
 
@@ -266,67 +237,18 @@ def _view(
         )
     try:
         return np.ndarray(shape, dtype, buffer=data, order="F" if fortran_order else "C")
-    except ValueError as error:  # an empty array with an enormous side
+    except ValueError as error:  # an empty array with an enormous dimension
         raise ProtocolError(f"an array of shape {shape} cannot be built: {error}") from None
 
 
 def with_own_bytes(fields: dict[Any, Any]) -> dict[Any, Any]:
-    """A decoded map that is no array: what looked like an array's data becomes bytes."""
+    """A decoded map that is not an array: what could have been the data of one becomes bytes."""
     for key in PAYLOAD_KEYS & fields.keys():
         if isinstance(fields[key], memoryview):
             fields[key] = bytes(fields[key])
     return fields
 
 
-def config_fields(config: ModalityConfig, dialect: Dialect | None) -> dict[str, Any]:
-    """A modality config as a map; without a dialect it carries both markers."""
-    markers = CONFIG_MARKERS.values() if dialect is None else [CONFIG_MARKERS[dialect]]
-    return {**dict.fromkeys(markers, True), "as_json": config.as_json()}
-
-
-def decode_config(
-    fields: Mapping[Any, Any],
-) -> tuple[ModalityConfig, frozenset[Dialect]] | None:
-    """Build the modality config that a decoded map stands for.
-
-    Its fields, under ``as_json``, are a map, or JSON as text or bytes, which N1.7 since July 2026
-    also reads. Markers and ``as_json`` may be text or bytes.
-
-    Returns:
-        The config and the dialects whose marker it carries; None where the map is no config.
-
-    Raises:
-        ProtocolError: Marked as a config, but malformed.
-    """
-    if _CONFIG_MARKERS.isdisjoint(fields):
-        return None
-    dialects = frozenset(
-        dialect
-        for dialect, marker in CONFIG_MARKERS.items()
-        if marker in fields or marker.encode() in fields
-    )
-    as_json = _parsed(fields.get("as_json", fields.get(b"as_json")))
-    if not isinstance(as_json, dict):
-        raise ProtocolError(
-            f"a modality config needs a map, or JSON of one, under 'as_json', got {_name(as_json)}"
-        )
-    try:
-        return ModalityConfig(**as_json), dialects
-    except (SpecError, TypeError) as error:
-        raise ProtocolError(f"malformed modality config: {error}") from None
-
-
-def _parsed(as_json: Any) -> Any:
-    """What JSON text or bytes say; anything else as it is."""
-    if not isinstance(as_json, (str, bytes)):
-        return as_json
-    if len(as_json) > MAX_CONFIG_TEXT:
-        raise ProtocolError(f"a modality config of {len(as_json)} bytes, {MAX_CONFIG_TEXT} at most")
-    try:
-        return json.loads(as_json)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a modality config whose 'as_json' is no JSON: {error}") from None
-
-
-def _name(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """The type of a value, for error texts."""
     return "nothing" if value is None else type(value).__name__

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of an error: to a client, and in the server's own log."""
+"""Error texts: for a client, without the server's paths, and for the server's own log."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MAX_ERROR_CHARS = 2000
 
 _START = r"(?:file://)?(?:~[\w-]*|\.{1,2})?"
 _PART = r"[^\s/'\"`<>|,;:()\[\]{}]+"
-# Paths of two components at least: "m/s" is none, "/joint_states" says nothing of a file system.
+# Paths of at least two components: "m/s" is not a path, "/joint_states" not of a file system.
 _QUOTED_PATH = re.compile(rf"(?P<quote>['\"`])(?P<path>{_START}/[^'\"`\n/]+/[^'\"`\n]*)(?P=quote)")
 _BARE_PATH = re.compile(rf"(?:\bfile:/|(?<![\w./~]))(?P<path>{_START}/(?:{_PART}/)+(?:{_PART})?)")
 
 
 def error_text(error: BaseException) -> str:
-    """An error as its client may see it: no traceback, no path of the server's files, one line."""
+    """An error for a client: one line, without a traceback and without paths of the server."""
     text = _text(error)[: 2 * MAX_ERROR_CHARS]
     if isinstance(error, OSError) and not isinstance(error, PolicyError):
         text = str(error.strerror or "failed")
@@ -31,7 +31,7 @@ def error_text(error: BaseException) -> str:
 
 
 def log_text(error: BaseException) -> str:
-    """An error as the server's log has it: with paths, which whoever runs the server needs."""
+    """An error for the server's log: with paths, which the operator of the server needs."""
     return _with_kind(error, _text(error))
 
 

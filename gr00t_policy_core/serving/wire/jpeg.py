@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures on the wire, smaller for slow networks: as JPEG (needs simplejpeg), or resized.
+"""Images on the wire, smaller for slow networks: as JPEG (needs simplejpeg), or resized.
 
-In place of a video's array a message then holds ``{"__jpeg__": true, "shape": [B, T, H, W, 3],
-"frames": [bytes, …]}``, B * T pictures in the order of their axes. JPEG loses something: quality
-90 makes 480 x 640 about a twelfth of its size.
+Instead of a video's array a message then holds ``{"__jpeg__": true, "shape": [B, T, H, W, 3],
+"frames": [bytes, …]}``, B * T images in the order of the axes. JPEG is lossy: with quality 90 an
+image of 480 x 640 takes about a twelfth of its size.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gr00t_policy_core.errors import ProtocolError, SpecError
+from gr00t_policy_core.modality import MAPPING_TYPES
 from gr00t_policy_core.resize import FirstResize, saves_pixels
 
 CAPABILITY = "jpeg"
 MARKER = "__jpeg__"
-MAX_PIXELS = 2**25  # of one picture: 33 megapixels
+MAX_PIXELS = 2**25  # of one image: 33 megapixels
 MAX_VIDEO_BYTES = 2**28  # of all videos of a message, decoded
 
 Video = npt.NDArray[np.uint8]
@@ -30,14 +31,14 @@ Video = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class JpegVideo:
-    """A camera's pictures that are JPEG already, to be sent as they are.
+    """A camera's images that are JPEG already, to be sent unchanged.
 
     Args:
-        frames: B * T pictures, RGB or grey, in the order of the axes.
-        shape: ``(B, T, H, W, 3)`` of the array that they stand for.
+        frames: B * T images, RGB or grey, in the order of the axes.
+        shape: ``(B, T, H, W, 3)`` of the decoded array.
 
     Raises:
-        SpecError: Another number of pictures than the shape says.
+        SpecError: The number of images is not B * T.
     """
 
     frames: Sequence[bytes]
@@ -46,11 +47,11 @@ class JpegVideo:
     def __post_init__(self) -> None:
         if len(self.shape) != 5 or len(self.frames) != self.shape[0] * self.shape[1]:
             raise SpecError(
-                "bad video", [f"{len(self.frames)} pictures for shape {self.shape} (B, T, H, W, 3)"]
+                "bad video", [f"{len(self.frames)} images for shape {self.shape} (B, T, H, W, 3)"]
             )
 
-    def stand_in(self) -> Video:
-        """An array of that shape that takes no memory, to check an observation with."""
+    def placeholder(self) -> Video:
+        """An array of that shape that takes no memory, for checks of an observation."""
         return np.broadcast_to(np.uint8(0), self.shape)
 
     def decode(self) -> Video:
@@ -64,7 +65,7 @@ def is_available() -> bool:
 
 
 def require() -> None:
-    """Raise ImportError, naming the extra, where simplejpeg is not installed."""
+    """Raise ImportError, which names the extra to install, where simplejpeg is missing."""
     if not is_available():
         raise ImportError(
             "JPEG needs simplejpeg: pip install simplejpeg, or '.[jpeg]' of gr00t_ros"
@@ -74,16 +75,16 @@ def require() -> None:
 def decode_jpeg(frame: Any, out: Video | None = None) -> Video:
     """The pixels of a JPEG, uint8 (H, W, 3) RGB.
 
-    Strict, at the node, the client and the server alike: what libjpeg only warns of (a frame that
-    is cut, damage that it can see, bytes that do not belong) is an error, since it shows grey where
-    the picture is missing. Damage that leaves a JPEG, only of another picture, cannot be seen.
+    Strict, in the node, the client and the server alike: what libjpeg only warns of (a truncated
+    frame, damage that it detects, superfluous bytes) is an error, since it decodes missing parts
+    as grey. Damage that leaves a valid JPEG of another image cannot be detected.
 
     Args:
         frame: A buffer of bytes.
-        out: To write to, C-contiguous and of the picture's size; None makes an array.
+        out: Array to write to, C-contiguous and of the image's size; None makes one.
 
     Raises:
-        ProtocolError: It is no JPEG, or a damaged one.
+        ProtocolError: The frame is not a JPEG, or it is damaged.
         ImportError: simplejpeg is not installed.
     """
     require()
@@ -101,7 +102,7 @@ def decode_jpeg(frame: Any, out: Video | None = None) -> Video:
 def check_jpeg(frame: Any) -> None:
     """Raise as `decode_jpeg` does, in less than half of its time (0.7 ms for 480 x 640).
 
-    All of the data are read, but only an eighth of the size and the grey of it are computed.
+    It reads all of the data, but computes grey values only, at an eighth of the size.
     """
     require()
     import simplejpeg
@@ -112,18 +113,22 @@ def check_jpeg(frame: Any) -> None:
         raise ProtocolError(f"a damaged JPEG: {error}") from None
 
 
-def stand_ins(observation: Any) -> Any:
-    """The observation with arrays in place of `JpegVideo`, for its check."""
-    return _replaced(observation, _is_jpeg_video, JpegVideo.stand_in)
+def with_placeholders(observation: Any) -> Any:
+    """The observation with a placeholder instead of each `JpegVideo`, for checks."""
+    if not _has_jpeg_videos(observation):
+        return observation
+    return _replaced(observation, _is_jpeg_video, JpegVideo.placeholder)
 
 
 def to_pixels(observation: Any) -> Any:
-    """The observation for a server that takes no JPEG."""
+    """The observation with every `JpegVideo` decoded, for a server that does not accept JPEG."""
+    if not _has_jpeg_videos(observation):
+        return observation
     return _replaced(observation, _is_jpeg_video, JpegVideo.decode)
 
 
 def to_jpeg(observation: Any, quality: int) -> Any:
-    """The observation with every video as JPEG, for a server that takes it.
+    """The observation with every video as JPEG, for a server that accepts it.
 
     Args:
         observation: Nested or flat; only uint8 arrays of shape (B, T, H, W, 3) are encoded.
@@ -137,23 +142,23 @@ def to_jpeg(observation: Any, quality: int) -> Any:
 
 
 def from_jpeg(observation: Any, cameras: Mapping[str, int] | None = None) -> Any:
-    """What `to_jpeg` was given, but for what JPEG loses.
+    """The inverse of `to_jpeg`, but for the loss of JPEG.
 
-    Nothing is decoded before all of it is known to be what may come.
+    All videos are checked before any of them is decoded.
 
     Args:
         observation: Nested or flat.
-        cameras: Pictures per row of each that the policy reads; others are left out, as a policy
-            ignores them. None where that is not known.
+        cameras: The T of each camera that the policy reads; other cameras are left out, as the
+            policy ignores them. None where that is not known.
 
     Raises:
-        ProtocolError: A picture that is no JPEG, not of the shape announced, or too large; videos
-            that are too large together.
+        ProtocolError: An image is not a JPEG, does not have the announced shape, or is too large;
+            or all videos together are too large.
     """
-    if not isinstance(observation, Mapping) or not any(map(is_jpeg, _entries(observation))):
+    if not isinstance(observation, MAPPING_TYPES) or not any(map(is_jpeg, _entries(observation))):
         return observation
     if cameras is not None:
-        observation = _without_others(observation, cameras)
+        observation = _without_other_cameras(observation, cameras)
     videos = [entry for entry in _entries(observation) if is_jpeg(entry)]
     for video in videos:
         _check(video.get("shape"), video.get("frames"))
@@ -164,32 +169,32 @@ def from_jpeg(observation: Any, cameras: Mapping[str, int] | None = None) -> Any
 
 
 def is_jpeg(value: Any) -> bool:
-    """Whether a decoded value stands for a video as JPEG."""
+    """Whether a decoded value is a video as JPEG."""
     return isinstance(value, dict) and value.get(MARKER) is True
 
 
 def video_bytes(data: Any) -> int:
-    """The bytes of all videos in the data of a request for actions."""
+    """Bytes of all videos in the data of a request for actions."""
     if isinstance(data, np.ndarray):
         return data.nbytes if _is_pixels(data) else 0
-    return sum(map(video_bytes, data.values())) if isinstance(data, Mapping) else 0
+    return sum(map(video_bytes, data.values())) if isinstance(data, MAPPING_TYPES) else 0
 
 
 def announced_rows(video: Mapping[str, Any]) -> int:
-    """The B that a JPEG video says it has; 0 where it says none."""
+    """The B that a JPEG video announces; 0 where it announces none."""
     shape = video.get("shape")
     first = shape[0] if isinstance(shape, list) and shape else 0
     return first if type(first) is int else 0
 
 
-def _without_others(observation: Mapping[Any, Any], cameras: Mapping[str, int]) -> Any:
-    """The observation without JPEG of other cameras than these.
+def _without_other_cameras(observation: Mapping[Any, Any], cameras: Mapping[str, int]) -> Any:
+    """The observation without the JPEG videos of other cameras.
 
     Raises:
-        ProtocolError: Another number of pictures per row than the policy reads.
+        ProtocolError: The T of a video is not that of its camera.
     """
 
-    def is_meant(key: Any, value: Any) -> bool:
+    def is_selected(key: Any, value: Any) -> bool:
         if not is_jpeg(value):
             return True
         name = key.removeprefix("video.") if isinstance(key, str) else key
@@ -202,19 +207,19 @@ def _without_others(observation: Mapping[Any, Any], cameras: Mapping[str, int]) 
             )
         return True
 
-    kept = {key: value for key, value in observation.items() if is_meant(key, value)}
+    kept = {key: value for key, value in observation.items() if is_selected(key, value)}
     videos = kept.get("video")
-    if isinstance(videos, Mapping):
-        kept["video"] = {key: video for key, video in videos.items() if is_meant(key, video)}
+    if isinstance(videos, MAPPING_TYPES):
+        kept["video"] = {key: video for key, video in videos.items() if is_selected(key, video)}
     return kept
 
 
 def resized(observation: Any, first: FirstResize) -> Any:
-    """The observation with every video at the size that its policy makes first, where it is less.
+    """The observation with every video resized as its policy does first, where that is smaller.
 
     Args:
         observation: Nested or flat; only uint8 arrays of shape (B, T, H, W, 3) are changed.
-        first: What that policy says of itself.
+        first: The resizing that the policy reports.
     """
 
     def is_larger(video: Any) -> bool:
@@ -231,26 +236,29 @@ def resized(observation: Any, first: FirstResize) -> Any:
 
 
 def _replaced(
-    observation: Any, is_meant: Callable[[Any], bool], change: Callable[[Any], Any]
+    observation: Any, is_selected: Callable[[Any], bool], change: Callable[[Any], Any]
 ) -> Any:
-    """The observation with each video that is meant changed; itself where none is."""
-    if not isinstance(observation, Mapping) or not any(map(is_meant, _entries(observation))):
+    """The observation with the selected videos changed; itself where none is selected."""
+    if not isinstance(observation, MAPPING_TYPES) or not any(
+        map(is_selected, _entries(observation))
+    ):
         return observation
     changed = {}
     for key, value in observation.items():
-        if key == "video" and isinstance(value, Mapping):
+        if key == "video" and isinstance(value, MAPPING_TYPES):
             changed[key] = {
-                name: change(video) if is_meant(video) else video for name, video in value.items()
+                name: change(video) if is_selected(video) else video
+                for name, video in value.items()
             }
         else:
-            changed[key] = change(value) if is_meant(value) else value
+            changed[key] = change(value) if is_selected(value) else value
     return changed
 
 
 def _entries(observation: Mapping[Any, Any]) -> list[Any]:
-    """What may be a video, nested or flat."""
+    """All values that can be videos, nested or flat."""
     videos = observation.get("video")
-    if isinstance(videos, Mapping):
+    if isinstance(videos, MAPPING_TYPES):
         return [*videos.values(), *observation.values()]
     return [*observation.values()]
 
@@ -260,9 +268,14 @@ def _encode(video: Any, quality: int) -> Any:
 
     if isinstance(video, JpegVideo):
         return {MARKER: True, "shape": list(video.shape), "frames": list(video.frames)}
-    pictures = np.ascontiguousarray(video).reshape(-1, *video.shape[2:])
-    frames = [simplejpeg.encode_jpeg(picture, quality, "RGB", "420") for picture in pictures]
+    images = np.ascontiguousarray(video).reshape(-1, *video.shape[2:])
+    frames = [simplejpeg.encode_jpeg(image, quality, "RGB", "420") for image in images]
     return {MARKER: True, "shape": list(video.shape), "frames": frames}
+
+
+def _has_jpeg_videos(observation: Any) -> bool:
+    """Whether there is a `JpegVideo` at all; a quick look, since most observations have none."""
+    return isinstance(observation, MAPPING_TYPES) and JpegVideo in map(type, _entries(observation))
 
 
 def _is_jpeg_video(video: Any) -> bool:
@@ -283,19 +296,19 @@ def _decode(fields: dict[str, Any]) -> Video:
     frames: Any = fields.get("frames")
     _check(shape, frames)
     batch, steps, height, width, _ = shape
-    # Headers before pixels: what they announce is what decoding allocates.
+    # Headers before pixels: decoding allocates what they announce.
     for frame in frames:
         try:
             announced = simplejpeg.decode_jpeg_header(frame)[:2]
         except ValueError:
-            raise ProtocolError("a picture that is no JPEG") from None
+            raise ProtocolError("an image that is not a JPEG") from None
         if tuple(announced) != (height, width):
             raise ProtocolError(f"a JPEG of {announced} where ({height}, {width}) was announced")
     video = np.empty((batch * steps, height, width, 3), np.uint8)
     for row, frame in zip(video, frames, strict=True):
         decode_jpeg(frame, row)
     video = video.reshape(shape)
-    video.flags.writeable = False  # as every array that came by the wire
+    video.flags.writeable = False  # like every array of a decoded message
     return video
 
 
@@ -306,10 +319,10 @@ def _check(shape: Any, frames: Any) -> None:
         raise ProtocolError("a JPEG video's shape must be of sizes of at least 1")
     if shape[2] * shape[3] > MAX_PIXELS or math.prod(shape) > MAX_VIDEO_BYTES:
         raise ProtocolError(
-            f"a JPEG video of shape {shape}: at most {MAX_PIXELS} pixels a picture and "
+            f"a JPEG video of shape {shape}: at most {MAX_PIXELS} pixels per image and "
             f"{MAX_VIDEO_BYTES} bytes in all"
         )
     if not isinstance(frames, list) or len(frames) != shape[0] * shape[1]:
-        raise ProtocolError(f"a JPEG video of shape {shape} needs {shape[0] * shape[1]} pictures")
+        raise ProtocolError(f"a JPEG video of shape {shape} needs {shape[0] * shape[1]} images")
     if not all(isinstance(frame, bytes) for frame in frames):
-        raise ProtocolError("a JPEG video's pictures must be bytes")
+        raise ProtocolError("a JPEG video's images must be bytes")

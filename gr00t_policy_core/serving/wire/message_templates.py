@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forms of earlier messages, so that the next ones need not be read word by word.
+"""Templates of earlier messages, which decode the next ones without reading every value.
 
-A robot sends the same message again and again: only the data of its arrays, and some numbers,
-differ. Where all other bytes are those of a message that was read before, what they mean is known
-(measured: an observation of two cameras decodes in 6 µs; word by word 50).
+A robot sends the same message again and again: only the data of its arrays and some numbers
+differ. Where all other bytes equal those of a message that was read before, their meaning is known.
+
+Measured on 2026-11-26 by switching only this off, round trips over TCP on loopback: without
+templates a round trip takes 1.38 times as long at 1 x 224x224, and 1.14 to 1.16 at 2 x 480x640.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gr00t_policy_core.errors import ProtocolError
-from gr00t_policy_core.serving.wire import arrays as wire
+from gr00t_policy_core.serving.wire import arrays, configs
 from gr00t_policy_core.serving.wire.arrays import Dialect
-from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS, Reader
+from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS, MsgpackReader
 
-MAX_LENGTHS = 32  # of messages, whose forms are kept
-FORMS_PER_LENGTH = 4
-MAX_WORDS_BYTES = 4096  # of a form, all that is no hole
-MAX_HOLES = 256
+MAX_LENGTHS = 32  # of messages that templates are kept for
+TEMPLATES_PER_LENGTH = 4
+MAX_CONSTANT_BYTES = 4096  # of a template
+MAX_FIELDS = 256  # of a template
 
 Unpack: TypeAlias = Callable[[memoryview, int], tuple[Any, ...]]
 
@@ -33,15 +35,15 @@ _CONSTANTS = frozenset({str, bytes, int, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayHole:
-    """Where an array's data lie in a message, and what it is.
+class ArrayField:
+    """An array whose data differ from message to message.
 
     Args:
-        at: Offset in the message, in bytes.
-        size: Of its data, in bytes.
+        at: Offset of the data in the message, in bytes.
+        size: Of the data, in bytes.
         dtype: Of the array.
         shape: Of the array.
-        order: How its data lie, as numpy names it.
+        order: The memory order of the data, as numpy names it.
     """
 
     at: int
@@ -52,11 +54,11 @@ class ArrayHole:
 
 
 @dataclass(frozen=True, slots=True)
-class NumberHole:
-    """Where a number lies in a message.
+class NumberField:
+    """A number that differs from message to message.
 
     Args:
-        at: Offset in the message, behind its tag, in bytes.
+        at: Offset of the number in the message, after its msgpack tag, in bytes.
         layout: Of its bytes.
     """
 
@@ -65,140 +67,145 @@ class NumberHole:
 
     @property
     def size(self) -> int:
+        """Bytes of the number."""
         return self.layout.size
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A message but for what is in its holes.
+class MessageTemplate:
+    """A message without the content of its fields.
+
+    A position in the decoded message is the index of a container in `containers`, counted from 1
+    (0 is a list of one item, the message), and a key or index in that container.
 
     Args:
-        stretches: Between the holes: begin and end of each.
-        words: The bytes of all stretches.
-        containers: Dicts and lists to be copied, outermost first, each with where it stands: in
-            which of those before it, at which key or index. The first of all is a list of one.
-        arrays: Where in the containers each array stands.
-        numbers: Likewise, with what unpacks it and its offset.
-        dialect: That its arrays are in; None where it has none.
+        constant_spans: Begin and end of each stretch of bytes between two fields.
+        constant_bytes: The bytes of all spans.
+        containers: Dicts and lists to copy, outermost first, each with its position.
+        arrays: The array fields, each with its position.
+        numbers: For each number field its position, what unpacks it, and its offset.
+        dialect: The dialect of the arrays; None where there are none.
     """
 
-    stretches: tuple[tuple[int, int], ...]
-    words: bytes
+    constant_spans: tuple[tuple[int, int], ...]
+    constant_bytes: bytes
     containers: tuple[tuple[int, Any, dict[Any, Any] | list[Any]], ...]
-    arrays: tuple[tuple[int, Any, ArrayHole], ...]
+    arrays: tuple[tuple[int, Any, ArrayField], ...]
     numbers: tuple[tuple[int, Any, Unpack, int], ...]
     dialect: Dialect | None
 
     @classmethod
-    def of(cls, message: memoryview) -> Form | None:
-        """The form of a message that decodes.
+    def of(cls, message: memoryview) -> MessageTemplate | None:
+        """The template of a message that the reader has decoded.
 
-        None where it holds anything but plain data and arrays of one dialect, or too many words, or
-        is one word.
+        None where the message holds anything but plain data and arrays of one dialect, or has too
+        many constant bytes or fields, or is a single constant.
         """
-        holes_of = _Holes(message)
-        reader = _PlanReader(message, holes_of)
+        finder = _FieldFinder(message)
         try:
-            plan = reader.value()
-            holes = sorted((hole.at, hole.at + hole.size) for hole in _holes(plan))
+            skeleton = _SkeletonReader(message, finder).value()
+            fields = sorted((field.at, field.at + field.size) for field in _fields_of(skeleton))
         except ProtocolError:
             return None
-        if len(holes) > MAX_HOLES or type(plan) in _CONSTANTS:
+        if len(fields) > MAX_FIELDS or type(skeleton) in _CONSTANTS:
             return None
-        begins = [0, *(end for _, end in holes)]
-        ends = [*(begin for begin, _ in holes), len(message)]
-        stretches = tuple(zip(begins, ends, strict=True))
-        if sum(end - begin for begin, end in stretches) > MAX_WORDS_BYTES:
+        begins = [0, *(end for _, end in fields)]
+        ends = [*(begin for begin, _ in fields), len(message)]
+        spans = tuple(zip(begins, ends, strict=True))
+        if sum(end - begin for begin, end in spans) > MAX_CONSTANT_BYTES:
             return None
-        words = b"".join(message[begin:end] for begin, end in stretches)
-        steps = list(_steps(plan))
+        parts = list(_parts_to_build(skeleton))
         return cls(
-            stretches,
-            words,
-            tuple((into, key, part) for into, key, part in steps if isinstance(part, (dict, list))),
-            tuple((into, key, part) for into, key, part in steps if isinstance(part, ArrayHole)),
+            spans,
+            b"".join(message[begin:end] for begin, end in spans),
+            tuple((into, key, part) for into, key, part in parts if isinstance(part, (dict, list))),
+            tuple((into, key, part) for into, key, part in parts if isinstance(part, ArrayField)),
             tuple(
                 (into, key, part.layout.unpack_from, part.at)
-                for into, key, part in steps
-                if isinstance(part, NumberHole)
+                for into, key, part in parts
+                if isinstance(part, NumberField)
             ),
-            holes_of.dialect,
+            finder.dialect,
         )
 
-    def fits(self, message: memoryview) -> bool:
-        """Whether a message of this form's length is of this form."""
-        return b"".join([message[begin:end] for begin, end in self.stretches]) == self.words
+    def matches(self, message: memoryview) -> bool:
+        """Whether a message of the same length differs from the template in its fields only."""
+        constant = b"".join([message[begin:end] for begin, end in self.constant_spans])
+        return constant == self.constant_bytes
 
-    def value(self, message: memoryview) -> Any:
-        """What a message of this form holds; its arrays are views of it."""
-        made: list[Any] = [[None]]
+    def decode(self, message: memoryview) -> Any:
+        """Decode a message that matches; its arrays are views of it."""
+        built: list[Any] = [[None]]
         for into, key, container in self.containers:
-            there = container.copy()
-            made[into][key] = there
-            made.append(there)
-        for into, key, hole in self.arrays:
-            made[into][key] = np.ndarray(hole.shape, hole.dtype, message, hole.at, None, hole.order)
+            copy = container.copy()
+            built[into][key] = copy
+            built.append(copy)
+        for into, key, field in self.arrays:
+            built[into][key] = np.ndarray(
+                field.shape, field.dtype, message, field.at, None, field.order
+            )
         for into, key, unpack, at in self.numbers:
-            made[into][key] = unpack(message, at)[0]
-        return made[0][0]
+            built[into][key] = unpack(message, at)[0]
+        return built[0][0]
 
 
-class Forms:
-    """Forms by the length of their messages; safe in any thread.
+class TemplateCache:
+    """Templates by the length of their messages; safe in any thread.
 
-    A message gives one only after the reader has decoded it, with all its checks, and only where
-    another one of its length has come before.
+    A template is made of a message only after the reader has decoded it, with all its checks, and
+    another message of the same length has been decoded before.
     """
 
     def __init__(self) -> None:
-        self._by_length: dict[int, tuple[Form, ...]] = {}
-        self._lengths: deque[int] = deque(maxlen=MAX_LENGTHS)  # of messages that were read
+        self._by_length: dict[int, tuple[MessageTemplate, ...]] = {}
+        self._seen_lengths: deque[int] = deque(maxlen=MAX_LENGTHS)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_length.copy().values()))
 
-    def find(self, message: memoryview) -> Form | None:
-        """The form of a message."""
-        for form in self._by_length.get(len(message), ()):
-            if form.fits(message):
-                return form
+    def find(self, message: memoryview) -> MessageTemplate | None:
+        """The template that a message matches."""
+        for template in self._by_length.get(len(message), ()):
+            if template.matches(message):
+                return template
         return None
 
     def learn(self, message: memoryview) -> None:
-        """Remember the form of a message that was decoded."""
+        """Make a template of a message that was decoded."""
         length = len(message)
-        if length not in self._lengths:
-            self._lengths.append(length)
+        if length not in self._seen_lengths:
+            self._seen_lengths.append(length)
             return
-        form = Form.of(message)
-        if form is None:
+        template = MessageTemplate.of(message)
+        if template is None:
             return
-        # Without a lock, which a fork could leave held: what another thread learns meanwhile may be
+        # Without a lock, which a fork could leave held: what another thread learns meanwhile can be
         # lost, and is learned again.
         if length not in self._by_length and len(self._by_length) >= MAX_LENGTHS:
             oldest = next(iter(self._by_length.copy()))
             self._by_length.pop(oldest, None)
-        kept = self._by_length.get(length, ())[: FORMS_PER_LENGTH - 1]
-        self._by_length[length] = (form, *kept)
+        kept = self._by_length.get(length, ())[: TEMPLATES_PER_LENGTH - 1]
+        self._by_length[length] = (template, *kept)
 
 
-class _PlanReader(Reader):
-    """Reads holes in place of arrays and numbers."""
+class _SkeletonReader(MsgpackReader):
+    """Reads a message as a skeleton: with fields in place of arrays and numbers."""
 
     __slots__ = ()
 
-    def __init__(self, message: memoryview, holes: _Holes) -> None:
-        super().__init__(message, holes.of_map, wire.PAYLOAD_KEYS)
-        self._items_left = min(MAX_ITEMS, MAX_WORDS_BYTES)  # each takes a byte of the words
+    def __init__(self, message: memoryview, finder: _FieldFinder) -> None:
+        # Each item takes at least one constant byte.
+        max_items = min(MAX_ITEMS, MAX_CONSTANT_BYTES)
+        super().__init__(message, finder.on_map, arrays.PAYLOAD_KEYS, max_items)
 
     def value(self, depth: int = 0) -> Any:
         layout = self.number_layout()
         value = super().value(depth)
-        return value if layout is None else NumberHole(self.at - layout.size, layout)
+        return value if layout is None else NumberField(self.at - layout.size, layout)
 
 
-class _Holes:
-    """Finds the arrays of one message, and the one dialect that they are in."""
+class _FieldFinder:
+    """Finds the arrays of one message, and the one dialect that they are written in."""
 
     __slots__ = ("_message", "_start", "dialect")
 
@@ -207,54 +214,58 @@ class _Holes:
         self._start = _address(np.frombuffer(message, np.uint8))
         self.dialect: Dialect | None = None
 
-    def of_map(self, fields: dict[Any, Any]) -> Any:
-        """A hole in place of a map that is an array."""
-        # The sizes of an array's shape are no holes.
-        read = {key: self._numbers(value) for key, value in fields.items()}
-        found = wire.decode_array(read)
-        if found is None:
-            if wire.decode_config(read) is not None:
-                raise ProtocolError("a modality config is no plain data")
-            return wire.with_own_bytes(fields)
-        array, dialect = found
+    def on_map(self, skeleton: dict[Any, Any]) -> Any:
+        """An array field in place of a map that encodes an array.
+
+        Raises:
+            ProtocolError: A template cannot hold what the map encodes.
+        """
+        # The sizes in an array's shape are not fields.
+        fields = {key: self._with_numbers(value) for key, value in skeleton.items()}
+        decoded = arrays.decode_array(fields)
+        if decoded is None:
+            if configs.decode_config(fields) is not None:
+                raise ProtocolError("a modality config is not plain data")
+            return arrays.with_own_bytes(skeleton)
+        array, dialect = decoded
         if self.dialect not in (None, dialect):
             raise ProtocolError("arrays of both dialects")
         self.dialect = dialect
         if not isinstance(array, np.ndarray):
-            raise ProtocolError("a numpy scalar is no plain data")
+            raise ProtocolError("a numpy scalar is not plain data")
         at = _address(array) - self._start if array.nbytes else 0
         order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-        return ArrayHole(at, array.nbytes, array.dtype, array.shape, order)
+        return ArrayField(at, array.nbytes, array.dtype, array.shape, order)
 
-    def _numbers(self, value: Any) -> Any:
-        """A number, or a list of them, in place of their holes."""
-        if isinstance(value, list):
-            return [self._numbers(part) if type(part) is NumberHole else part for part in value]
-        if type(value) is NumberHole:
-            return value.layout.unpack_from(self._message, value.at)[0]
-        return value
-
-
-def _holes(plan: Any) -> Iterator[ArrayHole | NumberHole]:
-    if isinstance(plan, (ArrayHole, NumberHole)):
-        yield plan
-    elif isinstance(plan, dict):
-        for part in plan.values():
-            yield from _holes(part)
-    elif isinstance(plan, list):
-        for part in plan:
-            yield from _holes(part)
-    elif type(plan) not in _CONSTANTS:
-        raise ProtocolError(f"a {type(plan).__name__} is no plain data")
+    def _with_numbers(self, part: Any) -> Any:
+        """A number field, or a list of some, with the numbers of the message."""
+        if isinstance(part, list):
+            return [self._with_numbers(p) if type(p) is NumberField else p for p in part]
+        if type(part) is NumberField:
+            return part.layout.unpack_from(self._message, part.at)[0]
+        return part
 
 
-def _steps(plan: Any) -> Iterator[tuple[int, Any, Any]]:
-    """All that is no constant: in which container, at which key or index, what stands."""
-    waiting: list[tuple[int, Any, Any]] = [(0, 0, plan)]
+def _fields_of(skeleton: Any) -> Iterator[ArrayField | NumberField]:
+    if isinstance(skeleton, (ArrayField, NumberField)):
+        yield skeleton
+    elif isinstance(skeleton, dict):
+        for part in skeleton.values():
+            yield from _fields_of(part)
+    elif isinstance(skeleton, list):
+        for part in skeleton:
+            yield from _fields_of(part)
+    elif type(skeleton) not in _CONSTANTS:
+        raise ProtocolError(f"a {type(skeleton).__name__} is not plain data")
+
+
+def _parts_to_build(skeleton: Any) -> Iterator[tuple[int, Any, Any]]:
+    """All containers and fields, each with its position; a container before what is in it."""
+    waiting: list[tuple[int, Any, Any]] = [(0, 0, skeleton)]
     containers = 1
     while waiting:
-        container, key, part = waiting.pop()
-        yield container, key, part
+        into, key, part = waiting.pop()
+        yield into, key, part
         if isinstance(part, (dict, list)):
             inner = part.items() if isinstance(part, dict) else enumerate(part)
             waiting += [(containers, k, p) for k, p in inner if type(p) not in _CONSTANTS]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A msgpack reader that copies no binary data and believes no announced size.
+"""A msgpack reader that copies no binary data and trusts no announced size.
 
 `msgpack.unpackb` copies every bin value once; at camera sizes that is most of the cost of
-decoding. The format is that of the msgpack specification, with its strict reading: map keys are
-str or bytes, text is valid UTF-8, nothing follows the one value.
+decoding. The reader is strict: map keys are str or bytes, text is valid UTF-8, and nothing follows
+the one value.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MAX_ITEMS: Final = 200_000
 Charge: TypeAlias = "Callable[[int], None]"
 OnMap: TypeAlias = "Callable[[dict[Any, Any]], Any]"
 
-# What a tag says: a value (at once or in the bytes that follow), or the size of what follows.
+# What a tag announces: a value (in the tag or in the bytes that follow), or a size.
 _VALUE, _TEXT, _BIN, _EXT, _ARRAY, _MAP, _INVALID = range(7)
 
 
 def _tag_table() -> list[tuple[int, Any, struct.Struct | None]]:
-    """By tag: its kind, and the value or size itself, or else the layout that it follows in."""
+    """By tag: its kind, and the value or size, or the layout of the bytes that hold it."""
     table: list[tuple[int, Any, struct.Struct | None]] = [(_VALUE, n, None) for n in range(0x80)]
     table += [(_MAP, n, None) for n in range(16)]
     table += [(_ARRAY, n, None) for n in range(16)]
@@ -48,19 +48,19 @@ def _tag_table() -> list[tuple[int, Any, struct.Struct | None]]:
 _TAGS: Final = _tag_table()
 
 
-class Reader:
+class MsgpackReader:
     """Reads msgpack values from the front of a buffer.
 
     Args:
-        buffer: The received bytes; never copied, and never written.
-        on_map: Called with every decoded map, inner ones first; its answer takes the map's place.
-        view_keys: Bin values under these map keys stay views of the buffer while `on_map` looks
-            at them; all others are bytes.
-        max_items: Keys, values and list items that there may be in all.
+        buffer: The received bytes; neither copied nor written to.
+        on_map: Called with every decoded map, inner ones first; its result replaces the map.
+        view_keys: Bin values under these map keys reach `on_map` as views of the buffer; all
+            others are bytes.
+        max_items: The limit on keys, values and list items together.
 
     Raises:
-        ProtocolError: From every method, for bytes that are not what the specification says, that
-            announce more than is there, or that go beyond `MAX_DEPTH` or `max_items`.
+        ProtocolError: From every method, for bytes that are not valid msgpack, that announce more
+            than is there, or that exceed `MAX_DEPTH` or `max_items`.
     """
 
     __slots__ = ("_at", "_items_left", "_max_items", "_on_map", "_path", "_view", "_view_keys")
@@ -86,11 +86,11 @@ class Reader:
 
     @property
     def items(self) -> int:
-        """Keys, values and list items that were announced by now, since the last limit was set."""
+        """Keys, values and list items announced so far, since the limit was last set."""
         return self._max_items - self._items_left
 
     def value(self, depth: int = 0) -> Any:
-        """Read one value, with all that it holds."""
+        """Read one value, with everything in it."""
         kind, content = self._tag()
         if kind == _VALUE:
             return content
@@ -106,7 +106,7 @@ class Reader:
         return self._ext(content)
 
     def map_size(self) -> int:
-        """Read the head of a map; `key` and a value follow that many times."""
+        """Read a map header; so many times a key (`key`) and a value follow."""
         kind, size = self._tag()
         if kind != _MAP:
             raise self.error("expected a map")
@@ -123,7 +123,7 @@ class Reader:
         raise self.error("a map key must be str or bytes")
 
     def plain(self) -> Any:
-        """Read a number, bool, nil or text; anything else is skipped and reads as nil."""
+        """Read a number, bool, nil or text; anything else is skipped and read as None."""
         start = self._at
         kind, content = self._tag()
         if kind == _VALUE:
@@ -135,10 +135,10 @@ class Reader:
         return None
 
     def skip(self, max_items: int | None = None) -> None:
-        """Pass over one value without building anything of it.
+        """Skip one value without building it.
 
         Args:
-            max_items: That may be in it, whatever there was before; None: as of all.
+            max_items: The limit within this value, which replaces the reader's; None keeps that.
         """
         if max_items is not None:
             self._max_items = self._items_left = max_items
@@ -158,20 +158,20 @@ class Reader:
                 self._take(content + (kind == _EXT))
 
     def number_layout(self) -> struct.Struct | None:
-        """How the bytes of the next value lie behind its tag, where it is a number of several."""
+        """The layout of the next value after its tag, where it is a number of several bytes."""
         if self._at >= len(self._view):
             return None
         kind, _, layout = _TAGS[self._view[self._at]]
         return layout if kind == _VALUE else None
 
     def finish(self) -> None:
-        """Make sure that nothing follows."""
+        """Make sure that nothing follows the value."""
         rest = len(self._view) - self._at
         if rest:
             raise self.error(f"{rest} bytes follow the message")
 
     def error(self, problem: str) -> ProtocolError:
-        """An error that says where in the message its cause is."""
+        """An error that says where in the message the problem is."""
         keys = ".".join(
             key if isinstance(key, str) else key.decode("utf-8", "replace") for key in self._path
         )
@@ -188,25 +188,32 @@ class Reader:
         except (IndexError, struct.error):
             raise self.error("it ends too early") from None
         if kind == _INVALID:
-            raise self.error("0xc1 is no msgpack")
+            raise self.error("0xc1 is not valid msgpack")
         return kind, content
 
     def _take(self, size: int) -> memoryview:
         start = self._at
-        end = start + size
+        self._at = end = start + size
         if end > len(self._view):
-            raise self.error(f"{size} bytes announced, {len(self._view) - start} are there")
-        self._at = end
+            raise self._too_short(start, size)
         return self._view[start:end]
 
+    def _too_short(self, start: int, size: int) -> ProtocolError:
+        self._at = start
+        return self.error(f"{size} bytes announced, {len(self._view) - start} are there")
+
     def _text(self, size: int) -> str:
+        start = self._at
+        self._at = end = start + size
+        if end > len(self._view):
+            raise self._too_short(start, size)
         try:
-            return str(self._take(size), "utf-8")
+            return str(self._view[start:end], "utf-8")
         except UnicodeDecodeError:
             raise self.error("text that is not UTF-8") from None
 
     def _enter(self, size: int, items: int, depth: int) -> None:
-        """Admit a container: every item takes a byte at least, so a lying size shows here."""
+        """Check the announced size of a container: every item takes at least one byte."""
         if items > len(self._view) - self._at:
             raise self.error(f"{size} entries announced, the message is too short for them")
         self._items_left -= items

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of both lines of Isaac-GR00T: plain data, numpy arrays and modality configs.
+"""The serializer: plain data, numpy arrays and modality configs, as both lines of Isaac-GR00T.
 
-Nothing is ever unpickled. An array's memory is copied once into the message when it is written,
-and not at all when it is read.
+Nothing is ever unpickled. The memory of an array is copied once when a message is written as one
+piece, and not at all when it is written in parts or read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ import numpy as np
 
 from gr00t_policy_core.errors import EncodingError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.serving.wire import arrays as wire
+from gr00t_policy_core.serving.wire import arrays, configs
 from gr00t_policy_core.serving.wire.arrays import Dialect
-from gr00t_policy_core.serving.wire.message_templates import Forms
-from gr00t_policy_core.serving.wire.msgpack_reader import MAX_DEPTH, MAX_ITEMS, Charge, Reader
+from gr00t_policy_core.serving.wire.message_templates import TemplateCache
+from gr00t_policy_core.serving.wire.msgpack_reader import (
+    MAX_DEPTH,
+    MAX_ITEMS,
+    Charge,
+    MsgpackReader,
+)
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -32,9 +37,9 @@ class Decoded:
     """A decoded message.
 
     Args:
-        value: What it holds.
-        dialect: The one dialect that its arrays and modality configs were written in; None where
-            it has none, or they do not agree.
+        value: The content.
+        dialect: The dialect of its arrays and modality configs; None where it has none of them, or
+            they do not agree.
     """
 
     value: Any
@@ -42,7 +47,7 @@ class Decoded:
 
 
 class MsgSerializer:
-    """Writes and reads messages; extend the two `..._custom_classes` hooks by subclassing."""
+    """Encodes and decodes messages; subclasses extend it by the two `..._custom_classes` hooks."""
 
     @classmethod
     def to_bytes(cls, data: Any, *, dialect: Dialect | str | None = None) -> bytes:
@@ -51,23 +56,23 @@ class MsgSerializer:
         Args:
             data: Dicts with str (or bytes) keys, lists, tuples, str, bytes, int, float, bool,
                 None, `ModalityConfig`, numpy arrays and scalars of bool, integer and float
-                dtypes, and what `encode_custom_classes` makes of anything else. Tuples arrive as
-                lists.
-            dialect: ``"n1d6"`` or ``"n1d7"``. None, for a peer that is not known yet, writes
+                dtypes, and whatever `encode_custom_classes` turns into one of these. Tuples arrive
+                as lists.
+            dialect: ``"n1d6"`` or ``"n1d7"``. None, for a peer whose dialect is not known, writes
                 arrays in n1d7 and marks modality configs for both.
 
         Raises:
-            EncodingError: Naming the entry that cannot be sent.
-            SpecError: An unknown dialect.
+            EncodingError: Names the entry that cannot be sent.
+            SpecError: The dialect does not exist.
         """
         return b"".join(cls.to_parts(data, dialect=dialect))
 
     @classmethod
     def to_parts(cls, data: Any, *, dialect: Dialect | str | None = None) -> list[Any]:
-        """Encode a message as `to_bytes` does, without copying the memory of arrays.
+        """Encode a message as `to_bytes` does, without a copy of the memory of arrays.
 
         Returns:
-            Buffers of bytes, which make the message together; arrays are among them as they are.
+            Buffers that together are the message; the arrays themselves are among them.
         """
         return _Writer(cls.encode_custom_classes, _dialect(dialect)).message(data)
 
@@ -81,8 +86,8 @@ class MsgSerializer:
                 alive, and are not always aligned.
 
         Raises:
-            ProtocolError: Bytes that are no such message: malformed, announcing more than is
-                there, or with an array of a refused kind.
+            ProtocolError: The bytes are malformed, announce more than is there, or hold an array
+                of a refused kind.
         """
         return cls.decode(buffer, writable=writable).value
 
@@ -95,31 +100,33 @@ class MsgSerializer:
         max_items: int = MAX_ITEMS,
         charge: Charge | None = None,
     ) -> Decoded:
-        """Decode a message as `from_bytes` does, and tell the dialect it was written in.
+        """Decode a message as `from_bytes` does, and detect the dialect it is written in.
 
         Args:
-            buffer: As `from_bytes` takes it.
-            writable: Likewise.
-            max_items: Keys, values and list items that there may be, where its form is not known.
-            charge: Told how many were read, also where that fails; none are of a known form.
+            buffer: As in `from_bytes`.
+            writable: As in `from_bytes`.
+            max_items: The limit on keys, values and list items, for a message that matches no
+                template.
+            charge: Called with the number of items that were read, also where decoding fails; not
+                called for a message that matches a template.
 
         Raises:
             ProtocolError: As `from_bytes`.
         """
         message = memoryview(buffer).toreadonly().cast("B")
-        may_have_form = cls.decode_custom_classes is _NO_HOOK and not writable
-        if may_have_form and (form := _FORMS.find(message)) is not None:
-            return Decoded(form.value(message), form.dialect)
+        may_use_template = cls.decode_custom_classes is _NO_HOOK and not writable
+        if may_use_template and (template := _TEMPLATES.find(message)) is not None:
+            return Decoded(template.decode(message), template.dialect)
         mapper = _Mapper(cls.decode_custom_classes, writable)
-        reader = Reader(message, mapper.map, wire.PAYLOAD_KEYS, max_items)
+        reader = MsgpackReader(message, mapper.map, arrays.PAYLOAD_KEYS, max_items)
         try:
             value = reader.value()
             reader.finish()
         finally:
             if charge is not None:
                 charge(reader.items)
-        if may_have_form:
-            _FORMS.learn(message)
+        if may_use_template:
+            _TEMPLATES.learn(message)
         dialect = next(iter(mapper.dialects)) if len(mapper.dialects) == 1 else None
         return Decoded(value, dialect)
 
@@ -127,8 +134,8 @@ class MsgSerializer:
     def encode_custom_classes(obj: Any) -> Any:
         """Turn an object into something that can be sent; a hook for subclasses.
 
-        Called with every object that msgpack has no form for, arrays and modality configs
-        included. What it returns unchanged is encoded as `to_bytes` says.
+        Called with every object that msgpack has no type for, including arrays and modality
+        configs. An object that it returns unchanged is encoded as `to_bytes` says.
         """
         return obj
 
@@ -136,8 +143,8 @@ class MsgSerializer:
     def decode_custom_classes(obj: dict[Any, Any]) -> Any:
         """Turn a decoded map into an object; a hook for subclasses.
 
-        Called with every map but those of arrays, inner maps first. What it returns unchanged is
-        decoded as `from_bytes` says.
+        Called with every map that is not an array, inner maps first. A map that it returns
+        unchanged is decoded as `from_bytes` says.
         """
         return obj
 
@@ -162,12 +169,12 @@ def _dialect(dialect: Dialect | str | None) -> Dialect | None:
         raise SpecError("bad dialect", [f"expected one of {known}, got {dialect!r}"]) from None
 
 
-_FORMS = Forms()
+_TEMPLATES = TemplateCache()
 _NO_HOOK = MsgSerializer.decode_custom_classes
 
 
 class _Mapper:
-    """What becomes of the maps of one message."""
+    """Decodes the maps of one message."""
 
     __slots__ = ("_hook", "_writable", "dialects")
 
@@ -177,14 +184,14 @@ class _Mapper:
         self.dialects: set[Dialect] = set()
 
     def map(self, fields: dict[Any, Any]) -> Any:
-        found = wire.decode_array(fields)
+        found = arrays.decode_array(fields)
         if found is not None:
             array, dialect = found
             self.dialects.add(dialect)
             return array.copy() if self._writable else array
-        fields = wire.with_own_bytes(fields)
+        fields = arrays.with_own_bytes(fields)
         custom = self._hook(fields)
-        config = wire.decode_config(fields) if custom is fields else None
+        config = configs.decode_config(fields) if custom is fields else None
         if config is None:
             return custom
         self.dialects |= config[1] if len(config[1]) == 1 else set()
@@ -192,7 +199,7 @@ class _Mapper:
 
 
 class _Writer:
-    """Gathers one message: small values in a packer, and the memory of arrays between them."""
+    """Encodes one message: a packer takes the small values; the memory of arrays goes between."""
 
     __slots__ = ("_dialect", "_hook", "_packer", "_parts", "_path")
 
@@ -201,7 +208,7 @@ class _Writer:
         self._dialect = dialect
         self._packer = msgpack.Packer(autoreset=False)
         self._parts: list[Any] = []
-        self._path: list[str] = []  # to the entry that cannot be sent, last key first
+        self._path: list[str] = []  # of the entry that cannot be sent, last key first
 
     def message(self, data: Any) -> list[Any]:
         try:
@@ -219,7 +226,7 @@ class _Writer:
         elif kind is dict:
             self._map(obj, depth + 1)
         elif kind is np.ndarray and self._hook is MsgSerializer.encode_custom_classes:
-            self._append(*wire.encode_array(obj, self._dialect or Dialect.N1D7))
+            self._ndarray(obj)
         elif kind is list:
             self._array(obj, depth + 1)
         elif isinstance(obj, (np.ndarray, np.generic)):  # a np.float64 is a float, too
@@ -253,8 +260,11 @@ class _Writer:
             try:
                 pack(key)
                 part = value
-                if type(value) in _PLAIN:
+                kind = type(value)
+                if kind in _PLAIN:
                     pack(value)
+                elif kind is dict:
+                    self._map(value, depth + 1)
                 else:
                     self._value(value, depth)
             except EncodingError:
@@ -280,21 +290,25 @@ class _Writer:
         elif isinstance(obj, (np.str_, np.bytes_)):
             self._packer.pack(obj.item())
         elif isinstance(obj, (np.ndarray, np.generic)):
-            prefix, array = wire.encode_array(obj, self._dialect or Dialect.N1D7)
-            self._append(prefix, array)
+            self._ndarray(obj)
         elif isinstance(obj, ModalityConfig):
-            self._value(wire.config_fields(obj, self._dialect), depth)
+            self._value(configs.config_fields(obj, self._dialect), depth)
         else:
             raise EncodingError(
                 f"a {type(obj).__name__} cannot be sent; convert it to plain data, or extend "
                 "MsgSerializer.encode_custom_classes"
             )
 
+    def _ndarray(self, obj: np.ndarray[Any, Any] | np.generic) -> None:
+        dialect = self._dialect or Dialect.N1D7
+        header, data = arrays.pack_array_header(self._packer, obj, dialect)
+        self._append(header, data)
+
     def _binary(self, obj: bytes | bytearray | memoryview) -> None:
         data = memoryview(obj)
         if not data.c_contiguous:
             data = memoryview(bytes(data))
-        self._append(wire.bin_header(data.nbytes), data)
+        self._append(arrays.bin_header(data.nbytes), data)
 
     def _append(self, header: bytes, data: Any) -> None:
         self._parts += (self._packer.bytes(), header, data)

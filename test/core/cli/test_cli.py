@@ -19,7 +19,7 @@ import zmq
 from lerobot_writer import write_dataset
 
 from gr00t_policy_core import PolicyClient
-from gr00t_policy_core.cli import _parser, main
+from gr00t_policy_core.cli import main, make_parser
 from gr00t_policy_core.cli.policy_loader import PolicyLoader
 
 DEADLINE_S = 60
@@ -380,6 +380,6 @@ def test_flags_of_bench_that_have_no_effect_are_a_usage_error(capsys, flags, nam
 
 
 def test_a_number_as_device_is_that_gpu():
-    args = _parser().parse_args(["serve", "--model-path", "x", "--device", "1"])
+    args = make_parser().parse_args(["serve", "--model-path", "x", "--device", "1"])
     assert args.device == "cuda:1"
     assert PolicyLoader.of(args).uses_gpu

@@ -8,6 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 from test_cli import DEADLINE_S, PROGRAM, dataset, environment, nobody_there, observation
@@ -213,3 +214,42 @@ def test_what_a_server_tells_never_reaches_the_terminal_as_it_is():
         assert told.returncode == 0
         assert r"\x1b]0;owned\x07" in told.stdout
         assert all(line.isprintable() for line in told.stdout.splitlines())
+
+
+def test_the_reason_why_a_command_ends_is_the_last_line_whatever_the_log_still_holds():
+    program = """
+import logging, sys, threading, time
+from gr00t_policy_core.cli import main, output, serve
+
+has_failed, write = threading.Event(), output._write_all
+
+def slow(descriptor, text):
+    if "from the log" in text:
+        has_failed.wait()
+        time.sleep(0.1)
+    write(descriptor, text)
+
+def run(args, real=serve.run):
+    try:
+        return real(args)
+    finally:
+        has_failed.set()
+
+output._write_all, serve.run = slow, run
+logging.basicConfig(level="INFO", handlers=[output.StderrLog()])
+logging.info("from the log")
+sys.argv = ["gr00t-policy", "serve", "--no-malloc-tuning", "--dataset-path", "nowhere"]
+sys.exit(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    first, last = ended.stderr.splitlines()
+    assert ended.returncode == 1
+    assert "from the log" in first
+    assert "nowhere" in last

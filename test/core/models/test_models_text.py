@@ -24,13 +24,13 @@ def asked(golden, policy, text):
         ("gr00t_n1d6/c", "pick <image-1> up"),
     ],
 )
-def test_the_text_that_stands_for_a_picture_is_refused_by_name(damaged, name, text):
+def test_the_text_that_stands_for_a_image_is_refused_by_name(damaged, name, text):
     golden = golden_of(name)
     folder = damaged(golden)
     configs = folder / "processor_config.json"
     edit(configs, lambda c: c["processor_kwargs"].update(formalize_language=False))
     policy = load(golden, folder)
-    with pytest.raises(SpecError, match=r"that stands for a picture .* take it out: 'pick"):
+    with pytest.raises(SpecError, match=r"that stands for an image .* take it out: 'pick"):
         asked(golden, policy, text)
     # Cleaned as in training it is text like any other.
     asked(golden, policy_of(name), text)

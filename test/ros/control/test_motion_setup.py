@@ -11,13 +11,14 @@ import pytest
 from policies_for_tests import parameters
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_ros.contract.contract import Contract, parse_contract
 from gr00t_ros.control.motion_setup import (
     CommandedJoints,
@@ -284,5 +285,5 @@ def test_a_dead_stream_beside_a_living_one_stops_the_motion() -> None:
     joints.update(["finger"], [0.0], 2 * S_NS)
     joints.update_player(player, LAYOUT)
     rows = {"arm": np.zeros((9, 2)), "gripper": np.zeros((9, 1))}
-    with pytest.raises(ChunkRefusedError, match=r"arm\[0\] is 2\.00 s old, 0\.5 s are allowed"):
+    with pytest.raises(ChunkRefusedError, match=r"arm\[0\] is 2\.00 s old, the limit is 0\.5 s"):
         player.offer(Chunk(1, 2 * S_NS, 0.1, rows), 2 * S_NS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that are not there, hang, die and come back: every call ends, and the next one works."""
+"""Servers that are missing, hang, die and restart: every call ends, and the next one works."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from toy_policy import expected_action, toy_observation
 import gr00t_policy_core
 from gr00t_policy_core import ClosedError, PolicyClient, PolicyTimeoutError
 from gr00t_policy_core.serving.client import connection
-from gr00t_policy_core.serving.transport import tcp_client as plain_channel
+from gr00t_policy_core.serving.transport import tcp_client
 
 SERVE = Path(__file__).resolve().parents[2] / "peers" / "serve.py"
 SLACK_S = 60.0  # for a machine that is busy with other things
@@ -161,13 +161,13 @@ def test_what_get_action_asks_first_counts_against_its_timeout(server, monkeypat
 
     server.register_endpoint("get_modality_config", slow_configs, requires_input=False)
     with PolicyClient("127.0.0.1", server.port, timeout_ms=60_000) as client:
-        exchange = client._server.exchange
+        exchange = client._protocol.exchange
 
-        def noted(endpoint, data, known, deadline):
+        def noted(endpoint, data, info, deadline):
             left_ms[endpoint] = deadline.remaining_ms
-            return exchange(endpoint, data, known, deadline)
+            return exchange(endpoint, data, info, deadline)
 
-        monkeypatch.setattr(client._server, "exchange", noted)
+        monkeypatch.setattr(client._protocol, "exchange", noted)
         client.get_action(toy_observation())
     assert left_ms["get_action"] < 59_500
 
@@ -202,7 +202,7 @@ def test_closing_ends_the_wait_for_a_server_that_is_not_there(nobody, monkeypatc
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    wait_until(client._server._connection._turn.locked)
+    wait_until(client._protocol._connection._lock.locked)
     client.close()
     asking.join(SLACK_S)
     assert errors == [f"127.0.0.1:{nobody} reset: the client was closed"]
@@ -351,7 +351,7 @@ def test_a_child_forked_while_a_request_is_in_progress_asks_for_itself(server, s
         from gr00t_policy_core import PolicyClient
         client = PolicyClient(hosts=[f"127.0.0.1:{port}" for port in sys.argv[1:]])
         assert client.ping()
-        client._server._connection._turn.acquire()  # as another thread does
+        client._protocol._connection._lock.acquire()  # as another thread does
         child = os.fork()
         if child == 0:
             os._exit(0 if client.ping() else 1)
@@ -368,7 +368,7 @@ def test_an_interrupted_call_leaves_a_client_that_works(server, client, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(plain_channel, "_wait", interrupted)
+        patched.setattr(tcp_client, "_wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.ping()
     assert client.ping()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the policy client makes of replies, and of bytes that are none."""
+"""How the policy client reads replies, and bytes that are not a reply."""
 
 import threading
 
@@ -66,7 +66,7 @@ def test_a_reply_that_is_no_message_is_a_typed_error(replying, frames):
 
 def test_a_reply_larger_than_allowed_is_not_received(replying):
     client = replying(bytes(100_000), max_message_bytes=10_000, timeout_ms=300)
-    with pytest.raises(ProtocolError, match="100000 bytes is announced, at most 10000 may come"):
+    with pytest.raises(ProtocolError, match="100000 bytes is announced, the limit is 10000"):
         client.reset()
 
 
@@ -83,7 +83,7 @@ def test_a_reply_larger_than_allowed_is_not_received(replying):
         ({"error": 5}, {"status": "error", "error": "5"}),
         (
             {"status": "error"},
-            {"status": "error", "error": "the server says no more than that it failed"},
+            {"status": "error", "error": "the server gives no reason"},
         ),
     ],
 )

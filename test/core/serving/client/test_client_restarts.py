@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client has learnt about a server holds for that server only, not for its successor."""
+"""What a client knows of a server holds for that server only, not for its successor."""
 
 import contextlib
 import threading
@@ -155,14 +155,14 @@ def test_a_restart_behind_a_broker_is_noticed_by_the_run_that_the_server_tells()
     with serve(Shrinking()) as first, broker(first.port) as port:
         client = PolicyClient("127.0.0.1", port, timeout_ms=20_000, resize=True)
         client.get_action(toy_observation(height=HEIGHT, width=WIDTH))
-        link = client._server.known.link
+        pin = client._protocol.info.pin
         first.stop()
         policy = Seeing()
         with serve(policy, first.port) as second, client:
             client.get_action(toy_observation(height=HEIGHT, width=WIDTH))
-            assert client._server.known.link is not link
-            channel = client._server._connection._channel
-            assert channel is link._channel, "the broker did not hide it"
+            assert client._protocol.info.pin is not pin
+            channel = client._protocol._connection._channel
+            assert channel is pin._channel, "the broker did not hide it"
             assert second.metrics()["errors"] == {}
     assert policy.seen == [(HEIGHT, WIDTH)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client with several servers: in order, and back when the first returns."""
+"""Failover between several servers: in order, and back to an earlier one when it recovers."""
 
 import contextlib
 import threading
@@ -11,6 +11,7 @@ from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, SpecError
 from gr00t_policy_core.serving.client import failover
+from gr00t_policy_core.serving.client.settings import parse_hosts
 
 
 class Named(ToyPolicy):
@@ -118,7 +119,7 @@ def test_where_none_answers_all_are_named_within_the_time():
 
 
 def test_hosts_may_leave_the_port_to_the_common_one():
-    assert failover.parse_hosts(["a", "b:1", "[::1]:2", "::1", "[::1]"], 7) == [
+    assert parse_hosts(["a", "b:1", "[::1]:2", "::1", "[::1]"], 7) == [
         ("a", 7),
         ("b", 1),
         ("[::1]", 2),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections that take descriptors, places and memory from others."""
+"""Connections that use up descriptors, threads and memory."""
 
 import contextlib
 import errno
@@ -27,10 +27,7 @@ from raw_client import (
 from toy_policy import toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, SpecError
-from gr00t_policy_core.serving.transport import tcp_session as session
-from gr00t_policy_core.serving.transport import zmtp
-from gr00t_policy_core.serving.transport.base import Sender
-from gr00t_policy_core.serving.transport.receive_budget import Intake
+from gr00t_policy_core.serving.transport import tcp_server_connection, zmtp
 
 # A server in a process of its own that may have `soft` of `hard` descriptors; ends with its stdin.
 SERVE = """
@@ -144,15 +141,15 @@ def test_who_holds_back_what_it_announced_makes_room_for_who_sends_it():
         begun = request(bytes(LARGE))[:5000]
         with handshaken(server.port) as first, handshaken(server.port) as second:
             first.sendall(begun)
-            wait_until(lambda: server._transport._intake.bytes == LARGE)
+            wait_until(lambda: server._transport._receive_budget.reserved_bytes == LARGE)
             second.sendall(begun)
-            wait_until(lambda: server._transport._intake.bytes == 2 * LARGE)
+            wait_until(lambda: server._transport._receive_budget.reserved_bytes == 2 * LARGE)
             with PolicyClient("127.0.0.1", server.port, timeout_ms=10_000) as robot:
                 robot.get_action(toy_observation(height=480, width=640))
             assert is_closed(first)
             second.sendall(request(bytes(LARGE))[5000:])
             assert b"malformed" in reply_from(second)
-        wait_until(lambda: server._transport._intake.bytes == 0)
+        wait_until(lambda: server._transport._receive_budget.reserved_bytes == 0)
 
 
 def test_who_never_reads_large_replies_makes_room_for_others():
@@ -170,11 +167,11 @@ def test_who_never_reads_large_replies_makes_room_for_others():
             assert [len(reply_from(lazy[-1])) > LARGE for _ in range(2)] == [True] * 2
             with PolicyClient("127.0.0.1", server.port, timeout_ms=10_000) as robot:
                 robot.get_action(toy_observation())
-        wait_until(lambda: server._transport._backlog.bytes == 0)
+        wait_until(lambda: server._transport._reply_budget.reserved_bytes == 0)
 
 
 def test_who_has_not_shown_the_token_may_send_little(monkeypatch, caplog):
-    monkeypatch.setattr(session, "UNPROVEN_BYTES", 10_000)
+    monkeypatch.setattr(tcp_server_connection, "UNAUTHENTICATED_MESSAGE_BYTES", 10_000)
     with serving(api_token="right", max_message_bytes=LARGE) as server:
         large = msgpack.packb({"endpoint": "ping", "data": bytes(20_000), "api_token": "right"})
         for token in ("wrong", None):
@@ -188,7 +185,7 @@ def test_who_has_not_shown_the_token_may_send_little(monkeypatch, caplog):
             reply_from(connection)
             connection.sendall(request(large))
             assert b"Server is running" in reply_from(connection)
-        assert "at most 10000 may come before a request with the right token" in caplog.text
+        assert "the limit is 10000 before a request with the right token" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -202,49 +199,3 @@ def test_who_has_not_shown_the_token_may_send_little(monkeypatch, caplog):
 def test_limits_that_make_no_sense_are_refused(setting, value, says):
     with pytest.raises(SpecError, match=says):
         PolicyServer(lambda: None, host="127.0.0.1", port=0, **{setting: value})
-
-
-# What is on the way
-
-
-class Coming:
-    """Messages on the way, by name, and who had to go."""
-
-    def __init__(self, max_bytes: int, *, token: bool = False) -> None:
-        self.budget = Intake(max_bytes, token=token)
-        self.gone: list[str] = []
-
-    def begin(self, name: str, address: str, size: int, *, proven: bool = False) -> Sender:
-        sender = Sender(address, proven=proven)
-        self.budget.begin(sender, size, lambda why: self.gone.append(name))
-        return sender
-
-
-def test_of_the_address_that_holds_most_the_largest_and_oldest_goes():
-    coming = Coming(100)
-    coming.begin("robot", "A", 30)
-    coming.begin("small", "B", 20)
-    coming.begin("large", "B", 50)
-    coming.begin("another", "A", 30)
-    assert coming.gone == ["large"]
-    assert coming.budget.bytes == 80
-
-
-def test_who_has_not_shown_the_token_goes_first_and_has_a_part_only():
-    coming = Coming(100, token=True)
-    coming.begin("proven", "A", 45, proven=True)
-    coming.begin("unproven", "B", 40)
-    coming.begin("also unproven", "C", 20)
-    assert coming.gone == ["unproven"]
-    coming.begin("also proven", "A", 45, proven=True)
-    assert coming.gone == ["unproven", "also unproven"]
-
-
-def test_one_message_of_several_frames_is_counted_whole_and_given_back():
-    coming = Coming(100)
-    sender = coming.begin("a", "A", 30)
-    coming.budget.begin(sender, 60, lambda why: None)
-    assert coming.budget.bytes == 90
-    for _ in range(2):
-        coming.budget.end(sender)
-        assert coming.budget.bytes == 0

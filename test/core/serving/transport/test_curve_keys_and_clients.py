@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encrypted connections, and who is let in."""
+"""Encrypted connections, and which clients are admitted."""
 
 import contextlib
 import socket
@@ -99,7 +99,7 @@ def test_strangers_without_end_cost_the_listed_client_nothing(secured, keys, soc
             client.get_action(toy_observation())
     assert [stranger.poll(0) for stranger in strangers] == [0] * 100
     assert secured.metrics()["requests"] == {"get_modality_config": 1, "get_action": 100}
-    # None but of those that were not let in: every second one, unless it came without keys.
+    # Only of the rejected clients: every second one, since the others have no keys.
     assert secured.metrics()["errors"].keys() == {"PolicyError"}
 
 
@@ -114,7 +114,7 @@ def test_a_client_that_is_not_listed_is_told_so(secured, keys, tmp_path):
     write_keys(tmp_path / "other", ["robot1"])
     secret = tmp_path / "other" / "robot1.key_secret"
     mine = {"server_key": keys / "server.key", "keys": secret}
-    refused(secured.port, mine, "this client's key is not among those that it admits")
+    refused(secured.port, mine, "rejected this client: its key is not among those that the server")
 
 
 def test_a_client_with_the_key_of_another_server_is_told_so(secured, keys, tmp_path):
@@ -224,7 +224,7 @@ def test_key_files_are_their_owners_alone_and_never_overwritten(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "server", "-x", "x" * 65])
 def test_a_client_needs_a_name_for_its_file(tmp_path, name):
-    with pytest.raises(SpecError, match="no name for a client"):
+    with pytest.raises(SpecError, match="cannot be the name of a client"):
         write_keys(tmp_path, [name])
     assert not list(tmp_path.iterdir())
 
@@ -259,7 +259,7 @@ def test_a_file_of_a_client_that_holds_no_key_keeps_the_server_from_starting(key
         PolicyServer(ToyPolicy(), host="127.0.0.1", port=0, keys=keys)
 
 
-def test_who_is_not_let_in_stands_in_the_log(secured, keys, tmp_path, caplog):
+def test_rejected_clients_are_logged(secured, keys, tmp_path, caplog):
     write_keys(tmp_path / "other", ["robot1"])
     other = tmp_path / "other"
     stranger = ClientKeys.load(other / "server.key", other / "robot1.key_secret")
@@ -267,8 +267,11 @@ def test_who_is_not_let_in_stands_in_the_log(secured, keys, tmp_path, caplog):
     astray = {"server_key": other / "server.key", "keys": keys / "robot1.key_secret"}
     for settings, said in [
         (unlisted, f"from 127.0.0.1 failed: its key {stranger.public.decode()} is not listed"),
-        (astray, "from somebody with the key of another server failed: it is not let in"),
-        ({}, "from somebody without encryption failed: it is not let in"),
+        (
+            astray,
+            "address with the key of another server failed: the client was rejected",
+        ),
+        ({}, "address without encryption failed: the client was rejected"),
     ]:
         with PolicyClient("127.0.0.1", secured.port, timeout_ms=100, **settings) as client:
             assert not client.ping()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of a secured server that go: libzmq does not tell, and it is noticed all the same."""
+"""Clients of a secured server that leave: noticed although libzmq does not report it."""
 
 import contextlib
 import socket
@@ -82,5 +82,5 @@ def test_clients_that_come_and_go_are_never_taken_for_each_other(keys):
             visitor.start()
         for visitor in visitors:
             visitor.join(60)
-        wait_until(lambda: not server._transport._departures._by_descriptor)
+        wait_until(lambda: not server._transport._monitor._by_descriptor)
     assert right == [True] * 80

@@ -70,7 +70,7 @@ def test_a_server_that_ends_leaves_the_socket_of_its_successor_there(host, tmp_p
 def test_a_server_whose_socket_is_gone_ends_as_any_other(host, tmp_path):
     with PolicyServer(ToyPolicy(), host=host, stop_timeout_s=60) as server:
         next(tmp_path.iterdir()).unlink()
-    assert server._done.is_set()
+    assert server._ended.is_set()
 
 
 def test_the_socket_of_a_running_server_is_not_taken(host):
@@ -97,13 +97,13 @@ def test_the_socket_of_a_killed_server_is_taken_over(host):
 
 def test_a_file_is_not_taken_for_a_socket(host, tmp_path):
     (tmp_path / "policy.sock").write_text("somebody's notes")
-    with pytest.raises(AddressError, match="is no socket"):
+    with pytest.raises(AddressError, match="is not a socket"):
         PolicyServer(ToyPolicy(), host=host)
     assert (tmp_path / "policy.sock").read_text() == "somebody's notes"
 
 
 def test_a_folder_that_is_not_there_is_named():
-    with pytest.raises(AddressError, match=r"/no/such/folder/policy.sock.*whose folder is there"):
+    with pytest.raises(AddressError, match=r"/no/such/folder/policy.sock.*in an existing folder"):
         PolicyServer(ToyPolicy(), host="ipc:///no/such/folder/policy.sock")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client's own end of ZeroMQ's protocol: against libzmq, and against servers that misbehave."""
+"""The client's channel in plain text: against libzmq, and against servers that misbehave."""
 
 import contextlib
 import socket
@@ -31,12 +31,12 @@ from gr00t_policy_core import (
     ProtocolError,
 )
 from gr00t_policy_core.serving.client.connection import Connection
-from gr00t_policy_core.serving.transport import tcp_client as plain_channel
+from gr00t_policy_core.serving.transport import tcp_client
 from gr00t_policy_core.serving.transport.deadline import Deadline
 
 LIMIT = 2**24
 READY_TO_ASK = READY.replace(b"\x06ROUTER", b"\x06DEALER")  # as we may be met by ourselves
-PACKET = plain_channel._PACKET_BYTES
+PACKET = tcp_client._PACKET_BYTES
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_message_of_any_size_goes_there_and_comes_back(echo, size):
 @given(sizes=st.lists(st.sampled_from([0, 1, 40, PACKET - 1, PACKET, PACKET + 1, 200_000])))
 def test_packets_hold_all_bytes_in_order_and_none_is_too_large(sizes):
     parts = [bytes([index % 256]) * size for index, size in enumerate(sizes)]
-    packets = [bytes(packet) for packet in plain_channel._packets(parts)]
+    packets = [bytes(packet) for packet in tcp_client._packets(parts)]
     assert b"".join(packets) == b"".join(parts)
     assert all(0 < len(packet) <= PACKET for packet in packets)
     assert all(len(packet) == PACKET for packet in packets[:-1])
@@ -91,7 +91,7 @@ def test_packets_hold_all_bytes_in_order_and_none_is_too_large(sizes):
 
 def test_what_is_large_is_not_copied_also_behind_what_ends_with_a_packet():
     parts = [memoryview(bytes(PACKET)) for _ in range(3)]
-    assert [packet.obj for packet in plain_channel._packets(parts)] == [p.obj for p in parts]
+    assert [packet.obj for packet in tcp_client._packets(parts)] == [p.obj for p in parts]
 
 
 def test_arrays_of_every_kind_are_sent_as_they_would_be_joined(echo):
@@ -197,10 +197,10 @@ def test_a_connection_lost_before_the_answer_is_told_at_once(scripted):
         (b"\x00\x04body", "without the empty frame"),
         (b"\x01\x01x\x00\x01y", "without the empty frame"),
         (b"\x01\0\x01\x04body\x00\x04more", "several frames"),
-        (b"\x01\0\x02" + (2**63).to_bytes(8, "big"), f"at most {LIMIT}"),
+        (b"\x01\0\x02" + (2**63).to_bytes(8, "big"), f"the limit is {LIMIT}"),
         (b"\x01\0\x02" + (LIMIT + 1).to_bytes(8, "big"), f"{LIMIT + 1} bytes is announced"),
         (b"\x06" + (2**40).to_bytes(8, "big"), "a command of"),
-        (b"HTTP/1.1 400 Bad Request", "no frame"),
+        (b"HTTP/1.1 400 Bad Request", "not a ZMTP frame"),
     ],
 )
 def test_what_is_no_reply_is_an_error_and_the_next_request_goes_elsewhere(scripted, reply, problem):
@@ -236,14 +236,14 @@ def test_something_else_that_listens_there_is_named(scripted, greeting, problem)
     ("goodbye", "why"),
     [
         (b"", "closes it at once: a tunnel or proxy with no server behind it"),
-        (GREETING[:30], "does not let this client in: the server closed the connection"),
+        (GREETING[:30], "rejected this client: the server closed the connection"),
         (GREETING.replace(b"NULL\0", b"CURVE"), "is secured, and this client has no keys"),
         (GREETING + b"\x04\x0b\x05ERROR\x04nope", "refuses the connection: nope"),
-        (GREETING + READY_TO_ASK, "answers nothing"),
+        (GREETING + READY_TO_ASK, "answers no requests"),
     ],
     ids=["closed", "cut off", "secured", "refused", "asks"],
 )
-def test_a_server_that_does_not_let_the_client_in_is_asked_again_until_the_time_is_up(
+def test_a_server_that_rejects_the_client_is_asked_again_until_the_time_is_up(
     scripted, goodbye, why
 ):
     def script(connection: socket.socket) -> None:
@@ -271,7 +271,7 @@ def test_what_accepts_connections_and_says_nothing_may_be_another_service() -> N
 def test_a_reply_for_which_there_is_no_memory_is_refused(scripted):
     port = scripted(answering(b"\x01\0\x02" + (2**60).to_bytes(8, "big")))
     connection = Connection("127.0.0.1", port, max_message_bytes=2**62)
-    with pytest.raises(ProtocolError, match=r"127\.0\.0\.1:.* no memory"):
+    with pytest.raises(ProtocolError, match=r"127\.0\.0\.1:.*not enough memory"):
         ask(connection, b"?")
     connection.close()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of ZeroMQ's protocol, in whatever pieces they come."""
+"""ZMTP frames, in whatever pieces they arrive."""
 
 from collections.abc import Iterator
 
@@ -38,25 +38,25 @@ def reader(data: bytes, pieces: list[int]) -> zmtp.FrameReader:
 
 @given(FRAMES, st.lists(st.integers(1, 2 * BUFFER_BYTES)))
 def test_frames_arrive_as_they_were_sent(frames, pieces):
-    sent = b"".join(zmtp.head(len(body), flags) + body for flags, body in frames)
+    sent = b"".join(zmtp.frame_header(len(body), flags) + body for flags, body in frames)
     frame_reader = reader(sent, pieces)
     for flags, body in frames:
-        got, size = frame_reader.head()
+        got, size = frame_reader.frame_header()
         assert got & zmtp.MORE == flags
         assert frame_reader.take(size) == body
     assert not frame_reader.has_bytes
     with pytest.raises(EOFError):
-        frame_reader.head()
+        frame_reader.frame_header()
 
 
 @given(FRAMES, st.lists(st.integers(1, 2 * BUFFER_BYTES)))
 def test_frames_that_are_skipped_leave_the_next_one_whole(frames, pieces):
-    sent = b"".join(zmtp.head(len(body), flags) + body for flags, body in frames)
+    sent = b"".join(zmtp.frame_header(len(body), flags) + body for flags, body in frames)
     frame_reader = reader(sent + zmtp.command(zmtp.PING), pieces)
     for _ in frames:
-        _, size = frame_reader.head()
+        _, size = frame_reader.frame_header()
         frame_reader.skip(size)
-    flags, size = frame_reader.head()
+    flags, size = frame_reader.frame_header()
     assert flags == zmtp.COMMAND
     assert frame_reader.command(size) == zmtp.PING
 
@@ -68,7 +68,7 @@ def test_any_bytes_are_frames_or_an_error_of_the_protocol(data, pieces):
         if data[:1] == zmtp.GREETING[:1]:
             frame_reader.greeting()
         while True:
-            flags, size = frame_reader.head()
+            flags, size = frame_reader.frame_header()
             if flags & zmtp.COMMAND:
                 zmtp.socket_type(frame_reader.command(size))
             else:
@@ -87,7 +87,7 @@ def test_any_content_of_a_ready_names_a_socket_or_is_malformed(content):
 @given(st.binary(max_size=60))
 def test_a_pong_carries_what_the_ping_did(context):
     frame_reader = reader(zmtp.pong(zmtp.PING + b"\0\0" + context), [])
-    flags, size = frame_reader.head()
+    flags, size = frame_reader.frame_header()
     assert flags == zmtp.COMMAND
     assert frame_reader.command(size) == zmtp.PONG + context[:16]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures as JPEG on the wire: only to who takes them, and never more than announced."""
+"""Images as JPEG on the wire: only to servers that accept them, and never more than announced."""
 
 import threading
 
@@ -144,11 +144,11 @@ SHAPE = [1, 1, 48, 64, 3]
         ([1, True, 48, 64, 3], [FRAME], "at least 1"),
         ([1, 1, 10**6, 10**6, 3], [FRAME], "at most"),
         ([10**9, 1, 48, 64, 3], [FRAME], "at most"),
-        ([2, 1, 48, 64, 3], [FRAME], "needs 2 pictures"),
-        (SHAPE, FRAME, "needs 1 pictures"),
+        ([2, 1, 48, 64, 3], [FRAME], "needs 2 images"),
+        (SHAPE, FRAME, "needs 1 images"),
         (SHAPE, ["text"], "must be bytes"),
-        (SHAPE, [b""], "no JPEG"),
-        (SHAPE, [b"\x89PNG\r\n\x1a\n" + bytes(100)], "no JPEG"),
+        (SHAPE, [b""], "not a JPEG"),
+        (SHAPE, [b"\x89PNG\r\n\x1a\n" + bytes(100)], "not a JPEG"),
         ([1, 1, 64, 48, 3], [FRAME], "was announced"),
     ],
 )
@@ -177,7 +177,7 @@ def test_the_extra_is_named_where_simplejpeg_is_not_installed(monkeypatch):
 
 
 def test_frames_must_be_as_many_as_the_shape_says():
-    with pytest.raises(SpecError, match="2 pictures for shape"):
+    with pytest.raises(SpecError, match="2 images for shape"):
         JpegVideo([FRAME, FRAME], (1, 1, 48, 64, 3))
 
 

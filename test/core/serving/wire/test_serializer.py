@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of both lines: bytes that Isaac-GR00T wrote, and ours in the hands of its rules."""
+"""Messages of both lines: bytes that Isaac-GR00T wrote, and ours read by its rules."""
 
 import json
 import tracemalloc
@@ -20,7 +20,7 @@ from gr00t_policy_core import (
     ProtocolError,
     SpecError,
 )
-from gr00t_policy_core.serving.wire.arrays import encode_array
+from gr00t_policy_core.serving.wire.arrays import pack_array_header
 
 MESSAGES = [
     f"{name}_{side}"
@@ -222,7 +222,7 @@ def test_encoding_a_large_array_makes_no_copy_beside_the_message(dialect):
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_an_array_is_written_from_its_own_memory(dialect):
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
-    _, data = encode_array(array, dialect)
+    _, data = pack_array_header(msgpack.Packer(autoreset=False), array, dialect)
     assert np.shares_memory(data, array)
 
 

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prints docs/reference/messages.md from the message files: `make reference`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[2] / "msg"
+INTRODUCTION = """\
+# Messages
+
+The messages of the package, each with the comments of its file in `msg/`. Values are in SI units
+and radians. This page is made from the files by `make reference`; `ros2 interface show
+gr00t_ros/msg/ActionChunk` shows the same.
+"""
+# The messages that nodes publish; all others are parts of these.
+PUBLISHED = ("ActionChunk", "PolicyStatus", "ControlStatus")
+LINE = re.compile(r"(?P<type>\S+)\s+(?P<name>\w+)(?:=(?P<value>\S+))?\s*(?:#\s*(?P<comment>.*))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One field, or one constant, whose `value` is not empty."""
+
+    type: str
+    name: str
+    value: str
+    comment: str
+
+
+def page() -> str:
+    """The whole of docs/reference/messages.md."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield INTRODUCTION
+    names = sorted(path.stem for path in FOLDER.glob("*.msg"))
+    first = [name for name in PUBLISHED if name in names]
+    for name in (*first, *(name for name in names if name not in first)):
+        header, members = parse((FOLDER / f"{name}.msg").read_text(encoding="utf-8"))
+        yield f"## {name}\n"
+        yield from _header(header)
+        yield from _table("constant", [member for member in members if member.value], names)
+        yield from _table("field", [member for member in members if not member.value], names)
+
+
+def parse(text: str) -> tuple[list[str], list[Member]]:
+    """The opening comment line by line, and the members in order.
+
+    A line with nothing but a comment after a member goes on with the comment of that member.
+    """
+    lines = text.splitlines()
+    length = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    header = [line.removeprefix("#").removeprefix(" ") for line in lines[:length]]
+    members: list[Member] = []
+    for line in filter(str.strip, lines[length:]):
+        if line.lstrip().startswith("#") and members:
+            last = members[-1]
+            more = line.strip().removeprefix("#").strip()
+            members[-1] = Member(last.type, last.name, last.value, f"{last.comment} {more}".strip())
+            continue
+        match = LINE.match(line)
+        if match is None:
+            raise ValueError(f"no field, constant or comment: {line!r}")
+        members.append(Member(**{key: value or "" for key, value in match.groupdict().items()}))
+    return header, members
+
+
+def _header(lines: Sequence[str]) -> Iterator[str]:
+    """The opening comment as Markdown: `Name:  text` lines become a list of their own."""
+    for line in lines:
+        found = re.match(r"(Published by|Rate|QoS): +(.*)", line)
+        text = _cell(re.sub(r"^ {4,}", "  ", line))
+        yield f"- **{found[1]}**: {_cell(found[2])}" if found else text
+    yield ""
+
+
+def _table(kind: str, members: Sequence[Member], messages: Sequence[str]) -> Iterator[str]:
+    if not members:
+        return
+    if kind == "constant":
+        yield "| constant | value | meaning |"
+        yield "|---|---|---|"
+        for member in members:
+            yield f"| `{member.name}` | {member.value} | {_cell(member.comment)} |"
+    else:
+        yield "| field | type | meaning |"
+        yield "|---|---|---|"
+        for member in members:
+            kind_of = member.type.removesuffix("[]")
+            link = (
+                f"[`{member.type}`](#{kind_of.lower()})"
+                if kind_of in messages
+                else f"`{member.type}`"
+            )
+            yield f"| `{member.name}` | {link} | {_cell(member.comment)} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """Text as Markdown: what is no code in backticks is escaped."""
+    parts = text.replace("|", "\\|").split("`")
+    plain = [re.sub(r"([*~])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(
+        part for pair in zip_longest(plain, parts[1::2]) for part in pair if part is not None
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documentation says of the code without ROS, and where its links lead."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gr00t_policy_core import PolicyClient, PolicyServer, testing
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+SOURCES = ("gr00t_policy_core", "gr00t_ros", "bench", "config", "deploy", "launch", "scripts")
+# [text](target), where the target is no address of another site.
+LINK = re.compile(r"\[[^]]*\]\((?!https?:)([^)\s]+)\)")
+
+
+def without_code(text: str) -> str:
+    """Markdown without its blocks of code, which are no Markdown."""
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that the headings of a page get, on GitHub and from MyST."""
+    headings = re.findall(r"^#+ +(.*)$", without_code(page.read_text()), re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(without_code(page.read_text())):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        is_page = target.suffix == ".md" and target.exists()
+        if not target.exists() or (anchor and not (is_page and anchor in anchors(target))):
+            broken.append(link)
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("folder", SOURCES)
+def test_every_page_that_the_sources_name_exists(folder: str) -> None:
+    missing = []
+    for path in sorted((ROOT / folder).rglob("*")):
+        if path.suffix in (".py", ".yaml", ".service", ".bash", ".xml"):
+            named = re.findall(r"\bdocs/[\w/-]+\.(?:md|png|svg|gif)", path.read_text())
+            missing += [(path.name, name) for name in named if not (ROOT / name).exists()]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["cli", "messages"])
+def test_a_page_of_the_reference_is_made_from_the_code(name: str) -> None:
+    page = runpy.run_path(str(ROOT / "scripts" / "pages" / f"{name}.py"))["page"]()
+
+    assert (DOCS / "reference" / f"{name}.md").read_text() == page, "run `make reference`"
+
+
+def test_the_policy_of_the_tutorial_is_served_and_passes_its_own_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (DOCS / "tutorials" / "your-own-policy.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "my_policy.py").write_text(blocks[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_policy", raising=False)
+    (test,) = [block for block in blocks if "test_hold_still" in block]
+    names: dict[str, Any] = {}
+    exec(compile(test, "test_my_policy.py", "exec"), names)
+
+    for check in testing.CHECKS:
+        names["test_hold_still"](check)
+    with PolicyServer(names["HoldStill"](), host="127.0.0.1", port=0) as server:
+        server.register_endpoint("double", lambda value: {"doubled": 2 * value})
+        with PolicyClient("127.0.0.1", server.port) as client:
+            assert client.call_endpoint("double", {"value": 21}) == {"doubled": 42}
+
+
+def test_the_texts_that_the_page_of_troubles_quotes_stand_in_the_sources() -> None:
+    source = "".join(
+        path.read_text() for folder in SOURCES[:2] for path in sorted((ROOT / folder).rglob("*.py"))
+    )
+    source = re.sub(r'"\s*f?"', "", source)  # strings that are folded
+    lines = (DOCS / "how-to" / "troubleshoot.md").read_text().splitlines()
+    first_cells = [line.split("|")[1] for line in lines if line.startswith("| ")]
+    quotes = re.findall(r"`([^`]+)`", " ".join(first_cells))
+    # Numbers and names of a robot stand for what the sources fill in.
+    parts = [part.strip() for quote in quotes for part in re.split(r"…|,|\d+|\w+\.\w+", quote)]
+
+    assert [part for part in parts if part not in source] == []
+
+
+def test_every_message_has_a_section() -> None:
+    text = (DOCS / "reference" / "messages.md").read_text()
+
+    names = sorted(path.stem for path in (ROOT / "msg").glob("*.msg"))
+
+    assert sorted(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == names
