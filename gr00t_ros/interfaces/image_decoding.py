@@ -173,12 +173,12 @@ def _layout_of(named: str, configured: str | None) -> PixelLayout:
         return _LAYOUTS[named]
     if _TYPE.fullmatch(named):
         raise ConversionError(
-            f"image encoding '{named}' does not name the colour channels: set "
-            "video.<key>.encoding, for example to rgb8 or bgr8"
+            f"image encoding '{named}' does not say which colours these are: set "
+            "video.<key>.encoding to what they are, rgb8 or bgr8 for example"
         )
     raise ConversionError(
-        f"image encoding '{named}' is none of {', '.join(ENCODINGS)}; where it is one of them under "
-        "another name, set video.<key>.encoding to that one"
+        f"image encoding '{named}' is none of {', '.join(ENCODINGS)}; where it is one of them "
+        "under another name, video.<key>.encoding says which"
     )
 
 
