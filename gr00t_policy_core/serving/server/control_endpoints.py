@@ -67,7 +67,7 @@ class ControlEndpoints:
     def report(self) -> dict[str, Any]:
         """The state of the server and all counts; times in s.
 
-        docs/how-to/serve-many-robots.md lists them.
+        docs/how-to/serve-many-robots.md lists the entries.
         """
         served = self._lifecycle.served
         return {

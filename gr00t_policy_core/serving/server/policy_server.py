@@ -197,7 +197,7 @@ class PolicyServer:
         return self._lifecycle.state
 
     def metrics(self) -> dict[str, Any]:
-        """What the endpoint ``metrics`` answers; safe in any thread.
+        """What the endpoint ``metrics`` answers. Safe in any thread.
 
         docs/how-to/serve-many-robots.md lists the entries.
         """
