@@ -161,7 +161,7 @@ def _range_line(entry: KeyRange) -> str:
 
 
 def _yaml(checkpoint: str, embodiment: Embodiment) -> Iterator[str]:
-    """The lines of a configuration of both nodes with the policy's keys; see docs/reference/parameters.md."""
+    """A configuration of both nodes with the policy's keys; see docs/reference/parameters.md."""
     from gr00t_policy_core.models.checkpoint_report import action_ranges, state_ranges
 
     hints = {entry.key: entry.unit_hint for entry in state_ranges(embodiment)}
