@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
                 file.write(text)
         except FileExistsError:
             raise SpecError("bad --yaml", [f"{args.yaml} exists already"]) from None
-        write_line(f"\nwritten     {args.yaml}: set your topics and joints where it says CHANGE")
+        write_line("")
+        write_line(f"written     {args.yaml}: set your topics and joints where it says CHANGE")
     has_embodiment = any(entry.embodiment for entry in embodiments)
     return 1 if report.inspection.backbone_problem or not has_embodiment else 0
 

@@ -24,7 +24,7 @@ def asked(golden, policy, text):
         ("gr00t_n1d6/c", "pick <image-1> up"),
     ],
 )
-def test_the_text_that_stands_for_a_image_is_refused_by_name(damaged, name, text):
+def test_the_text_that_stands_for_an_image_is_refused_by_name(damaged, name, text):
     golden = golden_of(name)
     folder = damaged(golden)
     configs = folder / "processor_config.json"
