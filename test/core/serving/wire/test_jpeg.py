@@ -10,7 +10,7 @@ from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, ProtocolError, RemoteError, SpecError
 from gr00t_policy_core.serving import JpegVideo
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 
 simplejpeg = pytest.importorskip("simplejpeg", reason="pip install '.[jpeg]'")
 
@@ -72,7 +72,7 @@ def test_a_server_that_does_not_say_so_gets_pixels(line):
 def test_without_simplejpeg_a_server_takes_pixels_only(watching, monkeypatch):
     policy, server = watching
     with client_of(server, image_encoding="jpeg") as client:
-        monkeypatch.setattr(images, "is_available", lambda: False)
+        monkeypatch.setattr(jpeg, "is_available", lambda: False)
         assert "jpeg" not in client.get_capabilities()
         observation = smooth_observation()
         client.get_action(observation)
@@ -92,14 +92,14 @@ def test_what_is_jpeg_already_goes_as_it_is(watching, image_encoding):
 
 def test_others_are_answered_while_pictures_are_decoded(watching, monkeypatch):
     _, server = watching
-    decode, entered, may_go_on = images.from_jpeg, threading.Event(), threading.Event()
+    decode, entered, may_go_on = jpeg.from_jpeg, threading.Event(), threading.Event()
 
     def held(observation, cameras):
         entered.set()
         assert may_go_on.wait(10)
         return decode(observation, cameras)
 
-    monkeypatch.setattr(images, "from_jpeg", held)
+    monkeypatch.setattr(jpeg, "from_jpeg", held)
     with client_of(server, image_encoding="jpeg") as client, client_of(server) as other:
         answers = []
         asking = threading.Thread(
@@ -155,7 +155,7 @@ SHAPE = [1, 1, 48, 64, 3]
 def test_pictures_that_are_not_what_they_say_are_refused_unseen(watching, shape, frames, says):
     _, server = watching
     with pytest.raises(ProtocolError, match=says):
-        images.from_jpeg(as_jpeg(shape, frames))
+        jpeg.from_jpeg(as_jpeg(shape, frames))
     with client_of(server, strict=False) as client:
         reply = client.send_request("get_action", {"observation": as_jpeg(shape, frames)})
         assert says in reply["error"]
@@ -171,7 +171,7 @@ def test_settings_that_make_no_jpeg_are_refused(settings):
 
 
 def test_the_extra_is_named_where_simplejpeg_is_not_installed(monkeypatch):
-    monkeypatch.setattr(images, "is_available", lambda: False)
+    monkeypatch.setattr(jpeg, "is_available", lambda: False)
     with pytest.raises(ImportError, match=r"\.\[jpeg\]"):
         PolicyClient(image_encoding="jpeg")
 
@@ -207,10 +207,10 @@ def is_refused(read, frame):
 def test_a_check_finds_the_damage_that_decoding_finds():
     generator = np.random.default_rng(0)
     whole = simplejpeg.encode_jpeg(generator.integers(0, 256, (48, 64, 3), dtype=np.uint8))
-    assert not is_refused(images.check_jpeg, whole)
+    assert not is_refused(jpeg.check_jpeg, whole)
     frames = [damaged(whole, generator) for _ in range(500)]
-    found = [is_refused(images.decode_jpeg, frame) for frame in frames]
-    assert [is_refused(images.check_jpeg, frame) for frame in frames] == found
+    found = [is_refused(jpeg.decode_jpeg, frame) for frame in frames]
+    assert [is_refused(jpeg.check_jpeg, frame) for frame in frames] == found
     assert sum(found) > 400
 
 
@@ -240,4 +240,4 @@ def test_a_picture_that_announces_too_many_pixels_is_not_decoded():
     size = FRAME.index(b"\xff\xc0") + 5
     huge = FRAME[:size] + b"\x80\x00\x80\x00" + FRAME[size + 4 :]
     with pytest.raises(ProtocolError, match="32768x32768 pixels: at most"):
-        images.decode_jpeg(huge)
+        jpeg.decode_jpeg(huge)
