@@ -147,9 +147,10 @@ class _Policy:
             "language": {LANGUAGE_KEY: [[self._instruction]]},
         }
         t0_ns = round(now_s * 1e9)
-        latency_s = self._timer.latency.value_s
-        continuation = self._continuation
-        options = continuation.options(t0_ns, latency_s=latency_s) if continuation else None
+        options = None
+        if self._continuation is not None:
+            latency_s = self._timer.latency.value_s
+            options = self._continuation.options(t0_ns, latency_s=latency_s)
         action, _ = self._expert.get_action(observation, options)
         self.requests += 1
         rows = {key: values[0].astype(np.float64) for key, values in action.items()}

@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
                 file.write(text)
         except FileExistsError:
             raise SpecError("bad --yaml", [f"{args.yaml} exists already"]) from None
-        write_line(f"\nwritten     {args.yaml}: set your topics and joints where it says CHANGE")
+        write_line("")
+        write_line(f"written     {args.yaml}: set your topics and joints where it says CHANGE")
     has_embodiment = any(entry.embodiment for entry in embodiments)
     return 1 if report.inspection.backbone_problem or not has_embodiment else 0
 
@@ -161,7 +162,7 @@ def _range_line(entry: KeyRange) -> str:
 
 
 def _yaml(checkpoint: str, embodiment: Embodiment) -> Iterator[str]:
-    """The lines of a configuration of both nodes with the policy's keys; see docs/reference/parameters.md."""
+    """A configuration of both nodes with the policy's keys; see docs/reference/parameters.md."""
     from gr00t_policy_core.models.checkpoint_report import action_ranges, state_ranges
 
     hints = {entry.key: entry.unit_hint for entry in state_ranges(embodiment)}

@@ -65,8 +65,8 @@ def find_random_builder(line: str) -> RandomBuilder:
 
 def known_lines() -> list[str]:
     """The package names of all model lines, sorted."""
-    names = (module.name for module in pkgutil.iter_modules(models.__path__))
-    return sorted(name for name in names if name.startswith(PREFIX))
+    packages = (module.name for module in pkgutil.iter_modules(models.__path__) if module.ispkg)
+    return sorted(name for name in packages if name.startswith(PREFIX))
 
 
 def _package_of(checkpoint: Checkpoint) -> Any:

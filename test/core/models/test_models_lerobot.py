@@ -220,7 +220,7 @@ class TestItsBaseModel:
         copied = folder(a)
         shutil.rmtree(copied.parent / "nvidia" / "GR00T-N1.7-tiny")
         edit(copied / "config.json", lambda c: c.update(base_model_path="some/base"))
-        expected = r"names some/base as its base model.*hf download some/base config\.json"
+        expected = r"names the base model some/base.*hf download some/base config\.json"
         with pytest.raises(CheckpointError, match=expected):
             load_lerobot(a, copied)
 
@@ -241,7 +241,9 @@ class TestItIsRefused:
     def test_as_n1d5(self, a, folder, fields):
         copied = folder(a)
         edit(copied / "config.json", lambda c: c.update(fields))
-        with pytest.raises(CheckpointError, match=r"config\.json: is GR00T N1\.5, saved by Le"):
+        with pytest.raises(
+            CheckpointError, match=r"config\.json: is a LeRobot checkpoint of GR00T N1\.5"
+        ):
             load_lerobot(a, copied)
 
     def test_for_a_step_of_n1d5(self, a, folder):
@@ -327,8 +329,8 @@ def test_a_checkpoint_one_folder_deeper_is_named(a):
     [
         ({"model_type": "gr00t_n1_5"}, r"GR00T N1\.5; supported are N1\.6 and N1\.7"),
         ({"model_type": "x", "architectures": ["GR00T_N1_5"]}, r"GR00T N1\.5"),
-        ({"model_type": "qwen3_vl"}, "model_type is 'qwen3_vl': it is of another model"),
-        ({}, "model_type is None: it is of another model"),
+        ({"model_type": "qwen3_vl"}, "model_type 'qwen3_vl' is not supported"),
+        ({}, "model_type None is not supported"),
         ({"type": "act"}, "LeRobot's policy type 'act'"),
     ],
 )

@@ -55,7 +55,7 @@ def test_frames_as_they_come_over_the_wire_are_taken_without_a_warning():
         assert BilinearCrop((16, 16), (14, 14), letter_box=True)(frame).shape == (16, 16, 3)
 
 
-def test_a_image_of_one_colour_stays_so():
+def test_an_image_of_one_colour_stays_so():
     pytest.importorskip("cv2", reason="one of the pipelines needs OpenCV")
     for pipeline in (
         AreaCrop(32, 0.9, letter_box=True),
@@ -124,11 +124,11 @@ def test_a_batch_is_filled_up_to_a_round_length_on_the_right():
     assert prompts.length == 3
 
 
-def test_padding_that_is_called_like_a_image_is_none():
+def test_padding_that_is_called_like_an_image_is_none():
     assert not pad([[1, 2], [1]], pad_id=9, image_id=9).image_mask.any()
 
 
-def test_rope_counts_text_on_and_gives_a_image_rows_and_columns():
+def test_rope_counts_text_on_and_gives_an_image_rows_and_columns():
     """Left padding, a word, an image of 2 by 3 tokens, a word: as Qwen2-VL's paper draws it."""
     images = np.array([[0, 0, 1, 1, 1, 1, 1, 1, 0]], dtype=bool)
     mask = np.array([[0, 1, 1, 1, 1, 1, 1, 1, 1]], dtype=bool)

@@ -45,7 +45,7 @@ def test_a_model_says_what_it_does_first(golden, policy):
     assert first_resize(policy.get_capabilities()) == FIRST[golden.name]
 
 
-def test_bars_around_a_image_that_is_not_square_are_nothing_that_a_client_can_do():
+def test_bars_around_an_image_that_is_not_square_are_nothing_that_a_client_can_do():
     assert BilinearCrop((96, 128), (90, 120), letter_box=True).first_resize is None
     assert Unchanged().first_resize is None
 
