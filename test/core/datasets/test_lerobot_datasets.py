@@ -145,7 +145,7 @@ def with_null_integer(values):
         (narrow, r"column 'action' has 5 values .* action\.single_arm is \[0:6\]"),
         (ragged, r"expected lists of one length, got lengths \[6, 7\]"),
         (text, "expected numbers or lists of numbers, got string"),
-        (with_nan, "not finite"),
+        (with_nan, "missing or non-finite"),
         (with_null_row, "1 rows are missing"),
         (with_null_value, "missing or non-finite values"),
         (with_null_integer, "missing or non-finite values"),

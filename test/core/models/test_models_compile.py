@@ -8,8 +8,12 @@ import pytest
 from models.golden import assert_golden, policy_of, torch
 
 from gr00t_policy_core.cli import model_flags
-from gr00t_policy_core.models.common.compiled import MODES, CompiledFunction, cache_folder
-from gr00t_policy_core.models.common.compiled import compiled as compile_function
+from gr00t_policy_core.models.common.compiled import (
+    MODES,
+    CompiledFunction,
+    cache_folder,
+    compile_function,
+)
 from gr00t_policy_core.models.common.devices import DTYPES
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.model_policy import ModelPolicy
@@ -80,7 +84,7 @@ def test_compiled_code_is_kept_in_the_users_cache(monkeypatch, tmp_path):
 
 
 def test_only_the_first_shapes_are_compiled(caplog):
-    double = CompiledFunction(lambda x: 2 * x, lambda x: x + x + 0.5, most=2)
+    double = CompiledFunction(lambda x: 2 * x, lambda x: x + x + 0.5, max_shapes=2)
     with caplog.at_level(logging.WARNING):
         answers = [double(torch.ones(length))[0].item() for length in (1, 2, 3, 1, 4, 2)]
     assert answers == [2.0, 2.0, 2.5, 2.0, 2.5, 2.0]

@@ -171,7 +171,7 @@ class TestACheckpointIsRefused:
     def test_that_is_one_folder_deeper(self, n1d7, damaged):
         folder = damaged(n1d7)
         with pytest.raises(
-            CheckpointError, match=r"config\.json: is missing.* in it .*: checkpoint"
+            CheckpointError, match=r"config\.json: is missing.* within it: checkpoint"
         ):
             load(n1d7, folder.parent)
 
@@ -228,7 +228,7 @@ class TestTheBackbonesFiles:
     @pytest.mark.usefixtures("no_weights")
     def test_that_are_missing_in_the_given_folder_are_named(self, golden, tmp_path):
         name = f"nvidia/{golden.backbone.name}"
-        with pytest.raises(CheckpointError, match=f"holds no {name}"):
+        with pytest.raises(CheckpointError, match=f"has no {name}"):
             load(golden, golden.checkpoint, backbone_path=tmp_path)
         (tmp_path / "config.json").write_text("{}")
         with pytest.raises(CheckpointError, match=r"lacks .*tokenizer_config\.json"):
