@@ -65,7 +65,7 @@ def _read_as_server(message: bytes) -> None:
 
 def _read_as_client(message: bytes) -> None:
     decoded = MsgSerializer.decode(message)
-    envelope.normalise_reply(decoded.value)
+    envelope.DecodedReply.of(decoded.value)
     try:
         written = MsgSerializer.to_bytes(decoded.value, dialect=decoded.dialect)
         read_again = MsgSerializer.from_bytes(written)

@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes or a client asks the server to end."""
     logging.basicConfig(level=args.log_level.upper(), handlers=[StderrLog()])
     _check_usage(args)
-    policy, lanes = _policy(args)
+    policy, backend = _policy(args)
     server = PolicyServer(
         policy,
         args.host,
@@ -171,19 +171,19 @@ def run(args: argparse.Namespace) -> int:
         max_batch=args.max_batch,
         metrics_port=args.metrics_port,
         on_ready=lambda: announce(f"listening on {addresses.name(args.host, server.port)}"),
-        lanes=lanes,
+        backend=backend,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
-    signal.signal(signal.SIGHUP, lambda *_: _restart_replicas(server, lanes))
+    signal.signal(signal.SIGHUP, lambda *_: _restart_replicas(server, backend))
     with contextlib.suppress(ClosedError):  # the signal came before `run`
         server.run()
     return 0
 
 
-def _restart_replicas(server: PolicyServer, lanes: ReplicaPool | None) -> None:
+def _restart_replicas(server: PolicyServer, backend: ReplicaPool | None) -> None:
     """SIGHUP, as `systemctl reload` sends it."""
-    if lanes is None:
+    if backend is None:
         logger.warning("SIGHUP restarts replicas, and there are none: it changes nothing")
     else:
         server.restart_replicas()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Action keys side by side in one vector, and the arithmetic that their values allow.
 
-A pose is x y z and a unit quaternion x y z w: its rotation is turned, not added (SO(3)).
+A pose is x y z and a unit quaternion x y z w: its rotation is composed, not added (SO(3)).
 """
 
 from __future__ import annotations
@@ -9,25 +9,33 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gr00t_policy_core import rotation
 from gr00t_policy_core.control.chunk import Chunk, Row
 
 POSE_DIMENSION = 7
+LINEAR, ANGULAR = slice(0, 3), slice(3, None)  # the two parts of a pose, and of a twist
 
 
 class ActionLayout:
     """Where each action key lies in the vector of all of them.
 
+    Attributes:
+        dimensions: Values per step by action key, in the order of the vector.
+        slices: Where each key lies in the vector.
+        size: Length of the vector.
+        poses: The keys that are poses.
+        rotations: Where the quaternion of each pose lies.
+        is_velocity: bool (size,): the value is a velocity.
+
     Args:
         dimensions: Values per step by action key.
         poses: The keys that are poses, of 7 values.
         velocities: The keys that are velocities (or deltas): to stand still is to command zero.
-        names: Names of the values by key, as far as they have any: joint names.
+        names: Joint names by key, one per value; keys without joints are left out.
 
     Raises:
-        ValueError: A pose of another dimension.
+        ValueError: A pose does not have 7 values.
     """
 
     def __init__(
@@ -50,12 +58,10 @@ class ActionLayout:
         self.rotations = tuple(
             slice(self.slices[key].start + 3, self.slices[key].stop) for key in poses
         )
-        self._names: dict[str, tuple[str, ...]] = {
-            key: tuple(of_key) for key, of_key in (names or {}).items()
-        }
         self.is_velocity = np.zeros(self.size, dtype=bool)
         for key in velocities:
             self.is_velocity[self.slices[key]] = True
+        self._names = {key: tuple(of_key) for key, of_key in (names or {}).items()}
 
     def rows(self, chunk: Chunk) -> Row:
         """The steps of a chunk, float64 (horizon, size)."""
@@ -66,7 +72,11 @@ class ActionLayout:
         return {key: vector[part] for key, part in self.slices.items()}
 
     def name_of(self, index: int) -> str:
-        """The joint name of one value of the vector, or its key and the place in it."""
+        """The joint name of one value of the vector, or its key and the place in it.
+
+        Raises:
+            IndexError: The vector has no such value.
+        """
         for key, part in self.slices.items():
             if part.start <= index < part.stop:
                 names = self._names.get(key)
@@ -75,42 +85,46 @@ class ActionLayout:
                 return f"{key}[{index - part.start}]"
         raise IndexError(f"no value {index} in a vector of {self.size}")
 
-    def between(self, start: Row, end: Row, share: float) -> Row:
-        """The way from one vector to another: straight for values, the shortest turn for poses."""
+    def interpolate(self, start: Row, end: Row, share: float) -> Row:
+        """The vector (size,) at a share, 0 to 1, of the way: straight, rotations on the sphere."""
         vector = start + share * (end - start)
         for part in self.rotations:
-            vector[part] = turned(share * turn(end[part], start[part]), start[part])
+            vector[part] = rotated(start[part], share * relative_rotvec(end[part], start[part]))
         return vector
 
     def offset(self, to: Row, origin: Row, near: Row | None = None) -> Row:
-        """What `moved` adds to `origin` to get `to`; a turn is a rotation vector, then a zero.
+        """What `with_offset` adds to `origin` to get `to`, float64 (size,).
+
+        The four values of a quaternion hold a rotation vector, rad, and a zero.
 
         Args:
-            to, origin: float64 (size,).
-            near: An offset of a moment before: a turn goes the way round that is closer to its.
+            to, origin: The two vectors, float64 (size,); the offset leads from `origin` to `to`.
+            near: An offset of a moment before: a rotation takes the way round that is closer to
+                its.
         """
         vector = to - origin
         for part in self.rotations:
-            rotvec = turn(to[part], origin[part])
+            rotvec = relative_rotvec(to[part], origin[part])
             vector[part] = 0.0
             vector[part][:3] = rotvec if near is None else _way_round(rotvec, near[part][:3])
         return vector
 
-    def moved(self, origin: Row, offset: Row) -> Row:
-        """`origin` moved and turned by an offset."""
+    def with_offset(self, origin: Row, offset: Row) -> Row:
+        """`origin` moved and rotated by an offset, float64 (size,)."""
         vector = origin + offset
         for part in self.rotations:
-            vector[part] = turned(offset[part][:3], origin[part])
+            vector[part] = rotated(origin[part], offset[part][:3])
         return vector
 
     def speed(self, origin: Row, to: Row, dt_s: float) -> Row:
         """How fast the values go from one vector to another within `dt_s`, float64 (size,), per s.
 
-        Each value of a rotation has the speed of the whole turn, rad/s; a velocity is its own.
+        Each value of a quaternion has the speed of the whole rotation, rad/s; a velocity is its
+        own.
         """
         speed = np.abs(to - origin) / dt_s
         for part in self.rotations:
-            speed[part] = np.linalg.norm(turn(to[part], origin[part])) / dt_s
+            speed[part] = np.linalg.norm(relative_rotvec(to[part], origin[part])) / dt_s
         is_velocity = self.is_velocity
         speed[is_velocity] = np.maximum(np.abs(origin[is_velocity]), np.abs(to[is_velocity]))
         return speed
@@ -126,10 +140,15 @@ class ActionLayout:
         return np.asarray(vector)
 
 
-def turn(to: Row, origin: Row) -> Row:
-    """The rotation vector (3,), rad, that turns one unit quaternion into another."""
+def relative_rotvec(to: Row, origin: Row) -> Row:
+    """The rotation vector (3,), rad, that takes one unit quaternion into another."""
     conjugate = origin * np.array([-1.0, -1.0, -1.0, 1.0])
     return rotation.rotvec_from_quaternion(rotation.quaternion_product(to, conjugate))
+
+
+def rotated(quaternion: Row, rotvec: Row) -> Row:
+    """A unit quaternion rotated by a rotation vector (3,), rad, in the fixed frame."""
+    return rotation.quaternion_product(rotation.quaternion_from_rotvec(rotvec), quaternion)
 
 
 def _way_round(rotvec: Row, near: Row) -> Row:
@@ -142,8 +161,3 @@ def _way_round(rotvec: Row, near: Row) -> Row:
         return rotvec
     other = rotvec * (1.0 - 2.0 * np.pi / angle)
     return min(rotvec, other, key=lambda way: float(np.linalg.norm(way - near)))
-
-
-def turned(rotvec: NDArray[np.float64], quaternion: Row) -> Row:
-    """A unit quaternion turned by a rotation vector (3,), rad."""
-    return rotation.quaternion_product(rotation.quaternion_from_rotvec(rotvec), quaternion)

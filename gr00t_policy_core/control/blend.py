@@ -1,69 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is added to a chunk at a blend, and taken away again little by little."""
+"""Chunk blending: how one chunk goes over into the next."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 
-from gr00t_policy_core.control.active_chunk import RampLimits
 from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.ramp import RampLimits
 
-# Largest second derivatives of the two curves of `OffsetBlend.at`, for an offset and a rate of 1
-# over 1 s.
-_BEND_OF_OFFSET, _BEND_OF_RATE = 5.78, 3.94
-MAX_STRETCH = 2.0  # a gentle fade lasts so many times as long at most: it carries the old speed on
+# Largest second derivatives of the two polynomials of `OffsetBlend.at` over a share of 0 to 1:
+# 10 / sqrt(3) of the offset's, and of the rate's at a share of (192 - sqrt(10944)) / 360.
+_OFFSET_CURVATURE, _RATE_CURVATURE = 5.78, 3.94
+MAX_STRETCH = 2.0  # a blend lasts so many times as long at most: it carries the old speed on
+
+# The slope of a path is taken over this time, ns.
+SLOPE_NS = 1_000_000
+
+
+class BlendMode(Enum):
+    """How one chunk goes over into the next."""
+
+    REPLACE = "replace"
+    """The newest chunk, from the instant that it comes."""
+
+    OFFSET_FADE = "offset_fade"
+    """The newest chunk, plus the offset and speed that it differed by, faded out."""
+
+    ENSEMBLE = "ensemble"
+    """The mean of all chunks that cover the instant, as in ACT (Zhao et al., RSS 2023)."""
+
+    RTC = "rtc"
+    """The policy continued the present chunk itself (real-time chunking); what is left is faded."""
+
+    @property
+    def fades_offset(self) -> bool:
+        """Whether the offset of a new chunk from the present path is faded out."""
+        return self in (BlendMode.OFFSET_FADE, BlendMode.RTC)
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverState:
+    """Where the commands are when a chunk takes over, and `SLOPE_NS` later; float64 (size,)."""
+
+    now: Row
+    soon: Row
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetBlend:
-    """An offset and its rate of change per s at an instant, brought to zero within a time.
+    """An offset and its rate of change at an instant, brought to zero within a time.
 
     Along the polynomial of degree 5 that starts with them and without acceleration, and ends with
     all three at zero (Flash & Hogan 1985 for the offset alone).
 
     Args:
-        since_ns: When it begins, ns.
-        lasts_s: How long it lasts, s; > 0.
-        offset: As `Layout.offset` has it, float64 (size,).
-        rate: The same per s.
+        since_ns: Playback time at which it begins, ns.
+        duration_s: How long it lasts, s; > 0.
+        offset: What is left at the beginning, as `ActionLayout.offset` has it, float64 (size,).
+        rate: Its rate of change at the beginning, float64 (size,), per s.
     """
 
     since_ns: int
-    lasts_s: float
+    duration_s: float
     offset: Row
     rate: Row
 
     @property
     def end_ns(self) -> int:
         """From when on nothing is left of it, ns."""
-        return self.since_ns + round(self.lasts_s * 1e9)
+        return self.since_ns + round(self.duration_s * 1e9)
+
+    def delayed(self, by_ns: int) -> OffsetBlend:
+        """The same, so much later, ns."""
+        return replace(self, since_ns=self.since_ns + by_ns)
 
     def at(self, now_ns: float) -> Row | None:
-        """What is left at an instant, or None past the end."""
-        share = (now_ns - self.since_ns) * 1e-9 / self.lasts_s
+        """The offset that is left at an instant, float64 (size,), or None past the end."""
+        share = (now_ns - self.since_ns) * 1e-9 / self.duration_s
         if share >= 1.0:
             return None
         share = max(share, 0.0)
         left = (1.0 - share) ** 3
-        kept = left * (1.0 + (3.0 + 6.0 * share) * share)
-        travelled = left * (1.0 + 3.0 * share) * share * self.lasts_s
-        return kept * self.offset + travelled * self.rate
+        of_offset = left * (1.0 + (3.0 + 6.0 * share) * share)
+        of_rate = left * (1.0 + 3.0 * share) * share * self.duration_s
+        return of_offset * self.offset + of_rate * self.rate
 
 
 def plan_offset_blend(
     since_ns: int, offset: Row, rate: Row, *, blend_s: float, ramp_limits: RampLimits
 ) -> OffsetBlend:
-    """The fade of an offset and its rate: over `blend_s`, or longer where that would be rough.
+    """The blend of an offset and its rate: over `blend_s`, or longer where that would be rough.
+
+    Over `T` it adds at most ``(5.78 |offset| / T + 3.94 |rate|) / T`` of acceleration; the
+    shortest gentle `T` solves that for the limit.
 
     Args:
-        since_ns: When it begins, ns.
-        offset, rate: What is faded, float64 (size,), and per s.
+        since_ns: Playback time at which it begins, ns.
+        offset, rate: What is blended out, float64 (size,), and its rate of change per s.
         blend_s: How long it lasts, s; `MAX_STRETCH` times as long at most.
-        ramp_limits: How much acceleration it may add.
+        ramp_limits: How much acceleration it may add; their jerk is not used.
     """
-    half = 0.5 * _BEND_OF_RATE * np.abs(rate) / ramp_limits.acceleration
-    square = _BEND_OF_OFFSET * np.abs(offset) / ramp_limits.acceleration
+    half = 0.5 * _RATE_CURVATURE * np.abs(rate) / ramp_limits.acceleration
+    square = _OFFSET_CURVATURE * np.abs(offset) / ramp_limits.acceleration
     gentle_s = float(np.max(half + np.sqrt(half * half + square)))
-    return OffsetBlend(since_ns, min(max(blend_s, gentle_s), MAX_STRETCH * blend_s), offset, rate)
+    duration_s = min(max(blend_s, gentle_s), MAX_STRETCH * blend_s)
+    return OffsetBlend(since_ns, duration_s, offset, rate)

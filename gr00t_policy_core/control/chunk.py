@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An action chunk as it is played: checked whole, before any of it moves a robot."""
+"""An action chunk as the player takes it: checked whole, before any of it moves a robot."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Row = NDArray[np.float64]
+"""One step of a chunk or one command, float64 (size,); also several of them, (n, size)."""
 
 # Steps outside this are no policy's; summed up they leave what integers of ns can hold.
 MIN_STEP_S, MAX_STEP_S = 1e-6, 60.0
+# Differences of larger values, divided by a time or squared, leave what float64 can hold.
+MAX_VALUE = 1e100
 
 
 class ChunkRefusedError(ValueError):
@@ -31,7 +34,7 @@ class Chunk:
 
     Raises:
         ChunkRefusedError: Wrong shapes, a step that is no sensible time, or a value that is not
-            finite: the whole chunk is refused, naming the key and the step.
+            finite or beyond `MAX_VALUE`: the whole chunk is refused, naming the key and the step.
     """
 
     chunk_id: int
@@ -48,18 +51,28 @@ class Chunk:
                 f"got {self.dt_s}"
             )
         for key, values in self.actions.items():
-            if values.ndim != 2 or 0 in values.shape:
-                raise ChunkRefusedError(
-                    f"chunk {self.chunk_id}, {key}: expected (horizon, D), got {values.shape}"
-                )
-            if not np.isfinite(values).all():
-                step = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise ChunkRefusedError(
-                    f"chunk {self.chunk_id}, {key}: a value of step {step} is not finite"
-                )
+            self._require_numbers(key, values)
         horizons = {key: len(values) for key, values in self.actions.items()}
         if len(set(horizons.values())) > 1:
             raise ChunkRefusedError(f"chunk {self.chunk_id}: horizons differ: {horizons}")
+
+    def _require_numbers(self, key: str, values: Row) -> None:
+        if values.ndim != 2 or 0 in values.shape:
+            raise ChunkRefusedError(
+                f"chunk {self.chunk_id}, {key}: expected (horizon, D), got {values.shape}"
+            )
+        if not np.isfinite(values).all():
+            step = int(np.argwhere(~np.isfinite(values))[0][0])
+            raise ChunkRefusedError(
+                f"chunk {self.chunk_id}, {key}: a value of step {step} is not finite"
+            )
+        is_huge = np.abs(values) > MAX_VALUE
+        if is_huge.any():
+            step, place = np.argwhere(is_huge)[0].tolist()
+            raise ChunkRefusedError(
+                f"chunk {self.chunk_id}, {key}: a value of step {step} is "
+                f"{values[step, place]:.4g}, the largest is {MAX_VALUE:g}"
+            )
 
     @property
     def horizon(self) -> int:

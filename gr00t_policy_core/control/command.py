@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.active_chunk import ChunkProgress
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limits import LIMIT_NAMES
 
@@ -31,6 +32,30 @@ class Command:
     holding: bool
     at_rest: bool
     observed_ns: int | None
+
+    @classmethod
+    def fresh(cls, values: Mapping[str, Row], progress: ChunkProgress) -> Command:
+        """A command of the chunk that is played."""
+        return cls(
+            values=values,
+            chunk_id=progress.chunk_id,
+            steps_left=progress.steps_left,
+            holding=False,
+            at_rest=False,
+            observed_ns=progress.observed_ns,
+        )
+
+    @classmethod
+    def holds(cls, values: Mapping[str, Row], chunk_id: int, *, at_rest: bool) -> Command:
+        """A command after the last chunk, whose number is `chunk_id`."""
+        return cls(
+            values=values,
+            chunk_id=chunk_id,
+            steps_left=0,
+            holding=True,
+            at_rest=at_rest,
+            observed_ns=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,31 +4,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.active_chunk import RampLimits
-from gr00t_policy_core.control.body_limits import (
-    ANGULAR,
-    LINEAR,
-    BodyLimiter,
-    BodyLimits,
-    PoseLimiter,
-    TwistLimiter,
-    distances,
-)
+from gr00t_policy_core.control.body_limiter import BodyLimiter, PoseLimiter, TwistLimiter
+from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Row
-from gr00t_policy_core.control.joint_limits import JointLimiter, JointLimits
+from gr00t_policy_core.control.joint_limiter import JointLimiter
+from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.velocity_limiter import VelocityLimiter
 
-# Share of the limits that slowing down and fading may take.
-RAMP_SHARE = 0.3
-
-Path = Callable[[int], Row]
+PathByTick = Callable[[int], Row]
 """The path so many ticks from now, float64 (size,)."""
 
 
@@ -49,13 +39,13 @@ class CommandLimiter:
     """Keeps a vector of commands inside the limits; what has none is commanded as it is.
 
     Args:
-        layout: Of the vector.
+        layout: Says where the joints and bodies lie in the vector.
         joints: Limits of joints, by their index in the vector; those that the layout calls
             velocities are limited as velocities, without regard to their range.
         bodies: Limits of poses and twists, by their action key.
-        period_s: Between two commands, s.
+        period_s: Time between two commands, s.
         start: Where the robot stands, float64 (size,).
-        hits: Counts, by the name of the limit, the ticks in which it bound a joint or a body.
+        limit_hits: Counts the ticks in which a limit changed a command, by the limit's name.
     """
 
     def __init__(
@@ -66,15 +56,15 @@ class CommandLimiter:
         *,
         period_s: float,
         start: Row,
-        hits: Counter[str],
+        limit_hits: Counter[str],
     ) -> None:
         self._joints = {
-            index: JointLimiter(limits, period_s, float(start[index]), hits)
+            index: JointLimiter(limits, period_s, float(start[index]), limit_hits)
             for index, limits in joints.items()
             if not layout.is_velocity[index]
         }
         self._velocities = {
-            index: VelocityLimiter(limits, period_s, hits)
+            index: VelocityLimiter(limits, period_s, limit_hits)
             for index, limits in joints.items()
             if layout.is_velocity[index]
         }
@@ -82,9 +72,9 @@ class CommandLimiter:
         for key, limits in bodies.items():
             part = layout.slices[key]
             body = (
-                PoseLimiter(limits, period_s, start[part], hits)
+                PoseLimiter(limits, period_s, start[part], limit_hits)
                 if key in layout.poses
-                else TwistLimiter(limits, period_s, hits)
+                else TwistLimiter(limits, period_s, limit_hits)
             )
             self._bodies.append((part, body))
         bodies_only = (body for _, body in self._bodies)
@@ -115,8 +105,12 @@ class CommandLimiter:
         velocities = ((index, joint.bound_by) for index, joint in self._velocities.items())
         return {index: name for index, name in (*joints, *velocities) if name}
 
-    def follow(self, path: Path) -> Row:
-        """The commands of this tick towards a path; ``path(0)`` belongs to this tick."""
+    def follow(self, path: PathByTick) -> Row:
+        """The commands of this tick towards a path, float64 (size,).
+
+        Args:
+            path: Where the commands shall go; ``path(0)`` belongs to this tick.
+        """
         vector = np.array(path(0))
         for index, joint in self._joints.items():
             vector[index] = joint.follow(partial(_value, path, index))
@@ -127,7 +121,11 @@ class CommandLimiter:
         return vector
 
     def yield_to(self, vector: Row) -> Row:
-        """The commands of this tick on the way to rest where somebody else has moved the robot."""
+        """The commands of this tick on the way to rest where somebody has moved the robot.
+
+        Args:
+            vector: That place, float64 (size,); it may be outside the ranges.
+        """
         vector = np.array(vector)
         for index, joint in self._joints.items():
             vector[index] = joint.yield_to(float(vector[index]))
@@ -138,7 +136,11 @@ class CommandLimiter:
         return vector
 
     def brake(self, vector: Row) -> Row:
-        """The commands of this tick on the way to a standstill; a copy of `vector` elsewhere."""
+        """The commands of this tick on the fastest way to a standstill.
+
+        Args:
+            vector: What is commanded of the values without limits, float64 (size,).
+        """
         vector = np.array(vector)
         for index, joint in self._joints.items():
             vector[index] = joint.brake()
@@ -148,13 +150,17 @@ class CommandLimiter:
             vector[part] = body.brake()
         return vector
 
-    def overwrite(self, vector: Row, since_s: float) -> None:
-        """Write where the commands go by themselves over those values that are held off the path.
+    def extrapolate(self, path: Row, since_s: float) -> Row:
+        """Where the commands go by themselves: along the path, or off it where a limit holds them.
 
         Args:
-            vector: The path, float64 (size,); changed.
-            since_s: So long after the last tick, s.
+            path: The path at an instant, float64 (size,).
+            since_s: How long that instant is after the last tick, s.
+
+        Returns:
+            float64 (size,): the path, with those values replaced that are held off it.
         """
+        vector = np.array(path)
         for index, joint in self._joints.items():
             if not joint.is_following:
                 vector[index] = joint.position + joint.velocity * since_s
@@ -164,51 +170,14 @@ class CommandLimiter:
         for part, body in self._bodies:
             if not body.is_following:
                 vector[part] = body.ahead(since_s)
+        return vector
 
 
-def ramp_limits_of(
-    layout: ActionLayout, joints: Mapping[int, JointLimits], bodies: Mapping[str, BodyLimits]
-) -> RampLimits:
-    """Far from the limits: what the chunks themselves want comes on top."""
-    ramp_limits = RampLimits.none(layout.size)
-    for index, limits in joints.items():
-        ramp_limits.acceleration[index] = RAMP_SHARE * limits.acceleration
-        ramp_limits.jerk[index] = RAMP_SHARE * limits.jerk
-    for key, body in bodies.items():
-        acceleration = ramp_limits.acceleration[layout.slices[key]]
-        acceleration[LINEAR] = RAMP_SHARE * body.linear_acceleration
-        acceleration[ANGULAR] = RAMP_SHARE * body.angular_acceleration
-    return ramp_limits
-
-
-def jumps(
-    layout: ActionLayout, joints: Mapping[int, JointLimits], to: Row, origin: Row, limit: float
-) -> Iterator[str]:
-    """A sentence for each limited joint and each pose that is further than `limit`, rad and m.
-
-    A velocity has no place to be far from.
-    """
-    for index in joints:
-        if layout.is_velocity[index]:
-            continue
-        jump = abs(to[index] - origin[index])
-        if jump > limit:
-            name = layout.name_of(index)
-            yield f"{name} would jump by {jump:.3f}, from {origin[index]:.3f} to {to[index]:.3f}"
-    for key in layout.poses:
-        part = layout.slices[key]
-        jump_m, turn_rad = distances(to[part], origin[part])
-        if jump_m > limit:
-            yield f"{key} would jump by {jump_m:.3f} m"
-        if turn_rad > limit:
-            yield f"{key} would turn by {turn_rad:.3f} rad"
-
-
-def _value(path: Path, index: int, ticks: int) -> float:
+def _value(path: PathByTick, index: int, ticks: int) -> float:
     return float(path(ticks)[index])
 
 
-def _part(path: Path, part: slice, ticks: int) -> Row:
+def _part(path: PathByTick, part: slice, ticks: int) -> Row:
     return path(ticks)[part]
 
 

@@ -15,10 +15,13 @@ class DeadlineTicker:
 
     Args:
         rate_hz: Ticks per second, Hz; > 0.
-        spin_s: Wake up so long before each deadline and watch the clock until it is there, s: a
-            sleeper is woken up late, one that is awake is not. It costs that time of a core.
-        now_ns: The monotonic clock, ns.
-        sleep_s: Sleeps for so many seconds.
+        spin_s: How long before each deadline to wake up and spin until it is there, s: a sleeping
+            thread is woken up late. It takes that much time of a core at each tick.
+        now_ns: Reads a monotonic clock, ns.
+        sleep_s: Puts the thread to sleep for a time, s.
+
+    Raises:
+        ValueError: `rate_hz` is not > 0.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the robot comes to rest when what moved it has failed.
+"""How the robot comes to rest when the player that moved it has failed.
 
 Nothing here needs the schedule, the limiters or Ruckig: two commands and the limits on acceleration
 are all it takes. Every joint, pose and twist is slowed down along the way that it goes, by its
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.body_limits import ANGULAR, LINEAR, BodyLimits
+from gr00t_policy_core.control.action_layout import ANGULAR, LINEAR, ActionLayout
+from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limits import JointLimits
 
@@ -22,7 +22,7 @@ class FallbackBrake:
     """Brakes from the last command to a standstill.
 
     Args:
-        layout: Layout of the commands.
+        layout: Says where the joints and bodies lie in the vectors.
         joints: Limits of joints, by their index in the vector.
         bodies: Limits of poses and twists, by their action key. What has no limits stops at once.
         period_s: Time between two commands, s.
@@ -44,30 +44,31 @@ class FallbackBrake:
         self._period_s = period_s
         self._vector = np.array(last)
         # As much as is commanded per tick: the way of a position, the value of a velocity.
-        self._pace = layout.offset(last, before)
-        self._pace[layout.is_velocity] = last[layout.is_velocity] * period_s
+        self._step = layout.offset(last, before)
+        self._step[layout.is_velocity] = last[layout.is_velocity] * period_s
         self._groups = list(_groups(layout, joints, bodies))
         free = np.ones(layout.size, dtype=bool)
         for part, speed, _ in self._groups:
             free[part] = False
-            pace = float(np.linalg.norm(self._pace[part]))
-            self._pace[part] *= min(1.0, speed * period_s / pace) if pace else 0.0
-        self._pace[free] = 0.0
+            step = float(np.linalg.norm(self._step[part]))
+            self._step[part] *= min(1.0, speed * period_s / step) if step else 0.0
+        self._step[free] = 0.0
 
     @property
     def is_at_rest(self) -> bool:
         """Whether the robot stands still."""
-        return not self._pace.any()
+        return not self._step.any()
 
     def step(self) -> Row:
         """The command of the next tick, float64 (size,)."""
         for part, _, acceleration in self._groups:
-            pace = float(np.linalg.norm(self._pace[part]))
-            slower = max(0.0, pace - acceleration * self._period_s**2)
-            self._pace[part] *= slower / pace if pace else 0.0
+            step = float(np.linalg.norm(self._step[part]))
+            slower = max(0.0, step - acceleration * self._period_s**2)
+            self._step[part] *= slower / step if step else 0.0
         is_velocity = self._layout.is_velocity
-        self._vector = self._layout.moved(self._vector, np.where(is_velocity, 0.0, self._pace))
-        self._vector[is_velocity] = self._pace[is_velocity] / self._period_s
+        way = np.where(is_velocity, 0.0, self._step)
+        self._vector = self._layout.with_offset(self._vector, way)
+        self._vector[is_velocity] = self._step[is_velocity] / self._period_s
         return np.array(self._vector)
 
 

@@ -10,14 +10,14 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Row
 
-# Displacement of a resting robot that counts as moved by somebody else, rad (or m): above the noise
-# of an encoder.
+# A resting robot that is displaced by more than this was moved by somebody, rad (or m): above the
+# noise of an encoder.
 MOVED = 0.02
 # A robot whose measured positions stay within this, rad (or m), for so long, s, stands still.
 STILL, STILL_S = 0.005, 0.3
 # Share of the largest following error that a robot at rest may have by itself: sag, a closed grip.
 RESTING_SHARE = 0.5
-# More than any robot measures: 10 km, 1600 turns. Such a value is left out, as one that is NaN.
+# More than any robot measures: 10 km, 1600 turns. Such a value is ignored, like one that is NaN.
 MAX_MEASURED = 1e4
 
 
@@ -25,7 +25,7 @@ class MeasuredState:
     """The newest measured position of each joint and pose, judged by age and by distance.
 
     Args:
-        layout: Layout of the vectors.
+        layout: Names the values of the vectors, and says which of them are poses.
         max_ages_s: Largest age of a measurement by index, s. These values must be measured before
             the robot may be moved; the others need not be measured at all.
         max_following_errors: Largest distance between command and measurement by index, rad (or m).
@@ -58,9 +58,12 @@ class MeasuredState:
         return self._positions.copy()
 
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
-        """Take measured positions, rad (or m), by index; the others stay where they were.
+        """Take measured positions; the others stay where they were.
 
-        One that is not finite, or that no robot can have, is left out.
+        Args:
+            positions: Positions by index, rad (or m). One that is not finite, or beyond
+                `MAX_MEASURED`, is ignored.
+            stamp_ns: When they were measured, ns.
         """
         for index, position in positions.items():
             if not abs(position) <= MAX_MEASURED:
@@ -69,15 +72,19 @@ class MeasuredState:
             self._stamps_ns[index] = stamp_ns
 
     def restamp(self, now_ns: int) -> None:
-        """Take all measurements for present ones: the clock was set back since they came, ns."""
+        """Stamp all measurements anew: the clock was set back since they came.
+
+        Args:
+            now_ns: The present by the new time, ns.
+        """
         self._stamps_ns = dict.fromkeys(self._stamps_ns, now_ns)
 
     def over(self, vector: Row) -> Row:
-        """A copy of a vector, float64 (size,), with every value that is measured in its place."""
+        """A vector, float64 (size,), with the measurement of every value that has one."""
         return np.where(np.isnan(self._positions), vector, self._positions)
 
     def problem(self, now_ns: int) -> str:
-        """What is missing or too old for the robot to be moved; empty where nothing is.
+        """Which measurement is missing or too old for the robot to be moved; empty where none is.
 
         Args:
             now_ns: The present, on the clock of the stamps, ns.
@@ -89,13 +96,13 @@ class MeasuredState:
                 return f"the position of {name} is not known yet"
             age_s = (now_ns - stamp_ns) * 1e-9
             if age_s > limit_s:
-                return f"the position of {name} is {age_s:.2f} s old, {limit_s:g} s are allowed"
+                return f"the position of {name} is {age_s:.2f} s old, the limit is {limit_s:g} s"
             if age_s < -limit_s:
                 return f"the position of {name} is {-age_s:.2f} s in the future: clocks differ"
         return ""
 
     def following_error(self, command: Row) -> str:
-        """Which value does not follow its command, in a sentence; empty where all of them do.
+        """Say which value does not follow its command; empty where all of them do.
 
         Args:
             command: The last command, float64 (size,).
@@ -127,13 +134,13 @@ class MeasuredState:
         self._has_yielded = self._is_still = False
 
     def rest(self, held: Row, now_ns: int) -> None:
-        """Let time pass at rest: find out how far the robot is from its command by itself.
+        """Let time pass at rest, and learn how far the robot is from its command by itself.
 
-        An arm sags a little, a gripper stays open by what it holds.
+        An arm sags a little, a gripper is held open by what it grips.
 
         Args:
             held: Where it is held, float64 (size,).
-            now_ns: The present, ns.
+            now_ns: Playback time of the tick, ns.
         """
         self._is_still = self._stands_still(now_ns)
         error = self._error(held)
@@ -146,7 +153,7 @@ class MeasuredState:
             self._resting_error = error
 
     def displaced(self, held: Row) -> Row:
-        """Where a robot at rest is, but for its resting error: `held` where nobody moved it.
+        """Where a robot at rest was moved to, less its resting error; `held` if nobody moved it.
 
         Args:
             held: Where it is held, float64 (size,).
@@ -158,16 +165,16 @@ class MeasuredState:
         moved = self._distances(error - resting) > MOVED
         if not moved.any():
             return held
-        return self._layout.moved(held, np.where(moved, error - resting, 0.0))
+        return self._layout.with_offset(held, np.where(moved, error - resting, 0.0))
 
     def start_yielding(self) -> None:
-        """Say that the commands go to where the robot was moved to; it is judged again after."""
+        """Forget the resting error: the commands go to where the robot was moved to."""
         self._resting_error = self._still_since_ns = None
         self._has_yielded = True
         self._is_still = False
 
     def _smaller(self, error: Row, other: Row) -> Row:
-        """Of two errors the smaller one, value by value; of a pose by its place and its turn."""
+        """The smaller of two errors, value by value; of a pose by its place and its rotation."""
         return np.where(self._distances(error) < self._distances(other), error, other)
 
     def _own_error(self, error: Row) -> Row:
@@ -183,7 +190,7 @@ class MeasuredState:
         return now_ns - self._still_since_ns >= STILL_S * 1e9
 
     def _distances(self, error: Row) -> Row:
-        """How far each value is off; of a pose, how far its place is, and its turn."""
+        """How far each value is off; of a pose, how far its place and its rotation are."""
         distances = np.abs(error)
         for key in self._layout.poses:
             start = self._layout.slices[key].start

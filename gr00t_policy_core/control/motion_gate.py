@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What allows the robot to move: no stop, the enable signal, and everything that it needs."""
+"""What forbids motion from outside: a stop, the enable signal, a part that is missing."""
 
 from __future__ import annotations
 
 
 class MotionGate:
-    """Says why the robot may not be moved now; safe between threads. Times are monotonic, ns.
+    """Says why the robot may not be moved now; safe between threads.
 
-    A stop is in force until `start`, whatever else happens.
+    A stop is in force until `start`, whatever else happens. All times are of one monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -17,11 +17,11 @@ class MotionGate:
         self._blocked: dict[str, str] = {}
 
     def require_enable(self, timeout_ns: int | None) -> None:
-        """Say whether the robot has an enable signal; it counts as released until it comes.
+        """Set whether the robot has an enable signal; it counts as off until it comes.
 
         Args:
-            timeout_ns: An enable signal older than this counts as released, ns; None where the
-                robot has no such signal.
+            timeout_ns: An enable signal older than this counts as off, ns; None where the robot has
+                no such signal.
         """
         self._enable_timeout_ns = timeout_ns
         self._enabled_ns = None
@@ -31,28 +31,33 @@ class MotionGate:
         self._stopped = reason
 
     def start(self) -> None:
-        """Allow motion again, as far as everything else does."""
+        """Lift the stop. Motion stays forbidden for any other reason."""
         self._stopped = ""
 
-    def block(self, what: str, reason: str) -> None:
-        """Forbid motion for a reason that no `start` takes away.
+    def block(self, source: str, reason: str) -> None:
+        """Forbid motion for a reason that `start` does not lift.
 
         Args:
-            what: Tells reasons apart.
-            reason: The reason; empty once what was lacking is there.
+            source: What the reason is about; each source has one reason at most.
+            reason: Why motion is forbidden; empty allows it again.
         """
-        self._blocked = {**self._blocked, what: reason}
+        self._blocked = {**self._blocked, source: reason}
 
     def enable(self, enabled: bool, now_ns: int) -> None:
-        """Take the enable signal."""
+        """Take the enable signal.
+
+        Args:
+            enabled: Whether the operator allows motion.
+            now_ns: When the signal came in, ns.
+        """
         self._enabled_ns = now_ns if enabled else None
 
     def reason(self, now_ns: int) -> str:
         """Why the robot may not be moved; empty where it may."""
         if self._stopped:
             return self._stopped
-        lacking = next(filter(None, self._blocked.values()), "")
-        return lacking or self._enable_reason(now_ns)
+        blocked = next(filter(None, self._blocked.values()), "")
+        return blocked or self._enable_reason(now_ns)
 
     def _enable_reason(self, now_ns: int) -> str:
         timeout_ns, enabled_ns = self._enable_timeout_ns, self._enabled_ns

@@ -23,17 +23,17 @@ CLOCK_JUMP_NS = 500_000_000
 
 @dataclass(frozen=True, slots=True)
 class PlaybackTick:
-    """One tick.
+    """What one tick of the control loop means for what is played.
 
     Args:
         now_ns: The playback time of the tick, ns.
-        slipped_ns: Real time that did not pass for what is played, ns; negative where the clock
+        stalled_ns: Real time that did not pass for what is played, ns; negative where the clock
             went back a little.
         set_back_ns: How far the clock was set back, ns; 0 where it was not.
     """
 
     now_ns: int
-    slipped_ns: int = 0
+    stalled_ns: int = 0
     set_back_ns: int = 0
 
 
@@ -50,20 +50,17 @@ class PlaybackClock:
         self._really_ticked_ns = 0
 
     def tick(self, now_ns: int) -> PlaybackTick:
-        """The playback time of a tick.
+        """Take the next tick of the control loop.
 
         Args:
-            now_ns: The real time, ns.
+            now_ns: The real time at which it came, ns.
         """
-        instant = (
-            PlaybackTick(now_ns)
-            if self._ticked_ns is None
-            else self._after(self._ticked_ns, now_ns)
-        )
-        self._ticked_ns, self._really_ticked_ns = instant.now_ns, now_ns
-        return instant
+        last_ns = self._ticked_ns
+        tick = PlaybackTick(now_ns) if last_ns is None else self._tick_after(last_ns, now_ns)
+        self._ticked_ns, self._really_ticked_ns = tick.now_ns, now_ns
+        return tick
 
-    def _after(self, ticked_ns: int, now_ns: int) -> PlaybackTick:
+    def _tick_after(self, ticked_ns: int, now_ns: int) -> PlaybackTick:
         if now_ns < ticked_ns - CLOCK_JUMP_NS:
             return PlaybackTick(now_ns, set_back_ns=ticked_ns - now_ns)
         due_ns = ticked_ns + self._period_ns

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.schedule import ScheduleSettings
+from gr00t_policy_core.control.ramp import RampLimits
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 
 # The oldest observation that moves the robot by default, s.
 MAX_AGE_S = 2.0
@@ -31,14 +33,14 @@ class OutOfRange(Enum):
 class ObservationAgeLimit:
     """How old the observation behind the motion may be.
 
-    A robot that nobody looks after any more would otherwise play its chunk to the end.
+    Without a limit, a robot whose policy has gone would play its chunk to the end.
 
     Args:
         limit_s: The limit, s; None for one that follows from the chunk: twice its duration and one
             replan interval, at most `MAX_AGE_S`. A chunk that is asked for only when the one
             before has ended (`sync`) is played whole: its duration and `MAX_AGE_S`.
         replan_interval_s: Time between two observations, s; 0 where the latency decides.
-        sync: The next chunk is asked for when this one has been played.
+        sync: Whether the next chunk is asked for only when this one has been played.
     """
 
     limit_s: float | None = math.inf
@@ -61,7 +63,7 @@ class PlayerSettings:
 
     Args:
         period_s: Time between two ticks, s.
-        schedule: How chunks are played.
+        schedule: How chunks are blended and interpolated.
         limits: Limits of joints, by their index in the layout's vector.
         bodies: Limits of poses and twists, by their action key.
         max_jump: A chunk whose path starts further away than this, in any limited joint or pose,
@@ -72,8 +74,8 @@ class PlayerSettings:
         max_following_errors: Largest distance between command and measured position by index, rad
             (or m). A larger one stops the motion.
         observation_age: How old the observation behind the motion may be.
-        silent_at_rest: Nothing is published at rest, so that the first command after it may be
-            anywhere.
+        silent_at_rest: Whether the caller publishes nothing at rest, so that the first command
+            after it may be anywhere.
     """
 
     period_s: float
@@ -86,3 +88,7 @@ class PlayerSettings:
     max_following_errors: Mapping[int, float] = field(default_factory=dict)
     observation_age: ObservationAgeLimit = field(default_factory=ObservationAgeLimit)
     silent_at_rest: bool = False
+
+    def ramp_limits(self, layout: ActionLayout) -> RampLimits:
+        """How much acceleration and jerk ramps and blends may add within these limits."""
+        return RampLimits.from_limits(layout, self.limits, self.bodies)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run of a player on record: everything that it was told, to be played again bit for bit.
+"""Records everything that a player is told, so that the run can be replayed bit for bit.
 
 A recording is JSON lines: its format, then one event each. Python writes and reads floats exactly.
 The same events give the same commands only as long as nothing changes how a player moves: then the
@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_settings import PlayerSettings
 
 FORMAT_KEY, FORMAT = "recording_format", 3
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
@@ -50,7 +52,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A wish to come to rest, ns."""
+    """When the player was told to come to rest, ns, and why."""
 
     now_ns: int
     reason: str
@@ -76,22 +78,23 @@ EVENTS = {kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Lim
 
 
 class RecordingPlayer(MotionPlayer):
-    """A player that keeps what it is told, in memory.
+    """A player that keeps in memory what it is told.
 
-    Once `MAX_EVENTS` are kept no more are: a recording has its beginning, or it could not be
-    played again.
+    Once `MAX_EVENTS` are kept no more are: without its beginning a recording cannot be replayed.
+
+    Args:
+        layout: Layout of the action keys in the vector of commands.
+        settings: What the player needs to know of the robot.
     """
 
-    events: list[Event]
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.events = []
-        self._told_why_not = ""
+    def __init__(self, layout: ActionLayout, settings: PlayerSettings) -> None:
+        super().__init__(layout, settings)
+        self.events: list[Event] = []
+        self._inhibited = ""
 
     @property
     def is_full(self) -> bool:
-        """Whether events were left out at the end."""
+        """Whether no more events are kept."""
         return len(self.events) >= MAX_EVENTS
 
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
@@ -102,11 +105,11 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Offered(chunk, now_ns))
         super().offer(chunk, now_ns)
 
-    def allow(self, reason_why_not: str) -> None:
-        if reason_why_not != self._told_why_not:
-            self._told_why_not = reason_why_not
-            self._keep(Allowed(reason_why_not))
-        super().allow(reason_why_not)
+    def inhibit(self, reason: str) -> None:
+        if reason != self._inhibited:
+            self._inhibited = reason
+            self._keep(Allowed(reason))
+        super().inhibit(reason)
 
     def hold(self, now_ns: int, reason: str) -> None:
         self._keep(Held(now_ns, reason))
@@ -129,8 +132,8 @@ def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | 
     """Tell a player everything again; yields the command of each tick.
 
     Args:
-        events: In their order.
-        player: Made as the recorded one was.
+        events: The recording, in its order.
+        player: A player with the layout and the settings of the recorded one.
     """
     for event in events:
         match event:
@@ -139,7 +142,7 @@ def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | 
             case Offered():
                 _offer(player, event)
             case Allowed():
-                player.allow(event.reason_why_not)
+                player.inhibit(event.reason_why_not)
             case Held():
                 player.hold(event.now_ns, event.reason)
             case Limited():
@@ -165,7 +168,7 @@ def read_events(path: Path) -> Iterator[Event]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is of another format, or a line is no event, naming it.
+        ValueError: It is of another format, or a line is no event; the message names the line.
     """
     with path.open(encoding="utf-8") as file:
         _require_format(path, file.readline())
@@ -192,7 +195,7 @@ def _offer(player: MotionPlayer, event: Offered) -> None:
     try:
         player.offer(event.chunk, event.now_ns)
     except ChunkRefusedError:
-        return  # as it was then
+        return  # it was refused in the recorded run, too
 
 
 def _plain(event: Event) -> dict[str, Any]:

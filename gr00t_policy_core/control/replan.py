@@ -7,11 +7,11 @@ import math
 from collections import deque
 
 LATENCIES = 50  # answers that the latency is estimated from
-LATENCY_SHARE = 0.9  # of them came within it: robust, and not one spike
+LATENCY_SHARE = 0.9  # of them came within it: one spike does not move it
 # A chunk that no other has taken over from slows down before its end, over about so much of it: an
-# arm at 1.3 rad/s with the default limits (`playing.ramp_down_s`).
-SLOWING_S = 0.15
-SLOWING_SHARE = 0.25  # of a chunk, at most
+# arm at 1.3 rad/s with the default limits (`ActiveChunk.ramp_down_s`).
+RAMP_DOWN_S = 0.15
+RAMP_DOWN_SHARE = 0.25  # of a chunk, at most
 
 
 class LatencyEstimate:
@@ -34,11 +34,11 @@ class LatencyEstimate:
 
 
 class ReplanTimer:
-    """Tells when the next observation is to be sent; one request is under way at most.
+    """Tells when the next observation is to be sent. At most one request is under way.
 
     Args:
-        chunk_s: From the first step of a chunk to its last, s.
-        step_s: Between two steps of it, s.
+        chunk_s: How long a chunk lasts, from its first step to its last, s.
+        step_s: Time between two steps of a chunk, s.
         interval_s: Between two observations, s; None to ask as late as the latency allows: an
             answer shall come before the chunk slows down towards its end.
         sync: Ask only when the chunk has been played; `interval_s` is not used then.
@@ -49,7 +49,7 @@ class ReplanTimer:
     ) -> None:
         self._chunk_s = chunk_s
         self._interval_s = interval_s
-        self._margin_s = step_s + min(SLOWING_S, SLOWING_SHARE * chunk_s)
+        self._margin_s = step_s + min(RAMP_DOWN_S, RAMP_DOWN_SHARE * chunk_s)
         self._sync = sync
         self._due_s: float | None = None
         self.latency = LatencyEstimate()
@@ -61,7 +61,7 @@ class ReplanTimer:
 
     @property
     def pace_problem(self) -> str:
-        """What is wrong with the policy's pace, and what to do; empty where it keeps up.
+        """Why the policy is too slow, and what to do about it; empty where it keeps up.
 
         A chunk that comes later than it lasts has no step left to play.
         """
@@ -84,9 +84,9 @@ class ReplanTimer:
         """When to ask next, after an answer.
 
         Args:
-            observed_s: Stamp of its observation.
-            asked_s: When the policy was asked.
-            answered_s: When it answered.
+            observed_s: Stamp of the observation behind it, s.
+            asked_s: When the observation was sent, s.
+            answered_s: When the answer came, s.
         """
         self.latency.add(max(0.0, answered_s - asked_s))  # the clock may have been set back
         if self._sync:
@@ -98,7 +98,7 @@ class ReplanTimer:
         return self._due_s
 
     def _on_beat(self, asked_s: float, interval_s: float) -> float:
-        """By the clock; after a stall the cadence starts anew instead of catching up."""
+        """The next beat of the interval; after a stall it starts anew instead of catching up."""
         due_s = asked_s if self._due_s is None else self._due_s
         following_s = due_s + interval_s
         return (

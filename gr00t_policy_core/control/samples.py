@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stamped buffers: what a stream said, and when.
+"""Buffers of stamped samples: what a stream delivered, and when.
 
 Stamps are integer nanoseconds of the one clock that the robot's messages are stamped with.
 """
@@ -23,8 +23,8 @@ class Sample(Generic[T]):
     """One value of a stream.
 
     Args:
-        stamp_ns: When it was measured, ns.
-        value: What was measured.
+        stamp_ns: When it was measured, ns, on the clock that the robot's messages are stamped with.
+        value: What was measured; the stream says of which type.
     """
 
     stamp_ns: int
@@ -34,12 +34,15 @@ class Sample(Generic[T]):
 class SampleBuffer(Generic[T]):
     """The newest samples of one stream, in the order of their stamps; safe between threads.
 
-    A stamp that lies further back than the whole span means that time itself was set back (a
-    restarted simulation, a looped bag): what is held is dropped and the buffer starts again.
+    A stamp that lies further back than the whole span means that the clock was set back (a
+    restarted simulation, a looped bag): the samples are dropped and the buffer starts anew.
 
     Args:
         span_ns: Samples older than the newest by more than this are dropped, ns.
-        max_samples: At most so many are kept; the oldest go.
+        max_samples: How many samples are kept at most; the oldest go.
+
+    Raises:
+        ValueError: `max_samples` is below 1, or `span_ns` is negative.
     """
 
     def __init__(self, *, span_ns: int, max_samples: int = 10_000) -> None:
@@ -52,7 +55,7 @@ class SampleBuffer(Generic[T]):
         self.keep(span_ns)
 
     def keep(self, span_ns: int) -> None:
-        """Change how far back the samples reach from now on, ns."""
+        """Change how far back the samples reach from now on, ns; ValueError if negative."""
         if span_ns < 0:
             raise ValueError(f"span_ns must be >= 0, got {span_ns}")
         self._span_ns = span_ns
@@ -89,14 +92,14 @@ class SampleBuffer(Generic[T]):
             return min(candidates, key=lambda s: abs(s.stamp_ns - stamp_ns), default=None)
 
     def drop_after(self, stamp_ns: int) -> None:
-        """Forget the samples with a later stamp: time was set back a little."""
+        """Drop the samples with a later stamp: the clock was set back a little."""
         with self._lock:
             samples = self._samples
             while samples and samples[-1].stamp_ns > stamp_ns:
                 samples.pop()
 
     def discard(self, sample: Sample[T]) -> None:
-        """Forget a sample that turned out to be none; nothing where it has gone already."""
+        """Drop a sample that turned out to be invalid, if it is still there."""
         with self._lock:
             self._samples[:] = [kept for kept in self._samples if kept is not sample]
 
@@ -117,7 +120,7 @@ class SampleBuffer(Generic[T]):
         return 1e9 * (len(recent) - 1) / max(recent[-1] - recent[0] + silence_ns, 1.0)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all samples, and the receptions that the rate is taken over."""
         with self._lock:
             self._samples.clear()
             self._receptions.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of a joint that is commanded in velocity: of its speed, its acceleration and its jerk.
+"""Keeps a joint that is commanded in velocity inside its limits of speed, acceleration and jerk.
 
 As for positions, a command within the limits passes unchanged, and one that is not is replaced by
 the fastest change inside them that closes in on the target. Acceleration and jerk are the first and
@@ -25,18 +25,18 @@ class VelocityLimiter:
     """Keeps the velocity commands of one joint inside its limits. It starts at rest.
 
     Args:
-        limits: Of the joint; its range is not used, since a velocity does not tell the position.
-        period_s: Between two commands, s.
-        hits: Counts, by the name of the limit, the ticks in which it bound.
+        limits: Limits of the joint; its range is not used: a velocity does not tell the position.
+        period_s: Time between two commands, s.
+        limit_hits: Counts the ticks in which a limit changed the command, by the limit's name.
     """
 
-    def __init__(self, limits: JointLimits, period_s: float, hits: Counter[str]) -> None:
+    def __init__(self, limits: JointLimits, period_s: float, limit_hits: Counter[str]) -> None:
         self._period_s = period_s
         self._speed = limits.velocity
         # The largest change from one command to the next, and the largest change of that.
         self._change = limits.acceleration * period_s
         self._bend = limits.jerk * period_s**2
-        self._hits = hits
+        self._limit_hits = limit_hits
         self._velocity = 0.0
         self._last_change = 0.0
         self._is_following = True
@@ -82,7 +82,7 @@ class VelocityLimiter:
         self._is_following = not self._bound_by
         if self._is_following:
             return self._step_to(target)
-        self._hits[self._bound_by] += 1
+        self._limit_hits[self._bound_by] += 1
         slope = _clipped(reference(1) - target, self._change)
         return self._step_to(self._nearest(_clipped(target, self._speed), slope))
 
@@ -110,8 +110,8 @@ class VelocityLimiter:
         """The allowed command that leads to a target, and its slope, in the fewest ticks.
 
         Args:
-            target: Of this tick.
-            slope: How much it changes in each tick.
+            target: The velocity wanted at this tick, rad/s (or m/s).
+            slope: How much it changes in each tick, rad/s (or m/s).
         """
         change = slope + self._landing_change(target - slope - self._velocity)
         change = _clipped(change, self._change)

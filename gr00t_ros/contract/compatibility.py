@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a robot and a policy go together: the contract and what the policy says. Pure."""
+"""Whether a robot and a policy are compatible: the contract and what the policy needs. Pure."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def check_compatibility(
     *,
     capabilities: Sequence[str] = (),
 ) -> None:
-    """Compare the contract with what the policy says of itself, key by key.
+    """Compare the contract with what the policy says about itself, key by key.
 
     Args:
-        contract: The robot's side.
-        configs: The policy's modality configs.
-        dimensions: Values per step of the policy's keys, ``{"state": {key: D}, "action": …}``;
-            what is not in it cannot be checked (stock servers do not tell).
-        capabilities: Of the policy, as `BasePolicy.get_capabilities`.
+        contract: What the robot sends and takes.
+        configs: The policy's keys by modality, as `BasePolicy.get_modality_config`.
+        dimensions: Values per step of the policy's keys, ``{"state": {key: D}, "action": …}``, as
+            far as they are known: stock servers do not send them.
+        capabilities: What else the policy can do, as `BasePolicy.get_capabilities`.
 
     Raises:
-        SpecError: With one sentence for everything that does not go together.
+        SpecError: With one sentence for each mismatch.
     """
     problems = [
         *_key_problems(VIDEO, [video.key for video in contract.video], configs),
@@ -51,7 +51,7 @@ def check_compatibility(
     if contract.instruction and not (language is not None and language.modality_keys):
         problems.append("instruction: the policy takes no instruction; leave it out")
     if problems:
-        raise SpecError("the parameters do not fit the policy", problems)
+        raise SpecError("the parameters do not match the policy", problems)
 
 
 def _key_problems(

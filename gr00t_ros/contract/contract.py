@@ -2,7 +2,7 @@
 """The contract between a robot and a policy: parameters in, frozen dataclasses out. Pure.
 
 `parse_contract` checks the parameters by themselves and names everything that is wrong at once;
-`gr00t_ros.contract.compatibility` checks them against what the policy says of itself.
+`gr00t_ros.contract.compatibility` compares them with what the policy says about itself.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ Interface = TypeVar("Interface", StateInterface, CommandInterface)
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Everything that the two nodes need to know of robot and policy; units in the names.
+    """Everything that the two nodes need to know about robot and policy; units in the names.
 
-    Topics that are one to ROS have one name here, whatever the user wrote. `ignored` are the
-    actions of the policy that the robot has no use for.
+    A topic has one name here, however often and in whatever form the user wrote it. `ignored` are
+    the actions of the policy that the robot has no use for.
     """
 
     policy: PolicySettings
@@ -85,13 +85,13 @@ class Contract:
 def parse_contract(
     values: Mapping[str, Any], *, resolve: Callable[[str], str] = in_root_namespace
 ) -> Contract:
-    """Check the parameters and make the contract of them.
+    """Check the parameters and build the contract.
 
     Args:
         values: Parameter values by full name (``video.front.topic``), those given by the user;
             what is left out takes its default.
-        resolve: Tells what a topic is called after remapping, within the node's namespace. It
-            raises ValueError for what cannot be a topic.
+        resolve: Returns the full name of a topic, after remapping and within the node's namespace.
+            It raises ValueError for a text that is not a topic name.
 
     Raises:
         SpecError: With one sentence for everything that is wrong.
@@ -104,8 +104,8 @@ def parse_contract(
     )
     settings = {p.name: values.get(p.name, p.default) for p in parameters_for(values)}
     topics = TopicNames(resolve)
-    states, state_problems = _made(values, STATE, find_state)
-    commands, command_problems = _made(values, ACTION, find_command)
+    states, state_problems = _interfaces(values, STATE, find_state)
+    commands, command_problems = _interfaces(values, ACTION, find_command)
     _refuse(
         *state_problems,
         *command_problems,
@@ -134,21 +134,22 @@ def _ignored(values: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(key for key in keys if values.get(f"{ACTION}.{key}.{IGNORE.name}") is True)
 
 
-def _made(
+def _interfaces(
     values: Mapping[str, Any], modality: str, find: Callable[[str], type[Interface]]
 ) -> tuple[list[tuple[Entry, Interface]], list[str]]:
-    """The interface of each entry of a modality, and a sentence for each that cannot be made."""
-    made, problems = [], []
+    """The interface of each entry of a modality, and a sentence for each that is contradictory."""
+    interfaces: list[tuple[Entry, Interface]] = []
+    problems: list[str] = []
     for entry in entries(values):
         if entry.modality != modality or not entry.has_type:
             continue
         settings = entry.settings(values)
         cls = find(settings["type"])
         try:
-            made.append((entry, cls({p.name: settings[p.name] for p in cls.parameters})))
+            interfaces.append((entry, cls({p.name: settings[p.name] for p in cls.parameters})))
         except ValueError as error:
             problems.append(f"{entry.name}: {error}")
-    return made, problems
+    return interfaces, problems
 
 
 def _use_problems(

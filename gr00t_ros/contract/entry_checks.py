@@ -10,7 +10,7 @@ from gr00t_ros.contract.entry_parameters import IGNORE, SOURCES, TYPE
 from gr00t_ros.contract.parameters import STATE, Entry, common_parameters, entries, types_of
 from gr00t_ros.interfaces.registry import UnknownTypeError, find_command, find_state
 
-MISNAMED_TYPE = "interface"  # what one might call it
+MISNAMED_TYPE = "interface"  # what a user may call the type
 
 
 def type_problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -28,14 +28,14 @@ def is_of_another_entry(entry: Entry, field: str, values: Mapping[str, Any]) -> 
     """Whether entries of the same modality may have a parameter that this one has not."""
     if field == MISNAMED_TYPE and entry.has_type:
         return not values.get(f"{entry.name}.{TYPE.name}")
-    is_common = field in {parameter.name for parameter in common_parameters(entry.modality)}
-    return is_common or bool(_types_with(entry.modality, field))
+    common = {parameter.name for parameter in common_parameters(entry.modality)}
+    return (field in common and not entry.has_type) or bool(_types_with(entry.modality, field))
 
 
 def misplacement_problems(entry: Entry, field: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Why a parameter has no effect in this entry; nothing where its type is at fault.
 
-    One that asks for nothing (false, 0, no text, an empty list) is let pass.
+    One that asks for nothing (false, 0, no text, an empty list) is accepted.
     """
     name = f"{entry.name}.{field}"
     if not values[name]:
@@ -81,7 +81,7 @@ def _type_problem(entry: Entry, values: Mapping[str, Any]) -> str:
 
 
 def _type_to_write(entry: Entry, values: Mapping[str, Any]) -> str:
-    """The lines that would do: of the types that take the parameters that the entry has."""
+    """The lines to choose from: one for each type that accepts the parameters of the entry."""
     types = types_of(entry.modality)
     misnamed = values.get(f"{entry.name}.{MISNAMED_TYPE}")
     if misnamed in types:
@@ -89,14 +89,14 @@ def _type_to_write(entry: Entry, values: Mapping[str, Any]) -> str:
     prefix = f"{entry.name}."
     own = {name for cls in types.values() for name in (p.name for p in cls.parameters)}
     given = own.intersection(n.removeprefix(prefix) for n in values if n.startswith(prefix))
-    fitting = [
+    accepting = [
         name
         for name, cls in types.items()
         if {p.name for p in cls.parameters if p.required}
         <= given
         <= {p.name for p in cls.parameters}
     ]
-    return " or ".join(f"`type: {name}`" for name in fitting or types)
+    return " or ".join(f"`type: {name}`" for name in accepting or types)
 
 
 def _types_with(modality: str, field: str) -> list[str]:

@@ -32,8 +32,8 @@ def limit_problems(command: CommandInterface, settings: Settings) -> Iterator[st
     """A sentence for everything that is wrong with the limits of an action.
 
     Args:
-        command: Its interface.
-        settings: Its parameters by short name.
+        command: The interface of the action.
+        settings: The action's parameters by short name.
     """
     joints = _limited_joints(command)
     sizes = {name: len(floats(settings[name])) for name in LIMIT_FIELDS}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the parameters of the control node say. Pure."""
+"""The settings of the control node. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.player_settings import OutOfRange
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_ros.contract.motion_parameters import ANY_DESCRIPTION
 from gr00t_ros.contract.parameter import Settings
 from gr00t_ros.contract.topic_names import TopicNames
@@ -21,7 +22,7 @@ class MotionSettings:
     Args:
         schedule: How one chunk goes over into the next.
         max_jump: A chunk that begins further than this from a joint or pose is refused, rad and m.
-        out_of_range: What becomes of a chunk while a joint is outside its range.
+        out_of_range: What happens to a chunk while a joint is outside its range.
         max_observation_age_s: The motion stops when the observation behind it is older, s; None
             for a limit that follows from the chunk.
         require_subscribers: Nothing moves while a command topic has no subscriber.
@@ -50,7 +51,7 @@ class MotionSettings:
 
     @classmethod
     def of(cls, settings: Settings, topics: TopicNames) -> MotionSettings:
-        """Of the values of all parameters, checked one by one."""
+        """From the values of all parameters, which were checked one by one."""
         return cls(
             schedule=ScheduleSettings(
                 blend=BlendMode(settings["blend"]),

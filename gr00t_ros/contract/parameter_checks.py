@@ -22,8 +22,8 @@ from gr00t_ros.contract.parameters import (
 )
 from gr00t_ros.interfaces.interface import CommandInterface
 
-# What rcl takes as a topic (design.ros2.org/articles/topic_and_service_names.html); it raises for
-# any other, and tells only about the first.
+# What rcl accepts as a topic (design.ros2.org/articles/topic_and_service_names.html). It raises for
+# any other name, and reports only the first one.
 _TOPIC = re.compile(r"(~/|/)?{token}(/{token})*".format(token=r"[A-Za-z_{}][A-Za-z0-9_{}]*"))
 
 
@@ -71,7 +71,7 @@ def value_problem(parameter: Parameter, value: Any) -> str | None:
     if not _has_type_of(parameter, value):
         return f"must be {_type_name(parameter)}, got {value!r}"
     if name.endswith("topic") and value and not _TOPIC.fullmatch(value):
-        return f"{value!r} is no name of a topic"
+        return f"{value!r} is not a valid topic name"
     if _is_list_of_numbers(parameter):
         is_fine = np.isfinite if np.isfinite(parameter.default).all() else _is_number
         if not is_fine(value).all():
@@ -90,11 +90,11 @@ def top_use_problems(
 ) -> Iterator[str]:
     """A sentence for each top-level parameter that was given and cannot have an effect.
 
-    One that asks for nothing (false, 0, no text, an empty list) is let pass.
+    One that asks for nothing (false, 0, no text, an empty list) is accepted.
 
     Args:
-        given: The values that the user gave.
-        settings: The values of all parameters, each of them allowed.
+        given: The values that the user gave, by full name.
+        settings: The values of all parameters by full name, each of them allowed.
         commands: The interface of each action, and its parameters by short name.
     """
     commands = list(commands)
@@ -116,10 +116,10 @@ def action_use_problems(
     """A sentence for each parameter of an action that was given and cannot have an effect.
 
     Args:
-        entry: The action.
-        given: The values that the user gave.
-        command: Its interface.
-        settings: Its parameters by short name.
+        entry: The action and the parameters that it may have.
+        given: The values that the user gave, by full name.
+        command: The interface of the action.
+        settings: The action's parameters by short name, defaults included.
     """
     for parameter in entry.parameters:
         name, condition = f"{entry.name}.{parameter.name}", parameter.only_with

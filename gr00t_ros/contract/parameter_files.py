@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameter files as a person wrote them, and what ROS makes of them. Pure.
+"""What is wrong with a parameter file, in words that help. Pure.
 
-rcl reads them with a parser of its own, which takes less than YAML allows and says little of what
-is wrong. What is read here is read for messages only.
+rcl reads parameter files with a parser of its own, which accepts less than YAML allows and explains
+little. This module reads a file only to explain it.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from gr00t_ros.contract.parameters import MODALITIES
 
 PARAMETERS = "ros__parameters"
 FLAG = "--params-file"
-# What rcl says, by a part of it, and what a person can do.
+# A part of rcl's error, and what the user can do about it.
 REMEDIES = {
     "before ros__parameters": f"write the parameters under `/**:` and, below that, `{PARAMETERS}:`",
-    "No value": 'a name stands without a value: write "" for an empty text, or leave the name out',
+    "No value": 'a name has no value: write "" for an empty text, or leave the name out',
     "same type": "a list must hold values of one type: names in quotes, and 1.0 among numbers",
     "Sequences": "a list must hold single values: no list and no block within it",
 }
 
 
 class _Loader(yaml.BaseLoader):
-    """Refuses what YAML allows and ROS does not take, or drops without a word.
+    """Refuses what YAML allows and ROS refuses or silently drops.
 
-    Every value is text, whatever its tag says: launch tags what it writes.
+    Every value is text, whatever its tag says: launch tags the values that it writes.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            self._refuse("ROS takes no anchors and aliases (& and *), write the value out", None)
+            self._refuse("ROS accepts no anchors and aliases (& and *), write the value out", None)
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> Any:
@@ -46,7 +46,7 @@ class _Loader(yaml.BaseLoader):
             is_block = isinstance(value, yaml.MappingNode)
             if not (is_block and blocks.setdefault(key.value, is_block)):
                 if key.value in blocks:
-                    self._refuse(f"{key.value} stands there twice", key.start_mark)
+                    self._refuse(f"{key.value} is given twice", key.start_mark)
                 blocks[key.value] = is_block
         return node
 
@@ -57,11 +57,11 @@ class _Loader(yaml.BaseLoader):
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The parameters that a file gives to one name of a node, such as ``/**``.
+    """The parameters that a file gives to one node name, such as ``/**``.
 
     Args:
-        node: The name of the node.
-        values: What stands under `ros__parameters`, in blocks as it was written.
+        node: The node name, which may be a pattern.
+        values: The blocks under `ros__parameters`, as they are written.
     """
 
     node: str
@@ -78,12 +78,12 @@ def files_in(arguments: Sequence[str]) -> list[Path]:
     return [Path(path) for flag, path in pairwise(arguments) if flag == FLAG]
 
 
-def why_unreadable(path: Path, told: str = "") -> str:
-    """What is wrong with a file that ROS cannot read, and what to do; empty if nothing is found.
+def why_unreadable(path: Path, rcl_error: str = "") -> str:
+    """What is wrong with a file that ROS cannot read, and what to do; empty where nothing is found.
 
     Args:
-        path: The file.
-        told: What rcl says of it.
+        path: The parameter file.
+        rcl_error: The text of rcl's error, where there is one.
     """
     try:
         _load(path)
@@ -98,12 +98,14 @@ def why_unreadable(path: Path, told: str = "") -> str:
         return f"{path}{place}: {what}"
     except (yaml.YAMLError, RecursionError) as error:
         return f"{path} is no YAML: {error}"
-    remedy = next((text for part, text in REMEDIES.items() if part in told), "")
-    return f"{path}: {_plain(told)}{f'; {remedy}' if remedy else ''}" if told else ""
+    if not rcl_error:
+        return ""
+    remedy = next((f"; {text}" for part, text in REMEDIES.items() if part in rcl_error), "")
+    return f"{path}: {_plain(rcl_error)}{remedy}"
 
 
 def sections_of(path: Path) -> list[Section]:
-    """What a file gives to which nodes; empty if it cannot be read."""
+    """The sections of a file, one for each node name; empty where the file cannot be read."""
     try:
         content = _load(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
@@ -112,10 +114,10 @@ def sections_of(path: Path) -> list[Section]:
 
 
 def mangled_blocks(path: Path) -> Iterator[str]:
-    """A sentence for each block of a file that ROS gives another name, and how to write it.
+    """A sentence for each block of a file that rcl reads under another name, and how to write it.
 
-    rcl forgets only the last part of a name when a block ends: what follows a block whose name has
-    a dot is taken to be within the first parts of that name.
+    When a block ends, rcl drops only the last part of its name. What follows a block whose name has
+    a dot is then read as a part of it.
     """
     for section in sections_of(path):
         for written, read in dict.fromkeys(_blocks_as_rcl_reads(section)):
@@ -128,12 +130,12 @@ def mangled_blocks(path: Path) -> Iterator[str]:
 
 
 def unmatched(paths: Iterable[Path], node: str, given: Iterable[str]) -> Iterator[str]:
-    """A sentence for each file of which the node takes nothing.
+    """A sentence for each file that has no parameter for the node.
 
     Args:
-        paths: The files.
+        paths: The parameter files of the node's process.
         node: The node's full name, with its namespace.
-        given: The names of the parameters that it was given.
+        given: The names of the parameters that the node has received.
     """
     known = set(given)
     for path in paths:
@@ -151,7 +153,7 @@ def _load(path: Path) -> Any:
 
 
 def _sections(content: Any, node: str = "") -> Iterator[Section]:
-    """Names of nodes may be written in blocks, too: a namespace, and the node in it."""
+    """A node name may be written in blocks: a namespace, and the node in it."""
     if not isinstance(content, Mapping):
         return
     for key, value in content.items():
@@ -162,7 +164,7 @@ def _sections(content: Any, node: str = "") -> Iterator[Section]:
 
 
 def _blocks_as_rcl_reads(section: Section) -> Iterator[tuple[str, str]]:
-    """The name of each block that has parameters, as it is written, and as rcl reads it."""
+    """The name of each block that has parameters, as it is written and as rcl reads it."""
     for key, block in section.values.items():
         if key in MODALITIES and isinstance(block, Mapping):
             yield from _as_rcl_reads(block, [key], key)
@@ -171,12 +173,12 @@ def _blocks_as_rcl_reads(section: Section) -> Iterator[tuple[str, str]]:
 def _as_rcl_reads(
     block: Mapping[str, Any], parts: list[str], written: str
 ) -> Iterator[tuple[str, str]]:
-    """As above, of one block.
+    """The same for the blocks within one block.
 
     Args:
-        block: What is in it.
-        parts: Of its name, as rcl knows it; changed.
-        written: Its name.
+        block: The content of the block.
+        parts: The parts of its name as rcl reads it; changed in place.
+        written: The name of the block as it is written.
     """
     for key, value in block.items():
         if not isinstance(value, Mapping):
@@ -195,7 +197,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _plain(told: str) -> str:
-    """Of what rcl says, the part about the file: not where in rcl that was found."""
-    what = told.partition("Error: ")[2] or told
+def _plain(rcl_error: str) -> str:
+    """The part of rcl's error that is about the file, without the place in rcl's source."""
+    what = rcl_error.partition("Error: ")[2] or rcl_error
     return " ".join(what.partition(", at ")[0].split())

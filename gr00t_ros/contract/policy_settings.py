@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the parameters `policy.…` say. Pure."""
+"""The settings of the policy. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WHEN_FLAGS = {"auto": None, "always": True, "never": False}
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """A model in this process, as `gr00t_policy_core.models.Gr00tPolicy` takes it, by its names."""
+    """A model in this process: the arguments of `gr00t_policy_core.models.Gr00tPolicy`."""
 
     embodiment_tag: str
     model_path: str
@@ -28,7 +28,7 @@ class ModelSettings:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ModelSettings:
-        """Of the values of all parameters, checked one by one."""
+        """From the values of all parameters, which were checked one by one."""
         return cls(
             embodiment_tag=settings["policy.embodiment_tag"],
             model_path=settings["policy.model_path"],
@@ -46,11 +46,11 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """Where the policy runs, and how pictures travel there.
+    """Where the policy runs, and how images travel there.
 
-    `hosts` is empty for the one `host`; `token`, `server_key` and `keys` are None where the server
-    asks for none. `model` is what backend ``local`` runs, made ready for frames of `camera_sizes`
-    (height and width by camera, pixels; those that are known); the rest is for ``server``.
+    `hosts` is empty where there is only `host`; `token`, `server_key` and `keys` are None where the
+    server requires none. Backend ``local`` runs `model`, prepared for frames of `camera_sizes`
+    (height and width by camera in px, as far as they are known); the rest is for ``server``.
     """
 
     backend: str
@@ -71,7 +71,7 @@ class PolicySettings:
     def of(
         cls, settings: Mapping[str, Any], camera_sizes: Mapping[str, tuple[int, int]]
     ) -> PolicySettings:
-        """Of the values of all parameters, checked one by one."""
+        """From the values of all parameters, which were checked one by one."""
         return cls(
             backend=settings["policy.backend"],
             host=settings["policy.host"],
@@ -90,7 +90,7 @@ class PolicySettings:
 
 
 def policy_problems(settings: PolicySettings) -> Iterator[str]:
-    """A sentence for everything that does not go together, as far as no model is needed for it."""
+    """A sentence for each contradiction that can be found without loading a model."""
     model = settings.model
     if settings.backend != "local":
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a contract says of one camera, of one state, and of one action. Pure."""
+"""One camera, one state and one action of a contract. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gr00t_ros.interfaces.registry import ros_type
 class VideoStream:
     """One camera. Width and height in px, None for as received; `rate_hz` None for not watched.
 
-    `encoding` is what its raw pictures are, whatever they say; None for what they say.
+    `encoding` replaces the encoding that its raw images name; None to use the one they name.
     """
 
     key: str
@@ -44,7 +44,7 @@ class VideoStream:
 
     @classmethod
     def of(cls, key: str, settings: Settings, topics: TopicNames) -> VideoStream:
-        """Of the values of all parameters, checked one by one."""
+        """From the values of all parameters, which were checked one by one."""
         entry = f"{VIDEO}.{key}"
         return cls(
             key=key,
@@ -82,14 +82,14 @@ class StateStream:
 
     @property
     def dimension(self) -> int | None:
-        """D, the number of values that the policy reads; None where only the message tells."""
+        """D, the number of values that the policy reads; None where only a message shows it."""
         return len(self.select) or self.interface.dimension
 
     @classmethod
     def of(
         cls, name: str, interface: StateInterface, settings: Settings, topics: TopicNames
     ) -> StateStream:
-        """Of the values of all parameters, checked one by one."""
+        """From the values of all parameters, which were checked one by one."""
         return cls(
             name=name,
             topic=topics.one_name(settings[f"{name}.topic"]),
@@ -116,7 +116,7 @@ class StateInput:
 
     @property
     def dimension(self) -> int | None:
-        """D, or None where only the messages tell."""
+        """D, or None where only the messages show it."""
         dimensions = [stream.dimension for stream in self.streams]
         return None if None in dimensions else sum(filter(None, dimensions))
 
@@ -126,13 +126,13 @@ class ActionOutput:
     """One action of the policy. What is commanded is ``policy value * scale + offset``.
 
     Args:
-        key: The policy's.
-        topic: Where the commands go.
-        type: Of the message, as the user named it.
-        interface: How the message is filled.
-        unmeasured: The user knows that no state measures all of what is commanded.
-        scale: 1 or D values.
-        offset: 1 or D values, in SI units and rad.
+        key: The policy's name for the action.
+        topic: The topic that commands are published on.
+        type: The message type, as the user named it.
+        interface: What converts the values and fills the message.
+        unmeasured: The user accepts that no state measures all of what is commanded.
+        scale: Factor from the policy's unit to SI units and rad; 1 or D values.
+        offset: Added after `scale`, in SI units and rad; 1 or D values.
         limits: One entry for each joint, in rad (or m) and s.
         limits_given: The fields of `limits` that the user gave; the others are defaults.
         max_following_errors: One for each joint, or one for a pose, rad and m; none where nothing
@@ -168,7 +168,7 @@ class ActionOutput:
 
     @property
     def dimension(self) -> int | None:
-        """D, the policy's values of one step; None where only the policy tells."""
+        """D, the policy's values of one step; None where only its answer shows it."""
         return self.interface.dimension
 
     @property
@@ -185,7 +185,7 @@ class ActionOutput:
         given: Mapping[str, Any],
         topics: TopicNames,
     ) -> ActionOutput:
-        """Of the action's parameters by short name, and of those that the user gave."""
+        """From the action's parameters by short name, and from those that the user gave."""
         return cls(
             key=key,
             topic=topics.one_name(settings["topic"]),

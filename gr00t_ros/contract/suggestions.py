@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The name that was probably meant. Pure."""
+"""Suggestions for misspelt names. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from difflib import get_close_matches
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is nearest: with or without a prefix, or spelled alike; empty if none.
+    """The known name that is most similar; empty where none is.
 
-    Prefixes are what robot descriptions add to names (``left_shoulder_pan``).
+    A name that differs by a prefix counts as similar: robot descriptions add prefixes
+    (``left_shoulder_pan``).
     """
     names = list(known)
     prefixed = [one for one in names if one.endswith(name) or name.endswith(one)]
@@ -20,6 +21,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The question that ends a sentence about a name that is not known; empty if none is near."""
+    """The end of a sentence about an unknown name: the similar one, or nothing."""
     found = nearest(name, known)
     return f" (did you mean {prefix}{found}?)" if found else ""

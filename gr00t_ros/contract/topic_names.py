@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics by the name that ROS knows them by. Pure."""
+"""Topics by one name each. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class TopicNames:
-    """Gives one name to every topic, however it is written: that which came first.
+    """Maps every spelling of a topic to the first one that it was asked for.
 
     Args:
-        resolve: Tells what a topic is called after remapping, within the node's namespace. It
-            raises ValueError for what cannot be a topic.
+        resolve: Returns the full name of a topic, after remapping and within the node's namespace.
+            It raises ValueError for a text that is not a topic name.
     """
 
     def __init__(self, resolve: Callable[[str], str]) -> None:
@@ -20,7 +20,7 @@ class TopicNames:
         self._names: dict[str, str] = {}
 
     def problems(self, settings: Mapping[str, Any]) -> Iterator[str]:
-        """A sentence for each parameter whose topic cannot be one."""
+        """A sentence for each parameter whose value is not a topic name."""
         for name, topic in settings.items():
             if name.endswith("topic") and topic:
                 try:
@@ -29,10 +29,10 @@ class TopicNames:
                     yield f"{name.removesuffix('.topic')}: {error}"
 
     def one_name(self, topic: str) -> str:
-        """The one name of a topic; empty of none."""
+        """The first spelling of a topic; empty for an empty text."""
         return self._names.setdefault(self._resolve(topic), topic) if topic else ""
 
 
 def in_root_namespace(topic: str) -> str:
-    """What a topic is called where nothing is remapped and the node has no namespace."""
+    """The full name of a topic where nothing is remapped and the node has no namespace."""
     return topic if topic.startswith(("/", "~")) else f"/{topic}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose action chunks are played: those of one node run, and nobody else's. Pure."""
+"""Which run of the policy node is played: one at a time. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 
-# A source that has been silent for so long has ended: another one may take over, s.
+# A source that has been silent for so long has ended, and another one may take over, s.
 SILENT_S = 2.0
 
 
 class ChunkSource:
-    """Keeps to the first source of chunks, until it falls silent.
+    """Admits the chunks of one source until it falls silent.
 
-    Two policies that play in turns would tear the robot between their plans.
+    Chunks of two policies in turns would pull the robot between two plans.
 
     Args:
-        now_s: The monotonic clock, s.
+        now_s: A monotonic clock, s, which silence is measured by.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -28,14 +28,17 @@ class ChunkSource:
 
     @property
     def name(self) -> str:
-        """The source that is kept to; empty before the first chunk."""
+        """The source whose chunks are admitted; empty before the first chunk."""
         return self._name or ""
 
     def admit(self, name: str) -> None:
-        """Let a chunk of this source pass.
+        """Admit a chunk of a source.
+
+        Args:
+            name: `ActionChunk.source` of the chunk.
 
         Raises:
-            ChunkRefusedError: It comes from another source than those before.
+            ChunkRefusedError: The chunks of another source are admitted at present.
         """
         now_s = self._now_s()
         is_other = self._name is not None and name != self._name

@@ -16,9 +16,9 @@ from gr00t_ros.msg import LatencyStatistics
 from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
 
 SWITCH_INTERVAL_S = 1e-5  # of Python's lock between threads; 5 ms by default
-WATCH_S = 2e-4  # a real-time sleeper wakes up 0.04 ms late at the median, 0.2 ms at p99 (measured)
+SPIN_S = 2e-4  # a real-time sleeper wakes up 0.04 ms late at the median, 0.2 ms at p99 (measured)
 BELOW_LOOP = 10  # the other threads' real-time priority, below the loop's
-TASKS = Path("/proc/self/task")  # the threads of this process, where the system tells them
+TASKS = Path("/proc/self/task")  # the threads of this process, on Linux
 JOIN_S = 2.0
 
 
@@ -26,11 +26,11 @@ class ControlLoop:
     """Calls a function at the control rate, in a thread of its own.
 
     Args:
-        rate_hz: Ticks per second, Hz.
-        tick: Called at each; must not raise.
-        realtime_priority: SCHED_FIFO priority of the thread, or None.
-        cpu: CPU that the thread is kept on, or None.
-        warn: Told what the system refused, and why the loop ended if it failed.
+        rate_hz: Ticks per second, Hz, > 0.
+        tick: Called at every tick; an exception ends the loop.
+        realtime_priority: SCHED_FIFO priority of the thread; None for the default scheduler.
+        cpu: CPU that the thread is pinned to; None for any.
+        warn: Called with a sentence for each setting that the system refuses.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class ControlLoop:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is still ticking."""
+        """Whether the thread still runs."""
         return self._thread.is_alive()
 
     @property
     def silent_s(self) -> float:
-        """How long ago the last tick ended, s."""
+        """Time since the end of the last tick, s."""
         return time.monotonic() - self._ticked_s
 
     @property
@@ -79,16 +79,16 @@ class ControlLoop:
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:
-        is_real_time = self._ask_for_real_time()
-        ticker = DeadlineTicker(self._rate_hz, spin_s=WATCH_S if is_real_time else 0.0)
+        is_real_time = self._request_real_time()
+        ticker = DeadlineTicker(self._rate_hz, spin_s=SPIN_S if is_real_time else 0.0)
         while not self._ending.is_set():
             self._lateness.add(ticker.wait() * 1e-9)
             self._ticks_missed = ticker.lost
             self._tick()
             self._ticked_s = time.monotonic()
 
-    def _ask_for_real_time(self) -> bool:
-        """Whether the thread is real-time now."""
+    def _request_real_time(self) -> bool:
+        """Apply the CPU and the priority; returns whether the thread is real-time now."""
         if self._cpu is not None:
             try:
                 os.sched_setaffinity(0, {self._cpu})
@@ -96,27 +96,27 @@ class ControlLoop:
                 self._warn(f"cpu_affinity {self._cpu} is refused: {error}")
         if self._realtime_priority is None:
             return False
-        return _ask_for_fifo([0], self._realtime_priority, self._warn)
+        return _request_fifo([0], self._realtime_priority, self._warn)
 
 
 def keep_loop_punctual(realtime_priority: int | None, warn: Callable[[str], object]) -> None:
-    """Let no other thread of this process keep the control loop waiting for Python's lock.
+    """Keep the other threads of this process from delaying the control loop by Python's lock.
 
-    A thread that holds the lock gives it up within the switch interval, and, where the loop is
-    real-time, is not kept from doing so by other processes. Measured at 50 and 200 Hz under load
+    A thread that holds the lock releases it within the switch interval, and, where the loop is
+    real-time, other processes cannot keep it from doing so. Measured at 50 and 200 Hz under load
     (docs/benchmarks/control-loop.md): without, the loop's own real-time priority changes little.
 
     Args:
-        realtime_priority: SCHED_FIFO priority of the loop, or None.
-        warn: Told what the system refused.
+        realtime_priority: SCHED_FIFO priority of the loop; None for the default scheduler.
+        warn: Called with a sentence for each setting that the system refuses.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     if realtime_priority is not None and TASKS.is_dir():
         threads = [int(task.name) for task in TASKS.iterdir()]
-        _ask_for_fifo(threads, max(1, realtime_priority - BELOW_LOOP), warn)
+        _request_fifo(threads, max(1, realtime_priority - BELOW_LOOP), warn)
 
 
-def _ask_for_fifo(threads: list[int], priority: int, warn: Callable[[str], object]) -> bool:
+def _request_fifo(threads: list[int], priority: int, warn: Callable[[str], object]) -> bool:
     try:
         for thread in threads:
             with contextlib.suppress(ProcessLookupError):  # a thread has ended meanwhile

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterator
 
 from gr00t_policy_core.control.command import JointReport
-from gr00t_ros.control.control_loop import ControlLoop
+from gr00t_ros.control.activation import Activation
+from gr00t_ros.control.command_output import CommandOutput
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.motion_setup import LimitsInForce
 from gr00t_ros.msg import ControlStatus, JointStatus
@@ -23,20 +24,25 @@ LIMITS = {
 }
 
 
-def control_status(motion: MotionControl | None, loop: ControlLoop | None) -> ControlStatus:
-    """What is played, what was counted, and how late the loop ticks.
+def control_status(
+    motion: MotionControl | None, activation: Activation | None, output: CommandOutput | None
+) -> ControlStatus:
+    """What is played, what was counted, and how late the loop ticks; the node adds its state.
 
     Args:
-        motion: The motion of this activation, whose counters begin at zero; None while inactive.
-        loop: The control loop; None while inactive, and with simulated time.
+        motion: The motion; None while the node is not configured.
+        activation: The present activation; None while the node is inactive.
+        output: The command topics; None while the node is not configured.
     """
-    status = ControlStatus(
-        observation_age=motion.observation_age() if motion is not None else no_latencies(),
-        tick_lateness=loop.lateness() if loop is not None else no_latencies(),
-        ticks_missed=loop.ticks_missed if loop is not None else 0,
-    )
-    if motion is None:
+    status = ControlStatus(observation_age=no_latencies(), tick_lateness=no_latencies())
+    if output is not None:
+        status.commands, status.command_topics = output.count, output.status()
+    if motion is None or activation is None:
         return status
+    if activation.loop is not None:
+        status.tick_lateness = activation.loop.lateness()
+        status.ticks_missed = activation.loop.ticks_missed
+    status.observation_age = motion.observation_age()
     counts = motion.counts
     status.chunk_source = motion.source
     status.chunks_accepted = counts.chunks

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,7 +16,6 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
-from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import Event, RecordingPlayer
@@ -25,7 +23,8 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.control.chunk_reader import read_chunk
 from gr00t_ros.control.chunk_source import ChunkSource
-from gr00t_ros.control.hints import unit_hint
+from gr00t_ros.control.chunk_warnings import unit_warning
+from gr00t_ros.control.motion_failure import MotionFailure
 from gr00t_ros.control.motion_setup import (
     CommandedJoints,
     CommandedPoses,
@@ -42,14 +41,14 @@ from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
 
 
 class MotionControl:
-    """Plays the chunks of one activation.
+    """Plays the chunks of one activation after the other.
 
-    Whatever raises while the robot moves, it is brought to rest by a path that does not need what
-    has failed; `failure` tells, and nothing moves any more.
+    If anything raises while the robot moves, the robot comes to rest by a path that does not need
+    what has failed. `failure` says what it was, and the robot does not move again.
 
     Args:
-        contract: What is commanded, and how.
-        gate: Says why the robot may not be moved.
+        contract: The commanded values, and how chunks are played.
+        gate: Says why the robot must not move.
         urdf: Limits of the robot description so far, by joint.
         monotonic_ns: The clock of the gate, ns.
     """
@@ -73,16 +72,15 @@ class MotionControl:
         self._layout: ActionLayout | None = None
         self._observation_age = self._age_window()
         self._command: Command | None = None
-        self._brake: FallbackBrake | None = None
         self._refused = 0  # chunks that no player was there for
         self._why_not = ""
-        self._failure = ""
-        self._hint = ""
+        self._failure: MotionFailure | None = None
+        self._chunk_warning = ""
 
     @property
-    def hint(self) -> str:
+    def chunk_warning(self) -> str:
         """What is probably wrong with the units or the rate of the newest chunk; mostly empty."""
-        return self._hint
+        return self._chunk_warning
 
     @property
     def joint_interfaces(self) -> Mapping[str, Sequence[StateInterface]]:
@@ -111,30 +109,30 @@ class MotionControl:
 
     @property
     def blend_offset(self) -> float:
-        """How far the newest chunk was from the path when it came, largest value, rad or m."""
+        """Distance of the newest chunk from the motion on arrival, the largest value, rad or m."""
         return self._player.chunk_jump if self._player is not None else 0.0
 
     @property
     def source(self) -> str:
-        """The node run whose chunks are played; empty before the first."""
+        """The run of the policy node whose chunks are played; empty before the first chunk."""
         return self._source.name
 
     @property
     def failure(self) -> str:
-        """What has failed; empty where nothing has."""
-        return self._failure
+        """What has failed, with the traceback; empty where nothing has."""
+        return self._failure.text if self._failure is not None else ""
 
     @property
     def fault(self) -> str:
         """What stopped the motion and needs a person; empty where nothing did."""
-        return self._failure or (self._player.fault if self._player is not None else "")
+        return self.failure or (self._player.fault if self._player is not None else "")
 
     @property
     def reason(self) -> str:
         """Why nothing is played; empty while a chunk is."""
         player, command = self._player, self._command
-        if self._failure:
-            return self._failure
+        if self._failure is not None:
+            return self._failure.text
         if player is not None and command is not None:
             return player.reason
         told = player.reason if player is not None else self._why_not
@@ -175,10 +173,10 @@ class MotionControl:
         return limits_in_force(self._contract, self._urdf)
 
     def accept(self, message: ActionChunk, now_ns: int) -> None:
-        """Take a message of chunks; whatever it holds, the robot goes on or comes to rest.
+        """Take a message of the chunk topic; whatever it holds, the robot goes on or comes to rest.
 
         Args:
-            message: A chunk, or the message that stops what is played.
+            message: A chunk, or the request to stop playing.
             now_ns: The present, on the clock of the observation stamps, ns.
 
         Raises:
@@ -188,8 +186,8 @@ class MotionControl:
             self.hold(now_ns, f"stopped by the policy node: {message.stop_reason}")
             return
         with self._lock:
-            if self._failure:
-                raise ChunkRefusedError(f"chunk {message.chunk_id}: {self._failure}")
+            if self._failure is not None:
+                raise ChunkRefusedError(f"chunk {message.chunk_id}: {self._failure.text}")
             try:
                 self._offer(message, now_ns)
             except ChunkRefusedError:
@@ -209,7 +207,7 @@ class MotionControl:
         """Take measured joint positions, rad (or m)."""
         with self._lock:
             self._joints.update(names, positions, stamp_ns)
-            self._tell()
+            self._update_measured()
 
     def measure_pose(self, key: str, pose: MeasuredPose, stamp_ns: int) -> str:
         """Take the measured pose of an action.
@@ -219,7 +217,7 @@ class MotionControl:
         """
         with self._lock:
             problem = self._poses.update(key, pose, stamp_ns)
-            self._tell()
+            self._update_measured()
         return problem
 
     def take_limits(self, urdf: Mapping[str, UrdfLimits], now_ns: int) -> None:
@@ -234,10 +232,10 @@ class MotionControl:
     def forget_chunks(self) -> None:
         """End the activation: what was played is forgotten, what was measured is kept."""
         with self._lock:
-            self._player = self._layout = self._command = self._brake = None
+            self._player = self._layout = self._command = None
             self._source = ChunkSource()
             self._observation_age = self._age_window()
-            self._refused, self._why_not, self._hint = 0, "", ""
+            self._refused, self._why_not, self._chunk_warning = 0, "", ""
 
     def standstill(self) -> Command | None:
         """The last command with no velocity left in it; None where nothing was commanded."""
@@ -256,13 +254,13 @@ class MotionControl:
             now_ns: The present, on the clock of the observation stamps, ns.
         """
         with self._lock:
-            if not self._failure:
+            if self._failure is None:
                 try:
                     self._command = self._play(now_ns)
                 except Exception:
                     self._fail("the motion cannot be computed")
-            if self._failure:
-                self._command = self._last_resort()
+            if self._failure is not None:
+                self._command = self._brake(self._failure)
             command = self._command
             if command is not None and command.observed_ns is not None:
                 self._observation_age.add((now_ns - command.observed_ns) * 1e-9)
@@ -284,14 +282,14 @@ class MotionControl:
         except ChunkRefusedError as error:
             self._refuse(str(error))
             raise
-        player.allow(self._gate.reason(self._monotonic_ns()))
-        self._hint = unit_hint(chunk, self.limits())
+        player.inhibit(self._gate.reason(self._monotonic_ns()))
+        self._chunk_warning = unit_warning(chunk, self.limits())
         try:
             player.offer(chunk, now_ns)
         except ChunkRefusedError as error:
-            if not self._hint:
+            if not self._chunk_warning:
                 raise
-            explained = f"{error} ({self._hint})"
+            explained = f"{error} ({self._chunk_warning})"
             player.explain_refusal(explained)
             raise ChunkRefusedError(explained) from error
 
@@ -309,19 +307,19 @@ class MotionControl:
         except ValueError as error:
             raise ChunkRefusedError(f"the limits contradict each other: {error}") from error
         self._player, self._layout = player, layout
-        self._tell()
+        self._update_measured()
         return player
 
-    def _tell(self) -> None:
+    def _update_measured(self) -> None:
         if self._player is not None and self._layout is not None:
-            self._joints.tell(self._player, self._layout)
-            self._poses.tell(self._player, self._layout)
+            self._joints.update_player(self._player, self._layout)
+            self._poses.update_player(self._player, self._layout)
 
     def _play(self, now_ns: int) -> Command | None:
         player = self._player
         if player is None:
             return None
-        player.allow(self._gate.reason(self._monotonic_ns()))
+        player.inhibit(self._gate.reason(self._monotonic_ns()))
         had_fault = bool(player.fault)
         command = player.tick(now_ns)
         if player.fault and not had_fault:
@@ -329,23 +327,11 @@ class MotionControl:
         return command
 
     def _fail(self, what: str) -> None:
-        if self._failure:
-            return
-        self._failure = f"{what}; the robot is brought to rest, and the node ends:\n" + (
-            traceback.format_exc()
-        )
-        self._brake = self._player.fallback_brake() if self._player is not None else None
+        if self._failure is None:
+            self._failure = MotionFailure(what, self._player)
 
-    def _last_resort(self) -> Command | None:
+    def _brake(self, failure: MotionFailure) -> Command | None:
         """The next command on the way to rest without the player."""
-        before, brake, layout = self._command, self._brake, self._layout
-        if before is None or brake is None or layout is None:
+        if self._command is None or self._layout is None:
             return None
-        return Command(
-            values=layout.split(brake.step()),
-            chunk_id=before.chunk_id,
-            steps_left=0,
-            holding=True,
-            at_rest=brake.is_at_rest,
-            observed_ns=None,
-        )
+        return failure.next_command(self._command, self._layout)

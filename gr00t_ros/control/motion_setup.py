@@ -34,7 +34,7 @@ class LimitsInForce:
     Args:
         key: The action key that commands the joint.
         number: The joint's place in that key.
-        joint: Its name.
+        joint: Name of the joint.
         limits: rad (or m) and s.
         lower, upper, velocity, acceleration, jerk: The source of each of the limits.
     """
@@ -91,8 +91,8 @@ class CommandedPoses:
             self._known[key] = np.concatenate([values[:3], values[3:] / length]), stamp_ns
         return ""
 
-    def tell(self, player: MotionPlayer, layout: ActionLayout) -> None:
-        """Tell a player where the poses are, where that is known."""
+    def update_player(self, player: MotionPlayer, layout: ActionLayout) -> None:
+        """Pass the known poses to a player."""
         for key, (pose, stamp_ns) in self._known.items():
             start = layout.slices[key].start
             player.measure(dict(enumerate(pose.tolist(), start)), stamp_ns)
@@ -133,8 +133,8 @@ class CommandedJoints:
             if name in self._places and abs(position) <= MAX_MEASURED:
                 self._known[name] = position, stamp_ns
 
-    def tell(self, player: MotionPlayer, layout: ActionLayout) -> None:
-        """Tell a player where the joints are, where that is known."""
+    def update_player(self, player: MotionPlayer, layout: ActionLayout) -> None:
+        """Pass the known joint positions to a player."""
         by_stamp: dict[int, dict[int, float]] = {}
         for name, (position, stamp_ns) in self._known.items():
             key, number = self._places[name]
@@ -160,7 +160,7 @@ def make_player(
 
     Args:
         contract: How chunks are played, and the limits that its user gave.
-        layout: Of the action keys.
+        layout: Layout of the command vector.
         urdf: The limits of the robot description, by joint; the tighter of both hold.
 
     Raises:
@@ -245,20 +245,20 @@ def limits_in_force(
     )
 
 
-def _limits_in_force(output: ActionOutput, number: int, told: UrdfLimits) -> LimitsInForce:
+def _limits_in_force(output: ActionOutput, number: int, described: UrdfLimits) -> LimitsInForce:
     joint, own = output.joints[number], output.limits[number]
     if output.interface.holds_zero:
-        told = UrdfLimits(velocity=told.velocity)
+        described = UrdfLimits(velocity=described.velocity)
     of_urdf = {
-        "lower": told.lower > own.lower,
-        "upper": told.upper < own.upper,
-        "velocity": told.velocity < own.velocity,
+        "lower": described.lower > own.lower,
+        "upper": described.upper < own.upper,
+        "velocity": described.velocity < own.velocity,
     }
     try:
         limits = JointLimits(
-            lower=max(told.lower, own.lower),
-            upper=min(told.upper, own.upper),
-            velocity=min(told.velocity, own.velocity),
+            lower=max(described.lower, own.lower),
+            upper=min(described.upper, own.upper),
+            velocity=min(described.velocity, own.velocity),
             acceleration=own.acceleration,
             jerk=own.jerk,
         )

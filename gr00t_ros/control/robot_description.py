@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The robot description as far as motion heeds it: where it comes from, and what it lacks. Pure."""
+"""The robot description as far as motion depends on it: its limits, and what it lacks. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gr00t_ros.control.urdf import UrdfLimits, urdf_limits
 class RobotDescription:
     """The limits of the robot description.
 
-    Of several topics the first one counts on which a description has come; another is heeded until
-    then.
+    Of several topics the first one on which a description has arrived is used; until then, the
+    description of another topic is.
 
     Args:
         contract: Names the topics, and the joints that are commanded.
@@ -29,26 +29,26 @@ class RobotDescription:
 
     @property
     def limits(self) -> Mapping[str, UrdfLimits]:
-        """What it says of its moving joints, by name; empty before one has come."""
+        """The limits of its movable joints, by name; empty before a description has arrived."""
         return self._limits
 
     @property
     def topic(self) -> str:
-        """Where it came from; empty before one has come."""
+        """The topic that it arrived on; empty before a description has arrived."""
         return self._topics[self._rank] if self._rank < len(self._topics) else ""
 
-    def take(self, topic: str, text: str) -> bool:
-        """Take a description.
+    def update(self, topic: str, text: str) -> bool:
+        """Take the description that was published on a topic.
 
         Args:
-            topic: One of the contract's.
-            text: The URDF.
+            topic: One of the topics of the contract.
+            text: The URDF document, as robot_state_publisher publishes it.
 
         Returns:
-            Whether it is heeded: none has come on a topic that goes before this one.
+            Whether it is used: none has arrived on a topic that precedes this one.
 
         Raises:
-            ValueError: The text is no URDF, and is not heeded.
+            ValueError: The text is not a URDF; the limits stay as they are.
         """
         limits, rank = urdf_limits(text), self._topics.index(topic)
         if rank > self._rank:
@@ -56,7 +56,7 @@ class RobotDescription:
         self._limits, self._rank = limits, rank
         return True
 
-    def doubts(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """A sentence for each commanded joint that it does not have, or whose range it lacks."""
         for output in self._contract.action:
             for joint in output.joints:
@@ -66,11 +66,11 @@ class RobotDescription:
                         f"{output.name}: the robot description has no joint {joint}"
                         f"{did_you_mean(joint, self._limits)}: it sets no limits for it"
                     )
-                elif limits.doubt and not output.interface.holds_zero:
-                    yield limits.doubt
+                elif limits.warning and not output.interface.holds_zero:
+                    yield limits.warning
 
-    def why_not_to_move(self) -> str:
-        """Why the robot must not be moved with what has come so far; empty where it may."""
+    def motion_obstacle(self) -> str:
+        """Why the robot must not move with the description so far; empty where it may."""
         try:
             limits_in_force(self._contract, self._limits)
         except ValueError as error:
@@ -78,7 +78,7 @@ class RobotDescription:
         if not self._contract.motion.require_urdf:
             return ""
         if not self.topic:
-            return f"require_urdf: no robot description has come on {' or '.join(self._topics)}"
+            return f"require_urdf: no robot description has arrived on {' or '.join(self._topics)}"
         joints = [joint for output in self._contract.action for joint in output.joints]
         missing = next((joint for joint in joints if joint not in self._limits), None)
         if missing is None:

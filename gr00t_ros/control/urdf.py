@@ -22,13 +22,13 @@ MOVING = (*LIMITED, "continuous")
 class UrdfLimits:
     """What a URDF says of one joint, rad (or m) and s; infinite where it says nothing.
 
-    `doubt` says what is not heeded, and what to do; empty where all of it is.
+    `warning` says which of its limits are ignored, and what to do; empty where none is.
     """
 
     lower: float = -math.inf
     upper: float = math.inf
     velocity: float = math.inf
-    doubt: str = ""
+    warning: str = ""
 
 
 def urdf_limits(description: str) -> dict[str, UrdfLimits]:
@@ -37,12 +37,12 @@ def urdf_limits(description: str) -> dict[str, UrdfLimits]:
     It reads what urdfdom reads, the parser behind robot_state_publisher: names are taken as they
     are written, with no regard to namespaces; only joints directly below `robot` count.
 
-    A `safety_controller`'s soft limits are heeded where they are tighter. A range of no width is
-    not heeded: by the letter the joint could not move, but so it is written, or left out, where
-    nobody knows the range.
+    The soft limits of a `safety_controller` are used where they are tighter. A range of no width
+    is ignored: by the letter the joint could not move, but exporters write it, or leave it out,
+    where nobody knows the range.
 
     Raises:
-        ValueError: The text is no URDF, a joint is there twice, or a limit is no number.
+        ValueError: The text is not a URDF, has a joint twice, or a limit that is not a number.
     """
     robot = _parsed(description)
     if robot.tag != "robot":
@@ -91,13 +91,13 @@ def _limits(joint: ElementTree.Element) -> UrdfLimits:
     ranges = [span for span in (hard, soft) if span[0] != span[1]]
     lower = max((span[0] for span in ranges), default=-math.inf)
     upper = min((span[1] for span in ranges), default=math.inf)
-    doubts = "; ".join(_doubt(joint, span) for span in (hard, soft) if span[0] == span[1])
-    return UrdfLimits(lower, upper, velocity, doubts)
+    warnings = "; ".join(_warning(joint, span) for span in (hard, soft) if span[0] == span[1])
+    return UrdfLimits(lower, upper, velocity, warnings)
 
 
-def _doubt(joint: ElementTree.Element, span: tuple[float, float]) -> str:
+def _warning(joint: ElementTree.Element, span: tuple[float, float]) -> str:
     return (
-        f"joint {joint.get('name')}: its range from {span[0]:g} to {span[1]:g} is not heeded; give "
+        f"joint {joint.get('name')}: its range from {span[0]:g} to {span[1]:g} is ignored; give "
         "it lower < upper in the URDF, or make it continuous, or set min_position and max_position"
     )
 

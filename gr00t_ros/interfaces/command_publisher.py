@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands out: one publisher for each topic, its message made once and filled at every tick."""
+"""One publisher for each command topic; its message is made once and filled at every tick."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CommandPublisher:
 
         Args:
             values: float64 (D,) by action key, in SI units and rad.
-            stamp: The present.
+            stamp: The time of the command, for messages that have a header.
         """
         rows = [values[key] for key in self._keys]
         row = rows[0] if len(rows) == 1 else np.concatenate(rows)
@@ -77,7 +77,7 @@ class CommandPublisher:
 
 
 def command_publishers(node: LifecycleNode, contract: Contract) -> Iterator[CommandPublisher]:
-    """The publishers of a contract, one by one: groups of joints on one topic share a message."""
+    """The publishers of a contract: actions that share a topic share a message."""
     period_s = 1.0 / contract.control_rate_hz
     topics = dict.fromkeys(output.topic for output in contract.action)
     for topic in topics:

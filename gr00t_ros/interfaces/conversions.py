@@ -27,7 +27,7 @@ def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:
     select = list(stream.select)
 
     def values_of(message: Any) -> NDArray[np.float32]:
-        values = stream.interface.read(message)
+        values = _read(stream, message)
         if select:
             _require_selected(stream, len(values))
             values = values[select]
@@ -67,6 +67,18 @@ def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> 
         return output.interface.si_values(converted)
     except ConversionError as error:
         raise ConversionError(f"{output.name}: {error}") from error
+
+
+def _read(stream: StateStream, message: Any) -> Values:
+    """What the interface reads, checked against what it says of itself."""
+    values = np.asarray(stream.interface.read(message), dtype=np.float64)
+    expected = stream.interface.dimension
+    if values.ndim != 1 or len(values) != (expected or len(values)):
+        raise ConversionError(
+            f"{stream.name}: {stream.type} reads values of shape {values.shape}, its dimension is "
+            f"{expected}"
+        )
+    return values
 
 
 def _require_selected(stream: StateStream, size: int) -> None:

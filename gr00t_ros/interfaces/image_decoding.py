@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures: ROS image messages to RGB arrays, with as few copies as their encoding allows. Pure.
+"""ROS image messages to RGB arrays, with as few copies as their encoding allows. Pure.
 
-A picture has 8 bits a channel. Depth, and whatever else has more, is refused by its name: made to
-8 bits it would be another picture, mostly a black one.
+An image has 8 bits a channel. Depth images and others with more are refused by name: reduced to 8
+bits, they would be mostly black.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Rgb = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """How the bytes of an encoding lie, and what makes RGB of them.
+class PixelLayout:
+    """The memory layout of an encoding, and how to convert it to RGB.
 
     Args:
         channels: Bytes of a pixel within a row.
@@ -43,23 +43,23 @@ class Layout:
 
 # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row.
 _LAYOUTS = {
-    "rgb8": Layout(3, None),
-    "bgr8": Layout(3, cv2.COLOR_BGR2RGB),
-    "rgba8": Layout(4, cv2.COLOR_RGBA2RGB),
-    "bgra8": Layout(4, cv2.COLOR_BGRA2RGB),
-    "mono8": Layout(1, cv2.COLOR_GRAY2RGB),
-    "bayer_rggb8": Layout(1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": Layout(1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": Layout(1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": Layout(1, cv2.COLOR_BayerGB2RGB),
-    "uyvy": Layout(2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422": Layout(2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuyv": Layout(2, cv2.COLOR_YUV2RGB_YUY2),
-    "yuv422_yuy2": Layout(2, cv2.COLOR_YUV2RGB_YUY2),
-    "nv12": Layout(1, cv2.COLOR_YUV2RGB_NV12, rows=3),
-    "nv21": Layout(1, cv2.COLOR_YUV2RGB_NV21, rows=3),
+    "rgb8": PixelLayout(3, None),
+    "bgr8": PixelLayout(3, cv2.COLOR_BGR2RGB),
+    "rgba8": PixelLayout(4, cv2.COLOR_RGBA2RGB),
+    "bgra8": PixelLayout(4, cv2.COLOR_BGRA2RGB),
+    "mono8": PixelLayout(1, cv2.COLOR_GRAY2RGB),
+    "bayer_rggb8": PixelLayout(1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr8": PixelLayout(1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg8": PixelLayout(1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg8": PixelLayout(1, cv2.COLOR_BayerGB2RGB),
+    "uyvy": PixelLayout(2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422": PixelLayout(2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuyv": PixelLayout(2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuv422_yuy2": PixelLayout(2, cv2.COLOR_YUV2RGB_YUY2),
+    "nv12": PixelLayout(1, cv2.COLOR_YUV2RGB_NV12, rows=3),
+    "nv21": PixelLayout(1, cv2.COLOR_YUV2RGB_NV21, rows=3),
 }
-_TYPE = re.compile(r"8[US]C(\d+)")  # a type of OpenCV that says nothing of colours
+_TYPE = re.compile(r"8[US]C(\d+)")  # a type of OpenCV that does not name the colours
 _DEEP = re.compile(r"(?:16|32|64)[USF]C\d+|\w*16")  # more than 8 bits
 _DEPTH = re.compile(r"(?:16|32|64)[USF]C1")
 
@@ -68,15 +68,15 @@ def rgb_from_image(message: Any, encoding: str | None = None) -> Rgb:
     """The pixels of a sensor_msgs/Image.
 
     Args:
-        message: The picture.
-        encoding: What it is, where the message says it wrongly or not at all; of `ENCODINGS`.
+        message: The image, of any encoding of `ENCODINGS`.
+        encoding: One of `ENCODINGS`, where the message names it wrongly or not at all.
 
     Returns:
         uint8 (H, W, 3) RGB; for rgb8 without row padding a read-only view of the message's memory.
 
     Raises:
-        ConversionError: An encoding that is no picture of 8 bits, or fewer bytes than the message
-            announces.
+        ConversionError: The encoding is no image of 8 bits, or there are fewer bytes than the
+            message announces.
     """
     layout = _layout_of(message.encoding, encoding)
     height, width, step = message.height, message.width, message.step
@@ -102,7 +102,7 @@ def rgb_from_image(message: Any, encoding: str | None = None) -> Rgb:
 def rgb_from_compressed(message: Any) -> Rgb:
     """The pixels of a sensor_msgs/CompressedImage (jpeg or png), uint8 (H, W, 3) RGB.
 
-    A grey picture becomes RGB; transparency is left out. A JPEG that asks to be turned is.
+    A grey image becomes RGB; transparency is left out. A JPEG is rotated as its EXIF block says.
 
     Raises:
         ConversionError: The bytes are no such image, are damaged, have more than 8 bits a channel,
@@ -127,7 +127,7 @@ def rgb_from_compressed(message: Any) -> Rgb:
 
 
 def resized(pixels: Rgb, stream: VideoStream) -> Rgb:
-    """The picture at the size that the contract asks for, by area averaging when shrinking."""
+    """The image at the size that the contract asks for, by area averaging when shrinking."""
     if stream.width is None or stream.height is None:
         return pixels
     if pixels.shape[:2] == (stream.height, stream.width):
@@ -136,10 +136,10 @@ def resized(pixels: Rgb, stream: VideoStream) -> Rgb:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def picture_reader(stream: VideoStream) -> Callable[[Any], Rgb]:
-    """The function that makes uint8 (H, W, 3) RGB of one message of a camera.
+def image_reader(stream: VideoStream) -> Callable[[Any], Rgb]:
+    """The function that converts a message of a camera to uint8 (H, W, 3) RGB.
 
-    It raises `ConversionError` for a message that is no picture.
+    It raises `ConversionError` for a message that is no image.
     """
 
     def read(message: Any) -> Rgb:
@@ -156,34 +156,34 @@ def picture_reader(stream: VideoStream) -> Callable[[Any], Rgb]:
     return read
 
 
-def _layout_of(said: str, meant: str | None) -> Layout:
-    """The layout of what a message says it is, or of what it is meant to be."""
-    if _DEEP.fullmatch(said):
-        raise ConversionError(_no_colours(f"image encoding '{said}'"))
-    if meant is not None:
-        layout = _LAYOUTS[meant]
-        pixel_bytes = _bytes_of_pixel(said)
+def _layout_of(named: str, configured: str | None) -> PixelLayout:
+    """The layout of the encoding that the user configured, or else of the one a message names."""
+    if _DEEP.fullmatch(named):
+        raise ConversionError(_no_colours(f"image encoding '{named}'"))
+    if configured is not None:
+        layout = _LAYOUTS[configured]
+        pixel_bytes = _bytes_of_pixel(named)
         if pixel_bytes not in (None, layout.channels):
             raise ConversionError(
-                f"encoding: {meant} has {layout.channels} bytes a pixel, the image says that it is "
-                f"'{said}', of {pixel_bytes}"
+                f"encoding: {configured} has {layout.channels} bytes a pixel, the image says that "
+                f"it is '{named}', of {pixel_bytes}"
             )
         return layout
-    if said in _LAYOUTS:
-        return _LAYOUTS[said]
-    if _TYPE.fullmatch(said):
+    if named in _LAYOUTS:
+        return _LAYOUTS[named]
+    if _TYPE.fullmatch(named):
         raise ConversionError(
-            f"image encoding '{said}' does not say which colours these are: set "
+            f"image encoding '{named}' does not say which colours these are: set "
             "video.<key>.encoding to what they are, rgb8 or bgr8 for example"
         )
     raise ConversionError(
-        f"image encoding '{said}' is none of {', '.join(ENCODINGS)}; where it is one of them under "
+        f"image encoding '{named}' is none of {', '.join(ENCODINGS)}; where it is one of them under "
         "another name, video.<key>.encoding says which"
     )
 
 
 def _bytes_of_pixel(encoding: str) -> int | None:
-    """Bytes of a pixel of an encoding; None where it is not known."""
+    """Bytes of a pixel of an encoding; None where the encoding is unknown."""
     if encoding in _LAYOUTS:
         return _LAYOUTS[encoding].channels
     found = _TYPE.fullmatch(encoding)
@@ -191,7 +191,7 @@ def _bytes_of_pixel(encoding: str) -> int | None:
 
 
 def _no_colours(what: str) -> str:
-    return f"{what} is depth or the like, of more than 8 bits: a colour picture is expected"
+    return f"{what} is a depth image, or has more than 8 bits; a colour image is expected"
 
 
 def _rgb_from_jpeg(data: Any) -> Rgb:
@@ -206,12 +206,12 @@ def _rgb_from_jpeg(data: Any) -> Rgb:
         raise ConversionError(f"{len(data)} bytes: {error}") from error
     if header is None or not header.has_exif:
         return pixels
-    turned = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(turned, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    rotated = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(rotated, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _decoded(data: Any) -> Any | None:
-    """What OpenCV makes of the bytes: BGR, with as many bits as it has."""
+    """The image that OpenCV decodes, BGR, with as many bits as it has; None where it is none."""
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         return cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags) if len(data) else None

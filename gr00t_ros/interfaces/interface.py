@@ -51,10 +51,10 @@ class StateInterface(ABC):
     """One message type that states are read from. An instance serves one stream of the contract.
 
     Attributes:
-        message_type: The ROS message class.
+        message_type: The class of the ROS messages.
         parameters: What the YAML file may say beside the parameters that every state has. Their
             values are checked (type, range, choices) before an instance is made.
-        dimension: D, the number of values of `read`; None where only the message tells.
+        dimension: D, the number of values of `read`; None where only a message shows it.
         measured_joints: The joints whose positions it measures, in rad (or m).
         measures_pose: Whether it measures a pose.
 
@@ -106,11 +106,11 @@ class CommandInterface(ABC):
     """One message type that commands go out in. An instance serves one action of the contract.
 
     Attributes:
-        message_type: The ROS message class.
+        message_type: The class of the ROS messages.
         parameters: What the YAML file may say beside the parameters that every action has. Their
             values are checked (type, range, choices) before an instance is made.
-        dimension: D, the values of one step of the policy's action; None where only the policy
-            tells.
+        dimension: D, the values of one step of the policy's action; None where only the policy's
+            answer shows it.
         joints: The joints that the values belong to, in their order; empty where it has none.
         limited_by: What keeps the commands within bounds.
         frame_id: The frame of a pose or a twist; a measured pose has to be in the same.
@@ -141,7 +141,7 @@ class CommandInterface(ABC):
 
     @property
     def command_dimension(self) -> int | None:
-        """How many SI values one command has; None where only the policy tells."""
+        """How many SI values one command has; None where only the policy's answer shows it."""
         return POSE_DIMENSION if self.commands_pose else self.dimension
 
     def si_values(self, values: Values) -> Values:
@@ -173,7 +173,7 @@ class CommandInterface(ABC):
         Args:
             message: Of `make_message`, filled with the command before, if there was one.
             values: float64 (`command_dimension`,), in SI units and rad.
-            stamp: The present, a builtin_interfaces/Time.
+            stamp: The time of the command, a builtin_interfaces/Time.
         """
 
     def joined(self, others: Sequence[CommandInterface]) -> CommandInterface | None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The joints of one state out of the messages of any number of publishers. Pure.
+"""The joints of one state, merged from the messages of any number of publishers. Pure.
 
 An arm's driver and a gripper's may both publish on /joint_states, each a part of the joints. So
-each joint has samples, an age and a rate of its own; a state is as old as its oldest joint, and
-comes as often as its slowest.
+each joint has samples, an age and a rate of its own. A state is as old as its oldest joint, and its
+rate is that of its slowest.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy as np
 from gr00t_policy_core.control.samples import Sample, SampleBuffer
 from gr00t_ros.interfaces.interface import ConversionError, Values
 
-NAMES_KEPT = 200  # of joints that came, for a message; no robot has more
-MAX_PARTS = 16  # groups of joints that come together; few robots have more than three
+NAMES_KEPT = 200  # received joint names that an error can list; no robot has more
+MAX_PARTS = 16  # groups of joints that share messages; few robots have more than three
 
 
 class JointBuffer:
     """The newest samples of some joints, merged by name; safe between threads.
 
-    It has the methods of a `SampleBuffer`; what it gives are merged: float64 (D,), one value a
-    joint, in the order of `joints`.
+    It has the methods of a `SampleBuffer`. Its samples are float64 (D,), one value for each joint,
+    in the order of `joints`.
 
     Args:
-        joints: Their names, in the policy's order.
-        field: Of sensor_msgs/JointState: position, velocity or effort.
+        joints: Names of the joints, in the policy's order.
+        field: The field of sensor_msgs/JointState to keep: position, velocity or effort.
         span_ns: Samples older than the newest of the same joints by more than this are dropped, ns.
     """
 
@@ -37,10 +37,10 @@ class JointBuffer:
         self.joints = joints
         self._field = field
         self._span_ns = span_ns
-        # By the indices of the joints that come together; replaced, since others read it.
+        # By the indices of the joints that share messages. Replaced whole: other threads read it.
         self._parts: dict[tuple[int, ...], SampleBuffer[Values]] = {}
-        self._seen: dict[str, None] = {}  # names of joints that came, in their order; replaced
-        # A driver may alternate between a few orders; few drivers do.
+        self._seen: dict[str, None] = {}  # received names in order; replaced whole, too
+        # A driver may alternate between a few orders of names.
         self._places = lru_cache(maxsize=16)(self._find_places)
 
     def keep(self, span_ns: int) -> None:
@@ -50,16 +50,16 @@ class JointBuffer:
             buffer.keep(span_ns)
 
     def add(self, stamp_ns: int, message: Any, *, received_ns: int) -> None:
-        """Keep what a message has of the joints; one that has nothing of them is no news.
+        """Keep the values of the joints that a message has; one that has none of them is ignored.
 
         Args:
-            stamp_ns: When it was measured, ns.
-            message: A sensor_msgs/JointState. A field that it leaves empty it does not tell.
-            received_ns: When it came in on a monotonic clock, ns.
+            stamp_ns: Time of the measurement, ns.
+            message: A sensor_msgs/JointState. It may leave a field empty.
+            received_ns: Time of the reception on a monotonic clock, ns.
 
         Raises:
-            ConversionError: Another number of values than of names, or one that is not finite;
-                nothing of the message is kept.
+            ConversionError: The message has more or fewer values than names, or a value that is not
+                finite. No part of it is kept.
         """
         values = getattr(message, self._field)
         joints, places = self._places(tuple(message.name))
@@ -76,21 +76,21 @@ class JointBuffer:
         if joints in self._parts or len(self._parts) < MAX_PARTS:
             self._part(joints).add(stamp_ns, taken, received_ns=received_ns)
             return
-        for place, joint in enumerate(joints):  # a driver that tells what has moved
+        for place, joint in enumerate(joints):  # a driver that sends only joints that moved
             self._part((joint,)).add(stamp_ns, taken[place : place + 1], received_ns=received_ns)
 
     def latest(self) -> Sample[Values] | None:
-        """The newest values, stamped as the oldest of them; None while a joint is missing."""
+        """The newest values, with the stamp of the oldest; None while a joint is missing."""
         return self._merged(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
 
     def nearest(self, stamp_ns: int) -> Sample[Values] | None:
-        """Each joint's value closest to a time, stamped as the one that is farthest from it."""
+        """Each joint's value closest to a time, with the stamp of the one farthest from it."""
         return self._merged(
             lambda buffer: buffer.nearest(stamp_ns), lambda stamp: abs(stamp - stamp_ns)
         )
 
     def rate_hz(self, now_ns: int) -> float:
-        """How often the slowest joint came in lately, Hz; `now_ns` as for `SampleBuffer`."""
+        """The recent rate of the slowest joint, Hz; `now_ns` as for `SampleBuffer`."""
         rates_hz = [0.0] * len(self.joints)
         for joints, buffer in self._parts.items():
             rate_hz = buffer.rate_hz(now_ns)
@@ -109,29 +109,29 @@ class JointBuffer:
         self._places.cache_clear()
 
     def oldest_joint(self) -> str:
-        """The joint whose newest sample is the oldest; of those that have one."""
+        """The joint whose newest sample is the oldest, among those that have one."""
         stamps, _ = self._closest(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
         return self.joints[min(stamps, key=lambda joint: stamps[joint])]
 
     def what_is_missing(self) -> str:
-        """Why there are no values yet; empty where nothing has come at all."""
-        came, _ = self._closest(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
-        missing = [joint for index, joint in enumerate(self.joints) if index not in came]
+        """Why there are no values yet; empty where nothing was received at all."""
+        received, _ = self._closest(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
+        missing = [joint for index, joint in enumerate(self.joints) if index not in received]
         if not missing or not self._seen:
             return ""
         unnamed = [joint for joint in missing if joint not in self._seen]
         if unnamed:
-            return f"no joint {unnamed}, those that came are {list(self._seen)}"
+            return f"no joint {unnamed}, the messages have {list(self._seen)}"
         return f"no {self._field} of {missing}, only their names"
 
     def _part(self, joints: tuple[int, ...]) -> SampleBuffer[Values]:
-        """The samples of the joints that come together as these do."""
+        """The samples of the joints that share messages with each other as these do."""
         if joints not in self._parts:
             self._parts = {**self._parts, joints: SampleBuffer(span_ns=self._span_ns)}
         return self._parts[joints]
 
     def _find_places(self, names: tuple[str, ...]) -> tuple[tuple[int, ...], list[int]]:
-        """Which of our joints are in a message of these names, and where in it."""
+        """The indices of our joints in a message of these names, and their places in it."""
         self._seen = dict.fromkeys((*self._seen, *names)[:NAMES_KEPT])
         joints = tuple(index for index, joint in enumerate(self.joints) if joint in names)
         return joints, [names.index(self.joints[index]) for index in joints]
@@ -151,11 +151,11 @@ class JointBuffer:
         sample_of: Callable[[SampleBuffer[Values]], Sample[Values] | None],
         distance: Callable[[int], int],
     ) -> tuple[dict[int, int], Values]:
-        """Of each joint that has come, the stamp of the sample of least distance, and all values.
+        """The stamp of each received joint's closest sample, by joint index, and all values.
 
         Args:
-            sample_of: Picks a sample out of those of a part.
-            distance: Of a stamp, from where it would best be.
+            sample_of: Picks a sample from the buffer of a part.
+            distance: How far a stamp is from the best one, ns.
         """
         stamps: dict[int, int] = {}
         values = np.zeros(len(self.joints))

@@ -32,7 +32,7 @@ def unique_joints(settings: Settings) -> tuple[str, ...]:
     """The value of the parameter `joints`.
 
     Raises:
-        ValueError: A name stands there twice.
+        ValueError: A name is given twice.
     """
     joints = tuple(settings["joints"])
     repeated = sorted({joint for joint in joints if joints.count(joint) > 1})

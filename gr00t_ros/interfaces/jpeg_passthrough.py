@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that are JPEG already, on their way to a server that decodes them. Pure."""
+"""Images that arrive as JPEG and go on as JPEG, to a server that decodes them. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; Huffman
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """What a JPEG says of itself, read without decoding it.
+    """The header of a JPEG, read without decoding the image.
+
+    Height and width are in px, `bits` are those of one sample.
 
     Args:
-        height: Pixels.
-        width: Pixels.
-        bits: Of a sample.
-        components: 1 grey, 3 with colours, 4 for printing.
-        has_exif: It may ask to be turned, which OpenCV does, and TurboJPEG does not.
+        components: 1 for grey, 3 for colours, 4 for colours of a printer (CMYK).
+        has_exif: It has an EXIF block, which may ask for a rotation. OpenCV rotates, TurboJPEG does
+            not.
     """
 
     height: int
@@ -37,11 +37,7 @@ class JpegHeader:
 
     @classmethod
     def of(cls, data: Any) -> JpegHeader | None:
-        """The header of a JPEG; None where the bytes are no such JPEG.
-
-        Args:
-            data: A buffer of bytes.
-        """
+        """The header of a buffer of bytes; None where it holds no JPEG that TurboJPEG decodes."""
         view = memoryview(data)
         if view[:2] != JPEG_START:
             return None
@@ -56,25 +52,25 @@ class JpegHeader:
         return None
 
     @property
-    def goes_as_it_is(self) -> bool:
-        """Whether a server decodes it to the pixels that it would be decoded to here."""
+    def can_pass_through(self) -> bool:
+        """Whether a server decodes it to the same pixels as this node would."""
         is_plain = self.bits == 8 and self.components in (1, 3) and not self.has_exif
         return is_plain and 0 < self.height * self.width <= MAX_PIXELS
 
 
 def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
-    """The T pictures of one camera as they came; None where they have to be decoded here.
+    """The T images of one camera without decoding; None where they have to be decoded here.
 
     Args:
-        messages: By time, of sensor_msgs/CompressedImage or anything else.
+        messages: In the order of time, sensor_msgs/CompressedImage or anything else.
 
     Returns:
-        A stand-in for uint8 (1, T, H, W, 3).
+        What stands for uint8 (1, T, H, W, 3) on the wire.
     """
     if not all(hasattr(message, "format") for message in messages):
         return None
     headers = [JpegHeader.of(message.data) for message in messages]
-    if any(header is None or not header.goes_as_it_is for header in headers):
+    if any(header is None or not header.can_pass_through for header in headers):
         return None
     sizes = {(header.height, header.width) for header in headers if header is not None}
     if len(sizes) > 1:
@@ -83,14 +79,14 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
     return JpegVideo(frames, (1, len(frames), *sizes.pop(), 3))
 
 
-def require_whole(message: Any) -> None:
-    """Check a picture that is to go as it is.
+def require_complete(message: Any) -> None:
+    """Check an image that goes on without decoding.
 
     Args:
         message: A sensor_msgs/CompressedImage that holds a JPEG.
 
     Raises:
-        ConversionError: The server would refuse it as damaged.
+        ConversionError: The JPEG is damaged; a server would refuse it.
     """
     try:
         check_jpeg(message.data)

@@ -24,7 +24,7 @@ def represented(pose: Values, representation: str) -> Values:
 
     Args:
         pose: float64 (7,), x y z (m) and a quaternion x y z w of any norm above zero.
-        representation: One of `DIMENSIONS`.
+        representation: How the policy writes a pose, a key of `DIMENSIONS`.
 
     Raises:
         ConversionError: The quaternion has norm zero.
@@ -44,10 +44,10 @@ def poses_as_quaternions(poses: Values, representation: str) -> Values:
 
     Args:
         poses: float64 (horizon, D), positions in m.
-        representation: One of `DIMENSIONS`.
+        representation: How the policy writes a pose, a key of `DIMENSIONS`.
 
     Raises:
-        ConversionError: A rotation that is none.
+        ConversionError: A rotation matrix or quaternion of length zero.
     """
     try:
         quaternions = _as_quaternions(poses[:, 3:], representation)

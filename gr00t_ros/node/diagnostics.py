@@ -52,9 +52,9 @@ def diagnostics(node: Node, status: Status, now: Time) -> DiagnosticArray:
     """A status as a message of `/diagnostics`: every number that is known.
 
     Args:
-        node: Names the entry.
-        status: The node's status.
-        now: Stamp of the message.
+        node: Its name is the name of the entry.
+        status: The newest status of the node.
+        now: Present time, which stamps the message.
     """
     state = SUMMARIES.get(status.state, "unknown")
     level = LEVELS.get(status.state, DiagnosticStatus.ERROR)

@@ -22,7 +22,7 @@ class LatencyWindow:
 
     Args:
         capacity: Largest number of values kept, > 0; of more, the newest count.
-        now_s: A monotonic clock, s.
+        now_s: A monotonic clock, s, which the minute is measured by.
     """
 
     def __init__(self, capacity: int, *, now_s: Callable[[], float] = time.monotonic) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two lifecycle nodes share: coming up, going down, telling how they are."""
+"""What the two lifecycle nodes share: bring-up, shutdown, status and diagnostics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gr00t_ros.node.diagnostics import (
 from gr00t_ros.node.node_parameters import declare_overrides, declare_parameters
 from gr00t_ros.node.parent_watch import ParentWatch
 from gr00t_ros.node.qos import STATUS
-from gr00t_ros.node.startup import init_ros, tell_of_unmatched_files
+from gr00t_ros.node.startup import init_ros, log_unmatched_files
 from gr00t_ros.node.stop_signals import StopRequest, stop_signals
 
 STATUS_PERIOD_S = 0.5
@@ -39,14 +39,14 @@ SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
 
 
 class ManagedNode(LifecycleNode):
-    """A lifecycle node that can bring itself up, be closed in order, and tells how it is.
+    """A lifecycle node that can bring itself up and publishes its status in every state.
 
-    Its parameters are read by `configure`; while it is configured, setting one is refused, since it
-    would change nothing. In every state it publishes `~/status`, and the same in `/diagnostics`.
+    `configure` reads the parameters; while the node is configured, setting one is rejected, since
+    it would change nothing. The status goes to `~/status`, and also to `/diagnostics`.
 
     Args:
-        name: The node's name.
-        status_type: Message of `~/status`.
+        name: Name of the node, without its namespace.
+        status_type: Type of the message on `~/status`.
         node_arguments: Passed on to rclpy, for example `parameter_overrides`.
     """
 
@@ -63,7 +63,7 @@ class ManagedNode(LifecycleNode):
         self._newest_status: Status | None = None
         self._status_publisher = self.create_publisher(status_type, "~/status", STATUS)
         self._diagnostics_publisher = diagnostics_publisher(self)
-        # By a clock that runs while simulated time stands still: that, too, has to be seen.
+        # The steady clock runs while simulated time stands still: that state is reported, too.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=steady)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
@@ -75,18 +75,18 @@ class ManagedNode(LifecycleNode):
 
     @property
     def has_failed(self) -> bool:
-        """Whether the node cannot go on: its process ends with an error, to be started anew."""
+        """Whether the node cannot go on: its process ends with an error, to be restarted."""
         return False
 
     @property
     def end_with_pid(self) -> int:
-        """The process whose end ends this node, 0 for none; what is wrong, `configure` tells."""
+        """The process whose end ends this node, 0 for none; `configure` reports a wrong value."""
         pid = self.get_parameter("end_with_pid").value
         return pid if isinstance(pid, int) else 0
 
     @abstractmethod
     def configure(self) -> None:
-        """Make everything that the parameters ask for.
+        """Make everything that the parameters describe.
 
         Raises:
             SpecError: With one sentence for everything that is wrong.
@@ -94,14 +94,14 @@ class ManagedNode(LifecycleNode):
 
     @abstractmethod
     def close(self) -> None:
-        """End threads, streams and connections; the node may be configured again or destroyed."""
+        """End threads, subscriptions and connections; `configure` may be called again."""
 
     @abstractmethod
     def status(self, now: Time) -> Status:
-        """How the node is, asked every `STATUS_PERIOD_S`; what needs a person may be logged.
+        """The status of the node, called every `STATUS_PERIOD_S`; it may log what needs a person.
 
         Args:
-            now: By the node's clock; what is returned is stamped with it afterwards.
+            now: Present time by the node's clock; the caller stamps the status with it.
         """
 
     def _publish_status(self) -> None:
@@ -138,7 +138,7 @@ class ManagedNode(LifecycleNode):
             what = str(error).partition(":")[0]
             self._problem = f"cannot configure, {what}: {'; '.join(error.problems)}"
             self.get_logger().error(f"cannot configure, {what}:\n{problems}")
-        except Exception as error:  # rclpy would make a failure of it without a word
+        except Exception as error:  # rclpy would turn it into a failure without logging it
             self._problem = f"cannot configure: {type(error).__name__}: {error}"
             self.get_logger().error(f"cannot configure:\n{traceback.format_exc()}")
         else:
@@ -191,7 +191,7 @@ def spin_node(make_node: Callable[[StopRequest], ManagedNode], args: list[str] |
         return WRONG_ARGUMENTS
     with stop_signals() as stopping:
         node = make_node(stopping)
-        tell_of_unmatched_files(node, args)
+        log_unmatched_files(node, args)
         parent = ParentWatch(node.end_with_pid)
         executor = SingleThreadedExecutor()
         executor.add_node(node)

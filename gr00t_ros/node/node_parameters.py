@@ -17,7 +17,7 @@ from gr00t_ros.contract.parameters import default_values, parameters_for
 
 
 def declare_overrides(node: Node) -> None:
-    """Declare what the user gave, whatever it is, of a node that was just made.
+    """Declare every override that the user gave to a node that was just made.
 
     rclpy's own way, `automatically_declare_parameters_from_overrides`, raises at an empty list.
     It has no type in ROS, and its parameter no value.
@@ -32,13 +32,13 @@ def declare_parameters(node: Node) -> None:
     """Declare every parameter of the table, and of each key that the user's parameters name.
 
     The node must have been made with `allow_undeclared_parameters`, so that a key that was
-    forgotten can be set later on. A value outside its range is kept here and refused by
+    forgotten can be set later on. A value outside its range is kept here and rejected by
     `configure`, together with everything else that is wrong.
     """
     given = _values(node)
     for parameter in parameters_for(given):
         if parameter.name not in given:
-            # What was given and is not there was deleted since.
+            # An override that is not there was deleted since.
             node.declare_parameter(
                 parameter.name, parameter.default, _descriptor(parameter), ignore_override=True
             )
@@ -65,8 +65,8 @@ def read_contract(node: Node) -> Contract:
     def resolve(topic: str) -> str:
         try:
             return node.resolve_topic_name(topic)
-        except Exception as error:  # rclpy's kinds differ between its versions
-            raise ValueError(f"{topic!r} is no name of a topic: {error}") from error
+        except Exception as error:  # rclpy's exceptions differ between its versions
+            raise ValueError(f"{topic!r} is not a valid topic name: {error}") from error
 
     return parse_contract(given_values(node), resolve=resolve)
 

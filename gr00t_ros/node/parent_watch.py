@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the process that started a node still lives. Pure.
+"""Whether the process that started a node is still alive. Pure.
 
-`ros2 launch` passes SIGINT on to its nodes; at SIGTERM or SIGKILL it ends and leaves them behind. A
+`ros2 launch` forwards SIGINT to its nodes; at SIGTERM or SIGKILL it ends and leaves them running. A
 node that commands an arm must not go on when the process that would have stopped it is gone.
 """
 
@@ -16,10 +16,11 @@ class ParentWatch:
 
     On Linux it holds a pidfd, which refers to that very process even after its number has been
     given to another. Unlike PR_SET_PDEATHSIG it does not depend on the thread that started this
-    process, nor on what stands in between (a shell, `prefix`). Elsewhere it looks the number up.
+    process, nor on what stands in between (a shell, `prefix`). Elsewhere it checks whether any
+    process has the number.
 
     Args:
-        pid: The process; 0 for none, which never ends.
+        pid: Number of the process; 0 for none, which never ends.
     """
 
     def __init__(self, pid: int) -> None:

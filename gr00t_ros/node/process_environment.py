@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment that our processes are started with: what camera images need. Pure."""
+"""The environment variables that camera images need in our processes. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def process_environment(profile: Path, inherited: Mapping[str, str] = os.environ
     is_old = inherited.get("ROS_DISTRO") in DISTROS_WITH_FAST_DDS_2
     variable = OLD_PROFILE_VARIABLE if is_old else PROFILE_VARIABLE
     wanted = {**MALLOC_SETTINGS, variable: str(profile)}
-    # Newer versions still heed the old name, and complain when both are set.
+    # Newer versions still read the old name, and warn when both are set.
     if OLD_PROFILE_VARIABLE in inherited:
         del wanted[variable]
     return {name: value for name, value in wanted.items() if name not in inherited}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a node's process starts, and what is said where its arguments or files are wrong."""
+"""How the process of a node starts, and what it logs where its arguments or files are wrong."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def init_ros(args: Sequence[str] | None) -> bool:
     """Initialise rclpy without its signal handlers.
 
     Args:
-        args: The arguments of the process, None for its own.
+        args: The arguments of the process; None for `sys.argv`.
 
     Returns:
-        Whether it is; the log says what is wrong with the arguments.
+        Whether rclpy is initialised; the log says what is wrong with the arguments.
     """
     arguments = sys.argv if args is None else list(args)
     files = files_in(arguments)
@@ -37,22 +37,22 @@ def init_ros(args: Sequence[str] | None) -> bool:
     if not problems:
         try:
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        except Exception as error:  # rclpy's kinds differ between its versions
-            problems = list(_refused(files, error))
+        except Exception as error:  # rclpy's exceptions differ between its versions
+            problems = list(_rejected(files, error))
     for problem in problems:
         get_logger("gr00t_ros").fatal(problem)
     return not problems
 
 
-def tell_of_unmatched_files(node: Node, args: Sequence[str] | None) -> None:
-    """Log an error for each parameter file in which nothing is for the node."""
+def log_unmatched_files(node: Node, args: Sequence[str] | None) -> None:
+    """Log an error for each parameter file that has no parameters for the node."""
     files = files_in(sys.argv if args is None else args)
     for sentence in unmatched(files, node.get_fully_qualified_name(), node._parameter_overrides):
         node.get_logger().error(sentence)
 
 
-def _refused(files: Sequence[Path], error: Exception) -> Iterator[str]:
-    """One sentence for the file that rclpy names, or for what else it says."""
-    told = str(error)
-    found = [why_unreadable(path, told) for path in files if f"'{FLAG} {path}'" in told]
-    yield from found or [f"ROS refuses the arguments of the process: {told}"]
+def _rejected(files: Sequence[Path], error: Exception) -> Iterator[str]:
+    """A sentence for the file that rclpy names, or else for the text of its error."""
+    text = str(error)
+    found = [why_unreadable(path, text) for path in files if f"'{FLAG} {path}'" in text]
+    yield from found or [f"ROS rejects the arguments of the process: {text}"]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGINT and SIGTERM for the processes of this package. Pure.
 
-They are ours, not rclpy's: its handlers end the context at once, and a node that commands an arm
-must still be able to publish its last command.
+They replace the handlers of rclpy, which end the context at once: a node that commands an arm must
+still be able to publish its last command.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. Those
-# two are one wish: a signal counts as repeated only so long after the first, s.
+# At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. They
+# are one request: a signal counts as repeated only so long after the first, s.
 REPEATED_AFTER_S = 0.5
 
 
@@ -34,7 +34,7 @@ class StopRequest:
         return self._came_s is not None
 
     def is_repeated(self) -> bool:
-        """Whether somebody asks for the second time: what still takes time is to be cut short."""
+        """Whether a second signal came: whatever still takes time is to be cut short."""
         return self._is_repeated
 
     def handle(self, *_: object) -> None:
@@ -48,7 +48,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Within, the signals are noted; afterwards they do nothing until the process ends."""
+    """A context that notes the signals; after it they do nothing until the process ends."""
     stopping = StopRequest()
     for number in STOP_SIGNALS:
         signal.signal(number, stopping.handle)

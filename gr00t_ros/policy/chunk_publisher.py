@@ -19,7 +19,7 @@ class ChunkPublisher:
     """Publishes on the chunk topic, and numbers the chunks of one run of the node.
 
     Args:
-        publisher: A publisher of `ActionChunk`.
+        publisher: Publishes `ActionChunk` messages on the chunk topic.
         clock: The clock of the observation stamps.
         source: Names this run of the node.
 
@@ -67,7 +67,7 @@ class ChunkPublisher:
         """Ask the control node to stop what it plays.
 
         Args:
-            reason: Why, in one sentence.
+            reason: Why playing has to stop, in one sentence.
         """
         now = self._clock.now().to_msg()
         self._publisher.publish(

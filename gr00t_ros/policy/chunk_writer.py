@@ -33,7 +33,7 @@ def chunk_message(
         contract: Names the action keys, their conversions and the action rate.
         action: float32 (B, horizon, D) by action key, in the policy's units.
         chunk_id: Number of the chunk, counted from 1.
-        t0: Stamp of the observation.
+        t0: Stamp of the observation that was answered.
         round_trip_s: Time from sending the observation to receiving the answer, s.
         source: The run of the policy node that publishes the chunk.
 
@@ -61,12 +61,12 @@ def chunk_message(
 
 
 def stop_message(reason: str, *, chunk_id: int, now: Time, source: str = "") -> ActionChunk:
-    """The message that stops what is being played.
+    """The message that asks the control node to stop playing.
 
     Args:
-        reason: Why, in one sentence.
+        reason: Why playing has to stop, in one sentence.
         chunk_id: Number of the last chunk.
-        now: Time of the request.
+        now: Time of the request, its stamp.
         source: The run of the policy node that publishes the message.
     """
     message = ActionChunk(chunk_id=chunk_id, stop=True, stop_reason=reason, source=source)

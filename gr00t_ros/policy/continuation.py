@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real-time chunking: what is still to be played of the present chunk goes with the observation.
+"""Real-time chunking: the rest of the present chunk goes to the policy with the observation.
 
-A policy that can (it tells the capability ``rtc``) makes its next chunk go on from there, see
+A policy with the capability ``rtc`` makes its next chunk continue from there, see
 "Real-Time Execution of Action Chunking Flow Policies" (Black, Galliker, Levine, 2025). Pure.
 """
 
@@ -21,7 +21,7 @@ Actions = Mapping[str, NDArray[np.float32]]
 
 
 class Continuation:
-    """Remembers the newest chunk and makes ``options["rtc"]`` of what is left of it.
+    """Remembers the newest chunk and makes ``options["rtc"]`` of the rest of it.
 
     Args:
         step_s: Time between two steps of a chunk, s.
@@ -34,13 +34,13 @@ class Continuation:
         self._end_ns = 0
 
     def remember(self, actions: Actions, t0_ns: int, *, now_ns: int | None = None) -> None:
-        """Take the chunk that is played from now on.
+        """Remember the chunk that is played from now on.
 
         Args:
             actions: float32 (1, horizon, D) by key, in the policy's units.
             t0_ns: Stamp of its observation, ns.
-            now_ns: The present, ns: time that the robot has stood still since the observation does
-                not pass for a chunk (as in `ChunkSchedule`). None where it is never waited for.
+            now_ns: The present, ns: a chunk does not advance while the robot stands still, as in
+                `ChunkSchedule`. None where no chunk waits.
         """
         held_ns = 0 if now_ns is None else max(0, now_ns - max(t0_ns, self._end_ns))
         horizon = min(steps.shape[1] for steps in actions.values())
@@ -49,7 +49,7 @@ class Continuation:
         self._actions = dict(actions)
 
     def forget(self, now_ns: int = 0) -> None:
-        """There is no chunk to go on from: the robot was stopped, at this instant, ns."""
+        """Forget the chunk: the robot was stopped, at this time, ns."""
         self._actions, self._end_ns = {}, now_ns
 
     def options(self, t0_ns: int, *, latency_s: float) -> dict[str, Any] | None:

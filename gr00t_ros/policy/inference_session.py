@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The session in which a policy is asked: made of a policy that fits the robot."""
+"""An inference session: what the worker needs to ask one policy that fits the robot."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.replan import ReplanTimer
-from gr00t_policy_core.control.schedule import BlendMode
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import BasePolicy
@@ -22,7 +22,7 @@ from gr00t_ros.policy.streams import ObservationStreams
 
 
 def no_options(t0_ns: int) -> None:
-    """The options of a policy that is told nothing beside the observation."""
+    """The options of a policy that gets nothing but the observation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class SessionFactory:
     """Makes inference sessions for one configuration of the node.
 
     Args:
-        contract: The robot.
-        streams: Its observation streams.
+        contract: The parameters of the robot, already checked.
+        streams: Receive the observations of the robot.
         continuation: Remembers the newest chunk, for a policy that continues chunks.
         now_ns: The clock of the observation stamps, ns.
-        instruction: Tells the present instruction.
-        logger: Gets each warning once.
+        instruction: Returns the instruction that was published last; empty where none was.
+        logger: Logs each warning once.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ def require_compatible(contract: Contract, policy: BasePolicy) -> dict[str, Moda
     require_loaded(policy)
     configs = policy.get_modality_config()
     if "action" not in configs:
-        raise SpecError("the policy does not say what it needs", [f"it told only {list(configs)}"])
+        raise SpecError("the policy does not say what it needs", [f"it names only {list(configs)}"])
     check_compatibility(
         contract, configs, policy.get_dimensions(), capabilities=policy.get_capabilities()
     )
@@ -146,11 +146,11 @@ def compatibility_warnings(
     if _wants_continuation(contract) and CAPABILITY not in capabilities:
         yield "blend: rtc is set, but the policy cannot continue chunks: offset_fade is used"
     if settings.image_encoding == "jpeg" and not takes_jpeg(settings, capabilities):
-        yield "policy.image_encoding: jpeg is asked for, but the policy takes pixels only"
+        yield "policy.image_encoding: jpeg is set, but the policy takes pixels only: those are sent"
     if settings.resize and first_resize(capabilities) is None:
         yield (
-            "policy.resize is asked for, but the policy does not say what size it makes pictures "
-            "first: they keep theirs"
+            "policy.resize is set, but the policy does not declare the size that it resizes to: "
+            "pictures are sent in their own size"
         )
     undeclared = undeclared_actions(contract, configs)
     if undeclared:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker that asks the policy: in a thread of its own, never in a callback. Pure.
 
-It waits out whatever is missing (a camera, the server, a fitting policy), says so in its report,
-and goes on by itself when it is there again.
+While something is missing (a camera, the server, a policy that fits), the worker waits for it,
+reports it, and goes on by itself once it is there again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gr00t_ros.policy.observation_builder import NotReadyError
 RETRY_S = 0.5  # between attempts while the policy fails: soon enough, and no hammering
 POLL_S = 0.1  # longest wait for a new message while an observation is not ready
 CLOCK_POLL_S = 0.02  # longest wait for a due time: simulated time has a speed of its own
-LOG_AGAIN_S = 10.0  # a trouble that comes and goes is logged no more often
+LOG_AGAIN_S = 10.0  # a problem that comes and goes is logged no more often
 
 
 class Logger(Protocol):
@@ -36,7 +36,14 @@ class Logger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InferenceResult:
-    """One answer of the policy, with the observation's time (ns) and how long it took (s)."""
+    """One answer of the policy.
+
+    Args:
+        action: Action chunk by action key, as the policy returned it, in its own units.
+        info: What the policy returned beside the action.
+        t0_ns: Stamp of the observation, ns.
+        round_trip_s: Time from sending the observation to receiving the answer, s.
+    """
 
     action: Mapping[str, Any]
     info: Mapping[str, Any]
@@ -55,7 +62,14 @@ class InferenceResult:
 
 @dataclass(frozen=True, slots=True)
 class InferenceReport:
-    """What the worker does, and what it counted. `reason` is empty while it is inferring."""
+    """What the worker does, and what it counted since it was made.
+
+    Args:
+        reason: Why the worker does not infer; empty while it does.
+        inferences: Calls that the policy answered.
+        errors: Calls that failed, and answers that could not be published.
+        skipped: Times that there was no observation to send.
+    """
 
     reason: str = "stopped"
     inferences: int = 0
@@ -68,13 +82,12 @@ class InferenceWorker:
 
     Args:
         policy: Answers observations; called from the worker's thread only.
-        prepare: Holds the policy against the robot and returns the session. Called before the
-            first observation and again after every failure, since another policy may answer then.
-            Raises `PolicyError`, or `NotReadyError` where there is only something to wait for.
-        publish: Takes each answer, in the worker's thread; not called any more once `stop` has
-            returned.
-        logger: Told of each new trouble once, and of its end.
-        now_s: The clock that the replan interval is counted by, s; it may stand still or jump.
+        prepare: Checks that the policy fits the robot, and returns the session. Called before the
+            first observation and after every failure, since another policy may answer then. Raises
+            `PolicyError`, or `NotReadyError` where waiting is enough.
+        publish: Publishes each answer, in the worker's thread; not called once `stop` has returned.
+        logger: Logs each new problem once, and its end.
+        now_s: The clock of the replan interval, s; it may stand still or jump.
     """
 
     def __init__(
@@ -94,8 +107,8 @@ class InferenceWorker:
         self._session: InferenceSession | None = None
         self._report = InferenceReport()
         self._cause = ""
-        self._logged_s: dict[str, float] = {}  # by cause, when its beginning was logged
-        self._told_trouble = False
+        self._logged_s: dict[str, float] = {}  # when each cause was logged last
+        self._logged_problem = False
         self._asked_s = self._due_s = -math.inf  # by now_s
         self._run_number = self._due_run = 0
         self._started = False
@@ -122,29 +135,29 @@ class InferenceWorker:
 
     @property
     def started(self) -> bool:
-        """Whether it was asked to infer."""
+        """Whether the worker was asked to infer."""
         return self._started
 
     def start(self) -> None:
-        """Infer from now on."""
+        """Start inferring."""
         with self._lock:
             self._started = True
             self._run_number += 1
             self._cause = ""
             self._logged_s.clear()
-            self._tell(reason="starting")
+            self._update_report(reason="starting")
         self._wake.set()
 
     def stop(self) -> None:
-        """Infer no more: an answer that is still on its way is dropped."""
+        """Stop inferring; an answer that is still under way is dropped."""
         with self._lock:
             self._started = False
             self._run_number += 1
-            self._tell(reason="stopped")
+            self._update_report(reason="stopped")
         self._wake.set()
 
     def reset(self) -> Future[dict[str, Any]]:
-        """Reset the policy between two inferences; the future has what it answered, or its error.
+        """Reset the policy between two inferences; the future holds its answer, or its error.
 
         Answers to observations from before the reset are dropped.
         """
@@ -166,13 +179,13 @@ class InferenceWorker:
         return not self._thread.is_alive()
 
     def notice_message(self) -> None:
-        """A stream has news: an observation that was not ready may be now."""
+        """A message was received: an observation that was not ready may be ready now."""
         if self._awaits_message:
             self._wake.set()
 
     def _run(self) -> None:
         while True:
-            # Cleared before anything is looked at, so that no wish is slept through.
+            # Cleared before anything is read, so that no request is slept through.
             self._wake.clear()
             if self._closing:
                 return
@@ -184,7 +197,7 @@ class InferenceWorker:
         run_number = self._run_number
         now_s = self._now_s()
         session = self._session
-        # A new run has no chunk to play: only a beat is kept over a stop or a reset.
+        # A new run has no chunk to play: only a periodic schedule is kept over a stop or a reset.
         is_awaited = run_number == self._due_run or (
             session is not None and session.timer.is_periodic
         )
@@ -199,14 +212,14 @@ class InferenceWorker:
             action, info = self._policy.get_action(built.observation, options)
             round_trip_s = time.monotonic() - started_s
             self._deliver(InferenceResult(action, info, built.t0_ns, round_trip_s), run_number)
-        except NotReadyError as trouble:
-            self._skip(trouble)
+        except NotReadyError as problem:
+            self._skip(problem)
             return POLL_S if self._session else RETRY_S
-        except PolicyError as trouble:
-            self._fail(trouble, str(trouble))
+        except PolicyError as problem:
+            self._fail(problem, str(problem))
             return RETRY_S
-        except Exception as trouble:  # a policy may raise or answer anything; the worker goes on
-            self._fail(trouble, f"{type(trouble).__name__}: {trouble}")
+        except Exception as problem:  # a policy may raise or answer anything; the worker goes on
+            self._fail(problem, f"{type(problem).__name__}: {problem}")
             return RETRY_S
         self._due_s = session.timer.next_s(
             observed_s=built.t0_ns * 1e-9, asked_s=now_s, answered_s=self._now_s()
@@ -217,32 +230,32 @@ class InferenceWorker:
     def _deliver(self, answer: InferenceResult, run_number: int) -> None:
         with self._lock:
             if run_number != self._run_number:
-                return  # stopped or reset meanwhile: this answers another situation
+                return  # stopped or reset meanwhile: the observation belongs to another situation
             self._publish(answer)
-            if self._told_trouble:
-                self._logger.info(f"inferring again; what kept it: {self._report.reason}")
-            self._cause, self._told_trouble = "", False
-            self._tell(reason="", inferences=self._report.inferences + 1)
+            if self._logged_problem:
+                self._logger.info(f"inferring again; it was waiting because: {self._report.reason}")
+            self._cause, self._logged_problem = "", False
+            self._update_report(reason="", inferences=self._report.inferences + 1)
 
-    def _skip(self, trouble: NotReadyError) -> None:
-        """Count skips at the rate of inference, not at that of looking again."""
-        self._awaits_message = self._session is not None  # a server is no sooner ready for messages
+    def _skip(self, problem: NotReadyError) -> None:
+        """Count skips at the rate of inference, not at the rate of the attempts."""
+        self._awaits_message = self._session is not None  # no message makes a server ready
         interval_s = self._session.timer.interval_s if self._session else RETRY_S
         if time.monotonic() - self._skip_counted_s >= interval_s:
             self._skip_counted_s = time.monotonic()
-            self._tell(skipped=self._report.skipped + 1)
-        self._complain(trouble.cause, str(trouble))
+            self._update_report(skipped=self._report.skipped + 1)
+        self._report_problem(problem.cause, str(problem))
 
-    def _fail(self, trouble: Exception, reason: str) -> None:
+    def _fail(self, problem: Exception, reason: str) -> None:
         self._session = None
-        self._tell(errors=self._report.errors + 1)
-        self._complain(type(trouble).__name__, reason)
+        self._update_report(errors=self._report.errors + 1)
+        self._report_problem(type(problem).__name__, reason)
 
-    def _complain(self, cause: str, reason: str) -> None:
+    def _report_problem(self, cause: str, reason: str) -> None:
         with self._lock:
             if not self._started:
                 return
-            self._tell(reason=reason)
+            self._update_report(reason=reason)
             if cause == self._cause:
                 return
             self._cause = cause
@@ -250,14 +263,14 @@ class InferenceWorker:
             if now_s - self._logged_s.get(cause, -math.inf) < LOG_AGAIN_S:
                 return
             self._logged_s[cause] = now_s
-            self._told_trouble = True
+            self._logged_problem = True
             self._logger.warning(f"not inferring: {reason}")
 
     def _serve_resets(self) -> None:
         for future in self._take_resets():
             try:
                 future.set_result(self._policy.reset())
-            except Exception as error:  # handed to whoever asked
+            except Exception as error:  # the caller of `reset` gets it
                 future.set_exception(error)
 
     def _take_resets(self) -> list[Future[dict[str, Any]]]:
@@ -265,6 +278,6 @@ class InferenceWorker:
             resets, self._resets = self._resets, []
         return resets
 
-    def _tell(self, **changes: Any) -> None:
+    def _update_report(self, **changes: Any) -> None:
         with self._lock:
             self._report = replace(self._report, **changes)

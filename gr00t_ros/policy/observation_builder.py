@@ -2,8 +2,8 @@
 """From stamped streams to one observation: every value at its time, or none at all. Pure.
 
 The observation's time t0 is the newest instant that every stream has reached: the oldest of the
-streams' newest stamps. Each value is the sample closest to ``t0 + delta / action_rate_hz``. What
-is missing, stale or skewed stops the observation; nothing is ever filled in.
+streams' newest stamps. Each value is the sample closest to ``t0 + delta / action_rate_hz``. A
+sample that is missing, stale or skewed prevents the observation; nothing is ever filled in.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateInput, StateStream, VideoStream
 from gr00t_ros.interfaces.conversions import state_reader
-from gr00t_ros.interfaces.image_decoding import picture_reader
+from gr00t_ros.interfaces.image_decoding import image_reader
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
-from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_whole
+from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_complete
 from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
 
 Buffers = Mapping[str, Buffer]
@@ -34,8 +34,8 @@ class NotReadyError(Exception):
     """Why there is no observation now.
 
     Args:
-        cause: The same text for the same trouble, so that a log can tell whether it is new.
-        detail: The figures of the moment.
+        cause: The same text for the same problem, so that a log can leave out repetitions.
+        detail: The figures, which differ from time to time.
     """
 
     def __init__(self, cause: str, detail: str = "") -> None:
@@ -60,7 +60,7 @@ class ObservationBuilder:
     Messages are converted here, at the rate of inference, not where they are received.
 
     Args:
-        contract: The robot's streams.
+        contract: Names the streams of the robot, their ages and rates.
         configs: The policy's modality configs: which steps of history each modality has.
         buffers: By stream name (``video.front``), as `buffer_for` makes them; filled with messages.
         takes_jpeg: The policy decodes JPEG: a camera's that are to keep their size are not decoded
@@ -85,7 +85,7 @@ class ObservationBuilder:
         self._step_ns = 1e9 / contract.action_rate_hz
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self._readers: dict[str, Callable[[Any], NDArray[Any]]] = {
-            **{stream.name: picture_reader(stream) for stream in contract.video},
+            **{stream.name: image_reader(stream) for stream in contract.video},
             **{stream.name: state_reader(stream) for stream in contract.state_streams},
         }
         self._reserve_history()
@@ -105,7 +105,7 @@ class ObservationBuilder:
         """
         newest = [self._fresh(stream, now_ns) for stream in self._contract.streams]
         t0_ns = min((sample.stamp_ns for sample in newest), default=now_ns)
-        # Every sample is found before any is converted: pictures cost milliseconds.
+        # Every sample is found before any is converted: decoding a picture takes milliseconds.
         video = [(s, self._samples("video", s, t0_ns)) for s in self._contract.video]
         state = {s.name: self._samples("state", s, t0_ns) for s in self._contract.state_streams}
         observation: dict[str, Any] = {}
@@ -132,7 +132,7 @@ class ObservationBuilder:
         return newest
 
     def _nothing(self, stream: VideoStream | StateStream) -> NotReadyError:
-        """Why there is no sample at all."""
+        """The error that says why a stream has no sample at all."""
         buffer, rejection = self._buffers[stream.name], self._rejected.latest(stream.name)
         if isinstance(buffer, JointBuffer) and (missing := buffer.what_is_missing()):
             return NotReadyError(f"{stream.name}: joints missing on {stream.topic}", missing)
@@ -154,7 +154,7 @@ class ObservationBuilder:
         if self._takes_jpeg and stream.width is None and stream.encoding is None:
             video = jpeg_video([sample.value for sample in samples])
             if video is not None:
-                self._each(stream, samples, require_whole)
+                self._each(stream, samples, require_complete)
                 return video
         return self._converted(stream, samples)
 
@@ -180,7 +180,7 @@ class ObservationBuilder:
         samples: list[Sample[Any]],
         read: Callable[[Any], Any],
     ) -> list[Any]:
-        """What `read` makes of each sample; one that it cannot read is as if it never came."""
+        """Each sample as `read` converts it; a sample that it cannot read is discarded."""
         values = []
         for sample in samples:
             try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy that the parameters ask for: a server across the network, or a model in here."""
+"""The policy that the parameters name: a server across the network, or a model in this process."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def make_policy(settings: PolicySettings) -> BasePolicy:
     """Make the policy; a server is not contacted yet.
 
     Raises:
-        SpecError: The backend is not to be had, and why.
+        SpecError: The backend cannot be made; says why.
     """
     return _client(settings) if settings.backend == "server" else _model(settings)
 
 
 def require_loaded(policy: BasePolicy) -> None:
-    """Ask a server whether it has its policy; nothing is asked of a policy in here.
+    """Require that a server has loaded its policy; a local policy is always loaded.
 
     Raises:
-        NotReadyError: It is still loading it.
-        PolicyError: It could not, or does not answer.
+        NotReadyError: The server is still loading its policy.
+        PolicyError: The server could not load its policy, or does not answer.
     """
     state = policy.get_state() if isinstance(policy, PolicyClient) else "ready"
     if state == "loading":
@@ -38,7 +38,7 @@ def require_loaded(policy: BasePolicy) -> None:
 
 
 def takes_jpeg(settings: PolicySettings, capabilities: Sequence[str]) -> bool:
-    """Whether pictures travel as JPEG: it was asked for, and the server can decode them."""
+    """Whether pictures travel as JPEG: the parameters say so, and the server can decode them."""
     wanted = settings.backend == "server" and settings.image_encoding == "jpeg"
     return wanted and images.CAPABILITY in capabilities
 
@@ -64,7 +64,7 @@ def _client(settings: PolicySettings) -> PolicyClient:
             quality=settings.quality,
             resize=settings.resize,
         )
-    except SpecError as error:  # a setting of the client is called as its parameter is
+    except SpecError as error:  # each setting of the client has the name of its parameter
         problems = [f"policy.{problem}" for problem in error.problems]
         raise SpecError("bad parameters", problems) from error
     except ImportError as error:

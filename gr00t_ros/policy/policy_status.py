@@ -14,11 +14,11 @@ from gr00t_ros.policy.streams import StreamHealth
 def policy_status(
     report: InferenceReport, chunks: ChunkPublisher, streams: Iterable[StreamHealth]
 ) -> PolicyStatus:
-    """What is counted and measured; the state and its reason are the node's to add.
+    """What is counted and measured; the node adds its state.
 
     Args:
         report: What the inference worker counted.
-        chunks: What was published.
+        chunks: What was published, with its latencies.
         streams: How each observation stream arrives.
     """
     return PolicyStatus(

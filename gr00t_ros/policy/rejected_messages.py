@@ -35,7 +35,7 @@ class RejectedMessages:
     """The rejected messages of all streams since the node was configured; safe between threads.
 
     Args:
-        now_s: A monotonic clock, s.
+        now_s: A monotonic clock, s, which rejections become old by.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:

@@ -61,7 +61,7 @@ class ObservationStreams:
 
     Args:
         node: Subscribes; its clock gives the stamp of messages that carry none.
-        contract: Which streams.
+        contract: Names the topics, types and rates of the streams.
 
     Attributes:
         buffers: What was received, by stream name.

@@ -109,8 +109,8 @@ def find_cube(picture: NDArray[np.uint8], colour: str, camera: PinholeCamera) ->
 
     Args:
         picture: uint8 (H, W, 3), RGB.
-        colour: One of ``CHANNEL``.
-        camera: The camera that took it.
+        colour: Name of the colour, a key of ``CHANNEL``.
+        camera: The camera that took the picture.
 
     Returns:
         None where nothing of that colour is seen.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DDS domain of one's own: two demos, or tests side by side, must not hear each other. Pure."""
+"""A DDS domain for each demo and each test process, so that they do not mix. Pure."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ LINE_PERIOD_S = 0.5
 PAUSE_S = 0.7  # between the end of an episode and the next
 
 
-def say(text: str) -> None:
-    """Tell the person at the terminal."""
+def write_line(text: str) -> None:
+    """Write a line to the terminal."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -56,29 +56,32 @@ def main(args: list[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0 when the arm followed, or Ctrl-C came before it moved; 1 when it did not follow, a busy
-        machine left that open, or a part failed; 2 for a bad DEMO_SECONDS; 130 when Ctrl-C came
-        before the first part was started, or once more while the pictures were drawn.
+        0 when the arm followed, or Ctrl-C came before it moved; 1 when it did not follow, when a
+        busy machine left that open, or when a process failed; 2 for a bad DEMO_SECONDS; 130 when
+        Ctrl-C came before the first process was started, or once more while the pictures were
+        drawn.
     """
     try:
         duration_s = _duration_s(os.environ.get("DEMO_SECONDS", ""))
     except ValueError as error:
-        say(f"demo: {error}")
+        write_line(f"demo: {error}")
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _demo(args, duration_s)
     except KeyboardInterrupt:
-        say("\ndemo: ended")
+        write_line("\ndemo: ended")
         return 130
-    except BrokenPipeError:  # nobody reads any more, as in `make demo | head`
+    except BrokenPipeError:  # the reader has gone, as in `make demo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        say(f"\ndemo: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        write_line(
+            f"\ndemo: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        )
         return 1
     except RuntimeError as error:
-        say(f"\ndemo: {error}")
+        write_line(f"\ndemo: {error}")
         return 1
 
 
@@ -91,7 +94,7 @@ def _demo(args: list[str] | None, duration_s: float) -> int:
                 was_interrupted = _interrupted(lambda: _run(recorder, processes, duration_s))
             recorder.catch_up()
     if was_interrupted and not recorder.commanded.times_s:
-        say("demo: ended before the arm moved")
+        write_line("demo: ended before the arm moved")
         return 0
     return _report(recorder)
 
@@ -101,7 +104,7 @@ def _interrupted(run: Callable[[], None]) -> bool:
     try:
         run()
     except KeyboardInterrupt:
-        say("\ndemo: ending all parts; Ctrl-C again hurries them")
+        write_line("\ndemo: ending all processes; Ctrl-C again hurries them")
         return True
     return False
 
@@ -115,7 +118,9 @@ def _own_domain() -> Iterator[str]:
         return
     domain, lock = reserve_domain()
     with lock:
-        say(f"demo: `ROS_DOMAIN_ID={domain} ros2 topic list` in another terminal looks into it")
+        write_line(
+            f"demo: `ROS_DOMAIN_ID={domain} ros2 topic list` in another terminal shows its topics"
+        )
         yield str(domain)
 
 
@@ -133,7 +138,7 @@ def _spinning_recorder(args: list[str] | None) -> Iterator[DemoRecorder]:
 
 
 def _run(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) -> None:
-    say("demo: starting the simulated arm, the policy server and both nodes")
+    write_line("demo: starting the simulated arm, the policy server and both nodes")
     processes.start("sim_node", [str(executable("sim_node"))])
     server = processes.start("policy_server", [*serve_command(), "--port", "0"])
     port = _wait(processes, lambda: port_from_log(server.log), "the policy server listens")
@@ -144,7 +149,7 @@ def _run(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) ->
     _wait(processes, lambda: recorder.policy_status, "the policy node is up")
     _wait(processes, lambda: recorder.control_status, "the control node is up")
     ends = "" if math.isinf(duration_s) else f" for {duration_s:g} s"
-    say(f"demo: running{ends}, Ctrl-C ends it; what each part says is in {FOLDER / 'log'}")
+    write_line(f"demo: running{ends}, Ctrl-C ends it; logs are in {FOLDER / 'log'}")
     _play_episodes(recorder, processes, duration_s)
 
 
@@ -165,7 +170,7 @@ def _play_episodes(recorder: DemoRecorder, processes: DemoProcesses, duration_s:
 
 
 def _show_status(recorder: DemoRecorder) -> None:
-    """One line that is written over itself on a terminal."""
+    """Write one line of status; on a terminal it overwrites the line before."""
     policy, control = recorder.policy_status, recorder.control_status
     if policy is None or control is None:
         return
@@ -186,17 +191,17 @@ def _show_status(recorder: DemoRecorder) -> None:
         sys.stdout.write(f"\r\x1b[K{line[:width]}")
         sys.stdout.flush()
     else:
-        say(line)
+        write_line(line)
 
 
 def _report(recorder: DemoRecorder) -> int:
     summary = summarise(recorder)
-    say(f"\ndemo: {summary}")
+    write_line(f"\ndemo: {summary}")
     try:
         for picture in write_pictures(recorder, FOLDER):
-            say(f"demo: wrote {picture}")
+            write_line(f"demo: wrote {picture}")
     except OSError as error:
-        say(f"demo: no picture could be written to {FOLDER.absolute()}: {error.strerror}")
+        write_line(f"demo: no picture could be written to {FOLDER.absolute()}: {error.strerror}")
     return 0 if summary.followed else 1
 
 

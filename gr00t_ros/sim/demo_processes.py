@@ -103,8 +103,8 @@ class DemoProcesses:
     parts in order.
 
     Args:
-        log_folder: Where each part's output goes, one file a part.
-        environment: Of every part.
+        log_folder: Folder of the logs, one file for each process.
+        environment: Environment variables of every process.
 
     Raises:
         DemoError: The disk is full.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo sees of itself, over DDS like anybody else: commands, joints, chunks, the cubes."""
+"""Records the demo over DDS, as any other tool would: commands, joints, chunks and cubes."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class DemoRecorder(Node):
 
     Attributes:
         commanded, measured: The joints over time: when a command was published, and when the arm
-            was where it says it was. When this process got to know is another matter.
+            was at a position, not when this process received it.
         round_trips_s: Of every chunk, s.
         policy_status, control_status: The newest, or None.
-        first_control_status: The first that tells of commands, or None.
+        first_control_status: The first after commands were published, or None.
         lifted_picture: uint8 (H, W, 3) RGB of the front camera when a cube was highest, or None.
         lifted_at_s: The time of that picture, s.
     """
@@ -80,7 +80,7 @@ class DemoRecorder(Node):
         self.lifted_at_s: float | None = None
         self.cube_heights_m: list[float] = []
         self._highest_m = LIFTED_M
-        self._heard = threading.Event()
+        self._received = threading.Event()
         self._recording = False
         self.create_subscription(JointState, "joint_states", self._on_joints, EVERY_MESSAGE)
         self.create_subscription(
@@ -97,10 +97,10 @@ class DemoRecorder(Node):
         self._recording = True
 
     def catch_up(self) -> None:
-        """Take what was sent but not looked at yet, while another thread spins this node."""
+        """Wait for all messages that were sent, while another thread spins this node."""
         ends_at_s = time.monotonic() + CATCH_UP_S
-        while self._heard.wait(QUIET_S) and time.monotonic() < ends_at_s:
-            self._heard.clear()
+        while self._received.wait(QUIET_S) and time.monotonic() < ends_at_s:
+            self._received.clear()
 
     def call(self, service: str, timeout_s: float = 60.0) -> None:
         """Call a Trigger service while another thread spins this node.
@@ -128,7 +128,7 @@ class DemoRecorder(Node):
         return future.result()
 
     def _on_joints(self, message: JointState) -> None:
-        self._heard.set()
+        self._received.set()
         if self._recording:
             self.measured.add(stamp_s(message), message.name, message.position)
 
@@ -136,11 +136,11 @@ class DemoRecorder(Node):
         """`_on_command` as a callback; a command's own stamp is 0: from its arrival on."""
         if hasattr(rclpy.subscription, "MessageInfo"):
             return lambda message, info: self._on_command(message, 1e-9 * info["source_timestamp"])
-        # Humble does not tell when a message was sent: when it came has to do.
+        # Humble does not report when a message was sent: the time of its arrival is used instead.
         return lambda message: self._on_command(message, 1e-9 * self.get_clock().now().nanoseconds)
 
     def _on_command(self, message: JointTrajectory, sent_s: float) -> None:
-        self._heard.set()
+        self._received.set()
         if self._recording:
             self.commanded.add(sent_s, message.joint_names, message.points[0].positions)
 

@@ -56,7 +56,7 @@ class Summary:
 
     @property
     def busy(self) -> str:
-        """What other work on this machine took from the demo; empty when it took little."""
+        """What other work on this machine took from the demo; empty where it took little."""
         taken = []
         if self.ticks_missed > BUSY:
             taken.append(f"the control node missed {self.ticks_missed:.0%} of its ticks")
@@ -126,7 +126,7 @@ def _rate_hz(history: JointHistory) -> float:
 
 
 def _ticks_missed(first: ControlStatus | None, newest: ControlStatus | None) -> float:
-    """The part of the control node's ticks between two statuses that it lost, 0 to 1."""
+    """The part of the control node's ticks between two statuses that it missed, 0 to 1."""
     if first is None or newest is None:
         return 0.0
     lost = newest.ticks_missed - first.ticks_missed

@@ -56,11 +56,11 @@ def plan_pick_and_place(
     """The moves that take a cube from the table into the bin and bring the arm home.
 
     Args:
-        geometry: Lengths of the arm.
+        geometry: Lengths of the arm's links, m.
         cube_position: Centre of the cube, in the base frame, m; only x and y are used.
-        cube_yaw_rad: Its turn about the vertical.
+        cube_yaw_rad: Rotation of the cube about the vertical, rad.
         bin_position: Centre of the bin, m; only x and y are used.
-        start: Where the hand is.
+        start: Pose of the hand before the first move.
 
     Returns:
         The segments in order. None moves a joint faster than ``MAX_JOINT_SPEED_RAD_S``.

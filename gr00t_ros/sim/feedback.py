@@ -17,9 +17,9 @@ from gr00t_ros.sim.cube_finder import PinholeCamera, SeenCube, find_cube
 from gr00t_ros.sim.expert import SQUEEZE_M
 from gr00t_ros.sim.feedback_law import (
     CLEAR_M,
+    CubeState,
     HandMotion,
     Task,
-    Whereabouts,
     distance_m,
     foreseen,
     ground_position,
@@ -55,14 +55,14 @@ class FeedbackExpert(ModalityPolicy):
     It has no state: the same observation gives the same chunk. From the joints, now and one and
     two steps ago, follows the state of the commands; from the front picture and the jaws, where
     the cube is; from both, by `feedback_law`, the next moves. Calls for B > 1 are answered row by
-    row. The wrist picture is required, as the recorded dataset has it, and not looked at.
+    row. The wrist picture is required, as the recorded dataset has it, and is not used.
 
     ``options["rtc"]`` makes the chunk go on from the one that is being played, see
     `gr00t_ros.sim.feedback_rtc`: the law then runs on from the steps that are settled.
 
     Args:
         arm: The simulated arm, for what anybody may know beforehand: lengths, camera, bin.
-        strict: Check observations and actions.
+        strict: Check every observation and every action against the modality configs.
     """
 
     def __init__(self, arm: SimulatedArm, strict: bool = True) -> None:
@@ -96,31 +96,31 @@ class FeedbackExpert(ModalityPolicy):
             [observation["state"]["single_arm"], observation["state"]["gripper"]], axis=-1
         ).astype(np.float64)
         settled = read_rtc(options, batch_size=len(states), horizon=HORIZON)
-        rows, whereabouts = [], []
+        rows, cube_states = [], []
         for row, history in enumerate(states):
             picture = observation["video"]["front"][row, 0]
             colour = colour_in(observation["language"][LANGUAGE_KEY][row][0])
             task = self._task(history, find_cube(picture, colour, self._camera), picture.shape)
             rows.append(self._chunk(history, task, settled[row] if settled else None))
-            whereabouts.append(task.cube.value)
+            cube_states.append(task.cube.value)
         chunk = np.array(rows, dtype=np.float32)
         action = {"single_arm": chunk[..., :ARM_JOINTS], "gripper": chunk[..., ARM_JOINTS:]}
-        return action, {"cube": whereabouts}
+        return action, {"cube": cube_states}
 
     def _task(
         self, history: NDArray[np.float64], seen: SeenCube | None, shape: tuple[int, ...]
     ) -> Task:
         """Where the cube is, from what is seen of it and how the jaws stand."""
         hand = hand_pose(self._geometry, history[-1])
-        return Task(*self._whereabouts(hand, _speed(history)[-1], seen, shape), *self._bin)
+        return Task(*self._cube_state(hand, _speed(history)[-1], seen, shape), *self._bin)
 
-    def _whereabouts(
+    def _cube_state(
         self,
         hand: HandPose,
         jaw_speed_m_s: float,
         seen: SeenCube | None,
         shape: tuple[int, ...],
-    ) -> tuple[Whereabouts, CubePlacement]:
+    ) -> tuple[CubeState, CubePlacement]:
         x, y = ground_position(hand)
         under_hand = CubePlacement(x, y, hand.yaw_rad + hand.azimuth_rad)
         if seen is not None:
@@ -129,20 +129,20 @@ class FeedbackExpert(ModalityPolicy):
         between_jaws = seen is None or away_px < _NEAR_HAND_PX
         stopped = _HELD_M[0] < hand.gripper_m < _HELD_M[1] and abs(jaw_speed_m_s) < _STILL_M_S
         if between_jaws and stopped:
-            return Whereabouts.HELD, under_hand
+            return CubeState.HELD, under_hand
         if seen is None:
             over_bin = distance_m(hand, *self._bin) < _BIN_HALF_SIZE_M
-            return (Whereabouts.BIN if over_bin else Whereabouts.UNKNOWN), under_hand
+            return (CubeState.BIN if over_bin else CubeState.UNKNOWN), under_hand
         place = seen.place
         if max(abs(place.x_m - self._bin[0]), abs(place.y_m - self._bin[1])) < _BIN_HALF_SIZE_M:
-            return Whereabouts.BIN, place
+            return CubeState.BIN, place
         if hand.height_m > CLEAR_M:
-            return Whereabouts.TABLE, place
+            return CubeState.TABLE, place
         if hand.gripper_m < _EMPTY_M:
-            return Whereabouts.UNKNOWN, place  # closed on nothing: up again, and look anew
+            return CubeState.UNKNOWN, place  # closed on nothing: up again, and look anew
         # Low over the cube the jaws hide a part of it, and what is left does not tell its place.
         hidden = distance_m(hand, place.x_m, place.y_m) < _UNDER_HAND_M
-        return Whereabouts.TABLE, (under_hand if hidden else place)
+        return CubeState.TABLE, (under_hand if hidden else place)
 
     def _chunk(
         self, history: NDArray[np.float64], task: Task, settled: Settled | None
@@ -161,8 +161,8 @@ class FeedbackExpert(ModalityPolicy):
 
         Args:
             commands: Targets one step ago, now and in one step, float64 (3, 7).
-            task: The cube's whereabouts.
-            steps: How many targets, the first one now.
+            task: The state of the cube, and where it and the bin are.
+            steps: How many targets to return, the first one now.
         """
         hands = np.array([_vector(hand_pose(self._geometry, joints)) for joints in commands])
         start = HandMotion(
@@ -217,7 +217,7 @@ def _commands_now(history: NDArray[np.float64], task: Task) -> NDArray[np.float6
     step = STEP_S * velocity
     bend = 0.5 * STEP_S**2 * acceleration
     commands = np.stack([now - step + bend, now, now + step + bend])
-    if task.cube is Whereabouts.HELD:
+    if task.cube is CubeState.HELD:
         commands[:, ARM_JOINTS] = SQUEEZE_M  # the cube keeps the jaws from getting there
     return commands
 

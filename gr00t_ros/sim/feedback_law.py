@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pick and place as a law of feedback: from where the hand and the cube are to the next move.
 
-The law has no memory and no clock. What it does next follows from the hand's state and the cube's
-whereabouts, so running it ahead from any state on its way gives the rest of the same way: chunks
+The law has no memory and no clock. What it does next follows from the states of the hand and
+of the cube, so running it ahead from any state on its way gives the rest of the same way: chunks
 computed one after the other agree, as far as the states that they are computed from do.
 """
 
@@ -49,8 +49,8 @@ _OPEN_ENOUGH_M = 0.018
 _RELEASED_M = 0.0145
 
 
-class Whereabouts(Enum):
-    """Where the cube is, as far as the law tells apart."""
+class CubeState(Enum):
+    """Where the cube is, as far as the law distinguishes."""
 
     TABLE = "table"
     HELD = "held"
@@ -64,11 +64,11 @@ class Task:
 
     Attributes:
         cube: Where the cube is.
-        place: Where it lies on the table; of meaning with ``Whereabouts.TABLE`` only.
+        place: Where it lies on the table; of meaning with ``CubeState.TABLE`` only.
         bin_x_m, bin_y_m: Middle of the bin in the base frame.
     """
 
-    cube: Whereabouts
+    cube: CubeState
     place: CubePlacement
     bin_x_m: float
     bin_y_m: float
@@ -91,11 +91,11 @@ class HandMotion:
 
 def next_goal(hand: HandPose, task: Task) -> HandPose:
     """Where the hand should go now."""
-    if task.cube is Whereabouts.HELD:
+    if task.cube is CubeState.HELD:
         return _goal_holding(hand, task)
-    if task.cube is Whereabouts.BIN:
+    if task.cube is CubeState.BIN:
         return _goal_done(hand, task)
-    if task.cube is Whereabouts.TABLE:
+    if task.cube is CubeState.TABLE:
         return _goal_fetching(hand, task.place)
     return HOME if hand.height_m > CLEAR_M else _lifted(hand)
 
@@ -105,9 +105,9 @@ def run_ahead(start: HandMotion, task: Task, *, steps: int, step_s: float) -> ND
 
     Args:
         start: The state at step 0.
-        task: The cube's whereabouts then; a grasp and a release ahead are foreseen.
+        task: The state of the cube then; a grasp and a release ahead are foreseen.
         steps: How many states to return.
-        step_s: Time between them, s.
+        step_s: Time between two of the states, s.
 
     Returns:
         float64 (steps, 5): radius, azimuth, height, yaw, gripper.
@@ -127,8 +127,8 @@ def run_ahead(start: HandMotion, task: Task, *, steps: int, step_s: float) -> ND
 def _undisturbed(motion: HandMotion, task: Task) -> HandMotion:
     """The motion as far as it is the law's own.
 
-    What goes faster than the law would, or another way, is what others have added (the fade of a
-    seam, a limiter that catches up, a push). Continued in the next chunk, which comes late, it
+    What goes faster than the law would, or another way, is what others have added (the blend of two
+    chunks, a limiter that catches up, a push). Continued in the next chunk, which comes late, it
     would come back again and again.
     """
     hand = HandPose(*motion.position)
@@ -167,11 +167,11 @@ def _between_zero_and(
 
 
 def foreseen(hand: HandPose, task: Task) -> Task:
-    """The cube's whereabouts once the hand is there: it follows the jaws' commands."""
-    if task.cube is Whereabouts.TABLE and _grasped(hand, task.place):
-        return replace(task, cube=Whereabouts.HELD)
-    if task.cube is Whereabouts.HELD and hand.gripper_m > _RELEASED_M:
-        return replace(task, cube=Whereabouts.BIN)
+    """The state of the cube once the hand is there: it follows the commands of the jaws."""
+    if task.cube is CubeState.TABLE and _grasped(hand, task.place):
+        return replace(task, cube=CubeState.HELD)
+    if task.cube is CubeState.HELD and hand.gripper_m > _RELEASED_M:
+        return replace(task, cube=CubeState.BIN)
     return task
 
 

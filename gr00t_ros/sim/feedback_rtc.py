@@ -72,9 +72,9 @@ def read_rtc(options: Options | None, *, batch_size: int, horizon: int) -> list[
     """Check ``options["rtc"]`` and take it apart.
 
     Args:
-        options: Those of `get_action`.
-        batch_size: Rows of the observation.
-        horizon: Steps of a chunk.
+        options: The options that were given to `get_action`.
+        batch_size: Number of rows of the observation.
+        horizon: Number of steps of a chunk.
 
     Returns:
         One entry per row; None where the option is not given.

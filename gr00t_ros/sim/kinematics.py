@@ -100,7 +100,7 @@ def hand_pose(geometry: ArmGeometry, joints: Sequence[float]) -> HandPose:
     ``joint_targets`` keeps at 0, is taken to be there.
 
     Args:
-        geometry: Lengths of the arm.
+        geometry: Lengths of the arm's links, m.
         joints: One value per joint in the order of ``JOINT_NAMES``; rad, the gripper in m.
     """
     pan, lift, elbow, flex, _, roll, gripper = joints

@@ -49,8 +49,8 @@ def write_dataset(path: Path, episodes: Sequence[Episode]) -> None:
     """Write the dataset; files that are already there are replaced, others left alone.
 
     Args:
-        path: Folder of the dataset, made where it is missing.
-        episodes: At least one.
+        path: Folder of the dataset; it is created where it is missing.
+        episodes: The recorded episodes, in order; at least one.
 
     Raises:
         ValueError: If there is no episode.

@@ -40,7 +40,7 @@ class TrajectoryFollower:
     with theirs. Not thread-safe.
 
     Args:
-        joint_names: The joints there are.
+        joint_names: Names of all joints of the robot.
     """
 
     def __init__(self, joint_names: Collection[str]) -> None:

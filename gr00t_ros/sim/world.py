@@ -45,7 +45,7 @@ def sample_scene(seed: int) -> dict[str, CubePlacement]:
     """The cubes' places of scene ``seed``: in reach, clear of each other, the same on any machine.
 
     Args:
-        seed: Any integer.
+        seed: Any integer; the same one gives the same scene.
 
     Returns:
         A placement for each of ``CUBE_NAMES``; yaw between -pi/4 and pi/4, since a cube looks the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fixed corpus: bytes that are no message, each with what the refusal must say."""
+"""The fixed corpus of malformed messages, each with a part of the error text."""
 
 import io
 
@@ -128,11 +128,11 @@ MALFORMED = {
     ),
     "config of text that is no JSON": (
         msgpack.packb({"__ModalityConfig__": True, "as_json": "{delta_indices: [0]}"}),
-        "'as_json' is no JSON",
+        "'as_json' is not JSON",
     ),
     "config of bytes that are no text": (
         msgpack.packb({"__ModalityConfig_class__": True, "as_json": b"\xff{}"}),
-        "'as_json' is no JSON",
+        "'as_json' is not JSON",
     ),
     "config of JSON that is no map": (
         msgpack.packb({"__ModalityConfig__": True, "as_json": "[0]"}),
@@ -140,7 +140,7 @@ MALFORMED = {
     ),
     "config of JSON without end": (
         msgpack.packb({"__ModalityConfig__": True, "as_json": "[" * 100_000}),
-        "'as_json' is no JSON",
+        "'as_json' is not JSON",
     ),
     "config of too much JSON": (
         msgpack.packb({"__ModalityConfig__": True, "as_json": " " * 2_000_000}),

@@ -10,13 +10,14 @@ import numpy as np
 from limit_checks import require_within
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.command import Command
-from gr00t_policy_core.control.command_limiter import RAMP_SHARE
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_policy_core.control.ramp import RAMP_SHARE
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 
 T0_NS = 1_700_000_000_000_000_000
 PERIOD_S, DT_S = 0.01, 0.05

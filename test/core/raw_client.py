@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of plain sockets that says to a server what a test wants, byte by byte."""
+"""A client on plain sockets, which sends a server exactly the bytes that a test wants."""
 
 import socket
 

@@ -36,14 +36,16 @@ class LoadToy:
         note(folder, "load")
         if (folder / "broken").exists():
             raise ValueError(f"no weights in {self.folder}")
-        return ToyReplica(folder, self.joins)
+        capabilities = ("other",) if (folder / "other policy").exists() else ()
+        return ToyReplica(folder, self.joins, capabilities)
 
 
 class ToyReplica(ToyPolicy):
     """Does what the first instruction says: ``hold``, ``die``, ``die once``, ``fail``, ``go``."""
 
-    def __init__(self, folder: Path, joins: bool) -> None:
+    def __init__(self, folder: Path, joins: bool, capabilities: tuple[str, ...]) -> None:
         super().__init__()
+        self.capabilities = capabilities
         self.folder = folder
         self.joins = joins
         self.resets = 0
@@ -51,6 +53,9 @@ class ToyReplica(ToyPolicy):
     @property
     def max_batch_size(self) -> int:
         return JOINED_ROWS if self.joins else 1
+
+    def get_capabilities(self) -> tuple[str, ...]:
+        return self.capabilities
 
     def reset(self, options: dict[str, Any] | None = None) -> dict[str, Any]:
         if options and "bad" in options:

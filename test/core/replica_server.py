@@ -16,7 +16,7 @@ def main() -> None:
         pool.start,
         "127.0.0.1",
         0,
-        lanes=pool,
+        backend=pool,
         stop_timeout_s=DEADLINE_S,
         on_ready=lambda: sys.stdout.write(f"{server.port}\n") and sys.stdout.flush(),
     )

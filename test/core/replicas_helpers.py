@@ -90,7 +90,7 @@ class Served:
 @contextlib.contextmanager
 def served(folder: Path, size: int = 2, *, joins: bool = False) -> Iterator[Served]:
     pool = ReplicaPool(LoadToy(str(folder), joins), size)
-    with PolicyServer(pool.start, "127.0.0.1", 0, lanes=pool, stop_timeout_s=WAIT_S) as server:
+    with PolicyServer(pool.start, "127.0.0.1", 0, backend=pool, stop_timeout_s=WAIT_S) as server:
         running = Served(server, folder)
         running.wait_until_all_are_ready()
         try:

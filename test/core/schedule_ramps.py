@@ -6,8 +6,10 @@ from __future__ import annotations
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.schedule import BlendMode, ChunkSchedule, ScheduleSettings
+from gr00t_policy_core.control.schedule import ChunkSchedule
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 
 MS_NS = 1_000_000
 T0_NS = 1_700_000_000_000_000_000  # a wall clock's size: float64 seconds would lose 240 ns of it

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ZeroMQ by hand, on plain sockets: what servers that follow a script do."""
+"""Servers that follow a script: ZMTP by hand, on plain sockets."""
 
 import contextlib
 import socket
@@ -33,13 +33,13 @@ def shake_hands(connection: socket.socket) -> None:
 
 
 def take_request(connection: socket.socket) -> bytes:
-    """A request of less than 256 bytes."""
+    """Receive a request of less than 256 bytes."""
     assert receive(connection, 3) == b"\x01\0\0"
     return receive(connection, receive(connection, 1)[0])
 
 
 def answering(*replies: bytes) -> Script:
-    """Takes a request for each reply, given with all its framing; then waits for the client."""
+    """Receives a request for each reply (given with its framing), then waits for the client."""
 
     def script(connection: socket.socket) -> None:
         shake_hands(connection)

@@ -26,6 +26,8 @@ LAYERS = (
 )  # the public API, gr00t_policy_core itself, is above them all
 CONTROL = "control"  # outside the layers: knows none of them
 CONTROL_MAY_IMPORT = {CONTROL, "rotation"}
+# Rooms of `serving` that do not import each other.
+STRANGERS = (("wire", "transport"), ("client", "server"))
 
 # Modules that stand at the end of the line: processes are made of them, nothing imports them.
 NODES = (
@@ -135,6 +137,16 @@ def imports_point_down(module: Module) -> Iterator[str]:
             yield f"{module.name}:{line} imports {name}, which is not below it"
 
 
+def strangers_do_not_meet(module: Module) -> Iterator[str]:
+    for pair in STRANGERS:
+        for room, stranger in (pair, pair[::-1]):
+            if not is_within(module.name, f"gr00t_policy_core.serving.{room}"):
+                continue
+            for line, name in module.imports():
+                if is_within(name, f"gr00t_policy_core.serving.{stranger}"):
+                    yield f"{module.name}:{line} imports {name}: {room} does not know {stranger}"
+
+
 def nothing_imports_a_node(module: Module) -> Iterator[str]:
     for line, name in module.imports():
         if any(is_within(name, node) for node in NODES):
@@ -202,6 +214,7 @@ def nothing_has_a_finalizer(module: Module) -> Iterator[str]:
 Rule = Callable[[Module], Iterator[str]]
 RULES: tuple[Rule, ...] = (
     imports_point_down,
+    strangers_do_not_meet,
     nothing_imports_a_node,
     only_the_cli_imports_the_cli,
     libraries_stay_at_home,
@@ -237,6 +250,26 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         ),
         (imports_point_down, "gr00t_policy_core.policy", "from .control import clock"),
         (imports_point_down, "gr00t_policy_core.attic", ""),
+        (
+            strangers_do_not_meet,
+            "gr00t_policy_core.serving.wire.serializer",
+            "from gr00t_policy_core.serving.transport import zmtp",
+        ),
+        (
+            strangers_do_not_meet,
+            "gr00t_policy_core.serving.transport.base",
+            "from ..wire.envelope import Request",
+        ),
+        (
+            strangers_do_not_meet,
+            "gr00t_policy_core.serving.client.settings",
+            "import gr00t_policy_core.serving.server.settings",
+        ),
+        (
+            strangers_do_not_meet,
+            "gr00t_policy_core.serving.server.dispatcher",
+            "def f():\n from .. import client",
+        ),
         (
             nothing_imports_a_node,
             "gr00t_ros.interfaces.command_publisher",
@@ -300,6 +333,7 @@ def test_the_rule_sees_an_offender(rule: Rule, name: str, source: str) -> None:
         ("gr00t_policy_core.__main__", "from gr00t_policy_core.cli import main"),
         ("gr00t_policy_core.testing", "from gr00t_policy_core.policy import BasePolicy"),
         ("gr00t_policy_core.control.schedule", "from .clock import Clock"),
+        ("gr00t_policy_core.serving.client.connection", "from ..transport import zmtp"),
         ("gr00t_policy_core.models.gr00t_n1d7.head", "import torch"),
         (
             "gr00t_ros.policy.policy_node",

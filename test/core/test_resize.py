@@ -150,7 +150,7 @@ def test_a_policy_that_does_not_say_its_size_gets_pictures_as_they_are(told, cap
         client.get_action(observation)
         client.get_action(observation)
     np.testing.assert_array_equal(policy.came["front"], observation["video"]["front"])
-    assert caplog.text.count("tells no size: pictures keep theirs") == 1
+    assert caplog.text.count("reports no image size: images are not resized") == 1
 
 
 @needs_opencv

@@ -127,3 +127,31 @@ def test_stacks_of_any_depth_are_taken() -> None:
     assert rotation.rot6d_from_matrix(m).shape == (2, 3, 6)
     assert rotation.quaternion_from_matrix(m).shape == (2, 3, 4)
     assert_allclose(m[1, 2], rotation.matrix_from_quaternion(q[1, 2]))
+
+
+def test_roll_pitch_and_yaw_turn_about_the_fixed_axes_in_this_order() -> None:
+    roll, pitch, yaw = 0.3, -0.7, 2.1
+    about_x = rotation.matrix_from_rpy(np.array([roll, 0.0, 0.0]))
+    about_y = rotation.matrix_from_rpy(np.array([0.0, pitch, 0.0]))
+    about_z = rotation.matrix_from_rpy(np.array([0.0, 0.0, yaw]))
+    assert_allclose(rotation.matrix_from_rpy(np.array([0.0, 0.0, np.pi / 2])), ABOUT_Z, atol=1e-15)
+    assert_allclose(about_x @ [0.0, 1.0, 0.0], [0.0, np.cos(roll), np.sin(roll)], atol=1e-15)
+    assert_allclose(about_y @ [1.0, 0.0, 0.0], [np.cos(pitch), 0.0, -np.sin(pitch)], atol=1e-15)
+    matrix = rotation.matrix_from_rpy(np.array([roll, pitch, yaw]))
+    assert_allclose(matrix, about_z @ about_y @ about_x, atol=1e-15)
+    assert_allclose(rotation.rpy_from_matrix(matrix), [roll, pitch, yaw], atol=1e-12)
+
+
+def test_roll_pitch_and_yaw_of_any_rotation_give_it_back() -> None:
+    matrices = rotation.matrix_from_quaternion(random_quaternions())
+    rpy = rotation.rpy_from_matrix(matrices)
+    assert (np.abs(rpy[:, 1]) <= np.pi / 2).all()
+    assert_allclose(rotation.matrix_from_rpy(rpy), matrices, atol=1e-12)
+
+
+@pytest.mark.parametrize("pitch", [np.pi / 2, -np.pi / 2])
+def test_where_roll_and_yaw_are_one_yaw_is_zero(pitch: float) -> None:
+    matrix = rotation.matrix_from_rpy(np.array([0.4, pitch, 1.1]))
+    rpy = rotation.rpy_from_matrix(matrix)
+    assert rpy[2] == 0.0
+    assert_allclose(rotation.matrix_from_rpy(rpy), matrix, atol=1e-8)

@@ -19,8 +19,8 @@ from gr00t_policy_core.serving.client.connection import (
     ServerChangedError,
 )
 from gr00t_policy_core.serving.transport.deadline import Deadline
-from gr00t_policy_core.serving.wire import envelope
 from gr00t_policy_core.serving.wire.arrays import Dialect
+from gr00t_policy_core.serving.wire.envelope import DecodedReply
 from gr00t_policy_core.serving.wire.serializer import Decoded, MsgSerializer, contains_arrays
 
 T = TypeVar("T")
@@ -132,8 +132,8 @@ class ClientProtocol:
 
     def exchange(
         self, endpoint: str, data: Any, info: ServerInfo, deadline: Deadline
-    ) -> dict[str, Any]:
-        """Send one request, and return the whole reply in the enveloped form."""
+    ) -> DecodedReply:
+        """Send one request, and return its reply."""
         # The data come last: what precedes them is the same in each request (`RequestReader`).
         request: dict[str, Any] = {
             "endpoint": endpoint,
@@ -150,18 +150,17 @@ class ClientProtocol:
         try:
             received = self._connection.exchange(endpoint, encoded, deadline, info.pin)
             decoded = self._decode(endpoint, received)
-            reply = envelope.normalise_reply(decoded.value)
+            reply = DecodedReply.of(decoded.value)
         except BaseException:
             self.forget_server()
             raise
-        run = envelope.run_of(decoded.value)
-        if reply["status"] == "error":
+        if reply.error is not None:
             info.invalidate()
-            if "run" in request and run not in (None, info.run):
+            if "run" in request and reply.run not in (None, info.run):
                 raise ServerRestartedError
         if info.run is None:
-            info.run = run
-        info.envelops_replies = envelope.is_envelope(decoded.value)
+            info.run = reply.run
+        info.envelops_replies = reply.is_enveloped
         info.dialect = decoded.dialect or info.dialect
         info.was_asked_for_dialect |= endpoint == "get_modality_config"
         return reply
@@ -197,8 +196,8 @@ class RemoteServer:
         """For errors."""
         return self._protocol.server
 
-    def request(self, endpoint: str, data: Any = None) -> dict[str, Any]:
-        """The whole reply, in the enveloped form; see `PolicyClient.send_request`."""
+    def request(self, endpoint: str, data: Any = None) -> DecodedReply:
+        """Send a request, and return its reply; see `PolicyClient.send_request`."""
         self.learn_dialect_for(data)
         return self._protocol.exchange(endpoint, data, self.info, self.deadline)
 
@@ -210,9 +209,9 @@ class RemoteServer:
             PolicyError: As `request`.
         """
         reply = self.request(endpoint, data)
-        if reply["status"] == "error":
-            raise RemoteError(f"{self.address} {endpoint}: {reply['error']}")
-        return reply["data"]
+        if reply.error is not None:
+            raise RemoteError(f"{self.address} {endpoint}: {reply.error}")
+        return reply.data
 
     def learn_dialect_for(self, data: Any) -> None:
         """Find out which dialect the server speaks, where `data` depend on it."""
@@ -250,7 +249,7 @@ class RemoteServer:
             except RemoteError as error:
                 if not is_unknown_endpoint(error):
                     raise
-                logger.warning("%s tells no modality configs", self.address)
+                logger.warning("%s reports no modality configs", self.address)
                 self.info.configs = {}
         return self.info.configs
 

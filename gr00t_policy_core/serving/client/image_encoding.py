@@ -37,7 +37,7 @@ class ImageEncoding:
         capabilities = server.capabilities()
         first = first_resize(capabilities) if self.resize else None
         if self.resize and first is None and is_first_request:
-            logger.info("%s tells no size: pictures keep theirs", server.address)
+            logger.info("%s reports no image size: images are not resized", server.address)
         as_jpeg = self.format == "jpeg" and jpeg.CAPABILITY in capabilities
         if not as_jpeg:
             observation = jpeg.to_pixels(observation)

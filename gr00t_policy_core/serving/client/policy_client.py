@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from gr00t_policy_core.serving.client.settings import (
 )
 from gr00t_policy_core.serving.wire import jpeg
 from gr00t_policy_core.serving.wire.arrays import Dialect
+from gr00t_policy_core.serving.wire.envelope import DEADLINE_OPTION, STOPPING_ERROR
 from gr00t_policy_core.serving.wire.serializer import MsgSerializer
 
 READY_POLL_S = 0.2  # between pings to a server that is not ready
@@ -226,7 +227,8 @@ class PolicyClient(ModalityPolicy):
             AddressError: The host is not an address (with CURVE; otherwise PolicyTimeoutError).
             ClosedError: After `close`.
         """
-        return self._protocol.run(self.timeout_ms, lambda server: server.request(endpoint, data))
+        reply = self._protocol.run(self.timeout_ms, lambda server: server.request(endpoint, data))
+        return reply.as_dict()
 
     def call_endpoint(self, endpoint: str, data: Any = None, requires_input: bool = True) -> Any:
         """Send a request to any endpoint, and return the data of its reply.
@@ -332,7 +334,7 @@ class PolicyClient(ModalityPolicy):
         server.learn_dialect_for(observation)
         observation = self._images.encode(observation, server)
         if server.info.envelops_replies:  # a server of ours, which drops requests that are too late
-            options = {"deadline_s": server.deadline.remaining_s, **(options or {})}
+            options = {DEADLINE_OPTION: server.deadline.remaining_s, **(options or {})}
         reply = server.call("get_action", {"observation": observation, "options": options})
         if not (isinstance(reply, list) and len(reply) == 2):
             raise ProtocolError(
@@ -348,7 +350,7 @@ def _check_action(action: Action, configs: dict[str, ModalityConfig]) -> None:
 
 
 def _check_options(options: object) -> None:
-    if options is not None and not isinstance(options, Mapping):
+    if options is not None and not isinstance(options, modality.MAPPING_TYPES):
         raise SpecError("bad options", [f"expected a map or None, got {type(options).__name__}"])
 
 
@@ -357,7 +359,7 @@ def _is_unauthorized(error: RemoteError) -> bool:
 
 
 def _is_stopping(error: RemoteError) -> bool:
-    return str(error).endswith("the server is stopping")
+    return str(error).endswith(STOPPING_ERROR)
 
 
 def _state(reply: Any) -> str:

@@ -1,53 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where clients are, of a policy that may keep something for each of them."""
+"""Which replica each client stays with, for policies that keep something between requests."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any, TypeAlias
 
-from gr00t_policy_core.serving.replicas.slot import Slot
+from gr00t_policy_core.serving.replicas.replica_slot import ReplicaSlot
 
-CLIENTS_KEPT = 256  # those that asked last
+MAX_CLIENTS = 256  # those that asked last are remembered
 
-Call: TypeAlias = tuple[Any, ...]  # a method's name and its arguments
+Call: TypeAlias = tuple[Any, ...]  # the name of a method, and its arguments
 
 
-class Places:
-    """The replica that each client stays with, and the last call for it to all of them.
+class ClientAffinity:
+    """Remembers each client's replica, and the client's last call to all replicas.
 
-    Not thread-safe. A client without a name is nowhere.
+    Not thread-safe. A client without an id is not remembered.
     """
 
     def __init__(self) -> None:
-        self._homes: OrderedDict[str, tuple[Slot, int]] = OrderedDict()  # and its life then
+        # The replica, and its generation when the client was assigned.
+        self._replicas: OrderedDict[str, tuple[ReplicaSlot, int]] = OrderedDict()
         self._calls: OrderedDict[str, Call] = OrderedDict()
 
-    def home(self, client: str) -> Slot | None:
-        """Where a client's place is; None for a new one, and where its replica is gone or going."""
-        slot, life = self._homes.get(client, (None, 0))
-        return None if slot is None or slot.lives != life or slot.leaving else slot
+    def replica_of(self, client: str) -> ReplicaSlot | None:
+        """The replica that holds a client's state; None where none does, or it is ending."""
+        slot, generation = self._replicas.get(client, (None, 0))
+        if slot is None or slot.generation != generation or slot.is_leaving:
+            return None
+        return slot
 
-    def settle(self, client: str, slot: Slot) -> None:
-        """It stays there from now on."""
-        _put(self._homes, client, (slot, slot.lives))
+    def assign(self, client: str, slot: ReplicaSlot) -> None:
+        """Keep a client with a replica from here on."""
+        _remember(self._replicas, client, (slot, slot.generation))
 
-    def count(self, slot: Slot) -> int:
-        """How many stay there."""
-        return sum(home is slot for home, _ in self._homes.values())
+    def clients_of(self, slot: ReplicaSlot) -> int:
+        """How many clients a replica has."""
+        return sum(assigned is slot for assigned, _ in self._replicas.values())
 
-    def remember(self, client: str, call: Call) -> None:
-        """What every replica has been called for it."""
-        _put(self._calls, client, call)
+    def record_call(self, client: str, call: Call) -> None:
+        """Record a call that was made in all replicas on behalf of a client."""
+        _remember(self._calls, client, call)
 
     def calls(self) -> dict[str, Call]:
-        """The last of these calls for each client."""
+        """The last such call of each client."""
         return dict(self._calls)
 
 
-def _put(table: OrderedDict[str, Any], client: str, value: Any) -> None:
+def _remember(table: OrderedDict[str, Any], client: str, value: Any) -> None:
     if client:
         table[client] = value
         table.move_to_end(client)
-        if len(table) > CLIENTS_KEPT:
+        if len(table) > MAX_CLIENTS:
             table.popitem(last=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ray itself: started for this process alone, or joined; and left again."""
+"""The connection to Ray: started for this process alone, or joined; and left again."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from typing import Any
 
 from gr00t_policy_core.errors import AddressError, ClosedError, SpecError
 from gr00t_policy_core.serving.replicas import signals
-from gr00t_policy_core.serving.replicas.orphan_reaper import Undertaker
+from gr00t_policy_core.serving.replicas.orphan_reaper import OrphanReaper
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-ANSWER_S = 5.0  # Ray itself would wait for minutes
-LEAVE_S = 20.0  # Ray needs about 5 s to begin, and 2 s to end
+CONNECT_S = 5.0  # to find out whether a cluster is there; Ray itself waits for minutes
+LEAVE_S = 20.0  # Ray takes about 5 s to start, and 2 s to end
 NO_SIGTERM_HANDLER = "SIGTERM handler is not set"
-# Read by Ray as its processes start. What the user has set stays.
-NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_COLOR_PREFIX": "0"}  # and plain logs
-# Only so does Ray listen on loopback alone; else all but its dashboard listen on every interface.
+# Ray reads these variables when its processes start. What the user has set stays.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_COLOR_PREFIX": "0"}  # no reports, no colours
+# Without it all of Ray but its dashboard listens on every interface, not on loopback alone.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 
@@ -35,13 +35,14 @@ class Cluster:
     """This process's connection to Ray.
 
     Args:
-        address: Of a cluster that this machine is part of, ``HOST:PORT`` or ``auto``. None starts
-            Ray for this process: on loopback, without a dashboard, and nobody else comes in. (Where
-            Ray was imported before, it listens where its own settings say.) Ray that this process
-            has started or joined already is used, and left as it is.
+        address: The address of a cluster that this machine is part of, ``HOST:PORT`` or ``auto``.
+            None starts Ray for this process alone: on loopback, without a dashboard, with a token
+            that only its own processes know. (If Ray was imported before, it listens where its own
+            settings say.) If this process has started or joined Ray already, that is used, and
+            left as it is.
 
     Raises:
-        SpecError: An address of a kind that is not supported.
+        SpecError: The address is of a kind that is not supported.
     """
 
     def __init__(self, address: str | None) -> None:
@@ -59,12 +60,12 @@ class Cluster:
         self._thread = threading.Thread(target=self._stay, name="gr00t-policy-ray", daemon=True)
 
     def join(self) -> Any:
-        """Start or join Ray; returns the module.
+        """Start or join Ray; returns the module ``ray``.
 
         Raises:
             ImportError: Ray is not installed.
-            AddressError: It cannot be started, or there is none at that address.
-            ClosedError: After `leave`.
+            AddressError: Ray cannot be started, or none answers at the address.
+            ClosedError: `leave` was called before.
         """
         _import_ray(self._environment())
         with self._state:
@@ -80,16 +81,17 @@ class Cluster:
         return self._ray
 
     def leave(self) -> None:
-        """End what was started here; a cluster that was joined goes on. May be called again."""
+        """End Ray if it was started here; a joined cluster goes on. May be called again."""
         with self._state:
             self._leave.set()
         if self._thread.is_alive():
             self._thread.join(LEAVE_S)
 
     def _stay(self) -> None:
-        """Ray's processes end with the *thread* that started them (prctl), so one stays for them.
+        """Connect to Ray, and stay until `leave`, in a thread of its own.
 
-        It is not the main thread, where Ray would put a SIGTERM handler in place of ours.
+        Ray's processes end with the *thread* that started them (prctl), so that thread has to stay.
+        It is not the main thread, in which Ray would replace our SIGTERM handler.
         """
         with contextlib.ExitStack() as leaving:
             try:
@@ -104,35 +106,35 @@ class Cluster:
             self._leave.wait()
 
     def _connect(self, leaving: contextlib.ExitStack) -> None:
-        chatter = logging.getLogger("ray._private.worker")
-        chatter.addFilter(_is_no_chatter)
-        leaving.callback(chatter.removeFilter, _is_no_chatter)
+        ray_logger = logging.getLogger("ray._private.worker")
+        ray_logger.addFilter(_is_worth_logging)
+        leaving.callback(ray_logger.removeFilter, _is_worth_logging)
         if self._address is None:
-            undertaker = Undertaker()
-            leaving.callback(undertaker.close)
+            reaper = OrphanReaper()
+            leaving.callback(reaper.close)
             leaving.callback(self._ray.shutdown)
-            with signals.kept():
+            with signals.handlers_kept():
                 here = self._ray.init("local", include_dashboard=False, configure_logging=False)
-            undertaker.watch(os.path.realpath(here.address_info["session_dir"]))
+            reaper.watch(os.path.realpath(here.address_info["session_dir"]))
             return
         if self._address != AUTO:
             host, _, port = self._address.rpartition(":")
-            socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
         leaving.callback(self._ray.shutdown)
-        with signals.kept():
+        with signals.handlers_kept():
             self._ray.init(self._address, configure_logging=False)
 
     def _environment(self) -> dict[str, str]:
         if self._address is not None:
-            return NO_REPORTS
-        settings = {**NO_REPORTS, **LOOPBACK_ONLY}
+            return QUIET
+        settings = {**QUIET, **LOOPBACK_ONLY}
         if AUTH_MODE not in os.environ and AUTH_TOKEN not in os.environ:
             settings |= {AUTH_MODE: "token", AUTH_TOKEN: secrets.token_hex(32)}
         return settings
 
 
 def _import_ray(environment: dict[str, str]) -> Any:
-    if "ray" not in sys.modules:  # later they would be believed by its processes, not by this one
+    if "ray" not in sys.modules:  # afterwards only its processes, not this one, would read them
         for name, value in environment.items():
             os.environ.setdefault(name, value)
     try:
@@ -141,5 +143,5 @@ def _import_ray(environment: dict[str, str]) -> Any:
         raise ImportError(f"replicas need Ray: pip install '.[ray]' ({error})") from None
 
 
-def _is_no_chatter(record: logging.LogRecord) -> bool:
+def _is_worth_logging(record: logging.LogRecord) -> bool:
     return NO_SIGTERM_HANDLER not in record.getMessage()

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that ends what a killed server has left of Ray.
+"""A process that ends the processes of Ray that a killed server leaves behind.
 
-Ray's own processes end with the one that started them, but for some agents, which first try to
-report to what has died for many minutes. This file is run by itself, without the rest of the
-package: it waits for the end of its stdin, which comes with the server's, and then ends every
-process that writes into the folder of that Ray. (Names and environments do not tell: Ray's
-processes overwrite their own.)
+Ray's processes end with the one that started them, except for some agents, which for many minutes
+try to report to the processes that died. This file runs as a script, without the rest of the
+package: it waits for the end of its stdin, which comes with the end of the server, and then kills
+every process that writes into the session folder of that Ray. (Names and environments do not
+identify them: Ray's processes overwrite their own.)
 """
 
 import contextlib
@@ -19,34 +19,34 @@ from pathlib import Path
 WRITING = os.O_WRONLY | os.O_RDWR
 
 
-class Undertaker:
-    """The process, as the one sees it whose end it waits for."""
+class OrphanReaper:
+    """The reaper process, in the hands of the server whose end it waits for."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal is not for it
+            start_new_session=True,  # Ctrl-C in a terminal does not reach it
         )
 
     def watch(self, folder: str) -> None:
-        """Tell it the folder, once."""
+        """Name the session folder of Ray; once."""
         if self._process.stdin is not None:
             self._process.stdin.write(folder.encode())
             self._process.stdin.flush()
 
     def close(self) -> None:
-        """Have it do its work now; there is nothing left to do where Ray was shut down."""
+        """Kill what is left now, which is nothing where Ray was shut down, and end the process."""
         self._process.communicate()
 
 
 def writers(folder: Path) -> list[int]:
-    """The processes that have a file below a folder open for writing."""
+    """The ids of processes that have a file below a folder open for writing."""
     return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _writes(path, folder)]
 
 
 def _writes(process: Path, folder: Path) -> bool:
-    with contextlib.suppress(OSError):  # it has ended, or is another user's
+    with contextlib.suppress(OSError):  # the process has ended, or is another user's
         for descriptor in (process / "fd").iterdir():
             with contextlib.suppress(OSError):
                 if folder in descriptor.readlink().parents:
@@ -57,13 +57,13 @@ def _writes(process: Path, folder: Path) -> bool:
 
 
 def main() -> None:
-    """Wait, and end them."""
+    """Wait for the end of the server, and kill what it leaves behind."""
     server = os.getppid()
     folder = sys.stdin.buffer.read().decode()
     if not folder:
         return
     while pids := [pid for pid in writers(Path(folder)) if pid != server]:
-        for pid in pids:  # and then again: what ends may have begun something meanwhile
+        for pid in pids:  # and look again: a killed process may have started another one before
             _end(pid)
 
 

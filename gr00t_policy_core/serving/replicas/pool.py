@@ -1,50 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replicas of a policy, each in a process of its own, replaced when they die."""
+"""Replicas of a policy, each in a process of its own, as an execution backend of a server."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy, current_client
-from gr00t_policy_core.serving.replicas import slot as slots
-from gr00t_policy_core.serving.replicas.client_affinity import Call, Places
 from gr00t_policy_core.serving.replicas.cluster import LEAVE_S, Cluster
 from gr00t_policy_core.serving.replicas.pooled_policy import PooledPolicy
-from gr00t_policy_core.serving.replicas.replica import Facts
-from gr00t_policy_core.serving.replicas.slot import ReplicaDiedError, Slot
+from gr00t_policy_core.serving.replicas.replica_set import ReplicaSet
+from gr00t_policy_core.serving.replicas.replica_slot import (
+    ReplicaDiedError,
+    ReplicaSlot,
+    make_slots,
+)
+from gr00t_policy_core.serving.replicas.supervisor import JOIN_S, Supervisor
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # before loading is tried again
-JOIN_S = 5.0
-DRAIN_S = 60.0  # a call that takes longer does not hold up a rolling restart
+
+class _Turn(threading.local):
+    """The turn of each thread."""
+
+    is_active = False
+    slot: ReplicaSlot | None = None
 
 
 class ReplicaPool:
-    """Replicas of a policy as Ray actors. Give it to a server, which has a lane for each::
+    """Replicas of a policy as Ray actors; the `ExecutionBackend` of a server::
 
         pool = ReplicaPool(load, 4)
-        PolicyServer(pool.start, lanes=pool).run()
+        PolicyServer(pool.start, backend=pool).run()
 
-    A call goes to a replica that is free. Where that dies the call is made once more, by another;
-    the dead one is replaced. All methods are thread-safe.
+    A call goes to a replica that is free. If that replica dies, the call is made once more in
+    another one, and the dead one is replaced. All methods are thread-safe.
 
     Args:
-        load: Makes the policy. Ray pickles it: a frozen dataclass that says how, or a function of
-            a module, is right; the replicas' machines must have that module.
-        size: How many replicas.
-        address: Of a Ray cluster that this machine is part of; None starts Ray on loopback for
-            this process alone, and ends it with it.
-        use_gpus: A GPU for each replica, where Ray knows GPUs.
+        load: Makes the policy. Ray pickles it, so use a frozen dataclass with ``__call__`` or a
+            function of a module; the machines of the replicas must have that module.
+        size: How many replicas to run.
+        address: The address of a Ray cluster that this machine is part of, ``HOST:PORT`` or
+            ``auto``. None starts Ray on loopback for this process alone, and ends it with it.
+        use_gpus: Whether each replica gets a GPU to itself, where Ray knows of GPUs.
 
     Raises:
-        SpecError: A bad setting.
+        SpecError: A setting is invalid.
     """
 
     def __init__(
@@ -61,315 +66,147 @@ class ReplicaPool:
         self.close_s = JOIN_S + LEAVE_S
         self._load = load
         self._use_gpus = use_gpus
-        self._cluster = Cluster(address)
         self._is_local = address is None
-        self._slots: list[Slot] = []
-        self._keepers: list[threading.Thread] = []
-        self._counts: Counter[str] = Counter()
-        self._facts: Facts | None = None
-        self._calling_all = False
-        self._places = Places()
-        self._changed = threading.Condition()
-        self._mine = threading.local()  # .in_turn, and .slot: what the turn of this thread is with
-        self._closing = threading.Event()
-        self._draining = False
-        self._restarting = threading.Lock()
+        self._cluster = Cluster(address)
+        self._replicas = ReplicaSet()
+        self._supervisor = Supervisor(self._replicas)
+        self._turn = _Turn()
 
     def start(self) -> BasePolicy:
-        """Start the replicas; returns as the first is ready, with all of them as one policy.
+        """Start the replicas; returns when the first one is ready, with all of them as one policy.
 
         Raises:
             ImportError: Ray is not installed.
             AddressError: Ray cannot be started or joined.
-            SpecError: More replicas than Ray has GPUs.
-            PolicyError: No replica could load the policy; the error of the first that told.
-            ClosedError: Closed meanwhile.
+            SpecError: Ray has fewer GPUs than `size`.
+            PolicyError: No replica could load the policy; the error of the first slot.
+            ClosedError: The pool was closed meanwhile.
         """
         ray = self._cluster.join()
-        if self._closing.is_set():
+        if self._supervisor.is_closing:
             raise ClosedError("the pool is closed")
-        self._slots = slots.make(
-            ray, self._load, self.size, use_gpus=self._use_gpus, share_cpus=self._is_local
+        self._replicas.add(
+            make_slots(
+                ray, self._load, self.size, use_gpus=self._use_gpus, share_cpus=self._is_local
+            )
         )
-        for slot in self._slots:
-            name = f"gr00t-policy-replica-{slot.number}"
-            keeper = threading.Thread(target=self._keep, args=(slot,), name=name, daemon=True)
-            self._keepers.append(keeper)
-            keeper.start()
-        with self._changed:
-            self._changed.wait_for(lambda: self._facts is not None or self._refusal() is not None)
-            if self._facts is None:
-                raise self._refusal() or ClosedError("the pool is closed")
-        if self.size > 1 and self._keeps_places:
+        self._supervisor.start()
+        description = self._replicas.wait_for_first()
+        if self.size > 1 and self._replicas.keeps_affinity:
             logger.warning(
                 "the policy does not say that its answers are independent of earlier calls "
                 "(max_batch_size is 1): each client stays with one replica, and begins anew, "
                 "after its last reset, where that is replaced"
             )
-        return PooledPolicy(self, self._facts)
+        return PooledPolicy(self, description)
 
     @property
     def ready(self) -> bool:
-        """Whether a replica is there to answer."""
-        return any(slot.state == slots.READY for slot in self._slots)
+        """Whether at least one replica is ready."""
+        return self._replicas.is_ready
 
     @contextlib.contextmanager
     def turn(self, client: str) -> Iterator[None]:
-        """Have a replica to this thread, for a client; waits until one is free."""
-        self._mine.in_turn, self._mine.slot = True, self._take(client)
+        """Within, this thread has a replica for a client; entering waits until one is free."""
+        self._turn.is_active, self._turn.slot = True, self._replicas.acquire(client)
         try:
             yield
         finally:
-            self._mine.in_turn = False
+            self._turn.is_active = False
             self._release()
 
     def call(self, method: str, *args: Any) -> Any:
-        """What a method of one replica's policy returns; tried twice where replicas die of it.
+        """Call a method of one replica's policy, and again if its process dies; returns the result.
 
         Raises:
-            PolicyError: It raised; both died; or there is none and will be none.
+            PolicyError: The policy raised, both processes died, or no replica is going to answer.
         """
         client = current_client()
-        if getattr(self._mine, "in_turn", False):
-            return self._call_twice(client, method, *args)
+        if self._turn.is_active:
+            return self._call_with_retry(client, method, *args)
         with self.turn(client):
-            return self._call_twice(client, method, *args)
+            return self._call_with_retry(client, method, *args)
 
     def call_all(self, method: str, *args: Any) -> Any:
-        """Call a method of every replica that is ready, while none of them does anything else.
+        """Call a method in every replica that is ready, while none of them does anything else.
 
-        Returns what the last of them returned. One that dies of it is replaced like any other, and
-        a replacement gets the last such call of each client before it answers anything.
+        A replica that dies is replaced like any other, and a replacement is called too before it
+        answers anything: the last such call of each client is repeated in it.
+
+        Returns:
+            What the last replica returned.
+
+        Raises:
+            PolicyError: The policy raised, no replica is ready, or one stays busy for too long.
         """
         client = current_client()
-        held: list[Slot] = []
-        answers = []
-        with self._changed:
-            self._changed.wait_for(lambda: not self._calling_all)
-            self._calling_all = True
-        try:
-            for slot in self._slots:
-                if self._hold(slot):
-                    held.append(slot)
-            for slot in held:
-                life = slot.lives
+        results = []
+        with self._replicas.all_acquired() as slots:
+            for slot in slots:
+                generation = slot.generation
                 try:
-                    answers.append(slot.call(client, method, *args))
+                    results.append(slot.call(client, method, *args))
                 except ReplicaDiedError:
-                    self._lose(slot, life)
-            if self._keeps_places:
-                self._places.remember(client, (method, *args))
-        finally:
-            with self._changed:
-                self._calling_all = False
-                for slot in held:
-                    slot.busy = False
-                self._changed.notify_all()
-        if not answers:
-            raise self._refusal() or PolicyError("no replica is ready; ping tells when one is")
-        return answers[-1]
+                    self._replicas.mark_lost(slot, generation)
+            self._replicas.record_call(client, (method, *args))
+        if not results:
+            no_replica = PolicyError("no replica is ready; ping tells when one is")
+            raise self._replicas.refusal or no_replica
+        return results[-1]
 
     def status(self) -> dict[str, Any]:
-        """``{"replicas": {"size", "ready", "loading", "restarting", "failed", "deaths",
-        "retries", "calls": [of each]}}``."""
-        states = Counter(slot.state for slot in self._slots)
+        """The entry ``replicas`` of the server's metrics.
+
+        ``{"size", "ready", "loading", "restarting", "failed", "deaths", "retries", "calls": [of
+        each]}``.
+        """
         return {
             "replicas": {
                 "size": self.size,
-                **{state: states[state] for state in slots.STATES},
-                "deaths": self._counts["deaths"],
-                "retries": self._counts["retries"],
-                "calls": [slot.calls for slot in self._slots],
+                **self._replicas.count_states(),
+                "deaths": sum(slot.deaths for slot in self._replicas),
+                "retries": sum(slot.retries for slot in self._replicas),
+                "calls": [slot.calls for slot in self._replicas],
             }
         }
 
     def restart(self) -> None:
         """Begin to restart the replicas one after the other; returns at once.
 
-        Each finishes the call in progress first; meanwhile the others answer. It ends where a
-        replica cannot be loaded again: those that are left go on as they were. A second one while
-        the first goes on does nothing. Safe in a signal handler.
+        Each finishes its call in progress first; meanwhile the others answer. The restart ends
+        where a replica cannot be loaded, or loads another policy (`PolicyDescription`); those that
+        are left go on as they were. A second restart during the first does nothing. Safe in a
+        signal handler.
         """
-        threading.Thread(target=self._restart, name="gr00t-policy-restart", daemon=True).start()
+        self._supervisor.restart()
 
     def drain(self) -> None:
-        """Begin no further call but for those that have a replica; the others get an error."""
-        with self._changed:
-            self._draining = True
-            self._changed.notify_all()
+        """Begin no further call but for threads that have a replica; the others get an error."""
+        self._replicas.drain()
 
     def close(self) -> None:
         """End all replicas, and Ray where it was started here. May be called again."""
         self.drain()
-        self._closing.set()
-        for slot in self._slots:
-            slot.close()
-        for keeper in self._keepers:
-            keeper.join(JOIN_S)
+        self._supervisor.close()
         self._cluster.leave()
 
-    # --- a thread for each replica ----------------------------------------------------------------
-
-    def _keep(self, slot: Slot) -> None:
-        """Load, wait for the end, and again."""
-        pause_s = FIRST_PAUSE_S
-        while not self._closing.is_set():
-            try:
-                facts = slot.begin()
-                life = self._admit(slot, facts)
-            except PolicyError as error:
-                slot.kill()
-                if not self._closing.is_set():
-                    logger.error("replica %d cannot be loaded: %s", slot.number, error)
-                self._set(slot, slots.FAILED, error)
-                if self._closing.wait(pause_s):
-                    return
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-                self._set(slot, slots.RESTARTING)
-                continue
-            pause_s = FIRST_PAUSE_S
-            reason = slot.wait_for_its_end()
-            if not self._closing.is_set() and not slot.leaving:
-                logger.error("replica %d died and is replaced: %s", slot.number, reason)
-                self._counts["deaths"] += 1
-            self._lose(slot, life)
-
-    def _admit(self, slot: Slot, facts: Facts) -> int:
-        """Let it answer, once it is where the last call to all has led; returns which life it is.
-
-        Raises:
-            PolicyError: It cannot be led there.
-        """
-        done: dict[str, Call] = {}
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._calling_all or self._closing.is_set())
-                wanted = self._places.calls()
-                if all(done.get(client) is call for client, call in wanted.items()):
-                    self._facts = self._facts or facts
-                    slot.state, slot.problem = slots.READY, None
-                    self._changed.notify_all()
-                    logger.info("replica %d is ready, in process %d", slot.number, facts.pid)
-                    return slot.lives
-            for client, call in wanted.items():
-                if done.get(client) is not call:
-                    slot.call(client, *call)
-            done = wanted
-
-    def _set(self, slot: Slot, state: str, problem: PolicyError | None = None) -> None:
-        with self._changed:
-            slot.state, slot.problem = state, problem
-            self._changed.notify_all()
-
-    def _restart(self) -> None:
-        if not self._restarting.acquire(blocking=False):
-            logger.warning("the replicas are being restarted already")
-            return
-        try:
-            done = bool(self._slots) and all(self._restart_one(slot) for slot in self._slots)
-        finally:
-            self._restarting.release()
-        if done:
-            logger.info("all %d replicas have been restarted", self.size)
-        elif not self._closing.is_set():
-            logger.error("the rolling restart ended before all replicas were restarted")
-
-    def _restart_one(self, slot: Slot) -> bool:
-        with self._changed:
-            if not self._wait_until_settled(slot):
-                return not self._draining  # it is tried again anyhow
-            slot.leaving = True
-            life = slot.lives
-            self._changed.wait_for(lambda: not slot.busy or self._draining, DRAIN_S)
-        slot.kill()
-        with self._changed:
-            self._changed.wait_for(lambda: slot.lives != life or self._draining)
-            slot.leaving = False
-            self._changed.notify_all()
-            return self._wait_until_settled(slot)
-
-    def _wait_until_settled(self, slot: Slot) -> bool:
-        """Wait until it is ready; False where that cannot be."""
-        settled = (slots.READY, slots.FAILED)
-        self._changed.wait_for(lambda: slot.state in settled or self._draining)
-        return slot.state == slots.READY and not self._draining
-
-    # --- a replica for each turn ------------------------------------------------------------------
-
-    def _take(self, client: str) -> Slot | None:
-        """Wait for a free replica; None where there is none and will be none."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._free_for(client) or self._refusal() is not None)
-            free = self._free_for(client)
-            if not free or self._draining:
-                return None
-            slot = min(free, key=lambda slot: (self._places.count(slot), slot.calls))
-            slot.busy = True
-            if self._keeps_places:
-                self._places.settle(client, slot)
-            return slot
-
-    def _free_for(self, client: str) -> list[Slot]:
-        """Those that are free; where a client's place is kept in one of them, only that one."""
-        home, free = self._places.home(client), self._free()
-        return free if home is None else [slot for slot in free if slot is home]
-
-    @property
-    def _keeps_places(self) -> bool:
-        """Whether answers may depend on earlier calls, so that a client stays with a replica."""
-        return self._facts is not None and self._facts.max_batch_size == 1
-
-    def _free(self) -> list[Slot]:
-        return [s for s in self._slots if s.state == slots.READY and not s.busy and not s.leaving]
-
-    def _refusal(self) -> PolicyError | None:
-        """Why nobody is going to answer."""
-        if self._draining:
-            return ClosedError("the server is stopping")
-        if self._slots and all(slot.state == slots.FAILED for slot in self._slots):
-            return self._slots[0].problem
-        return None
-
     def _release(self) -> None:
-        slot, self._mine.slot = self._mine.slot, None
+        slot, self._turn.slot = self._turn.slot, None
         if slot is not None:
-            self._let_go(slot)
+            self._replicas.release(slot)
 
-    def _hold(self, slot: Slot) -> bool:
-        """Wait until it does nothing; whether it is ready, and this thread's now."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: not slot.busy or self._draining, DRAIN_S):
-                raise PolicyError(f"replica {slot.number} has been busy for {DRAIN_S:.0f} s")
-            if slot not in self._free() or self._draining:
-                return False
-            slot.busy = True
-            return True
-
-    def _let_go(self, slot: Slot) -> None:
-        with self._changed:
-            slot.busy = False
-            self._changed.notify_all()
-
-    def _lose(self, slot: Slot, life: int) -> None:
-        """A process is gone, which its own thread and one that called it find out independently."""
-        with self._changed:
-            if slot.lives == life:
-                slot.lives += 1
-                slot.state = slots.RESTARTING
-                self._changed.notify_all()
-
-    def _call_twice(self, client: str, method: str, *args: Any) -> Any:
+    def _call_with_retry(self, client: str, method: str, *args: Any) -> Any:
         for attempt in (1, 2):
-            if self._mine.slot is None:
-                self._mine.slot = self._take(client)
-            slot: Slot | None = self._mine.slot
+            if self._turn.slot is None:
+                self._turn.slot = self._replicas.acquire(client)
+            slot = self._turn.slot
             if slot is None:
-                raise self._refusal() or PolicyError("no replica is there to answer")
-            life = slot.lives
+                raise self._replicas.refusal or PolicyError("no replica is there to answer")
+            generation = slot.generation
             try:
                 return slot.call(client, method, *args)
             except ReplicaDiedError:
-                self._counts["retries"] += attempt == 1
-                self._lose(slot, life)
+                slot.retries += attempt == 1
+                self._replicas.mark_lost(slot, generation)
                 self._release()
         raise PolicyError("two replicas died while they answered this request")

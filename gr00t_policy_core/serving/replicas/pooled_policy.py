@@ -12,43 +12,45 @@ from gr00t_policy_core import modality
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, BasePolicy, Info, Observation, Options
-from gr00t_policy_core.serving.replicas.replica import Facts
+from gr00t_policy_core.serving.replicas.replica import PolicyDescription
 
 
 class Pool(Protocol):
-    """Who passes calls on."""
+    """Makes calls in replicas of a policy."""
 
     def call(self, method: str, *args: Any) -> Any:
-        """What the method of one replica's policy returns."""
+        """Call a method of one replica's policy; returns its result."""
 
     def call_all(self, method: str, *args: Any) -> Any:
-        """What it returns in one, after it was called in all."""
+        """Call a method of every replica's policy; returns the result of one of them."""
 
 
 class PooledPolicy(BasePolicy):
-    """Answers by whichever replica is free; may be called from several threads.
+    """A pool of replicas as one policy: a free replica answers. May be called in several threads.
 
-    The replicas check what they get and give, if their policy does. Each has a place of its own in
-    whatever it plays: only a policy whose answers do not depend on earlier calls answers as one.
+    The replicas check observations and actions, if their policy does. Each keeps a state of its
+    own: replicas answer alike only where the answers of the policy do not depend on earlier calls.
 
     Args:
-        pool: Passes the calls on.
-        facts: What the replicas are like.
+        pool: Makes the calls; usually a `ReplicaPool`.
+        description: What the policy of every replica is like.
     """
 
-    def __init__(self, pool: Pool, facts: Facts) -> None:
+    def __init__(self, pool: Pool, description: PolicyDescription) -> None:
         super().__init__(strict=False)
         self._pool = pool
-        self._facts = facts
+        self._description = description
 
     @property
     def max_batch_size(self) -> int:
-        return self._facts.max_batch_size
+        return self._description.max_batch_size
 
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
-        """As the replicas' policy says. What looks wrong goes alone: it spoils no joint answer."""
-        rule = self._facts.rule
-        if rule is None or (self._facts.by_modality and not self._is_sound(observation)):
+        """The key of the replicas' policy; None for a bad observation, which would fail a batch."""
+        rule = self._description.batch_rule
+        if rule is None or (
+            self._description.is_modality_policy and not self._is_valid(observation)
+        ):
             return None
         return rule(observation, options)
 
@@ -65,25 +67,25 @@ class PooledPolicy(BasePolicy):
         return action, info
 
     def reset(self, options: Options | None = None) -> Info:
-        """Reset every replica, while none is answering; returns what one of them said."""
+        """Reset every replica while none of them answers; returns the info of one of them."""
         info: Info = self._pool.call_all("reset", options)
         return info
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
-        return dict(self._facts.configs)
+        return dict(self._description.configs)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
-        return self._facts.dimensions
+        return self._description.dimensions
 
     def get_capabilities(self) -> tuple[str, ...]:
-        return self._facts.capabilities
+        return self._description.capabilities
 
-    def _is_sound(self, observation: Observation) -> bool:
+    def _is_valid(self, observation: Observation) -> bool:
         try:
-            modality.check_observation(observation, self._facts.configs)
+            modality.check_observation(observation, self._description.configs)
         except SpecError:
             return False
-        if "state" not in self._facts.configs:
+        if "state" not in self._description.configs:
             return True
-        keys = self._facts.configs["state"].modality_keys
+        keys = self._description.configs["state"].modality_keys
         return all(np.isfinite(observation["state"][key]).all() for key in keys)

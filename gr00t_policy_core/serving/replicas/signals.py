@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signal handlers as they were before a library put its own in their place, in any thread."""
+"""Keeps signal handlers that a library would replace, in any thread."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import ctypes
 import signal
 from collections.abc import Iterator
 
-# Larger than `struct sigaction` of any system; it is only carried from one call to the other.
-ROOM_BYTES = 1024
+# Larger than `struct sigaction` of any system, which is passed from one call to the next as it is.
+SIGACTION_BYTES = 1024
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """Within, handlers of signals that end a process may be replaced; afterwards they are back.
+def handlers_kept() -> Iterator[None]:
+    """Restore the handlers of signals that end a process when the context ends.
 
-    `signal.signal` does so in the main thread only, and does not know of handlers that are not
-    Python's. Ray's for SIGTERM, for one, calls the one before it, and aborts the process 3 s later
-    although that has not ended it.
+    `signal.signal` works in the main thread only, and does not know of handlers that are not
+    Python's. Ray's handler of SIGTERM, for one, calls the one before it, and aborts the process 3 s
+    later if that has not ended it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    before = {number: ctypes.create_string_buffer(ROOM_BYTES) for number in ENDING}
+    before = {number: ctypes.create_string_buffer(SIGACTION_BYTES) for number in ENDING}
     for number, action in before.items():
         libc.sigaction(int(number), None, action)
     alarm_was_set = signal.getitimer(signal.ITIMER_REAL)[0] > 0
@@ -32,4 +32,4 @@ def kept() -> Iterator[None]:
         for number, action in before.items():
             libc.sigaction(int(number), action, None)
         if not alarm_was_set:
-            signal.alarm(0)  # the 3 s, where the signal came meanwhile
+            signal.alarm(0)  # Ray set its 3 s if the signal came meanwhile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Observations of several clients joined along B, and their answer taken apart again."""
+"""Joins the observations of several clients along B, and splits the action again."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from gr00t_policy_core.errors import PolicyError
 
 
 def layout(observation: Any) -> tuple[Hashable, int] | None:
-    """What observations must have in common to be joined, and the B of this one.
+    """The layout that observations must share to be joined, and the B of this one.
 
     Args:
         observation: Nested or flat dicts of arrays ``(B, …)`` and of lists or tuples of B entries.
 
     Returns:
-        Keys, dtypes and shapes without B; None where there is no B, or not the same everywhere.
+        Keys, dtypes and shapes without B, and B; None where the entries have no common B.
     """
     leaves = list(_leaves(observation, ()))
     sizes = {size for _, size in leaves}
     if len(sizes) != 1 or 0 in sizes or -1 in sizes:
         return None
-    return tuple(form for form, _ in leaves), sizes.pop()
+    return tuple(key for key, _ in leaves), sizes.pop()
 
 
 def _leaves(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Hashable, int]]:
@@ -40,7 +40,7 @@ def _leaves(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Hashable, int]]
 
 
 def join(values: Sequence[Any]) -> Any:
-    """Join observations of one `layout` along B."""
+    """Join observations of the same `layout` along B."""
     first = values[0]
     if isinstance(first, Mapping):
         return {key: join([value[key] for value in values]) for key in first}
@@ -50,22 +50,25 @@ def join(values: Sequence[Any]) -> Any:
 
 
 def split(action: Any, info: Any, sizes: Sequence[int]) -> list[tuple[Any, Any]]:
-    """Take the answer to a joined observation apart.
+    """Split the answer to a joined observation.
 
     Args:
         action: ``{key: (B, horizon, D)}``, B the sum of `sizes`.
-        info: Its arrays and lists of B entries have one for each row; all else concerns every row.
-        sizes: The B of each request, in order.
+        info: Arrays and lists of B entries are split by row; everything else goes to each request.
+        sizes: The B of each request, in the order of `join`.
+
+    Returns:
+        An action and an info for each request.
 
     Raises:
-        PolicyError: The action has not one row for each row of the observation.
+        PolicyError: The action does not have one row for each row of the observation.
     """
     total = sum(sizes)
     if not isinstance(action, Mapping):
-        raise PolicyError("the policy's action is no map")
+        raise PolicyError("the policy's action is not a map")
     for key, values in action.items():
         if not isinstance(values, np.ndarray) or values.ndim == 0 or len(values) != total:
-            raise PolicyError(f"the policy answered {total} rows with another number in {key!r}")
+            raise PolicyError(f"the policy returned another number of rows than {total} in {key!r}")
     answers = []
     end = 0
     for size in sizes:

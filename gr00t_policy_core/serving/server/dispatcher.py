@@ -1,153 +1,130 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes in: answered at once, handed to the lanes of the policy, or refused."""
+"""The first and the last step of a request: admitted, queued or answered; and the reply sent."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
-
-from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError, ProtocolError
-from gr00t_policy_core.serving.server.batch_executor import Answering, failure, other_run
-from gr00t_policy_core.serving.server.endpoints import POLICY_ENDPOINTS, Endpoint
+from gr00t_policy_core.errors import PolicyError, ProtocolError
+from gr00t_policy_core.serving.server.codec import RequestCodec, encode_error, encode_stale_run
+from gr00t_policy_core.serving.server.control_endpoints import ControlEndpoints
+from gr00t_policy_core.serving.server.endpoints import POLICY_ENDPOINTS, EndpointTable
 from gr00t_policy_core.serving.server.failure_log import FailureLog
-from gr00t_policy_core.serving.server.jobs import Answer, Job
+from gr00t_policy_core.serving.server.fair_queue import FairQueue
+from gr00t_policy_core.serving.server.lifecycle import Lifecycle
 from gr00t_policy_core.serving.server.metrics import Metrics
-from gr00t_policy_core.serving.server.worker import Worker
-from gr00t_policy_core.serving.transport.addresses import is_loopback
-from gr00t_policy_core.serving.transport.base import Message, Sender, Transport
+from gr00t_policy_core.serving.server.pending_request import PendingRequest, Reply
+from gr00t_policy_core.serving.transport.base import Message, Transport
 from gr00t_policy_core.serving.transport.rate_limit import REJECTED_REQUEST_ITEMS
-from gr00t_policy_core.serving.wire import envelope as messages
 from gr00t_policy_core.serving.wire.api_token import token_matches
-from gr00t_policy_core.serving.wire.envelope import Request
-
-AtOnce: TypeAlias = Callable[[Request], Any]
+from gr00t_policy_core.serving.wire.envelope import Request, RequestReader
 
 
-class Reception:
-    """Takes what comes, in any thread.
+class ReplySender:
+    """Sends replies through a transport and counts their bytes. Safe in any thread."""
+
+    def __init__(self, transport: Transport, metrics: Metrics) -> None:
+        self._transport = transport
+        self._metrics = metrics
+
+    def send(self, reply: Reply) -> None:
+        """Send a reply; where its client has left it is dropped."""
+        self._metrics.sent(len(reply.body))
+        self._transport.send(reply.route, reply.body)
+
+    def send_error(self, route: list[bytes], error: BaseException) -> None:
+        """Send the reply that tells a client of an error."""
+        self.send(Reply(route, encode_error(error)))
+
+
+class Dispatcher:
+    """Takes every message that arrives. Safe in any thread.
 
     Args:
-        transport: Where messages come from and replies go.
-        worker: Who answers what needs its turn.
-        answering: Encodes what is answered at once.
-        metrics: Told what came and went.
-        failures: Told what was refused.
-        endpoints: By name, those that need their turn; may grow.
-        at_once: By name, those that are answered here, unless `endpoints` has the name, too.
-        token: That every request must carry; None lets everyone in.
-        encrypted: Clients have proven who they are.
-        run: Of the server; a request that was made for another one is refused.
-        refusal: Why everything is to be refused; None while it is not.
+        api_token: The token that every request must carry; None where none is needed.
+        lifecycle: Tells whether requests are accepted.
+        endpoints: The endpoints whose requests go to the queue.
+        control: The endpoints that are answered at once, unless `endpoints` has their names.
+        queue: Where requests wait for a worker.
+        codec: Encodes the replies of the control endpoints.
+        replies: Sends the replies of control endpoints, and errors.
+        metrics: Counts admitted requests, by endpoint and client.
+        failures: Is told of rejected requests.
     """
 
     def __init__(
         self,
-        transport: Transport,
-        worker: Worker,
-        answering: Answering,
+        *,
+        api_token: str | None,
+        lifecycle: Lifecycle,
+        endpoints: EndpointTable,
+        control: ControlEndpoints,
+        queue: FairQueue,
+        codec: RequestCodec,
+        replies: ReplySender,
         metrics: Metrics,
         failures: FailureLog,
-        *,
-        endpoints: Mapping[str, Endpoint],
-        at_once: Mapping[str, AtOnce],
-        token: str | None,
-        encrypted: bool,
-        run: str,
-        refusal: Callable[[], str | None],
     ) -> None:
-        self._transport = transport
-        self._worker = worker
-        self._answering = answering
+        self._api_token = api_token
+        self._lifecycle = lifecycle
+        self._endpoints = endpoints
+        self._control = control
+        self._queue = queue
+        self._codec = codec
+        self._replies = replies
         self._metrics = metrics
         self._failures = failures
-        self._endpoints = endpoints
-        self._at_once = at_once
-        self._token = token
-        self._encrypted = encrypted
-        self._run = run
-        self._refusal = refusal
-        self._requests = messages.RequestReader(self._max_items)
+        self._requests = RequestReader(endpoints.max_items)
 
-    def accept(self, message: Message) -> None:
-        """Do what a message asks for, or see to it; nothing in it may stop the server."""
+    def dispatch(self, message: Message) -> None:
+        """Queue a message's request, answer it at once, or reply with an error. Does not raise."""
         try:
-            self._accept(message)
-        except Exception as error:
-            self._failures.add("a request", message.peer, error)
-            self.refuse(message.route, error)
+            self._dispatch(message)
+        except Exception as error:  # whatever a message holds, the server goes on
+            self._reject("a request", message, error)
 
-    def refuse(self, route: list[bytes], error: BaseException) -> None:
-        """Answer with an error."""
-        self._metrics.error(type(error).__name__, route[0])
-        self.send(Answer(route, failure(error)))
-
-    def forget(self, sender: Sender) -> None:
-        """Drop what waits for a connection that has ended."""
-        for job in self._worker.drop(sender):
-            waited_s = time.monotonic() - job.received_s
-            error = PolicyTimeoutError(
-                f"dropped: its client disconnected after {waited_s:.3f} s, before its turn came"
-            )
-            self._failures.add(job.endpoint.name, job.peer, error)
-            self._metrics.error(type(error).__name__, job.client)
-
-    def send(self, answer: Answer) -> None:
-        """Send a reply."""
-        self._metrics.sent(len(answer.reply))
-        self._transport.send(answer.route, answer.reply)
-
-    def _accept(self, message: Message) -> None:
-        request = self._admitted(message)
-        if (refusal := self._refusal()) is not None:
+    def _dispatch(self, message: Message) -> None:
+        request = self._admit(message)
+        if (refusal := self._lifecycle.refusal) is not None:
             raise PolicyError(refusal)
-        if request.run not in (None, self._run):
-            self.send(Answer(message.route, other_run(self._run)))
+        run = self._lifecycle.run
+        if request.run not in (None, run):
+            self._replies.send(Reply(message.route, encode_stale_run(run)))
             return
         name = request.endpoint
         if name is None:
             raise ProtocolError("the endpoint must be a string")
-        endpoint = self._endpoints.get(name)
-        if endpoint is not None:
+        if (endpoint := self._endpoints.find(name)) is not None:
             self._metrics.request(message, name)
-            self._submit(Job(message, request, endpoint))
-        elif name in self._at_once:
+            self._enqueue(PendingRequest(message, request, endpoint))
+        elif (handler := self._control.find(name)) is not None:
             self._metrics.request(message, name)
-            self._answer_at_once(name, request, message)
+            body = self._codec.encode(request, handler(request, message), None)
+            self._replies.send(Reply(message.route, body))
         elif name in POLICY_ENDPOINTS:
             raise PolicyError("the policy is still loading; ping tells its state")
         else:
-            known = ", ".join(sorted({*self._endpoints, *self._at_once}))
+            known = ", ".join(sorted(self._endpoints.names() | self._control.names()))
             raise PolicyError(f"Unknown endpoint: {name[:80]!r} (there are {known})")
 
-    def _admitted(self, message: Message) -> Request:
-        """What a message says, at its client's cost."""
+    def _admit(self, message: Message) -> Request:
+        """Read the envelope of a message and check its token; its client pays for what it costs."""
         charge = message.sender.rate_limiter.charge
         try:
             if message.body is None:
                 raise ProtocolError(message.problem)
             request = self._requests.read(message.body, charge)
-            if not token_matches(self._token, request.token):
-                raise PolicyError("Unauthorized: Invalid API token")
+            if not token_matches(self._api_token, request.token):
+                raise PolicyError("Unauthorized: Invalid API token")  # as Isaac-GR00T says it
         except PolicyError:
             charge(REJECTED_REQUEST_ITEMS)
             raise
         message.sender.authenticated = True
         return request
 
-    def _max_items(self, endpoint: str) -> int:
-        known = self._endpoints.get(endpoint)
-        return messages.HEAD_ITEMS if known is None else known.max_items
-
-    def _submit(self, job: Job) -> None:
-        for refused in self._worker.submit(job):
+    def _enqueue(self, request: PendingRequest) -> None:
+        for rejected in self._queue.put(request):
             error = PolicyError("the server is busy: too many requests are waiting already")
-            self._failures.add(refused.endpoint.name, refused.peer, error)
-            self.refuse(refused.route, error)
+            self._reject(rejected.endpoint.name, rejected.message, error)
 
-    def _answer_at_once(self, name: str, request: Request, message: Message) -> None:
-        unproven = self._token is None and not self._encrypted
-        if name == "kill" and unproven and not is_loopback(message.peer):
-            raise PolicyError("kill is refused from another host where neither token nor keys are")
-        reply = self._answering.encode(request, self._at_once[name](request), None)
-        self.send(Answer(message.route, reply))
+    def _reject(self, what: str, message: Message, error: Exception) -> None:
+        self._failures.report(what, message.peer, error, message.route[0])
+        self._replies.send_error(message.route, error)

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Endpoints: a name, the handler that answers, and how a request's data become its arguments."""
+"""Endpoints: names that clients ask for, and the handlers that answer."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.serving.wire.envelope import HEAD_ITEMS
 from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS
 
 Handler: TypeAlias = Callable[..., Any]
 
-# Those of a policy, and whether each takes the data of a request.
+ACTION_ENDPOINT = "get_action"
+# The endpoints of a policy, and whether each takes the data of a request.
 POLICY_ENDPOINTS = {
-    "get_action": True,
+    ACTION_ENDPOINT: True,
     "reset": True,
     "get_modality_config": False,
     "get_dimensions": False,
@@ -27,16 +29,16 @@ _SINGLE_KINDS = (inspect.Parameter.POSITIONAL_ONLY, *_KEYWORD_KINDS)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One thing that a server can be asked for.
+    """A handler under the name that clients ask for.
 
     Args:
-        name: What requests call it.
-        handler: Computes the answer.
-        requires_input: The handler takes the request's data; otherwise it is called without.
-        signature: Of the handler; None where Python cannot tell it.
-        named: Its parameters that can be given by name.
-        required: Its parameters without a default.
-        max_items: Keys, values and list items that the data of a request may have.
+        name: The name that requests carry as ``endpoint``.
+        handler: Computes the result. What it raises becomes an error reply.
+        requires_input: Whether the handler takes the request's data; if not, it gets no arguments.
+        signature: The handler's signature; None where Python cannot tell it.
+        named: The parameters that can be given by name.
+        required: The parameters without a default.
+        max_items: How many keys, values and list items the data of a request may have.
     """
 
     name: str
@@ -51,10 +53,10 @@ class Endpoint:
     def of(
         cls, name: str, handler: Handler, requires_input: bool, *, max_items: int = MAX_ITEMS
     ) -> Endpoint:
-        """Look at the handler once, so that calls need not.
+        """Make an endpoint, and inspect the signature of its handler once for all calls.
 
         Raises:
-            SpecError: No name, or a handler that cannot be called.
+            SpecError: `name` is no non-empty str, or `handler` is not callable.
         """
         if not isinstance(name, str) or not name:
             raise SpecError("bad endpoint", [f"name must be a non-empty str, got {name!r}"])
@@ -77,31 +79,32 @@ class Endpoint:
         )
 
     def arguments(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the handler is called with for the data of a request.
+        """The arguments to call the handler with: ``(args, kwargs)``.
 
         The entries of a map become keyword arguments where the handler takes just those, as
-        Isaac-GR00T passes them. Anything else is passed whole, as the one argument.
+        Isaac-GR00T passes them. Anything else is passed whole, as the only argument.
 
         Args:
-            data: None where the request has none.
+            data: The decoded data of a request; None where it has none.
 
         Raises:
-            SpecError: The data do not fit the handler, with the fields that are missing or
-                unexpected.
+            SpecError: The data do not fit the handler. It names missing and unexpected fields.
         """
         if not self.requires_input:
             return (), {}
         if data is None:
             if not self._binds():
-                raise SpecError(f"bad request for {self.name}", ["it needs data, none came"])
+                raise SpecError(
+                    f"bad request for {self.name}", ["it needs data, the request has none"]
+                )
             return (), {}
         if type(data) is dict and self.required <= data.keys() <= self.named:
             return (), data
         is_map = isinstance(data, dict) and all(isinstance(key, str) for key in data)
         if is_map and self._binds(**data):
             return (), data
-        meant_as_entries = is_map and len(self.named) > 1 and not self.named.isdisjoint(data)
-        if not meant_as_entries and self._binds(data):
+        looks_like_entries = is_map and len(self.named) > 1 and not self.named.isdisjoint(data)
+        if not looks_like_entries and self._binds(data):
             return (data,), {}
         raise SpecError(f"bad request for {self.name}", self._problems(data, is_map))
 
@@ -132,16 +135,39 @@ class Endpoint:
         return missing + unexpected[:5]
 
 
-def of_policy(policy: object, max_items: int, taken: Container[str]) -> dict[str, Endpoint]:
-    """The endpoints of a policy by name; what it lacks is answered with an empty map.
+class EndpointTable:
+    """The endpoints whose handlers run in the policy's threads, by name. Thread-safe."""
 
-    Args:
-        policy: Answers.
-        max_items: As `Endpoint` takes it.
-        taken: Names that somebody else answers.
-    """
-    return {
-        name: Endpoint.of(name, getattr(policy, name, dict), takes_data, max_items=max_items)
-        for name, takes_data in POLICY_ENDPOINTS.items()
-        if name not in taken
-    }
+    def __init__(self) -> None:
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def register(self, endpoint: Endpoint) -> None:
+        """Add an endpoint; it replaces one of the same name."""
+        self._endpoints[endpoint.name] = endpoint
+
+    def register_policy(self, policy: object, max_items: int) -> None:
+        """Add the endpoints of a policy, except those whose names are registered already.
+
+        A method that the policy lacks is answered with an empty map.
+
+        Args:
+            policy: Its methods of the names in `POLICY_ENDPOINTS` become the handlers.
+            max_items: The limit of `Endpoint` for each of them.
+        """
+        for name, takes_data in POLICY_ENDPOINTS.items():
+            if name not in self._endpoints:
+                handler = getattr(policy, name, dict)
+                self.register(Endpoint.of(name, handler, takes_data, max_items=max_items))
+
+    def find(self, name: str) -> Endpoint | None:
+        """The endpoint of a name; None where there is none."""
+        return self._endpoints.get(name)
+
+    def names(self) -> set[str]:
+        """The names of all endpoints."""
+        return set(self._endpoints)
+
+    def max_items(self, name: str) -> int:
+        """How many items the data of a request for `name` may have; few where it is unknown."""
+        endpoint = self._endpoints.get(name)
+        return HEAD_ITEMS if endpoint is None else endpoint.max_items

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many calls of a policy run at once: one lane each, a thread that answers."""
+"""Where a policy runs: in the server's own process, or in processes behind it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any, Protocol
 from gr00t_policy_core.errors import SpecError
 
 
-class Lanes(Protocol):
-    """What stands behind a policy that may be called from several threads."""
+class ExecutionBackend(Protocol):
+    """Says how many calls of a policy may run at once, and when. Safe in any thread.
+
+    The server runs one worker thread for each of `size` concurrent calls.
+    """
 
     @property
     def size(self) -> int:
@@ -19,53 +22,59 @@ class Lanes(Protocol):
 
     @property
     def close_s(self) -> float:
-        """How long `close` may take."""
+        """How long `close` may take, in seconds."""
 
     @property
     def ready(self) -> bool:
-        """Whether a call would be begun now, or wait only for others."""
+        """Whether a call begun now is computed as soon as earlier calls are done."""
 
     def turn(self, client: str) -> AbstractContextManager[None]:
-        """Within, this thread's calls for a client begin at once; entering waits until they can."""
+        """A context in which this thread's calls for a client begin at once.
+
+        Entering it waits until that is possible.
+
+        Args:
+            client: The id that `gr00t_policy_core.policy.current_client` tells the policy.
+        """
 
     def status(self) -> dict[str, Any]:
-        """For the server's metrics."""
+        """Entries for the reply to ``metrics``; empty where there is nothing to tell."""
 
     def restart(self) -> None:
-        """Begin to renew what answers, one after the other; returns at once.
+        """Begin to restart the processes one after the other; returns at once.
 
         Raises:
-            SpecError: There is nothing of that kind.
+            SpecError: There are no processes to restart.
         """
 
     def drain(self) -> None:
-        """Let what has begun end; whoever waits for a turn gets an error."""
+        """Let calls in progress finish, and fail the calls that wait for a turn."""
 
     def close(self) -> None:
-        """End everything. May be called again."""
+        """End all processes. May be called again."""
 
 
-_AT_ONCE = contextlib.nullcontext()
+_NO_WAIT = contextlib.nullcontext()
 
 
-class OneLane:
-    """A policy in this process: one call at a time."""
+class InProcessBackend:
+    """Runs the policy in the server's own process, one call at a time."""
 
     size = 1
     close_s = 0.0
     ready = True
 
     def turn(self, client: str) -> AbstractContextManager[None]:
-        return _AT_ONCE
+        return _NO_WAIT
 
     def status(self) -> dict[str, Any]:
         return {}
 
     def restart(self) -> None:
-        raise SpecError("cannot restart", ["the policy is in the server's process: no replicas"])
+        raise SpecError("cannot restart", ["the policy runs in the server's process: no replicas"])
 
     def drain(self) -> None:
-        """Nobody waits."""
+        """Do nothing: no call waits for a turn."""
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is no other process."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server counts: requests, errors, batches, waiting, bytes, and who its clients are."""
+"""Counts of a server: requests, errors, batches, waiting times, bytes, and its clients."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from typing import Any
 
 from gr00t_policy_core.serving.transport.base import Message
 
-# Upper bounds, s: from a policy that only replays to one that needs seconds.
+# Upper bounds in s: from a policy that replays a dataset to one that needs seconds.
 TIME_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
-CLIENT_SEEN_S = 60.0  # a client that asked nothing for so long counts no more
-CLIENTS_KEPT = 1024
+CLIENT_SEEN_S = 60.0  # a client that asked nothing for so long is not listed
+MAX_CLIENTS = 1024
 
 
 class Histogram:
-    """Counts of values up to each of some bounds, the sum and the number of all."""
+    """Counts of values by upper bound, and the sum of all values.
+
+    Args:
+        bounds: The inclusive upper bounds of the buckets, in rising order. A further bucket counts
+            the values above the last one.
+    """
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -29,6 +34,7 @@ class Histogram:
         self._sum = 0.0
 
     def add(self, value: float) -> None:
+        """Count a value."""
         self._counts[bisect_left(self.bounds, value)] += 1
         self._sum += value
 
@@ -44,7 +50,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class ClientMetrics:
-    """One client, by its connection."""
+    """The counts of one connection."""
 
     peer: str
     first_s: float
@@ -52,7 +58,7 @@ class ClientMetrics:
     requests: int = 0
     errors: int = 0
     answers: int = 0
-    total_s: float = 0.0  # of all answers, from received to answered
+    total_s: float = 0.0  # of all answers together, from request to reply
     last_total_s: float = 0.0
 
 
@@ -65,7 +71,7 @@ class _Counts:
 
 
 class Metrics:
-    """Counts since the server began; thread-safe."""
+    """All counts since the server was made. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,52 +83,63 @@ class Metrics:
         self._clients: OrderedDict[bytes, ClientMetrics] = OrderedDict()
 
     def request(self, message: Message, endpoint: str) -> None:
-        """A request for an endpoint that there is, from a client that may ask."""
-        client = message.route[0]
+        """Count an admitted request for a known endpoint."""
+        connection = message.route[0]
         now_s = time.monotonic()
         with self._lock:
             self._counts.requests[endpoint] += 1
             self._counts.received_bytes += message.size
-            known = self._clients.get(client)
+            known = self._clients.get(connection)
             if known is None:
-                known = self._clients[client] = ClientMetrics(message.peer, now_s)
-                if len(self._clients) > CLIENTS_KEPT:
+                known = self._clients[connection] = ClientMetrics(message.peer, now_s)
+                if len(self._clients) > MAX_CLIENTS:
                     self._clients.popitem(last=False)
-            self._clients.move_to_end(client)
+            self._clients.move_to_end(connection)
             known.seen_s = now_s
             known.requests += 1
 
-    def error(self, kind: str, client: bytes | None = None) -> None:
-        """A request that was answered with an error."""
+    def error(self, kind: str, connection: bytes | None = None) -> None:
+        """Count a request or a connection that ended in an error.
+
+        Args:
+            kind: The class name of the error.
+            connection: The name of the connection, where there is one.
+        """
         with self._lock:
             self._counts.errors[kind] += 1
-            known = None if client is None else self._clients.get(client)
+            known = None if connection is None else self._clients.get(connection)
             if known is not None:
                 known.errors += 1
 
     def sent(self, size: int) -> None:
-        """A reply that went out."""
+        """Count a reply of `size` bytes."""
         with self._lock:
             self._counts.sent_bytes += size
 
     def batch(self, requests: int, inference_s: float) -> None:
-        """One call of the policy for so many requests."""
+        """Count one call of the policy, which answered `requests` requests in `inference_s`."""
         with self._lock:
             self._batches.add(requests)
             self._inference.add(inference_s)
 
-    def answered(self, client: bytes, queue_s: float, total_s: float) -> None:
-        """One action chunk for one client."""
+    def answered(self, connection: bytes, queue_s: float, total_s: float) -> None:
+        """Count an action chunk for a client.
+
+        Args:
+            connection: The name of the client's connection.
+            queue_s: From the request to the call of the policy.
+            total_s: From the request to the reply.
+        """
         with self._lock:
             self._queue.add(queue_s)
-            known = self._clients.get(client)
+            known = self._clients.get(connection)
             if known is not None:
                 known.answers += 1
                 known.total_s += total_s
                 known.last_total_s = total_s
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything, as plain data; times in s."""
+        """All counts as plain data; times in s."""
         now_s = time.monotonic()
         with self._lock:
             present = [c for c in self._clients.values() if now_s - c.seen_s < CLIENT_SEEN_S]
@@ -153,11 +170,11 @@ def _client(client: ClientMetrics, now_s: float) -> dict[str, Any]:
 
 
 def quantile(histogram: Mapping[str, Any], share: float) -> float:
-    """The bound under which a share of a histogram's values are; 0 where there are none.
+    """The bound below which a share of a histogram's values lie; 0 where it has no values.
 
     Args:
-        histogram: As `Histogram.as_dict` makes it.
-        share: 0.5 for the median.
+        histogram: A histogram as plain data, from `Histogram.as_dict`.
+        share: The share, between 0 and 1; 0.5 gives the median.
     """
     rank = share * histogram["count"]
     seen = 0

@@ -7,84 +7,84 @@ import contextlib
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving.server import settings
-from gr00t_policy_core.serving.server.batch_executor import Answering
-from gr00t_policy_core.serving.server.dispatcher import Reception
-from gr00t_policy_core.serving.server.endpoints import Endpoint, Handler, of_policy
-from gr00t_policy_core.serving.server.execution_backend import Lanes, OneLane
+from gr00t_policy_core.serving.server.batch_executor import BatchExecutor
+from gr00t_policy_core.serving.server.codec import RequestCodec
+from gr00t_policy_core.serving.server.connection_events import ConnectionEvents
+from gr00t_policy_core.serving.server.control_endpoints import ControlEndpoints
+from gr00t_policy_core.serving.server.dispatcher import Dispatcher, ReplySender
+from gr00t_policy_core.serving.server.endpoints import Endpoint, EndpointTable, Handler
+from gr00t_policy_core.serving.server.execution_backend import ExecutionBackend, InProcessBackend
 from gr00t_policy_core.serving.server.failure_log import FailureLog
 from gr00t_policy_core.serving.server.fair_queue import FairQueue
+from gr00t_policy_core.serving.server.lifecycle import Lifecycle
 from gr00t_policy_core.serving.server.metrics import Metrics
-from gr00t_policy_core.serving.server.request_limits import RequestLimits
+from gr00t_policy_core.serving.server.policy_source import PolicySource
+from gr00t_policy_core.serving.server.ports import export_metrics, listen
+from gr00t_policy_core.serving.server.settings import ServerSettings
 from gr00t_policy_core.serving.server.worker import Worker
-from gr00t_policy_core.serving.transport.addresses import is_loopback
 from gr00t_policy_core.serving.transport.base import LINGER_S
-from gr00t_policy_core.serving.transport.curve_keys import ServerKeys
-from gr00t_policy_core.serving.transport.tcp_connection_table import ConnectionLimits
-from gr00t_policy_core.serving.wire import jpeg as images
-from gr00t_policy_core.serving.wire.envelope import Request
+from gr00t_policy_core.serving.wire.envelope import STOPPING_ERROR
 from gr00t_policy_core.serving.wire.error_text import log_text
 from gr00t_policy_core.serving.wire.serializer import MsgSerializer
 
 logger = logging.getLogger(__name__)
 
-STOPPING = "the server is stopping"
-
 
 class PolicyServer:
-    """Serves a policy to many clients: threads for the sockets, one or several for the policy.
+    """Serves a policy to many clients.
 
-    The address is bound here; clients are answered from `run` or `start` on. ``ping``, ``metrics``
-    and ``kill`` are answered at once. All else waits for its turn: clients take turns, each in its
-    own order, and requests for actions that wait are answered together where the policy says that
-    it can (`BasePolicy.max_batch_size`), or at the same time where there are several `lanes`.
+    The constructor binds the address; `run` or `start` begins to answer. Requests for ``ping``,
+    ``metrics`` and ``kill`` are answered at once. All others wait in a queue, in which clients take
+    turns and each client's requests stay in order. A thread of the policy answers them, several
+    threads where a `backend` computes several calls at once. Requests for actions that wait at the
+    same time are answered in one call where the policy allows it (`BasePolicy.max_batch_size`).
 
     Args:
-        policy: Answers ``get_action``, ``reset``, ``get_modality_config``, ``get_dimensions``. Or
-            a function that makes it: it is called in the policy's thread, and until it returns
-            the server's state, which ``ping`` tells, is ``loading``.
-        host: ``"*"`` for every interface, or the address or name of one; or ``"ipc:///path"``, a
-            Unix socket, for clients of this machine whom its file lets in.
-        port: 0 picks a free one; `port` then tells which. Not used with a Unix socket.
-        api_token: Every request must carry it; None lets everyone in.
-        reply_format: ``"auto"`` answers each client in the form that it understands (design of
-            the two forms: `gr00t_policy_core.serving.wire.envelope`); ``"envelope"`` or ``"bare"``
-            forces one for every client.
-        serializer: A subclass, where other classes of objects travel.
+        policy: Answers ``get_action``, ``reset``, ``get_modality_config`` and ``get_dimensions``.
+            Or a function that makes the policy: the policy's thread calls it, and until it returns
+            the state of the server is ``loading``.
+        host: ``"*"`` for every interface, the address or the name of one, or ``"ipc:///path"``, a
+            Unix socket for the clients of this machine that may open its file.
+        port: The TCP port; 0 picks a free one, which the property `port` tells. Not used with a
+            Unix socket.
+        api_token: The token that every request must carry; None accepts requests without one.
+        reply_format: ``"auto"`` answers each client in the form that it understands
+            (`gr00t_policy_core.serving.wire.envelope` describes both); ``"envelope"`` or
+            ``"bare"`` answers every client in that form.
+        serializer: Converts between bytes and objects; a subclass adds classes of your own.
         keys: Folder of CURVE keys (`gr00t_policy_core.serving.transport.curve_keys`): connections
-            are encrypted, and only the clients listed there are accepted. None: plain text.
-        max_batch: Most rows that the policy is asked for in one call, if it says as much; 1 asks
-            for one request at a time.
+            are encrypted, and only listed clients are accepted. None: plain text.
+        max_batch: The most rows (B) of one call of the policy, which may allow fewer; 1 never
+            joins requests.
         max_message_bytes: A client that announces a larger request is disconnected.
-        max_receiving_bytes: Of all requests that are on the way at once; beyond these the client
-            that has most of it for longest is disconnected. Not with `keys`.
-        max_connections: At once; for a further one the client that loses least by it is
-            disconnected. The process's limit of open files is raised for them. Not with `keys`.
-        max_connections_per_address: Likewise, from one address: all robots behind one router
-            have the same.
-        max_queued_requests: Beyond these, requests are answered with an error at once.
-        max_queued_bytes: Likewise, for the data that wait with them.
-        metrics_port: Serve the metrics to Prometheus on this port of this machine; 0 picks a free
-            one, `metrics_port` then tells which. None: do not. Needs prometheus-client.
-        metrics_host: The interface for that.
-        on_ready: Called once, in the policy's thread, when the policy is there. What it raises is
-            logged.
+        max_receiving_bytes: Limits all requests that are being received together; beyond it the
+            server disconnects the client that has had most of it for longest. Not with `keys`.
+        max_connections: Beyond so many connections the server disconnects the client that loses
+            least by it. The limit of open files of the process is raised to fit. Not with `keys`.
+        max_connections_per_address: The same for the connections from one address; all robots
+            behind one router share one.
+        max_queued_requests: Further requests are answered with an error at once.
+        max_queued_bytes: The same for the bytes of the requests that wait.
+        metrics_port: Serve the metrics to Prometheus on this port; 0 picks a free one, which the
+            property `metrics_port` tells. None serves none. Needs prometheus-client.
+        metrics_host: The interface that `metrics_port` belongs to.
+        on_ready: Called once, in the policy's thread, when the policy is loaded. An exception in
+            it is logged.
         stop_timeout_s: How long `stop` waits for the requests in progress.
-        lanes: What stands behind a policy that may be called from several threads: a `ReplicaPool`
+        backend: Where the policy runs, for example a `ReplicaPool`
             (`gr00t_policy_core.serving.replicas`), whose `start` is then the policy. The server
-            closes it at its end. None: the policy is only ever called in one thread.
+            closes it in the end. None: in this process, one call at a time, always in one thread.
 
     Raises:
-        AddressError: The server cannot listen there; another program does already, for example.
-        SpecError: A bad setting.
-        ImportError: A package that a setting needs is missing.
+        AddressError: The server cannot listen there, because another program does, for example.
+        SpecError: A setting is invalid.
+        ImportError: A package that a setting needs is not installed.
     """
 
     def __init__(
@@ -108,79 +108,75 @@ class PolicyServer:
         metrics_host: str = "127.0.0.1",
         on_ready: Callable[[], None] | None = None,
         stop_timeout_s: float = 5.0,
-        lanes: Lanes | None = None,
+        backend: ExecutionBackend | None = None,
     ) -> None:
-        limits = ConnectionLimits(
-            max_message_bytes, max_receiving_bytes, max_connections, max_connections_per_address
+        self._settings = ServerSettings(
+            host=host,
+            port=port,
+            api_token=api_token,
+            reply_format=reply_format,
+            serializer=serializer,
+            keys=keys,
+            max_batch=max_batch,
+            max_message_bytes=max_message_bytes,
+            max_receiving_bytes=max_receiving_bytes,
+            max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            max_queued_requests=max_queued_requests,
+            max_queued_bytes=max_queued_bytes,
+            stop_timeout_s=stop_timeout_s,
         )
-        settings.check(api_token, reply_format, max_batch, limits)
-        self.policy: BasePolicy | None = None
-        self.host = host
-        self._keys = None if keys is None else ServerKeys.load(keys)
-        self._max_batch = max_batch
-        self._stop_timeout_s = stop_timeout_s
-        self._endpoints: dict[str, Endpoint] = {}
-        self._capabilities: list[str] = []
-        self._lanes = lanes or OneLane()
+        self._backend = InProcessBackend() if backend is None else backend
         self._metrics = Metrics()
-        self._failures = FailureLog()
-        self._run = uuid.uuid4().hex
-        self._answering = Answering(
-            serializer, reply_format, self._run, self._metrics, self._failures
-        )
-        self._on_ready = on_ready or (lambda: None)
-        self._load: Callable[[], BasePolicy] | None = None
-        self._load_error: BaseException | None = None
-        makes_one = isinstance(policy, type) or not hasattr(policy, "get_action")
-        if callable(policy) and makes_one:
-            self._load = policy
-        else:
-            self._take_policy(cast(BasePolicy, policy))
-        self._is_open = api_token is None and self._keys is None and not is_loopback(host)
-        self._state = threading.RLock()
-        self._begun = False
-        self._stopping = False
-        self._done = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._transport = settings.make_transport(
-            host,
-            port,
-            limits,
-            keys=self._keys,
-            token=api_token is not None,
-            refused=self._refused,
-            ended=lambda sender: self._reception.forget(sender),
+        self._failures = FailureLog(self._metrics)
+        self._lifecycle = Lifecycle(self._backend)
+        self._codec = RequestCodec(serializer, reply_format, self._lifecycle.run)
+        self._endpoints = EndpointTable()
+        self._source = PolicySource(
+            policy, self._endpoints, self._lifecycle, max_batch=max_batch, on_ready=on_ready
         )
         self._queue = FairQueue(max_queued_requests, max_queued_bytes)
-        self._worker = Worker(
-            lanes=self._lanes.size,
-            prepare=self._prepare,
-            turn=self._lanes.turn,
-            answer=self._answering.answer,
-            joinable=self._answering.joinable,
-            deliver=lambda answer: self._reception.send(answer),
-            notify=self._answered,
-            queue=self._queue,
-            max_batch=lambda: self._answering.max_batch,
-        )
-        self._reception = Reception(
-            self._transport,
-            self._worker,
-            self._answering,
+        self._transport = listen(self._settings, ConnectionEvents(self._queue, self._failures))
+        self._replies = ReplySender(self._transport, self._metrics)
+        self._control = ControlEndpoints(
+            self._settings,
+            self._lifecycle,
+            self._queue,
+            self._backend,
             self._metrics,
-            self._failures,
+            self._transport,
+        )
+        self._dispatcher = Dispatcher(
+            api_token=api_token,
+            lifecycle=self._lifecycle,
             endpoints=self._endpoints,
-            at_once={"ping": self._ping, "metrics": lambda _: self.metrics(), "kill": self._kill},
-            token=api_token,
-            encrypted=self._keys is not None,
-            run=self._run,
-            refusal=self._refusal,
+            control=self._control,
+            queue=self._queue,
+            codec=self._codec,
+            replies=self._replies,
+            metrics=self._metrics,
+            failures=self._failures,
         )
         try:
-            self._exporter = settings.make_exporter(metrics_host, metrics_port, self.metrics)
+            self._exporter = (
+                None
+                if metrics_port is None
+                else export_metrics(metrics_host, metrics_port, self._control.report)
+            )
         except BaseException:
             self._transport.close()
             raise
+        self.host = host
+        self._begin_lock = threading.RLock()  # a signal handler may stop the server in `_begin`
+        self._begun = False
+        self._ended = threading.Event()
+        self._own_threads: set[threading.Thread] = set()
+
+    @property
+    def policy(self) -> BasePolicy | None:
+        """The policy; None until it is loaded."""
+        served = self._lifecycle.served
+        return None if served is None else served.policy
 
     @property
     def port(self) -> int:
@@ -196,54 +192,42 @@ class PolicyServer:
     def state(self) -> str:
         """``loading``, ``ready``, ``failed`` (the policy could not be loaded) or ``stopping``.
 
-        Where there are replicas it is ``loading``, too, while all of them are being replaced.
+        With replicas, also ``loading`` while none of them is ready.
         """
-        if self._load_error is not None:
-            return "failed"
-        if self._stopping:
-            return "stopping"
-        return "ready" if self.policy is not None and self._lanes.ready else "loading"
+        return self._lifecycle.state
 
     def metrics(self) -> dict[str, Any]:
-        """What the endpoint ``metrics`` answers; safe in any thread."""
-        return {
-            "state": self.state,
-            **self._metrics.snapshot(),
-            "waiting": {"requests": len(self._queue), "bytes": self._queue.waiting_bytes},
-            "in_progress": self._worker.in_progress,
-            "max_batch": self._answering.max_batch,
-            "encrypted": self._keys is not None,
-            "open_to_network": self._is_open,
-            **self._lanes.status(),
-        }
+        """What the endpoint ``metrics`` answers. Safe in any thread."""
+        return self._control.report()
 
     def register_endpoint(self, name: str, handler: Handler, requires_input: bool = True) -> None:
         """Answer requests for `name` with what `handler` returns.
 
         Args:
-            name: A name in use is taken over.
+            name: The name in requests. An endpoint of the same name is replaced.
             handler: Gets the entries of the request's data as keyword arguments where its
-                signature takes them, else the data as its one argument. It runs in a thread of
-                the policy, never beside another handler; where there are replicas, they may
-                compute actions meanwhile. What it raises becomes an error reply.
-            requires_input: False: the handler is called without arguments.
+                signature takes them, else the data as its only argument. It runs in a thread of
+                the policy, never at the same time as another handler; replicas may compute actions
+                meanwhile. An exception in it becomes an error reply.
+            requires_input: Whether the handler takes the data; if not, it is called without
+                arguments.
 
         Raises:
-            SpecError: No name, or a handler that cannot be called.
+            SpecError: `name` is no non-empty str, or `handler` is not callable.
         """
-        self._endpoints[name] = Endpoint.of(name, handler, requires_input)
+        self._endpoints.register(Endpoint.of(name, handler, requires_input))
 
     def run(self) -> None:
-        """Answer requests until `stop`, or until a client sends ``kill``.
+        """Answer requests until `stop` is called or a client sends ``kill``.
 
         Raises:
             ClosedError: The server has run already.
-            Exception: What making the policy raised.
+            Exception: What the function that makes the policy raised.
         """
         self._begin()
         self._serve()
-        if self._load_error is not None:
-            raise self._load_error
+        if (error := self._lifecycle.load_error) is not None:
+            raise error
 
     def start(self) -> PolicyServer:
         """Do what `run` does in a thread of the server's own; returns the server.
@@ -256,19 +240,20 @@ class PolicyServer:
         return self
 
     def stop(self) -> None:
-        """Finish the request in progress, refuse the rest, and close everything.
+        """Finish the requests in progress, refuse the others, and close everything.
 
         Safe in any thread, in a handler, in a signal handler, and more than once. Returns when
         the server has ended, or after `stop_timeout_s`; at once in the server's own threads.
         """
-        self._stopping = True
+        self._lifecycle.stop()
         self._transport.wake()
-        with self._state:
+        with self._begin_lock:
             if not self._begun:
                 self._begun = True
                 self._close()
-        if threading.current_thread() is not self._thread and not self._worker.is_here():
-            self._done.wait(self._stop_timeout_s + 2 * LINGER_S + self._lanes.close_s)
+        if threading.current_thread() not in self._own_threads:
+            timeout_s = self._settings.stop_timeout_s + 2 * LINGER_S + self._backend.close_s
+            self._ended.wait(timeout_s)
 
     def restart_replicas(self) -> None:
         """Begin to restart the replicas one by one, without losing a request; returns at once.
@@ -278,7 +263,7 @@ class PolicyServer:
         Raises:
             SpecError: There are no replicas.
         """
-        self._lanes.restart()
+        self._backend.restart()
 
     def __enter__(self) -> PolicyServer:
         return self.start()
@@ -286,86 +271,39 @@ class PolicyServer:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def _refused(self, peer: str, error: Exception) -> None:
-        """A connection, before or between requests."""
-        self._failures.add("a connection", peer, error)
-        self._metrics.error(type(error).__name__)
-
-    def _refusal(self) -> str | None:
-        """Why requests are refused; None while they are not."""
-        if self._load_error is not None:
-            return "the policy could not be loaded; the server's own log says why"
-        return STOPPING if self._stopping else None
-
-    def _take_policy(self, policy: BasePolicy) -> None:
-        self._capabilities = list(getattr(policy, "get_capabilities", tuple)())
-        limits = RequestLimits.of(policy, self._max_batch)
-        self._endpoints.update(of_policy(policy, limits.items, self._endpoints))
-        max_batch = min(self._max_batch, getattr(policy, "max_batch_size", 1))
-        self._answering.take(policy, self._endpoints["get_action"], max_batch, limits)
-        self.policy = policy
-
-    def _prepare(self) -> bool:
-        """In the policy's thread, before the first request; whether there is a policy."""
-        try:
-            if self._load is not None:
-                self._take_policy(self._load())
-                logger.info("the policy is loaded")
-        except BaseException as error:
-            if self._stopping:
-                return False  # which interrupts the loading of replicas
-            self._load_error = error
-            self._stopping = True
-            self._transport.wake()
-            return False
-        self._tell_ready()
-        return True
-
-    def _tell_ready(self) -> None:
-        try:
-            self._on_ready()
-        except BaseException as error:  # not of the policy, which is there
-            logger.error("on_ready failed: %s", log_text(error))
+    # --- the thread of the sockets ----------------------------------------------------------------
 
     def _begin(self) -> None:
-        with self._state:
+        with self._begin_lock:
             if self._begun:
                 raise ClosedError("a PolicyServer runs only once; make a new one")
             self._begun = True
 
     def _serve_alone(self) -> None:
-        """In a thread that nobody waits for: what `run` would raise is logged."""
+        """Serve in a thread whose exceptions nobody sees: log what `run` would raise."""
         self._serve()
-        if self._load_error is not None:
-            logger.error("the policy cannot be loaded: %s", log_text(self._load_error))
+        if (error := self._lifecycle.load_error) is not None:
+            logger.error("the policy cannot be loaded: %s", log_text(error))
 
     def _serve(self) -> None:
-        self._thread = threading.current_thread()
+        self._own_threads.add(threading.current_thread())
         try:
-            self._worker.start()
+            self._start_policy_thread(0, self._run_policy)
             self._log_address()
             with self._transport.wake_on_signals():
-                while not self._stopping:
-                    self._transport.run_once(None, self._reception.accept)
+                while not self._lifecycle.is_stopping:
+                    self._transport.run_once(None, self._dispatcher.dispatch)
                 self._finish()
         finally:
-            self._worker.close()
+            self._queue.close()
             self._close()
 
-    def _close(self) -> None:
-        with contextlib.ExitStack() as ending:  # whatever one of them raises, all of them end
-            ending.callback(self._done.set)
-            ending.callback(self._lanes.close)
-            if self._exporter is not None:
-                ending.callback(self._exporter.close)
-            ending.callback(self._transport.close)
-
     def _log_address(self) -> None:
-        """Log where the server listens and who may come in, loudly where that is anybody."""
         address = self._transport.address
-        encrypted = "encrypted, for listed clients only" if self._keys else "in plain text"
-        logger.info("policy server is listening on %s, %s", address, encrypted)
-        if self._is_open:
+        encrypted = self._settings.is_encrypted
+        security = "encrypted, for listed clients only" if encrypted else "in plain text"
+        logger.info("policy server is listening on %s, %s", address, security)
+        if self._settings.is_open_to_network:
             logger.warning(
                 "%s is open to the network without a token: whoever reaches it can drive the "
                 "policy; set keys or api_token, or host='127.0.0.1'",
@@ -373,39 +311,50 @@ class PolicyServer:
             )
 
     def _finish(self) -> None:
-        """Wait for the requests in progress; whatever else comes is refused."""
-        ends_at = time.monotonic() + self._stop_timeout_s
-        for job in self._worker.close():
-            self._reception.refuse(job.route, PolicyError(self._refusal() or STOPPING))
-        self._lanes.drain()
-        if self.policy is None:
-            return  # nothing is in progress but the loading, which nobody waits for any more
-        while self._worker.busy and (remaining_s := ends_at - time.monotonic()) > 0:
-            self._transport.run_once(remaining_s, self._reception.accept)
-        if self._worker.busy:
+        """Refuse the requests that wait and those that still arrive; finish those in progress."""
+        ends_s = time.monotonic() + self._settings.stop_timeout_s
+        for request in self._queue.close():
+            error = PolicyError(self._lifecycle.refusal or STOPPING_ERROR)
+            self._metrics.error(type(error).__name__, request.connection)
+            self._replies.send_error(request.route, error)
+        self._backend.drain()
+        while self._queue.in_progress and (left_s := ends_s - time.monotonic()) > 0:
+            self._transport.run_once(left_s, self._dispatcher.dispatch)
+        if unfinished := self._queue.in_progress:
             logger.error(
                 "stopping although %s has not returned within %.1f s",
-                self._worker.in_progress,
-                self._stop_timeout_s,
+                ", ".join(unfinished),
+                self._settings.stop_timeout_s,
             )
 
-    def _answered(self) -> None:
-        if self._stopping:
-            self._transport.wake()  # `_finish` waits for this answer
+    def _close(self) -> None:
+        with contextlib.ExitStack() as closing:  # each is closed, whatever another one raises
+            closing.callback(self._ended.set)
+            closing.callback(self._backend.close)
+            if self._exporter is not None:
+                closing.callback(self._exporter.close)
+            closing.callback(self._transport.close)
 
-    def _ping(self, request: Request) -> dict[str, Any]:
-        """The reply of Isaac-GR00T's server, and more where there is something to tell."""
-        reply: dict[str, Any] = {"status": "ok", "message": "Server is running"}
-        # Stock clients get what their own server says; ours tell by the list whose server this is.
-        if request.envelope:
-            jpeg = [images.CAPABILITY] if images.is_available() else []
-            reply["capabilities"] = [*self._capabilities, *jpeg]
-            reply["run"] = self._run
-        if self.state != "ready":
-            reply["state"] = self.state
-        return reply
+    # --- the threads of the policy ----------------------------------------------------------------
 
-    def _kill(self, request: Request) -> None:
-        logger.info("a client asked the server to stop")
-        self._stopping = True
-        self._transport.wake()
+    def _start_policy_thread(self, number: int, target: Callable[..., None], *args: Any) -> None:
+        name = f"gr00t-policy-{number}"
+        thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+        self._own_threads.add(thread)
+        thread.start()
+
+    def _run_policy(self) -> None:
+        """Load the policy, then answer requests in this thread and `backend.size - 1` others."""
+        served = self._source.load()
+        if served is None:
+            self._transport.wake()  # the server ends
+            return
+        executor = BatchExecutor(served, self._codec, self._metrics, self._failures)
+        worker = Worker(self._queue, executor, self._backend, self._replies.send)
+        for number in range(1, self._backend.size):
+            self._start_policy_thread(number, self._run_worker, worker)
+        self._run_worker(worker)
+
+    def _run_worker(self, worker: Worker) -> None:
+        worker.run()
+        self._transport.wake()  # `_finish` waits for the requests that were in progress

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server's metrics as Prometheus reads them, by HTTP; needs prometheus-client."""
+"""The metrics of a server as Prometheus reads them, by HTTP. Needs prometheus-client."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Exporter:
     """Answers GET /metrics in threads of its own.
 
     Args:
-        host: Interface to listen on.
-        port: 0 picks a free one; `port` then tells which.
-        snapshot: Makes what the endpoint `metrics` answers.
+        host: The interface to listen on.
+        port: 0 picks a free port, which the attribute `port` tells.
+        snapshot: Makes what the endpoint ``metrics`` answers; called at every GET.
 
     Raises:
-        AddressError: It cannot listen there.
+        AddressError: The exporter cannot listen there.
     """
 
     def __init__(self, host: str, port: int, snapshot: Callable[[], Mapping[str, Any]]) -> None:
@@ -42,6 +42,7 @@ class Exporter:
         self.port: int = self._server.server_port
 
     def close(self) -> None:
+        """Stop answering, and end the thread."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -56,9 +57,9 @@ class _Snapshots(Collector):  # type: ignore[misc, unused-ignore]  # where it is
 
 
 def families(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
-    """The metrics of a snapshot, by Prometheus's naming rules."""
+    """The metrics of a snapshot, named by Prometheus's rules."""
     requests = CounterMetricFamily(
-        f"{PREFIX}_requests", "Requests taken, by endpoint", labels=["endpoint"]
+        f"{PREFIX}_requests", "Admitted requests, by endpoint", labels=["endpoint"]
     )
     for endpoint, count in snapshot["requests"].items():
         requests.add_metric([endpoint], count)
@@ -67,11 +68,11 @@ def families(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
     for kind, count in snapshot["errors"].items():
         errors.add_metric([kind], count)
     yield errors
-    for name, text in (("received_bytes", "Data of requests"), ("sent_bytes", "Replies")):
+    for name, text in (("received_bytes", "Size of requests"), ("sent_bytes", "Size of replies")):
         yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=snapshot[name])
     for name, key, text in (
         ("batch_size", "batch_size", "Requests answered by one call of the policy"),
-        ("queue_seconds", "queue_s", "From received to the policy's turn"),
+        ("queue_seconds", "queue_s", "From the request to the call of the policy"),
         ("inference_seconds", "inference_s", "One call of the policy"),
     ):
         yield _histogram(f"{PREFIX}_{name}", text, snapshot[key])
@@ -79,10 +80,14 @@ def families(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
     for name, text, value in (
         ("clients", "Clients that asked something in the last minute", len(snapshot["clients"])),
         ("waiting_requests", "Requests that wait", waiting["requests"]),
-        ("waiting_bytes", "Data that waits with them", waiting["bytes"]),
+        ("waiting_bytes", "Size of the requests that wait", waiting["bytes"]),
         ("ready", "1 once the policy is loaded", snapshot["state"] == "ready"),
-        ("open_to_network", "1 where anybody may come in", snapshot["open_to_network"]),
-        ("uptime_seconds", "Since the server began", snapshot["uptime_s"]),
+        (
+            "open_to_network",
+            "1 where anybody on the network may ask",
+            snapshot["open_to_network"],
+        ),
+        ("uptime_seconds", "Time since the server was made", snapshot["uptime_s"]),
     ):
         yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=float(value))
     if "replicas" in snapshot:
@@ -94,7 +99,10 @@ def _replicas(counted: Mapping[str, Any]) -> Iterator[Metric]:
     for state in ("ready", "loading", "restarting", "failed"):
         states.add_metric([state], counted[state])
     yield states
-    for name, text in (("deaths", "Replicas that died"), ("retries", "Requests that lost theirs")):
+    for name, text in (
+        ("deaths", "Replicas that died"),
+        ("retries", "Retried requests"),
+    ):
         yield CounterMetricFamily(f"{PREFIX}_replica_{name}", text, value=counted[name])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request for actions can need, by the modality configs of the policy that answers it."""
+"""Limits of a request for actions, derived from the modality configs of the policy."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import numpy as np
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS
 
 logger = logging.getLogger(__name__)
 
-OTHER_ITEMS = 4096  # options, and what a policy does not read of an observation
-ITEMS_OF_AN_ARRAY = 16  # keys, values and sizes, in either dialect
-ROWS = 256  # where nobody limits them
+EXTRA_ITEMS = 4096  # for options, and for entries of an observation that the policy ignores
+ITEMS_PER_ARRAY = 16  # keys, values and sizes, in either dialect
+DEFAULT_ROWS = 256  # where `max_batch` does not limit the rows
 _BATCHED_DIMENSIONS = (3, 5)  # of states and videos, as `gr00t_policy_core.modality` lays them out
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """Bounds that a request is held to before time and memory are spent on it.
+    """Limits that the server enforces before it spends time and memory on a request.
 
     Args:
-        items: Keys, values and list items of its data.
-        rows: B; None: any number.
-        cameras: Pictures per row of each camera; None where the policy does not tell.
+        items: How many keys, values and list items the data may have.
+        rows: The largest B; None for any.
+        cameras: The number of frames T that the policy reads of each camera, by its key; None
+            where the policy does not tell its cameras.
     """
 
     items: int = MAX_ITEMS
@@ -40,11 +41,11 @@ class RequestLimits:
 
     @classmethod
     def of(cls, policy: BasePolicy, max_batch: int) -> RequestLimits:
-        """Those of a policy.
+        """Derive the limits for requests to a policy.
 
         Args:
-            policy: Without modality configs, or where it cannot tell them, only rows are bounded.
-            max_batch: Most rows of a call; 1 says nothing about the rows of a request.
+            policy: Without modality configs, or where reading them fails, only rows are limited.
+            max_batch: The most rows of one call. 1 does not limit the rows of a request.
         """
         rows = max_batch if max_batch > 1 else None
         try:
@@ -58,24 +59,20 @@ class RequestLimits:
                 if config is not None
                 for key in config.modality_keys
             ]
-        except Exception as error:  # of a policy's own code
-            logger.warning("requests are not bounded by the policy's modality config: %s", error)
+        except Exception as error:  # raised by the policy's own code
+            logger.warning("cannot limit requests by the policy's modality config: %s", error)
             return cls(rows=rows)
-        per_row = sum(steps + 1 for _, _, steps in keys)  # pictures, or prompts in lists
-        items = OTHER_ITEMS + ITEMS_OF_AN_ARRAY * len(keys) + (rows or ROWS) * per_row
+        items_per_row = sum(steps + 1 for _, _, steps in keys)  # JPEG frames, or lists of prompts
+        items = EXTRA_ITEMS + ITEMS_PER_ARRAY * len(keys) + (rows or DEFAULT_ROWS) * items_per_row
         steps = 0 if video is None else len(video.delta_indices)
         cameras = dict.fromkeys([] if video is None else video.modality_keys, steps)
         return cls(min(items, MAX_ITEMS), rows, cameras)
 
     def check_rows(self, observation: Any) -> None:
-        """Refuse an observation of too many rows.
-
-        Raises:
-            SpecError: Saying how many there are and may be.
-        """
+        """Raise `SpecError` where an observation has more rows (B) than `rows`."""
         if self.rows is None or not isinstance(observation, dict):
             return
-        # One entry of each modality: a policy that is strict refuses entries of different B.
+        # One entry of each modality is enough: a strict policy refuses entries of different B.
         rows = max(map(_rows, observation.values()), default=0)
         if rows > self.rows:
             raise SpecError(
@@ -88,12 +85,12 @@ class RequestLimits:
 
 
 def _rows(value: Any) -> int:
-    """The B of a part of an observation, nested or flat; 0 where it has none."""
+    """The B of one part of an observation, nested or flat; 0 where it has none."""
     kind = type(value)
     if kind is np.ndarray:
         return len(value) if value.ndim in _BATCHED_DIMENSIONS else 0
     if kind is not dict:
         return 0
-    if images.MARKER in value:
-        return images.announced_rows(value)
+    if jpeg.MARKER in value:
+        return jpeg.announced_rows(value)
     return _rows(next(iter(value.values()), None))

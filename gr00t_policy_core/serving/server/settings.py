@@ -1,107 +1,95 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of a server, checked."""
+"""The settings of a server, checked when they are made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.serving.transport.base import OnDisconnect, Transport
-from gr00t_policy_core.serving.transport.curve_keys import ServerKeys
-from gr00t_policy_core.serving.transport.curve_server import CurveTransport
+from gr00t_policy_core.serving.transport.addresses import is_loopback
 from gr00t_policy_core.serving.transport.tcp_connection_table import ConnectionLimits
-from gr00t_policy_core.serving.transport.tcp_server import TcpTransport
 from gr00t_policy_core.serving.wire.api_token import token_problems
-
-if TYPE_CHECKING:
-    from gr00t_policy_core.serving.server.prometheus import Exporter
+from gr00t_policy_core.serving.wire.serializer import MsgSerializer
 
 REPLY_FORMATS = ("auto", "envelope", "bare")
 
 
-def make_exporter(
-    host: str, port: int | None, snapshot: Callable[[], dict[str, Any]]
-) -> Exporter | None:
-    """Serve metrics to Prometheus where a port is given.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What `PolicyServer` takes under the same names, where each is described.
 
     Raises:
-        ImportError: Its client is not installed.
+        SpecError: A value is out of range or contradicts another one; it lists all such values.
     """
-    if port is None:
-        return None
-    try:
-        from gr00t_policy_core.serving.server.prometheus import Exporter
-    except ImportError as error:
-        raise ImportError(
-            f"metrics for Prometheus need: pip install '.[metrics]' ({error})"
-        ) from None
-    return Exporter(host, port, snapshot)
 
+    host: str
+    port: int
+    api_token: str | None
+    reply_format: str
+    serializer: type[MsgSerializer]
+    keys: str | Path | None
+    max_batch: int
+    max_message_bytes: int
+    max_receiving_bytes: int
+    max_connections: int
+    max_connections_per_address: int
+    max_queued_requests: int
+    max_queued_bytes: int
+    stop_timeout_s: float
 
-def make_transport(
-    host: str,
-    port: int,
-    limits: ConnectionLimits,
-    *,
-    keys: ServerKeys | None,
-    token: bool,
-    refused: Callable[[str, Exception], None],
-    ended: OnDisconnect,
-) -> Transport:
-    """Listen, encrypted where there are keys; see `CurveTransport` and `TcpTransport`.
+    def __post_init__(self) -> None:
+        problems = token_problems(self.api_token)
+        if self.reply_format not in REPLY_FORMATS:
+            problems.append(
+                f"reply_format must be one of {REPLY_FORMATS}, got {self.reply_format!r}"
+            )
+        problems += self._problems_of_sizes()
+        if problems:
+            raise SpecError("bad server setting", problems)
 
-    Raises:
-        AddressError: It is not possible there.
-    """
-    if keys is not None:
-        return CurveTransport(
-            host,
-            port,
-            max_message_bytes=limits.message_bytes,
-            keys=keys,
-            on_reject=refused,
-            on_disconnect=ended,
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether clients have to be listed among the keys, and connections are encrypted."""
+        return self.keys is not None
+
+    @property
+    def authenticates_clients(self) -> bool:
+        """Whether a client needs a token or a key."""
+        return self.api_token is not None or self.is_encrypted
+
+    @property
+    def is_open_to_network(self) -> bool:
+        """Whether anybody on the network can use the server."""
+        return not self.authenticates_clients and not is_loopback(self.host)
+
+    @property
+    def connection_limits(self) -> ConnectionLimits:
+        """The settings that limit what connections may take."""
+        return ConnectionLimits(
+            self.max_message_bytes,
+            self.max_receiving_bytes,
+            self.max_connections,
+            self.max_connections_per_address,
         )
-    return TcpTransport(
-        host,
-        port,
-        limits=limits,
-        requires_token=token,
-        on_reject=refused,
-        on_disconnect=ended,
-    )
 
-
-def check(
-    api_token: object, reply_format: object, max_batch: object, limits: ConnectionLimits
-) -> None:
-    """Raise `SpecError` where something is wrong with them."""
-    found = token_problems(api_token)
-    if reply_format not in REPLY_FORMATS:
-        found.append(f"reply_format must be one of {REPLY_FORMATS}, got {reply_format!r}")
-    if type(max_batch) is not int or max_batch < 1:
-        found.append(f"max_batch must be an integer of at least 1, got {max_batch!r}")
-    found += _problems_of_limits(limits)
-    if found:
-        raise SpecError("bad server setting", found)
-
-
-def _problems_of_limits(limits: ConnectionLimits) -> list[str]:
-    values = {
-        "max_message_bytes": limits.message_bytes,
-        "max_receiving_bytes": limits.receiving_bytes,
-        "max_connections": limits.connections,
-        "max_connections_per_address": limits.per_address,
-    }
-    found = [
-        f"{name} must be an integer of at least 1, got {value!r}"
-        for name, value in values.items()
-        if type(value) is not int or value < 1
-    ]
-    if not found and limits.receiving_bytes < limits.message_bytes:
-        found.append(
-            f"max_receiving_bytes must be at least max_message_bytes ({limits.message_bytes}), "
-            f"got {limits.receiving_bytes}"
+    def _problems_of_sizes(self) -> list[str]:
+        names = (
+            "max_batch",
+            "max_message_bytes",
+            "max_receiving_bytes",
+            "max_connections",
+            "max_connections_per_address",
         )
-    return found
+        values = {name: getattr(self, name) for name in names}
+        problems = [
+            f"{name} must be an integer of at least 1, got {value!r}"
+            for name, value in values.items()
+            if type(value) is not int or value < 1
+        ]
+        if not problems and self.max_receiving_bytes < self.max_message_bytes:
+            problems.append(
+                f"max_receiving_bytes must be at least max_message_bytes "
+                f"({self.max_message_bytes}), got {self.max_receiving_bytes}"
+            )
+        return problems

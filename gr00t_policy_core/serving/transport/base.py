@@ -79,7 +79,7 @@ class Sender:
         rate_limiter: Charged for messages that are expensive to read.
         authenticated: A request with the right token has arrived (any request, where the server
             has no token).
-        disconnected: The connection has ended, so nobody waits for replies.
+        disconnected: The connection has ended, so no client waits for replies.
     """
 
     address: str = ""

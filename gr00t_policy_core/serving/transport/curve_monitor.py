@@ -85,7 +85,7 @@ class ConnectionMonitor:
     def has_disconnections(self) -> bool:
         """Read the events; whether a connection has ended.
 
-        It may have left messages, which must be received before `take_disconnected`.
+        It can have left messages, which must be received before `take_disconnected`.
         """
         self._read_events()
         if all(event != zmq.EVENT_DISCONNECTED for event, _ in self._events):

@@ -58,7 +58,7 @@ _NOBLOCK_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 class CurveTransport:
     """A listening ROUTER socket that no client can block; see `Transport`.
 
-    One thread waits and receives. Any thread may send: a lock guards the socket, and no thread
+    One thread waits and receives. Any thread can send: a lock guards the socket, and no thread
     waits while it holds the lock (measured: a reply that its own thread sends arrives 0.1 ms
     sooner than one that the waiting thread sends for it).
 
@@ -136,7 +136,7 @@ class CurveTransport:
                 logger.debug("a reply could not be sent: %s", error)
             if self._socket.closed:
                 return
-            # Sending may clear the descriptor that `run_once` polls although a message waits.
+            # Sending can clear the descriptor that `run_once` polls although a message waits.
             has_message = self._has_message()
         if has_message:
             self.wake()

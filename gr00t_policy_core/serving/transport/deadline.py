@@ -21,4 +21,4 @@ class Deadline:
 
     @property
     def remaining_ms(self) -> int:
-        return int(self.remaining_s * 1000)
+        return max(0, int((self._ends_at - time.monotonic()) * 1000))

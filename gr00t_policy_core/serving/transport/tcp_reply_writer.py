@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing to a client that may be slow: nobody who sends a reply waits for the client."""
+"""Writing to a client that may be slow: no thread that sends a reply waits for the client."""
 
 from __future__ import annotations
 

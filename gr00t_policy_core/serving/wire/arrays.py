@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoding of arrays, numpy scalars and modality configs, in both dialects.
+"""The encoding of arrays and numpy scalars, in both dialects.
 
-======  =====================================================  ==============================
-        array                                                  modality config
-======  =====================================================  ==============================
-n1d6    ``{"__ndarray_class__": true, "as_npy": npy bytes}``   ``__ModalityConfig_class__``
-n1d7    ``{b"nd": true, b"type": "<f4", b"kind": b"",          ``__ModalityConfig__``
-        b"shape": [...], b"data": bytes}`` (msgpack-numpy)
-======  =====================================================  ==============================
+======  ====================================================================================
+n1d6    ``{"__ndarray_class__": true, "as_npy": npy bytes}``
+n1d7    ``{b"nd": true, b"type": "<f4", b"kind": b"", b"shape": [...], b"data": bytes}``,
+        as msgpack-numpy writes it
+======  ====================================================================================
 
 n1d6 is that of Isaac-GR00T N1.6, and of N1.7 until May 2026; n1d7 that of N1.7 since then. Arrays
 hold booleans, integers or real floats: object arrays are pickles and are refused.
@@ -16,7 +14,6 @@ hold booleans, integers or real floats: object arrays are pickles and are refuse
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -27,8 +24,7 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from gr00t_policy_core.errors import EncodingError, ProtocolError, SpecError
-from gr00t_policy_core.modality import ModalityConfig
+from gr00t_policy_core.errors import EncodingError, ProtocolError
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -54,16 +50,6 @@ class Dialect(str, Enum):
 
     N1D6 = "n1d6"
     N1D7 = "n1d7"
-
-
-CONFIG_MARKERS = {
-    Dialect.N1D6: "__ModalityConfig_class__",
-    Dialect.N1D7: "__ModalityConfig__",
-}
-MAX_CONFIG_CHARS = 2**20  # a real one has about two thousand
-_CONFIG_MARKERS = frozenset(
-    spelling for marker in CONFIG_MARKERS.values() for spelling in (marker, marker.encode())
-)
 
 
 def bin_header(size: int) -> bytes:
@@ -105,27 +91,17 @@ def pack_array_header(
         data = np.ascontiguousarray(data)
     if dialect is Dialect.N1D6:
         # Isaac-GR00T ignores "scalar" and reads a 0-d array.
-        fields = {"__ndarray_class__": True, **({"scalar": True} if is_scalar else {})}
-        _pack_all_but_last(packer, fields, "as_npy")
+        parts = ["__ndarray_class__", True, *(("scalar", True) if is_scalar else ()), "as_npy"]
         npy_header = _npy_header(data)
-        return bin_header(len(npy_header) + data.nbytes) + npy_header, data
-    if is_scalar:
-        _pack_all_but_last(packer, {b"nd": False, b"type": data.dtype.str}, b"data")
+        header = bin_header(len(npy_header) + data.nbytes) + npy_header
     else:
-        nd_fields = {b"nd": True, b"type": data.dtype.str, b"kind": b"", b"shape": data.shape}
-        _pack_all_but_last(packer, nd_fields, b"data")
-    return bin_header(data.nbytes), data
-
-
-def _pack_all_but_last(
-    packer: msgpack.Packer, fields: Mapping[Any, Any], last_key: str | bytes
-) -> None:
-    """Pack a map of `fields` and one more entry, up to the value of that entry."""
-    packer.pack_map_header(len(fields) + 1)
-    for key, value in fields.items():
-        packer.pack(key)
-        packer.pack(value)
-    packer.pack(last_key)
+        of_array = () if is_scalar else (b"kind", b"", b"shape", data.shape)
+        parts = [b"nd", not is_scalar, b"type", data.dtype.str, *of_array, b"data"]
+        header = bin_header(data.nbytes)
+    packer.pack_map_header((len(parts) + 1) // 2)
+    for part in parts:
+        packer.pack(part)
+    return header, data
 
 
 def _npy_header(array: AnyArray) -> bytes:
@@ -182,7 +158,7 @@ def _decode_nd(fields: Mapping[Any, Any]) -> tuple[AnyArray | np.generic, Dialec
 def _data(fields: Mapping[Any, Any], key: str | bytes) -> memoryview:
     data = fields.get(key)
     if not isinstance(data, memoryview):
-        raise ProtocolError(f"an array needs binary data under {key!r}, got {_type_name(data)}")
+        raise ProtocolError(f"an array needs binary data under {key!r}, got {type_name(data)}")
     return data
 
 
@@ -231,7 +207,7 @@ def _npy_fields(header: bytes) -> tuple[np.dtype[Any], bool, Shape]:
 
 def _dtype(type_string: Any) -> np.dtype[Any]:
     if not isinstance(type_string, str):
-        raise ProtocolError(f"an array's type must be a string, got {_type_name(type_string)}")
+        raise ProtocolError(f"an array's type must be a string, got {type_name(type_string)}")
     if not _TYPE_STRING.fullmatch(type_string):
         raise ProtocolError(
             f"arrays of dtype {type_string[:40]!r} are refused: only bool, integer and float pass"
@@ -273,58 +249,6 @@ def with_own_bytes(fields: dict[Any, Any]) -> dict[Any, Any]:
     return fields
 
 
-def config_fields(config: ModalityConfig, dialect: Dialect | None) -> dict[str, Any]:
-    """Encode a modality config as a map; without a dialect it carries the markers of both."""
-    markers = CONFIG_MARKERS.values() if dialect is None else [CONFIG_MARKERS[dialect]]
-    return {**dict.fromkeys(markers, True), "as_json": config.as_json()}
-
-
-def decode_config(
-    fields: Mapping[Any, Any],
-) -> tuple[ModalityConfig, frozenset[Dialect]] | None:
-    """Build the modality config that a decoded map encodes.
-
-    Its fields, under ``as_json``, are a map, or JSON as text or bytes, which N1.7 since July 2026
-    also reads. The markers and ``as_json`` can be text or bytes.
-
-    Returns:
-        The config, and the dialects whose marker it carries; None where the map is not a config.
-
-    Raises:
-        ProtocolError: The map is marked as a config, but it is malformed.
-    """
-    if _CONFIG_MARKERS.isdisjoint(fields):
-        return None
-    dialects = frozenset(
-        dialect
-        for dialect, marker in CONFIG_MARKERS.items()
-        if marker in fields or marker.encode() in fields
-    )
-    as_json = _parsed(fields.get("as_json", fields.get(b"as_json")))
-    if not isinstance(as_json, dict):
-        raise ProtocolError(
-            "a modality config needs a map, or JSON of one, under 'as_json', got "
-            f"{_type_name(as_json)}"
-        )
-    try:
-        return ModalityConfig(**as_json), dialects
-    except (SpecError, TypeError) as error:
-        raise ProtocolError(f"malformed modality config: {error}") from None
-
-
-def _parsed(as_json: Any) -> Any:
-    """Parse JSON text or bytes; anything else is returned unchanged."""
-    if not isinstance(as_json, (str, bytes)):
-        return as_json
-    if len(as_json) > MAX_CONFIG_CHARS:
-        raise ProtocolError(
-            f"a modality config of {len(as_json)} bytes, {MAX_CONFIG_CHARS} at most"
-        )
-    try:
-        return json.loads(as_json)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a modality config whose 'as_json' is no JSON: {error}") from None
-
-
-def _type_name(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """The type of a value, for error texts."""
     return "nothing" if value is None else type(value).__name__

@@ -21,6 +21,8 @@ from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS, Charge, Msg
 MAX_CLIENT_CHARS = 64
 MAX_RUN_CHARS = 64
 DEFAULT_ENDPOINT = "get_action"
+DEADLINE_OPTION = "deadline_s"  # among the options of a request: how long its client waits, in s
+STOPPING_ERROR = "the server is stopping"  # clients tell such a server by it
 HEAD_ITEMS = 64  # the limit on items that are not in the data
 
 
@@ -121,35 +123,43 @@ def failure(error: str, run: str | None = None) -> dict[str, Any]:
     return reply if run is None else {**reply, "run": run}
 
 
-def run_of(reply: Any) -> str | None:
-    """The run of the server that sent a reply; None where the reply does not tell."""
-    if not isinstance(reply, dict) or _status(reply) not in ("success", "error"):
-        return None
-    run = reply.get("run")
-    return run if isinstance(run, str) and len(run) <= MAX_RUN_CHARS else None
+@dataclass(frozen=True, slots=True)
+class DecodedReply:
+    """A reply of either form.
 
-
-def is_envelope(reply: Any) -> bool:
-    """Whether a reply has the enveloped form, and is not an error."""
-    return isinstance(reply, dict) and _status(reply) == "success" and "data" in reply
-
-
-def normalise_reply(reply: Any) -> dict[str, Any]:
-    """Convert a reply of either form to the enveloped form.
-
-    A bare map with an entry ``"error"`` is an error, as for clients of Isaac-GR00T.
+    Args:
+        data: The data; None in an error.
+        error: The error text; None where there is no error.
+        run: The run of the server; None where the reply does not tell.
+        is_enveloped: It has the enveloped form, and is not an error.
     """
-    if not isinstance(reply, dict):
-        return success(reply)
-    if is_envelope(reply):
-        return success(reply["data"])
-    if "error" in reply:
-        return failure(str(reply["error"])[:MAX_ERROR_CHARS])
-    if _status(reply) == "error":
-        return failure("the server gives no reason")
-    return success(reply)
 
+    data: Any
+    error: str | None = None
+    run: str | None = None
+    is_enveloped: bool = False
 
-def _status(reply: dict[Any, Any]) -> str | None:
-    status = reply.get("status")
-    return status if isinstance(status, str) else None
+    @classmethod
+    def of(cls, value: Any) -> DecodedReply:
+        """Read a decoded reply.
+
+        A bare map with an entry ``"error"`` is an error, as for clients of Isaac-GR00T.
+        """
+        if not isinstance(value, dict):
+            return cls(value)
+        status, run = value.get("status"), value.get("run")
+        is_success = isinstance(status, str) and status == "success"
+        is_error = isinstance(status, str) and status == "error"
+        if not (is_success or is_error) or not isinstance(run, str) or len(run) > MAX_RUN_CHARS:
+            run = None
+        if is_success and "data" in value:
+            return cls(value["data"], run=run, is_enveloped=True)
+        if "error" in value:
+            return cls(None, str(value["error"])[:MAX_ERROR_CHARS], run)
+        if is_error:
+            return cls(None, "the server gives no reason", run)
+        return cls(value, run=run)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The reply in the enveloped form, without the run."""
+        return success(self.data) if self.error is None else failure(self.error)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gr00t_policy_core.errors import ProtocolError, SpecError
+from gr00t_policy_core.modality import MAPPING_TYPES
 from gr00t_policy_core.resize import FirstResize, saves_pixels
 
 CAPABILITY = "jpeg"
@@ -114,11 +115,15 @@ def check_jpeg(frame: Any) -> None:
 
 def with_placeholders(observation: Any) -> Any:
     """The observation with a placeholder instead of each `JpegVideo`, for checks."""
+    if not _has_jpeg_videos(observation):
+        return observation
     return _replaced(observation, _is_jpeg_video, JpegVideo.placeholder)
 
 
 def to_pixels(observation: Any) -> Any:
     """The observation with every `JpegVideo` decoded, for a server that does not accept JPEG."""
+    if not _has_jpeg_videos(observation):
+        return observation
     return _replaced(observation, _is_jpeg_video, JpegVideo.decode)
 
 
@@ -150,7 +155,7 @@ def from_jpeg(observation: Any, cameras: Mapping[str, int] | None = None) -> Any
         ProtocolError: An image is not a JPEG, does not have the announced shape, or is too large;
             or all videos together are too large.
     """
-    if not isinstance(observation, Mapping) or not any(map(is_jpeg, _entries(observation))):
+    if not isinstance(observation, MAPPING_TYPES) or not any(map(is_jpeg, _entries(observation))):
         return observation
     if cameras is not None:
         observation = _without_other_cameras(observation, cameras)
@@ -172,7 +177,7 @@ def video_bytes(data: Any) -> int:
     """Bytes of all videos in the data of a request for actions."""
     if isinstance(data, np.ndarray):
         return data.nbytes if _is_pixels(data) else 0
-    return sum(map(video_bytes, data.values())) if isinstance(data, Mapping) else 0
+    return sum(map(video_bytes, data.values())) if isinstance(data, MAPPING_TYPES) else 0
 
 
 def announced_rows(video: Mapping[str, Any]) -> int:
@@ -204,7 +209,7 @@ def _without_other_cameras(observation: Mapping[Any, Any], cameras: Mapping[str,
 
     kept = {key: value for key, value in observation.items() if is_selected(key, value)}
     videos = kept.get("video")
-    if isinstance(videos, Mapping):
+    if isinstance(videos, MAPPING_TYPES):
         kept["video"] = {key: video for key, video in videos.items() if is_selected(key, video)}
     return kept
 
@@ -234,11 +239,13 @@ def _replaced(
     observation: Any, is_selected: Callable[[Any], bool], change: Callable[[Any], Any]
 ) -> Any:
     """The observation with the selected videos changed; itself where none is selected."""
-    if not isinstance(observation, Mapping) or not any(map(is_selected, _entries(observation))):
+    if not isinstance(observation, MAPPING_TYPES) or not any(
+        map(is_selected, _entries(observation))
+    ):
         return observation
     changed = {}
     for key, value in observation.items():
-        if key == "video" and isinstance(value, Mapping):
+        if key == "video" and isinstance(value, MAPPING_TYPES):
             changed[key] = {
                 name: change(video) if is_selected(video) else video
                 for name, video in value.items()
@@ -251,7 +258,7 @@ def _replaced(
 def _entries(observation: Mapping[Any, Any]) -> list[Any]:
     """All values that can be videos, nested or flat."""
     videos = observation.get("video")
-    if isinstance(videos, Mapping):
+    if isinstance(videos, MAPPING_TYPES):
         return [*videos.values(), *observation.values()]
     return [*observation.values()]
 
@@ -264,6 +271,11 @@ def _encode(video: Any, quality: int) -> Any:
     images = np.ascontiguousarray(video).reshape(-1, *video.shape[2:])
     frames = [simplejpeg.encode_jpeg(image, quality, "RGB", "420") for image in images]
     return {MARKER: True, "shape": list(video.shape), "frames": frames}
+
+
+def _has_jpeg_videos(observation: Any) -> bool:
+    """Whether there is a `JpegVideo` at all; a quick look, since most observations have none."""
+    return isinstance(observation, MAPPING_TYPES) and JpegVideo in map(type, _entries(observation))
 
 
 def _is_jpeg_video(video: Any) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gr00t_policy_core.errors import ProtocolError
-from gr00t_policy_core.serving.wire import arrays
+from gr00t_policy_core.serving.wire import arrays, configs
 from gr00t_policy_core.serving.wire.arrays import Dialect
 from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS, MsgpackReader
 
@@ -224,7 +224,7 @@ class _FieldFinder:
         fields = {key: self._with_numbers(value) for key, value in skeleton.items()}
         decoded = arrays.decode_array(fields)
         if decoded is None:
-            if arrays.decode_config(fields) is not None:
+            if configs.decode_config(fields) is not None:
                 raise ProtocolError("a modality config is not plain data")
             return arrays.with_own_bytes(skeleton)
         array, dialect = decoded

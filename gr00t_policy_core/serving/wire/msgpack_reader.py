@@ -188,20 +188,27 @@ class MsgpackReader:
         except (IndexError, struct.error):
             raise self.error("it ends too early") from None
         if kind == _INVALID:
-            raise self.error("0xc1 is no msgpack")
+            raise self.error("0xc1 is not valid msgpack")
         return kind, content
 
     def _take(self, size: int) -> memoryview:
         start = self._at
-        end = start + size
+        self._at = end = start + size
         if end > len(self._view):
-            raise self.error(f"{size} bytes announced, {len(self._view) - start} are there")
-        self._at = end
+            raise self._too_short(start, size)
         return self._view[start:end]
 
+    def _too_short(self, start: int, size: int) -> ProtocolError:
+        self._at = start
+        return self.error(f"{size} bytes announced, {len(self._view) - start} are there")
+
     def _text(self, size: int) -> str:
+        start = self._at
+        self._at = end = start + size
+        if end > len(self._view):
+            raise self._too_short(start, size)
         try:
-            return str(self._take(size), "utf-8")
+            return str(self._view[start:end], "utf-8")
         except UnicodeDecodeError:
             raise self.error("text that is not UTF-8") from None
 

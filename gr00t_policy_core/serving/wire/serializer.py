@@ -16,7 +16,7 @@ import numpy as np
 
 from gr00t_policy_core.errors import EncodingError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.serving.wire import arrays
+from gr00t_policy_core.serving.wire import arrays, configs
 from gr00t_policy_core.serving.wire.arrays import Dialect
 from gr00t_policy_core.serving.wire.message_templates import TemplateCache
 from gr00t_policy_core.serving.wire.msgpack_reader import (
@@ -191,7 +191,7 @@ class _Mapper:
             return array.copy() if self._writable else array
         fields = arrays.with_own_bytes(fields)
         custom = self._hook(fields)
-        config = arrays.decode_config(fields) if custom is fields else None
+        config = configs.decode_config(fields) if custom is fields else None
         if config is None:
             return custom
         self.dialects |= config[1] if len(config[1]) == 1 else set()
@@ -260,8 +260,11 @@ class _Writer:
             try:
                 pack(key)
                 part = value
-                if type(value) in _PLAIN:
+                kind = type(value)
+                if kind in _PLAIN:
                     pack(value)
+                elif kind is dict:
+                    self._map(value, depth + 1)
                 else:
                     self._value(value, depth)
             except EncodingError:
@@ -289,7 +292,7 @@ class _Writer:
         elif isinstance(obj, (np.ndarray, np.generic)):
             self._ndarray(obj)
         elif isinstance(obj, ModalityConfig):
-            self._value(arrays.config_fields(obj, self._dialect), depth)
+            self._value(configs.config_fields(obj, self._dialect), depth)
         else:
             raise EncodingError(
                 f"a {type(obj).__name__} cannot be sent; convert it to plain data, or extend "
@@ -298,7 +301,8 @@ class _Writer:
 
     def _ndarray(self, obj: np.ndarray[Any, Any] | np.generic) -> None:
         dialect = self._dialect or Dialect.N1D7
-        self._append(*arrays.pack_array_header(self._packer, obj, dialect))
+        header, data = arrays.pack_array_header(self._packer, obj, dialect)
+        self._append(header, data)
 
     def _binary(self, obj: bytes | bytearray | memoryview) -> None:
         data = memoryview(obj)

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from gr00t_policy_core import rotation
-from gr00t_policy_core.control.action_layout import ActionLayout, turn, turned
+from gr00t_policy_core.control.action_layout import ActionLayout, relative_rotvec, rotated
 from gr00t_policy_core.control.chunk import Chunk
 
 LAYOUT = ActionLayout({"arm": 2, "hand": 7, "gripper": 1}, poses=["hand"])
@@ -57,7 +57,7 @@ def test_a_pose_of_another_dimension_is_refused() -> None:
 
 def test_between_goes_straight_for_values_and_turns_rotations() -> None:
     start, end = vector((0.0, 0.0, 0.2), 1.0), vector((0.0, 0.0, 1.2), 3.0)
-    middle = LAYOUT.between(start, end, 0.25)
+    middle = LAYOUT.interpolate(start, end, 0.25)
     assert_allclose(middle[[0, 1, 2, 9]], 1.5)
     assert_allclose(rotvec_of(middle), [0.0, 0.0, 0.45], atol=1e-12)
     assert np.linalg.norm(middle[5:9]) == pytest.approx(1.0, abs=1e-12)
@@ -66,14 +66,14 @@ def test_between_goes_straight_for_values_and_turns_rotations() -> None:
 def test_the_shorter_way_is_taken_whatever_the_sign_of_a_quaternion() -> None:
     start, end = vector((0.0, 0.0, 0.0)), vector((0.0, 0.0, 0.6))
     end[5:9] *= -1.0
-    assert_allclose(rotvec_of(LAYOUT.between(start, end, 0.5)), [0.0, 0.0, 0.3], atol=1e-12)
+    assert_allclose(rotvec_of(LAYOUT.interpolate(start, end, 0.5)), [0.0, 0.0, 0.3], atol=1e-12)
 
 
 def test_an_offset_leads_back_to_where_it_was_taken() -> None:
     rng = np.random.default_rng(3)
     for _ in range(50):
         to, origin = (vector(tuple(rng.normal(size=3)), rng.normal()) for _ in range(2))
-        there = LAYOUT.moved(origin, LAYOUT.offset(to, origin))
+        there = LAYOUT.with_offset(origin, LAYOUT.offset(to, origin))
         assert_allclose(there[[0, 2, 9]], to[[0, 2, 9]])
         assert abs(there[5:9] @ to[5:9]) == pytest.approx(1.0, abs=1e-9)
 
@@ -95,8 +95,10 @@ def test_the_mean_of_rotations_lies_between_them_whatever_their_signs() -> None:
     assert_allclose(rotvec_of(mean), [0.0, 0.6, 0.0], atol=1e-12)
 
 
-def test_turn_and_turned_undo_each_other() -> None:
+def test_rotating_by_the_relative_rotation_leads_there() -> None:
     rng = np.random.default_rng(5)
     for _ in range(50):
         one, other = (rotation.quaternion_from_rotvec(rng.normal(size=3)) for _ in range(2))
-        assert abs(turned(turn(other, one), one) @ other) == pytest.approx(1.0, abs=1e-12)
+        assert abs(rotated(one, relative_rotvec(other, one)) @ other) == pytest.approx(
+            1.0, abs=1e-12
+        )

@@ -11,7 +11,8 @@ from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.active_chunk import ActiveChunk, RampLimits, plan_active_chunk
 from gr00t_policy_core.control.blend import MAX_STRETCH, OffsetBlend, plan_offset_blend
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.schedule import ChunkSchedule, ScheduleSettings
+from gr00t_policy_core.control.schedule import ChunkSchedule
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 
 T0_NS = 1_700_000_000_000_000_000
 MS_NS = 1_000_000
@@ -157,7 +158,7 @@ def test_from_rest_a_chunk_is_set_going_as_gently_as_asked_for() -> None:
 
 def test_a_chunk_too_short_to_set_out_and_slow_down_gently_is_played_more_slowly() -> None:
     one = chunk_played(ramp(3.0, 3), from_rest=True)
-    assert 0.1 < one.peak < 0.5
+    assert 0.1 < one.peak_rate < 0.5
     seconds = (one.end_ns - T0_NS) * 1e-9
     positions = np.array([3.0 * DT_S * one.steps_at(ns) for ns in instants_ns(seconds)])
     assert np.abs(np.diff(positions, 2)).max() / 1e-6 <= 5.0 * 1.01
@@ -189,13 +190,13 @@ def test_a_fade_begins_with_its_offset_and_rate_and_ends_with_nothing() -> None:
 def test_a_fade_lasts_as_long_as_it_has_to_be_gentle() -> None:
     offset, rate = np.array([0.05]), np.array([0.6])
     short = plan_offset_blend(T0_NS, 0.1 * offset, 0.1 * rate, blend_s=0.3, ramp_limits=GENTLE)
-    assert short.lasts_s == 0.3
+    assert short.duration_s == 0.3
     longer = plan_offset_blend(T0_NS, offset, rate, blend_s=0.4, ramp_limits=GENTLE)
-    assert 0.4 < longer.lasts_s < 0.4 * MAX_STRETCH
-    left = np.array([longer.at(ns) for ns in instants_ns(longer.lasts_s)])
+    assert 0.4 < longer.duration_s < 0.4 * MAX_STRETCH
+    left = np.array([longer.at(ns) for ns in instants_ns(longer.duration_s)])
     assert np.abs(np.diff(left, 2, axis=0)).max() / 1e-6 <= 5.0
     far = plan_offset_blend(T0_NS, 20 * offset, rate, blend_s=0.4, ramp_limits=GENTLE)
-    assert far.lasts_s == 0.4 * MAX_STRETCH
+    assert far.duration_s == 0.4 * MAX_STRETCH
 
 
 @pytest.mark.parametrize("horizon", [1, 3, 6])

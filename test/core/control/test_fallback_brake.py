@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gr00t_policy_core.control.action_layout import ActionLayout, turn, turned
+from gr00t_policy_core.control.action_layout import ActionLayout, relative_rotvec, rotated
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.joint_limits import JointLimits
@@ -44,7 +44,7 @@ def moving() -> tuple[np.ndarray, np.ndarray]:
     last[ARM] = [0.02, -0.005]  # 2 and -0.5 rad/s
     before[HAND] = [0, 0, 0, 0, 0, 0, 1]
     last[HAND][:3] = [0.006, 0.0, 0.008]  # 1 m/s
-    last[HAND][3:] = turned(np.array([0.0, 0.0, 0.02]), before[HAND][3:])  # 2 rad/s
+    last[HAND][3:] = rotated(before[HAND][3:], np.array([0.0, 0.0, 0.02]))  # 2 rad/s
     last[BASE] = before[BASE] = [0.5, 0.0, 0.0, 0.0, 0.0, 1.0]
     last[FREE] = 7.0
     last[WHEEL] = before[WHEEL] = 1.5
@@ -67,7 +67,7 @@ def test_a_pose_goes_on_along_its_way_and_its_turn() -> None:
     way = np.diff(commands[:, :3], axis=0)
     assert np.abs(np.diff(np.linalg.norm(way, axis=1))).max() <= 5.0 * PERIOD_S**2 * (1 + 1e-9)
     assert_allclose(np.cross(way, [0.6, 0.0, 0.8]), 0.0, atol=1e-12)
-    turns = [turn(b[3:], a[3:]) for a, b in itertools.pairwise(commands)]
+    turns = [relative_rotvec(b[3:], a[3:]) for a, b in itertools.pairwise(commands)]
     assert np.linalg.norm(turns[-1]) < 1e-9
     assert turns[0][2] == pytest.approx(0.02 - 15.0 * PERIOD_S**2)
 

@@ -12,11 +12,12 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from gr00t_policy_core.control.action_layout import ActionLayout  # noqa: E402
+from gr00t_policy_core.control.blend import BlendMode  # noqa: E402
 from gr00t_policy_core.control.chunk import Chunk  # noqa: E402
 from gr00t_policy_core.control.joint_limits import JointLimits  # noqa: E402
 from gr00t_policy_core.control.player import MotionPlayer  # noqa: E402
 from gr00t_policy_core.control.player_settings import PlayerSettings  # noqa: E402
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings  # noqa: E402
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings  # noqa: E402
 
 SETTINGS = settings(deadline=None, max_examples=80, derandomize=True)
 T0_NS = 1_700_000_000_000_000_000

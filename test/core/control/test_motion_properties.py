@@ -19,9 +19,11 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from gr00t_policy_core.control.action_layout import ActionLayout  # noqa: E402
+from gr00t_policy_core.control.blend import BlendMode  # noqa: E402
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError  # noqa: E402
 from gr00t_policy_core.control.command import Command  # noqa: E402
-from gr00t_policy_core.control.joint_limits import JointLimiter, JointLimits  # noqa: E402
+from gr00t_policy_core.control.joint_limiter import JointLimiter  # noqa: E402
+from gr00t_policy_core.control.joint_limits import JointLimits  # noqa: E402
 from gr00t_policy_core.control.measured_state import MOVED  # noqa: E402
 from gr00t_policy_core.control.player import MotionPlayer  # noqa: E402
 from gr00t_policy_core.control.player_settings import (  # noqa: E402
@@ -30,11 +32,8 @@ from gr00t_policy_core.control.player_settings import (  # noqa: E402
     PlayerSettings,
 )
 from gr00t_policy_core.control.recording import RecordingPlayer, replay  # noqa: E402
-from gr00t_policy_core.control.schedule import (  # noqa: E402
-    BlendMode,
-    ChunkSchedule,
-    ScheduleSettings,
-)
+from gr00t_policy_core.control.schedule import ChunkSchedule  # noqa: E402
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings  # noqa: E402
 
 SETTINGS = settings(deadline=None, max_examples=60, derandomize=True)
 T0_NS = 1_700_000_000_000_000_000
@@ -291,7 +290,7 @@ class Run:
         elif what == "joints":
             self.joints_alive = bool(value % 2)
         elif what == "allow":
-            self.player.allow("" if value % 2 else "the enable signal is off")
+            self.player.inhibit("" if value % 2 else "the enable signal is off")
         elif what == "hold":
             self.player.hold(self.now_ns, "told to stop")
         elif what == "push":

@@ -10,9 +10,9 @@ import pytest
 from numpy.testing import assert_allclose
 from player_rig import T0_NS, Rig, setting_out_s
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import LIMIT_NAMES
-from gr00t_policy_core.control.schedule import BlendMode
 
 # The first chunk
 
@@ -116,7 +116,7 @@ def test_a_refused_chunk_leaves_what_is_played_alone_and_the_reason_empty() -> N
     rig = Rig()
     rig.offer(horizon=40)
     rig.run(0.1)
-    with pytest.raises(ChunkRefusedError, match="older observation"):
+    with pytest.raises(ChunkRefusedError, match="comes from an older observation"):
         rig.offer(late_s=0.3, horizon=40)
     rig.run(0.1)
     assert rig.player.reason == ""

@@ -8,7 +8,7 @@ import pytest
 from limit_checks import require_within
 from player_rig import LIMITS, PERIOD_S, Rig, setting_out_s
 
-from gr00t_policy_core.control.action_layout import ActionLayout, turned
+from gr00t_policy_core.control.action_layout import ActionLayout, rotated
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
@@ -57,7 +57,7 @@ def test_a_pose_is_followed_by_its_distance_and_by_its_turn() -> None:
     assert robot.following_error(command) == (
         "hand does not follow: it is 0.693 m away, max_following_error is 0.5"
     )
-    turn = turned(np.array([0.0, 0.0, 0.8]), command[3:])
+    turn = rotated(command[3:], np.array([0.0, 0.0, 0.8]))
     robot.measure(dict(enumerate([0.0, 0.0, 0.0, *turn.tolist()])), 0)
     assert "it is 0.800 rad away" in robot.following_error(command)
 
@@ -146,7 +146,7 @@ def test_by_default_the_chunk_and_the_replan_interval_decide(
 # Absurd values
 
 
-@pytest.mark.parametrize("value", [1e5, -1e8, 1e300])
+@pytest.mark.parametrize("value", [1e5, -1e8, 1e99])
 @pytest.mark.parametrize("key", ["arm", "base"])
 def test_what_no_robot_can_do_is_refused_with_the_chunk(key: str, value: float) -> None:
     free = JointLimits(-np.inf, np.inf, 3.0, 25.0, 500.0)
@@ -155,7 +155,10 @@ def test_what_no_robot_can_do_is_refused_with_the_chunk(key: str, value: float) 
     rig.run(0.5)
     actions = {"arm": np.full((20, 2), 0.2), "base": np.full((20, 1), 0.5)}
     actions[key][7] = value
-    with pytest.raises(ChunkRefusedError, match=rf"step 7 asks {key}\[0\] for .* makes sense"):
+    with pytest.raises(
+        ChunkRefusedError,
+        match=rf"step 7 commands {key}\[0\] to .*, no robot goes beyond 10000 rad or m",
+    ):
         rig.player.offer(Chunk(9, rig.now_ns, 0.05, actions), rig.now_ns)
     rig.run(0.5)
     assert not rig.last.holding

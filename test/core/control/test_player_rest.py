@@ -9,12 +9,12 @@ from limit_checks import require_within
 from player_rig import LIMITS, PERIOD_S, T0_NS, Rig
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
-from gr00t_policy_core.control.schedule import BlendMode
 
 NARROW = JointLimits(-0.5, 0.5, 3.0, 25.0, 500.0)
 
@@ -95,7 +95,7 @@ def test_a_robot_moved_while_it_is_stopped_is_held_where_it_is() -> None:
     rig.follow(0.0, 0.0)
     rig.offer()
     rig.run(0.5)
-    rig.player.allow("the enable signal is off")
+    rig.player.inhibit("the enable signal is off")
     rig.run(0.5)
     rig.see(rig.arm + 0.4, -rig.arm)
     moved = rig.joints
@@ -103,7 +103,7 @@ def test_a_robot_moved_while_it_is_stopped_is_held_where_it_is() -> None:
     assert rig.last.values["arm"] == pytest.approx(moved, abs=1e-6)
     assert rig.last.at_rest
     rig.follow(*moved)
-    rig.player.allow("")
+    rig.player.inhibit("")
     rig.offer(start=moved[0], speed=0.0)
     rig.run(0.5)
     rig.require_smooth()
@@ -143,10 +143,10 @@ def test_an_arm_that_sags_and_a_grip_that_holds_are_not_taken_for_moved() -> Non
     rig.run(0.01)
     rig.see(-0.05, 0.3)
     rig.run(2.0)
-    rig.player.allow("the enable signal is off")
+    rig.player.inhibit("the enable signal is off")
     rig.run(1.0)
     assert (np.array([c.values["arm"] for c in rig.commands[50:]]) == rig.last.values["arm"]).all()
-    rig.player.allow("")
+    rig.player.inhibit("")
     rig.offer(speed=0.0)
     rig.run(0.5)
     assert rig.last.values["arm"] == pytest.approx([0.0, 0.0])
@@ -157,12 +157,12 @@ def test_a_robot_moved_out_of_its_range_while_it_is_stopped_is_held_there() -> N
     rig.follow(0.3, 0.0)
     rig.offer(start=0.3, speed=0.0)
     rig.run(0.3)
-    rig.player.allow("the enable signal is off")
+    rig.player.inhibit("the enable signal is off")
     rig.run(0.3)
     rig.see(1.1, 0.0)
     rig.run(1.0)
     assert rig.arm == pytest.approx(1.1)
-    rig.player.allow("")
+    rig.player.inhibit("")
     rig.run(0.5)
     assert rig.arm == pytest.approx(1.1)
     with pytest.raises(ChunkRefusedError, match="outside its range"):
@@ -183,7 +183,7 @@ def test_an_arm_that_begins_to_sag_while_it_is_stopped_does_not_creep(sag: float
     rig.follow(0.0, 0.0)
     rig.offer(speed=0.0)
     rig.run(1.5)
-    rig.player.allow("the enable signal is off")
+    rig.player.inhibit("the enable signal is off")
     rig.run(0.5)
     follows_with_sag(rig, sag, 20.0)
     assert rig.arm >= -1.5 * sag
@@ -229,7 +229,7 @@ def test_a_stop_before_the_first_command_moves_nothing() -> None:
     rig = Rig(measured=True, blend=BlendMode.REPLACE, max_jump=0.5)
     rig.follow(0.0, 0.0)
     rig.offer(start=0.4, speed=0.0)
-    rig.player.allow("stopped by hand")
+    rig.player.inhibit("stopped by hand")
     rig.run(0.5)
     assert (rig.path() == 0.0).all()
 

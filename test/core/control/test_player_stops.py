@@ -15,7 +15,7 @@ def test_what_is_forbidden_brakes_at_once_and_says_why(speed: float) -> None:
     rig = Rig()
     rig.offer(speed=speed, horizon=40)
     rig.run(0.5)
-    rig.player.allow("the enable signal is off")
+    rig.player.inhibit("the enable signal is off")
     rig.run(0.25)
     assert rig.last.at_rest
     assert rig.arm < speed * 0.5 + 0.5 * speed * 0.25
@@ -29,9 +29,9 @@ def test_a_stop_that_is_taken_back_while_braking_does_not_reverse_the_arm() -> N
     rig = Rig()
     rig.offer(speed=2.5, horizon=40)
     rig.run(0.5)
-    rig.player.allow("the enable signal is off")
+    rig.player.inhibit("the enable signal is off")
     rig.run(0.03)
-    rig.player.allow("")
+    rig.player.inhibit("")
     rig.run(0.5)
     positions = np.array([command.values["arm"][0] for command in rig.commands])
     assert (np.diff(positions) >= 0.0).all()
@@ -44,9 +44,9 @@ def test_once_allowed_again_the_next_chunk_is_blended_in() -> None:
     rig = Rig()
     rig.offer(speed=2.0, horizon=40)
     rig.run(0.5)
-    rig.player.allow("stopped by hand")
+    rig.player.inhibit("stopped by hand")
     rig.run(0.3)
-    rig.player.allow("")
+    rig.player.inhibit("")
     rig.offer(start=1.3, speed=0.5)
     rig.run(0.8)
     assert rig.player.reason == ""

@@ -55,7 +55,7 @@ def recorded_run() -> tuple[RecordingPlayer, list[float]]:
                     player.offer(Chunk(tick + 1, now_ns - late_ns, 0.05, {"arm": rows}), now_ns)
                 except ChunkRefusedError:
                     continue
-        player.allow("stopped by hand" if 33 < tick < 40 else "")
+        player.inhibit("stopped by hand" if 33 < tick < 40 else "")
         if tick == 80:
             player.hold(now_ns, "told to stop")
         command = player.tick(now_ns)

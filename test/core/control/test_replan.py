@@ -3,10 +3,10 @@
 
 import pytest
 
-from gr00t_policy_core.control.replan import LATENCIES, SLOWING_S, LatencyEstimate, ReplanTimer
+from gr00t_policy_core.control.replan import LATENCIES, RAMP_DOWN_S, LatencyEstimate, ReplanTimer
 
 CHUNK_S = 1.5
-MARGIN_S = 0.05 + SLOWING_S
+MARGIN_S = 0.05 + RAMP_DOWN_S
 
 
 def timer(*, interval_s: float | None = None, sync: bool = False) -> ReplanTimer:

@@ -16,7 +16,11 @@ from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
     ("chunk", "now_ms", "reason"),
     [
         (ramp(2), 201.0, r"chunk 2 came 0\.201 s after .* no step is left of its 0\.200 s"),
-        (ramp(2, t0_ms=-10.0), 100.0, "chunk 2 is of an older observation than the one before"),
+        (
+            ramp(2, t0_ms=-10.0),
+            100.0,
+            "chunk 2 comes from an older observation than the chunk before it",
+        ),
         (ramp(2, keys=("arm", "gripper")), 100.0, "expected {'arm': 1}"),
         (ramp(2, keys=("leg",)), 100.0, "has keys and dimensions {'leg': 1}"),
     ],
@@ -64,6 +68,14 @@ def test_a_chunk_with_a_value_that_is_not_finite_is_refused_whole(value: float) 
     values = np.zeros((4, 2))
     values[2, 1] = value
     with pytest.raises(ChunkRefusedError, match="chunk 3, arm: a value of step 2 is not finite"):
+        Chunk(3, T0_NS, DT_S, {"gripper": np.zeros((4, 1)), "arm": values})
+
+
+@pytest.mark.parametrize("value", [1e306, -1.7e308])
+def test_a_value_that_no_arithmetic_can_hold_is_refused_whole(value: float) -> None:
+    values = np.zeros((4, 2))
+    values[2, 1] = value
+    with pytest.raises(ChunkRefusedError, match=r"chunk 3, arm: a value of step 2 is .*e\+30"):
         Chunk(3, T0_NS, DT_S, {"gripper": np.zeros((4, 1)), "arm": values})
 
 

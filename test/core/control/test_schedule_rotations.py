@@ -9,8 +9,10 @@ from numpy.testing import assert_allclose
 from schedule_ramps import DT_S, T0_NS, at_ms
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_policy_core.control.schedule import BlendMode, ChunkSchedule, ScheduleSettings
+from gr00t_policy_core.control.schedule import ChunkSchedule
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 
 
 def pose(angle_rad: float) -> list[float]:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.command_limiter import CommandLimiter, jumps
+from gr00t_policy_core.control.chunk_checks import describe_jumps
+from gr00t_policy_core.control.command_limiter import CommandLimiter
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.velocity_limiter import VelocityLimiter
 
@@ -127,7 +128,7 @@ def test_a_robot_limits_its_velocities_as_velocities() -> None:
         {},
         period_s=PERIOD_S,
         start=np.array([1.0, 2.0, 2.0]),
-        hits=hits,
+        limit_hits=hits,
     )
     path = np.array([1.0, 2.0, 2.0])
     commands = np.array([robot.follow(lambda _: path) for _ in range(60)])
@@ -135,11 +136,12 @@ def test_a_robot_limits_its_velocities_as_velocities() -> None:
     require_within(commands[:, 1].tolist())
     assert commands[-1, 1] == SPEED
     assert (commands[:, 2] == 2.0).all()  # without limits
-    ahead = np.zeros(3)
-    robot.overwrite(ahead, 0.005)
-    assert ahead[1] == SPEED
+    assert robot.extrapolate(np.zeros(3), 0.005).tolist() == [0.0, SPEED, 0.0]
     assert not robot.is_at_rest
     braked = np.array([robot.brake(np.array([1.0, 0.0, 0.0])) for _ in range(30)])
     assert (np.diff(braked[:, 1]) <= 0.0).all()
     assert robot.is_at_rest
-    assert list(jumps(layout, {0: LIMITS, 1: LIMITS}, np.zeros(3), np.array([0, 9, 9]), 0.5)) == []
+    assert (
+        list(describe_jumps(layout, {0: LIMITS, 1: LIMITS}, np.zeros(3), np.array([0, 9, 9]), 0.5))
+        == []
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers, or clients, that are made again as soon as they die: `python -m peers.phoenix …`.
+"""Servers, or clients, that are restarted as soon as they die: `python -m peers.phoenix …`.
 
 phoenix server PORT    serves a `ToyPolicy` there
 phoenix client PORT    asks the server there again and again

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client and a server over real sockets that know nothing of envelopes or of the other line."""
+"""A stock client and server on real sockets, without envelopes and with one dialect only."""
 
 import threading
 from typing import Any

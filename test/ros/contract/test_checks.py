@@ -189,11 +189,11 @@ def test_names_are_compared_after_remapping_within_the_namespace() -> None:
 def test_a_topic_that_ros_refuses_is_told_with_its_key() -> None:
     def refuse(topic: str) -> str:
         if "{" in topic:
-            raise ValueError(f"{topic!r} is no name of a topic: unknown substitution")
+            raise ValueError(f"{topic!r} is not a valid topic name: unknown substitution")
         return f"/{topic}"
 
     with pytest.raises(SpecError) as caught:
         parse_contract(parameters(state__arm__topic="{robot}/joint_states"), resolve=refuse)
     assert caught.value.problems == [
-        "state.arm: '{robot}/joint_states' is no name of a topic: unknown substitution"
+        "state.arm: '{robot}/joint_states' is not a valid topic name: unknown substitution"
     ]

@@ -19,7 +19,7 @@ def misfits(
     dimensions: dict[str, dict[str, int]] | None = None,
 ) -> list[str]:
     policy = EchoPolicy()
-    with pytest.raises(SpecError, match="the parameters do not fit the policy") as caught:
+    with pytest.raises(SpecError, match="the parameters do not match the policy") as caught:
         check_compatibility(
             contract,
             {**policy.get_modality_config(), **(configs or {})},
@@ -61,6 +61,23 @@ def test_the_values_of_a_pose_are_counted_too() -> None:
 def test_a_key_that_the_policy_reads_needs_a_topic() -> None:
     cameras = {"video": ModalityConfig([0], ["front", "wrist"])}
     assert misfits(parse_contract(parameters()), cameras) == ["video.wrist: no topic given"]
+
+
+def test_an_action_of_the_policy_is_commanded_or_ignored_on_purpose() -> None:
+    gripper = {f"action__gripper__{name}": None for name in ("type", "topic", "joints")}
+    assert misfits(parse_contract(parameters(**gripper))) == [
+        "action.gripper: no topic given; write `ignore: true` below it where the robot has no use "
+        "for it"
+    ]
+    policy = EchoPolicy()
+    contract = parse_contract(parameters(**gripper, action__gripper__ignore=True))
+    check_compatibility(contract, policy.get_modality_config(), policy.get_dimensions())
+
+
+def test_an_action_that_is_ignored_has_to_be_one_of_the_policys() -> None:
+    assert misfits(parse_contract(parameters(action__wheels__ignore=True))) == [
+        "action.wheels: the policy has no such key, it has ['arm', 'gripper']"
+    ]
 
 
 def test_a_key_that_the_policy_does_not_have_is_named_with_those_it_has() -> None:

@@ -103,7 +103,7 @@ def started(
         ),
         (
             ROBOT.replace("20.0", ""),
-            'robot.yaml: No value at line 4; a name stands without a value: write "" for an empty '
+            'robot.yaml: No value at line 4; a name has no value: write "" for an empty '
             "text, or leave the name out",
         ),
         (
@@ -116,15 +116,15 @@ def started(
             ROBOT.replace("[shoulder, elbow]", "&names [shoulder, elbow]", 1).replace(
                 "joints: [shoulder, elbow]", "joints: *names"
             ),
-            "robot.yaml, line 8, column 62: ROS takes no anchors and aliases (& and *), write the "
-            "value out",
+            "robot.yaml, line 8, column 62: ROS accepts no anchors and aliases (& and *), write "
+            "the value out",
         ),
-        ("/**: &a {b: *a}", "robot.yaml, line 1, column 13: ROS takes no anchors"),
+        ("/**: &a {b: *a}", "robot.yaml, line 1, column 13: ROS accepts no anchors"),
         (
             f"{ROBOT}    action_rate_hz: 30.0",
-            "robot.yaml, line 9, column 5: action_rate_hz stands there twice",
+            "robot.yaml, line 9, column 5: action_rate_hz is given twice",
         ),
-        (f"{ROBOT}    state: 3", "robot.yaml, line 9, column 5: state stands there twice"),
+        (f"{ROBOT}    state: 3", "robot.yaml, line 9, column 5: state is given twice"),
         (b"/**: '\xff'", "robot.yaml is not UTF-8: 'utf-8' codec can't decode byte 0xff"),
         (
             DOTTED,
@@ -149,8 +149,8 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     ("arguments", "said"),
     [
         (["--params-file", "no.yaml"], "no.yaml cannot be read: No such file or directory"),
-        (["--rmap", "a:=b"], "ROS refuses the arguments of the process: ['--rmap', 'a:=b']"),
-        (["-p", "a:=[1"], "ROS refuses the arguments of the process: failed to initialize rcl: "),
+        (["--rmap", "a:=b"], "ROS rejects the arguments of the process: ['--rmap', 'a:=b']"),
+        (["-p", "a:=[1"], "ROS rejects the arguments of the process: failed to initialize rcl: "),
     ],
 )
 def test_arguments_that_ros_refuses_are_told(

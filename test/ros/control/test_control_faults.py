@@ -256,7 +256,7 @@ def test_whatever_fails_in_motion_the_arm_is_braked_and_the_node_says_so(
     rig.wait_for_rest()
     wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
     wait_for_log(capfd, "the robot is brought to rest, and the node ends")
-    rig.require_smooth(jerk=1e9)  # the last resort keeps all limits but that of the jerk
+    rig.require_smooth(jerk=1e9)  # the fallback keeps all limits but that of the jerk
     assert not rig.operator.trigger("start").success
     rig.play(start=float(rig.path()[-1, 0]))
     count = len(set(rig.path()[:, 0]))

@@ -109,7 +109,7 @@ def test_of_contract_and_robot_description_the_tighter_limit_holds(rig: Rig) -> 
     )
     description.publish(String(data=text))
     node = rig.start(action__arm__max_velocity=1.0)
-    wait_until(lambda: node._description.limits, what="the description")
+    wait_until(lambda: node._inputs.description.limits, what="the description")
     rig.play(speed=2.0, horizon=20)
     rig.operator.wait_for_reason("holding")
     rig.wait_for_rest()
@@ -126,7 +126,7 @@ def test_limits_that_contradict_the_contract_stop_every_chunk(rig: Rig) -> None:
     description = rig.peer.create_publisher(String, "robot_description", latched)
     description.publish(String(data=urdf(shoulder='lower="2" upper="3" velocity="1"')))
     node = rig.start(action__arm__max_position=1.0)
-    wait_until(lambda: node._description.limits, what="the description")
+    wait_until(lambda: node._inputs.description.limits, what="the description")
     rig.play()
     rig.operator.wait_for_reason("the limits contradict each other: action.arm, joint shoulder")
     assert rig.received == []
@@ -140,12 +140,12 @@ def test_a_joint_whose_range_has_no_width_moves_and_is_named(
     careless = 'lower="0" upper="0" velocity="1"'
     description.publish(String(data=urdf(shoulder=careless, wheel=careless)))
     node = rig.start()
-    wait_until(lambda: node._description.limits, what="the description")
+    wait_until(lambda: node._inputs.description.limits, what="the description")
     rig.play(speed=0.5, horizon=9)
     rig.operator.wait_for_reason("ended and no other came")
     assert rig.wait_for_rest() == pytest.approx(0.5 * 8 * DT_S)
     told = capfd.readouterr().err
-    assert "joint shoulder: its range from 0 to 0 is not heeded" in told
+    assert "joint shoulder: its range from 0 to 0 is ignored" in told
     assert "joint wheel" not in told  # nobody commands it
 
 
@@ -157,7 +157,7 @@ def test_a_broken_description_is_told_and_a_late_one_is_in_force_after_a_rest(
     description = rig.peer.create_publisher(String, "robot_description", latched)
     wait_until(description.get_subscription_count, what="the node listens")
     description.publish(String(data="<robot"))
-    wait_for_log(capfd, "limits of the robot description on robot_description are not heeded")
+    wait_for_log(capfd, "limits of the robot description on robot_description are not used")
     rig.play(speed=1.0, horizon=400)
     rig.wait_for_commands(30)
     description.publish(String(data=urdf(shoulder='lower="-9" upper="9" velocity="0.2"')))
@@ -183,7 +183,9 @@ def test_without_a_description_that_has_every_joint_nothing_moves_where_one_is_r
 ) -> None:
     node = rig.start(require_urdf=True)
     rig.play()
-    rig.operator.wait_for_reason("require_urdf: no robot description has come on robot_description")
+    rig.operator.wait_for_reason(
+        "require_urdf: no robot description has arrived on robot_description"
+    )
     description = rig.peer.create_publisher(String, "robot_description", LATCHED)
     description.publish(String(data=urdf(left_shoulder=LIMIT, elbow=LIMIT, finger=LIMIT)))
     lacking = "has no joint shoulder (did you mean left_shoulder?)"
@@ -195,7 +197,7 @@ def test_without_a_description_that_has_every_joint_nothing_moves_where_one_is_r
     rig.operator.wait_for_status(lambda s: s.chunks_rejected >= 2, "a refusal")
     assert rig.received == []
     description.publish(String(data=urdf(shoulder=LIMIT, elbow=LIMIT, finger=LIMIT)))
-    wait_until(lambda: "shoulder" in node._description.limits, what="the whole description")
+    wait_until(lambda: "shoulder" in node._inputs.description.limits, what="the whole description")
     rig.play(speed=3.0)
     rig.operator.wait_until_running()
     rig.wait_for_commands(40)
@@ -217,11 +219,13 @@ def test_a_node_in_a_namespace_takes_the_description_of_the_lone_robot_until_its
     operator = Operator(ros_node, "left/control_node")
     assert operator.change_state(CONFIGURE) == [True]
     of_the_robot.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.1"')))
-    wait_for_log(capfd, "the limits of the robot description on /robot_description are heeded")
-    assert node._description.limits["shoulder"].velocity == 0.1
+    wait_for_log(capfd, "the limits of the robot description on /robot_description are used")
+    assert node._inputs.description.limits["shoulder"].velocity == 0.1
     of_the_arm.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.2"')))
-    wait_for_log(capfd, "the limits of the robot description on robot_description are heeded")
-    assert node._description.limits["shoulder"].velocity == 0.2
+    wait_for_log(capfd, "the limits of the robot description on robot_description are used")
+    assert node._inputs.description.limits["shoulder"].velocity == 0.2
     of_the_robot.publish(String(data=urdf(shoulder='lower="-1" upper="1" velocity="0.3"')))
-    wait_for_log(capfd, "the one on robot_description goes before the description on /robot_desc")
-    assert node._description.limits["shoulder"].velocity == 0.2
+    wait_for_log(
+        capfd, "the robot description on robot_description precedes the one on /robot_desc"
+    )
+    assert node._inputs.description.limits["shoulder"].velocity == 0.2

@@ -24,34 +24,39 @@ from rclpy.publisher import Publisher
 from rclpy.time import Time
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.recording import read_events, replay
 from gr00t_ros.contract.contract import parse_contract
+from gr00t_ros.control.command_output import CommandOutput
 from gr00t_ros.control.motion_setup import make_player
+from gr00t_ros.interfaces.command_publisher import Values
 from gr00t_ros.msg import ActionChunk, ControlStatus
 
 
 def test_a_chunk_lands_within_a_control_period_of_where_time_says(
-    activate_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+    activate_node: MakeNode,
+    operator: Operator,
+    chunks: Publisher,
+    ros_node: Node,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The commanded value as an instant, against the time that it is stamped with."""
     node = activate_node(control_rate_hz=1.0 / CONTROL_PERIOD_S)
     played: list[tuple[float, int, int]] = []  # value, stamp, and how long it stood, ns
-    publish = node._publish
+    publish = CommandOutput.publish
 
-    def keeping(command: Command, now: Time) -> None:  # DDS may lose some on a busy machine
-        publish(command, now)
+    def keeping(output: CommandOutput, values: Values, now: Time) -> None:  # DDS may lose some
+        publish(output, values, now)
         stood_ns = node._motion.counts.stalled_ns
-        played.append((float(command.values["arm"][0]), now.nanoseconds, stood_ns))
+        played.append((float(values["arm"][0]), now.nanoseconds, stood_ns))
 
-    node._publish = keeping
+    monkeypatch.setattr(CommandOutput, "publish", keeping)
     chunks.publish(ramp(now_ns(ros_node)))  # begins whenever it comes: the robot stands
     wait_until(lambda: played, what="a command")
     t0_ns, stood_ns = now_ns(ros_node), played[-1][2]
     chunks.publish(ramp(t0_ns, horizon=40, chunk_id=2))
     operator.wait_for_reason("chunk 2 ended and no other came")
 
-    # Then the seam is faded out, the start is caught up with; before the end it slows down.
+    # Then the offset is faded out, the start is caught up with; before the end it slows down.
     end_s, settled_s, slowing_s = 39 * DT_S, 0.8, 0.2
     errors_s = [
         abs(value / RATE - (stamp_ns - t0_ns - (still_ns - stood_ns)) * 1e-9)

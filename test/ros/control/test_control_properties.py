@@ -25,7 +25,7 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from gr00t_policy_core.control.measured_state import MOVED
-from gr00t_ros.control import control_node
+from gr00t_ros.control import activation
 from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.interfaces.command_publisher import CommandPublisher, Values
 from gr00t_ros.msg import ActionChunk
@@ -87,7 +87,7 @@ class World:
             self.clock.now_ns += PERIOD_NS
             self.measure()
             count = sum(map(len, self.stretches))
-            self.node._tick()
+            self.node._activation.tick()
             if sum(map(len, self.stretches)) == count and self.stretches[-1]:
                 self.stretches.append([])  # nothing is published: the next command is a first one
 
@@ -95,7 +95,8 @@ class World:
         if self.is_measured:
             message = JointState(name=list(NAMES), position=self.arm)
             message.header.stamp = self.clock.now().to_msg()
-            self.node._on_joints(message)
+            for interfaces in self.node._motion.joint_interfaces.values():
+                self.node._inputs.on_joints(interfaces, message)
 
     def chunk(self, value: int) -> None:
         self.number += 1
@@ -134,12 +135,12 @@ class World:
         elif what == "start":
             node._on_start(Trigger.Request(), Trigger.Response())
         elif what == "enable":
-            node._on_enable(Bool(data=bool(value % 4)))
+            node._inputs.on_enable(Bool(data=bool(value % 4)))
         elif what == "urdf":
             velocity = 0.2 + value % 30 / 10
             limit = f'lower="-1.5" upper="1.5" velocity="{velocity}"'
             text = urdf(**dict.fromkeys(NAMES, limit)) if value % 5 else "<robot"
-            node._on_description("robot_description", String(data=text))
+            node._inputs.on_description("robot_description", String(data=text))
         elif what == "reactivate":
             node.trigger_deactivate()
             self.stretches.append([])
@@ -151,7 +152,16 @@ ACTIONS = st.lists(
         st.sampled_from(
             [
                 *("tick", "tick", "tick", "chunk", "chunk", "chunk", "push", "stall", "clock"),
-                *("joints", "stop", "start", "start", "enable", "urdf", "no steps", "reactivate"),
+                *(
+                    "joints",
+                    "stop",
+                    "start",
+                    "start",
+                    "enable",
+                    "urdf",
+                    "policy stops",
+                    "reactivate",
+                ),
             ]
         ),
         st.integers(0, 5000),
@@ -164,7 +174,7 @@ ACTIONS = st.lists(
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(control_node, "ControlLoop", StillLoop)
+    monkeypatch.setattr(activation, "ControlLoop", StillLoop)
     monkeypatch.setattr(ControlNode, "get_clock", lambda _: clock)
     return clock
 

@@ -61,8 +61,9 @@ def test_diagnostics_tell_the_state_and_the_numbers_once_a_second(rig: Rig) -> N
 
 
 def control_thread(node: ControlNode) -> int:
-    assert node._loop is not None
-    thread = node._loop._thread.native_id
+    assert node._activation is not None
+    assert node._activation.loop is not None
+    thread = node._activation.loop._thread.native_id
     assert thread is not None
     return thread
 

@@ -69,7 +69,7 @@ def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_o
     values = np.array([message.points[0].positions for _, message in commands])
     assert np.isfinite(values).all()
     assert (np.diff(values, axis=0) >= 0.0).all()
-    told = capfd.readouterr().err.count("refused: chunk 1")
+    told = capfd.readouterr().err.count("rejected: chunk 1")
     assert 1 <= told < len(refusals)  # said, and throttled
 
 

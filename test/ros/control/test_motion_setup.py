@@ -11,13 +11,14 @@ import pytest
 from policies_for_tests import parameters
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_ros.contract.contract import Contract, parse_contract
 from gr00t_ros.control.motion_setup import (
     CommandedJoints,
@@ -223,10 +224,10 @@ def test_a_pose_is_told_whole_and_normalised_where_its_stream_has_the_same_frame
     why = poses.update("arm", MeasuredPose(pose, "camera"), S_NS)
     assert why.startswith("state.arm is in frame 'camera', action.arm in 'base'")
     assert poses.update("arm", MeasuredPose(np.full(7, np.nan), "base"), S_NS) == ""
-    poses.tell(player, POSE_LAYOUT)
+    poses.update_player(player, POSE_LAYOUT)
     assert player.told == {}
     assert poses.update("arm", MeasuredPose(pose, "base"), 2 * S_NS) == ""
-    poses.tell(player, POSE_LAYOUT)
+    poses.update_player(player, POSE_LAYOUT)
     values = [0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0]
     assert player.told == {index: (value, 2 * S_NS) for index, value in enumerate(values)}
 
@@ -238,10 +239,10 @@ def test_a_pose_that_no_state_tells_is_not_listened_for() -> None:
 
 def test_joints_are_told_by_name_whatever_their_order_and_company() -> None:
     joints, player = CommandedJoints(contract_of()), Told()
-    joints.tell(player, LAYOUT)
+    joints.update_player(player, LAYOUT)
     assert player.told == {}
     joints.update(["wheel", "finger", "elbow"], [9.0, 0.5, -0.2], 5 * S_NS)
-    joints.tell(player, LAYOUT)
+    joints.update_player(player, LAYOUT)
     assert player.told == {1: (-0.2, 5 * S_NS), 2: (0.5, 5 * S_NS)}
 
 
@@ -249,14 +250,14 @@ def test_each_joint_keeps_the_stamp_of_its_own_message() -> None:
     joints, player = CommandedJoints(contract_of()), Told()
     joints.update(["shoulder", "elbow"], [0.1, 0.2], 5 * S_NS)
     joints.update(["finger"], [0.3], 6 * S_NS)
-    joints.tell(player, LAYOUT)
+    joints.update_player(player, LAYOUT)
     assert player.told == {0: (0.1, 5 * S_NS), 1: (0.2, 5 * S_NS), 2: (0.3, 6 * S_NS)}
 
 
 def test_positions_that_are_not_finite_or_missing_are_left_out() -> None:
     joints, player = CommandedJoints(contract_of()), Told()
     joints.update(["shoulder", "elbow", "finger"], [math.nan, 0.2], 5 * S_NS)
-    joints.tell(player, LAYOUT)
+    joints.update_player(player, LAYOUT)
     assert player.told == {1: (0.2, 5 * S_NS)}
 
 
@@ -273,7 +274,7 @@ def test_joints_that_are_not_commanded_in_position_are_not_measured() -> None:
     contract = contract_of(**TWIST)
     joints, player = CommandedJoints(contract), Told()
     joints.update(["shoulder", "finger"], [0.1, 0.3], S_NS)
-    joints.tell(player, ActionLayout({"arm": 6, "gripper": 1}))
+    joints.update_player(player, ActionLayout({"arm": 6, "gripper": 1}))
     assert player.told == {6: (0.3, S_NS)}
 
 
@@ -282,7 +283,7 @@ def test_a_dead_stream_beside_a_living_one_stops_the_motion() -> None:
     joints, player = CommandedJoints(contract), make_player(contract, LAYOUT, {})
     joints.update(["shoulder", "elbow"], [0.0, 0.0], 0)
     joints.update(["finger"], [0.0], 2 * S_NS)
-    joints.tell(player, LAYOUT)
+    joints.update_player(player, LAYOUT)
     rows = {"arm": np.zeros((9, 2)), "gripper": np.zeros((9, 1))}
-    with pytest.raises(ChunkRefusedError, match=r"arm\[0\] is 2\.00 s old, 0\.5 s are allowed"):
+    with pytest.raises(ChunkRefusedError, match=r"arm\[0\] is 2\.00 s old, the limit is 0\.5 s"):
         player.offer(Chunk(1, 2 * S_NS, 0.1, rows), 2 * S_NS)

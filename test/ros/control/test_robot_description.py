@@ -28,21 +28,21 @@ def description_of(**changes: Any) -> RobotDescription:
 def test_of_two_topics_that_of_the_namespace_counts_and_the_other_until_it_comes() -> None:
     description = description_of()
     assert (description.topic, dict(description.limits)) == ("", {})
-    assert description.take("/robot_description", WHOLE)
+    assert description.update("/robot_description", WHOLE)
     assert description.topic == "/robot_description"
-    assert description.take("robot_description", urdf(shoulder=LIMIT))
+    assert description.update("robot_description", urdf(shoulder=LIMIT))
     assert description.topic == "robot_description"
-    assert not description.take("/robot_description", WHOLE)
+    assert not description.update("/robot_description", WHOLE)
     assert list(description.limits) == ["shoulder"]
-    assert description.take("robot_description", WHOLE)  # it may change
+    assert description.update("robot_description", WHOLE)  # it may change
     assert len(description.limits) == 3
 
 
 def test_a_broken_description_takes_no_ones_place() -> None:
     description = description_of()
-    assert description.take("/robot_description", WHOLE)
+    assert description.update("/robot_description", WHOLE)
     with pytest.raises(ValueError, match="no XML"):
-        description.take("robot_description", "<robot")
+        description.update("robot_description", "<robot")
     assert (description.topic, len(description.limits)) == ("/robot_description", 3)
 
 
@@ -66,35 +66,35 @@ def test_the_parameter_names_the_topics(topic: str, topics: tuple[str, ...]) -> 
 def test_joints_that_the_description_does_not_have_are_told_with_the_nearest() -> None:
     description = description_of()
     left = urdf(left_shoulder=LIMIT, left_elbow=LIMIT, finger=LIMIT)
-    description.take("robot_description", left)
-    assert list(description.doubts()) == [
+    description.update("robot_description", left)
+    assert list(description.warnings()) == [
         "action.arm: the robot description has no joint shoulder (did you mean left_shoulder?): it "
         "sets no limits for it",
         "action.arm: the robot description has no joint elbow (did you mean left_elbow?): it sets "
         "no limits for it",
     ]
-    assert description.why_not_to_move() == ""
+    assert description.motion_obstacle() == ""
 
 
 def test_where_one_is_required_a_joint_without_limits_is_a_reason_not_to_move() -> None:
     description = description_of(require_urdf=True)
-    assert description.why_not_to_move() == (
-        "require_urdf: no robot description has come on robot_description or /robot_description"
+    assert description.motion_obstacle() == (
+        "require_urdf: no robot description has arrived on robot_description or /robot_description"
     )
-    description.take("robot_description", urdf(shoulder=LIMIT, elbow=LIMIT))
-    assert description.why_not_to_move() == (
+    description.update("robot_description", urdf(shoulder=LIMIT, elbow=LIMIT))
+    assert description.motion_obstacle() == (
         "require_urdf: the robot description on robot_description has no joint finger"
     )
-    description.take("robot_description", WHOLE)
-    assert description.why_not_to_move() == ""
-    assert list(description.doubts()) == []
+    description.update("robot_description", WHOLE)
+    assert description.motion_obstacle() == ""
+    assert list(description.warnings()) == []
 
 
 def test_limits_that_contradict_each_other_are_a_reason_not_to_move() -> None:
     description = description_of(action__arm__min_position=1.5)
-    assert description.why_not_to_move() == ""
-    description.take("robot_description", WHOLE)
-    assert description.why_not_to_move() == (
+    assert description.motion_obstacle() == ""
+    description.update("robot_description", WHOLE)
+    assert description.motion_obstacle() == (
         "the limits contradict each other: action.arm, joint shoulder: lower limit 1.5 must be "
         "below upper limit 1.0"
     )

@@ -18,10 +18,10 @@ def test_the_limits_of_a_revolute_joint_are_read() -> None:
 
 
 @pytest.mark.parametrize("limit", ['<limit lower="0" upper="0" velocity="2"/>', ""])
-def test_a_range_of_no_width_is_not_heeded_and_doubted(limit: str) -> None:
+def test_a_range_of_no_width_is_ignored_with_a_warning(limit: str) -> None:
     limits = limits_of(f'<joint name="j" type="revolute">{limit}</joint>')
     assert (limits.lower, limits.upper) == (-math.inf, math.inf)
-    assert "joint j: its range from 0 to 0 is not heeded; give it lower < upper" in limits.doubt
+    assert "joint j: its range from 0 to 0 is ignored; give it lower < upper" in limits.warning
 
 
 def test_soft_limits_of_no_width_leave_the_hard_ones() -> None:
@@ -31,12 +31,12 @@ def test_soft_limits_of_no_width_leave_the_hard_ones() -> None:
     )
     limits = limits_of(joint)
     assert (limits.lower, limits.upper) == (-1.0, 1.0)
-    assert "from 0 to 0 is not heeded" in limits.doubt
+    assert "from 0 to 0 is ignored" in limits.warning
 
 
 def test_a_range_the_wrong_way_round_is_kept_for_the_contract_to_refuse() -> None:
     limits = limits_of('<joint name="j" type="revolute"><limit lower="1" upper="-1"/></joint>')
-    assert (limits.lower, limits.upper, limits.doubt) == (1.0, -1.0, "")
+    assert (limits.lower, limits.upper, limits.warning) == (1.0, -1.0, "")
 
 
 def test_what_is_left_out_of_a_limit_is_zero_as_the_format_has_it() -> None:

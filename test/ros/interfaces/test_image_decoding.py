@@ -17,13 +17,13 @@ from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.serving.wire import jpeg as serving_images
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.interfaces.image_decoding import (
-    picture_reader,
+    image_reader,
     resized,
     rgb_from_compressed,
     rgb_from_image,
 )
 from gr00t_ros.interfaces.interface import ConversionError
-from gr00t_ros.interfaces.jpeg_passthrough import JpegHeader, require_whole
+from gr00t_ros.interfaces.jpeg_passthrough import JpegHeader, require_complete
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 ALPHA = np.full((6, 5, 1), 77, np.uint8)
@@ -93,7 +93,7 @@ def test_a_size_that_the_bytes_do_not_have_is_refused(change: dict[str, int]) ->
 @pytest.mark.parametrize("meant", [None, "mono8"])
 def test_depth_and_16_bits_are_refused_by_name(encoding: str, meant: str | None) -> None:
     message = Image(height=2, width=2, step=4, encoding=encoding, data=bytes(8))
-    with pytest.raises(ConversionError, match=f"'{encoding}' is depth or the like"):
+    with pytest.raises(ConversionError, match=f"'{encoding}' is a depth image, or has more"):
         rgb_from_image(message, meant)
 
 
@@ -263,7 +263,7 @@ def test_a_damaged_jpeg_is_refused_whether_it_is_decoded_or_goes_on(damage: str)
         rgb_from_compressed(message)
     if JpegHeader.of(message.data) is not None:
         with pytest.raises(ConversionError, match="a damaged JPEG"):
-            require_whole(message)
+            require_complete(message)
 
 
 def test_bytes_behind_the_end_of_a_jpeg_do_no_harm() -> None:
@@ -272,7 +272,7 @@ def test_bytes_behind_the_end_of_a_jpeg_do_no_harm() -> None:
     pixels = rgb_from_compressed(message)
     message.data = bytes(message.data) + bytes(100)
     assert_array_equal(rgb_from_compressed(message), pixels)
-    require_whole(message)
+    require_complete(message)
 
 
 def test_without_simplejpeg_a_jpeg_is_not_read_and_the_error_says_what_to_install(
@@ -282,7 +282,7 @@ def test_without_simplejpeg_a_jpeg_is_not_read_and_the_error_says_what_to_instal
     with pytest.raises(ConversionError, match="pip install simplejpeg"):
         rgb_from_compressed(compressed(".jpg", smooth()))
     with pytest.raises(ConversionError, match="pip install simplejpeg"):
-        require_whole(compressed(".jpg", smooth()))
+        require_complete(compressed(".jpg", smooth()))
     assert_array_equal(rgb_from_compressed(compressed(".png", RGB)), RGB)
 
 
@@ -294,12 +294,12 @@ def camera(**changes: str) -> Any:
 def test_a_camera_is_read_by_the_encoding_of_its_parameters() -> None:
     message = image("bgr8")
     message.encoding = "8UC3"
-    assert_array_equal(picture_reader(camera(encoding="bgr8"))(message), RGB)
+    assert_array_equal(image_reader(camera(encoding="bgr8"))(message), RGB)
 
 
 def test_an_encoding_has_no_place_where_pictures_are_compressed() -> None:
     with pytest.raises(ConversionError, match="encoding: bgr8 is for sensor_msgs/Image, front/im"):
-        picture_reader(camera(encoding="bgr8"))(compressed(".png", RGB))
+        image_reader(camera(encoding="bgr8"))(compressed(".png", RGB))
 
 
 def test_only_encodings_of_pictures_can_be_asked_for() -> None:

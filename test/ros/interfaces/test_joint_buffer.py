@@ -93,7 +93,7 @@ def test_missing_joints_are_named_with_those_that_came() -> None:
     assert joints.what_is_missing() == ""
     add(joints, 0, finger=0.0, shoulder=0.0)
     assert joints.what_is_missing() == (
-        "no joint ['elbow'], those that came are ['finger', 'shoulder']"
+        "no joint ['elbow'], the messages have ['finger', 'shoulder']"
     )
     add(joints, 0, elbow=0.0)
     assert joints.what_is_missing() == ""

@@ -56,13 +56,13 @@ PLAIN = JpegHeader(height=48, width=64, bits=8, components=3, has_exif=False)
 )
 def test_a_header_is_read_without_decoding(data: bytes) -> None:
     assert JpegHeader.of(data) == PLAIN
-    assert PLAIN.goes_as_it_is
+    assert PLAIN.can_pass_through
 
 
-def test_a_grey_picture_goes_as_it_is_too() -> None:
+def test_a_grey_picture_can_pass_through_too() -> None:
     header = JpegHeader.of(jpeg(PIXELS[:, :, 0]))
     assert header is not None
-    assert (header.components, header.goes_as_it_is) == (1, True)
+    assert (header.components, header.can_pass_through) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_bytes_without_a_header_are_no_jpeg(data: bytes) -> None:
 def test_what_a_server_would_not_decode_alike_does_not_go_as_it_is(change: dict[str, int]) -> None:
     header = JpegHeader.of(frame_header(**change))
     assert header is not None
-    assert not header.goes_as_it_is
+    assert not header.can_pass_through
     assert jpeg_video([message(frame_header(**change))]) is None
 
 

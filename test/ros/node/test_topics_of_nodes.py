@@ -73,7 +73,7 @@ def test_a_topic_that_ros_cannot_resolve_is_refused(
     operator = Operator(ros_node, f"left/{node.get_name()}")
     assert operator.change_state(CONFIGURE) == [False]
     said = capfd.readouterr().err
-    assert f"- action.arm: '{topic}' is no name of a topic" in said
+    assert f"- action.arm: '{topic}' is not a valid topic name" in said
     assert "Traceback" not in said
 
 

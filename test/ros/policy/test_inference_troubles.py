@@ -32,7 +32,7 @@ def test_whatever_the_policy_raises_the_worker_goes_on(rig: Rig, trouble: Except
     assert len(rig.log.warnings) == 1
     assert str(trouble) in rig.log.warnings[0]
     wait_until(lambda: rig.log.infos)
-    assert rig.log.infos == [f"inferring again; what kept it: {_reason(trouble)}"]
+    assert rig.log.infos == [f"inferring again; it was waiting because: {_reason(trouble)}"]
 
 
 def _reason(trouble: Exception) -> str:

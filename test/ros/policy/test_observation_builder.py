@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from policies_for_tests import ACTION_RATE_HZ, EchoPolicy, parameters
 from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64MultiArray
 
 from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract.contract import Contract, parse_contract
@@ -193,7 +194,7 @@ def test_a_joint_that_does_not_come_is_named_with_those_that_do() -> None:
     streams.arm(0, names=("finger", "shoulder"))
     trouble = streams.trouble(0)
     assert trouble.cause == "state.arm: joints missing on joint_states"
-    assert "no joint ['elbow'], those that came are ['finger', 'shoulder']" in str(trouble)
+    assert "no joint ['elbow'], the messages have ['finger', 'shoulder']" in str(trouble)
 
 
 def unreadable(ms: float, streams: Streams) -> None:
@@ -337,3 +338,62 @@ def test_a_stream_that_recovers_is_used_again() -> None:
     streams.camera(2010, level=3)
     streams.arm(2010)
     assert streams.build(2020).observation["video"]["front"].max() == 3
+
+
+# States of several sources
+
+
+SOURCES: dict[str, Any] = {
+    "state__arm__type": None,
+    "state__arm__topic": None,
+    "state__arm__joints": None,
+    "state__arm__sources": ["second", "first"],
+    "state__arm__first__type": "joint_state",
+    "state__arm__first__topic": "joint_states",
+    "state__arm__first__joints": ["shoulder"],
+    "state__arm__second__type": "joint_state",
+    "state__arm__second__topic": "other_joint_states",
+    "state__arm__second__joints": ["elbow"],
+}
+
+
+def test_a_state_of_several_sources_has_their_values_in_order() -> None:
+    streams = Streams(EchoPolicy(state_delta_indices=(-1, 0)), **SOURCES)
+    for ms in (0, STEP_MS):
+        streams.camera(ms)
+        for name in ("state.arm.first", "state.arm.second", "state.gripper"):
+            streams.buffers[name].add(ns(ms), joints(ms), received_ns=0)
+    arm = streams.build(STEP_MS + 1.0).observation["state"]["arm"]
+    assert_allclose(arm, [[[1.0, 2.0], [STEP_MS + 1.0, STEP_MS + 2.0]]])
+
+
+def test_a_source_that_is_missing_is_named() -> None:
+    streams = Streams(**SOURCES)
+    streams.camera(0)
+    for name in ("state.arm.first", "state.gripper"):
+        streams.buffers[name].add(ns(0), joints(1.0), received_ns=0)
+    trouble = streams.trouble(10)
+    assert str(trouble) == "state.arm.second: nothing received on other_joint_states yet"
+
+
+def test_one_message_may_be_read_by_several_states() -> None:
+    changes: dict[str, Any] = {
+        "state__arm__type": "float64_multi_array",
+        "state__arm__joints": None,
+        "state__arm__topic": "array",
+        "state__arm__select": [2, 0],
+        "state__gripper__type": "float64_multi_array",
+        "state__gripper__joints": None,
+        "state__gripper__topic": "array",
+        "state__gripper__select": [1],
+        "action__arm__unmeasured": True,
+        "action__gripper__unmeasured": True,
+    }
+    streams = Streams(**changes)
+    streams.camera(0)
+    for name in ("state.arm", "state.gripper"):
+        message = Float64MultiArray(data=[1.0, 2.0, 3.0])
+        streams.buffers[name].add(ns(0), message, received_ns=0)
+    state = streams.build(10).observation["state"]
+    assert_allclose(state["arm"], [[[3.0, 1.0]]])
+    assert_allclose(state["gripper"], [[[2.0]]])

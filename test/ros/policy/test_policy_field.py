@@ -111,7 +111,7 @@ def test_a_driver_that_dies_is_told_by_its_joint(
     infers(chunks)
 
 
-def test_frames_stamped_ahead_are_not_believed_and_counted(
+def test_frames_stamped_ahead_are_rejected_and_counted(
     make_node: MakeNode, operator: Operator, ros_node: Node, chunks: list[ActionChunk]
 ) -> None:
     make_node()
@@ -213,8 +213,8 @@ def depth_png(turn: int) -> CompressedImage:
 @pytest.mark.parametrize(
     ("make", "kind", "expected"),
     [
-        (depth, Image, "image encoding '16UC1' is depth or the like"),
-        (depth_png, CompressedImage, "format 'png', of uint16, is depth or the like"),
+        (depth, Image, "image encoding '16UC1' is a depth image, or has more"),
+        (depth_png, CompressedImage, "format 'png', of uint16, is a depth image, or has more"),
         (lambda turn: rgb(encoding="8UC3"), Image, "'8UC3' does not say which colours"),
     ],
 )

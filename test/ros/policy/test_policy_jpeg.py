@@ -199,4 +199,4 @@ def test_a_policy_that_does_not_say_its_size_is_told_of(
     Camera(ros_node, ".png")
     arrived = serve(policy__image_encoding="raw", policy__resize=True)
     assert arrived.pixels[0].shape == (1, 1, 48, 64, 3)
-    assert capfd.readouterr().err.count("policy.resize is asked for, but") == 1
+    assert capfd.readouterr().err.count("policy.resize is set, but") == 1

@@ -66,8 +66,8 @@ def test_configure_fails_with_the_whole_list_and_works_once_all_is_right(
     assert operator.delete_parameter("video.front.hieght")
     assert operator.change_state(CONFIGURE) == [False]
     told = capfd.readouterr().err
-    assert "the parameters do not fit the policy" in told
-    assert "- state.gripper has 2 joints, the policy expects 1\n" in told
+    assert "the parameters do not match the policy" in told
+    assert "- state.gripper has 2 values, the policy expects 1\n" in told
 
     assert operator.set_parameters(state__gripper__joints=["finger"]) == [True]
     assert operator.change_state(CONFIGURE) == [True]

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from policies_for_tests import ACTION_RATE_HZ, HORIZON, EchoPolicy
 from rclpy.node import Node
 
-from gr00t_policy_core.control.replan import SLOWING_S, SLOWING_SHARE
+from gr00t_policy_core.control.replan import RAMP_DOWN_S, RAMP_DOWN_SHARE
 from gr00t_policy_core.errors import PolicyTimeoutError
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 
@@ -59,7 +59,7 @@ def test_by_default_the_next_chunk_is_asked_for_when_the_latency_demands_it(
     wait_until(lambda: len(chunks) >= 4, what="chunks")
     gaps_s = np.diff(stamps_s(chunks))
     # Before the chunk slows down, and not long before: latency and a step are covered as well.
-    rest_s = 1.0 / ACTION_RATE_HZ + min(SLOWING_S, SLOWING_SHARE * CHUNK_S)
+    rest_s = 1.0 / ACTION_RATE_HZ + min(RAMP_DOWN_S, RAMP_DOWN_SHARE * CHUNK_S)
     assert np.median(gaps_s) == pytest.approx(CHUNK_S - rest_s, abs=0.15)
     assert (gaps_s < CHUNK_S).all()
 

@@ -108,7 +108,7 @@ def test_a_policy_that_does_not_fit_when_it_comes_is_not_asked(
     make_node(state__gripper__joints=["finger", "wheel"])
     Robot(ros_node)
     assert operator.trigger("start").success
-    operator.wait_for_reason("state.gripper has 2 joints, the policy expects 1")
+    operator.wait_for_reason("state.gripper has 2 values, the policy expects 1")
     assert policy.observations == []
 
 

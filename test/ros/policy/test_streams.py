@@ -41,7 +41,12 @@ def pose(stamp: Any) -> PoseStamped:
 def test_a_stamp_ahead_of_the_clock_is_refused_and_what_follows_is_taken(
     ros_node: Node, name: str, topic: str, kind: Any, make: Callable[[Any], Any]
 ) -> None:
-    changes = {"topic": "hand_pose", "joints": None, "representation": "xyz_quat"}
+    changes = {
+        "type": "pose_stamped",
+        "topic": "hand_pose",
+        "joints": None,
+        "representation": "xyz_quat",
+    }
     of_arm = {f"state__arm__{k}": v for k, v in changes.items()}
     contract = parse_contract(parameters(**of_arm, action__arm__unmeasured=True))
     streams = ObservationStreams(ros_node, contract)

@@ -96,7 +96,7 @@ def test_ctrl_c_may_be_pressed_again_and_again(demo: subprocess.Popen[str]) -> N
     output, _ = demo.communicate(timeout=60)
 
     assert "Traceback" not in output
-    assert "demo: ending all parts; Ctrl-C again hurries them" in output
+    assert "demo: ending all processes; Ctrl-C again hurries them" in output
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that are not there, hang, die and come back: every call ends, and the next one works."""
+"""Servers that are missing, hang, die and restart: every call ends, and the next one works."""
 
 import contextlib
 import os

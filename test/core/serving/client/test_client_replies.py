@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the policy client makes of replies, and of bytes that are none."""
+"""How the policy client reads replies, and bytes that are not a reply."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client has learnt about a server holds for that server only, not for its successor."""
+"""What a client knows of a server holds for that server only, not for its successor."""
 
 import contextlib
 import threading

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client with several servers: in order, and back when the first returns."""
+"""Failover between several servers: in order, and back to an earlier one when it recovers."""
 
 import contextlib
 import threading

@@ -106,7 +106,7 @@ def test_a_server_that_knows_no_configs_is_used_unchecked(server, client, caplog
 
     server.register_endpoint("get_modality_config", unknown, requires_input=False)
     assert client.get_action(toy_observation())[0]["gripper"].shape == (1, 16, 1)
-    assert "tells no modality configs" in caplog.text
+    assert "reports no modality configs" in caplog.text
     with pytest.raises(RemoteError, match="Unknown endpoint"):
         client.get_modality_config()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replicas behind a server: real processes, really killed, asked through real sockets."""
+"""Replicas behind a server: real processes, killed for real, asked through real sockets."""
 
 import os
 import signal
@@ -162,6 +162,19 @@ def test_a_rolling_restart_ends_with_the_first_that_cannot_be_loaded(tmp_path, c
         running.wait_until_all_are_ready()
 
 
+def test_a_replica_that_loads_another_policy_never_answers(tmp_path, caplog) -> None:
+    with served(tmp_path) as running, running.client() as client:
+        before = set(noted(tmp_path, "load"))
+        (tmp_path / "other policy").touch()
+        running.server.restart_replicas()
+        wait_until(lambda: "the rolling restart ended before" in caplog.text, WAIT_S)
+        assert "restart the server to serve that policy" in caplog.text
+        assert running.replicas()["ready"] == 1
+        assert assert_answered(client.get_action(observe()))["pid"] in before
+        (tmp_path / "other policy").unlink()
+        running.wait_until_all_are_ready()
+
+
 def test_a_rolling_restart_goes_past_a_replica_that_is_tried_again_anyhow(tmp_path, caplog) -> None:
     caplog.set_level("INFO")
     with served(tmp_path) as running:
@@ -188,7 +201,7 @@ def test_where_no_replica_can_be_loaded_at_first_the_server_fails_with_the_error
 ) -> None:
     (tmp_path / "broken").touch()
     pool = ReplicaPool(LoadToy(str(tmp_path)), 2)
-    server = PolicyServer(pool.start, "127.0.0.1", 0, lanes=pool)
+    server = PolicyServer(pool.start, "127.0.0.1", 0, backend=pool)
     with pytest.raises(RemoteError, match="ValueError: no weights in"):
         server.run()
     assert server.state == "failed"

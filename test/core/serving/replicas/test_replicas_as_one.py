@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients must not notice of replicas: order, errors, resets, handlers of one's own."""
+"""Clients must not notice replicas: order, errors, resets, and handlers of one's own."""
 
 import os
 import signal

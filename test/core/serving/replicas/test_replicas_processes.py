@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gr00t-policy serve --replicas`, as processes: where they listen, and what is left of them."""
+"""The processes of `gr00t-policy serve --replicas`: where they listen, and that none is left."""
 
 import contextlib
 import os

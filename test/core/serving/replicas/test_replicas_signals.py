@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals of a server with replicas: the operator's, whatever Ray would make of them."""
+"""Signals to a server with replicas do what they do without Ray."""
 
 import ctypes
 import os
@@ -64,7 +64,7 @@ def test_handlers_that_are_replaced_in_another_thread_are_back_afterwards() -> N
     """Not even one that is not Python's stays."""
 
     def replace() -> None:
-        with signals.kept():
+        with signals.handlers_kept():
             ctypes.CDLL(None).signal(int(signal.SIGHUP), 1)  # SIG_IGN
 
     came: list[int] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`serve --replicas` as it is asked for wrongly, or where Ray is missing."""
+"""Wrong uses of `serve --replicas`, and a machine without Ray."""
 
 import os
 import subprocess
@@ -12,8 +12,7 @@ from toy_policy import ToyPolicy
 
 from gr00t_policy_core import SpecError
 from gr00t_policy_core.cli import main
-from gr00t_policy_core.serving.replicas import ReplicaPool
-from gr00t_policy_core.serving.replicas import slot as slots
+from gr00t_policy_core.serving.replicas import ReplicaPool, replica_slot
 
 TIMEOUT_S = 60
 
@@ -101,10 +100,10 @@ def test_each_replica_has_a_gpu_where_there_are_gpus_and_it_wants_one(
     resources, use_gpus, each
 ) -> None:
     machine = Machine(**resources)
-    slots.make(machine, ToyPolicy, 2, use_gpus=use_gpus, share_cpus=True)
+    replica_slot.make_slots(machine, ToyPolicy, 2, use_gpus=use_gpus, share_cpus=True)
     assert [options["num_gpus"] for options in machine.asked] == [each, each]
 
 
 def test_more_replicas_than_gpus_are_refused() -> None:
     with pytest.raises(SpecError, match="3 replicas need a GPU each, Ray has 2 in all"):
-        slots.make(Machine(GPU=2.0), ToyPolicy, 3, use_gpus=True, share_cpus=True)
+        replica_slot.make_slots(Machine(GPU=2.0), ToyPolicy, 3, use_gpus=True, share_cpus=True)

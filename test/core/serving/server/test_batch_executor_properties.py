@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a policy does, each request is answered once, and a client's in order."""
+"""Whatever a policy does, each request gets one reply, and a client's replies stay in order."""
 
 import threading
 from collections import defaultdict
@@ -7,20 +7,22 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from conftest import wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peers.lines import LINES
 from peers.stock import StockClient
 
 from gr00t_policy_core import BasePolicy, MsgSerializer, PolicyServer
-from gr00t_policy_core.serving.server import batch_executor as answering_module
-from gr00t_policy_core.serving.server.batch_executor import UNPACKED_BYTES, Answering
-from gr00t_policy_core.serving.server.endpoints import Endpoint
-from gr00t_policy_core.serving.server.execution_backend import OneLane
+from gr00t_policy_core.serving.server import batch_executor
+from gr00t_policy_core.serving.server.batch_executor import MAX_DECODED_JPEG_BYTES, BatchExecutor
+from gr00t_policy_core.serving.server.codec import RequestCodec
+from gr00t_policy_core.serving.server.endpoints import EndpointTable
+from gr00t_policy_core.serving.server.execution_backend import InProcessBackend
 from gr00t_policy_core.serving.server.failure_log import FailureLog
-from gr00t_policy_core.serving.server.jobs import Job
 from gr00t_policy_core.serving.server.metrics import Metrics
-from gr00t_policy_core.serving.server.request_limits import RequestLimits
+from gr00t_policy_core.serving.server.pending_request import PendingRequest
+from gr00t_policy_core.serving.server.served_policy import ServedPolicy
 from gr00t_policy_core.serving.transport.base import Message
 from gr00t_policy_core.serving.wire import jpeg as images
 from gr00t_policy_core.serving.wire.envelope import Request
@@ -139,7 +141,7 @@ def make_policy(key, info, action, missing, check, error):
     return Policy()
 
 
-def make_job(endpoint, client, rows, value, kind):
+def make_request(endpoint, client, rows, value, kind):
     x = np.full((rows, 1), value, np.float32)
     pictures = {"x": x, "video": {"camera": np.zeros((rows, 1, 8, 8, 3), np.uint8)}}
     data = {
@@ -156,14 +158,14 @@ def make_job(endpoint, client, rows, value, kind):
     }[kind]
     packed = b"\xc1" if data is None else MsgSerializer.to_bytes(data)
     message = Message([client.encode(), b""], memoryview(packed), "", "127.0.0.1")
-    return Job(message, Request("get_action", None, False, memoryview(packed)), endpoint)
+    return PendingRequest(message, Request("get_action", None, False, memoryview(packed)), endpoint)
 
 
-def answering_of(policy):
-    answering = Answering(MsgSerializer, "auto", "run", Metrics(), FailureLog())
-    endpoint = Endpoint.of("get_action", policy.get_action, True)
-    answering.take(policy, endpoint, MAX_ROWS, RequestLimits(rows=MAX_ROWS))
-    return answering, endpoint
+def executor_of(policy):
+    metrics = Metrics()
+    served = ServedPolicy.of(policy, EndpointTable(), MAX_ROWS)
+    codec = RequestCodec(MsgSerializer, "auto", "run")
+    return BatchExecutor(served, codec, metrics, FailureLog(metrics)), served.endpoint
 
 
 RIGHT = ["good", "pictures", "with options"]
@@ -185,22 +187,22 @@ requests = st.lists(
     missing=missing,
     check=checks,
     error=st.one_of(st.none(), st.none(), errors),
-    unpacked_bytes=st.sampled_from([0, UNPACKED_BYTES]),
+    jpeg_bytes=st.sampled_from([0, MAX_DECODED_JPEG_BYTES]),
 )
 def test_each_request_is_answered_once_whatever_the_policy_does(
-    asked, key, info, action, missing, check, error, unpacked_bytes
+    asked, key, info, action, missing, check, error, jpeg_bytes
 ):
-    answering, endpoint = answering_of(make_policy(key, info, action, missing, check, error))
-    jobs = [
-        make_job(endpoint, client, rows, number, kind)
+    executor, endpoint = executor_of(make_policy(key, info, action, missing, check, error))
+    pending = [
+        make_request(endpoint, client, rows, number, kind)
         for number, (client, rows, kind) in enumerate(asked)
     ]
-    with mock.patch.object(answering_module, "UNPACKED_BYTES", unpacked_bytes):
-        answers = list(answering.answer(jobs))
-    assert sorted(a.route for a in answers) == sorted(job.route for job in jobs)
+    with mock.patch.object(batch_executor, "MAX_DECODED_JPEG_BYTES", jpeg_bytes):
+        answers = list(executor.execute(pending))
+    assert sorted(a.route for a in answers) == sorted(request.route for request in pending)
     by_client = defaultdict(list)
     for answer in answers:
-        by_client[answer.route[0]].append(MsgSerializer.from_bytes(answer.reply))
+        by_client[answer.route[0]].append(MsgSerializer.from_bytes(answer.body))
     for client, replies in by_client.items():
         mine = [(n, a) for n, a in enumerate(asked) if a[0].encode() == client]
         for (number, (_, rows, kind)), reply in zip(mine, replies, strict=True):
@@ -216,18 +218,22 @@ def test_each_request_is_answered_once_whatever_the_policy_does(
 @pytest.mark.parametrize("key", [HostileKey(ValueError), HostileKey(Abort), ValueError, Abort])
 def test_requests_whose_batch_keys_cannot_be_compared_are_answered_alone(key):
     policy = make_policy(key, {}, "right", set(), None, None)
-    answering, endpoint = answering_of(policy)
-    jobs = [make_job(endpoint, client, 1, number, "good") for number, client in enumerate("ab")]
-    replies = [MsgSerializer.from_bytes(answer.reply) for answer in answering.answer(jobs)]
+    executor, endpoint = executor_of(policy)
+    pending = [
+        make_request(endpoint, client, 1, number, "good") for number, client in enumerate("ab")
+    ]
+    replies = [MsgSerializer.from_bytes(reply.body) for reply in executor.execute(pending)]
     assert [reply[0]["a"].item() for reply in replies] == [0, 1]
     assert policy.calls == 2
 
 
 def test_a_duck_typed_policy_that_says_no_more_than_its_batch_size_is_asked_in_one_call():
     policy = make_policy("good", {}, "right", {"strict", "batch_key"}, None, None)
-    answering, endpoint = answering_of(policy)
-    jobs = [make_job(endpoint, client, 1, number, "good") for number, client in enumerate("ab")]
-    replies = [MsgSerializer.from_bytes(answer.reply) for answer in answering.answer(jobs)]
+    executor, endpoint = executor_of(policy)
+    pending = [
+        make_request(endpoint, client, 1, number, "good") for number, client in enumerate("ab")
+    ]
+    replies = [MsgSerializer.from_bytes(reply.body) for reply in executor.execute(pending)]
     assert [reply[0]["a"].item() for reply in replies] == [0, 1]
     assert policy.calls == 1
 
@@ -235,18 +241,40 @@ def test_a_duck_typed_policy_that_says_no_more_than_its_batch_size_is_asked_in_o
 @pytest.mark.parametrize("kind", ["malformed", "late", "wrong"])
 def test_an_error_never_overtakes_the_answer_before_it(kind):
     policy = make_policy("good", {}, "right", set(), None, None)
-    answering, endpoint = answering_of(policy)
-    jobs = [
-        make_job(endpoint, "a", 1, 7, "good"),
-        make_job(endpoint, "a", 1, 8, kind),
-        make_job(endpoint, "a", 1, 9, "good"),
+    executor, endpoint = executor_of(policy)
+    pending = [
+        make_request(endpoint, "a", 1, 7, "good"),
+        make_request(endpoint, "a", 1, 8, kind),
+        make_request(endpoint, "a", 1, 9, "good"),
     ]
-    replies = [MsgSerializer.from_bytes(answer.reply) for answer in answering.answer(jobs)]
+    replies = [MsgSerializer.from_bytes(reply.body) for reply in executor.execute(pending)]
     assert [type(reply) for reply in replies] == [list, dict, list]
     assert [replies[at][0]["a"].item() for at in (0, 2)] == [7, 9]
 
 
-class TwoLanes(OneLane):
+def test_what_a_client_that_has_left_asked_for_is_neither_decoded_nor_computed():
+    policy = make_policy("good", {}, "right", set(), None, None)
+    executor, endpoint = executor_of(policy)
+    pending = [make_request(endpoint, name, 1, n, "good") for n, name in enumerate("abc")]
+    decoded = []
+
+    class Counting(MsgSerializer):
+        @classmethod
+        def decode(cls, data, **limits):
+            decoded.append(data)
+            return super().decode(data, **limits)
+
+    executor._codec._serializer = Counting
+    pending[1].message.sender.disconnected = True
+    for asked in (pending, pending[1:2]):
+        replies = [MsgSerializer.from_bytes(reply.body) for reply in executor.execute(asked)]
+        (error,) = [reply["error"] for reply in replies if isinstance(reply, dict)]
+        assert "dropped" in error
+    assert len(decoded) == 2
+    assert policy.calls == 1
+
+
+class TwoCalls(InProcessBackend):
     size = 2
 
 
@@ -262,7 +290,7 @@ class Policy(BasePolicy):
 
 
 def test_a_handler_may_answer_with_the_same_array_every_time():
-    """It is read before the next call, in another lane, writes into it."""
+    """It is read before the next call, in another thread, writes into it."""
     buffer = np.zeros(1, np.float32)
     calls = threading.Semaphore(0)
     overtaken = []
@@ -287,8 +315,10 @@ def test_a_handler_may_answer_with_the_same_array_every_time():
             x = np.full(1, value, np.float32)
             answers[value] = client.call("get_action", data={"observation": {"x": x}})[0]["a"]
 
-    lanes = TwoLanes()
-    with PolicyServer(Policy(), host="127.0.0.1", port=0, lanes=lanes, serializer=Slow) as server:
+    backend = TwoCalls()
+    with PolicyServer(
+        Policy(), host="127.0.0.1", port=0, backend=backend, serializer=Slow
+    ) as server:
         server.register_endpoint("get_action", handler)
         threads = [threading.Thread(target=ask, args=(server.port, n)) for n in (1.0, 2.0)]
         for thread in threads:
@@ -326,8 +356,7 @@ def test_two_robots_are_answered_by_a_policy_whose_batch_keys_raise():
         assert begun.wait(10)
         for thread in threads[1:]:
             thread.start()
-        while server.metrics()["waiting"]["requests"] < 2:
-            threading.Event().wait(0.01)
+        wait_until(lambda: server.metrics()["waiting"]["requests"] == 2)
         release.set()
         for thread in threads:
             thread.join(20)

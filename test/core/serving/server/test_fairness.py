@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Impatient clients at a real server: what they asked for and did not wait for costs nobody."""
+"""Impatient clients at a real server: the requests that they abandon cost other clients nothing."""
 
 import contextlib
 import threading

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that would cost more than the policy can need are refused before they cost it."""
+"""Requests that would cost more than the policy can need are refused before they cost anything."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from raw_client import PING, handshaken, reply_from, request
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import ModalityConfig
-from gr00t_policy_core.serving.server import batch_executor as answering
+from gr00t_policy_core.serving.server import batch_executor
 from gr00t_policy_core.serving.server.request_limits import RequestLimits
 from gr00t_policy_core.serving.transport import rate_limit
 from gr00t_policy_core.serving.wire import jpeg as images
@@ -86,7 +86,9 @@ def test_all_pictures_of_a_message_are_bounded_together(server, ask, decoded, mo
 
 
 def test_requests_whose_pictures_are_too_many_together_are_answered_after_one_another(monkeypatch):
-    monkeypatch.setattr(answering, "UNPACKED_BYTES", 2 * 2 * 48 * 64 * 3 - 1)  # of one and a half
+    monkeypatch.setattr(
+        batch_executor, "MAX_DECODED_JPEG_BYTES", 2 * 2 * 48 * 64 * 3 - 1
+    )  # of one and a half
     with crowded() as crowd:
         for seed in range(1, 5):
             observation = observe(seed)
@@ -173,7 +175,7 @@ def test_a_policy_that_cannot_tell_what_it_reads_is_served_all_the_same(ask, cap
 
     with serving(Shy(strict=False)) as server:
         assert isinstance(act(ask, server, toy_observation()), list)
-    assert "not bounded by the policy's modality config: not now" in caplog.text
+    assert "cannot limit requests by the policy's modality config: not now" in caplog.text
 
 
 # What messages cost

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests of many clients answered in one call: each as if it had been alone."""
+"""Requests of many clients answered in one call get the replies that each would get alone."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Below ZeroMQ's messages: bytes on the socket, half of them, too many, and garbage."""
+"""Raw bytes on the socket: whole messages, parts of them, too many, and garbage."""
 
 import os
 import random

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Death, silence and garbage by the hundred, with every outcome counted."""
+"""Hundreds of clients that die, stay silent or send garbage, with every outcome counted."""
 
 import contextlib
 import os

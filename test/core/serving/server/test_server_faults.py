@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever one client sends, does or leaves undone, the next one is answered."""
+"""Whatever one client sends, does or fails to do, the next one is answered."""
 
 import threading
 
@@ -84,8 +84,8 @@ def test_an_empty_frame_gets_an_error(sockets, server, client):
         ({"endpoint": ""}, "Unknown endpoint: ''"),
         ({"endpoint": "x" * 10_000}, "Unknown endpoint: 'xxx"),
         ({"endpoint": "__init__"}, "Unknown endpoint"),
-        ({}, "it needs data, none came"),
-        ({"endpoint": "get_action", "data": None}, "it needs data, none came"),
+        ({}, "it needs data, the request has none"),
+        ({"endpoint": "get_action", "data": None}, "it needs data, the request has none"),
         ({"endpoint": "get_action", "data": 5}, "expected a dict"),
         ({"endpoint": "get_action", "data": []}, "expected a dict"),
         ({"endpoint": "get_action", "data": {"options": {}}}, "field 'observation' is missing"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server tells about itself: by its endpoint, to Prometheus, and in every answer."""
+"""What a server tells of itself: in its endpoint ``metrics``, to Prometheus, in every action."""
 
 import sys
 import threading
@@ -15,7 +15,7 @@ from toy_policy import ToyPolicy, toy_observation, untimed
 
 from gr00t_policy_core import AddressError, MsgSerializer, PolicyClient, PolicyServer
 from gr00t_policy_core.serving.server.failure_log import FailureLog
-from gr00t_policy_core.serving.server.metrics import CLIENTS_KEPT, Histogram, Metrics, quantile
+from gr00t_policy_core.serving.server.metrics import MAX_CLIENTS, Histogram, Metrics, quantile
 from gr00t_policy_core.serving.transport.base import Message
 
 
@@ -160,20 +160,20 @@ def test_a_histogram_counts_up_to_its_bounds():
 
 def test_clients_without_end_take_no_memory_without_end():
     metrics = Metrics()
-    for number in range(CLIENTS_KEPT + 100):
+    for number in range(MAX_CLIENTS + 100):
         message = Message([str(number).encode()], None, "", "127.0.0.1")
         metrics.request(message, "ping")
-    assert len(metrics.snapshot()["clients"]) == CLIENTS_KEPT
+    assert len(metrics.snapshot()["clients"]) == MAX_CLIENTS
 
 
 def test_repeated_failures_of_a_peer_are_logged_ever_less(caplog):
-    log = FailureLog()
+    log = FailureLog(Metrics())
     for _ in range(100):
-        log.add("a request", "192.0.2.1", ValueError("again"))
-    log.add("a request", "192.0.2.2", ValueError("another peer"))
+        log.report("a request", "192.0.2.1", ValueError("again"))
+    log.report("a request", "192.0.2.2", ValueError("another peer"))
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 8  # 1, 2, 4 … 64, and the other's first
-    assert "(64 failures of this peer by now)" in errors[-2]
+    assert "(64 failures of this peer so far)" in errors[-2]
     assert "192.0.2.2" in errors[-1]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two forms of a reply, and what errors and the log tell."""
+"""The two forms of a reply, and the texts of errors in replies and in the log."""
 
 import logging
 

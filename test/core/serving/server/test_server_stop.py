@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a server: by a signal of a client, of its owner, in the middle of a request."""
+"""The end of a server: by ``kill`` or `stop`, also while a request is in progress."""
 
 import threading
 from typing import Any

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is let in, and what a server says that lets everybody in."""
+"""Which tokens a server accepts, and its warning when it accepts everybody."""
 
 import pytest
 from conftest import RUNNING, serving

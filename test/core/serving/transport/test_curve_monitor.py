@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of a secured server that go: libzmq does not tell, and it is noticed all the same."""
+"""Clients of a secured server that leave: noticed although libzmq does not report it."""
 
 import contextlib
 import socket

@@ -70,7 +70,7 @@ def test_a_server_that_ends_leaves_the_socket_of_its_successor_there(host, tmp_p
 def test_a_server_whose_socket_is_gone_ends_as_any_other(host, tmp_path):
     with PolicyServer(ToyPolicy(), host=host, stop_timeout_s=60) as server:
         next(tmp_path.iterdir()).unlink()
-    assert server._done.is_set()
+    assert server._ended.is_set()
 
 
 def test_the_socket_of_a_running_server_is_not_taken(host):

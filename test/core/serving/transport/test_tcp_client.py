@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client's own end of ZeroMQ's protocol: against libzmq, and against servers that misbehave."""
+"""The client's channel in plain text: against libzmq, and against servers that misbehave."""
 
 import contextlib
 import socket

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of a server in plain text that are slow, silent, odd, or too many."""
+"""Clients of a server in plain text that are slow, silent, misbehave, or are too many."""
 
 import contextlib
 import errno

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's socket, between the thread that receives and those that send."""
+"""The server's transport, between the thread that receives and those that send."""
 
 import threading
 

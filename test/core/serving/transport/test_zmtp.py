@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of ZeroMQ's protocol, in whatever pieces they come."""
+"""ZMTP frames, in whatever pieces they arrive."""
 
 from collections.abc import Iterator
 

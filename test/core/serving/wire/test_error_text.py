@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of an error: to clients without paths, and nowhere what could steer a terminal."""
+"""Error texts: without paths for clients, and never with what could control a terminal."""
 
 from pathlib import Path
 

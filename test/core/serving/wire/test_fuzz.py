@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for whatever bytes come: for the fixed corpus, and for what hypothesis makes up.
+"""What holds for arbitrary bytes: the fixed corpus, and what hypothesis generates.
 
 `make fuzz` holds the same of messages that reach further and further into the code.
 """

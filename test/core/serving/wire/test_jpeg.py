@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures as JPEG on the wire: only to who takes them, and never more than announced."""
+"""Images as JPEG on the wire: only to servers that accept them, and never more than announced."""
 
 import threading
 

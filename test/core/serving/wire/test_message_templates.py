@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What decoding remembers of earlier messages never changes what a message means."""
+"""Templates never change what a message means."""
 
 import gc
 import io

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of both lines: bytes that Isaac-GR00T wrote, and ours in the hands of its rules."""
+"""Messages of both lines: bytes that Isaac-GR00T wrote, and ours read by its rules."""
 
 import json
 import tracemalloc

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes that are no message: each is refused with a `ProtocolError`, and nothing else happens."""
+"""Malformed messages: each raises a `ProtocolError`, and nothing else happens."""
 
 import io
 import random

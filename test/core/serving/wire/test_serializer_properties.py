@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever the data: what is written is read again, and stays within msgpack's specification."""
+"""For all data: what is encoded decodes to the same, and is valid msgpack."""
 
 import math
 

@@ -11,7 +11,8 @@ import pytest
 from limit_checks import PERIODS_S, require_within
 from numpy.testing import assert_allclose
 
-from gr00t_policy_core.control.joint_limits import JointLimiter, JointLimits
+from gr00t_policy_core.control.joint_limiter import JointLimiter
+from gr00t_policy_core.control.joint_limits import JointLimits
 
 LIMITS = JointLimits(-2.0, 2.0, 3.0, 25.0, 500.0)
 

@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gr00t_policy_core.control.action_layout import ActionLayout, turn
-from gr00t_policy_core.control.body_limits import (
-    BodyLimits,
-    PoseLimiter,
-    TwistLimiter,
-    distances,
-)
+from gr00t_policy_core.control.action_layout import ActionLayout, relative_rotvec
+from gr00t_policy_core.control.blend import BlendMode
+from gr00t_policy_core.control.body_limiter import PoseLimiter, TwistLimiter, pose_distances
+from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
-from gr00t_policy_core.control.schedule import BlendMode, ScheduleSettings
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_policy_core.rotation import quaternion_from_rotvec
 
 hypothesis = pytest.importorskip("hypothesis", reason="makes up the runs of these tests")
@@ -39,7 +36,10 @@ def pose(x_m: float, rotvec: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> np
 
 def speeds_of(poses: np.ndarray, period_s: float) -> tuple[np.ndarray, np.ndarray]:
     linear = np.diff(poses[:, :3], axis=0) / period_s
-    turns = [turn(to, origin) for origin, to in zip(poses[:-1, 3:], poses[1:, 3:], strict=True)]
+    turns = [
+        relative_rotvec(to, origin)
+        for origin, to in zip(poses[:-1, 3:], poses[1:, 3:], strict=True)
+    ]
     return linear, np.array(turns) / period_s
 
 
@@ -86,7 +86,7 @@ def test_a_step_of_a_pose_is_reached_within_the_limits_and_without_overshoot() -
     require_within(*speeds_of(poses, PERIOD_S), LIMITS, PERIOD_S)
     assert_array_equal(poses[-1], there)
     assert poses[:, 0].max() <= 0.6 + 1e-9
-    way, angle = np.array([distances(one, pose(0.0)) for one in poses]).T
+    way, angle = np.array([pose_distances(one, pose(0.0)) for one in poses]).T
     assert angle.max() <= 1.5 + 1e-9
     assert way.max() == way[-1]
     assert hits["velocity"] + hits["acceleration"] > 50
@@ -195,11 +195,11 @@ def test_blends_ends_and_stops_of_poses_and_twists_stay_within_the_limits() -> N
     playing.offer(chunk(2, now_ns, 0.35, angle=0.6, speed=-0.25), now_ns)
     more, now_ns = run(playing, now_ns, 40)
     vectors += more
-    playing.allow("stopped by hand")
+    playing.inhibit("stopped by hand")
     more, now_ns = run(playing, now_ns, 60)
     vectors += more
     assert (more[-1][7:] == 0.0).all()
-    playing.allow("")
+    playing.inhibit("")
     playing.offer(chunk(3, now_ns, 0.3), now_ns)
     more, _ = run(playing, now_ns, 200)  # to its end, and no other comes
     rows = np.array([vectors[0], *vectors, *more])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From loading to the end: what a server answers before it can, and while it stops."""
+"""The lifecycle of a server: what it answers while its policy loads, fails to load, and stops."""
 
+import contextlib
 import threading
 
 import pytest
@@ -16,6 +17,8 @@ from gr00t_policy_core import (
     PolicyTimeoutError,
     RemoteError,
 )
+from gr00t_policy_core.serving.server.batch_executor import BatchExecutor
+from gr00t_policy_core.serving.server.execution_backend import InProcessBackend
 
 
 class Loading:
@@ -133,7 +136,7 @@ def test_who_waits_for_a_policy_that_cannot_be_loaded_is_told_so(caplog):
         server.register_endpoint("mine", dict, requires_input=False)
 
         def release_when_asked():
-            wait_until(lambda: len(server._queue) == 1)
+            wait_until(lambda: server.metrics()["waiting"]["requests"] == 1)
             load.release.set()
 
         releasing = threading.Thread(target=release_when_asked)
@@ -144,21 +147,48 @@ def test_who_waits_for_a_policy_that_cannot_be_loaded_is_told_so(caplog):
     wait_until(lambda: "the policy cannot be loaded: RuntimeError: no weights" in caplog.text)
 
 
-def test_a_fault_of_the_server_costs_nobody_else_an_answer(server, client, monkeypatch, caplog):
-    real = server._answering.answer
+def test_a_fault_of_the_server_is_told_and_costs_nobody_else_an_answer(
+    server, client, monkeypatch, caplog
+):
+    real = BatchExecutor.execute
 
-    def faulty(jobs):
-        monkeypatch.setattr(server._worker, "_answer", real)
+    def faulty(*_):
+        monkeypatch.setattr(BatchExecutor, "execute", real)
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(server._worker, "_answer", faulty)
-    client.timeout_ms = 300
-    with pytest.raises(PolicyTimeoutError):
+    monkeypatch.setattr(BatchExecutor, "execute", faulty)
+    with pytest.raises(RemoteError, match="RuntimeError: a fault"):
         client.reset()
-    client.timeout_ms = 10_000
     assert client.reset() is not None
-    assert "1 requests for reset get no answer" in caplog.text
-    wait_until(lambda: not server._worker.busy)
+    assert "reset failed for 1 requests" in caplog.text
+    wait_until(lambda: server.metrics()["in_progress"] is None)
+
+
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_a_backend_whose_turn_fails_costs_nobody_else_an_answer(fails, caplog):
+    class Fragile(InProcessBackend):
+        @contextlib.contextmanager
+        def turn(self, client):
+            failures = [fails] if not turns else []
+            turns.append(client)
+            if failures == ["before"]:
+                raise RuntimeError("no turn")
+            yield
+            if failures == ["after"]:
+                raise RuntimeError("no end")
+
+    turns = []
+    with (
+        serve(ToyPolicy(), backend=Fragile()) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+    ):
+        if fails == "before":
+            with pytest.raises(RemoteError, match="RuntimeError: no turn"):
+                client.get_action(toy_observation())
+        for _ in range(2):
+            assert client.get_action(toy_observation())
+        assert len(turns) == 2 + (fails == "before")
+    assert "get_action failed" in caplog.text
 
 
 def test_a_server_stops_while_its_policy_still_loads(loading):

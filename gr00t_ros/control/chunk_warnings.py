@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is probably wrong with numbers that make no sense: units and rates. Pure."""
+"""What is probably wrong with a chunk whose numbers make no sense: its units, its rate. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gr00t_policy_core.control.chunk import Chunk
 from gr00t_ros.control.motion_setup import LimitsInForce
 
 RAD_PER_DEG = math.pi / 180.0
-# A joint without a range turns once either way; beyond several turns its unit is doubted.
+# A joint without a range turns once either way; beyond several turns its unit is questioned.
 TURN_RAD = 2.0 * math.pi
-DOUBTED_RANGE = 3.0  # so many times the range are no place for the joint
-DOUBTED_SPEED = 1.5  # and so many times the largest velocity no speed
+IMPLAUSIBLE_RANGE = 3.0  # as a multiple of the joint's range
+IMPLAUSIBLE_SPEED = 1.5  # as a multiple of its largest velocity
 
 
-def unit_hint(chunk: Chunk, limits: Iterable[LimitsInForce]) -> str:
+def unit_warning(chunk: Chunk, limits: Iterable[LimitsInForce]) -> str:
     """A question about the first joint whose values look like degrees, or whose steps like a wrong
     rate; empty where none do.
 
@@ -28,18 +28,18 @@ def unit_hint(chunk: Chunk, limits: Iterable[LimitsInForce]) -> str:
     """
     for joint in limits:
         values = chunk.actions[joint.key][:, joint.number]
-        hint = _degrees_hint(values, joint) or _rate_hint(values, chunk.dt_s, joint)
-        if hint:
-            return hint
+        warning = _degrees_warning(values, joint) or _rate_warning(values, chunk.dt_s, joint)
+        if warning:
+            return warning
     return ""
 
 
-def _degrees_hint(values: np.ndarray, joint: LimitsInForce) -> str:
+def _degrees_warning(values: np.ndarray, joint: LimitsInForce) -> str:
     largest = float(np.abs(values).max())
     range_rad = max(abs(joint.limits.lower), abs(joint.limits.upper))
     if math.isinf(range_rad):
         range_rad = TURN_RAD
-    if largest <= DOUBTED_RANGE * range_rad or largest * RAD_PER_DEG > range_rad:
+    if largest <= IMPLAUSIBLE_RANGE * range_rad or largest * RAD_PER_DEG > range_rad:
         return ""
     return (
         f"the chunk asks {largest:.3g} rad of {joint.joint}, whose range is ±{range_rad:.2g}: "
@@ -47,11 +47,11 @@ def _degrees_hint(values: np.ndarray, joint: LimitsInForce) -> str:
     )
 
 
-def _rate_hint(values: np.ndarray, dt_s: float, joint: LimitsInForce) -> str:
+def _rate_warning(values: np.ndarray, dt_s: float, joint: LimitsInForce) -> str:
     if len(values) < 2:
         return ""
     speed = float(np.abs(np.diff(values)).max()) / dt_s
-    if speed <= DOUBTED_SPEED * joint.limits.velocity:
+    if speed <= IMPLAUSIBLE_SPEED * joint.limits.velocity:
         return ""
     return (
         f"the chunk moves {joint.joint} at {speed:.3g} rad/s, max_velocity is "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a client connects to: the addresses that a name has, or has not."""
+"""Connecting to a name: one with several addresses, or none."""
 
 import contextlib
 import socket

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the commands come to rest, what they do there, and where they begin again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.command_output import CommandOutput
+from gr00t_policy_core.control.measured_state import MOVED, MeasuredState
+from gr00t_policy_core.control.motion_state import MotionPhase, MotionState
+from gr00t_policy_core.control.schedule import ChunkSchedule
+
+
+class RestKeeper:
+    """Brings the commands to rest where no chunk is played, and keeps them there.
+
+    A robot that somebody moves while motion is inhibited is held where it is then: nothing pulls it
+    back.
+
+    Args:
+        layout: Says which values are velocities: none stays commanded.
+        schedule: Is told where the commands rest: the next chunk goes on from there.
+        measured: Tells whether somebody has moved the robot.
+        state: The phase of the motion.
+        is_silent: Nothing is published at rest, so that there is nothing to hold a moved robot by.
+    """
+
+    def __init__(
+        self,
+        layout: ActionLayout,
+        schedule: ChunkSchedule,
+        measured: MeasuredState,
+        state: MotionState,
+        *,
+        is_silent: bool,
+    ) -> None:
+        self._layout = layout
+        self._schedule = schedule
+        self._measured = measured
+        self._state = state
+        self._is_silent = is_silent
+
+    def start(self, entry: Row, output: CommandOutput | None) -> Row:
+        """Where motion begins from rest: where the robot is measured, float64 (size,).
+
+        A joint that is not measured is where it was commanded to, and before its first command
+        where the chunk begins. The last command itself is returned where nobody moved the robot.
+
+        Args:
+            entry: Where the chunk begins, float64 (size,).
+            output: Where the commands rest; None before the first.
+        """
+        if output is not None and not self._is_silent:
+            # The hold goes on being commanded: the commands glide from there to where it is.
+            return self._measured.displaced(output.last)
+        start = self._measured.over(entry if output is None else output.last)
+        start[self._layout.is_velocity] = 0.0
+        return start
+
+    def moved_start(self, start: Row) -> Row:
+        """Where the robot is if somebody has moved it away from its start, else the start itself.
+
+        Args:
+            start: Where the first command is to be, float64 (size,).
+        """
+        here = self._measured.over(start)
+        has_moved = np.abs(self._layout.offset(here, start)).max() > MOVED
+        return here if has_moved else start
+
+    def tick(self, output: CommandOutput, now_ns: int) -> Row:
+        """The command of one tick of settling, braking or rest, float64 (size,).
+
+        Args:
+            output: Makes the command, inside the limits.
+            now_ns: Playback time of the tick, ns.
+        """
+        path = self._schedule.path(now_ns)
+        target = np.array(output.last if path is None else path)
+        target[self._layout.is_velocity] = 0.0
+        if self._state.phase is MotionPhase.SETTLING:
+            return self._settle(output, target, now_ns)
+        if self._state.phase is MotionPhase.BRAKING:
+            return self._brake(output, target, now_ns)
+        return self._stay(output, target, now_ns)
+
+    def _settle(self, output: CommandOutput, target: Row, now_ns: int) -> Row:
+        """Go to the last step of the chunk that has ended."""
+        command = output.settle(target, now_ns)
+        if output.is_at_rest and output.is_at_target:
+            self._state.rest()
+            self._schedule.rest(now_ns, command)
+        return command
+
+    def _brake(self, output: CommandOutput, target: Row, now_ns: int) -> Row:
+        """Come to rest on the fastest way, wherever that is."""
+        command = output.brake(target, now_ns)
+        if output.is_at_rest:
+            self._state.rest()
+        self._schedule.rest(now_ns, command)
+        return command
+
+    def _stay(self, output: CommandOutput, held: Row, now_ns: int) -> Row:
+        """Stay, or go to where somebody has moved the robot."""
+        if output.is_at_rest:
+            self._state.rest()
+        if self._state.phase is MotionPhase.RESTING:
+            self._measured.rest(held, now_ns)
+            held = self._place_to_yield_to(held)
+        command = output.yield_to(held, now_ns)
+        is_yielding = self._state.phase is MotionPhase.YIELDING
+        self._schedule.rest(now_ns, held if is_yielding else command)
+        return command
+
+    def _place_to_yield_to(self, held: Row) -> Row:
+        """Where somebody has moved the robot; `held` where nobody has, or it may move."""
+        if self._is_silent or not (self._state.is_inhibited and self._measured.is_still):
+            return held
+        place = self._measured.displaced(held)
+        if place is not held:
+            self._measured.start_yielding()
+            self._state.start_yielding()
+        return place

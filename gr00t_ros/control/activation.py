@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One activation of the control node: commands at control rate, and rest at its end."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from pathlib import Path
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.timer import Timer
+
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.recording import MAX_EVENTS, write_events
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.control.command_output import CommandOutput
+from gr00t_ros.control.control_loop import ControlLoop
+from gr00t_ros.control.motion_control import MotionControl
+from gr00t_ros.node.stop_signals import StopRequest
+
+LONG_BRAKING_S = 1.0  # braking that takes longer is announced in the log
+BRAKING_SLACK_S = 1.0  # for late ticks, beyond the time that braking needs by the limits
+STUCK_S = 1.0  # a loop that has not ticked for so long is stuck
+
+
+class Activation:
+    """Ticks at control rate, and publishes what the motion commands.
+
+    It begins with its construction. With simulated time, which may run at any speed, pause and
+    start again, it ticks by a timer of rclpy; otherwise by a `ControlLoop`.
+
+    Args:
+        node: Gives the time and the log.
+        contract: The control rate, and how the loop is scheduled.
+        motion: Computes the commands of each tick.
+        output: Publishes the commands of each tick.
+        stop_request: Says whether braking is to be cut short.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        contract: Contract,
+        motion: MotionControl,
+        output: CommandOutput,
+        stop_request: StopRequest,
+    ) -> None:
+        self._node = node
+        self._contract = contract
+        self._motion = motion
+        self._output = output
+        self._stop_request = stop_request
+        self._period_s = 1.0 / contract.control_rate_hz
+        self._has_logged_failure = False
+        self._loop: ControlLoop | None = None
+        self._sim_timer: Timer | None = None
+        # Everything that lives now lives on. To search it for garbage stops all threads for 10 ms
+        # (50 000 objects, most of them rclpy's; measured), whenever Python decides to.
+        gc.collect()
+        gc.freeze()
+        if node.get_parameter("use_sim_time").value:
+            self._sim_timer = self._start_sim_timer()
+        else:
+            self._loop = self._start_loop()
+
+    @property
+    def loop(self) -> ControlLoop | None:
+        """The control loop; None with simulated time."""
+        return self._loop
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the loop should tick and does not."""
+        return self._loop is not None and self._loop.silent_s > STUCK_S
+
+    def end(self) -> None:
+        """Come to rest; afterwards nothing is published, and no chunk is kept."""
+        motion = self._motion
+        self._come_to_rest()
+        if self._sim_timer is not None:
+            self._node.destroy_timer(self._sim_timer)
+        if self._loop is not None:
+            self._loop.end()
+        if not motion.is_at_rest:
+            self._publish_standstill()
+        gc.unfreeze()  # from now on, what is released can be collected
+        self._write_recording()
+        motion.forget_chunks()
+
+    def tick(self) -> None:
+        """Publish the commands of one control period."""
+        motion = self._motion
+        now = self._node.get_clock().now()
+        was_at_rest = motion.command is not None and motion.command.at_rest
+        command = motion.tick(now.nanoseconds)
+        if motion.failure and not self._has_logged_failure:
+            self._has_logged_failure = True
+            self._node.get_logger().error(motion.failure)
+        if command is None or (was_at_rest and self._is_silent(command)):
+            return
+        try:
+            self._output.publish(command.values, now)
+        except Exception:  # a command that cannot be published must not end the loop unbraked
+            motion.fail("a command cannot be published")
+
+    def _is_silent(self, command: Command) -> bool:
+        """Whether a command is left out at rest; the first one there takes back a velocity."""
+        return command.at_rest and self._contract.motion.on_starvation == "stop_publishing"
+
+    def _start_loop(self) -> ControlLoop:
+        return ControlLoop(
+            self._contract.control_rate_hz,
+            self.tick,
+            realtime_priority=self._contract.motion.realtime_priority,
+            cpu=self._contract.motion.cpu_affinity,
+            warn=self._node.get_logger().warning,
+        )
+
+    def _start_sim_timer(self) -> Timer:
+        if self._contract.motion.cpu_affinity is not None:
+            self._node.get_logger().warning("cpu_affinity has no effect with use_sim_time")
+        return self._node.create_timer(self._period_s, self.tick)
+
+    def _come_to_rest(self) -> None:
+        """Brake for as long as the limits need, unless a second signal cuts it short."""
+        logger, motion = self._node.get_logger(), self._motion
+        begun_s = time.monotonic()
+        motion.hold(self._node.get_clock().now().nanoseconds, "deactivated")
+        braking_s = motion.braking_s
+        if braking_s > LONG_BRAKING_S:
+            logger.warning(
+                f"braking takes {braking_s:.1f} s by the limits; a second signal cuts it short"
+            )
+        pause = threading.Event()
+        while not motion.is_at_rest:
+            if self._stop_request.is_repeated():
+                logger.error("a second signal cuts braking short: the robot may jerk")
+                return
+            if time.monotonic() > begun_s + braking_s + BRAKING_SLACK_S:
+                logger.error(f"the robot is not at rest after {braking_s:.1f} s")
+                return
+            if self._loop is None or not self._loop.is_alive:
+                self.tick()  # simulated time may stand still
+            pause.wait(self._period_s)
+
+    def _publish_standstill(self) -> None:
+        """The last command where braking did not come to its end: no velocity stays commanded."""
+        command = self._motion.standstill()
+        if command is not None:
+            self._output.publish(command.values, self._node.get_clock().now())
+
+    def _write_recording(self) -> None:
+        events = self._motion.events
+        if events is None:
+            return
+        path = Path(self._contract.motion.record_path or "")
+        try:
+            write_events(path, events)
+        except OSError as error:
+            self._node.get_logger().error(f"the run is not recorded: {error}")
+            return
+        cut = " (the beginning: it was too long)" if len(events) >= MAX_EVENTS else ""
+        self._node.get_logger().info(f"{len(events)} events of the run are in {path}{cut}")

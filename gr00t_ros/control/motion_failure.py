@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A failure of the motion, and the way to rest that does not need what has failed."""
+
+from __future__ import annotations
+
+import traceback
+
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.player import MotionPlayer
+
+
+class MotionFailure:
+    """An exception that was raised while the robot moves. Made where the exception is handled.
+
+    Args:
+        what: What failed, as the beginning of a sentence.
+        player: The player of the motion; None where nothing was played yet.
+
+    Attributes:
+        text: What failed, with the traceback.
+    """
+
+    def __init__(self, what: str, player: MotionPlayer | None) -> None:
+        self.text = f"{what}; the robot is brought to rest, and the node ends:\n" + (
+            traceback.format_exc()
+        )
+        self._brake = player.fallback_brake() if player is not None else None
+
+    def next_command(self, last: Command, layout: ActionLayout) -> Command | None:
+        """The next command on the way to rest; None where nothing was played.
+
+        Args:
+            last: The command of the tick before.
+            layout: Layout of the command vector.
+        """
+        brake = self._brake
+        if brake is None:
+            return None
+        return Command(
+            values=layout.split(brake.step()),
+            chunk_id=last.chunk_id,
+            steps_left=0,
+            holding=True,
+            at_rest=brake.is_at_rest,
+            observed_ns=None,
+        )

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the control node receives of the robot: measurements, description, enable signal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
+from std_msgs.msg import Bool, String
+
+from gr00t_policy_core.control.motion_gate import MotionGate
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.control.motion_control import MotionControl
+from gr00t_ros.control.robot_description import RobotDescription
+from gr00t_ros.interfaces.interface import ConversionError, StateInterface
+from gr00t_ros.interfaces.stamps import stamp_ns
+from gr00t_ros.node.qos import DESCRIPTION, SENSOR
+
+WARNING_PERIOD_S = 5.0  # between two logs of a measurement that cannot be used
+
+
+class RobotInputs:
+    """The subscriptions of the control node to topics of the robot.
+
+    Args:
+        node: Subscribes; its clock stamps messages that carry no stamp.
+        contract: Names the topics and the messages that they carry.
+        gate: Gets the enable signal, and whether the description allows motion.
+        motion: Gets what is measured, and the limits of the description.
+
+    Attributes:
+        description: The robot description so far.
+    """
+
+    def __init__(
+        self, node: Node, contract: Contract, gate: MotionGate, motion: MotionControl
+    ) -> None:
+        self._node = node
+        self._gate = gate
+        self._motion = motion
+        self._subscriptions: list[Subscription] = []
+        self.description = RobotDescription(contract)
+        settings = contract.motion
+        timeout_ns = round(settings.enable_timeout_s * 1e9)
+        gate.require_enable(timeout_ns if settings.enable_topic else None)
+        gate.block("robot description", self.description.motion_obstacle())
+        for topic, interfaces in motion.joint_interfaces.items():
+            on_joints = partial(self.on_joints, interfaces)
+            self._subscribe(interfaces[0].message_type, topic, on_joints, SENSOR)
+        for key, stream in motion.pose_streams.items():
+            on_pose = partial(self.on_pose, key, stream.interface)
+            self._subscribe(stream.interface.message_type, stream.topic, on_pose, SENSOR)
+        if settings.enable_topic:
+            self._subscribe(Bool, settings.enable_topic, self.on_enable, SENSOR)
+        for topic in settings.robot_description_topics:
+            self._subscribe(String, topic, partial(self.on_description, topic), DESCRIPTION)
+
+    def destroy(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def on_joints(self, interfaces: Sequence[StateInterface], message: Any) -> None:
+        """Take measured joint positions.
+
+        Args:
+            interfaces: What reads the positions of the message.
+            message: One message of a topic of joint states.
+        """
+        stamped_ns = self._stamp_ns(message)
+        try:
+            for interface in interfaces:
+                self._motion.measure_joints(*interface.joint_positions(message), stamped_ns)
+        except ConversionError as error:
+            self._warn(str(error))
+
+    def on_pose(self, key: str, interface: StateInterface, message: Any) -> None:
+        """Take a measured pose.
+
+        Args:
+            key: The action key that commands the pose.
+            interface: What reads the pose of the message.
+            message: One message of its topic.
+        """
+        try:
+            pose = interface.pose(message)
+            problem = self._motion.measure_pose(key, pose, self._stamp_ns(message))
+        except ConversionError as error:
+            problem = str(error)
+        if problem:
+            self._warn(problem)
+
+    def on_enable(self, message: Bool) -> None:
+        """Take the enable signal."""
+        self._gate.enable(message.data, time.monotonic_ns())
+
+    def on_description(self, topic: str, message: String) -> None:
+        """Take a robot description, unless another topic is preferred.
+
+        Args:
+            topic: The topic that it was published on.
+            message: Carries the URDF document.
+        """
+        logger, description = self._node.get_logger(), self.description
+        try:
+            is_used = description.update(topic, message.data)
+        except ValueError as error:
+            logger.error(f"limits of the robot description on {topic} are not used: {error}")
+            return
+        if not is_used:
+            logger.info(f"the robot description on {description.topic} precedes the one on {topic}")
+            return
+        logger.info(f"the limits of the robot description on {topic} are used")
+        for warning in description.warnings():
+            logger.warning(warning)
+        obstacle = description.motion_obstacle()
+        self._gate.block("robot description", obstacle)
+        if not obstacle:
+            self._motion.take_limits(description.limits, self._now_ns())
+
+    def _subscribe(
+        self, message_type: type[Any], topic: str, callback: Any, qos: QoSProfile
+    ) -> None:
+        subscription = self._node.create_subscription(message_type, topic, callback, qos)
+        self._subscriptions.append(subscription)
+
+    def _warn(self, problem: str) -> None:
+        self._node.get_logger().warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
+
+    def _stamp_ns(self, message: Any) -> int:
+        return stamp_ns(message, self._now_ns())
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
