@@ -131,11 +131,7 @@ class _Policy:
             interval_s=EXECUTED_STEPS * STEP_S if strategy.often else None,
             sync=strategy.sync,
         )
-        self._continuation = (
-            Continuation(step_s=STEP_S, latency_s=lambda: self._timer.latency.value_s)
-            if strategy.blend == "rtc"
-            else None
-        )
+        self._continuation = Continuation(step_s=STEP_S) if strategy.blend == "rtc" else None
         self._due_s = 0.0
         self._pending: tuple[Fate, Chunk, Mapping[str, Any], float] | None = None
         self.requests = self.lost = 0
@@ -151,7 +147,10 @@ class _Policy:
             "language": {LANGUAGE_KEY: [[self._instruction]]},
         }
         t0_ns = round(now_s * 1e9)
-        options = self._continuation.options(t0_ns) if self._continuation else None
+        options = None
+        if self._continuation is not None:
+            latency_s = self._timer.latency.value_s
+            options = self._continuation.options(t0_ns, latency_s=latency_s)
         action, _ = self._expert.get_action(observation, options)
         self.requests += 1
         rows = {key: values[0].astype(np.float64) for key, values in action.items()}

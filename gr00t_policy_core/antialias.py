@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights by which Pillow and torch resize pictures of uint8: antialiased, in integers."""
+"""The integer weights of Pillow's and torch's antialiased resizing of uint8 images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 Filter = Callable[[float], float]
 
 PILLOW_BITS = 22
-CACHED = 32
+CACHED = 32  # pairs of sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lines:
-    """How each line of a picture comes from the lines of another.
+class AntialiasTaps:
+    """The weights of input lines (rows or columns) in each output line.
 
     Args:
-        taps: Of each: the first of the lines that it comes from, and the weights of that one and
-            those after it, int32.
+        taps: For each output line the index of its first input line, and the int32 weights of that
+            line and those that follow.
         bits: Weights are in units of 2**-bits.
     """
 
@@ -32,14 +32,15 @@ class Lines:
 
 
 @lru_cache(CACHED)
-def antialiased(before: int, after: int, kernel: Filter, bits: int | None) -> Lines:
-    """Pillow's taps (`precompute_coeffs`), which torch has, too, for uint8.
+def antialias_taps(before: int, after: int, kernel: Filter, bits: int | None) -> AntialiasTaps:
+    """The taps of Pillow (`precompute_coeffs`), which torch also uses for uint8.
 
     Args:
-        before: How many lines there are.
-        after: How many they become.
-        kernel: Of the interpolation: `triangle` or `cubic`.
-        bits: Of the weights: `PILLOW_BITS`; None for torch's, as many as fit into an int16.
+        before: Number of input lines: the height or width before resizing.
+        after: Number of output lines: the height or width after resizing.
+        kernel: The interpolation kernel: `triangle` (bilinear) or `cubic` (bicubic).
+        bits: Fractional bits of the weights: `PILLOW_BITS` for Pillow; None for torch, which takes
+            as many as fit into an int16.
     """
     scale = before / after
     stretch = max(scale, 1.0)
@@ -60,7 +61,7 @@ def antialiased(before: int, after: int, kernel: Filter, bits: int | None) -> Li
         (begin, np.array([_fixed(weight, bits) for weight in weights], np.int32))
         for begin, weights in taps
     )
-    return Lines(tuple(fixed), bits)
+    return AntialiasTaps(tuple(fixed), bits)
 
 
 def triangle(x: float) -> float:
@@ -76,7 +77,7 @@ def cubic(x: float) -> float:
     return ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0 if x < 2.0 else 0.0
 
 
-SUPPORT: dict[Filter, float] = {triangle: 1.0, cubic: 2.0}  # further away they are 0
+SUPPORT: dict[Filter, float] = {triangle: 1.0, cubic: 2.0}  # the kernels are 0 beyond that distance
 
 
 def _fixed(weight: float, bits: int) -> int:

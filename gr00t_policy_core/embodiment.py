@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embodiment tags: which robot, with which action space, a checkpoint is asked to drive."""
+"""Embodiment tags: the robot and the action space that a checkpoint drives."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from enum import Enum
 class EmbodimentTag(str, Enum):
     """Tags of the published GR00T checkpoints (Isaac-GR00T N1.6 and N1.7).
 
-    The list is a convenience for spelling. A checkpoint's own `embodiment_id.json` decides which
-    tags it knows, and a new robot's tag is simply a string.
+    The members save typing. A checkpoint's own `embodiment_id.json` defines the tags that it knows,
+    and the tag of a new robot is a string.
     """
 
     # N1.7, in the base model
@@ -42,13 +42,13 @@ class EmbodimentTag(str, Enum):
 
     @classmethod
     def resolve(cls, tag: EmbodimentTag | str) -> EmbodimentTag | str:
-        """Find a tag by name or value, whatever the case.
+        """Find a tag by name or value, ignoring case.
 
         Args:
-            tag: A member, the name of one, the value of one, or a new robot's own tag.
+            tag: A member, its name or value, or the tag of a new robot.
 
         Returns:
-            The member where there is one, else `tag` itself, stripped of spaces.
+            The member, or for a new robot `tag` itself without surrounding spaces.
 
         Raises:
             ValueError: The tag is empty.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One small family of errors: catch `PolicyError` for all of them.
+"""The errors of this package, all derived from `PolicyError`.
 
-Each also derives from the built-in that existing Isaac-GR00T code catches in its place.
+Each also derives from the built-in error that Isaac-GR00T raises in its place.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that is not printable.
+    """The text with its unprintable characters escaped.
 
-    Texts hold what the other end of a connection has sent: as it is, it could steer a terminal or
-    begin a line of its own in a log.
+    Error texts quote what a peer has sent, which could otherwise control a terminal or forge a line
+    in a log.
     """
     if text.isprintable():
         return text
@@ -23,16 +23,18 @@ def printable(text: str) -> str:
 
 
 class PolicyError(Exception):
-    """Anything that kept a policy from answering. As text it is one printable line."""
+    """The base class: a policy did not compute an action. Its text is one printable line."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class SpecError(PolicyError, ValueError):
-    """An observation, an action or a setting does not fit what is expected of it.
+    """An observation, an action or a setting is wrong.
 
-    `problems` holds one sentence for each thing that is wrong.
+    Args:
+        what: What is wrong, for example ``bad observation``.
+        problems: One sentence for each problem, which names the key or the setting.
     """
 
     def __init__(self, what: str, problems: list[str]) -> None:
@@ -41,11 +43,16 @@ class SpecError(PolicyError, ValueError):
         self.problems = [printable(problem) for problem in problems]
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[str, list[str]]]:
-        return type(self), (self.what, self.problems)  # as it crosses to another process
+        return type(self), (self.what, self.problems)  # for pickle, between processes
 
 
 class DatasetError(PolicyError, ValueError):
-    """A recorded dataset that cannot be played: `file` is missing, damaged, or of another kind."""
+    """A dataset cannot be read: a file is missing, damaged, or of another kind.
+
+    Args:
+        file: The path of the file.
+        problem: What is wrong with it, as the end of a sentence that begins with the path.
+    """
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file}: {problem}")
@@ -57,7 +64,12 @@ class DatasetError(PolicyError, ValueError):
 
 
 class CheckpointError(PolicyError, ValueError):
-    """A model's checkpoint that cannot be run: `file` is missing, damaged, or of another kind."""
+    """A checkpoint cannot be used: a file is missing, damaged, or of another kind.
+
+    Args:
+        file: The path of the file.
+        problem: What is wrong with it, as the end of a sentence that begins with the path.
+    """
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file}: {problem}")
@@ -69,23 +81,23 @@ class CheckpointError(PolicyError, ValueError):
 
 
 class ProtocolError(PolicyError, ValueError):
-    """Bytes that are no message of ours: malformed, oversized, or a refused kind of array."""
+    """Received bytes are no valid message: malformed, too large, or with a forbidden array type."""
 
 
 class EncodingError(PolicyError, TypeError):
-    """An object that cannot be put into a message."""
+    """An object cannot be encoded in a message."""
 
 
 class RemoteError(PolicyError, RuntimeError):
-    """The server answered that it could not do what was asked."""
+    """The server answered a request with an error."""
 
 
 class PolicyTimeoutError(PolicyError, TimeoutError):
-    """No answer within the time allowed, or none that can still come: the connection was lost."""
+    """No reply came before the timeout, or the connection was lost before it."""
 
 
 class AddressError(PolicyError, OSError):
-    """An address that cannot be listened on or connected to."""
+    """A server cannot listen on an address, or a client cannot connect to it."""
 
 
 class ClosedError(PolicyError, RuntimeError):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one interface that every policy has, local or remote, replayed or learned.
+"""The interface of every policy, local or remote, replayed or learned.
 
-An observation and an action are laid out as `gr00t_policy_core.modality` says. Everything else in
-the core is a decorator on `BasePolicy` or an implementation of it.
+`gr00t_policy_core.modality` describes observations and actions. `gr00t_policy_core.testing` checks
+that a policy implements the interface.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Observation: TypeAlias = dict[str, Any]
 Action: TypeAlias = dict[str, Any]
 Info: TypeAlias = dict[str, Any]
 Options: TypeAlias = dict[str, Any]
-# A capability: what the action configs call RELATIVE is answered as absolute values.
+# A capability: action keys whose config says RELATIVE have absolute values all the same.
 ABSOLUTE_ACTIONS = "absolute_actions"
 BatchRule: TypeAlias = Callable[[Observation, "Options | None"], "Hashable | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchWithoutOptions:
-    """A `BatchRule`: requests without options are joined.
+    """A `BatchRule` that joins requests without options.
 
     Args:
-        instruction_key: Of a language whose instruction (the first of each row) must be the same;
-            None where they may differ.
+        instruction_key: Language key whose instruction (the first of each row) must be the same in
+            all joined requests; None joins requests with different instructions.
     """
 
     instruction_key: str | None = None
@@ -46,7 +46,7 @@ class BatchWithoutOptions:
 
 
 def batch_all(observation: Observation, options: Options | None) -> Hashable | None:
-    """A `BatchRule`: keys, shapes, dtypes and options are all that must be the same."""
+    """A `BatchRule` that joins all requests with the same keys, shapes, dtypes and options."""
     return ()
 
 
@@ -54,17 +54,17 @@ _client: ContextVar[str] = ContextVar("client", default="")
 
 
 def current_client() -> str:
-    """Whose request is being answered: a text that no other client of the server has.
+    """The client of the current request: a string that no other client of the server has.
 
-    Empty where no server asks. A policy that keeps something between requests keeps it by this.
+    It is empty outside of a server. A policy with state between requests keeps it for each client.
     """
     return _client.get()
 
 
 class ClientScope:
-    """Within, in this thread, `current_client` is this one; for servers, at every request.
+    """A context in which `current_client` returns `client`, in this thread. Enter it once.
 
-    Entered once only.
+    Servers enter it for each request.
     """
 
     __slots__ = ("_client", "_token")
@@ -80,7 +80,7 @@ class ClientScope:
 
 
 class BasePolicy(ABC):
-    """Answers an observation with an action chunk.
+    """Maps an observation to an action chunk.
 
     Args:
         strict: Check every observation before it is used and every action before it is returned.
@@ -91,60 +91,60 @@ class BasePolicy(ABC):
 
     @property
     def max_batch_size(self) -> int:
-        """Most rows that a server may ask for in one call, on behalf of several clients.
+        """The maximum number of rows in one call that joins requests of several clients.
 
-        1, the default: every request by itself. A policy whose answer to a row is the same in any
-        company, and does not depend on earlier calls, says more, most simply by a class attribute
-        ``max_batch_size = 16``. In its info, arrays and lists of B entries are then one for each
-        row, and all else concerns every row.
+        The default of 1 joins none. A policy whose action for a row depends neither on the other
+        rows nor on earlier calls may return more, most simply with a class attribute
+        ``max_batch_size = 16``. In its info, arrays and lists of B entries then have one entry for
+        each row, and all other entries apply to every row.
         """
         return 1
 
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
-        """What requests must have in common to be answered in one call; None: never in company.
+        """A key that requests in one call must share; None for a request that must be alone.
 
-        Their keys, shapes but for B, dtypes and options are always the same.
+        Requests in one call always have the same keys, shapes except for B, dtypes and options.
         """
         return batch_all(observation, options)
 
     def get_batch_rule(self) -> BatchRule | None:
-        """`batch_key` for a process that does not have this policy: small, and can be pickled.
+        """A small function like `batch_key` that can be pickled, for processes without the policy.
 
-        None where only the policy itself can tell; its replicas then answer one request at a time.
+        None if only the policy itself can compute the key; its replicas then join no requests.
         """
         return batch_all if type(self).batch_key is BasePolicy.batch_key else None
 
     @abstractmethod
     def check_observation(self, observation: Observation) -> None:
-        """Raise `SpecError` where the observation is not what this policy reads."""
+        """Raise `SpecError` for an observation that this policy cannot read."""
 
     @abstractmethod
     def check_action(self, action: Action) -> None:
-        """Raise `SpecError` where the action is not what this policy promises."""
+        """Raise `SpecError` for an action that does not match this policy's modality configs."""
 
     @abstractmethod
     def _get_action(
         self, observation: Observation, options: Options | None = None
     ) -> tuple[Action, Info]:
-        """Compute the answer; validation is `get_action`'s part."""
+        """Compute the action; `get_action` checks observation and action."""
 
     def get_action(
         self, observation: Observation, options: Options | None = None
     ) -> tuple[Action, Info]:
-        """Answer an observation with an action chunk.
+        """Compute an action chunk.
 
         Args:
             observation: ``{"video": {key: uint8 (B, T, H, W, 3) RGB}, "state": {key: float32
                 (B, T, D)}, "language": {key: B lists of T strings}}``.
-            options: What the policy documents beyond that, for example a seed.
+            options: Options that the policy documents, for example a seed; None for none.
 
         Returns:
-            The action ``{key: float32 (B, horizon, D)}`` in physical units (those of the training
-            data), and a dict of further information.
+            The action ``{key: float32 (B, horizon, D)}`` in the physical units of the training
+            data, and a dict of further information.
 
         Raises:
-            SpecError: `strict`, and the observation or the answer does not fit.
-            PolicyError: The policy could not answer.
+            SpecError: The policy is strict, and the observation or the action is wrong.
+            PolicyError: The policy failed to compute an action.
         """
         if self.strict:
             self.check_observation(observation)
@@ -154,41 +154,45 @@ class BasePolicy(ABC):
         return action, info
 
     def reset(self, options: Options | None = None) -> Info:
-        """Start a new episode; returns what the policy documents, nothing by default."""
+        """Start a new episode; returns a dict that the policy documents, empty by default."""
         return {}
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
-        """The configs by modality: ``video``, ``state``, ``action``, ``language``.
+        """The modality configs: ``video``, ``state``, ``action``, ``language``.
 
-        Empty where a policy does not know them.
+        Empty for a policy that does not know them.
         """
         return {}
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         """Values per step of each key: ``{"state": {key: D}, "action": {key: D}}``.
 
-        Isaac-GR00T's modality configs do not tell them. Empty where a policy does not know.
+        Isaac-GR00T's modality configs do not contain them. Empty for a policy that does not know
+        them.
         """
         return {}
 
     def get_capabilities(self) -> tuple[str, ...]:
-        """What the policy can beyond the common interface, for example ``"rtc"``.
+        """Capabilities beyond the common interface.
 
-        ``"absolute_actions"``: what its action configs call RELATIVE is answered as absolute
-        values. Without it, such an answer is refused by a robot.
-        ``"rtc"``: ``options["rtc"]`` of `get_action` makes a chunk go on from the present one.
-        ``"resize:shortest:256"`` and others: whatever comes is resized so first, as
-        `gr00t_policy_core.resize` tells, so that clients may do it.
+        ``"absolute_actions"``: action keys whose config says RELATIVE have absolute values. Robots
+        reject RELATIVE actions of a policy without it.
+        ``"rtc"``: ``options["rtc"]`` of `get_action` makes a chunk continue the current one.
+        ``"resize:shortest:256"`` and others of `gr00t_policy_core.resize`: the policy resizes
+        frames so first, and a client may do it instead.
         """
         return ()
 
 
 class ModalityPolicy(BasePolicy):
-    """A policy that is checked against its own modality configs; subclasses only compute."""
+    """A policy that checks observations and actions against its modality configs.
+
+    Subclasses implement `get_modality_config` and `_get_action`.
+    """
 
     @abstractmethod
     def get_modality_config(self) -> dict[str, ModalityConfig]:
-        """The configs by modality: ``video``, ``state``, ``action``, ``language``."""
+        """The modality configs: ``video``, ``state``, ``action``, ``language``."""
 
     def check_observation(self, observation: Observation) -> None:
         modality.check_observation(observation, self.get_modality_config())
@@ -198,11 +202,11 @@ class ModalityPolicy(BasePolicy):
 
 
 class PolicyWrapper(BasePolicy):
-    """A policy around another one: forwards everything; subclasses change what they are for.
+    """A policy that forwards every call to another one; subclasses override some methods.
 
     Args:
-        policy: The policy that answers.
-        strict: Check what goes in and out of this wrapper.
+        policy: The policy that computes the actions.
+        strict: Check observations and actions of the wrapper itself.
     """
 
     def __init__(self, policy: BasePolicy, strict: bool = True) -> None:

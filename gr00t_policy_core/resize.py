@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first resize of a model's picture path, where a client may do it in the policy's place.
+"""The first resize of a model's image pipeline, which a client may do instead of the policy.
 
-Frames are uint8 (H, W, 3) RGB. OpenCV is asked for only when a frame is resized by its area
-interpolation. Each class here leaves its own results as they are: so a client may resize a frame
-before it sends it, the policy resizes whatever comes, and its answer is the same bit for bit.
+Frames are uint8 (H, W, 3) RGB. Only area interpolation needs OpenCV. Each class leaves its own
+results unchanged: if a client resizes a frame before it sends it, the policy's own resize changes
+nothing, and the action is the same, bit by bit.
 
-A policy names its resize among its capabilities:
+A policy names its first resize among its capabilities:
 
 ========================== ======================= ==========================================
-capability                 class                   what becomes of a frame
+capability                 class                   result
 ========================== ======================= ==========================================
-``resize:area:256``        `LetterBoxResize`       black bars make it square, then 256 x 256
-``resize:shortest:256``    `ShortestEdgeResize`    its shorter side 256, its aspect ratio kept
-``resize:bilinear:96x128`` `ExactResize`           96 x 128 (height x width), whatever it was
+``resize:area:256``        `LetterBoxResize`       black bars to a square, then 256 x 256
+``resize:shortest:256``    `ShortestEdgeResize`    shorter side 256, same aspect ratio
+``resize:bilinear:96x128`` `ExactResize`           96 x 128 (height x width)
 ========================== ======================= ==========================================
 
 `LetterBoxResize` and `ExactResize` interpolate by ``area``, ``bilinear`` or ``bicubic``.
@@ -29,37 +29,38 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gr00t_policy_core.antialias import Filter, Lines, antialiased, cubic, triangle
+from gr00t_policy_core.antialias import AntialiasTaps, Filter, antialias_taps, cubic, triangle
 
 Frame = NDArray[np.uint8]
 Size: TypeAlias = tuple[int, int]  # height and width, pixels
 
-MAX_ASPECT = 200  # of both backbones' image processors
-MAX_SIDE = 16384  # pixels: a letter box around such a frame takes 0.8 GB
+MAX_ASPECT = 200  # limit of both backbones' image processors
+MAX_SIDE = 16384  # pixels; the letter box of such a frame takes 0.8 GB
 
 
 class FirstResize(Protocol):
-    """Resizes a frame; a result of its own is left as it is."""
+    """Resizes a frame, and leaves its own results unchanged."""
 
     @property
     def capability(self) -> str:
-        """How a policy names it."""
+        """Its name among a policy's capabilities."""
 
     def size(self, height: int, width: int) -> Size:
-        """Of the result, for a frame of that size."""
+        """Height and width of the result for a frame of that size, pixels."""
 
-    def __call__(self, frame: Frame) -> Frame: ...
+    def __call__(self, frame: Frame) -> Frame:
+        """The resized frame, uint8 (H, W, 3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LetterBoxResize:
-    """Black bars make a frame square; interpolation makes it `edge` pixels wide.
+    """Pads a frame with black bars to a square, and resizes it to `edge` x `edge`.
 
     Args:
         edge: Height and width of the result, pixels.
-        method: Of interpolation: ``area``, OpenCV's, which may round otherwise in another version
-            or on another processor; ``bilinear`` or ``bicubic``, torch's antialiased ones of uint8,
-            in integers, which are the same everywhere.
+        method: Interpolation: ``area`` is OpenCV's, whose rounding may differ between versions and
+            processors. ``bilinear`` and ``bicubic`` are torch's antialiased ones for uint8, in
+            integers, which are the same everywhere.
     """
 
     edge: int
@@ -78,10 +79,10 @@ class LetterBoxResize:
 
 @dataclass(frozen=True, slots=True)
 class ShortestEdgeResize:
-    """Makes the shorter side of a frame `edge` pixels, up or down, by OpenCV's area interpolation.
+    """Resizes the shorter side of a frame to `edge` pixels, by OpenCV's area interpolation.
 
-    The other side is scaled by the same factor and rounded, halves to even, as albumentations'
-    SmallestMaxSize does it.
+    It scales the other side by the same factor and rounds halves to even, as albumentations'
+    SmallestMaxSize does.
     """
 
     edge: int
@@ -100,12 +101,12 @@ class ShortestEdgeResize:
 
 @dataclass(frozen=True, slots=True)
 class ExactResize:
-    """Makes a frame `height` x `width`, whatever its shape.
+    """Resizes a frame to `height` x `width`, without keeping its aspect ratio.
 
     Args:
-        height: Of the result, pixels.
-        width: Of the result, pixels.
-        method: As of `LetterBoxResize`.
+        height: Height of the result, pixels.
+        width: Width of the result, pixels.
+        method: Interpolation, as in `LetterBoxResize`.
     """
 
     height: int
@@ -124,26 +125,26 @@ class ExactResize:
 
 
 def first_resize(capabilities: Iterable[str]) -> FirstResize | None:
-    """The resize that a policy names among its capabilities; None where it names none."""
+    """The resize that a policy names among its capabilities; None if it names none."""
     found = (_parsed(capability) for capability in capabilities)
     return next((first for first in found if first is not None), None)
 
 
 def is_readable(height: int, width: int) -> bool:
-    """Whether models read frames of that size: neither too large nor too narrow."""
+    """Whether models accept frames of that size, neither too large nor too narrow."""
     return max(height, width) <= min(MAX_SIDE, MAX_ASPECT * min(height, width))
 
 
 def saves_pixels(first: FirstResize, height: int, width: int) -> bool:
-    """Whether the result has fewer pixels than a frame of that size, which must be readable."""
-    if not is_readable(height, width):  # the policy refuses it, and a letter box would be enormous
+    """Whether the result has fewer pixels than a frame of that size; False if unreadable."""
+    if not is_readable(height, width):  # the policy rejects it, and a letter box would be huge
         return False
     after = first.size(height, width)
     return after[0] * after[1] < height * width
 
 
 def letterbox(frame: Frame) -> Frame:
-    """The frame in the middle of a black square; the smaller half of the bars comes first."""
+    """The frame centered in a black square; an odd difference adds a line at the end."""
     height, width = frame.shape[:2]
     side = max(height, width)
     if height == width:
@@ -155,12 +156,12 @@ def letterbox(frame: Frame) -> Frame:
 
 
 def resized(frame: Frame, size: Size, method: str) -> Frame:
-    """A frame at another size; itself, contiguous, where that is its own.
+    """Resize a frame; a frame of that size is only made contiguous.
 
     Args:
-        frame: uint8 (H, W, 3).
-        size: Height and width to come.
-        method: One of `METHODS`.
+        frame: RGB image, uint8 (H, W, 3).
+        size: Height and width of the result, pixels.
+        method: Interpolation, a key of `METHODS`.
     """
     if frame.shape[:2] == size:
         return np.ascontiguousarray(frame)
@@ -168,7 +169,7 @@ def resized(frame: Frame, size: Size, method: str) -> Frame:
 
 
 def area_resized(frame: Frame, size: Size) -> Frame:
-    """By OpenCV's INTER_AREA, which is a linear interpolation where the frame is enlarged."""
+    """Resize by OpenCV's INTER_AREA, which is linear interpolation for a larger result."""
     cv2 = require_opencv()
     height, width = size
     result: Frame = cv2.resize(
@@ -178,12 +179,12 @@ def area_resized(frame: Frame, size: Size) -> Frame:
 
 
 def bilinear_resized(frame: Frame, size: Size) -> Frame:
-    """As torch interpolates uint8: bilinear, antialiased."""
+    """Resize as torch does uint8: bilinear, antialiased."""
     return _antialiased(frame, size, triangle)
 
 
 def bicubic_resized(frame: Frame, size: Size) -> Frame:
-    """As torch interpolates uint8: bicubic, antialiased."""
+    """Resize as torch does uint8: bicubic, antialiased."""
     return _antialiased(frame, size, cubic)
 
 
@@ -191,15 +192,15 @@ def _antialiased(frame: Frame, size: Size, kernel: Filter) -> Frame:
     for axis in (1, 0):  # columns first, as torch does it
         if frame.shape[axis] == size[axis]:
             continue
-        lines = antialiased(frame.shape[axis], size[axis], kernel, None)
-        # Each line is contiguous memory in both directions.
+        lines = antialias_taps(frame.shape[axis], size[axis], kernel, None)
+        # Make each line contiguous memory.
         swapped = np.ascontiguousarray(frame.swapaxes(0, axis))
         frame = np.ascontiguousarray(_resampled(swapped, lines).swapaxes(0, axis))
     return frame
 
 
-def _resampled(picture: Frame, lines: Lines) -> Frame:
-    """(before, N, 3) to (after, N, 3): each line a weighted sum of some lines, rounded."""
+def _resampled(picture: Frame, lines: AntialiasTaps) -> Frame:
+    """(before, N, 3) to (after, N, 3): each line is a rounded weighted sum of lines."""
     before = picture.reshape(len(picture), -1).astype(np.int32)
     after = np.empty((len(lines.taps), before.shape[1]), np.int32)
     for line, (begin, weights) in zip(after, lines.taps, strict=True):
@@ -211,10 +212,10 @@ def _resampled(picture: Frame, lines: Lines) -> Frame:
 
 
 def require_opencv() -> Any:
-    """OpenCV; raises ImportError with what to install where it is missing."""
+    """The module cv2; raises ImportError with the command that installs it."""
     if importlib.util.find_spec("cv2") is None:
         raise ImportError(
-            "resizing pictures needs OpenCV: pip install '.[resize]' (no module named 'cv2')"
+            "resizing images needs OpenCV: run pip install '.[resize]' (no module named 'cv2')"
         )
     import cv2
 

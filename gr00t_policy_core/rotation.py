@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations between the forms that policies and ROS use; all functions take stacks (..., n).
+"""Conversions between rotation representations; all functions take stacks (..., n).
 
-Quaternions are (x, y, z, w) as in geometry_msgs. The 6D form is the first two **rows** of the
-rotation matrix, flattened, as Isaac-GR00T has it (Zhou et al., CVPR 2019, use columns).
+Quaternions are (x, y, z, w) as in geometry_msgs. The 6D representation is the first two **rows** of
+the rotation matrix, flattened, as in Isaac-GR00T. Zhou et al. (CVPR 2019) use columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def matrix_from_quaternion(quaternion: Array) -> Array:
     """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any norm above zero.
 
     Raises:
-        ValueError: A quaternion of norm zero, which many drivers send before they know a pose.
+        ValueError: A quaternion has norm 0, as many drivers send before they know a pose.
     """
     norm = np.linalg.norm(quaternion, axis=-1, keepdims=True)
     if not np.all(norm > 1e-9):
@@ -37,8 +37,8 @@ def matrix_from_quaternion(quaternion: Array) -> Array:
 def quaternion_from_matrix(matrix: Array) -> Array:
     """Unit quaternions (..., 4) of rotation matrices (..., 3, 3).
 
-    The largest of the four components is computed first (Shepperd 1978), so that no angle loses
-    precision.
+    It computes the largest of the four components first (Shepperd, 1978), so that it is precise at
+    all angles.
     """
     m = np.asarray(matrix, dtype=np.float64)
     diagonal = np.diagonal(m, axis1=-2, axis2=-1)
@@ -65,10 +65,10 @@ def quaternion_from_matrix(matrix: Array) -> Array:
 
 
 def matrix_from_rot6d(rot6d: Array) -> Array:
-    """Rotation matrices (..., 3, 3) of 6D forms (..., 6), made orthonormal by Gram-Schmidt.
+    """Rotation matrices (..., 3, 3) of 6D representations (..., 6), by Gram-Schmidt.
 
     Raises:
-        ValueError: The two rows are zero or parallel, which no rotation has.
+        ValueError: A row is zero, or both rows are parallel.
     """
     first, second = rot6d[..., :3], rot6d[..., 3:]
     x = _unit(first)
@@ -77,7 +77,7 @@ def matrix_from_rot6d(rot6d: Array) -> Array:
 
 
 def rot6d_from_matrix(matrix: Array) -> Array:
-    """6D forms (..., 6) of rotation matrices (..., 3, 3): the first two rows."""
+    """6D representations (..., 6) of rotation matrices (..., 3, 3): the first two rows."""
     m = np.asarray(matrix)
     return np.asarray(m[..., :2, :].reshape(*m.shape[:-2], 6))
 
@@ -91,7 +91,7 @@ def quaternion_from_rotvec(rotvec: Array) -> Array:
 
 
 def rotvec_from_quaternion(quaternion: Array) -> Array:
-    """Rotation vectors (..., 3), rad, of unit quaternions (..., 4); the angle is at most pi."""
+    """Rotation vectors (..., 3), rad, of unit quaternions (..., 4); their norm is at most pi."""
     q = np.where(quaternion[..., 3:] < 0.0, -quaternion, quaternion)
     sine = np.linalg.norm(q[..., :3], axis=-1, keepdims=True)
     angle = 2.0 * np.arctan2(sine, q[..., 3:])
@@ -137,7 +137,7 @@ def rpy_from_matrix(matrix: Array) -> Array:
 
 
 def quaternion_product(left: Array, right: Array) -> Array:
-    """The quaternions (..., 4) of the rotation `right` followed by the rotation `left`."""
+    """Products (..., 4) of quaternions: the rotation `right` followed by the rotation `left`."""
     x1, y1, z1, w1 = np.moveaxis(left, -1, 0)
     x2, y2, z2, w2 = np.moveaxis(right, -1, 0)
     return np.stack(
@@ -152,9 +152,9 @@ def quaternion_product(left: Array, right: Array) -> Array:
 
 
 def continuous_quaternions(quaternions: Array) -> Array:
-    """The same rotations (H, 4) with signs chosen so that neighbours lie on one hemisphere.
+    """The same rotations (H, 4), with signs that keep neighbors in one hemisphere.
 
-    q and -q are one rotation; interpolating from the one to the other would turn the long way.
+    q and -q are the same rotation, but interpolation between them turns the long way.
     """
     dots = np.sum(quaternions[1:] * quaternions[:-1], axis=-1)
     signs = np.cumprod(np.concatenate([[1.0], np.where(dots < 0.0, -1.0, 1.0)]))
@@ -164,5 +164,5 @@ def continuous_quaternions(quaternions: Array) -> Array:
 def _unit(vector: Array) -> Array:
     norm = np.linalg.norm(vector, axis=-1, keepdims=True)
     if not np.all(norm > 1e-9):
-        raise ValueError("a 6D rotation has a zero row or two parallel ones")
+        raise ValueError("a 6D rotation has a zero row or two parallel rows")
     return np.asarray(vector / norm)

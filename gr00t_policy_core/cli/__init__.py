@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `gr00t-policy`: serve a policy, or ask a server about itself.
+"""The command `gr00t-policy`: serve a policy, query a server, measure and examine models.
 
-Exit status: 0 done, 1 it could not be done (one line on stderr says why), 2 wrong usage.
+Exit status: 0 success, 1 failure (one line on stderr says why), 2 usage error.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: The arguments; None takes those of the process, which `serve` may then replace by
-            itself to set malloc up.
+        argv: The arguments after the program's name. None takes those of the process; `serve` may
+            then restart the process to configure malloc.
 
     Returns:
         The exit status.
@@ -39,14 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         malloc.restart_tuned()
     try:
         return int(args.run(args))
-    except BrokenPipeError:  # as by `| head`: whoever reads has read enough
+    except BrokenPipeError:  # as with `| head`: the reader has read enough
         output.abandon_stdout()
         return EXIT_FAILED
     except (PolicyError, ImportError, OSError) as error:
         text = printable(" ".join(str(error).split()))
         if argv is None:
-            logging.shutdown()  # what the log still holds comes first, the reason last
-            output.complain(f"{PROGRAM} {args.command}: {text}")
+            logging.shutdown()  # writes what the log still holds, so that the reason comes last
+            output.write_error(f"{PROGRAM} {args.command}: {text}")
             output.abandon_stdout()
         else:
             sys.stderr.write(f"{PROGRAM} {args.command}: {text}\n")
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line, a subparser for each command."""
     parser = OneLineParser(
-        prog=PROGRAM, description="Serve a GR00T policy, or ask a server about itself."
+        prog=PROGRAM, description="Serve a GR00T policy, query a server, or examine a model."
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

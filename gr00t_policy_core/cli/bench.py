@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gr00t-policy bench`: how long a model takes to answer, stage by stage."""
+"""`gr00t-policy bench`: the latency of a model, by stage."""
 
 from __future__ import annotations
 
@@ -27,72 +27,82 @@ if TYPE_CHECKING:
     from gr00t_policy_core.policy import Observation
 
 DESCRIPTION = """\
-Measure how long a model takes to answer, stage by stage: the median and the 99th percentile.
-Without a checkpoint the model has random weights, which takes just as long."""
+Measure the latency of a model by stage: the median and the 99th percentile. Without a checkpoint
+the model has random weights, which take as long."""
 
 SEED = 0
-OF_CHECKPOINTS = ("embodiment_tag", "backbone_path", "base_model_path", "denoising_steps")
-OF_RANDOM_MODELS = ("model", "size", "cameras")
+CHECKPOINT_FLAGS = ("embodiment_tag", "backbone_path", "base_model_path", "denoising_steps")
+RANDOM_MODEL_FLAGS = ("model", "size", "cameras")
 
 
 def add_command(commands: Any) -> None:
     """Add `bench` to the subparsers of the program."""
     parser = commands.add_parser(
-        "bench", help="measure how fast a model answers", description=DESCRIPTION
+        "bench", help="measure the latency of a model", description=DESCRIPTION
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
-        "--model", default="n1d7", help="line of a model with random weights (default: n1d7)"
+        "--model", default="n1d7", help="model line, with random weights (default: n1d7)"
     )
     parser.add_argument(
         "--size",
         choices=("auto", "published", "small"),
         default="auto",
-        help="of a model with random weights; auto is small on a CPU (default: auto)",
+        help="size of the model with random weights; auto is small on a CPU (default: auto)",
     )
     parser.add_argument("--model-path", metavar="PATH", help="measure this checkpoint instead")
     parser.add_argument("--embodiment-tag", default=EmbodimentTag.NEW_EMBODIMENT, metavar="TAG")
     parser.add_argument(
-        "--device", type=device, default=None, help="default: cuda where there is a GPU"
+        "--device", type=device, default=None, help="device (default: cuda if there is a GPU)"
     )
     add_model_flags(parser)
-    parser.add_argument("--batch", type=positive, nargs="+", default=[1], metavar="B")
     parser.add_argument(
-        "--cameras", type=positive, default=1, help="of a model with random weights (default: 1)"
+        "--batch",
+        type=positive,
+        nargs="+",
+        default=[1],
+        metavar="B",
+        help="batch sizes (default: 1)",
     )
-    parser.add_argument("--runs", type=positive, default=50, help="default: 50")
     parser.add_argument(
-        "--warm-up", type=positive, default=5, help="runs that do not count (default: 5)"
+        "--cameras",
+        type=positive,
+        default=1,
+        help="cameras of the model with random weights (default: 1)",
+    )
+    parser.add_argument("--runs", type=positive, default=50, help="measured calls (default: 50)")
+    parser.add_argument(
+        "--warm-up", type=positive, default=5, help="calls before the measurement (default: 5)"
     )
     parser.add_argument(
         "--profile",
         action="store_true",
-        help="print kernels (on a CPU: operators), their time and the bytes that they move at "
-        "least, by stage, too",
+        help="also print each stage's kernels (on a CPU: operators), their times, and the bytes "
+        "that they move",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it there, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print a table for each batch size."""
+    """Measure, and print a table for each batch size and camera size."""
     if args.model_path is None:
-        refuse_without_effect(args, OF_CHECKPOINTS, "there is no --model-path")
+        refuse_without_effect(args, CHECKPOINT_FLAGS, "there is no --model-path")
     else:
-        refuse_without_effect(args, OF_RANDOM_MODELS, "a checkpoint is measured")
+        refuse_without_effect(args, RANDOM_MODEL_FLAGS, "--model-path is given")
     if args.json is not None and not args.json.parent.is_dir():
-        raise SpecError("bad --json", [f"there is no folder {args.json.parent}"])
+        raise SpecError("bad --json", [f"{args.json.parent} is not a folder"])
     from gr00t_policy_core.models import benchmark
     from gr00t_policy_core.models.common.profiling import profile_table
     from gr00t_policy_core.models.common.synthetic import DEFAULT_IMAGE_SIZE
 
     policy, what = _policy(args)
-    options = policy.in_force()
+    settings = policy.active_settings()
     sizes = args.camera_size or [DEFAULT_IMAGE_SIZE]
     write_line(what)
     write_line(
         ", ".join(f"{name} {value}" for name, value in benchmark.environment(policy).items())
     )
-    write_line(", ".join(f"{name} {value}" for name, value in options.items()))
+    write_line(", ".join(f"{name} {value}" for name, value in settings.items()))
     batches = []
     for camera, size in itertools.product(sizes, args.batch):
         observation = policy.synthetic_observation(size, camera)
@@ -110,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         report = {
             "what": what,
             "environment": benchmark.environment(policy),
-            "options": options,
+            "options": settings,
             "batches": batches,
         }
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -120,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
 def _measure(
     policy: ModelPolicy, observation: Observation, warm_up: int, runs: int
 ) -> dict[str, Any]:
-    """Times of a batch size, by stage; what there is to compile and to record is before them."""
+    """The times of each stage, after all compilation and captures."""
     from gr00t_policy_core.models import benchmark
 
     begin = time.perf_counter()
@@ -136,7 +146,7 @@ def _measure(
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
         "batch": len(policy.frames(observation)),
-        "image_token_grid": policy.image_grid(observation).tokens_each,
+        "image_tokens": policy.image_grid(observation).tokens_per_image,
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,
@@ -145,7 +155,7 @@ def _measure(
 
 
 def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
-    """What is measured, and in words what that is."""
+    """The policy to measure, and its description."""
     from gr00t_policy_core.models import Gr00tPolicy
     from gr00t_policy_core.models.common.devices import default_device, find_device, find_dtype
     from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
@@ -168,7 +178,7 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
     small = args.size == "small" or (args.size == "auto" and where.type == "cpu")
     model = build(small=small, cameras=args.cameras, device=where, dtype=dtype)
     shape = (
-        "a SMALL shape: its times say nothing about the published model"
+        "a SMALL shape, whose times say nothing about the published model"
         if small
         else "the published shape"
     )
@@ -180,7 +190,7 @@ def _policy(args: argparse.Namespace) -> tuple[ModelPolicy, str]:
 def _table(batch: dict[str, Any]) -> Iterator[str]:
     yield ""
     height, width = batch["camera_size"]
-    tokens = f"{batch['image_token_grid']} tokens a picture"
+    tokens = f"{batch['image_tokens']} tokens per image"
     yield f"batch {batch['batch']}, cameras {height}x{width} ({tokens}), {batch['runs']} runs"
     yield f"{'stage':<10} {'p50 ms':>9} {'p99 ms':>9} {'operators':>10}"
     for stage, times in batch["stages"].items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands share: flags, one-line errors, output."""
+"""Flags, one-line errors and output that the commands share."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ EXIT_USAGE = 2
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line on stderr, pointing to its own help.
+    """An argument parser whose errors are one line on stderr that names its help.
 
-    A command's namespace has ``given``: the arguments that its command line has.
+    The namespace of a command has ``given``: the names of the arguments on its command line.
     """
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As of the base class, but what is not known is an error.
+        """Parse, and reject unknown arguments.
 
-        argparse leaves what a command does not know to the program, which knows less about it.
+        argparse itself leaves arguments that a command does not know to the parser of the program,
+        whose error does not name the command.
         """
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
@@ -37,7 +38,7 @@ class OneLineParser(argparse.ArgumentParser):
         return parsed, unknown
 
     def _given(self, args: Sequence[str] | None) -> frozenset[str]:
-        """Which arguments the command line has, whatever their values: they replace a mark."""
+        """The names of the arguments on the command line: those that replace a mark as default."""
         mark: list[object] = []  # a list, because flags that may come again append to a copy
         marks = argparse.Namespace(**{action.dest: mark for action in self._actions})
         parsed, _ = super().parse_known_args(args, marks)
@@ -48,7 +49,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def add_server_flags(parser: argparse.ArgumentParser, host: str, host_help: str) -> None:
-    """The flags that every command has: where the server is, and its token."""
+    """Add the flags for the address of a server, and for its token."""
     parser.add_argument("--host", default=host, help=f"{host_help} (default: {host})")
     parser.add_argument(
         "--port", type=port, default=DEFAULT_PORT, help=f"TCP port (default: {DEFAULT_PORT})"
@@ -56,13 +57,13 @@ def add_server_flags(parser: argparse.ArgumentParser, host: str, host_help: str)
     parser.add_argument(
         "--api-token",
         metavar="TOKEN",
-        help=f"shared secret of server and clients; better given in the environment as "
-        f"{TOKEN_VARIABLE}, where other users do not see it in the process list",
+        help=f"shared secret of server and clients; the environment variable {TOKEN_VARIABLE} is "
+        f"safer, because other users see the command line in the process list",
     )
 
 
 def add_key_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of a client of a secured server."""
+    """Add the flags of a client of a secured server."""
     parser.add_argument(
         "--server-key",
         metavar="KEY",
@@ -74,12 +75,12 @@ def add_key_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_without_effect(args: argparse.Namespace, names: Iterable[str], because: str) -> None:
-    """Make flags of a command line that would change nothing a usage error.
+    """Exit with a usage error if the command line has flags without effect.
 
     Args:
-        args: Of a command whose parser stands in ``parser``.
-        names: Of the arguments that have no effect.
-        because: Why they have none.
+        args: The arguments of a command, with its parser as ``parser``.
+        names: The names of the arguments that have no effect.
+        because: Why they have no effect, as the end of the error.
     """
     useless = [f"--{name.replace('_', '-')}" for name in sorted(args.given & set(names))]
     if useless:
@@ -88,17 +89,17 @@ def refuse_without_effect(args: argparse.Namespace, names: Iterable[str], becaus
 
 
 def device(text: str) -> str:
-    """An argparse type: a number is that GPU's."""
+    """An argparse type: a device; ``1`` is the GPU ``cuda:1``."""
     return f"cuda:{text}" if text.isdecimal() else text
 
 
 def api_token(args: argparse.Namespace) -> str | None:
-    """The token of the command line, else of the environment, else None."""
+    """The token of the command line or the environment; None if neither has one."""
     return args.api_token or os.environ.get(TOKEN_VARIABLE) or None
 
 
 def write_line(text: str) -> None:
-    """One line of output, at once: scripts wait for it. What is not printable is escaped."""
+    """Write one line to stdout and flush it, because scripts wait for it; escape control codes."""
     sys.stdout.write(f"{printable(text)}\n")
     sys.stdout.flush()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model is run: the flags that `serve` and `bench` have in common. Needs no torch."""
+"""The flags of a local model, which `serve` and `bench` share. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ MODEL_FLAGS = (
 
 
 def add_model_flags(parser: Any) -> None:
-    """Add the flags."""
+    """Add the flags of a model to a parser or a group of it."""
     parser.add_argument(
         "--backbone-path",
         metavar="PATH",
-        help="the backbone's tokenizer and configuration files: their folder, or a copy of the "
+        help="folder of the backbone's tokenizer and configuration files, or a copy of the "
         "Isaac-GR00T repository (default: the Hugging Face hub and its local cache)",
     )
     parser.add_argument(
         "--base-model-path",
         metavar="PATH",
-        help="the base model of a checkpoint of LeRobot or of a LoRA adapter (default: the one "
-        "that it names)",
+        help="base model of a LeRobot checkpoint or a LoRA adapter (default: the one that the "
+        "checkpoint names)",
     )
     parser.add_argument(
         "--denoising-steps",
         type=positive,
         metavar="STEPS",
-        help="of the action head, for one answer (default: as many as the checkpoint says)",
+        help="denoising steps of the action head (default: the checkpoint's number)",
     )
     parser.add_argument(
         "--dtype",
         choices=DTYPES,
-        help="of the model (default: bfloat16, and float32 on a CPU); fp8: bfloat16, with those "
-        "layers in float8 that keep the actions within twice bfloat16's error",
+        help="dtype of the model (default: bfloat16, on a CPU float32); fp8 is bfloat16 with the "
+        "layers in float8 that keep the actions within twice the error of bfloat16",
     )
     parser.add_argument(
         "--camera-size",
@@ -58,36 +58,37 @@ def add_model_flags(parser: Any) -> None:
         nargs="+",
         default=[],
         metavar="HxW",
-        help="heights and widths of the cameras' frames, pixels: the model is made ready for them "
-        "before the first request; give one for each kind of robot (default: 480x640)",
+        help="height and width of camera frames, pixels: the model warms up for them before the "
+        "first request; give one for each kind of robot (default: 480x640)",
     )
     parser.add_argument(
         "--mask-padding",
         action="store_true",
-        help="let each row of a batch give what it gives alone (see docs/how-to/run-a-model.md)",
+        help="hide padding from all attention, so that rows of a batch do not affect each other "
+        "(see docs/how-to/run-a-model.md)",
     )
     parser.add_argument(
         "--cuda-graphs",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="replay the networks as CUDA graphs (default: on a GPU)",
+        help="capture the networks as CUDA graphs and replay them (default: on a GPU)",
     )
     parser.add_argument(
         "--device-images",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="resize pictures on the device; each bit is the same (default: on a GPU)",
+        help="resize images on the device, with the same bits (default: on a GPU)",
     )
     parser.add_argument(
         "--compile",
         choices=COMPILE_MODES,
-        help="compile the networks with torch.compile: faster by a fifth, and slower to start "
-        "(see docs/how-to/run-a-model.md)",
+        help="compile the networks with torch.compile: a fifth faster, but slower to start (see "
+        "docs/how-to/run-a-model.md)",
     )
 
 
 def checkpoint_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """What `Gr00tPolicy` takes of the flags beside `execution_arguments`, to read a checkpoint."""
+    """The keyword arguments of `Gr00tPolicy` that select and read a checkpoint."""
     return {
         "dtype": args.dtype,
         "backbone_path": args.backbone_path,
@@ -97,7 +98,7 @@ def checkpoint_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def camera_size(text: str) -> tuple[int, int]:
-    """Height and width of a camera's frames, as a flag gives them."""
+    """An argparse type: height and width of a camera's frames, ``480x640``, pixels."""
     match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
     if match is None:
         raise argparse.ArgumentTypeError(
@@ -107,7 +108,7 @@ def camera_size(text: str) -> tuple[int, int]:
 
 
 def execution_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """What a model's `ExecutionSettings` take of the flags."""
+    """The arguments of `ExecutionSettings`, which `Gr00tPolicy` takes too."""
     return {
         "mask_padding": args.mask_padding,
         "cuda_graphs": args.cuda_graphs,

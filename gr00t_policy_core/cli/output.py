@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server says goes out if it can: streams may be closed, full, or read by nobody.
+"""Output of a server to streams that may be closed, full, or without a reader.
 
-Everything here writes to descriptors, not to `sys.stdout` and `sys.stderr`: a thread that waits in
-one of those keeps its lock, with which the interpreter cannot end.
+This module writes to descriptors, not to `sys.stdout` and `sys.stderr`: a thread that blocks in one
+of those keeps its lock, and then the interpreter cannot exit.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ import threading
 from gr00t_policy_core.errors import printable
 
 STDOUT, STDERR = 1, 2
-PATIENCE_S = 1.0  # for a reader that does not read, at the end
-MAX_WAITING_LINES = 10_000  # of the log; what comes while so many wait is dropped
+WRITE_TIMEOUT_S = 1.0  # for a reader that does not read, at exit
+MAX_WAITING_LINES = 10_000  # further lines of the log are dropped
 
 logger = logging.getLogger(__name__)
 
 
 def reopen_closed_streams() -> None:
-    """Have descriptors 0 to 2 lead nowhere where they were closed.
+    """Open closed descriptors 0 to 2 on the null device.
 
-    Or the next file or socket would get their numbers, and what is printed somewhere.
+    Otherwise the next file or socket gets such a number, and receives what is printed.
     """
     for descriptor, mode, name in ((0, "r", "stdin"), (1, "w", "stdout"), (2, "w", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
 
 
 def abandon_stdout() -> None:
-    """Have what is still to be written to stdout go nowhere, so that the exit does not fail."""
+    """Redirect stdout to the null device, so that flushing it at exit does not fail."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -46,34 +46,34 @@ def abandon_stdout() -> None:
 
 
 def announce(text: str) -> None:
-    """Write a line to stdout, without waiting for its reader; a failure is logged."""
+    """Write a line to stdout without waiting for its reader; log a failure."""
 
     def write() -> None:
         try:
             _write_all(STDOUT, f"{text}\n")
         except OSError as error:
-            logger.warning("stdout takes nothing (%s): %s", error.strerror, text)
+            logger.warning("cannot write to stdout (%s): %s", error.strerror, text)
 
     threading.Thread(target=write, name="gr00t-announce", daemon=True).start()
 
 
-def complain(text: str) -> None:
-    """Write a line to stderr, if its reader takes it within `PATIENCE_S`."""
+def write_error(text: str) -> None:
+    """Write a line to stderr, if its reader takes it within `WRITE_TIMEOUT_S`."""
 
     def write() -> None:
         with contextlib.suppress(OSError):
             _write_all(STDERR, f"{printable(text)}\n")
 
-    writing = threading.Thread(target=write, name="gr00t-complain", daemon=True)
-    writing.start()
-    writing.join(PATIENCE_S)
+    thread = threading.Thread(target=write, name="gr00t-write-error", daemon=True)
+    thread.start()
+    thread.join(WRITE_TIMEOUT_S)
 
 
 class StderrLog(logging.Handler):
-    """Writes the log to stderr in a thread of its own, so that nobody waits for its reader.
+    """Writes the log to stderr in its own thread, so that no thread waits for the reader.
 
-    A terminal that was stopped with Ctrl-S, or a pipe that is not read, would else stop whoever
-    logs something, and with it the server.
+    Otherwise a terminal stopped with Ctrl-S, or a pipe that is not read, would block every thread
+    that logs, and with it the server.
     """
 
     def __init__(self) -> None:
@@ -85,10 +85,10 @@ class StderrLog(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have a record written, or drop it where too many wait."""
+        """Queue a record for writing; drop it if `MAX_WAITING_LINES` are queued."""
         try:
             line = self.format(record)
-        except Exception as error:  # as logging does: what cannot be formatted stops nothing
+        except Exception as error:  # as in logging, a record that cannot be formatted stops nothing
             line = f"a record of {record.name} cannot be formatted: {type(error).__name__}"
         try:
             self._lines.put_nowait(line)
@@ -96,25 +96,27 @@ class StderrLog(logging.Handler):
             self._dropped += 1
 
     def close(self) -> None:
-        """Write what waits, within `PATIENCE_S`; `logging` does this when the process ends."""
+        """Write the queued lines within `WRITE_TIMEOUT_S`; `logging` calls this at exit."""
         with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=PATIENCE_S)
-        self._thread.join(PATIENCE_S)
+            self._lines.put(None, timeout=WRITE_TIMEOUT_S)
+        self._thread.join(WRITE_TIMEOUT_S)
         super().close()
 
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
             dropped, self._dropped = self._dropped, 0
-            note = f"({dropped} lines were dropped: nobody read stderr)\n" if dropped else ""
+            note = (
+                f"({dropped} lines were dropped, because stderr was not read)\n" if dropped else ""
+            )
             with contextlib.suppress(OSError):
                 _write_all(STDERR, f"{note}{line}\n")
 
 
 class PrintableFormatter(logging.Formatter):
-    """Escapes what is not printable, so that no text of a client can steer a terminal."""
+    """Escapes control characters, so that no text of a client can control a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """A record as text; only a traceback has several lines."""
+        """The text of a record; only a traceback has several lines."""
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How `serve` makes its policy, as data: replicas make it in processes of their own."""
+"""Loads the policy that the flags of `serve` describe; replicas load it in their own processes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoader:
-    """Makes the policy that flags of `serve` describe; the fields are those flags.
+    """Loads a policy; an instance can be pickled.
 
-    Exactly one of `model_path` and `dataset_path` is given. `settings` are further flags of models
-    (`execution_arguments`); a model is made ready for batches of up to `max_batch` rows, and for frames
-    of each `camera_size`, height and width.
+    Fields without an entry below are arguments of `Gr00tPolicy` or `ReplayPolicy`.
+
+    Args:
+        model_path: The checkpoint; None for a replay.
+        settings: The result of `execution_arguments`, which `Gr00tPolicy` takes.
+        dataset_path: The dataset of a replay; None for a model.
+        modality_config_path: A JSON file of modality configs for a replay; None takes all keys.
+        max_batch: The model is warmed up for batches of up to this number of rows.
+        camera_size: Heights and widths of frames in pixels that the model is warmed up for.
+        denoising_steps: The `num_inference_timesteps` of a model; None takes the checkpoint's.
     """
 
     model_path: str | None
@@ -47,13 +54,13 @@ class PolicyLoader:
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> PolicyLoader:
-        """Take them from the command line."""
+        """The loader for the arguments of a command line."""
         named = {field.name for field in fields(cls)} - {"settings"}
         given = {name: getattr(args, name) for name in named}
         return cls(**given, settings=execution_arguments(args))
 
     def anywhere(self) -> PolicyLoader:
-        """The same for processes with another working directory: local paths made absolute."""
+        """The same loader with absolute paths, for a process with another working directory."""
         return replace(
             self,
             model_path=_absolute(self.model_path),
@@ -65,21 +72,21 @@ class PolicyLoader:
 
     @property
     def uses_gpu(self) -> bool:
-        """Whether it wants a GPU."""
+        """Whether the policy is a model on a GPU."""
         return self.model_path is not None and self.device.startswith("cuda")
 
     def __call__(self) -> BasePolicy:
-        """Make it.
+        """Load the policy.
 
         Raises:
-            PolicyError: A setting, a file or a dataset is not right.
-            ImportError: A package is missing.
+            PolicyError: A setting, a checkpoint or a dataset is wrong.
+            ImportError: A package is not installed.
         """
         return self._replay() if self.model_path is None else self._model(self.model_path)
 
     def _replay(self) -> BasePolicy:
         if self.dataset_path is None:
-            raise SpecError("no policy", ["neither model_path nor dataset_path is given"])
+            raise SpecError("no policy", ["set model_path or dataset_path"])
         return ReplayPolicy(
             self.dataset_path,
             _modality_configs(self.modality_config_path),
@@ -101,8 +108,8 @@ class PolicyLoader:
             **self.settings,
             strict=self.strict,
         )
-        taken_s = policy.warm_up(self.max_batch, camera_sizes=self.camera_size)
-        logger.info("getting the model ready took %.1f s", taken_s)
+        duration_s = policy.warm_up(self.max_batch, camera_sizes=self.camera_size)
+        logger.info("the warm-up of the model took %.1f s", duration_s)
         return policy
 
 
@@ -118,5 +125,5 @@ def _modality_configs(path: str | None) -> dict[str, ModalityConfig] | None:
 
 
 def _absolute(path: str | None) -> str | None:
-    """Of what is there; else it is an id on the hub, or a mistake to be named as it was made."""
+    """The absolute path of an existing file; any other text, such as a hub id, is unchanged."""
     return path if path is None or not Path(path).exists() else str(Path(path).absolute())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gr00t-policy ping` and `info`: is a server there, and what does its policy read and write."""
+"""`gr00t-policy ping` and `info`: check that a server answers, and show its policy's keys."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ PINGS = 5
 def add_commands(commands: Any) -> None:
     """Add `ping` and `info` to the subparsers of the program."""
     ping = commands.add_parser(
-        "ping", help="ask a server for a sign of life", description="Ask for a sign of life."
+        "ping", help="measure the round trip to a server", description="Measure the round trip."
     )
     info = commands.add_parser(
         "info",
-        help="show what a server's policy reads and writes",
+        help="show the keys and shapes of a server's policy",
         description="Show the keys, shapes and horizons of a server's policy.",
     )
-    info.add_argument("--json", action="store_true", help="as one JSON object")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
     for parser, run in ((ping, run_ping), (info, run_info)):
         parser.set_defaults(run=run)
-        add_server_flags(parser, "localhost", "the server's host, or ipc:///path")
+        add_server_flags(parser, "localhost", "host of the server, or ipc:///path")
         add_key_flags(parser)
         parser.add_argument(
             "--timeout-ms",
             type=positive,
             default=DEFAULT_TIMEOUT_MS,
-            help=f"how long to wait for each answer (default: {DEFAULT_TIMEOUT_MS})",
+            help=f"timeout of each request, ms (default: {DEFAULT_TIMEOUT_MS})",
         )
 
 
 def run_ping(args: argparse.Namespace) -> int:
-    """Print the round trip."""
+    """Print the round trip time."""
     with make_client(args) as client:
         round_trip_ms = _round_trip_ms(client)
     server = addresses.name(args.host, args.port)
@@ -62,7 +62,7 @@ def run_ping(args: argparse.Namespace) -> int:
 
 
 def run_info(args: argparse.Namespace) -> int:
-    """Print the modality configs, the dimensions, the dialect and the round trip."""
+    """Print the modality configs, the dimensions, the dialect and the round trip time."""
     with make_client(args) as client:
         round_trip_ms = _round_trip_ms(client)
         configs = client.get_modality_config()
@@ -92,8 +92,8 @@ def make_client(args: argparse.Namespace) -> PolicyClient:
     """A client of the server that the flags name.
 
     Raises:
-        AddressError: Nobody knows the host; a client could only wait for it in vain.
-        SpecError: Flags that do not fit.
+        AddressError: The host is unknown, so that a client would wait until its timeout.
+        SpecError: The flags contradict each other.
     """
     client = PolicyClient(
         args.host,
@@ -103,21 +103,21 @@ def make_client(args: argparse.Namespace) -> PolicyClient:
         server_key=args.server_key,
         keys=args.keys,
     )
-    _require_known(args.host)
+    _require_known_host(args.host)
     return client
 
 
-def _require_known(host: str) -> None:
+def _require_known_host(host: str) -> None:
     if addresses.is_ipc(host):
         return
     try:
         socket.getaddrinfo(host.strip("[]"), None)
     except OSError as error:
-        raise AddressError(f"no host {host} is known: {error.strerror}") from None
+        raise AddressError(f"unknown host {host}: {error.strerror}") from None
 
 
 def _round_trip_ms(client: PolicyClient) -> float:
-    """Median over a few pings; one more before them opens the connection."""
+    """The median of `PINGS` pings, ms, after one that opens the connection."""
     client.call_endpoint("ping")
     times_s = []
     for _ in range(PINGS):
@@ -127,10 +127,10 @@ def _round_trip_ms(client: PolicyClient) -> float:
     return 1000 * statistics.median(times_s)
 
 
-def _dialect(heard: Dialect | None, configs: Mapping[str, ModalityConfig]) -> str:
-    """``n1d6``, ``n1d7``, ``both`` or, where the server tells no configs, ``unknown``."""
-    if heard is not None:
-        return heard.value
+def _dialect(detected: Dialect | None, configs: Mapping[str, ModalityConfig]) -> str:
+    """``n1d6``, ``n1d7``, ``both``, or ``unknown`` for a server without modality configs."""
+    if detected is not None:
+        return detected.value
     return "both" if configs else "unknown"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gr00t-policy serve`: one policy behind a port, until a signal or a client ends it."""
+"""`gr00t-policy serve`: serve one policy until a signal or a client stops the server."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from gr00t_policy_core.serving.transport import addresses
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
-Serve a policy to stock Isaac-GR00T clients and to our own. Prints "listening on HOST:PORT" when
-it is ready; while a model loads, ping is answered already and tells so. SIGINT and SIGTERM finish
-the requests in progress, refuse the others and end it. With --replicas, SIGHUP restarts them one
-after the other without losing a request; without them it changes nothing."""
+Serve a policy to Isaac-GR00T's clients and to PolicyClient. The command prints "listening on
+HOST:PORT" when the policy is ready; while a model loads, the server answers ping and says that it
+is loading. SIGINT and SIGTERM finish the requests in progress, reject the others and stop the
+server. SIGHUP restarts the replicas of --replicas one after the other, without losing a request."""
 
 REPLAY_FLAGS = ("modality_config_path", "execution_horizon")
 
 MALLOC_HELP = """\
-do not restart with glibc's malloc set up to keep large buffers instead of returning them to the
-system after each message. The set-up costs memory: what the largest messages needed stays with
-the process, and the heap grows 64 MiB at a time (address space until it is used)"""
+do not restart the process with glibc's malloc configured to keep large buffers. The configuration
+costs memory: the process keeps the buffers of its largest messages, and the heap grows by 64 MiB of
+address space at a time"""
 
 
 def add_command(commands: Any) -> None:
@@ -55,21 +55,21 @@ def add_command(commands: Any) -> None:
     policy.add_argument(
         "--model-path",
         metavar="PATH",
-        help="checkpoint of a GR00T N1.6 or N1.7 model, of Isaac-GR00T or LeRobot, or a LoRA "
-        "adapter: a folder, or an id on the Hugging Face hub (owner/name or owner/name/folder)",
+        help="GR00T N1.6 or N1.7 checkpoint of Isaac-GR00T or LeRobot, or a LoRA adapter: a "
+        "folder, or an id on the Hugging Face hub (owner/name or owner/name/folder)",
     )
     policy.add_argument(
         "--embodiment-tag",
         type=_embodiment_tag,
         default=EmbodimentTag.NEW_EMBODIMENT,
         metavar="TAG",
-        help="robot that the model is to drive, name or value (default: new_embodiment)",
+        help="embodiment that the model drives, name or value (default: new_embodiment)",
     )
     policy.add_argument(
         "--device",
         type=device,
         default="cuda",
-        help="where the model runs: cuda, cuda:1 or 1, cpu (default: cuda)",
+        help="device of the model: cuda, cuda:1 or 1, cpu (default: cuda)",
     )
     add_model_flags(policy)
     policy.add_argument(
@@ -96,7 +96,7 @@ def add_command(commands: Any) -> None:
         "--use-sim-policy-wrapper",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="take the flat keys of Isaac-GR00T's simulation environments (clients of ours: "
+        help="accept the flat keys of Isaac-GR00T's simulation environments (with our client: "
         "PolicyClient(strict=False))",
     )
 
@@ -110,34 +110,34 @@ def add_command(commands: Any) -> None:
         "--reply-format",
         choices=REPLY_FORMATS,
         default="auto",
-        help="auto answers each client in its own form (default)",
+        help="format of replies; auto uses the format of each request (default: auto)",
     )
     server.add_argument(
         "--max-batch",
         type=positive,
         default=16,
         metavar="ROWS",
-        help="most rows that the model is asked for at once when several clients wait; 1 asks for "
-        "one request at a time (default: 16)",
+        help="maximum number of rows in one call of the model, which joins requests of waiting "
+        "clients; 1 joins none (default: 16)",
     )
     server.add_argument(
         "--replicas",
         type=positive,
         metavar="N",
-        help="answer by N processes with the policy, each with a GPU of its own where there are "
-        "GPUs; needs Ray: pip install '.[ray]' (default: the policy is in this process)",
+        help="run the policy in N processes, each with its own GPU if there are GPUs; needs Ray: "
+        "pip install '.[ray]' (default: run the policy in this process)",
     )
     server.add_argument(
         "--ray-address",
         metavar="HOST:PORT",
-        help="put the replicas on the Ray cluster there, which this machine must be part of "
-        "(default: Ray is started for this server alone, on loopback)",
+        help="run the replicas on this Ray cluster, which the machine must be part of (default: "
+        "start Ray for this server only, on loopback)",
     )
     server.add_argument(
         "--secure",
         metavar="KEYS_DIR",
-        help="encrypt with CURVE and admit only the clients whose keys are listed in this folder, "
-        "which `gr00t-policy keys` makes",
+        help="encrypt with CURVE, and admit only clients with a key in this folder, which "
+        "`gr00t-policy keys` generates",
     )
     server.add_argument(
         "--metrics-port",
@@ -149,7 +149,7 @@ def add_command(commands: Any) -> None:
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
-        help="on stderr (default: info)",
+        help="level of the log on stderr (default: info)",
     )
     server.add_argument(
         "--no-malloc-tuning", dest="malloc_tuning", action="store_false", help=MALLOC_HELP
@@ -157,7 +157,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal comes or a client asks the server to end."""
+    """Serve until a signal or a client stops the server."""
     logging.basicConfig(level=args.log_level.upper(), handlers=[StderrLog()])
     _check_usage(args)
     policy, backend = _policy(args)
@@ -176,15 +176,15 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     signal.signal(signal.SIGHUP, lambda *_: _restart_replicas(server, backend))
-    with contextlib.suppress(ClosedError):  # the signal came before `run`
+    with contextlib.suppress(ClosedError):  # a signal stopped it before `run`
         server.run()
     return 0
 
 
 def _restart_replicas(server: PolicyServer, backend: ReplicaPool | None) -> None:
-    """SIGHUP, as `systemctl reload` sends it."""
+    """Handle SIGHUP, which `systemctl reload` sends."""
     if backend is None:
-        logger.warning("SIGHUP restarts replicas, and there are none: it changes nothing")
+        logger.warning("SIGHUP has no effect: it restarts replicas, and there are none")
     else:
         server.restart_replicas()
 
@@ -200,19 +200,17 @@ def _check_usage(args: argparse.Namespace) -> None:
         model_flags = {"camera_size", "device", "embodiment_tag", "max_batch", *MODEL_FLAGS}
         refuse_without_effect(args, model_flags, "a replay has no model")
     else:
-        refuse_without_effect(args, REPLAY_FLAGS, "a model replays no data set")
+        refuse_without_effect(args, REPLAY_FLAGS, "a model does not replay a dataset")
     if args.ray_address is not None and args.replicas is None:
-        args.parser.error("--ray-address says where --replicas are: give both")
+        args.parser.error("--ray-address needs --replicas")
     if args.replicas is not None and args.device.startswith("cuda:"):
-        args.parser.error(
-            f"--replicas are given a GPU each, --device is cuda then, got {args.device}"
-        )
+        args.parser.error(f"--replicas have a GPU each: --device must be cuda, got {args.device}")
 
 
 def _policy(
     args: argparse.Namespace,
 ) -> tuple[BasePolicy | Callable[[], BasePolicy], ReplicaPool | None]:
-    """A policy that is there at once, or what makes it while the server answers pings."""
+    """A policy, or a function that loads it while the server answers pings; and the replicas."""
     load = PolicyLoader.of(args)
     if args.replicas is not None:
         pool = ReplicaPool(

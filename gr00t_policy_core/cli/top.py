@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`gr00t-policy top`: a server's clients, rates and latencies, live."""
+"""`gr00t-policy top`: the clients, rates and latencies of a server, live."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 INTERVAL_S = 1.0
-TITLE_CHARS = 75  # of its longest line, or a table of few clients would break it
+TITLE_CHARS = 75  # its longest line, which a table of few clients would otherwise break
 
 
 def add_command(commands: Any) -> None:
@@ -27,21 +27,23 @@ def add_command(commands: Any) -> None:
         "top", help="watch a server live", description="Watch a server until Ctrl-C."
     )
     parser.set_defaults(run=run, timeout_ms=DEFAULT_TIMEOUT_MS)
-    add_server_flags(parser, "localhost", "the server's host")
+    add_server_flags(parser, "localhost", "host of the server")
     add_key_flags(parser)
-    parser.add_argument("--once", action="store_true", help="show it once, after one second")
+    parser.add_argument(
+        "--once", action="store_true", help="print one table after one second, and exit"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the metrics again and again."""
+    """Show the metrics every `INTERVAL_S`."""
     try:
         from rich.live import Live
         from rich.text import Text
     except ImportError as error:
-        raise ImportError(f"top needs: pip install '.[top]' ({error})") from None
+        raise ImportError(f"top needs rich: run pip install '.[top]' ({error})") from None
     pause = threading.Event()
     with make_client(args) as client:
-        before, asked_s = client.call_endpoint("metrics"), time.monotonic()
+        before, before_s = client.call_endpoint("metrics"), time.monotonic()
         with Live(auto_refresh=False) as live:
             while True:
                 pause.wait(INTERVAL_S)
@@ -52,15 +54,15 @@ def run(args: argparse.Namespace) -> int:
                         raise
                     live.update(Text(str(error)), refresh=True)
                     continue
-                live.update(_view(before, now, now_s - asked_s), refresh=True)
+                live.update(_view(before, now, now_s - before_s), refresh=True)
                 if args.once:
                     break
-                before, asked_s = now, now_s
+                before, before_s = now, now_s
     return 0
 
 
 def _view(before: Any, now: Any, seconds: float) -> Table:
-    """`view` of whatever a server has answered."""
+    """`view`, with `ProtocolError` for metrics that cannot be read."""
     try:
         return view(before, now, seconds)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -68,7 +70,7 @@ def _view(before: Any, now: Any, seconds: float) -> Table:
 
 
 def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> Table:
-    """Two snapshots of the metrics, so many seconds apart, as a table."""
+    """A table of two snapshots of the metrics, `seconds` apart."""
     from rich.table import Table
     from rich.text import Text
 
@@ -87,7 +89,9 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
         + (", OPEN TO THE NETWORK" if now["open_to_network"] else "")
         + _replicas(now.get("replicas"))
     )
-    shown = Text("\n".join(map(printable, title.split("\n"))))  # no markup of a server's making
+    shown = Text(
+        "\n".join(map(printable, title.split("\n")))
+    )  # Text, because a string from a server could contain markup
     table = Table(title=shown, title_justify="left", min_width=TITLE_CHARS)
     for heading in ("client", "first seen", "last seen", "requests", "errors", "mean", "last"):
         table.add_column(heading, justify="left" if heading == "client" else "right")
@@ -110,7 +114,7 @@ def _replicas(counted: Mapping[str, Any] | None) -> str:
         return ""
     return (
         f"\n{counted['ready']} of {counted['size']} replicas ready, {counted['deaths']} deaths, "
-        f"{counted['retries']} requests tried again"
+        f"{counted['retries']} retried requests"
     )
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded datasets, in LeRobot's layouts."""
+"""Recorded datasets in LeRobot's formats."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the JSON files of a dataset; what is wrong with one is told with its name."""
+"""Reads the JSON files of a dataset; errors name the file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gr00t_policy_core.errors import DatasetError
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """The object that a file holds.
+    """Read the object in a JSON file.
 
     Raises:
-        DatasetError: The file is missing, is no JSON, or holds something else.
+        DatasetError: The file is missing, is no JSON, or has no object.
     """
     content = parse_json(file, read_text(file), "it")
     if not isinstance(content, dict):
@@ -23,10 +23,10 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def read_text(file: Path) -> str:
-    """The text of a file.
+    """Read a text file.
 
     Raises:
-        DatasetError: The file is missing, or no UTF-8.
+        DatasetError: The file is missing, or is not UTF-8.
     """
     try:
         return file.read_text(encoding="utf-8")
@@ -35,10 +35,15 @@ def read_text(file: Path) -> str:
 
 
 def parse_json(file: Path, text: str, what: str) -> Any:
-    """The value of a piece of a file's text; `what` names the piece in the error.
+    """Parse JSON in a file.
+
+    Args:
+        file: The path of the file, for the error.
+        text: The JSON text, which may be a part of the file.
+        what: The name of that part, for the error: ``line 3``.
 
     Raises:
-        DatasetError: It is no JSON.
+        DatasetError: The text is no JSON.
     """
     try:
         return json.loads(text)

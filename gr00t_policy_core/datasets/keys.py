@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which columns of a LeRobot dataset make up which key of a policy.
+"""The policy keys of a LeRobot dataset, and their columns.
 
-`meta/modality.json`, which Isaac-GR00T adds to LeRobot's own files, says so. A dataset without it
-has one key for each feature of `meta/info.json`, named after the feature.
+`meta/modality.json`, which Isaac-GR00T adds to LeRobot's own files, defines them. A dataset without
+that file has one key for each feature of `meta/info.json`, named after the feature.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from gr00t_policy_core.datasets.json_files import read_object
 from gr00t_policy_core.errors import DatasetError
 
-# Where a key lives when modality.json does not say (Isaac-GR00T, lerobot_episode_loader.py).
+# The column of a key for which modality.json names none (Isaac-GR00T, lerobot_episode_loader.py).
 DEFAULT_COLUMNS = {"state": "observation.state", "action": "action"}
 LANGUAGE_PREFIX = "annotation."
-# The prompt that every episode has; Isaac-GR00T fills it from the list of episodes.
+# The prompt of each episode, which Isaac-GR00T takes from the list of episodes.
 TASK = "task"
 
-PICTURES = ("video", "image")  # dtypes of LeRobot's features
-# LeRobot's teleoperators that record steps of an end effector name them delta_x, delta_y, …
+VIDEO_DTYPES = ("video", "image")  # of LeRobot's features
+# LeRobot's teleoperators name the steps of an end effector delta_x, delta_y, …
 DELTA_PREFIX = "delta_"
 
 logger = logging.getLogger(__name__)
@@ -31,9 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ColumnSlice:
-    """Where the values of one key are: ``column[start:end]`` of every row.
+    """The columns of one key: ``column[start:end]`` of every row.
 
-    `is_absolute` is false for an action that was recorded as a step from what went before.
+    Args:
+        column: The name of a parquet column of lists or numbers.
+        start: The first value of the key.
+        end: The end of its values, exclusive.
+        is_absolute: False for an action that is recorded relative to the previous step.
     """
 
     column: str
@@ -52,8 +56,8 @@ class DatasetKeys:
     """The keys of a dataset.
 
     Args:
-        names: In file order, by modality: ``video``, ``state``, ``action``, ``language``.
-        slices: Where each ``state`` and ``action`` key is, by modality and key.
+        names: The keys in file order, by modality: ``video``, ``state``, ``action``, ``language``.
+        slices: The columns of each ``state`` and ``action`` key, by modality and key.
     """
 
     names: dict[str, list[str]]
@@ -61,14 +65,15 @@ class DatasetKeys:
 
     @classmethod
     def of(cls, path: Path, info: Mapping[str, Any]) -> DatasetKeys:
-        """The keys of the dataset in a directory.
+        """Read the keys of a dataset.
 
         Args:
-            path: The directory that holds `meta/`.
-            info: The content of `meta/info.json`.
+            path: The dataset's directory, which has `meta/`.
+            info: The content of `meta/info.json`, whose features are the keys of a dataset
+                without `meta/modality.json`.
 
         Raises:
-            DatasetError: `meta/modality.json` is damaged, or missing and `info` has no action.
+            DatasetError: `meta/modality.json` is damaged, or is missing and `info` has no action.
         """
         file = path / "meta/modality.json"
         return _from_features(file, info) if not file.exists() else _from_modality(file)
@@ -114,10 +119,10 @@ def _column_slice(file: Path, modality: str, key: str, entry: Any) -> ColumnSlic
 
 
 def _from_features(file: Path, info: Mapping[str, Any]) -> DatasetKeys:
-    """One key for each feature of a plain LeRobot dataset that a policy could read or write."""
+    """One key for each feature of a plain LeRobot dataset that a policy can read or write."""
     names: dict[str, list[str]] = {"video": [], "state": [], "action": [], "language": [TASK]}
     slices: dict[str, dict[str, ColumnSlice]] = {name: {} for name in DEFAULT_COLUMNS}
-    told = []
+    described = []
     for feature, fields in _features(info):
         modality = _modality_of(feature, fields)
         if modality is None:
@@ -128,18 +133,20 @@ def _from_features(file: Path, info: Mapping[str, Any]) -> DatasetKeys:
             values = _names_of(fields)
             is_absolute = not any(name.startswith(DELTA_PREFIX) for name in values)
             slices[modality][key] = ColumnSlice(feature, 0, fields["shape"][0], is_absolute)
-            told.append(f"{modality}.{key} = {feature} {values or fields['shape']}")
+            described.append(f"{modality}.{key} = {feature} {values or fields['shape']}")
     if not slices["action"]:
         raise DatasetError(
             file,
-            "no such file, and meta/info.json has no feature 'action' of numbers to do without; "
+            "no such file, and meta/info.json has no numeric feature 'action' to replace it; "
             'write {"state": {KEY: {"start": 0, "end": D}}, "action": {KEY: …}}, where start and '
-            "end cut the columns observation.state and action",
+            "end are ranges of the columns observation.state and action",
         )
     repeated = [key for keys in names.values() for key in set(keys) if keys.count(key) > 1]
     if repeated:
-        raise DatasetError(file, f"no such file, and several features would be called {repeated}")
-    logger.info("%s: no such file; keys are those of meta/info.json: %s", file, "; ".join(told))
+        raise DatasetError(file, f"no such file, and several features have the key {repeated}")
+    logger.info(
+        "%s: no such file; using the keys of meta/info.json: %s", file, "; ".join(described)
+    )
     return DatasetKeys(names, slices)
 
 
@@ -152,7 +159,7 @@ def _features(info: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 def _modality_of(feature: str, fields: Mapping[str, Any]) -> str | None:
     dtype, shape = str(fields.get("dtype")), fields.get("shape")
-    if dtype in PICTURES:
+    if dtype in VIDEO_DTYPES:
         return "video"
     if not dtype.startswith(("float", "int", "uint", "bool")) or not isinstance(shape, list):
         return None
@@ -164,13 +171,13 @@ def _modality_of(feature: str, fields: Mapping[str, Any]) -> str | None:
 
 
 def _key_of(feature: str) -> str:
-    """``front`` of observation.images.front, ``state`` of observation.state."""
+    """The key of a feature: ``front`` for observation.images.front."""
     name = feature.removeprefix("observation.").removeprefix("images.").removeprefix("state.")
     return name.removeprefix("action.").replace(".", "_")
 
 
 def _names_of(fields: Mapping[str, Any]) -> list[str]:
-    """The names of a feature's values: a list, {"motors": list}, or {name: index}."""
+    """The names of a feature's values, from a list, {"motors": list}, or {name: index}."""
     names = fields.get("names")
     if isinstance(names, Mapping):
         lists = [entry for entry in names.values() if isinstance(entry, list)]

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the numbers of a recorded LeRobot dataset, one episode at a time.
+"""Reads the numeric columns of a LeRobot dataset, one episode at a time.
 
-Two layouts are in use:
+There are two formats:
 
-- v2.0 and v2.1: one parquet file per episode, `meta/episodes.jsonl` lists the episodes.
-- v3.0: many episodes in a parquet file, `meta/episodes/chunk-XXX/file-YYY.parquet` says which
-  episode is in which file, and which rows of the whole dataset it has.
+- v2.0 and v2.1: one parquet file per episode; `meta/episodes.jsonl` lists the episodes.
+- v3.0: many episodes per parquet file; `meta/episodes/chunk-XXX/file-YYY.parquet` lists the file of
+  each episode, and its rows in the whole dataset.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gr00t_policy_core.errors import DatasetError
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 
-# LeRobot's own defaults (lerobot/datasets), for an info.json that leaves them out.
+# LeRobot's defaults (lerobot/datasets) for fields that info.json lacks.
 EPISODES_PER_CHUNK = 1000
 DATA_PATH_V2 = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 DATA_PATH_V3 = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -35,11 +35,11 @@ class Episode:
     """One recorded episode.
 
     Args:
-        index: Its number, which need not follow that of another.
-        length: Steps.
-        file: The parquet file that its steps are said to be in.
-        first_row: Its first step, counted over the whole dataset, where episodes share files; None
-            where it has a file of its own.
+        index: The episode index; indices need not be consecutive.
+        length: The number of steps.
+        file: The parquet file of its steps, according to `meta/`.
+        first_row: The row of its first step in the whole dataset, if episodes share files; None if
+            it has its own file.
     """
 
     index: int
@@ -49,21 +49,19 @@ class Episode:
 
 
 class LeRobotDataset:
-    """The episodes of a dataset directory; values are read when they are asked for.
+    """The episodes of a dataset. It reads `meta/` at construction, and values in `read`.
 
     Args:
-        path: The directory that holds `meta/` and `data/`.
+        path: The directory with `meta/` and `data/`.
 
     Attributes:
-        path: As given.
-        episodes: By episode index, in the dataset's order.
-        keys: The names of its keys, in file order, by modality: ``video``, ``state``, ``action``,
-            ``language``.
-        slices: Where each ``state`` and ``action`` key is, by modality and key.
+        episodes: The episodes by index, in the dataset's order.
+        keys: The keys in file order, by modality: ``video``, ``state``, ``action``, ``language``.
+        slices: The columns of each ``state`` and ``action`` key, by modality and key.
 
     Raises:
         DatasetError: A file of `meta/` is missing, damaged or of an unknown version.
-        ImportError: pyarrow is not installed (v3.0 needs it from the start).
+        ImportError: pyarrow is not installed, which the `meta/` of v3.0 needs.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -78,19 +76,19 @@ class LeRobotDataset:
         self.keys, self.slices = keys.names, keys.slices
 
     def read(self, episode_index: int, modality: str, keys: Iterable[str]) -> dict[str, Matrix]:
-        """Read some keys of a modality over a whole episode; other columns are not touched.
+        """Read keys of a modality over a whole episode; it reads no other columns.
 
         Args:
-            episode_index: One of `episodes`.
-            modality: ``"state"`` or ``"action"``.
-            keys: Names out of `slices`.
+            episode_index: The index of an episode, a key of `episodes`.
+            modality: The modality of the keys, ``"state"`` or ``"action"``.
+            keys: Keys of that modality, as in `slices`.
 
         Returns:
             ``{key: float32 (length, D)}`` in the units of the recording.
 
         Raises:
-            DatasetError: The episode's file is missing, damaged, or does not hold what `meta/`
-                says that it holds; or a value of these keys is not finite.
+            DatasetError: The episode's file is missing, damaged, or contradicts `meta/`; or a value
+                of these keys is not finite.
             ImportError: pyarrow is not installed.
         """
         episode = self.episodes[episode_index]
@@ -102,8 +100,8 @@ class LeRobotDataset:
             if column.shape[1] < entry.end:
                 raise DatasetError(
                     episode.file,
-                    f"column {entry.column!r} has {column.shape[1]} values per step, but "
-                    f"meta/modality.json takes {modality}.{key} from [{entry.start}:{entry.end}]",
+                    f"column {entry.column!r} has {column.shape[1]} values per step, but in "
+                    f"meta/modality.json {modality}.{key} is [{entry.start}:{entry.end}] of it",
                 )
             values[key] = column[:, entry.start : entry.end]
             _require_finite(episode, f"{modality}.{key}", values[key])
@@ -197,9 +195,9 @@ def _read_columns(episode: Episode, columns: list[str]) -> dict[str, Matrix]:
 def _read_shared(episode: Episode, first_row: int, columns: list[str]) -> Any:
     """The rows of an episode in files that it shares with others.
 
-    They are looked for in the file that `meta/episodes` names, and where that has another number
-    of them, as LeRobot does (`DatasetReader`, which takes no notice of that name): by the rows of
-    the whole dataset from ``dataset_from_index`` on, in all files.
+    It reads the file that `meta/episodes` names. If that file has another number of rows of the
+    episode, it reads the rows from ``dataset_from_index`` on in all files, as LeRobot's
+    `DatasetReader` always does.
     """
     is_ours = [("episode_index", "==", episode.index)]
     table = read_table(episode.file, columns, is_ours) if episode.file.exists() else None
@@ -209,11 +207,13 @@ def _read_shared(episode: Episode, first_row: int, columns: list[str]) -> Any:
     elsewhere = _read_everywhere(episode.file.parents[1], columns, rows)
     if elsewhere is not None and elsewhere.num_rows == episode.length:
         return elsewhere
-    return table if table is not None else read_table(episode.file, columns)  # names the file
+    return (
+        table if table is not None else read_table(episode.file, columns)
+    )  # raises an error that names the file
 
 
 def _read_everywhere(folder: Path, columns: list[str], rows: Any) -> Any:
-    """The rows meant, of all files of the dataset; None where there are none."""
+    """The rows that match the filters `rows` in all files of the dataset; None without any."""
     import pyarrow as pa
 
     tables = [read_table(file, columns, rows) for file in sorted(folder.glob("*/*.parquet"))]
@@ -226,6 +226,6 @@ def _require_finite(episode: Episode, name: str, values: Matrix) -> None:
     if len(steps):
         raise DatasetError(
             episode.file,
-            f"{name} of episode {episode.index} has values that are not finite, or missing, in "
-            f"{len(steps)} of {episode.length} steps, first in step {steps[0]}",
+            f"{name} of episode {episode.index} has missing or non-finite values in "
+            f"{len(steps)} of {episode.length} steps, the first in step {steps[0]}",
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading columns of numbers out of parquet files; what is wrong with one is told by its name."""
+"""Reads numeric columns of parquet files; errors name the file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Matrix = npt.NDArray[np.float32]
 
 
 def read_table(file: Path, columns: Sequence[str], filters: Any = None) -> Any:
-    """The named columns of a parquet file, as a `pyarrow.Table`.
+    """Read columns of a parquet file as a `pyarrow.Table`.
 
     Args:
-        file: The parquet file.
-        columns: Their names.
-        filters: Which rows, as in `pyarrow.parquet.read_table`; None is all.
+        file: The path of the parquet file.
+        columns: The names of the columns to read.
+        filters: Selects rows, as in `pyarrow.parquet.read_table`; None reads all.
 
     Raises:
         DatasetError: The file is missing or damaged, or lacks a column.
@@ -32,7 +32,7 @@ def read_table(file: Path, columns: Sequence[str], filters: Any = None) -> Any:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise ImportError(
-            "replaying a dataset needs pyarrow: pip install '.[replay]' in the folder of gr00t_ros"
+            "a dataset needs pyarrow: run pip install '.[replay]' in the folder of gr00t_ros"
         ) from error
 
     if not file.is_file():
@@ -48,12 +48,12 @@ def read_table(file: Path, columns: Sequence[str], filters: Any = None) -> Any:
 
 
 def as_matrix(column: Any) -> Matrix:
-    """A column of lists, fixed-size lists or plain numbers (true is 1) as float32 (rows, width).
+    """Convert a column of lists, fixed-size lists, numbers or booleans to float32 (rows, width).
 
-    A value that is missing within a list is NaN.
+    True becomes 1, and a missing value within a list NaN.
 
     Raises:
-        ValueError: Rows are missing, of different lengths, or no numbers.
+        ValueError: A row is missing, rows have different lengths, or values are no numbers.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

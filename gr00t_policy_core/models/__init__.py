@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real networks, in torch and transformers: the only place that imports either."""
+"""GR00T's networks. Only this package imports torch and transformers."""
 
 try:
     import torch as _torch  # noqa: F401
     import transformers as _transformers  # noqa: F401
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"running a model needs {error.name}, which is not installed: pip install '.[gr00t]' in "
+        f"a local model needs {error.name}, which is not installed: run pip install '.[gr00t]' in "
         "the folder of gr00t_ros"
     ) from error
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an answer of a model costs, and where that was measured."""
+"""The cost of a model's call, and the environment of the measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = {"seed": 0}
 
 
 def environment(policy: ModelPolicy) -> dict[str, str | int]:
-    """Where and with what a policy runs, for who reports a measurement."""
+    """The device, the dtype and the library versions, to report beside a measurement."""
     on_gpu = policy.device.type == "cuda"
     found: dict[str, str | int] = {
         "device": torch.cuda.get_device_name(policy.device) if on_gpu else "CPU",
@@ -35,40 +35,40 @@ def environment(policy: ModelPolicy) -> dict[str, str | int]:
 
 
 def count_operators(policy: ModelPolicy, observation: Observation) -> dict[str, int]:
-    """How many operators an answer runs on the device, by stage; see `OperatorCount`.
+    """The number of operators that an eager call runs on the device, by stage.
 
-    As the networks are written: neither compiled nor recorded, and without resizing.
+    It leaves out the resizing of images; see `OperatorCount`.
     """
     runner = policy.runner
     with torch.inference_mode(), on_device(policy.device):
-        given = policy.inputs(observation, SEED, Stopwatch(policy.device))
-        pictures = images_from_frames(policy.model, given.videos)
+        inputs = policy.model_inputs(observation, SEED, Stopwatch(policy.device))
+        images = images_from_frames(policy.model, inputs.videos)
         with OperatorCount() as backbone:
-            features = runner.see(*given.tokens, pictures)
+            features = runner.eager_backbone(*inputs.tokens, images)
         with OperatorCount() as head:
-            runner.act(features, given.state, given.noise, None, *given.tokens)
+            runner.eager_head(features, inputs.state, inputs.noise, None, *inputs.tokens)
     return {"backbone": backbone.total, "head": head.total}
 
 
 def profile(policy: ModelPolicy, observation: Observation) -> list[StageProfile]:
-    """What the stages of an answer run on the device, and for how long."""
+    """The kernels of each stage of a call, and their times."""
     runner, model = policy.runner, policy.model
     with torch.inference_mode(), on_device(policy.device):
-        given = policy.inputs(observation, SEED, Stopwatch(policy.device))
-        features = runner.features(given.videos, given.tokens)
-        conditions = (given.state, given.noise, given.velocity_scale)
+        inputs = policy.model_inputs(observation, SEED, Stopwatch(policy.device))
+        features = runner.features(inputs.videos, inputs.tokens)
+        conditions = (inputs.state, inputs.noise, inputs.velocity_scale)
         return [
             profile_stage(
                 "backbone",
-                lambda: runner.features(given.videos, given.tokens),
-                lambda: runner.see(*given.tokens, *given.videos),
+                lambda: runner.features(inputs.videos, inputs.tokens),
+                lambda: runner.eager_backbone(*inputs.tokens, *inputs.videos),
                 model.backbone.network,
                 policy.device,
             ),
             profile_stage(
                 "head",
-                lambda: runner.actions(features, given.tokens, *conditions),
-                lambda: runner.act(features, *conditions, *given.tokens),
+                lambda: runner.actions(features, inputs.tokens, *conditions),
+                lambda: runner.eager_head(features, *conditions, *inputs.tokens),
                 model.head,
                 policy.device,
             ),

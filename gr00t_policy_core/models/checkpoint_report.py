@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint is and whether it can be run here, found out without reading its weights."""
+"""A report on a checkpoint: what it is, and whether it can run here. It reads no weights."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ LARGEST_DEGREES = 400.0
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """The values of one key in the training data, as far as statistics tell.
+    """The range of one key's values in the training data, from the checkpoint's statistics.
 
     Args:
-        key: Its name.
-        dim: Values a step.
-        low: The lowest of each, None where the key has no bounds; physical units.
-        high: The highest of each.
-        note: What is special about it: RELATIVE, sine and cosine.
+        key: The name of a state or action key.
+        dim: Values per step.
+        low: Lower bound of each value, float (dim,), in physical units; None for a key without
+            bounds. For mean and deviation it is the mean minus three deviations.
+        high: Upper bound of each value, as `low`.
+        note: How the values are encoded, if not plainly: RELATIVE, or sine and cosine.
     """
 
     key: str
@@ -50,7 +51,7 @@ class KeyRange:
 
     @property
     def unit_hint(self) -> str | None:
-        """``degrees`` or ``percent`` where the range looks like that."""
+        """``degrees`` or ``percent`` if the range looks like it; None if it looks like SI units."""
         if self.low is None or self.high is None:
             return None
         low, high = float(self.low.min()), float(self.high.max())
@@ -64,12 +65,12 @@ class KeyRange:
 
 @dataclass(frozen=True, slots=True)
 class ImageReport:
-    """What becomes of frames of one size.
+    """What a camera frame of one size becomes.
 
     Args:
-        frame: Height and width, pixels.
-        result: After the checkpoint's own pipeline.
-        tokens: Of one picture; None where the backbone's files are needed to tell.
+        frame: Height and width of the frame, pixels.
+        result: Height and width after the checkpoint's image pipeline, pixels.
+        tokens: Tokens of one image; None without the backbone's files.
     """
 
     frame: Size
@@ -79,12 +80,12 @@ class ImageReport:
 
 @dataclass(frozen=True, slots=True)
 class EmbodimentReport:
-    """One embodiment tag.
+    """One embodiment tag of a checkpoint.
 
     Args:
-        tag: Its name.
-        embodiment: What the checkpoint knows about it, None where that is incomplete.
-        problem: Why it cannot be driven, None where it can.
+        tag: The tag, as the checkpoint spells it.
+        embodiment: Its keys, horizons and statistics; None if they are incomplete.
+        problem: Why a policy cannot drive it; None if a policy can.
     """
 
     tag: str
@@ -93,18 +94,18 @@ class EmbodimentReport:
 
 
 class CheckpointReport:
-    """What can be told of one checkpoint without reading its weights.
+    """What a checkpoint's files say about it, without reading its weights.
 
     Args:
-        model_path: As `Gr00tPolicy` takes it.
+        model_path: A folder or an id on the Hugging Face hub, as `Gr00tPolicy` takes it.
         base_model_path: The base model of a LeRobot checkpoint or an adapter, as `Gr00tPolicy`
             takes it.
-        backbone_path: Folder of the backbone's own files, as `Gr00tPolicy` takes it.
+        backbone_path: The folder of the backbone's own files, as `Gr00tPolicy` takes it.
 
     Raises:
-        CheckpointError: Naming every file that is missing, and how to get them; or what else keeps
-            it from being opened.
-        SpecError: Its settings are none.
+        CheckpointError: A file is missing or damaged; the message names all missing files, and how
+            to get them.
+        SpecError: A field of its files has a value that is not supported.
     """
 
     def __init__(
@@ -125,77 +126,84 @@ class CheckpointReport:
                 Path(model_path), f"lacks {', '.join(missing)}; {HOW_TO_GET}. {error}"
             ) from error
         self.line = str(find_line(self.checkpoint.config.get("model_type")))
-        self.facts: Inspection = find_inspector(self.checkpoint)(self.checkpoint, backbone_path)
+        self.inspection: Inspection = find_inspector(self.checkpoint)(
+            self.checkpoint, backbone_path
+        )
 
-    def values(self) -> int:
-        """How many weights are loaded, of one robot."""
-        unused = re.compile(self.facts.unused)
+    def weight_count(self) -> int:
+        """The number of weights that a policy for one embodiment loads."""
+        unused = re.compile(self.inspection.unused)
         return sum(
             math.prod(stored.shape) // (stored.shape[0] if STACK.fullmatch(name) else 1)
             for name, stored in self.checkpoint.tensors.items()
             if not unused.fullmatch(name)
         )
 
-    def files(self) -> list[Path]:
-        """That hold the weights."""
+    def weight_files(self) -> list[Path]:
+        """The files that hold the weights, sorted."""
         stored = {tensor.file for tensor in self.checkpoint.tensors.values()}
         for pair in self.checkpoint.lora.values():
             stored |= {pair.a.file, pair.b.file}
         return sorted(stored)
 
-    def robots(self) -> list[EmbodimentReport]:
-        """Every tag of the checkpoint."""
+    def embodiments(self) -> list[EmbodimentReport]:
+        """A report for each embodiment tag of the checkpoint, by tag."""
         configs = self.checkpoint.processor.get("modality_configs")
-        return [self._robot(tag) for tag in sorted(configs if isinstance(configs, dict) else {})]
+        tags = sorted(configs if isinstance(configs, dict) else {})
+        return [self._embodiment(tag) for tag in tags]
 
-    def _robot(self, tag: str) -> EmbodimentReport:
+    def _embodiment(self, tag: str) -> EmbodimentReport:
         try:
             embodiment = load_embodiment(
-                self.checkpoint, tag, self.facts.embodiment_ids, self.facts.head
+                self.checkpoint, tag, self.inspection.embodiment_ids, self.inspection.head
             )
         except PolicyError as error:
             return EmbodimentReport(tag, None, str(error))
         return EmbodimentReport(tag, embodiment, None)
 
-    def pictures(self, frames: Sequence[Size]) -> list[ImageReport]:
-        """What becomes of frames of these sizes.
+    def images(self, frames: Sequence[Size]) -> list[ImageReport]:
+        """What camera frames of these sizes become.
+
+        Args:
+            frames: Height and width of each frame, pixels.
 
         Raises:
-            SpecError: A size that no model reads.
+            SpecError: A frame has a size that models do not accept.
         """
         found = []
+        image_tokens = self.inspection.image_tokens
         for frame in frames:
-            result = check_camera_sizes({"frame": frame}, self.facts.pipeline)
-            tokens = None if self.facts.tokens is None else math.prod(self.facts.tokens(*result))
+            result = check_camera_sizes({"frame": frame}, self.inspection.pipeline)
+            tokens = None if image_tokens is None else math.prod(image_tokens(*result))
             found.append(ImageReport(frame, result, tokens))
         return found
 
-    def pipeline_text(self) -> str:
-        """The way of pictures in words."""
-        pipeline = self.facts.pipeline
+    def describe_pipeline(self) -> str:
+        """The steps of the image pipeline in words."""
+        pipeline = self.inspection.pipeline
         box = "letter box, " if getattr(pipeline, "letter_box", False) else ""
         if isinstance(pipeline, AreaCrop):
-            kept = "" if box else "aspect kept, "
+            aspect = "" if box else "aspect ratio kept, "
             return (
-                f"{box}{kept}shorter side {pipeline.edge}, {pipeline.fraction:.3g} of it kept "
-                "(OpenCV's area interpolation)"
+                f"{box}{aspect}shorter side resized to {pipeline.edge}, center crop of "
+                f"{pipeline.fraction:.3g} (OpenCV's area interpolation)"
             )
         if isinstance(pipeline, BilinearCrop):
             return (
-                f"{box}squeezed to {_text(pipeline.target)}, {_text(pipeline.crop)} of it kept "
+                f"{box}resized to {_text(pipeline.target)}, center crop of {_text(pipeline.crop)} "
                 "(torch's bilinear interpolation)"
             )
         if isinstance(pipeline, BicubicCrop):
             edge = _text((pipeline.edge, pipeline.edge))
             return (
-                f"{box}squeezed to {edge}, {pipeline.fraction:.3g} of it kept, then "
+                f"{box}resized to {edge}, center crop of {pipeline.fraction:.3g}, resized to "
                 f"{_text(pipeline.target)} (LeRobot's bicubic interpolation)"
             )
-        return "as they come"
+        return "not resized"
 
 
 HOW_TO_GET = (
-    "take them from where the checkpoint was trained, or fetch them with `hf download OWNER/NAME "
+    "copy them from where the checkpoint was trained, or run `hf download OWNER/NAME "
     "--include '*.json'`"
 )
 ISAAC_FILES = ("config.json", "processor_config.json", "statistics.json")
@@ -203,7 +211,7 @@ LEROBOT_FILES = ("config.json", "policy_preprocessor.json", "policy_postprocesso
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Which JSON files a checkpoint lacks; empty where it lacks none, or is no folder."""
+    """The JSON files that a checkpoint's folder lacks; empty if `folder` is not a folder."""
     if not folder.is_dir() or (folder / "adapter_config.json").exists():
         return []
     names = [file.name for at in (".", "processor") for file in (folder / at).glob("*.json")]
@@ -214,25 +222,25 @@ def missing_files(folder: Path) -> list[str]:
 
 
 def state_ranges(embodiment: Embodiment) -> Iterator[KeyRange]:
-    """Of each state key."""
+    """The range of each state key."""
     for key in embodiment.states:
         low, high = _bounds(key.normalization)
         yield KeyRange(key.name, key.dim, low, high, "" if low is not None else "sine and cosine")
 
 
 def action_ranges(embodiment: Embodiment) -> Iterator[KeyRange]:
-    """Of each action key; of relative ones the range of the differences."""
+    """The range of each action key; for relative keys the range of the differences."""
     for key in embodiment.actions:
         low, high = _bounds(key.normalization)
         note = ""
         if key.relative is not None:
-            note = f"RELATIVE to {key.state_key}, made absolute here"
+            note = f"RELATIVE to {key.state_key}, converted to absolute by the policy"
         yield KeyRange(key.name, key.dim, low, high, note)
 
 
 def _bounds(normalization: Normalization) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The lowest and highest of each value, over all steps."""
-    inner = getattr(normalization, "of", normalization)
+    """Lower and upper bound of each value over all steps, (D,) each; None without bounds."""
+    inner = getattr(normalization, "inner", normalization)
     if isinstance(inner, MinMax):
         low, high = inner.low, inner.high
     elif isinstance(inner, MeanStd):

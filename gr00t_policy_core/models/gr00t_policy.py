@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Gr00tPolicy`: a GR00T checkpoint behind the interface of every policy."""
+"""`Gr00tPolicy`: a GR00T checkpoint as a policy."""
 
 from __future__ import annotations
 
@@ -21,32 +21,35 @@ class Gr00tPolicy(ModelPolicy):
     """A GR00T N1.6 or N1.7 checkpoint.
 
     Args:
-        embodiment_tag: The robot to drive: a tag that the checkpoint knows.
-        model_path: The checkpoint's folder, its id on the Hugging Face hub, or that of a folder
-            there: as Isaac-GR00T or LeRobot saved it, or a LoRA adapter of such a one.
-        device: Where the model runs: ``cuda``, ``cuda:1``, ``cpu``.
-        dtype: Of weights and computation: ``bfloat16``, ``float16``, ``float32``, or ``fp8``, which
-            is bfloat16 with some layers in float8; None takes bfloat16, and float32 on a CPU.
-        backbone_path: Where the backbone's tokenizer and configuration files are; None looks in
-            the hub's local cache and on the hub.
-        base_model_path: The base model of a checkpoint of LeRobot or of a LoRA adapter; None takes
-            the one that it names.
-        num_inference_timesteps: Steps of denoising; None for as many as the checkpoint says.
-        mask_padding: Let each row of a batch give what it gives alone. False computes as the
-            reference does, where instructions of different length in one batch change each other's
-            actions: some of N1.7's attention sees the padding.
-        cuda_graphs: Record the networks as CUDA graphs, for each shape of input that comes, and
-            replay them; None: on a GPU. `warm_up` records before the first call; a shape that comes
-            later is computed at once without a graph, and recorded when no call runs.
+        embodiment_tag: The embodiment that the policy drives: a tag of the checkpoint.
+        model_path: A folder, an id on the Hugging Face hub (``owner/name``), or a folder there
+            (``owner/name/folder``). It holds a checkpoint that Isaac-GR00T or LeRobot saved, or a
+            LoRA adapter for one.
+        device: The device of the model: ``cuda``, ``cuda:1``, ``1`` or ``cpu``.
+        dtype: The dtype of weights and computation: ``bfloat16``, ``float16``, ``float32``, or
+            ``fp8``, which is bfloat16 with some layers in float8. None means bfloat16 on a GPU and
+            float32 on a CPU.
+        backbone_path: The folder of the backbone's tokenizer and configuration files. None takes
+            them from the hub's local cache or from the hub.
+        base_model_path: The base model of a LeRobot checkpoint or of a LoRA adapter. None takes the
+            one that the checkpoint names.
+        num_inference_timesteps: Denoising steps of a call. None takes the checkpoint's number.
+        mask_padding: Hide padding from all attention, so that a row's actions do not depend on the
+            other rows of its batch. False computes as the reference does, where some of N1.7's
+            attention sees the padding of instructions with different lengths.
+        cuda_graphs: Capture the networks as CUDA graphs, for each set of input shapes, and replay
+            them. `warm_up` captures before the first call. A call of other shapes runs eagerly at
+            once, and its graph is captured when no call is running. None means: on a GPU.
         compile: Compile the networks with torch.compile: ``default``, or ``max-autotune``, which
-            compiles for longer before the first answer; None for not.
-        device_images: Resize pictures on the device, each bit is the same; None: on a GPU.
+            compiles for longer before the first call. None does not compile.
+        device_images: Resize images on the device, with the same bits as on the host. None means:
+            on a GPU.
         strict: Check every observation before it is used and every action before it is returned.
 
     Raises:
-        CheckpointError: Naming the file or the tensor that is missing or wrong.
-        SpecError: A tag that the checkpoint does not know, statistics that it lacks, or a setting
-            that is not supported.
+        CheckpointError: A file or a tensor is missing or wrong; the message names it.
+        SpecError: The checkpoint does not know the tag, lacks statistics, or a setting is not
+            supported.
     """
 
     def __init__(
@@ -65,12 +68,12 @@ class Gr00tPolicy(ModelPolicy):
         device_images: bool | None = None,
         strict: bool = True,
     ) -> None:
-        where = find_device(device)
-        kind = find_dtype(dtype, where)
+        torch_device = find_device(device)
+        torch_dtype = find_dtype(dtype, torch_device)
         if dtype == FLOAT8:
-            check_device(where)
+            check_device(torch_device)
         settings = ExecutionSettings(mask_padding, cuda_graphs, compile, device_images)
-        check_settings(settings, where)
+        check_settings(settings, torch_device)
         checkpoint = open_checkpoint(
             model_path, base_model_path=base_model_path, backbone_path=backbone_path
         )
@@ -81,8 +84,10 @@ class Gr00tPolicy(ModelPolicy):
         model = load(
             checkpoint,
             find_tag(checkpoint, embodiment_tag),
-            device=where,
-            dtype=kind,
+            device=torch_device,
+            dtype=torch_dtype,
             backbone_path=backbone_path,
         )
-        super().__init__(model, where, kind, settings, strict=strict, float8=dtype == FLOAT8)
+        super().__init__(
+            model, torch_device, torch_dtype, settings, strict=strict, float8=dtype == FLOAT8
+        )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ModelPolicy`: a model behind the interface of every policy."""
+"""`ModelPolicy`: a model of any line as a policy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gr00t_policy_core.models.common.devices import on_device
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, batch_sizes
 from gr00t_policy_core.models.common.float8 import check_device, use_float8
 from gr00t_policy_core.models.common.model import Model
-from gr00t_policy_core.models.common.model_inputs import Inputs, filled
+from gr00t_policy_core.models.common.model_inputs import ModelInputs, pad_rows
 from gr00t_policy_core.models.common.options import InferenceOptions, clipped_steps, read_options
 from gr00t_policy_core.models.common.prompts import length_problem
 from gr00t_policy_core.models.common.relative import reference_problem
@@ -32,7 +32,7 @@ from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner
 from gr00t_policy_core.models.common.stopwatch import Stopwatch
 from gr00t_policy_core.models.common.synthetic import DEFAULT_IMAGE_SIZE, synthetic_observation
 from gr00t_policy_core.models.common.token_batch import ImageGrid
-from gr00t_policy_core.models.common.transfer import send
+from gr00t_policy_core.models.common.transfer import copy_to_device
 from gr00t_policy_core.policy import (
     ABSOLUTE_ACTIONS,
     Action,
@@ -51,20 +51,19 @@ logger = logging.getLogger(__name__)
 
 
 class ModelPolicy(ModalityPolicy):
-    """A model of any line, wherever it comes from.
+    """A model of any line as a policy, with weights from a checkpoint or random ones.
 
     Args:
-        model: With its weights.
-        device: Where the weights are.
-        dtype: Of the weights.
-        settings: How the networks are run.
+        model: The networks, with their weights on `device`.
+        device: The device of the weights.
+        dtype: The dtype of the weights; bfloat16 for `float8`.
+        settings: How the networks are executed.
         strict: Check every observation before it is used and every action before it is returned.
-        float8: Put layers into float8 (`gr00t_policy_core.models.common.float8`); the weights are
-            bfloat16 then.
-        record: How calls are recorded, with `settings.cuda_graphs`; CUDA graphs by default.
+        float8: Convert layers to float8, in place; see `gr00t_policy_core.models.common.float8`.
+        capturer: Captures calls. None captures CUDA graphs if `settings` ask for them.
 
     Raises:
-        SpecError: A setting that does not work here.
+        SpecError: The device does not support a setting.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class ModelPolicy(ModalityPolicy):
         *,
         strict: bool = True,
         float8: bool = False,
-        record: Capturer | None = None,
+        capturer: Capturer | None = None,
     ) -> None:
         super().__init__(strict)
         self.settings = settings.resolved(device)
@@ -84,7 +83,7 @@ class ModelPolicy(ModalityPolicy):
         if float8:
             check_device(device)
             self.float8_layers = use_float8(model)
-        self.runner = Runner(model, device, dtype, self.settings, record)
+        self.runner = Runner(model, device, dtype, self.settings, capturer)
         self.model = model
         self.embodiment = model.embodiment
         self.device = device
@@ -92,68 +91,68 @@ class ModelPolicy(ModalityPolicy):
 
     @property
     def modality_configs(self) -> dict[str, ModalityConfig]:
-        """As `get_modality_config`; under the name that it has in Isaac-GR00T's policy."""
+        """The result of `get_modality_config`, under the name that Isaac-GR00T's policy has."""
         return self.get_modality_config()
 
     @property
     def language_key(self) -> str:
-        """The key of the instruction in an observation."""
+        """The language key of the instruction."""
         return self.embodiment.modalities["language"].modality_keys[0]
 
     @property
     def embodiment_tag(self) -> EmbodimentTag | str:
-        """The robot's tag, as the checkpoint spells it where it is none of the published ones."""
+        """The embodiment tag: a member of `EmbodimentTag`, or the checkpoint's own string."""
         return EmbodimentTag.resolve(self.embodiment.tag)
 
     def warm_up(
         self, max_batch: int = 1, *, camera_sizes: Sequence[Mapping[str, Size] | Size] = ()
     ) -> float:
-        """Answer made-up observations, so that no robot waits for what only a first answer takes.
+        """Call the model with synthetic observations, so that no robot waits for a first call.
 
-        The libraries of a GPU begin to work then, and the networks are compiled and recorded where
-        that is in force: for each size that batches are filled up to. What there is by then is not
-        looked at for garbage any more: with torch and transformers loaded that is 350 000 objects,
-        and stops all of Python for 0.1 s (measured).
+        That initializes the GPU's libraries, and compiles and captures the networks if the settings
+        ask for it, for each size that batches are padded to. Afterwards `gc.freeze` exempts all
+        present objects from garbage collection: with torch and transformers these are 350 000, and
+        a collection stops all Python threads for 0.1 s (measured).
 
         Args:
-            max_batch: Rows of the largest batch that will be asked for.
-            camera_sizes: Of each robot that is to be answered, the height and width of its frames,
-                of all cameras or by camera: the number of tokens follows from them, and what is
-                made for one is of no use to another. None: one robot, of 480 x 640.
+            max_batch: Rows of the largest batch to prepare.
+            camera_sizes: For each kind of robot the height and width of its frames in pixels, of
+                all cameras or by camera. They determine the number of tokens, so a graph serves one
+                of them only. Empty means one robot with frames of 480 x 640.
 
         Returns:
-            How long it took, in s.
+            The time that it took, in s.
 
         Raises:
-            SpecError: Sizes that the model cannot answer together, or of unknown cameras.
+            SpecError: The cameras' images end up in different sizes, or a camera is unknown.
         """
         begun_s = time.monotonic()
         self.runner.add_batch_size(max_batch)
         sizes = batch_sizes(max_batch) if self.runner.pads_batches else (1,)
         robots = camera_sizes or (DEFAULT_IMAGE_SIZE,)
-        for robot in robots:  # whatever is refused is so before anything is computed
+        for robot in robots:  # reject a wrong size before the first computation
             self.image_grid(self.synthetic_observation(1, robot))
         for robot, size in itertools.product(robots, sizes):
             self.prepare(self.synthetic_observation(size, robot))
-        in_force = ", ".join(f"{name} {value}" for name, value in self.in_force().items())
-        logger.info("%s; recorded and compiled are batches of %s rows", in_force, sizes)
+        settings = ", ".join(f"{name} {value}" for name, value in self.active_settings().items())
+        logger.info("%s; ready for batches of %s rows", settings, sizes)
         gc.collect()
         gc.freeze()
         return time.monotonic() - begun_s
 
     def prepare(self, observation: Observation) -> None:
-        """Answer an observation, and record and compile for its shapes before this returns."""
-        with self.runner.queue.at_once():
+        """Call the model once, and finish compilation and captures for the observation's shapes."""
+        with self.runner.queue.synchronous():
             self._get_action(observation)
 
-    def in_force(self) -> dict[str, str | int | bool | None]:
-        """How the networks are run, as far as that can be chosen."""
+    def active_settings(self) -> dict[str, str | int | bool | None]:
+        """How the networks are executed; ``cuda_graphs`` is False after a failed capture."""
         return {
             "device": str(self.device),
             "dtype": str(self.dtype).removeprefix("torch."),
             "float8_layers": self.float8_layers,
             "mask_padding": self.settings.mask_padding,
-            "cuda_graphs": self.runner.records,
+            "cuda_graphs": self.runner.uses_cuda_graphs,
             "compile": self.settings.compile,
             "device_images": self.settings.device_images,
         }
@@ -161,11 +160,11 @@ class ModelPolicy(ModalityPolicy):
     def synthetic_observation(
         self, batch: int = 1, camera_sizes: Mapping[str, Size] | Size = DEFAULT_IMAGE_SIZE
     ) -> Observation:
-        """An observation of this policy's layout, of noise; always the same.
+        """An observation of noise with this policy's keys and shapes; always the same.
 
         Args:
             batch: B, the number of rows.
-            camera_sizes: Height and width of the frames, of all cameras or by camera.
+            camera_sizes: Height and width of the frames in pixels, of all cameras or by camera.
         """
         return synthetic_observation(
             self.get_modality_config(), self.get_dimensions()["state"], batch, camera_sizes
@@ -179,25 +178,24 @@ class ModelPolicy(ModalityPolicy):
         return MAX_BATCH_ROWS
 
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
-        """None with a seed or real-time chunking; else the prompts' length, where it matters.
+        """None for a request with options; else the prompts' length in tokens, if it matters.
 
-        That is with the tokens of the pictures, whose number follows from the size of the frames.
-
-        The noise of a seed is drawn for the whole batch, so a row's depends on its company. And
-        where padding is attended to, an answer is only the same beside prompts as long as its own.
+        The noise of a seed is drawn for a whole batch, so a row's noise depends on the other rows.
+        And a network that attends to padding gives the same actions only beside prompts of the same
+        length, which includes the image tokens.
         """
         if options:
             return None
         if self._ignores_padding:
             return ()
-        pictures = self.image_grid(observation)
+        grid = self.image_grid(observation)
         backbone = self.model.backbone
         texts = set(self.instructions(observation))
-        lengths = {backbone.prompts([text], pictures).length for text in texts}
+        lengths = {backbone.prompts([text], grid).length for text in texts}
         return lengths.pop() if len(lengths) == 1 else None
 
     def get_batch_rule(self) -> BatchRule:
-        """As `batch_key`; but without the tokenizer only one instruction, where that matters."""
+        """A rule without the tokenizer: if padding matters, it joins equal instructions only."""
         if self._ignores_padding:
             return BatchWithoutOptions()
         return BatchWithoutOptions(self.language_key)
@@ -207,9 +205,9 @@ class ModelPolicy(ModalityPolicy):
         return self.settings.mask_padding or not self.model.head.config.attends_to_padding
 
     def get_capabilities(self) -> tuple[str, ...]:
-        first = self.model.backbone.pipeline.first
-        told = ("rtc", ABSOLUTE_ACTIONS)
-        return told if first is None else (*told, first.capability)
+        first = self.model.backbone.pipeline.first_resize
+        capabilities = ("rtc", ABSOLUTE_ACTIONS)
+        return capabilities if first is None else (*capabilities, first.capability)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
         return {
@@ -218,9 +216,9 @@ class ModelPolicy(ModalityPolicy):
         }
 
     def check_observation(self, observation: Observation) -> None:
-        """Raise `SpecError` where keys, shapes, dtypes or the size of a state are not right.
+        """Raise `SpecError` for wrong keys, shapes, dtypes or values.
 
-        And where the pictures of the cameras do not become one size.
+        It also rejects cameras whose images end up in different sizes.
         """
         super().check_observation(observation)
         self.instructions(observation)
@@ -230,7 +228,7 @@ class ModelPolicy(ModalityPolicy):
             state = observation["state"][key.name]
             if state.shape[-1] != key.dim:
                 problems.append(
-                    f"state.{key.name}: expected {key.dim} values a step, got {state.shape[-1]} "
+                    f"state.{key.name}: expected {key.dim} values per step, got {state.shape[-1]} "
                     f"(shape {state.shape})"
                 )
             elif not np.isfinite(state).all():
@@ -248,80 +246,93 @@ class ModelPolicy(ModalityPolicy):
     def _get_action(
         self, observation: Observation, options: Options | None = None
     ) -> tuple[Action, Info]:
-        """Answer an observation.
+        """Compute an action chunk.
 
         Args:
-            observation: As `get_action` of the base class says.
-            options: ``{"seed": int}`` makes the answer reproducible: the initial noise is the first
+            observation: As `BasePolicy.get_action` takes it.
+            options: ``{"seed": int}`` makes the action reproducible: the initial noise is the first
                 float32 normal draw of a CPU generator of that seed, of shape (B, action_horizon,
                 max_action_dim). ``{"rtc": {"prefix": {key: float32 (B, overlap, D)},
-                "frozen_steps": int, "ramp_rate": float}}`` continues the chunk in execution.
-                ``{"num_inference_timesteps": int}``: steps of denoising, instead of the policy's.
+                "frozen_steps": int, "ramp_rate": float}}`` continues the chunk in execution, see
+                `RealTimeChunking`. ``{"num_inference_timesteps": int}`` sets the denoising steps of
+                this call.
 
         Returns:
-            The action, and ``{"timing": {stage: seconds}}``. With real-time chunking ``"rtc":
-            {"clipped": {key: float32 (B, frozen_steps, D)}}`` as well: how far frozen steps are
-            from the prefix, see `clipped_steps`.
+            The action, and ``{"timing": {stage: seconds}}``. With real-time chunking also ``"rtc":
+            {"clipped": {key: float32 (B, frozen_steps, D)}}``: the difference of frozen steps from
+            the prefix, see `clipped_steps`.
         """
         with torch.inference_mode(), on_device(self.device), self.runner.call():
-            return self._answer(observation, options)
+            return self._infer(observation, options)
 
-    def _answer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
+    def _infer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
         watch = Stopwatch(self.device)
-        given = self.inputs(observation, options, watch)
-        features = self.runner.features(given.videos, given.tokens)
+        inputs = self.model_inputs(observation, options, watch)
+        features = self.runner.features(inputs.videos, inputs.tokens)
         watch.device_lap("backbone")
-        normalized = self.runner.actions(
+        output = self.runner.actions(
             features,
-            given.tokens,
-            given.state,
-            given.noise,
-            given.velocity_scale,
-            given.options.denoising_steps,
+            inputs.tokens,
+            inputs.state,
+            inputs.noise,
+            inputs.velocity_scale,
+            inputs.options.denoising_steps,
         )
         watch.device_lap("head")
-        answer = normalized[: given.rows].float().cpu().numpy()  # the one time that the host waits
+        normalized = output[: inputs.rows].float().cpu().numpy()  # only here does the host wait
         watch.resume()
-        self._check_finite(answer)
-        state, rtc = observation["state"], given.options.rtc
-        action = self.embodiment.decode_action(answer, state)
+        self._check_finite(normalized)
+        state, rtc = observation["state"], inputs.options.rtc
+        action = self.embodiment.decode_action(normalized, state)
         info: Info = {}
         if rtc is not None:
             info["rtc"] = {"clipped": clipped_steps(rtc, self.embodiment, state)}
         watch.lap("decode")
         return action, {"timing": watch.seconds(), **info}
 
-    def _check_finite(self, answer: NDArray[np.float32]) -> None:
-        if np.isfinite(answer).all():
+    def _check_finite(self, normalized: NDArray[np.float32]) -> None:
+        if np.isfinite(normalized).all():
             return
         if self.dtype == torch.float16:
             raise PolicyError(
-                "float16 overflowed in the network (it ends at 65504): use bfloat16 or float32"
+                "float16 overflowed in the network (its maximum is 65504): use bfloat16 or float32"
             )
-        raise PolicyError("the network's answer is not finite: are its weights those of training?")
+        raise PolicyError("the network's output is not finite: its weights may be damaged")
 
-    def inputs(self, observation: Observation, options: Options | None, watch: Stopwatch) -> Inputs:
-        """Everything that the networks read of an observation, on the device, in one copy."""
+    def model_inputs(
+        self, observation: Observation, options: Options | None, watch: Stopwatch
+    ) -> ModelInputs:
+        """Prepare the inputs of the networks and copy them to the device in one transfer.
+
+        Args:
+            observation: An observation that `check_observation` accepts.
+            options: The options of `get_action`; None for none.
+            watch: Receives the laps ``prompts``, ``state`` and ``images``.
+
+        Raises:
+            SpecError: An option is wrong, or an instruction is too long.
+        """
         frames = self.frames(observation)
         rows = len(frames)
         parsed = read_options(options, self.embodiment, rows)
-        size = self.runner.padded_batch_size(rows)
+        batch_size = self.runner.padded_batch_size(rows)
         texts = self.instructions(observation)
-        tokens = self.runner.tokens(
-            texts + texts[-1:] * (size - rows), self.image_grid(observation)
+        tokens = self.runner.token_batch(
+            texts + texts[-1:] * (batch_size - rows), self.image_grid(observation)
         )
         watch.lap("prompts")
         values = self._host_values(parsed, observation["state"], rows)
         watch.lap("state")
         videos = self._videos(observation, frames)
-        sent = send([*videos, *values], self.device)
-        *seen, state, start = (filled(each, rows, size) for each in sent[: len(videos) + 2])
-        scale = sent[-1] if len(values) > 2 else None
+        copied = copy_to_device([*videos, *values], self.device)
+        per_row = copied[: len(videos) + 2]
+        *videos_there, state, noise = (pad_rows(each, rows, batch_size) for each in per_row)
+        scale = copied[-1] if len(values) > 2 else None
         watch.device_lap("images")
-        return Inputs(rows, tokens, seen, state, start, scale, parsed)
+        return ModelInputs(rows, tokens, videos_there, state, noise, scale, parsed)
 
     def frames(self, observation: Observation) -> list[list[Any]]:
-        """The pictures of each row: by time, then by camera."""
+        """The camera frames of each row, by time, then by camera."""
         config = self.embodiment.modalities["video"]
         videos = [observation["video"][key] for key in config.modality_keys]
         steps = range(len(config.delta_indices))
@@ -329,11 +340,11 @@ class ModelPolicy(ModalityPolicy):
         return [[video[row, step] for step in steps for video in videos] for row in rows]
 
     def image_grid(self, observation: Observation) -> ImageGrid:
-        """The tokens that the pictures of a row become.
+        """The image tokens of a row.
 
         Raises:
-            SpecError: The cameras' pictures would have different sizes, or a size that no model
-                reads.
+            SpecError: The cameras' images end up in different sizes, or a frame has a size that
+                models do not accept.
         """
         config = self.embodiment.modalities["video"]
         sizes = {key: observation["video"][key].shape[2:4] for key in config.modality_keys}
@@ -342,17 +353,19 @@ class ModelPolicy(ModalityPolicy):
         return backbone.grid(len(sizes) * len(config.delta_indices), height, width)
 
     def _videos(self, observation: Observation, frames: list[list[Any]]) -> list[Any]:
-        """What is sent of the pictures: the frames of each camera, or all of them, resized."""
+        """The frames of each camera; images resized on the host without `device_images`."""
         if not self.settings.device_images:
-            return [self.model.backbone.pictures(frames)]
+            return [self.model.backbone.images(frames)]
         keys = self.embodiment.modalities["video"].modality_keys
         return [observation["video"][key] for key in keys]
 
     def instructions(self, observation: Observation) -> list[str]:
-        """One for each row; a checkpoint with several keys was trained on paraphrases.
+        """The instruction of each row.
+
+        A checkpoint with several language keys was trained on paraphrases; the first key counts.
 
         Raises:
-            SpecError: One is too long.
+            SpecError: An instruction is too long.
         """
         key = self.language_key
         empty = self.embodiment.empty_instruction
@@ -366,10 +379,10 @@ class ModelPolicy(ModalityPolicy):
     def _host_values(
         self, options: InferenceOptions, state: Mapping[str, Any], rows: int
     ) -> list[Tensor]:
-        """States, where denoising begins, and how much each step may move: as they are sent."""
+        """The normalized state, the start of denoising and, if needed, the velocity scale."""
         config = self.model.head.config
         encoded = torch.from_numpy(self.embodiment.encode_state(state, config.max_state_dim))
-        start = noise(options.seed, (rows, config.action_horizon, config.max_action_dim))
+        start = initial_noise(options.seed, (rows, config.action_horizon, config.max_action_dim))
         scale = torch.ones(config.action_horizon, 1)
         if options.rtc is not None:
             prefix = self.embodiment.encode_action(options.rtc.prefix, state, config.max_action_dim)
@@ -383,8 +396,13 @@ class ModelPolicy(ModalityPolicy):
         return [value.to(self.dtype) for value in values]
 
 
-def noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal float32 values, drawn on the host so that a seed means the same anywhere."""
+def initial_noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal float32 values, drawn on the host so that a seed gives the same everywhere.
+
+    Args:
+        seed: Seed of the generator; None takes a random one.
+        shape: (B, action_horizon, max_action_dim).
+    """
     generator = torch.Generator(device="cpu")
     if seed is None:
         generator.seed()

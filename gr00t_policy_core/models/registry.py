@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which line of GR00T a checkpoint is of: each has a folder beside this module."""
+"""The model lines of GR00T. Each is a package beside this module, named as its ``model_type``."""
 
 from __future__ import annotations
 
@@ -17,68 +17,68 @@ PREFIX = "gr00t_"
 
 
 def find_loader(checkpoint: Checkpoint) -> Loader:
-    """The `load` of the line that config.json names.
+    """The `load` function of a checkpoint's model line.
 
     Raises:
-        CheckpointError: It names none that is here.
+        CheckpointError: The ``model_type`` in config.json is of no model line here.
     """
-    model_type = checkpoint.config.get("model_type")
-    folder = find_line(model_type)
-    if folder is None:
-        raise CheckpointError(checkpoint.folder / "config.json", unknown_model_type(model_type))
-    loader: Loader = _line(folder).load
+    loader: Loader = _package_of(checkpoint).load
     return loader
 
 
 def find_inspector(checkpoint: Checkpoint) -> Inspector:
-    """The `examine` of the line that config.json names; raises as `find_loader`."""
-    model_type = checkpoint.config.get("model_type")
-    folder = find_line(model_type)
-    if folder is None:
-        raise CheckpointError(checkpoint.folder / "config.json", unknown_model_type(model_type))
-    examiner: Inspector = _line(folder).examine
-    return examiner
+    """The `inspect` function of a checkpoint's model line; raises as `find_loader`."""
+    inspector: Inspector = _package_of(checkpoint).inspect
+    return inspector
 
 
 def find_line(model_type: object) -> str | None:
-    """The folder of the line that config.json names as ``model_type``, None for another model."""
-    folder = _snake_case(model_type) if isinstance(model_type, str) else ""
-    return folder if folder in known_lines() else None
+    """The package of a ``model_type``; None if it is of no model line here."""
+    name = _snake_case(model_type) if isinstance(model_type, str) else ""
+    return name if name in known_lines() else None
 
 
 def unknown_model_type(model_type: object) -> str:
-    """What an error says of a ``model_type`` that is no line's."""
+    """The error text for a ``model_type`` of no model line here."""
     return (
-        f"model_type is {model_type!r}: it is of another model; supported are the lines "
-        f"{known_lines()}, and what LeRobot saves with type 'groot'"
+        f"model_type {model_type!r} is not supported; supported are {known_lines()}, and LeRobot's "
+        "checkpoints of type 'groot'"
     )
 
 
 def find_random_builder(line: str) -> RandomBuilder:
-    """The `random_model` of a line, for benchmarks.
+    """The `random_model` function of a model line, for benchmarks.
 
     Args:
-        line: The name of its folder, with or without ``gr00t_``.
+        line: The name of its package, with or without ``gr00t_``: ``n1d7``.
 
     Raises:
-        SpecError: There is no such line.
+        SpecError: There is no such model line.
     """
-    folder = PREFIX + line.removeprefix(PREFIX)
-    if folder not in known_lines():
-        names = [name.removeprefix(PREFIX) for name in known_lines()]
+    name = PREFIX + line.removeprefix(PREFIX)
+    if name not in known_lines():
+        names = [known.removeprefix(PREFIX) for known in known_lines()]
         raise SpecError("unknown model", [f"must be one of {names}, got {line!r}"])
-    builder: RandomBuilder = _line(folder).random_model
+    builder: RandomBuilder = _package(name).random_model
     return builder
 
 
 def known_lines() -> list[str]:
-    """The names of the folders."""
-    names = (module.name for module in pkgutil.iter_modules(models.__path__))
-    return sorted(name for name in names if name.startswith(PREFIX))
+    """The package names of all model lines, sorted."""
+    packages = (module.name for module in pkgutil.iter_modules(models.__path__) if module.ispkg)
+    return sorted(name for name in packages if name.startswith(PREFIX))
 
 
-def _line(folder: str) -> Any:
-    return importlib.import_module(f"{models.__name__}.{folder}")
+def _package_of(checkpoint: Checkpoint) -> Any:
+    model_type = checkpoint.config.get("model_type")
+    name = find_line(model_type)
+    if name is None:
+        raise CheckpointError(checkpoint.folder / "config.json", unknown_model_type(model_type))
+    return _package(name)
+
+
+def _package(name: str) -> Any:
+    return importlib.import_module(f"{models.__name__}.{name}")
 
 
 def _snake_case(name: str) -> str:

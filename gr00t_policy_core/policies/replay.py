@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy that plays the recorded actions of a dataset, whatever it is shown."""
+"""A policy that replays the recorded actions of a dataset, whatever the observation."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from gr00t_policy_core.policy import (
     current_client,
 )
 
-EPISODES_KEPT = 8  # in memory: action columns only, so some hundred kilobytes
-CLIENTS_KEPT = 256  # whoever has not asked for longest starts anew
+CACHED_EPISODES = 8  # action columns only, some hundred kilobytes
+MAX_CLIENTS = 256  # of more, the client that was idle the longest starts anew
 RESET_OPTIONS = ("episode_index", "step_index")
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """The step that the next action chunk starts from, and the actions of its episode."""
+    """The first step of the next action chunk, and the actions of its episode."""
 
     episode_index: int
     step_index: int
@@ -48,37 +48,38 @@ class _Position:
         return {
             "episode_index": self.episode_index,
             "step_index": self.step_index,
-            "current_step": self.step_index,  # as Isaac-GR00T's replay calls it
+            "current_step": self.step_index,  # the name in Isaac-GR00T's replay
             "episode_length": self.episode_length,
         }
 
 
 class ReplayPolicy(ModalityPolicy):
-    """Plays the episodes of a LeRobot v2.1 (or v2.0) or v3.0 dataset through the policy interface.
+    """Replays the episodes of a LeRobot v2.0, v2.1 or v3.0 dataset as a policy.
 
-    Observations are checked like those of a model, then not looked at; the videos of the dataset
-    are not needed. Each client of a server (`current_client`) has an episode and a step of its
-    own, at first step 0 of `episode_index`, and `reset` moves nobody else's. Not thread-safe.
+    It checks observations like a model, and ignores their values; it does not need the videos of
+    the dataset. Each client of a server (`current_client`) has its own episode and step, at first
+    step 0 of `episode_index`, and `reset` moves only that client's. It is not thread-safe.
 
-    The action configs tell what was recorded: DELTA for a key that `meta/modality.json` calls
-    ``"absolute": false``, since a recorded step is answered as it is.
+    The action configs describe the recorded values: DELTA for a key with ``"absolute": false`` in
+    `meta/modality.json`, because the replay returns recorded steps unchanged.
 
     Args:
-        dataset_path: The directory that holds `meta/` and `data/`.
-        modality_configs: By modality; ``"action"`` is required. None takes every key of the
-            dataset's `meta/modality.json` (without one, every feature of its `meta/info.json`), at
-            the present step, with `action_horizon` steps of action; of several annotations the
-            first, as Isaac-GR00T does at inference.
-        execution_horizon: Steps to advance with each `get_action`, from 1 to the action horizon;
-            None is the whole horizon.
-        action_horizon: Steps of an action chunk where `modality_configs` is None.
-        episode_index: The episode to start with; None is the first that the dataset lists.
-        video_backend: Taken for calls written for Isaac-GR00T, without effect: no video is read.
-        video_backend_kwargs: Taken like `video_backend`, without effect.
-        strict: Check observations and actions.
+        dataset_path: The directory with `meta/` and `data/`.
+        modality_configs: Modality configs by modality; ``"action"`` is required. None takes every
+            key of the dataset's `meta/modality.json` (without that file, every feature of its
+            `meta/info.json`) at the present step, with `action_horizon` steps of action, and the
+            first annotation as the language, as Isaac-GR00T does at inference.
+        execution_horizon: Steps that each `get_action` advances, from 1 to the action horizon; None
+            means the whole horizon.
+        action_horizon: Steps of an action chunk; used if `modality_configs` is None.
+        episode_index: The first episode; None means the first in the dataset's list.
+        video_backend: Accepted for calls written for Isaac-GR00T; it has no effect, because the
+            replay reads no video.
+        video_backend_kwargs: Accepted like `video_backend`, without effect.
+        strict: Check every observation and every action.
 
     Raises:
-        SpecError: A setting does not fit the dataset.
+        SpecError: A setting does not match the dataset.
         DatasetError: A file of the dataset is missing or damaged; the message names it.
         ImportError: pyarrow is not installed.
     """
@@ -109,7 +110,7 @@ class ReplayPolicy(ModalityPolicy):
             if execution_horizon is None
             else _integer("execution_horizon", execution_horizon, 1, horizon)
         )
-        self._read_actions = functools.lru_cache(maxsize=EPISODES_KEPT)(self._read_episode)
+        self._read_actions = functools.lru_cache(maxsize=CACHED_EPISODES)(self._read_episode)
         first = next(iter(self._dataset.episodes)) if episode_index is None else episode_index
         self._start = self._position_at(first, 0)
         self._positions: OrderedDict[str, _Position] = OrderedDict()  # by client, latest last
@@ -128,7 +129,7 @@ class ReplayPolicy(ModalityPolicy):
         client = current_client()
         self._positions[client] = position
         self._positions.move_to_end(client)
-        if len(self._positions) > CLIENTS_KEPT:
+        if len(self._positions) > MAX_CLIENTS:
             self._positions.popitem(last=False)
 
     @property
@@ -153,19 +154,19 @@ class ReplayPolicy(ModalityPolicy):
         }
 
     def reset(self, options: Options | None = None) -> Info:
-        """Go to a step of an episode.
+        """Go to a step of an episode. An error leaves the position unchanged.
 
         Args:
-            options: ``"episode_index"`` (default: the present one) and ``"step_index"``
-                (default: 0).
+            options: ``"episode_index"`` (default: the current one) and ``"step_index"`` (default:
+                0).
 
         Returns:
-            ``{"episode_index", "step_index", "episode_length"}`` as they are from now on, and
-            ``current_step``, another name of ``step_index``.
+            The new ``{"episode_index", "step_index", "episode_length"}``, and ``current_step``,
+            which is another name of ``step_index``.
 
         Raises:
-            SpecError: An unknown option, or a value outside of the dataset.
-            DatasetError: The episode cannot be read. After either, nothing has changed.
+            SpecError: An option is unknown, or a value is outside of the dataset.
+            DatasetError: The episode cannot be read.
         """
         options = {} if options is None else options
         if not isinstance(options, Mapping):
@@ -182,10 +183,10 @@ class ReplayPolicy(ModalityPolicy):
     def _get_action(
         self, observation: Observation, options: Options | None = None
     ) -> tuple[Action, Info]:
-        """The next chunk, the same for every row of the batch, and where it is from.
+        """The next chunk, the same for every row of the batch, and its position.
 
-        Past the end of the episode the last action is repeated. In the info, ``step_index`` is
-        the step of the first action (of delta index 0), and counts on past the end.
+        Past the end of the episode the last action repeats. In the info, ``step_index`` is the step
+        of delta index 0, which also counts past the end.
         """
         position = self._position
         steps = np.clip(position.step_index + self._deltas, 0, position.episode_length - 1)
@@ -195,7 +196,10 @@ class ReplayPolicy(ModalityPolicy):
         return action, position.as_info()
 
     def _batch_size(self, observation: Observation | None, options: Options | None) -> int:
-        """B of the first key; without one ``options["batch_size"]``, as in Isaac-GR00T, or 1."""
+        """The batch size of the observation's first key.
+
+        Without keys it is ``options["batch_size"]`` as in Isaac-GR00T, or 1.
+        """
         for modality in OBSERVATION_MODALITIES:
             entries = (observation or {}).get(modality, {})
             for key in self._configs[modality].modality_keys if modality in self._configs else ():
@@ -223,7 +227,7 @@ class ReplayPolicy(ModalityPolicy):
 
 
 def _integer(name: str, value: Any, lowest: int, highest: int | None) -> int:
-    """`value` as an int within bounds, both included; None is unbounded."""
+    """`value` as an int from `lowest` to `highest`, or unbounded for None; raises `SpecError`."""
     expected = f"an integer from {lowest}" + (f" to {highest}" if highest is not None else "")
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise SpecError("bad setting", [f"{name} must be {expected}, got {value!r}"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modality configs of a replay: its keys, and what the values of its actions are."""
+"""The modality configs of a replay: its keys, and the representation of its actions."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from gr00t_policy_core.modality import (
     ModalityConfig,
 )
 
-# Keys that Isaac-GR00T fills from the episode list and not from modality.json.
+# Language keys that Isaac-GR00T takes from the episode list instead of modality.json.
 LANGUAGE_OF_EPISODE = (TASK, "sub_task")
 _DELTA = ActionRepresentation.DELTA
 
 
 def derived_configs(dataset: LeRobotDataset, action_horizon: int) -> dict[str, ModalityConfig]:
-    """The configs that the dataset's keys suggest, all at the present step.
+    """The configs of all keys of a dataset, at the present step.
 
     Args:
-        dataset: Of several annotations its first is the prompt, as in Isaac-GR00T at inference.
-        action_horizon: Steps of an action chunk.
+        dataset: The dataset; its first annotation is the language key, as in Isaac-GR00T at
+            inference.
+        action_horizon: The number of steps of an action chunk.
     """
     keys = dataset.keys
     present = {
@@ -45,17 +46,18 @@ def derived_configs(dataset: LeRobotDataset, action_horizon: int) -> dict[str, M
 def recorded_configs(
     dataset: LeRobotDataset, configs: Mapping[str, ModalityConfig]
 ) -> dict[str, ModalityConfig]:
-    """The configs, with an action config for each action key.
+    """The configs, completed by an action config for each action key.
 
     Raises:
-        SpecError: Naming every key that the dataset does not have, or has otherwise than given.
+        SpecError: The dataset does not have a key, or records it in another representation than
+            its action config says; the message names every such key.
     """
     _require_keys(dataset, configs)
     return {**configs, "action": _as_recorded(dataset, configs["action"])}
 
 
 def _require_keys(dataset: LeRobotDataset, configs: Mapping[str, ModalityConfig]) -> None:
-    """Raise `SpecError` naming every key that the dataset does not have."""
+    """Raise `SpecError`, which names every key that the dataset does not have."""
     if "action" not in configs:
         raise SpecError(
             "bad modality configs for replay",
@@ -70,31 +72,31 @@ def _require_keys(dataset: LeRobotDataset, configs: Mapping[str, ModalityConfig]
         if key not in known[modality]
     ]
     if problems:
-        raise SpecError("modality configs do not fit the dataset", problems)
+        raise SpecError("modality configs do not match the dataset", problems)
 
 
 def _as_recorded(dataset: LeRobotDataset, config: ModalityConfig) -> ModalityConfig:
-    """The action config with an entry for each key that tells what its recorded values are.
+    """The action config, completed by the representation of each key's recorded values.
 
     Raises:
-        SpecError: A given entry says otherwise than the dataset.
+        SpecError: A given action config contradicts the dataset.
     """
     keys = config.modality_keys
     given: Sequence[ActionConfig | None] = config.action_configs or [None] * len(keys)
     slices = [dataset.slices["action"][key] for key in keys]
     contradictions = [
-        f"action.{key}: the modality configs say {told.rep.name}, but the dataset's "
+        f"action.{key}: the modality configs say {config.rep.name}, but the dataset's "
         'meta/modality.json says "absolute": false; correct one of them'
-        for key, told, entry in zip(keys, given, slices, strict=True)
-        if told is not None and not entry.is_absolute and told.rep is not _DELTA
+        for key, config, entry in zip(keys, given, slices, strict=True)
+        if config is not None and not entry.is_absolute and config.rep is not _DELTA
     ]
     if contradictions:
-        raise SpecError("modality configs do not fit the dataset", contradictions)
-    told = [entry or _config_of(part) for entry, part in zip(given, slices, strict=True)]
-    return replace(config, action_configs=told)
+        raise SpecError("modality configs do not match the dataset", contradictions)
+    complete = [entry or _config_of(part) for entry, part in zip(given, slices, strict=True)]
+    return replace(config, action_configs=complete)
 
 
 def _config_of(entry: ColumnSlice) -> ActionConfig:
-    """What the dataset itself tells: whether the values are absolute."""
+    """The action config that the dataset itself defines: ABSOLUTE or DELTA."""
     rep = ActionRepresentation.ABSOLUTE if entry.is_absolute else _DELTA
     return ActionConfig(rep, ActionType.NON_EEF, ActionFormat.DEFAULT)

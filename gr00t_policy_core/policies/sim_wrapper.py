@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flat keys of Isaac-GR00T's simulation environments, around any policy."""
+"""A wrapper that gives any policy the flat keys of Isaac-GR00T's simulation environments."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from gr00t_policy_core.policy import (
     PolicyWrapper,
 )
 
-# Some environments name the prompt so where the policy reads `task` (Isaac-GR00T, gr00t_policy.py).
+# Some environments use this key for the policy's `task` (Isaac-GR00T, gr00t_policy.py).
 TASK_KEY = "task"
 TASK_KEY_OF_OLD_ENVIRONMENTS = "annotation.human.coarse_action"
 
 
 class SimPolicyWrapper(PolicyWrapper):
-    """Takes flat observations, gives flat actions; the policy within sees the nested form.
+    """Converts flat observations to nested ones for a policy, and its actions to flat ones.
 
     A flat observation is ``{"video.<key>": uint8 (B, T, H, W, 3) RGB, "state.<key>": float32
-    (B, T, D), "<language key>": tuple, list or array of B strings, or one string for every
-    row}``, a flat action ``{"action.<key>": float32 (B, horizon, D)}``. A language key stands as
-    the policy names it (``annotation.human.task_description``); for ``task`` an environment may
-    say ``annotation.human.coarse_action``.
+    (B, T, D), "<language key>": tuple, list or array of B strings, or one string for all rows}``. A
+    flat action is ``{"action.<key>": float32 (B, horizon, D)}``. Language keys are the policy's own
+    (``annotation.human.task_description``); instead of ``task`` an environment may use
+    ``annotation.human.coarse_action``.
 
     Args:
-        policy: Any policy that tells its modality configs, a `PolicyClient` too.
+        policy: A policy with modality configs, for example a `PolicyClient`.
         strict: Check flat observations and actions; `SpecError` names the flat key.
     """
 
@@ -67,7 +67,7 @@ class SimPolicyWrapper(PolicyWrapper):
         return self.policy.batch_key(_nested(observation, self._known_configs()), options)
 
     def _known_configs(self) -> dict[str, ModalityConfig]:
-        """Asked for once an episode: of a remote policy they cost a round trip."""
+        """The modality configs, requested once per episode: a server costs a round trip."""
         configs = self._configs
         if configs is None:
             configs = self._configs = self.get_modality_config()
@@ -90,8 +90,7 @@ def _problems(observation: Any, configs: Mapping[str, ModalityConfig]) -> list[s
     if problems and any(isinstance(observation.get(name), Mapping) for name in ("video", "state")):
         problems.append(
             'the observation is nested, {"video": {key: …}}; flat keys are expected, '
-            '"video.<key>": a server that is started without --use-sim-policy-wrapper takes '
-            "nested ones"
+            '"video.<key>": a server without --use-sim-policy-wrapper accepts nested ones'
         )
     return problems
 
@@ -113,7 +112,7 @@ def _nested(observation: Mapping[str, Any], configs: Mapping[str, ModalityConfig
 
 
 def _prompts(given: Any, rows: int) -> list[str] | None:
-    """One for each row; None where that is not what was given."""
+    """The prompt of each row; None for a value of another type."""
     if isinstance(given, np.ndarray):
         given = given.tolist()
     if isinstance(given, str):
@@ -130,7 +129,7 @@ def _without_prefix(prefix: str, flat: Mapping[str, Any]) -> dict[str, Any]:
 def _prompt_keys(
     observation: Mapping[str, Any], configs: Mapping[str, ModalityConfig]
 ) -> Iterator[tuple[str, str]]:
-    """Each language key of the policy, and the key that it has in the observation."""
+    """Each language key of the policy, and its key in the flat observation."""
     for key in configs["language"].modality_keys if "language" in configs else ():
         is_old = key == TASK_KEY and TASK_KEY_OF_OLD_ENVIRONMENTS in observation
         yield key, TASK_KEY_OF_OLD_ENVIRONMENTS if is_old else key
@@ -139,7 +138,7 @@ def _prompt_keys(
 def _prompt_problems(
     observation: Mapping[str, Any], configs: Mapping[str, ModalityConfig]
 ) -> Iterator[str]:
-    """What is wrong with the prompts: the one part whose flat form differs from the nested."""
+    """The problems of the prompts, whose flat form differs from the nested one."""
     for _, flat in _prompt_keys(observation, configs):
         if flat not in observation:
             yield f"{flat}: missing, got only {sorted(map(str, observation))}"

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gr00t_ros.contract.entry_parameters import IGNORE, SOURCES, TYPE
+from gr00t_ros.contract.entry_parameters import SOURCES, TYPE
+from gr00t_ros.contract.parameter import Parameter
 from gr00t_ros.contract.parameters import STATE, Entry, common_parameters, entries, types_of
 from gr00t_ros.interfaces.registry import UnknownTypeError, find_command, find_state
 
@@ -16,10 +17,9 @@ MISNAMED_TYPE = "interface"  # what a user may call the type
 def type_problems(values: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each entry whose type is missing or names no message type."""
     for entry in entries(values):
-        if not entry.has_type:
+        if entry.has_sources:
             yield from _source_problems(entry, values)
-            continue
-        problem = _type_problem(entry, values)
+        problem = _type_problem(entry, values) if entry.has_type else ""
         if problem:
             yield f"{entry.name}.{TYPE.name}{problem}"
 
@@ -40,9 +40,9 @@ def misplacement_problems(entry: Entry, field: str, values: Mapping[str, Any]) -
     name = f"{entry.name}.{field}"
     if not values[name]:
         return
-    if entry.parameters == (IGNORE,):
+    if entry.is_ignored:
         yield f"{name}: has no effect here, the key is ignored; leave it out"
-    elif entry.parameters == (SOURCES,):
+    elif entry.has_sources:
         source = values[f"{entry.name}.{SOURCES.name}"][0]
         yield (
             f"{name}: has no effect here, the state has sources; write it for each of them, such "
@@ -54,7 +54,7 @@ def misplacement_problems(entry: Entry, field: str, values: Mapping[str, Any]) -
 
 
 def _source_problems(entry: Entry, values: Mapping[str, Any]) -> Iterator[str]:
-    sources = values.get(f"{entry.name}.{SOURCES.name}", [])
+    sources = values[f"{entry.name}.{SOURCES.name}"]
     repeated = sorted({name for name in sources if sources.count(name) > 1})
     if repeated:
         yield f"{entry.name}.{SOURCES.name}: repeats {repeated}"
@@ -84,19 +84,19 @@ def _type_to_write(entry: Entry, values: Mapping[str, Any]) -> str:
     """The lines to choose from: one for each type that accepts the parameters of the entry."""
     types = types_of(entry.modality)
     misnamed = values.get(f"{entry.name}.{MISNAMED_TYPE}")
-    if misnamed in types:
+    if isinstance(misnamed, str) and misnamed in types:
         return f"`type: {misnamed}`"
     prefix = f"{entry.name}."
     own = {name for cls in types.values() for name in (p.name for p in cls.parameters)}
     given = own.intersection(n.removeprefix(prefix) for n in values if n.startswith(prefix))
-    accepting = [
-        name
-        for name, cls in types.items()
-        if {p.name for p in cls.parameters if p.required}
-        <= given
-        <= {p.name for p in cls.parameters}
-    ]
+    accepting = [name for name, cls in types.items() if _accepts(cls.parameters, given)]
     return " or ".join(f"`type: {name}`" for name in accepting or types)
+
+
+def _accepts(parameters: Sequence[Parameter], given: set[str]) -> bool:
+    """Whether all that is given is among the parameters, and all that is required is given."""
+    required = {parameter.name for parameter in parameters if parameter.required}
+    return required <= given <= {parameter.name for parameter in parameters}
 
 
 def _types_with(modality: str, field: str) -> list[str]:

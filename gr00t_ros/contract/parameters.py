@@ -110,6 +110,16 @@ class Entry:
         """Whether the entry is a stream of one message type, which its `type` names."""
         return TYPE in self.parameters
 
+    @property
+    def has_sources(self) -> bool:
+        """Whether it is a state that is put together from other entries."""
+        return self.parameters == (SOURCES,)
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether it is an action that the robot has no use for."""
+        return self.parameters == (IGNORE,)
+
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The value of each of its parameters by short name, or its default."""
         return {p.name: values.get(f"{self.name}.{p.name}", p.default) for p in self.parameters}

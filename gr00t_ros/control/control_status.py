@@ -46,7 +46,7 @@ def control_status(
     counts = motion.counts
     status.chunk_source = motion.source
     status.chunks_accepted = counts.chunks
-    status.chunks_rejected = motion.chunks_refused
+    status.chunks_rejected = motion.chunks_rejected
     status.holds = counts.holds
     status.steps_skipped = counts.steps_skipped
     status.limiter_hits = counts.limit_hits.total()

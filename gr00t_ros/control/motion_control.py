@@ -72,7 +72,7 @@ class MotionControl:
         self._layout: ActionLayout | None = None
         self._observation_age = self._age_window()
         self._command: Command | None = None
-        self._refused = 0  # chunks that no player was there for
+        self._rejected = 0  # chunks that no player was there for
         self._why_not = ""
         self._failure: MotionFailure | None = None
         self._chunk_warning = ""
@@ -103,9 +103,9 @@ class MotionControl:
         return self._player.counts if self._player is not None else PlayerCounts()
 
     @property
-    def chunks_refused(self) -> int:
-        """Chunks that were refused, before and by the player."""
-        return self._refused + self.counts.refused
+    def chunks_rejected(self) -> int:
+        """Chunks that were rejected, before and by the player."""
+        return self._rejected + self.counts.refused
 
     @property
     def blend_offset(self) -> float:
@@ -135,8 +135,8 @@ class MotionControl:
             return self._failure.text
         if player is not None and command is not None:
             return player.reason
-        told = player.reason if player is not None else self._why_not
-        return self._gate.reason(self._monotonic_ns()) or told or "no chunk received yet"
+        reason = player.reason if player is not None else self._why_not
+        return self._gate.reason(self._monotonic_ns()) or reason or "no chunk received yet"
 
     @property
     def is_at_rest(self) -> bool:
@@ -235,7 +235,7 @@ class MotionControl:
             self._player = self._layout = self._command = None
             self._source = ChunkSource()
             self._observation_age = self._age_window()
-            self._refused, self._why_not, self._chunk_warning = 0, "", ""
+            self._rejected, self._why_not, self._chunk_warning = 0, "", ""
 
     def standstill(self) -> Command | None:
         """The last command with no velocity left in it; None where nothing was commanded."""
@@ -267,7 +267,7 @@ class MotionControl:
             return command
 
     def fail(self, what: str) -> None:
-        """Come to rest, and move no more. To be called where an exception is handled."""
+        """Come to rest and do not move again; to be called where an exception is handled."""
         with self._lock:
             self._fail(what)
 
@@ -280,7 +280,7 @@ class MotionControl:
             chunk = read_chunk(self._contract, message)
             player = self._player or self._make_player(make_layout(self._contract, chunk))
         except ChunkRefusedError as error:
-            self._refuse(str(error))
+            self._reject(str(error))
             raise
         player.inhibit(self._gate.reason(self._monotonic_ns()))
         self._chunk_warning = unit_warning(chunk, self.limits())
@@ -293,11 +293,11 @@ class MotionControl:
             player.explain_refusal(explained)
             raise ChunkRefusedError(explained) from error
 
-    def _refuse(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         if self._player is not None:
             self._player.refuse(reason)
         else:
-            self._refused += 1
+            self._rejected += 1
             self._why_not = reason
 
     def _make_player(self, layout: ActionLayout) -> MotionPlayer:

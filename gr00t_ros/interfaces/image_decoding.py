@@ -177,8 +177,8 @@ def _layout_of(named: str, configured: str | None) -> PixelLayout:
             "video.<key>.encoding to what they are, rgb8 or bgr8 for example"
         )
     raise ConversionError(
-        f"image encoding '{named}' is none of {', '.join(ENCODINGS)}; where it is one of them under "
-        "another name, video.<key>.encoding says which"
+        f"image encoding '{named}' is none of {', '.join(ENCODINGS)}; where it is one of them "
+        "under another name, video.<key>.encoding says which"
     )
 
 

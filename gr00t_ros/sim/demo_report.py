@@ -141,8 +141,8 @@ def _travel_rad(measured: JointHistory) -> float:
 def _tracking(commanded: JointHistory, measured: JointHistory) -> tuple[float, float]:
     """RMS distance of the joints from their commands, rad, at the lag in s where it is least.
 
-    Each time that the arm tells where it was, that is compared with the newest command of then. An
-    arm that is kept waiting by a busy machine tells nothing meanwhile, and is not judged by it.
+    Each measured position is compared with the newest command of its time. While a busy machine
+    keeps the arm waiting, nothing is measured, and that time does not count.
     """
     if not commanded.times_s or not measured.times_s:
         return float("nan"), float("nan")

@@ -43,6 +43,15 @@ NOTES = {
     ACTION: "`type` names the message type; the parameters that it adds are listed below. An "
     "action of the policy that the robot has no use for has `ignore: true` and nothing else.",
 }
+TYPES = """\
+## Message types
+
+`type` says which message carries a state or an action. Cameras have no `type`: the topic's own type
+decides. A class of your own is named as `type: my_package.my_module:MyInterface`, see
+[add a message type](../how-to/add-a-message-type.md).
+
+| `type` | message | as state | as action |
+|---|---|---|---|"""
 
 
 def page() -> str:
@@ -52,7 +61,9 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     yield INTRODUCTION
-    yield "## Both nodes\n"
+    yield TYPES
+    yield from _type_rows()
+    yield "\n## Both nodes\n"
     yield from _table(TOP)
     for modality in MODALITIES:
         yield f"## {SECTIONS[modality]}\n"
@@ -60,10 +71,21 @@ def _lines() -> Iterator[str]:
         yield from _table(common_parameters(modality))
         for name, cls in types_of(modality).items():
             yield f"### {modality} with `type: {name}`\n"
-            description = " ".join((inspect.getdoc(cls) or "").split())
-            yield f"`{ros_type(cls.message_type)}`. {description}\n"
+            yield f"`{ros_type(cls.message_type)}`. {_description(cls)}\n"
             if cls.parameters:
                 yield from _table(cls.parameters)
+
+
+def _type_rows() -> Iterator[str]:
+    states, actions = types_of(STATE), types_of(ACTION)
+    for name in sorted({*states, *actions}):
+        message_type = (states.get(name) or actions[name]).message_type
+        uses = (_description(types[name]) if name in types else "" for types in (states, actions))
+        yield f"| `{name}` | `{ros_type(message_type)}` | {' | '.join(uses)} |"
+
+
+def _description(cls: type) -> str:
+    return " ".join((inspect.getdoc(cls) or "").split())
 
 
 def _table(parameters: Iterable[Parameter]) -> Iterator[str]:

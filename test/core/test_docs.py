@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_policy import ToyPolicy
 
 from gr00t_policy_core import PolicyClient, PolicyServer, testing
 
@@ -101,6 +102,16 @@ def test_the_policy_of_the_tutorial_is_served_and_passes_its_own_test(
         server.register_endpoint("double", lambda value: {"doubled": 2 * value})
         with PolicyClient("127.0.0.1", server.port) as client:
             assert client.call_endpoint("double", {"value": 21}) == {"doubled": 42}
+
+
+def test_the_entries_of_the_metrics_are_listed() -> None:
+    page = (DOCS / "how-to" / "serve-many-robots.md").read_text()
+    section = page.partition("### Metrics")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    listed = set(re.findall(r"`(\w+)`", " ".join(rows)))
+
+    with PolicyServer(ToyPolicy(), host="127.0.0.1", port=0) as server:
+        assert listed == {*server.metrics(), "replicas"}
 
 
 def test_the_texts_that_the_page_of_troubles_quotes_stand_in_the_sources() -> None:

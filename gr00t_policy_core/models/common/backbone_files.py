@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a backbone's tokenizer and configuration files are; its weights are in the checkpoint."""
+"""Finds a backbone's tokenizer and configuration files; its weights are in the checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gr00t_policy_core.models.common.hub import HubFolder, fetch
 
 SUFFIXES = (".json", ".txt", ".jinja")  # never the weights
 
-# Where the Isaac-GR00T repository and its package `gr00t` keep backbones.
+# The folder of backbones in the Isaac-GR00T repository.
 IN_REPOSITORY = Path("gr00t/model/modules")
 
 
@@ -23,34 +23,34 @@ def find_backbone_files(
     needed: Sequence[Sequence[str]],
     on_hub: bool,
 ) -> Path:
-    """The folder with a backbone's files.
+    """Find the folder with a backbone's files.
 
     Args:
-        name: What config.json calls it, for example ``nvidia/Cosmos-Reason2-2B``.
-        backbone_path: The folder itself, one that holds it under its name, or a copy of the
-            Isaac-GR00T repository; None looks for a folder of that name, in the installed package
+        name: The backbone's name in config.json, for example ``nvidia/Cosmos-Reason2-2B``.
+        backbone_path: The folder itself, a folder that contains it under its name, or a copy of the
+            Isaac-GR00T repository. None looks for a folder of that name, in the installed package
             `gr00t`, in the local cache of the Hugging Face hub and on the hub.
-        needed: The files that must be there; of each entry one is enough.
+        needed: The files that the folder must have; one file of each entry is enough.
         on_hub: Whether the hub has the backbone.
 
     Raises:
-        CheckpointError: Saying which files are missing and where they come from.
+        CheckpointError: Files are missing; the message names them and where they come from.
     """
-    places = list(_places(name, backbone_path))
-    for place in places:
-        if (place / "config.json").is_file():
-            return _complete(name, place, needed)
+    candidates = list(_candidates(name, backbone_path))
+    for folder in candidates:
+        if (folder / "config.json").is_file():
+            return _complete(name, folder, needed)
     if backbone_path is not None:
-        looked = ", ".join(str(place) for place in places)
+        searched = ", ".join(str(folder) for folder in candidates)
         raise CheckpointError(
-            Path(backbone_path), f"holds no {name}: there is no config.json in {looked}"
+            Path(backbone_path), f"has no {name}: there is no config.json in {searched}"
         )
     if not on_hub:
         raise CheckpointError(
             Path(name),
-            "its tokenizer and configuration come with Isaac-GR00T, not with the checkpoint: clone "
-            "https://github.com/NVIDIA/Isaac-GR00T (branch n1.6-release) and give its folder as "
-            f"backbone_path; needed are config.json, {_listed(needed)}",
+            "is part of Isaac-GR00T, not of the checkpoint: clone "
+            "https://github.com/NVIDIA/Isaac-GR00T (branch n1.6-release) and set backbone_path to "
+            f"its folder. The policy needs config.json, {_listed(needed)}",
         )
     try:
         found = fetch(HubFolder(name), _text_files, lambda at: not _missing(at, needed))
@@ -58,15 +58,15 @@ def find_backbone_files(
     except CheckpointError as error:
         raise CheckpointError(
             Path(name),
-            f"the tokenizer and configuration of the backbone are needed (config.json, "
-            f"{_listed(needed)}; not its weights). Accept its licence at "
+            f"the policy needs the backbone's tokenizer and configuration (config.json, "
+            f"{_listed(needed)}), not its weights. Accept the licence at "
             f"https://huggingface.co/{name}, log in with `hf auth login` and run `hf download "
-            f"{name} --include '*.json' '*.txt' '*.jinja'`, or give a folder with these files as "
-            f"backbone_path. {error}",
+            f"{name} --include '*.json' '*.txt' '*.jinja'`, or set backbone_path to a folder with "
+            f"these files. {error}",
         ) from error
 
 
-def _places(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
+def _candidates(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
     if backbone_path is not None:
         given = Path(backbone_path).expanduser()
         yield given
@@ -74,7 +74,7 @@ def _places(name: str, backbone_path: str | Path | None) -> Iterator[Path]:
         yield given / IN_REPOSITORY / name
         yield given / IN_REPOSITORY.relative_to("gr00t") / name
         return
-    yield Path(name)  # which config.json may give as a path
+    yield Path(name)  # config.json may give a path
     package = importlib.util.find_spec("gr00t")
     for folder in (package.submodule_search_locations or []) if package else []:
         yield Path(folder) / IN_REPOSITORY.relative_to("gr00t") / name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sizes the frames of a robot's cameras may have."""
+"""The sizes that the frames of a robot's cameras may have."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from gr00t_policy_core.models.common.image_processing import ImagePipeline
 from gr00t_policy_core.resize import MAX_ASPECT, MAX_SIDE, Size, is_readable
 
 ADVICE = (
-    "the model reads pictures of one size only: give all cameras frames of one shape "
-    "(on the policy node: `width` and `height` of each video input)"
+    "the model reads images of one size: give all cameras frames of one shape (on the policy "
+    "node: `width` and `height` of each video input)"
 )
 
 
 def check_camera_sizes(sizes: Mapping[str, Size], pipeline: ImagePipeline) -> Size:
-    """The size that `pipeline` makes of every camera's frames.
+    """The one size that every camera's frames have after the pipeline.
 
     Args:
-        sizes: Height and width of the frames by camera, pixels.
-        pipeline: Of the checkpoint.
+        sizes: Height and width of the frames of each camera, pixels.
+        pipeline: The checkpoint's image pipeline.
+
+    Returns:
+        Height and width, pixels.
 
     Raises:
-        SpecError: Naming each camera: where sizes differ after the pipeline, and where a frame is
-            too large or too narrow for any model.
+        SpecError: The sizes after the pipeline differ, or a frame is too large or too narrow for
+            any model; the message names the cameras.
     """
     problems = [problem for key, size in sizes.items() if (problem := _frame_problem(key, size))]
     if problems:
@@ -42,8 +45,8 @@ def _frame_problem(key: str, size: Size) -> str | None:
     if is_readable(*size):
         return None
     return (
-        f"video.{key}: {_text(size)} pixels; a side may have {MAX_SIDE} at most, and {MAX_ASPECT} "
-        "times the other"
+        f"video.{key}: {_text(size)} pixels; a side may have at most {MAX_SIDE} pixels, and at "
+        f"most {MAX_ASPECT} times those of the other"
     )
 
 

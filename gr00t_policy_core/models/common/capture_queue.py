@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When recordings are made: at once before a policy is ready, later beside the calls it answers."""
+"""When CUDA graphs are captured: before a policy is ready, and later in between its calls."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-WAITING = 16  # recordings that wait at most; a client that varies its shapes must not fill memory
-PATIENCE_S = 2.0  # a policy that is never idle would else never get a recording
+MAX_PENDING = 16  # bounds the memory of a client that sends ever new shapes
+MAX_BUSY_S = 2.0  # a policy that is never idle captures beside its calls after that time
 
 logger = logging.getLogger(__name__)
 
 
 class CaptureQueue:
-    """Makes recordings one at a time, and never while a caller waits for it.
+    """Runs captures one at a time, and never while a caller waits for one.
 
-    Within `at_once` the caller's thread makes them. Else a thread of the queue's own does, and
-    begins each recording in a moment when no call runs, or after `PATIENCE_S` without one. Calls
-    that come during a recording go on beside it: no lock of theirs is held. The thread ends when
-    nothing waits any more.
+    Within `synchronous` the caller's thread runs them. Otherwise a thread of the queue runs each
+    capture when no call is running, or after `MAX_BUSY_S` of uninterrupted calls. Calls that arrive
+    during a capture continue beside it, because the capture holds no lock that they need. The
+    thread ends when the queue is empty.
 
     Args:
-        context: Entered by the thread around each recording: devices and modes of torch are set by
-            thread.
+        context: Makes the context that the queue's thread enters around each capture. The current
+            device and inference mode of torch belong to a thread.
 
     Attributes:
-        turn: Held while a recording is replayed, or put into place.
+        replay_lock: Held while a graph is replayed, or while a new one is stored.
     """
 
     def __init__(self, context: Callable[[], AbstractContextManager[object]]) -> None:
         self._context = context
-        self.turn = threading.Lock()
+        self.replay_lock = threading.Lock()
         self._changed = threading.Condition()
-        self._waiting: OrderedDict[Hashable, Callable[[], None]] = OrderedDict()
+        self._pending: OrderedDict[Hashable, Callable[[], None]] = OrderedDict()
         self._calls = 0
         self._thread: threading.Thread | None = None
-        self._one_at_a_time = threading.Lock()
-        self._at_once = 0  # threads within `at_once`: they record, not the queue's own
+        self._capture_lock = threading.Lock()
+        self._synchronous = 0  # threads within `synchronous`, which capture by themselves
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Around each call that may replay: what waits is recorded when none is inside."""
+        """Enclose a call that may replay graphs; the thread captures when no call is running."""
         with self._changed:
             self._calls += 1
         try:
@@ -54,71 +54,72 @@ class CaptureQueue:
                 self._changed.notify_all()
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Record what is asked for within at the end of it, in this thread."""
+    def synchronous(self) -> Iterator[None]:
+        """Run the captures that the block requests in this thread, at the end of the block."""
         with self._changed:
-            self._at_once += 1
+            self._synchronous += 1
         try:
             yield
             self._run_all()
         finally:
             with self._changed:
-                self._at_once -= 1
+                self._synchronous -= 1
                 self._start()
 
-    def add(self, key: Hashable, record: Callable[[], None]) -> None:
-        """Ask for a recording. One that waits already is not asked for again.
+    def add(self, key: Hashable, capture: Callable[[], None]) -> None:
+        """Request a capture. A request whose key is pending already has no effect.
 
         Args:
-            key: Of what is to be recorded.
-            record: Makes the recording.
+            key: Identifies the function and the shapes of its inputs.
+            capture: Captures the graph and stores it.
         """
         with self._changed:
-            if key in self._waiting or len(self._waiting) >= WAITING:
+            if key in self._pending or len(self._pending) >= MAX_PENDING:
                 return
-            self._waiting[key] = record
+            self._pending[key] = capture
             self._start()
 
     def __len__(self) -> int:
-        """How many recordings wait or are being made."""
+        """The number of captures that are pending or running."""
         with self._changed:
-            return len(self._waiting)
+            return len(self._pending)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until no recording waits any more; returns whether that is so."""
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Wait until no capture is pending; return False after the timeout."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting, timeout_s)
+            return self._changed.wait_for(lambda: not self._pending, timeout_s)
 
     def _start(self) -> None:
-        if self._thread is None and self._waiting and not self._at_once:
-            # No daemon: a process that ends in the middle of a capture would crash.
-            self._thread = threading.Thread(target=self._run, name="gr00t-recordings")
+        if self._thread is None and self._pending and not self._synchronous:
+            # The thread is no daemon: a process that exits in the middle of a capture would crash.
+            self._thread = threading.Thread(target=self._run, name="gr00t-capture")
             self._thread.start()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: not self._calls, PATIENCE_S)
-                if not self._waiting or self._at_once or not threading.main_thread().is_alive():
+                self._changed.wait_for(lambda: not self._calls, MAX_BUSY_S)
+                main_thread = threading.main_thread()
+                if not self._pending or self._synchronous or not main_thread.is_alive():
                     self._thread = None
                     return
             with self._context():
-                self._make_next()
+                self._run_next()
 
     def _run_all(self) -> None:
         while len(self):
-            self._make_next()
+            self._run_next()
 
-    def _make_next(self) -> None:
-        with self._one_at_a_time:
+    def _run_next(self) -> None:
+        with self._capture_lock:
             with self._changed:
-                if not self._waiting:
+                if not self._pending:
                     return
-                key, record = next(iter(self._waiting.items()))
+                key, capture = next(iter(self._pending.items()))
             try:
-                record()
+                capture()
             except Exception:
-                logger.exception("a recording failed; such calls go on without one")
+                logger.exception("a capture failed; calls of these shapes run without a graph")
             with self._changed:
-                del self._waiting[key]
+                del self._pending[key]
                 self._changed.notify_all()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the files of a checkpoint say, whoever saved it; a few kilobytes, checked before use.
+"""The content of a checkpoint's files except for the weights, in one form for all formats.
 
-A missing file, a truncated one or a missing tensor is found before any weight is loaded.
-`gr00t_policy_core.models.common.checkpoint_formats` finds out what a folder holds, and
-`gr00t_policy_core.models.common.weights` loads the weights.
+These are a few kilobytes. Checking them finds a missing file, a truncated one or a missing tensor
+before any weight is loaded. `gr00t_policy_core.models.common.checkpoint_formats` detects the
+format, and `gr00t_policy_core.models.common.weights` loads the weights.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gr00t_policy_core.models.common.weight_files import StoredTensor, find_weig
 
 @dataclass(frozen=True, slots=True)
 class LoraWeights:
-    """What a LoRA adapter adds to one layer's weights: scale · B · A.
+    """The matrices of a LoRA adapter for one layer, which add scale · B · A to its weights.
 
     Args:
-        a: (rank, inputs).
-        b: (outputs, rank).
-        scale: The factor.
+        a: The stored matrix A, of shape (rank, inputs).
+        b: The stored matrix B, of shape (outputs, rank).
+        scale: alpha / rank; alpha / √rank for rank-stabilized LoRA.
     """
 
     a: StoredTensor
@@ -38,10 +38,10 @@ class LoraAdapter:
     """A LoRA adapter.
 
     Args:
-        folder: Where it is.
-        base: The model that it is for, None where it does not say.
-        layers: What is added, by the name of the weights in the base.
-        replaced: What takes the place of the base's own.
+        folder: The folder of the adapter's files.
+        base: The path or hub id of the base model; None if the adapter does not name it.
+        layers: The matrices of each adapted layer, by the name of its weights in the base model.
+        replaced: Tensors that replace those of the base model, by name.
     """
 
     folder: Path
@@ -52,12 +52,12 @@ class LoraAdapter:
 
 @dataclass(frozen=True, slots=True)
 class LeRobotProcessing:
-    """What LeRobot does otherwise than Isaac-GR00T.
+    """The processing that differs between LeRobot and Isaac-GR00T.
 
     Args:
-        images: How pictures are made; the config of its step ``groot_n1_7_vlm_encode_v1``.
-        libero_key: The action whose last value is turned into LIBERO's sign, None for none.
-        empty_instruction: What an empty instruction is read as.
+        images: The image pipeline: the config of the step ``groot_n1_7_vlm_encode_v1``.
+        libero_key: The action key whose last value is mapped to LIBERO's sign; None for none.
+        empty_instruction: The text that replaces an empty instruction.
     """
 
     images: Mapping[str, Any]
@@ -67,20 +67,20 @@ class LeRobotProcessing:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the files of a checkpoint say.
+    """The content of a checkpoint's files, in the form of Isaac-GR00T.
 
     Args:
-        folder: Where it is.
-        config: ``config.json``.
-        processor: ``processor_kwargs`` of ``processor_config.json``.
-        processor_folder: Where that and the other files of the processor are.
+        folder: The folder of the checkpoint.
+        config: The content of ``config.json``.
+        processor: ``processor_kwargs`` in ``processor_config.json``.
+        processor_folder: The folder of ``processor_config.json`` and ``statistics.json``.
         statistics: ``statistics.json``: by embodiment tag, modality, key and kind.
-        embodiment_ids: ``embodiment_id.json``, or empty where there is none: which of the
-            per-embodiment weights a tag uses.
-        tensors: Every tensor of its weights, by name; see `find_weights`.
-        kind: What it is, in words.
-        lerobot: Where LeRobot saved it; None where Isaac-GR00T did.
-        lora: What is added to weights when they are read, by their names.
+        embodiment_ids: ``embodiment_id.json``: the index of each tag among the per-embodiment
+            weights. Empty if there is no such file.
+        tensors: The location of every tensor, by name; see `find_weights`.
+        kind: The format in words, for messages.
+        lerobot: The processing of a LeRobot checkpoint; None for Isaac-GR00T's.
+        lora: LoRA matrices that are merged when weights are read, by the name of the weights.
     """
 
     folder: Path
@@ -100,15 +100,15 @@ def read_isaac(
     config: Mapping[str, Any],
     tensors: Mapping[str, StoredTensor] | None = None,
 ) -> Checkpoint:
-    """A checkpoint as Isaac-GR00T saves it.
+    """Read a checkpoint as Isaac-GR00T saves it.
 
     Args:
-        folder: Where it is.
-        config: Its config.json.
-        tensors: Its weights; None reads them from the folder.
+        folder: The folder of the checkpoint.
+        config: The content of its config.json.
+        tensors: The location of every tensor; None finds them in the folder.
 
     Raises:
-        CheckpointError: Naming the file that is missing, damaged or incomplete.
+        CheckpointError: A file is missing, damaged or incomplete; the message names it.
     """
     processor_folder = folder
     if not (folder / "processor_config.json").exists() and (folder / "processor").is_dir():
@@ -116,7 +116,9 @@ def read_isaac(
     processor_file = processor_folder / "processor_config.json"
     processor = read_json(processor_file).get("processor_kwargs")
     if not isinstance(processor, dict):
-        raise CheckpointError(processor_file, "has no processor_kwargs: not of GR00T N1.6 or N1.7")
+        raise CheckpointError(
+            processor_file, "has no processor_kwargs: it is not of GR00T N1.6 or N1.7"
+        )
     ids_file = processor_folder / "embodiment_id.json"
     return Checkpoint(
         folder=folder,

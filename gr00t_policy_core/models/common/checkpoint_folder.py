@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a checkpoint: as given, or from the Hugging Face hub."""
+"""Finds the folder of a checkpoint, on this machine or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ STATE_OF_A_STEP = re.compile(r"policy_(pre|post)processor_step_\w+\.safetensors"
 
 
 def find_folder(model_path: str | Path) -> Path:
-    """The folder of a checkpoint; one of the hub is fetched where the cache lacks it.
+    """Find the folder of a checkpoint, and download it from the hub if the cache lacks it.
+
+    Args:
+        model_path: A folder, or ``owner/name`` or ``owner/name/folder`` on the hub.
 
     Raises:
-        CheckpointError: There is no such folder, neither here nor on the hub.
+        CheckpointError: There is no such folder on this machine, nor on the hub.
     """
     folder = Path(model_path).expanduser()
     if folder.is_dir():
@@ -33,10 +36,10 @@ def find_folder(model_path: str | Path) -> Path:
 
 
 def needed_files(sizes: Mapping[str, int]) -> list[str]:
-    """Which of a checkpoint's files are needed: its JSON files, and one set of weights.
+    """The files of a checkpoint that a policy needs: its JSON files, and one set of weights.
 
     Args:
-        sizes: In bytes, by name, relative to the checkpoint's folder.
+        sizes: Bytes of each file, by its path relative to the checkpoint's folder.
     """
     own = [name for name in sizes if "/" not in name]
     wanted = [name for name in own if name.endswith(".json") and name != INDEX]
@@ -52,7 +55,7 @@ def needed_files(sizes: Mapping[str, int]) -> list[str]:
 
 
 def check_is_checkpoint(folder: Path) -> None:
-    """Raise `CheckpointError` where there is no config.json: often it is one folder deeper."""
+    """Raise `CheckpointError` for a folder without config.json; suggest those within it."""
     if any((folder / name).exists() for name in ("config.json", "adapter_config.json")):
         return
     inside = [
@@ -60,17 +63,17 @@ def check_is_checkpoint(folder: Path) -> None:
         for at in ("*", "pretrained_model", "*/pretrained_model")
         for file in folder.glob(f"{at}/config.json")
     ]
-    hint = f"; give one of the folders in it as model_path: {', '.join(sorted(set(inside)))}"
+    hint = f"; set model_path to a folder within it: {', '.join(sorted(set(inside)))}"
     snapshots = sorted(folder.glob("snapshots/*/"), key=lambda path: path.stat().st_mtime)
     if snapshots:
-        hint = f"; it is the hub's cache: give {snapshots[-1]} as model_path"
+        hint = f"; it is a cache folder of the hub: set model_path to {snapshots[-1]}"
     elif not inside:
         hint = ""
-    raise CheckpointError(folder / "config.json", f"is missing: this is no checkpoint{hint}")
+    raise CheckpointError(folder / "config.json", f"is missing: the folder is no checkpoint{hint}")
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether all is there that a checkpoint cannot be without."""
+    """Whether a folder has every file that a checkpoint needs."""
     if (folder / "adapter_config.json").exists():
         return (folder / ADAPTER).exists()
     if not (folder / "config.json").exists():

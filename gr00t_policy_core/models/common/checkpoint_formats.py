@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens whatever kind of checkpoint a path or an id of the hub leads to; no weight is read yet."""
+"""Detects the format of a checkpoint (Isaac-GR00T, LeRobot, LoRA adapter) and reads its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gr00t_policy_core.models.common.hub import HubFolder, fetch
 from gr00t_policy_core.models.registry import find_line, unknown_model_type
 
 N1_5 = re.compile(r"gr00t[-_]?n1[-_d.]?5", re.IGNORECASE)
-PUBLISHED_BASE = "nvidia/GR00T-N1.7-3B"  # what it says is known: `gr00t_n1d7.config.PUBLISHED`
+PUBLISHED_BASE = "nvidia/GR00T-N1.7-3B"  # its config.json is `gr00t_n1d7.config.PUBLISHED`
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +30,19 @@ def open_checkpoint(
     base_model_path: str | Path | None = None,
     backbone_path: str | Path | None = None,
 ) -> Checkpoint:
-    """Read and check everything but the weights themselves.
+    """Read and check a checkpoint's files except for the weights.
 
     Args:
-        model_path: A folder, or the id of a repository on the Hugging Face hub, or of a folder in
-            one (``nvidia/GR00T-N1.7-LIBERO/libero_10``), which is then taken from the local cache
-            or downloaded. A checkpoint of Isaac-GR00T or of LeRobot, or a LoRA adapter.
-        base_model_path: The base model of the latter two; None takes what they name.
-        backbone_path: Where the backbone is; a base model beside it is found, too.
+        model_path: A folder, an id on the Hugging Face hub, or a folder there
+            (``nvidia/GR00T-N1.7-LIBERO/libero_10``), which comes from the local cache or is
+            downloaded. It holds a checkpoint of Isaac-GR00T or LeRobot, or a LoRA adapter.
+        base_model_path: The base model of a LeRobot checkpoint or an adapter. None takes the one
+            that it names.
+        backbone_path: The backbone's folder; the base model may be beside it.
 
     Raises:
-        CheckpointError: Naming the file that is missing, damaged, incomplete or of another model.
+        CheckpointError: A file is missing, damaged, incomplete or of another model; the message
+            names it.
     """
     folder = find_folder(model_path)
     check_is_checkpoint(folder)
@@ -56,14 +58,14 @@ def open_checkpoint(
 
 
 def check_model_type(file: Path, config: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` where config.json says that it is of a model without a line here."""
+    """Raise `CheckpointError` for a config.json of no model line here."""
     kind = config.get("model_type")
     names = [kind, *(config.get("architectures") or [])]
     if any(isinstance(name, str) and N1_5.search(name) for name in names):
         raise CheckpointError(
             file,
-            f"model_type is {kind!r}: GR00T N1.5; supported are N1.6 and N1.7. Isaac-GR00T's "
-            "branch n1.5-release serves it",
+            f"model_type {kind!r} is GR00T N1.5; supported are N1.6 and N1.7. Isaac-GR00T's "
+            "branch n1.5-release runs it",
         )
     if find_line(kind) is None:
         raise CheckpointError(file, unknown_model_type(kind))
@@ -72,18 +74,18 @@ def check_model_type(file: Path, config: Mapping[str, Any]) -> None:
 def _open_adapter(
     folder: Path, base_model_path: str | Path | None, backbone_path: str | Path | None
 ) -> Checkpoint:
-    """A LoRA adapter on its base; what lies beside the adapter goes before what the base says."""
+    """Open a LoRA adapter and its base; processor files beside the adapter replace the base's."""
     adapter = lora.read_lora_adapter(folder)
     base_path = base_model_path if base_model_path is not None else adapter.base
     if base_path is None:
         raise CheckpointError(
             folder / lora.CONFIG,
-            "names no base_model_name_or_path: give the base model as base_model_path",
+            "names no base_model_name_or_path: set base_model_path to the base model",
         )
     base = _open_base(folder, base_path, backbone_path)
     lora.check_fits(adapter, base.tensors)
     own = _beside(folder, base, backbone_path)
-    logger.info("%s: a LoRA adapter of %d layers of %s", folder, len(adapter.layers), base.folder)
+    logger.info("%s: a LoRA adapter for %d layers of %s", folder, len(adapter.layers), base.folder)
     return replace(
         own,
         folder=folder,
@@ -100,13 +102,13 @@ def _open_base(folder: Path, base: str | Path, backbone_path: str | Path | None)
     except CheckpointError as error:
         raise CheckpointError(
             folder / lora.CONFIG,
-            f"is a LoRA adapter of {base}, which cannot be opened; give the folder of that model "
-            f"as base_model_path. {error}",
+            f"is a LoRA adapter for {base}, which cannot be opened; set base_model_path to the "
+            f"folder of that model. {error}",
         ) from error
 
 
 def _beside(folder: Path, base: Checkpoint, backbone_path: str | Path | None) -> Checkpoint:
-    """The base, with what the adapter's own folder says about the robot."""
+    """The base, with the embodiment of the processor files in the adapter's folder, if any."""
     file = folder / "config.json"
     config = read_json(file) if file.exists() else {}
     if "type" in config:
@@ -123,7 +125,7 @@ def _base_config(
     base_model_path: str | Path | None,
     backbone_path: str | Path | None,
 ) -> Mapping[str, Any]:
-    """config.json of the base model of a checkpoint of LeRobot."""
+    """The config.json of a LeRobot checkpoint's base model."""
     base = str(base_model_path or config.get("base_model_path") or PUBLISHED_BASE)
     found = _find_local(base, folder, backbone_path)
     if found is None and base_model_path is None:
@@ -131,28 +133,31 @@ def _base_config(
     if found is None and base_model_path is not None:
         raise CheckpointError(Path(base), "has no config.json: it is no base model")
     if found is None:
-        logger.info("%s: its architecture is taken for the published one of %s", folder, base)
+        logger.info("%s: assuming the published architecture of %s", folder, base)
         return {"model_type": "Gr00tN1d7"}
     base_config = read_json(found / "config.json")
-    if "type" in base_config:  # a fine-tuned one, which names its own base
+    if "type" in base_config:  # a fine-tuned checkpoint, which names its own base
         return _base_config(found, base_config, None, backbone_path)
     check_model_type(found / "config.json", base_config)
     return base_config
 
 
 def _find_local(name: str, folder: Path, backbone_path: str | Path | None) -> Path | None:
-    """A folder of that name here: as a path, beside the checkpoint, or beside the backbone."""
+    """Find a folder of that name: as a path, beside the checkpoint, or beside the backbone."""
     given = Path(name).expanduser()
-    places = [given, folder / name, folder.parent / name]
+    candidates = [given, folder / name, folder.parent / name]
     if backbone_path is not None:
         backbone = Path(backbone_path).expanduser()
-        places += [backbone / name, backbone.parent.parent / name]
-    found = (place for place in places if (place / "config.json").is_file())
+        candidates += [backbone / name, backbone.parent.parent / name]
+    found = (candidate for candidate in candidates if (candidate / "config.json").is_file())
     return next(found, None)
 
 
 def _fetch_config(folder: Path, base: str) -> Path | None:
-    """The base model's config.json from the hub; None where that of the published one is known."""
+    """The folder with the base model's config.json from the hub.
+
+    None if the hub does not give that of `PUBLISHED_BASE`, which is known.
+    """
     wanted = HubFolder.parse(base)
     try:
         if wanted is None:
@@ -163,6 +168,6 @@ def _fetch_config(folder: Path, base: str) -> Path | None:
             return None
         raise CheckpointError(
             folder / "config.json",
-            f"names {base} as its base model, whose config.json tells the architecture: give its "
-            f"folder as base_model_path, or run `hf download {base} config.json`. {error}",
+            f"names the base model {base}, whose config.json has the architecture: set "
+            f"base_model_path to its folder, or run `hf download {base} config.json`. {error}",
         ) from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions compiled with torch.compile, for as many sets of shapes as that pays for."""
+"""Functions compiled with torch.compile, for a limited number of input shapes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.cuda_graphs import Function, shapes_of
 
-# By our name, torch.compile's mode. None has CUDA graphs of its own: ours are around it.
+# Our names, and the modes of torch.compile. No mode captures CUDA graphs: ours enclose the result.
 MODES = {"default": "default", "max-autotune": "max-autotune-no-cudagraphs"}
-MAX_SHAPES = 6  # compiling one takes long; torch refuses to go on after 8 of a function
+MAX_SHAPES = 6  # one takes a minute to compile, and torch refuses after 8 of a function
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"  # inductor's own
 
@@ -25,25 +25,29 @@ logger = logging.getLogger(__name__)
 
 
 def check_mode(name: str | None) -> None:
-    """Raise `SpecError` where there is no such mode; None, no compilation, is one."""
+    """Raise `SpecError` unless the name is one of `MODES`, or None for no compilation."""
     if name is not None and name not in MODES:
         raise SpecError("bad setting", [f"compile must be one of {sorted(MODES)}, got {name!r}"])
 
 
-def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function, compiled in one piece for each set of shapes, in one of the `MODES`.
+def compile_function(function: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """The function, compiled in one piece for each set of input shapes.
 
-    Inductor keeps what it makes in `cache_folder`, and takes it from there after the next start.
+    Inductor stores the result in `cache_folder` and loads it from there after the next start.
+
+    Args:
+        function: Computes with tensors only, without graph breaks.
+        mode: Our name of torch.compile's mode, a key of `MODES`.
     """
     os.environ[CACHE_VARIABLE] = str(cache_folder())
     result: Callable[..., Any] = torch.compile(
-        function, mode=MODES[name], dynamic=False, fullgraph=True
+        function, mode=MODES[mode], dynamic=False, fullgraph=True
     )
     return result
 
 
 def cache_folder() -> Path:
-    """Where compiled code is kept: $TORCHINDUCTOR_CACHE_DIR, or a folder in the user's cache."""
+    """The folder of compiled code: $TORCHINDUCTOR_CACHE_DIR, or one in the user's cache."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen)
@@ -52,31 +56,35 @@ def cache_folder() -> Path:
 
 
 class CompiledFunction:
-    """Uses a compiled function for the first sets of shapes that come, and a plain one for others.
+    """Calls a compiled function for the first sets of input shapes, and an eager one for others.
 
     Args:
-        fast: Compiled.
-        plain: What computes the same.
-        most: How many sets of shapes are compiled; the log says so when another one comes.
+        compiled: From `compile_function`; it compiles when a set of shapes comes for the first
+            time.
+        eager: Computes the same without compilation.
+        max_shapes: Number of sets of shapes that are compiled; the log says when another one comes.
     """
 
-    def __init__(self, fast: Function, plain: Function, most: int = MAX_SHAPES) -> None:
-        self._fast = fast
-        self._plain = plain
-        self._most = most
+    def __init__(self, compiled: Function, eager: Function, max_shapes: int = MAX_SHAPES) -> None:
+        self._compiled = compiled
+        self._eager = eager
+        self._max_shapes = max_shapes
         self._known: set[object] = set()
-        self._told = False
+        self._warned = False
 
     def __call__(self, *inputs: Tensor | None) -> Tensor:
         key = shapes_of(inputs)
         if key not in self._known:
-            if len(self._known) >= self._most:
-                self._tell()
-                return self._plain(*inputs)
+            if len(self._known) >= self._max_shapes:
+                self._warn_once()
+                return self._eager(*inputs)
             self._known.add(key)
-        return self._fast(*inputs)
+        return self._compiled(*inputs)
 
-    def _tell(self) -> None:
-        if not self._told:
-            logger.warning("compiled for %d sets of shapes; others are not", self._most)
-            self._told = True
+    def _warn_once(self) -> None:
+        if not self._warned:
+            logger.warning(
+                "%d sets of input shapes are compiled; calls of other shapes run eagerly",
+                self._max_shapes,
+            )
+            self._warned = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The action head's part of config.json; every line brings the values for what that leaves out."""
+"""The action head's part of config.json; each model line has defaults for absent fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gr00t_policy_core.models.common.json_fields import is_integer
 
 @dataclass(frozen=True, slots=True)
 class TransformerConfig:
-    """The shape of a stack of transformer blocks."""
+    """The shape of a stack of transformer blocks: its width is heads · head_dim."""
 
     heads: int
     head_dim: int
@@ -29,11 +29,11 @@ class HeadConfig:
     """The shape of an action head, under the names of config.json.
 
     Args:
-        state_steps_per_token: States that make one token: all of the history in N1.7, one in N1.6.
-        attend_text_every_n_blocks: None where the DiT attends to all tokens in each block, else
-            how its cross-attention alternates between text and images.
-        vl_self_attention: Blocks on the vision-language tokens, None for none.
-        dit_output_dim: Width of what the DiT gives to the action decoder.
+        state_steps_per_token: State steps in one token: the whole history in N1.7, one in N1.6.
+        attend_text_every_n_blocks: Every n-th cross-attention block of the DiT attends to text, the
+            others to images. None means that each block attends to all tokens.
+        vl_self_attention: Transformer blocks on the vision-language tokens; None for none.
+        dit_output_dim: Width of the DiT's output, which the action decoder reads.
     """
 
     backbone_embedding_dim: int
@@ -56,12 +56,12 @@ class HeadConfig:
 
     @property
     def attends_to_padding(self) -> bool:
-        """Whether some attention sees what rows are filled up with, as in the reference."""
+        """Whether some attention sees the padding of rows, as in the reference."""
         return self.vl_self_attention is not None or self.attend_text_every_n_blocks is None
 
 
-# The head is the same in GR00T-N1.7-3B and in the defaults of N1.6's Gr00tN1d6Config, but for the
-# sizes of states, actions and chunk: those are in the lines' own config.py, with all else.
+# The head of GR00T-N1.7-3B and of N1.6's Gr00tN1d6Config defaults. They differ in the sizes of
+# states, actions and chunks, which are in the config.py of each model line.
 PUBLISHED_HEAD: dict[str, Any] = {
     "backbone_embedding_dim": 2048,
     "hidden_size": 1024,
@@ -84,7 +84,7 @@ PUBLISHED_HEAD: dict[str, Any] = {
     },
 }
 
-# What the blocks here compute; a checkpoint that says otherwise would get wrong numbers.
+# What the blocks here compute; for a checkpoint with other values the actions would be wrong.
 SUPPORTED = {
     "activation_fn": ("gelu-approximate",),
     "attention_bias": (True,),
@@ -97,16 +97,19 @@ SUPPORTED = {
 
 
 def read_config(config: Mapping[str, Any], published: Mapping[str, Any]) -> dict[str, Any]:
-    """config.json, with the line's published values for what it leaves out.
+    """Complete a config.json with the published values of its model line, and check its fields.
 
     Args:
-        config: config.json.
-        published: The values of the line's published checkpoint; each is of the kind that the field
-            must be of. A group of fields is None where it is that, empty, or of 0 layers: the
-            network lacks that part.
+        config: The content of config.json.
+        published: The values of the line's published checkpoint, which also define the type of each
+            field.
+
+    Returns:
+        All fields. A group of fields is None if it is null, empty, or has 0 layers: the network
+        then lacks that part.
 
     Raises:
-        SpecError: Naming each field that is of another kind, or a number that is not positive.
+        SpecError: A field has another type, or a number is not positive; the message names all.
     """
     merged = {**published, **config}
     problems = list(_kind_problems("", merged, published))
@@ -135,7 +138,7 @@ def _kind_problems(
         elif isinstance(usual, int):
             fits, kind = is_integer(value), "a positive integer"
         elif isinstance(usual, str):
-            fits, kind = isinstance(value, str) and bool(value), "a text"
+            fits, kind = isinstance(value, str) and bool(value), "a string"
         else:
             continue
         if not fits:
@@ -143,14 +146,14 @@ def _kind_problems(
 
 
 def read_head_config(config: Mapping[str, Any], state_steps_per_token: int) -> HeadConfig:
-    """Read the head's shape.
+    """Read the shape of the action head.
 
     Args:
-        config: From `read_config`.
-        state_steps_per_token: As in `HeadConfig`.
+        config: The fields of config.json, from `read_config`.
+        state_steps_per_token: State steps in one token, which the model line decides.
 
     Raises:
-        SpecError: A field has a value that is not supported.
+        SpecError: A field has a value that the head does not implement.
     """
     dit, vl = config["diffusion_model_cfg"], config.get("vl_self_attention_cfg")
     if dit is None:
@@ -166,7 +169,7 @@ def read_head_config(config: Mapping[str, Any], state_steps_per_token: int) -> H
         if config["backbone_embedding_dim"] != _transformer(vl).width:
             problems.append("vl_self_attention_cfg must be as wide as backbone_embedding_dim")
     if problems:
-        raise SpecError("config.json asks for what is not supported", problems)
+        raise SpecError("config.json has unsupported values", problems)
     return HeadConfig(
         **{name: config[name] for name in PLAIN_FIELDS},
         state_steps_per_token=state_steps_per_token,

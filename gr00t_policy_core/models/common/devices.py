@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which device and dtype a name means here."""
+"""Devices and dtypes by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from gr00t_policy_core.errors import SpecError
 
-# fp8: some layers of a bfloat16 model, see `gr00t_policy_core.models.common.float8`.
+# fp8 is bfloat16 with some layers in float8, see `gr00t_policy_core.models.common.float8`.
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -19,17 +19,17 @@ DTYPES = {
 
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:
-    """Streams and events are those of the current GPU, which need not be the policy's."""
+    """Make `device` the current GPU, to which new streams and events belong."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def default_device() -> str:
-    """``cuda`` where there is a GPU, else ``cpu``."""
+    """``cuda`` if there is a GPU, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def find_device(device: str | int) -> torch.device:
-    """The device of that name; raises `SpecError` where it is none, or a GPU that is not there."""
+    """The device of a name; raises `SpecError` for an unknown name or a GPU that is absent."""
     if isinstance(device, str) and device.isdecimal():
         device = int(device)
     try:
@@ -41,17 +41,17 @@ def find_device(device: str | int) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise SpecError(
             "bad device",
-            [f"{device!r}: torch {torch.__version__} finds no GPU here; 'cpu' works, slowly"],
+            [f"{device!r}: torch {torch.__version__} finds no GPU; 'cpu' works, but slowly"],
         )
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise SpecError(
-            "bad device", [f"{device!r}: of GPUs there are {torch.cuda.device_count()} here"]
+            "bad device", [f"{device!r}: this machine has {torch.cuda.device_count()} GPUs"]
         )
     return found
 
 
 def find_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The dtype of that name, or the device's usual one for None; raises `SpecError`."""
+    """The dtype of a name; None means the device's default. Raises `SpecError` if unknown."""
     if name is None:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     if name not in DTYPES:

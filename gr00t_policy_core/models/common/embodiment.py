@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One robot of a checkpoint: its modalities, its states and its actions.
+"""An embodiment of a checkpoint: its modalities, its state keys and its action keys.
 
-Normalisation as in Isaac-GR00T's StateActionProcessor: a state key is read as sine and cosine, by
-mean and deviation, or by bounds; an action key by mean and deviation or by bounds, and RELATIVE
-ones by bounds of their own, one set for each step (``relative_action`` in statistics.json).
+Normalization follows Isaac-GR00T's StateActionProcessor. A state key is encoded as sine and cosine,
+by mean and deviation, or by bounds. An action key is encoded by mean and deviation or by bounds;
+RELATIVE keys have bounds of their own for each step (``relative_action`` in statistics.json).
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ MODALITIES = ("video", "state", "action", "language")
 
 @dataclass(frozen=True, slots=True)
 class StateKey:
-    """One group of state values.
+    """A state key.
 
     Args:
-        dim: Values a step in an observation.
-        width: Values a step as the network reads them.
+        name: The key in an observation.
+        dim: Values per step in an observation.
+        width: Values per step after normalization: twice `dim` for sine and cosine.
+        normalization: Maps physical values to the network's.
     """
 
     name: str
@@ -56,11 +58,15 @@ class StateKey:
 
 @dataclass(frozen=True, slots=True)
 class ActionKey:
-    """One group of action values.
+    """An action key.
 
     Args:
-        relative: How the values refer to a state; None where the network gives absolute ones.
-        state_key: The state that they refer to.
+        name: The key in an action.
+        dim: Values per step, D.
+        normalization: Maps the network's values to physical ones.
+        relative: The action config of a key whose values are relative to a state; None for absolute
+            values.
+        state_key: The state that relative values refer to.
     """
 
     name: str
@@ -72,14 +78,16 @@ class ActionKey:
 
 @dataclass(frozen=True, slots=True)
 class Embodiment:
-    """What a checkpoint knows about one robot.
+    """An embodiment of a checkpoint.
 
     Args:
-        tag: Its name in the checkpoint.
-        index: Which of the per-embodiment weights are its own.
-        modalities: Keys and time steps: ``video``, ``state``, ``action``, ``language``.
-        exclude_state: The network was trained without states: it reads zeros.
-        empty_instruction: What an empty instruction is read as.
+        tag: The embodiment tag, as the checkpoint spells it.
+        index: The index of its per-embodiment weights.
+        modalities: The modality configs: ``video``, ``state``, ``action``, ``language``.
+        states: The state keys, in the order of the network's input.
+        actions: The action keys, in the order of the network's output.
+        exclude_state: Whether the network was trained without states and reads zeros.
+        empty_instruction: The text that replaces an empty instruction.
     """
 
     tag: str
@@ -97,16 +105,19 @@ class Embodiment:
 
     @property
     def state_width(self) -> int:
-        """Values a step that the network reads."""
+        """Values per step of the network's state input."""
         return sum(key.width for key in self.states)
 
     @property
     def action_dim(self) -> int:
-        """Values a step that the network writes."""
+        """Values per step of the network's action output."""
         return sum(key.dim for key in self.actions)
 
     def encode_state(self, state: Mapping[str, Array], max_dim: int) -> Array:
-        """States ``{key: (B, T, D)}`` in physical units to float32 (B, T, max_dim), zero-padded."""
+        """Normalize states ``{key: (B, T, D)}`` in physical units to float32 (B, T, max_dim).
+
+        Columns beyond `state_width` are 0.
+        """
         batch, steps = state[self.states[0].name].shape[:2]
         encoded = np.zeros((batch, steps, max_dim), dtype=np.float32)
         if self.exclude_state:
@@ -116,17 +127,18 @@ class Embodiment:
         return encoded
 
     def decode_action(self, normalized: Array, state: Mapping[str, Array]) -> dict[str, Array]:
-        """What the network wrote, to physical units.
+        """Convert the network's output to absolute actions in physical units.
 
         Args:
-            normalized: (B, at least `horizon`, at least `action_dim`).
-            state: The observation's states; relative actions refer to the last step.
+            normalized: (B, T, W) with T at least `horizon` and W at least `action_dim`.
+            state: States ``{key: (B, T, D)}`` in physical units; relative actions refer to the last
+                step.
 
         Returns:
             ``{key: float32 (B, horizon, D)}``.
 
         Raises:
-            PolicyError: The network's answer is no rotation.
+            PolicyError: The 6D rotation of a pose has a zero row or two parallel rows.
         """
         action = {}
         begin = 0
@@ -145,13 +157,18 @@ class Embodiment:
     def encode_action(
         self, action: Mapping[str, Array], state: Mapping[str, Array], max_dim: int
     ) -> Array:
-        """The first steps of a chunk ``{key: (B, K, D)}`` in physical units, as the network's.
+        """Normalize the first K steps of a chunk; the inverse of `decode_action`.
 
-        The inverse of `decode_action`; values beyond what the network was trained on are clipped
-        as in training.
+        Values outside the range of the training data are clipped, as in training.
+
+        Args:
+            action: Absolute actions ``{key: (B, K, D)}`` in physical units.
+            state: States ``{key: (B, T, D)}`` in physical units; relative actions refer to the last
+                step.
+            max_dim: Columns of the result, at least `action_dim`.
 
         Returns:
-            float32 (B, K, max_dim), zero-padded.
+            float32 (B, K, max_dim); columns beyond `action_dim` are 0.
         """
         parts = []
         for key in self.actions:
@@ -165,9 +182,9 @@ class Embodiment:
 
 
 def find_tag(checkpoint: Checkpoint, tag: EmbodimentTag | str) -> str:
-    """How a checkpoint spells a tag; the tag's usual value where it does not know it.
+    """The spelling of a tag in a checkpoint; the tag's own value if the checkpoint has none.
 
-    One name may have another value in each line: UNITREE_G1 is "unitree_g1" in N1.6.
+    A name may have another value in each model line: UNITREE_G1 is "unitree_g1" in N1.6.
 
     Raises:
         ValueError: The tag is empty.
@@ -186,14 +203,17 @@ def find_tag(checkpoint: Checkpoint, tag: EmbodimentTag | str) -> str:
 
 
 def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, int]) -> Embodiment:
-    """The robot `tag` of a checkpoint.
+    """Read an embodiment of a checkpoint.
 
     Args:
-        default_ids: The line's own numbering, for tags that embodiment_id.json leaves out.
+        checkpoint: The content of the checkpoint's files.
+        tag: The embodiment tag, as the checkpoint spells it.
+        default_ids: The model line's index of each tag, for tags that embodiment_id.json leaves
+            out.
 
     Raises:
-        SpecError: The tag is not in the checkpoint, or its statistics are incomplete.
-        CheckpointError: The modality configs are no such thing.
+        SpecError: The checkpoint does not have the tag, or its statistics are incomplete.
+        CheckpointError: The modality configs are invalid.
     """
     known = checkpoint.processor.get("modality_configs")
     file = checkpoint.processor_folder / "processor_config.json"
@@ -207,8 +227,10 @@ def read_embodiment(checkpoint: Checkpoint, tag: str, default_ids: Mapping[str, 
             "wrong embodiment tag", [f"{tag!r} is not in {where}; the checkpoint knows {supported}"]
         )
     modalities = _modalities(file, tag, known[tag])
-    if not is_integer(ids[tag], least=0):
-        raise SpecError("bad embodiment_id.json", [f"{tag} must be a number, got {ids[tag]!r}"])
+    if not is_integer(ids[tag], minimum=0):
+        raise SpecError(
+            "bad embodiment_id.json", [f"{tag} must be an integer of at least 0, got {ids[tag]!r}"]
+        )
     states = tuple(_state_keys(checkpoint, tag, modalities["state"]))
     return Embodiment(
         tag=tag,
@@ -236,7 +258,7 @@ def _modalities(file: Path, tag: str, configs: Any) -> dict[str, ModalityConfig]
 
 
 def _known_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A modality config without what training alone is interested in."""
+    """The fields of a modality config without those that only training reads."""
     names = {field.name for field in fields(ModalityConfig)}
     return {name: value for name, value in config.items() if name in names}
 
@@ -244,14 +266,14 @@ def _known_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 def _statistics(
     checkpoint: Checkpoint, tag: str, modality: str, key: str, steps: int
 ) -> KeyStatistics:
-    """One key's; they are for each step, or for `steps` steps one by one."""
+    """The statistics of one key, for all steps together or for each of `steps` steps."""
     path = (tag, modality, key)
     found: Any = checkpoint.statistics
     for depth, name in enumerate(path, start=1):
         if not isinstance(found, dict) or name not in found:
             file = checkpoint.processor_folder / "statistics.json"
             problem = (
-                f"{'.'.join(path[:depth])} is missing in {file}; take the one that training wrote"
+                f"{'.'.join(path[:depth])} is missing in {file}; use the file that training wrote"
             )
             raise SpecError("bad statistics.json", [problem])
         found = found[name]
@@ -301,7 +323,7 @@ def _action_keys(
         if relative is not None:
             state_key = relative.state_key or key
             statistics = _statistics(checkpoint, tag, "relative_action", key, horizon)
-            percentiles = False  # the reference takes the extremes of relative actions
+            percentiles = False  # the reference uses the extremes for relative actions
             _check_relative(statistics, relative, dim, state_key, states)
         normalization: Normalization = (
             statistics.mean_std(clip)
@@ -326,17 +348,19 @@ def _check_relative(
     state_key: str,
     states: Sequence[StateKey],
 ) -> None:
-    """Raise `SpecError` where a relative action cannot be made absolute."""
+    """Raise `SpecError` for a relative action that cannot be converted to an absolute one."""
     problems = []
     state_dim = next((state.dim for state in states if state.name == state_key), None)
     if state_dim is None:
-        problems.append(f"{statistics.name} refers to the state {state_key!r}, which is not read")
+        problems.append(f"{statistics.name} refers to {state_key!r}, which is no state key")
     elif state_dim != dim:
         problems.append(
-            f"{statistics.name} has {dim} values a step, the state {state_key!r} {state_dim}"
+            f"{statistics.name} has {dim} values per step, the state {state_key!r} has {state_dim}"
         )
     if statistics.dim != dim:
-        problems.append(f"{statistics.name} has {statistics.dim} values a step, the action {dim}")
+        problems.append(
+            f"{statistics.name} has {statistics.dim} values per step, the action has {dim}"
+        )
     format_error = format_problem(action, dim)
     if format_error is not None:
         problems.append(f"{statistics.name}: {format_error}")

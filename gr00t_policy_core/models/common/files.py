@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small files of a checkpoint or a backbone, and how messages name files and sizes."""
+"""JSON files of a checkpoint or a backbone, and the texts of names and sizes in messages."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from gr00t_policy_core.errors import CheckpointError
 
 SHOWN = 3  # names that a message lists
 
-LFS_POINTER = b"version https://git-lfs"  # how it begins
-LFS_ADVICE = "is only a pointer of Git LFS: run `git lfs pull` in its folder"
+LFS_POINTER = b"version https://git-lfs"  # the first bytes
+LFS_ADVICE = "is a Git LFS pointer, not the file: run `git lfs pull` in its folder"
 
 
 def read_json(file: Path, *needed: str) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Args:
-        file: Where it is.
-        needed: The fields that it must have.
+        file: The path of the file.
+        needed: Names of fields that the object must have.
 
     Raises:
-        CheckpointError: The file is missing, is no JSON, holds something else than an object, or
-            one that lacks a field.
+        CheckpointError: The file is missing, is no JSON, has no object, or the object lacks a
+            field.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -42,20 +42,20 @@ def read_json(file: Path, *needed: str) -> dict[str, Any]:
 
 
 def is_lfs_pointer(file: Path) -> bool:
-    """Whether Git has yet to be told to fetch the file itself."""
+    """Whether the file is a Git LFS pointer instead of the content."""
     with file.open("rb") as stream:
         return stream.read(len(LFS_POINTER)) == LFS_POINTER
 
 
 def listed(names: Iterable[str], shown: int = SHOWN) -> str:
-    """Names in a sentence, the first few of many."""
+    """Names joined for a message; the number of those beyond `shown`."""
     names = list(names)
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
 
 
 def format_size(size_bytes: int) -> str:
-    """For people: ``6.42 GB``."""
+    """A size with its unit: ``6.42 GB``."""
     size, unit = float(size_bytes), "bytes"
     for larger in ("kB", "MB", "GB"):
         if size < 1000:

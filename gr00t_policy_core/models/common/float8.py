@@ -2,8 +2,8 @@
 """Linear layers with weights in float8 (e4m3): half the bytes, and twice the products a second.
 
 Weights have a scale for each output channel, activations one for each token, so that the largest
-value of each is float8's largest. A layer is float8 by rule: where the actions of every fixture
-stay within twice the error that bfloat16 has (`test_models_float8.py`); all others are bfloat16.
+value of each becomes float8's largest. A layer may be float8 if the actions of every fixture then
+stay within twice the error of bfloat16 (`test_models_float8.py`); all other layers are bfloat16.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LEAST_CAPABILITY = (8, 9)  # Ada; Hopper is (9, 0)
 
 
 class Float8Linear(nn.Module):
-    """A linear layer in float8; on a CPU the same arithmetic, with float32 sums.
+    """A linear layer in float8; on a CPU the same arithmetic, with sums in float32.
 
     Args:
-        layer: What it takes the place of, in bfloat16; its weights are rounded.
+        layer: The bfloat16 layer that this one replaces; its weights are rounded to float8.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -55,8 +55,8 @@ class Float8Linear(nn.Module):
             product = (product if self.bias is None else product + self.bias).to(x.dtype)
         return product.unflatten(0, x.shape[:-1])
 
-    def apart(self, x: Tensor) -> tuple[Tensor, ...]:
-        """As `FusedLinear.apart`."""
+    def split_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The output of each fused layer, as `FusedLinear.split_outputs` gives it."""
         apart: tuple[Tensor, ...] = self(x).split(list(self.outputs.values()), dim=-1)
         return apart
 
@@ -69,19 +69,19 @@ def to_float8(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_device(device: torch.device) -> None:
-    """Raise `SpecError` where the GPU has no float8."""
+    """Raise `SpecError` for a GPU without float8."""
     if device.type != "cuda":
         return
     capability = torch.cuda.get_device_capability(device)
     if capability < LEAST_CAPABILITY:
         name = torch.cuda.get_device_name(device)
         raise SpecError(
-            "bad dtype", [f"fp8 needs a GPU of Ada, Hopper or later, {name} has no float8"]
+            "bad dtype", [f"fp8 needs an Ada, Hopper or later GPU; {name} has no float8"]
         )
 
 
 def use_float8(model: Model) -> int:
-    """Put the layers that the backbone names into float8, in place; returns how many."""
+    """Convert the backbone's `float8_layers` to float8, in place; returns their number."""
     pattern = re.compile(model.backbone.float8_layers)
     network: nn.Module = model.backbone.network
     chosen = [

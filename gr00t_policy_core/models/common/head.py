@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The action head: vision-language tokens and states in, a chunk of normalised actions out.
+"""The action head: vision-language features and states to a chunk of normalized actions.
 
-Flow matching (Lipman et al., 2023) as in GR00T N1: the network gives the velocity from noise to
-actions, and `num_inference_timesteps` steps of Euler follow it. The weights that a checkpoint holds
-for each embodiment are those of the one that is driven: plain linear layers.
+It uses flow matching (Lipman et al., 2023) as in GR00T N1: the network predicts the velocity from
+noise to actions, and `num_inference_timesteps` Euler steps integrate it. A checkpoint has some
+weights for each embodiment; the head has those of one embodiment, as plain linear layers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gr00t_policy_core.models.common.config import HeadConfig
-from gr00t_policy_core.models.common.token_batch import Tokens
+from gr00t_policy_core.models.common.token_batch import TokenBatch
 from gr00t_policy_core.models.common.transformer import (
     Context,
     DiT,
@@ -30,12 +30,12 @@ PER_EMBODIMENT = ("state_encoder.", "action_encoder.", "action_decoder.")
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """Everything that the denoising of one observation needs besides the noise.
+    """The inputs of denoising besides the noise, the same for all steps.
 
     Args:
-        state: (B, state tokens, input_embedding_dim).
-        contexts: What each block of the DiT attends to.
-        features: Of the vision-language tokens, (B, S, backbone_embedding_dim).
+        state: Encoded state tokens, (B, state tokens, input_embedding_dim).
+        contexts: Keys and values for each block of the DiT; None for blocks of self-attention.
+        features: Vision-language features, (B, S, backbone_embedding_dim).
     """
 
     state: Tensor
@@ -43,23 +43,23 @@ class Conditioning:
     features: Tensor
 
 
-KEPT_COUNTS = 8  # numbers of Euler steps whose steps are kept
+MAX_STEP_COUNTS = 8  # numbers of Euler steps whose `EulerStep`s are cached
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One Euler step; the same for every observation.
+class EulerStep:
+    """The inputs of one Euler step that depend on its timestep only.
 
     Args:
-        modulation: What the timestep does in the DiT.
-        time: What it adds in the action encoder, (input_embedding_dim,).
+        modulation: Scale and shift of the DiT's norms.
+        time: The timestep's term in the action encoder, (input_embedding_dim,).
     """
 
     modulation: Modulation
     time: Tensor
 
 
-class Mlp(nn.Module):
+class ReluMlp(nn.Module):
     """Two linear layers with a ReLU between them."""
 
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int) -> None:
@@ -75,8 +75,8 @@ class Mlp(nn.Module):
 class ActionEncoder(nn.Module):
     """Noisy actions (B, T, action_dim) and a timestep to tokens (B, T, width).
 
-    The second layer takes the action's embedding and the timestep's side by side; its two halves
-    are applied apart, and `time` computes the timestep's once.
+    The second layer reads the concatenation of the action's embedding and the timestep's. Its two
+    halves are applied separately, so that `time` computes the timestep's term once.
     """
 
     def __init__(self, action_dim: int, width: int) -> None:
@@ -87,7 +87,7 @@ class ActionEncoder(nn.Module):
         self.W3 = nn.Linear(width, width)
 
     def time(self, timestep: int) -> Tensor:
-        """What the timestep contributes to the second layer, with its bias: (width,)."""
+        """The timestep's term of the second layer, with its bias: (width,)."""
         half = self.width // 2
         exponents = torch.arange(half, dtype=torch.float32, device=self.W2.weight.device) / half
         angles = timestep * torch.exp(-math.log(10000.0) * exponents)
@@ -101,10 +101,10 @@ class ActionEncoder(nn.Module):
 
 
 class ActionHead(nn.Module):
-    """The part of GR00T that acts.
+    """The action head: encoders of states and actions, the DiT, and an action decoder.
 
     Args:
-        config: Its shape.
+        config: The shape of the head, from config.json.
     """
 
     def __init__(self, config: HeadConfig) -> None:
@@ -112,9 +112,9 @@ class ActionHead(nn.Module):
         self.config = config
         width, hidden = config.input_embedding_dim, config.hidden_size
         state_dim = config.state_steps_per_token * config.max_state_dim
-        self.state_encoder = Mlp(state_dim, hidden, width)
+        self.state_encoder = ReluMlp(state_dim, hidden, width)
         self.action_encoder = ActionEncoder(config.max_action_dim, width)
-        self.action_decoder = Mlp(config.dit_output_dim, hidden, config.max_action_dim)
+        self.action_decoder = ReluMlp(config.dit_output_dim, hidden, config.max_action_dim)
         if config.add_pos_embed:
             self.position_embedding = nn.Embedding(config.max_seq_len, width)
         if config.use_vlln:
@@ -128,21 +128,21 @@ class ActionHead(nn.Module):
             interleave=config.interleave_self_attention,
             text_every=config.attend_text_every_n_blocks,
         )
-        self._steps: dict[int, tuple[Step, ...]] = {}
+        self._steps: dict[int, tuple[EulerStep, ...]] = {}
 
-    def condition(self, features: Tensor, tokens: Tokens, state: Tensor) -> Conditioning:
+    def condition(self, features: Tensor, tokens: TokenBatch, state: Tensor) -> Conditioning:
         """Prepare the denoising of one observation.
 
         Args:
-            features: Of the backbone, (B, S, backbone_embedding_dim).
-            tokens: What they are of.
-            state: (B, T, max_state_dim), normalised.
+            features: From the backbone, (B, S, backbone_embedding_dim).
+            tokens: The tokens that the features belong to, with their masks.
+            state: Normalized states, (B, T, max_state_dim).
         """
         config = self.config
         if config.use_vlln:
             features = self.vlln(features)
         if config.vl_self_attention is not None:
-            features = self.vl_self_attention(features, tokens.visible)
+            features = self.vl_self_attention(features, tokens.token_bias)
         batch, steps, dim = state.shape
         per_token = config.state_steps_per_token
         state = state.reshape(batch, steps // per_token, per_token * dim)
@@ -154,60 +154,62 @@ class ActionHead(nn.Module):
         conditioning: Conditioning,
         noise: Tensor,
         velocity_scale: Tensor | None = None,
-        euler: Callable[..., Tensor] | None = None,
+        euler_step: Callable[..., Tensor] | None = None,
         count: int | None = None,
     ) -> Tensor:
-        """Denoise.
+        """Denoise with Euler steps.
 
         Args:
-            conditioning: From `condition`.
-            noise: Where to begin, (B, action_horizon, max_action_dim).
-            velocity_scale: How much each step of the chunk may move, (B, action_horizon, 1) or
-                less by broadcasting; None for 1 everywhere.
-            euler: What takes the place of `euler`, compiled for example.
-            count: Of Euler steps; None for as many as the configuration says.
+            conditioning: The inputs that all steps share, from `condition`.
+            noise: The start, (B, action_horizon, max_action_dim).
+            velocity_scale: Factor of the velocity of each step of the chunk, 0 to 1, broadcast to
+                (B, action_horizon, 1); None means 1.
+            euler_step: Replaces `ActionHead.euler_step`, for example by its compiled form.
+            count: Number of Euler steps; None takes the configuration's.
 
         Returns:
-            Normalised actions, of the shape and dtype of `noise`.
+            Normalized actions, of the shape and dtype of `noise`.
         """
-        euler = euler or self.euler
+        euler_step = euler_step or self.euler_step
         count = count or self.config.num_inference_timesteps
         actions = noise
-        for step in self.steps(count):
-            actions = euler(actions, conditioning, step, velocity_scale, 1.0 / count)
+        for step in self.euler_steps(count):
+            actions = euler_step(actions, conditioning, step, velocity_scale, 1.0 / count)
         return actions
 
-    def euler(
+    def euler_step(
         self,
         actions: Tensor,
         conditioning: Conditioning,
-        step: Step,
+        step: EulerStep,
         velocity_scale: Tensor | None,
         size: float,
     ) -> Tensor:
-        """One step of `sample`; `size` is how much of the way from noise to actions it takes."""
+        """One step of `sample`; `size` is its part of the way from noise to actions, 0 to 1."""
         velocity = self.velocity(actions, conditioning, step)
         if velocity_scale is not None:
             velocity = velocity * velocity_scale
         return torch.add(actions, velocity, alpha=size)
 
-    def steps(self, count: int | None = None) -> tuple[Step, ...]:
-        """The Euler steps, computed when first asked for and kept: they depend on weights only.
+    def euler_steps(self, count: int | None = None) -> tuple[EulerStep, ...]:
+        """The Euler steps, cached after the first call, because they depend on weights only.
 
         Args:
-            count: How many; None for as many as the configuration says.
+            count: Number of steps; None takes the configuration's.
         """
         count = count or self.config.num_inference_timesteps
         if count not in self._steps:
             times = [int(i / count * self.config.num_timestep_buckets) for i in range(count)]
-            if len(self._steps) > KEPT_COUNTS:
+            if len(self._steps) > MAX_STEP_COUNTS:
                 self._steps.popitem()
             self._steps[count] = tuple(
-                Step(self.model.modulation(time), self.action_encoder.time(time)) for time in times
+                EulerStep(self.model.modulation(time), self.action_encoder.time(time))
+                for time in times
             )
         return self._steps[count]
 
-    def velocity(self, actions: Tensor, conditioning: Conditioning, step: Step) -> Tensor:
+    def velocity(self, actions: Tensor, conditioning: Conditioning, step: EulerStep) -> Tensor:
+        """The velocity from noise to actions, of the shape of `actions`."""
         tokens = self.action_encoder(actions, step.time)
         if self.config.add_pos_embed:
             tokens = tokens + self.position_embedding.weight[: tokens.shape[1]]
@@ -217,16 +219,16 @@ class ActionHead(nn.Module):
         return velocity
 
     def _sources(
-        self, features: Tensor, tokens: Tokens
+        self, features: Tensor, tokens: TokenBatch
     ) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
-        """What the blocks of the DiT attend to that attend to text, and what the others do.
+        """The tokens and the bias for the DiT's text blocks, and those for its image blocks.
 
-        Text and pictures are taken out instead of masked: fewer keys, and no mask for pictures.
+        Text and image tokens are gathered instead of masked: fewer keys, and no mask for images.
         """
         if self.config.attend_text_every_n_blocks is None:
-            return (features, tokens.visible), (features, None)
+            return (features, tokens.token_bias), (features, None)
         text, images = (
             features.flatten(0, 1).index_select(0, where).unflatten(0, (len(features), -1))
-            for where in (tokens.text, tokens.images)
+            for where in (tokens.text_positions, tokens.image_positions)
         )
-        return (text, tokens.text_visible), (images, None)
+        return (text, tokens.text_bias), (images, None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of the Hugging Face hub: from the local cache, else listed first and then fetched."""
+"""Downloads files of the Hugging Face hub that the local cache lacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from gr00t_policy_core.errors import CheckpointError
 from gr00t_policy_core.models.common.files import format_size, listed
 
-# Which of a folder's files are needed: from their sizes in bytes by name, relative to the folder.
+# Selects the files that are needed, from the bytes of each by its path relative to the folder.
 Selection = Callable[[Mapping[str, int]], list[str]]
 
 logger = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ class HubFolder:
     """A folder of a repository on the hub.
 
     Args:
-        repository: Its id, ``owner/name``.
-        folder: Within it, with slashes; empty for the repository itself.
+        repository: The id of the repository, ``owner/name``.
+        folder: Path within the repository, with slashes; empty for the repository itself.
     """
 
     repository: str
@@ -33,7 +33,7 @@ class HubFolder:
 
     @classmethod
     def parse(cls, text: str) -> HubFolder | None:
-        """``owner/name`` or ``owner/name/folder/…``; None where a text is no such thing."""
+        """Parse ``owner/name`` or ``owner/name/folder/…``; None for any other text."""
         parts = text.split("/")
         if len(parts) < 2 or not all(parts) or any(part.startswith((".", "~")) for part in parts):
             return None
@@ -44,16 +44,15 @@ class HubFolder:
 
 
 def fetch(wanted: HubFolder, select: Selection, is_complete: Callable[[Path], bool]) -> Path:
-    """A folder of the hub on this machine: from the local cache where that has all of it.
+    """The local copy of a folder on the hub; downloads what the cache lacks.
 
     Args:
-        wanted: What to fetch.
-        select: Which of its files are needed; only those are fetched.
-        is_complete: Whether a folder of the cache has what is needed.
+        wanted: The folder on the hub.
+        select: Selects the files to download.
+        is_complete: Whether a folder of the cache has every needed file.
 
     Raises:
-        CheckpointError: It is neither in the cache nor to be had from the hub, or has no such
-            folder.
+        CheckpointError: The cache lacks the folder, and the hub does not give it.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -65,7 +64,7 @@ def fetch(wanted: HubFolder, select: Selection, is_complete: Callable[[Path], bo
     revision, sizes = _list_files(wanted)
     names = _select(wanted, sizes, select)
     logger.info(
-        "fetching %d files, %s, of %s from the Hugging Face hub, but for what its cache has: %s",
+        "downloading %d files, %s, of %s from the Hugging Face hub, except for cached ones: %s",
         len(names),
         format_size(sum(sizes[name] for name in names)),
         wanted,
@@ -80,7 +79,7 @@ def fetch(wanted: HubFolder, select: Selection, is_complete: Callable[[Path], bo
 
 
 def _list_files(wanted: HubFolder) -> tuple[str | None, dict[str, int]]:
-    """The commit that is to be fetched, and the sizes of all files of its repository, in bytes."""
+    """The commit to download, and the bytes of all files of its repository, by path."""
     from huggingface_hub import HfApi
 
     try:
@@ -93,7 +92,8 @@ def _list_files(wanted: HubFolder) -> tuple[str | None, dict[str, int]]:
 def _not_given(wanted: HubFolder, error: Exception) -> CheckpointError:
     reason = " ".join(str(error).split())
     return CheckpointError(
-        Path(str(wanted)), f"is no folder, and the Hugging Face hub does not give it: {reason}"
+        Path(str(wanted)),
+        f"is no folder, and cannot be downloaded from the Hugging Face hub: {reason}",
     )
 
 
@@ -107,8 +107,9 @@ def _select(wanted: HubFolder, sizes: Mapping[str, int], select: Selection) -> l
             if name.endswith("/config.json") and not name.endswith("processor/config.json")
         )
         choices = [f"{wanted.repository}/{folder}" for folder in folders]
-        hint = f"; give one of its folders: {listed(choices, 8)}" if choices else ""
+        hint = f"; choose one of its folders: {listed(choices, 8)}" if choices else ""
         raise CheckpointError(
-            Path(str(wanted)), f"has no config.json on the Hugging Face hub: no checkpoint{hint}"
+            Path(str(wanted)),
+            f"has no config.json on the Hugging Face hub, so it is no checkpoint{hint}",
         )
     return [prefix + name for name in select(inside)]

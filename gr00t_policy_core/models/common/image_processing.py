@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames to what the vision tower was trained on, as the code that trained it does it.
+"""Image pipelines: camera frames to the images that the vision tower was trained on.
 
-Frames are uint8 (H, W, 3) RGB. Each pipeline resizes a frame, cuts out its centre and resizes that;
-black bars make it square before, where the checkpoint asks for a letter box. The pipelines differ
-in the interpolation, and in whether the aspect ratio of a frame is kept:
+Frames are uint8 (H, W, 3) RGB. Each pipeline resizes a frame, crops its center and resizes the
+crop, as the training code does. If the checkpoint asks for a letter box, black bars make the frame
+square first. The pipelines differ in the interpolation, and in whether they keep the aspect ratio:
 
-- `AreaCrop`: albumentations, as Isaac-GR00T calls it; without a letter box the aspect is kept.
+- `AreaCrop`: albumentations, as Isaac-GR00T calls it; it keeps the aspect ratio.
 - `BilinearCrop`: torchvision, as Isaac-GR00T calls it; every frame becomes one size.
 - `BicubicCrop`: torchvision, as LeRobot calls it; every frame becomes one size.
 """
@@ -44,30 +44,31 @@ DEFAULT_FRACTION = 0.95
 
 
 class ImagePipeline(Protocol):
-    """A frame of any size in, one of the size that follows from it out."""
+    """Maps a frame of any size to an image whose size follows from the frame's."""
 
     @property
-    def first(self) -> FirstResize | None:
-        """Its first resize, where that leaves its own results as they are; else None."""
+    def first_resize(self) -> FirstResize | None:
+        """The first resize, if it leaves its own results unchanged; else None."""
 
     def size(self, height: int, width: int) -> Size:
-        """Height and width of what becomes of a frame of that size, pixels."""
+        """Height and width of the image of a frame of that size, pixels."""
 
-    def __call__(self, frame: Frame) -> Frame: ...
+    def __call__(self, frame: Frame) -> Frame:
+        """Process a frame on the host."""
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
-        """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
+        """Process frames of one size, uint8 (N, H, W, 3), on their device, with the same bits."""
 
 
-def image_pipeline(processor: Mapping[str, Any], usual_edge: int) -> ImagePipeline:
-    """The pipeline that a checkpoint's processor_config.json asks for.
+def image_pipeline(processor: Mapping[str, Any], default_edge: int) -> ImagePipeline:
+    """The pipeline that a checkpoint's processor_config.json defines.
 
     Args:
-        processor: Its processor_kwargs.
-        usual_edge: The line's own shortest_image_edge, where it is left out.
+        processor: The processor_kwargs of processor_config.json.
+        default_edge: The model line's default of shortest_image_edge, pixels.
 
     Raises:
-        SpecError: Sizes that it needs are missing, or are none.
+        SpecError: A size is missing or invalid.
     """
     letter_box = read_flag(processor, "letter_box_transform", False)
     if not read_flag(processor, "use_albumentations", False):
@@ -76,7 +77,7 @@ def image_pipeline(processor: Mapping[str, Any], usual_edge: int) -> ImagePipeli
             _size(processor, "image_crop_size"),
             letter_box=letter_box,
         )
-    edge = processor.get("shortest_image_edge", usual_edge)
+    edge = processor.get("shortest_image_edge", default_edge)
     fraction = processor.get("crop_fraction", DEFAULT_FRACTION)
     if edge is None:
         edge = _size(processor, "image_target_size")[0]
@@ -87,13 +88,13 @@ def image_pipeline(processor: Mapping[str, Any], usual_edge: int) -> ImagePipeli
 
 
 def lerobot_pipeline(step: Mapping[str, Any]) -> ImagePipeline:
-    """The pipeline that LeRobot's preprocessor asks for.
+    """The pipeline that LeRobot's preprocessor defines.
 
     Args:
-        step: The config of its step ``groot_n1_7_vlm_encode_v1`` in policy_preprocessor.json.
+        step: The config of the step ``groot_n1_7_vlm_encode_v1`` in policy_preprocessor.json.
 
     Raises:
-        SpecError: Sizes that it needs are missing, or are none.
+        SpecError: A size is missing or invalid.
     """
     if step.get("image_target_size") is None:
         return Unchanged()
@@ -103,7 +104,7 @@ def lerobot_pipeline(step: Mapping[str, Any]) -> ImagePipeline:
     if fraction is None and step.get("image_crop_size") is not None:
         fraction = _size(step, "image_crop_size", file)[0] / target[0]
     edge = _edge(target[0] if edge is None else edge, file)
-    # LeRobot crops only where the fraction is between 0 and 1.
+    # LeRobot crops only if the fraction is between 0 and 1.
     fraction = 1.0 if fraction is None else min(_fraction(fraction, file, most=float("inf")), 1.0)
     letter_box = read_flag(step, "letter_box_transform", False, file)
     if read_flag(step, "use_albumentations", False, file):
@@ -145,8 +146,8 @@ class AreaCrop:
 
     Args:
         edge: Shorter side of the result, pixels.
-        fraction: Part of each side that the crop keeps.
-        letter_box: Black bars make frames square first.
+        fraction: NamedModule of each side that the crop keeps.
+        letter_box: Whether black bars make frames square first.
     """
 
     edge: int
@@ -154,21 +155,21 @@ class AreaCrop:
     letter_box: bool
 
     @property
-    def first(self) -> FirstResize:
+    def first_resize(self) -> FirstResize:
         return LetterBoxResize(self.edge) if self.letter_box else ShortestEdgeResize(self.edge)
 
     def size(self, height: int, width: int) -> Size:
-        return self._crop_resize.size(*self._crop_size(*self.first.size(height, width)))
+        return self._crop_resize.size(*self._crop_size(*self.first_resize.size(height, width)))
 
     def __call__(self, frame: Frame) -> Frame:
-        resized = self.first(frame)
-        rows, columns = middle(resized.shape[:2], self._crop_size(*resized.shape[:2]))
+        resized = self.first_resize(frame)
+        rows, columns = center_slices(resized.shape[:2], self._crop_size(*resized.shape[:2]))
         return self._crop_resize(resized[rows, columns])
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
-        size = self.first.size(*frames.shape[1:3])
+        size = self.first_resize.size(*frames.shape[1:3])
         resized = resize_area(letterbox_on_device(frames) if self.letter_box else frames, size)
-        rows, columns = middle(size, self._crop_size(*size))
+        rows, columns = center_slices(size, self._crop_size(*size))
         cropped = resized[:, rows, columns]
         return resize_area(cropped, self._crop_resize.size(*cropped.shape[1:3]))
 
@@ -186,8 +187,8 @@ class BilinearCrop:
 
     Args:
         target: Height and width of the result, pixels.
-        crop: Height and width of the cut-out; a larger one than `target` gets black borders.
-        letter_box: Black bars make frames square first.
+        crop: Height and width of the crop, pixels; one larger than `target` gets black borders.
+        letter_box: Whether black bars make frames square first.
     """
 
     target: Size
@@ -195,7 +196,7 @@ class BilinearCrop:
     letter_box: bool
 
     @property
-    def first(self) -> FirstResize | None:
+    def first_resize(self) -> FirstResize | None:
         height, width = self.target
         if not self.letter_box:
             return ExactResize(height, width, "bilinear")
@@ -205,12 +206,12 @@ class BilinearCrop:
         return self.target
 
     def __call__(self, frame: Frame) -> Frame:
-        return self._pictures(to_batch(frame), resize_by_torch)[0].numpy()
+        return self._processed(to_batch(frame), resize_by_torch)[0].numpy()
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
-        return self._pictures(frames, resize_antialiased)
+        return self._processed(frames, resize_antialiased)
 
-    def _pictures(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
+    def _processed(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
         boxed = letterbox_on_device(frames) if self.letter_box else frames
         resized = resize(boxed, self.target, triangle)
         cropped = center_crop(resized.permute(0, 3, 1, 2), self.crop).permute(0, 2, 3, 1)
@@ -223,9 +224,9 @@ class BicubicCrop:
 
     Args:
         edge: Height and width before the crop, pixels.
-        fraction: Part of each side that the crop keeps, rounded to the nearest pixel.
+        fraction: NamedModule of each side that the crop keeps, rounded to the nearest pixel.
         target: Height and width of the result, pixels.
-        letter_box: Black bars make frames square first.
+        letter_box: Whether black bars make frames square first.
     """
 
     edge: int
@@ -234,7 +235,7 @@ class BicubicCrop:
     letter_box: bool
 
     @property
-    def first(self) -> FirstResize:
+    def first_resize(self) -> FirstResize:
         if self.letter_box:
             return LetterBoxResize(self.edge, "bicubic")
         return ExactResize(self.edge, self.edge, "bicubic")
@@ -243,24 +244,24 @@ class BicubicCrop:
         return self.target
 
     def __call__(self, frame: Frame) -> Frame:
-        return self._pictures(to_batch(frame), resize_by_torch)[0].numpy()
+        return self._processed(to_batch(frame), resize_by_torch)[0].numpy()
 
     def on_device(self, frames: torch.Tensor) -> torch.Tensor:
-        return self._pictures(frames, resize_antialiased)
+        return self._processed(frames, resize_antialiased)
 
-    def _pictures(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
+    def _processed(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
         boxed = letterbox_on_device(frames) if self.letter_box else frames
         square, side = (self.edge, self.edge), max(1, round(self.edge * self.fraction))
-        rows, columns = middle(square, (side, side))
+        rows, columns = center_slices(square, (side, side))
         return resize(resize(boxed, square, cubic)[:, rows, columns], self.target, cubic)
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Leaves every frame as it is: the backbone alone resizes it."""
+    """Leaves every frame unchanged; only the backbone resizes it."""
 
     @property
-    def first(self) -> None:
+    def first_resize(self) -> None:
         return None
 
     def size(self, height: int, width: int) -> Size:
@@ -273,8 +274,8 @@ class Unchanged:
         return frames
 
 
-def middle(size: Size, crop: Size) -> tuple[slice, slice]:
-    """Rows and columns of a cut-out; the smaller half of what is cut off comes first."""
+def center_slices(size: Size, crop: Size) -> tuple[slice, slice]:
+    """Rows and columns of a center crop. An odd difference leaves one more pixel at the end."""
     top, left = ((has - wanted) // 2 for has, wanted in zip(size, crop, strict=True))
     return slice(top, top + crop[0]), slice(left, left + crop[1])
 
@@ -282,22 +283,22 @@ def middle(size: Size, crop: Size) -> tuple[slice, slice]:
 def to_batch(frame: Frame) -> torch.Tensor:
     """(H, W, 3) to (1, H, W, 3)."""
     frame = np.ascontiguousarray(frame)
-    if not frame.flags.writeable:  # as it came over the wire, which torch warns about
+    if not frame.flags.writeable:  # torch warns about read-only arrays, such as those from the wire
         frame = frame.copy()
     return torch.from_numpy(frame)[None]
 
 
 def check_aspect(height: int, width: int) -> None:
-    """Raise `SpecError` for pictures that the image processors of both backbones refuse, too."""
+    """Raise `SpecError` for an aspect ratio that both backbones' image processors reject."""
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise SpecError(
-            "bad picture",
+            "bad image size",
             [f"{height}x{width} pixels: one side is more than {MAX_ASPECT} times the other"],
         )
 
 
 def letterbox_on_device(frames: torch.Tensor) -> torch.Tensor:
-    """`letterbox` of (N, H, W, 3)."""
+    """Pad frames (N, H, W, 3) with black bars to a square, as `letterbox` does on the host."""
     height, width = frames.shape[1:3]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
@@ -306,13 +307,13 @@ def letterbox_on_device(frames: torch.Tensor) -> torch.Tensor:
 
 
 def center_crop(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The middle of (..., H, W), with black borders where it is smaller than `size`."""
+    """The center of images (..., H, W), with black borders if they are smaller than `size`."""
     missing = [max(wanted - has, 0) for wanted, has in zip(size, image.shape[-2:], strict=True)]
     if any(missing):
         above, beside = missing
         borders = (beside // 2, (beside + 1) // 2, above // 2, (above + 1) // 2)
         image = F.pad(image, borders)
-    # Halves are rounded to even, as torchvision does.
+    # Halves round to even, as in torchvision.
     top, left = (
         round((has - wanted) / 2) for wanted, has in zip(size, image.shape[-2:], strict=True)
     )

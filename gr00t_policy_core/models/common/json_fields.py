@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kind of value a field of a checkpoint's JSON files has."""
+"""The types of fields in a checkpoint's JSON files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from gr00t_policy_core.errors import SpecError
 
 
-def is_integer(value: object, least: int = 1) -> bool:
-    """Whether it is an integer of at least so much; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def is_integer(value: object, minimum: int = 1) -> bool:
+    """Whether a value is an integer of at least `minimum`; a bool is not."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
 PROCESSOR = "processor_config.json"
@@ -20,16 +20,16 @@ PROCESSOR = "processor_config.json"
 def read_flag(
     processor: Mapping[str, Any], name: str, default: bool, file: str = PROCESSOR
 ) -> bool:
-    """A switch of processor_config.json; null is off, as in the reference.
+    """Read a boolean field; null is false, as in the reference.
 
     Args:
-        processor: Its processor_kwargs.
-        name: Of the switch.
-        default: Where it is left out.
-        file: That it is of, where that is another.
+        processor: The fields, for example processor_kwargs of processor_config.json.
+        name: The name of the field.
+        default: The value of an absent field.
+        file: The name of the file, for the error.
 
     Raises:
-        SpecError: It is neither true, false nor null.
+        SpecError: The field is neither true, false nor null.
     """
     value = processor.get(name, default)
     if value is not None and not isinstance(value, bool):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields of a checkpoint that would change its answers, and that nothing here reads."""
+"""Rejects checkpoints with fields that change the actions and are not implemented here."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gr00t_policy_core.models.common.json_fields import PROCESSOR
 
 CONFIG = "config.json"
 
-# Switches that are known and do something that no model here does, where they are true.
+# Boolean fields that are known but not implemented; true is rejected.
 UNSUPPORTED = {
-    "use_tactile": "no model here reads tactile sensors",
-    "use_mean_std": "Isaac-GR00T of July 2026 ignores it: if that trained the checkpoint, make it "
-    "false; mean_std_embedding_keys of a modality says which keys are normalised so",
+    "use_tactile": "tactile sensors are not supported",
+    "use_mean_std": "Isaac-GR00T of July 2026 ignores it: set it to false if that release trained "
+    "the checkpoint. mean_std_embedding_keys of a modality selects the keys that are normalized so",
 }
 
-# processor_kwargs of both lines, as Isaac-GR00T of July 2026 has them: read here, or of training.
+# processor_kwargs of both lines in Isaac-GR00T of July 2026 that are read here or in training only.
 KNOWN = {
     "apply_sincos_state_encoding",
     "clip_outliers",
@@ -53,10 +53,11 @@ logger = logging.getLogger(__name__)
 
 
 def check_known_fields(checkpoint: Checkpoint) -> None:
-    """Refuse switches that would be ignored, and log the other fields that are.
+    """Reject true fields that are not implemented, and log other unknown fields.
 
     Raises:
-        SpecError: Naming each switch that is on and that nothing here heeds, and its file.
+        SpecError: A boolean field is true and not implemented; the message names each, and its
+            file.
     """
     problems = [
         *_unsupported(CONFIG, checkpoint.config),
@@ -68,17 +69,15 @@ def check_known_fields(checkpoint: Checkpoint) -> None:
         if name not in KNOWN and name not in UNSUPPORTED
     }
     problems += [
-        f"{PROCESSOR}: {name} is true, and nothing here knows what that means"
+        f"{PROCESSOR}: {name} is true, which is unknown here"
         for name, value in unknown.items()
         if value is True
     ]
     if problems:
-        raise SpecError("the checkpoint asks for what is not supported", problems)
+        raise SpecError("the checkpoint has unsupported fields", problems)
     for name, value in unknown.items():
         if value not in (None, False):
-            logger.warning(
-                "%s: %s is ignored, nothing here knows it: %.60r", PROCESSOR, name, value
-            )
+            logger.warning("%s: ignoring the unknown field %s: %.60r", PROCESSOR, name, value)
 
 
 def _unsupported(file: str, fields: Mapping[str, Any]) -> Iterator[str]:

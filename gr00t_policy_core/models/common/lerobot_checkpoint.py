@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GR00T N1.7 as LeRobot saves it: ``type: groot`` of lerobot 0.6, what `lerobot-train` leaves.
+"""Reads GR00T N1.7 checkpoints of LeRobot: ``type: groot`` of lerobot 0.6, from `lerobot-train`.
 
-The architecture is that of the base model, which the checkpoint only names. What is done to
-observations and actions stands in the steps of its two processors; everything here is read from
-them, as lerobot 0.6.1 reads it, into what a checkpoint of Isaac-GR00T says (`Checkpoint`).
+The architecture is that of the base model, which the checkpoint only names. The steps of its two
+processors define the processing of observations and actions. This module reads them as lerobot
+0.6.1 does, into the form of an Isaac-GR00T checkpoint (`Checkpoint`).
 
-State and action are vectors in LeRobot. Where the checkpoint divides them into groups, those are
-the keys of the policy; else there is one key, ``state`` and ``action``.
+State and action are vectors in LeRobot. If the checkpoint divides them into groups, the groups are
+the policy's keys; otherwise the keys are ``state`` and ``action``.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from gr00t_policy_core.models.common.lerobot_processors import (
     POSTPROCESSOR,
     PREPROCESSOR,
     UNNORMALIZE,
-    Step,
+    ProcessorStep,
     check_normalized,
-    one_of,
-    read_steps,
+    read_processor,
+    require_one_step,
 )
 from gr00t_policy_core.models.common.weight_files import StoredTensor, find_weights
 
 TYPE = "groot"
 PREFIX = "_groot_model."
 IMAGES = "observation.images."
-EMPTY_INSTRUCTION = "Perform the task."  # what lerobot reads an empty one as
+EMPTY_INSTRUCTION = "Perform the task."  # lerobot replaces an empty one by this
 EMBEDDING = "backbone.model.model.language_model.embed_tokens.weight"
-OUTPUT_LAYER = "backbone.model.lm_head.weight"  # the same weights, tied
+OUTPUT_LAYER = "backbone.model.lm_head.weight"  # tied to the embedding
 
 logger = logging.getLogger(__name__)
 
 
 def check_type(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` where LeRobot's config.json is of a policy that is not run here."""
+    """Raise `CheckpointError` for LeRobot's config.json of a policy that is not supported here."""
     kind = config["type"]
     if kind != TYPE:
         raise CheckpointError(
             folder / "config.json",
-            f"is of LeRobot's policy type {kind!r}; of LeRobot's policies only {TYPE!r} runs here, "
-            "others are served by LeRobot itself",
+            f"has LeRobot's policy type {kind!r}; only {TYPE!r} is supported here, LeRobot itself "
+            "serves the others",
         )
     base = str(config.get("base_model_path") or "").lower()
     if config.get("tokenizer_assets_repo") is not None or "n1.5" in base or "n1_5" in base:
@@ -65,51 +65,52 @@ def read_lerobot(
     base_config: Mapping[str, Any],
     tensors: Mapping[str, StoredTensor] | None = None,
 ) -> Checkpoint:
-    """A checkpoint of LeRobot.
+    """Read a checkpoint of LeRobot.
 
     Args:
-        folder: Where it is.
-        config: Its config.json, after `check_type`.
-        base_config: config.json of the base model.
-        tensors: Its weights, under the names of Isaac-GR00T; None reads them from the folder.
+        folder: The folder of the checkpoint.
+        config: The content of its config.json, which `check_type` has accepted.
+        base_config: The content of the base model's config.json.
+        tensors: The location of every tensor, under the names of Isaac-GR00T; None finds them in
+            the folder.
 
     Raises:
-        CheckpointError: Naming what is missing or not supported.
+        CheckpointError: A file or a field is missing or not supported; the message names it.
     """
-    before = read_steps(folder / PREPROCESSOR, (PACK, ENCODE))
-    after = read_steps(folder / POSTPROCESSOR, (DECODE, UNNORMALIZE))
-    pack, encode = one_of(before, folder / PREPROCESSOR, PACK), before.get(ENCODE)
+    before = read_processor(folder / PREPROCESSOR, (PACK, ENCODE))
+    after = read_processor(folder / POSTPROCESSOR, (DECODE, UNNORMALIZE))
+    pack, encode = require_one_step(before, folder / PREPROCESSOR, PACK), before.get(ENCODE)
     if encode is None:
         raise CheckpointError(folder / PREPROCESSOR, f"has no step {ENCODE}")
     check_normalized(pack)
-    robot = _Robot(folder, config, pack, after)
+    embodiment = _LeRobotEmbodiment(folder, config, pack, after)
     architecture = {**base_config, "model_name": encode.config.get("model_name")}
     if architecture["model_name"] is None:
         del architecture["model_name"]
     if config.get("num_inference_timesteps") is not None:
         architecture["num_inference_timesteps"] = config["num_inference_timesteps"]
-    horizon = robot.horizon(architecture.get("action_horizon"))
+    horizon = embodiment.horizon(architecture.get("action_horizon"))
     return Checkpoint(
         folder=folder,
         config=architecture,
         processor={
-            "modality_configs": {robot.tag: robot.modality_configs(horizon)},
+            "modality_configs": {embodiment.tag: embodiment.modality_configs(horizon)},
             "clip_outliers": pack.flag("clip_outliers", True),
-            "use_relative_action": robot.relative,
-            "use_percentiles": False,  # they are in the statistics as min and max already
+            "use_relative_action": embodiment.relative,
+            "use_percentiles": False,  # `statistics` has percentiles as min and max already
             "formalize_language": pack.flag("formalize_language", True),
         },
         processor_folder=folder,
-        statistics={robot.tag: robot.statistics(horizon)},
-        embodiment_ids={robot.tag: robot.index},
+        statistics={embodiment.tag: embodiment.statistics(horizon)},
+        embodiment_ids={embodiment.tag: embodiment.index},
         tensors=isaac_names(find_weights(folder)) if tensors is None else tensors,
         kind="LeRobot checkpoint of GR00T N1.7",
-        lerobot=LeRobotProcessing(encode.config, robot.libero_key, EMPTY_INSTRUCTION),
+        lerobot=LeRobotProcessing(encode.config, embodiment.libero_key, EMPTY_INSTRUCTION),
     )
 
 
 def isaac_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Weights under the names that Isaac-GR00T gives them."""
+    """The tensors under the names of Isaac-GR00T."""
     found = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     if EMBEDDING not in found and OUTPUT_LAYER in found:
         found[EMBEDDING] = found[OUTPUT_LAYER]
@@ -117,34 +118,34 @@ def isaac_names(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
 
 
 def camera_keys(config: Mapping[str, Any]) -> list[str]:
-    """The cameras of config.json, as the policy calls them, by name."""
+    """The policy's camera keys, from the features in config.json, sorted."""
     features = config.get("input_features")
     names = features if isinstance(features, dict) else {}
     return sorted(name.removeprefix(IMAGES) for name in names if name.startswith(IMAGES))
 
 
-class _Robot:
-    """What the steps say about the one robot of a checkpoint.
+class _LeRobotEmbodiment:
+    """The one embodiment of a LeRobot checkpoint, read from its processor steps.
 
     Args:
-        folder: Of the checkpoint.
-        config: config.json.
-        pack: The step that packs observations.
-        after: The steps that decode actions: one of two kinds.
+        folder: The folder of the checkpoint.
+        config: The content of its config.json.
+        pack: The preprocessor step that packs observations.
+        after: The postprocessor's steps by name, one of which decodes actions.
     """
 
     def __init__(
         self,
         folder: Path,
         config: Mapping[str, Any],
-        pack: Step,
-        after: Mapping[str, Step],
+        pack: ProcessorStep,
+        after: Mapping[str, ProcessorStep],
     ) -> None:
         self._folder = folder
         self._config = config
         self._pack = pack
         self._groups = DECODE in after
-        self._decode = one_of(after, folder / POSTPROCESSOR, DECODE, UNNORMALIZE)
+        self._decode = require_one_step(after, folder / POSTPROCESSOR, DECODE, UNNORMALIZE)
         self.tag = str(pack.config.get("embodiment_tag", "new_embodiment"))
         self.relative = self._groups and self._decode.flag("use_relative_action", False)
         if not self._groups:
@@ -154,18 +155,22 @@ class _Robot:
 
     @property
     def index(self) -> int:
-        """Which of the per-embodiment weights; lerobot takes 0 for a tag that it does not know."""
+        """The index of the per-embodiment weights; lerobot takes 0 for an unknown tag."""
         numbers = self._pack.config.get("embodiment_mapping")
         if not isinstance(numbers, dict):
             raise self._bad(self._pack.file, "embodiment_mapping must be an object")
         if self.tag not in numbers:
-            logger.warning("%s: %s has no number, lerobot takes 0", self._pack.file, self.tag)
+            logger.warning(
+                "%s: embodiment_mapping lacks %s; using 0, as lerobot does",
+                self._pack.file,
+                self.tag,
+            )
         number: int = numbers.get(self.tag, 0)
         return number
 
     @property
     def libero_key(self) -> str | None:
-        """The action whose last value is turned into LIBERO's sign for open and closed."""
+        """The action key whose last value is mapped to LIBERO's sign for open and closed."""
         wanted = self._config.get("action_decode_transform", "auto")
         if wanted == "auto":
             wanted = "libero" if self.tag == "libero_sim" else None
@@ -177,11 +182,11 @@ class _Robot:
         if not self._groups:
             return "action" if self._dim("output_features", "action") >= 7 else None
         if "gripper" not in self._keys("action"):
-            raise self._bad(self._decode.file, "has no gripper, which libero's transform needs")
+            raise self._bad(self._decode.file, "has no gripper, which LIBERO's transform needs")
         return "gripper"
 
     def horizon(self, model_steps: Any) -> int:
-        """Steps of a chunk: the least of what each part of the checkpoint says."""
+        """Steps of a chunk: the smallest value in the checkpoint's files."""
         steps = [model_steps, self._config.get("chunk_size"), self._config.get("n_action_steps")]
         if self._groups:
             steps.append(len(self._section("action").get("delta_indices") or []))
@@ -191,7 +196,7 @@ class _Robot:
         return min(given)
 
     def modality_configs(self, horizon: int) -> dict[str, dict[str, Any]]:
-        """As processor_config.json of Isaac-GR00T has them."""
+        """The modality configs in the form of Isaac-GR00T's processor_config.json."""
         language = self._pack.config.get("language_key", "task")
         frames = self._pack.config.get("video_horizon") or 1
         actions: dict[str, Any] = {"modality_keys": ["action"]}
@@ -206,7 +211,7 @@ class _Robot:
             if isinstance(named, dict) and named.get("modality_keys"):
                 language = named["modality_keys"][0]
         return {
-            # lerobot fills a history of frames up with the present one.
+            # lerobot fills a history of frames with the present one.
             "video": {"delta_indices": [0] * frames, "modality_keys": self._cameras()},
             "state": {"delta_indices": [0], "modality_keys": states},
             "action": {"delta_indices": list(range(horizon)), **actions},
@@ -214,7 +219,7 @@ class _Robot:
         }
 
     def statistics(self, horizon: int) -> dict[str, dict[str, Any]]:
-        """As statistics.json of Isaac-GR00T has them, min and max only."""
+        """The statistics in the form of Isaac-GR00T's statistics.json, min and max only."""
         state = self._bounds_of_state()
         if not self._groups:
             action = self._bounds(self._decode, "action")
@@ -241,7 +246,7 @@ class _Robot:
         return found
 
     def _states_by_group(self, low: Any, high: Any) -> dict[str, Any]:
-        """The vector's bounds, divided into groups one after the other."""
+        """The bounds of the state vector, divided into its groups."""
         raw, entries, begin = self._raw_stats(self._pack), {}, 0
         for key in self._keys("state"):
             end = begin + self._group_size(raw, key)
@@ -249,7 +254,7 @@ class _Robot:
             begin = end
         if begin != len(low):
             raise self._bad(
-                self._pack.file, f"its groups of states have {begin} values, the state {len(low)}"
+                self._pack.file, f"its state groups have {begin} values, the state has {len(low)}"
             )
         return entries
 
@@ -275,17 +280,17 @@ class _Robot:
         self._check_dim("input_features", "observation.state", len(low))
         return low, high
 
-    def _bounds(self, step: Step, key: str) -> tuple[Any, Any]:
+    def _bounds(self, step: ProcessorStep, key: str) -> tuple[Any, Any]:
         try:
             return step.state[f"{key}.min"].ravel(), step.state[f"{key}.max"].ravel()
         except KeyError as error:
-            what = f"the state_file of its step has no {error.args[0]}: no statistics to go by"
+            what = f"the state_file of its step lacks {error.args[0]}, which are the statistics"
             raise self._bad(step.file, what) from None
 
     def _cameras(self) -> list[str]:
         available = camera_keys(self._config)
         ordered = self._pack.config.get("video_modality_keys") or []
-        # The wrist camera of LIBERO's data sets has another name than in its checkpoints.
+        # The wrist camera of LIBERO's datasets has another name in its checkpoints.
         known = {*available, *(["wrist_image"] if "image2" in available else [])}
         cameras = [key for key in ordered if key in known] or available
         if not cameras:
@@ -293,7 +298,7 @@ class _Robot:
         missing = [key for key in ordered if key not in cameras]
         if missing:
             logger.warning(
-                "%s: there is no camera %s; the cameras are %s", self._pack.file, missing, cameras
+                "%s: config.json has no camera %s, only %s", self._pack.file, missing, cameras
             )
         return cameras
 
@@ -316,14 +321,14 @@ class _Robot:
             raise self._bad(self._decode.file, f"modality_config.{modality} has no modality_keys")
         return keys
 
-    def _raw_stats(self, step: Step) -> Mapping[str, Any]:
+    def _raw_stats(self, step: ProcessorStep) -> Mapping[str, Any]:
         raw = step.config.get("raw_stats")
         if not isinstance(raw, dict):
             raise self._bad(step.file, "has no raw_stats for its groups")
         return raw
 
     def _dim(self, features: str, key: str) -> int:
-        """Values of a vector, from config.json; 0 where that does not say."""
+        """The number of values of a vector in config.json; 0 if it is absent."""
         try:
             return int(self._config[features][key]["shape"][0])
         except (KeyError, TypeError, IndexError):

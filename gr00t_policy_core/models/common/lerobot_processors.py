@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of LeRobot's two processors, as it saves them beside a checkpoint of GR00T."""
+"""Reads the steps of the two processors that LeRobot saves beside a GR00T checkpoint."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ OF_N1_5 = (
     "groot_action_unpack_unnormalize_v1",
 )
 N1_5 = (
-    "is GR00T N1.5, saved by LeRobot; supported are N1.6 and N1.7. lerobot 0.5.1 is the last "
-    "release that runs it"
+    "is a LeRobot checkpoint of GR00T N1.5; supported are N1.6 and N1.7. lerobot 0.5.1 is the last "
+    "release that runs N1.5"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProcessorStep:
     """One step of a saved processor.
 
     Args:
-        file: Of the processor.
-        config: Its settings.
-        state: The tensors of its state file, as arrays; empty where it has none.
+        file: The JSON file of the processor, for errors.
+        config: The settings of the step.
+        state: The tensors of the step's state file, by name; empty if it has none.
     """
 
     file: Path
@@ -44,27 +44,39 @@ class Step:
     state: Mapping[str, np.ndarray[Any, Any]]
 
     def flag(self, name: str, default: bool) -> bool:
+        """A boolean setting; raises `CheckpointError` for another type."""
         value = self.config.get(name, default)
         if not isinstance(value, bool):
             raise CheckpointError(self.file, f"{name} must be true or false, got {value!r}")
         return value
 
 
-def read_steps(file: Path, known: Sequence[str]) -> dict[str, Step]:
-    """The steps of a processor that have an effect, by their names."""
+def read_processor(file: Path, known: Sequence[str]) -> dict[str, ProcessorStep]:
+    """Read the steps of a processor that have an effect.
+
+    Args:
+        file: The JSON file of the processor.
+        known: The names of the steps that are implemented here.
+
+    Returns:
+        The steps of these names, by name.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or has a step that is not supported.
+    """
     listed = read_json(file, "steps")["steps"]
-    found: dict[str, Step] = {}
+    found: dict[str, ProcessorStep] = {}
     for step in listed if isinstance(listed, list) else []:
         name = str(step.get("registry_name")) if isinstance(step, dict) else ""
         if name in OF_N1_5:
             raise CheckpointError(file, f"has the step {name}: it {N1_5}")
         if name in known:
             config = step.get("config")
-            found[name] = Step(
+            found[name] = ProcessorStep(
                 file, config if isinstance(config, dict) else {}, _read_state(file, step)
             )
         elif name not in WITHOUT_EFFECT:
-            raise CheckpointError(file, f"has a step {name!r}, which is not supported")
+            raise CheckpointError(file, f"has the step {name!r}, which is not supported")
     return found
 
 
@@ -81,18 +93,22 @@ def _read_state(file: Path, step: Mapping[str, Any]) -> dict[str, np.ndarray[Any
         raise CheckpointError(path, "is missing")
     try:
         tensors: dict[str, np.ndarray[Any, Any]] = load_file(str(path))
-    except Exception as error:  # safetensors raises its own, which it does not export everywhere
+    except Exception as error:  # not every release of safetensors exports its error class
         raise CheckpointError(path, f"is no safetensors file: {error}") from error
     return tensors
 
 
-def one_of(steps: Mapping[str, Step], file: Path, *names: str) -> Step:
+def require_one_step(steps: Mapping[str, ProcessorStep], file: Path, *names: str) -> ProcessorStep:
+    """The only step of these names; raises `CheckpointError` for none or several."""
     found = [steps[name] for name in names if name in steps]
     if len(found) != 1:
-        raise CheckpointError(file, f"must have one step of {list(names)}, has {sorted(steps)}")
+        raise CheckpointError(
+            file, f"must have exactly one step of {list(names)}, has {sorted(steps)}"
+        )
     return found[0]
 
 
-def check_normalized(step: Step) -> None:
+def check_normalized(step: ProcessorStep) -> None:
+    """Raise `CheckpointError` for a step that does not normalize by min and max."""
     if not step.flag("normalize_min_max", True):
         raise CheckpointError(step.file, "normalize_min_max must be true, got false")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of loading a checkpoint that are the same in every line; the backbone is each its own.
+"""The steps of loading a checkpoint that all model lines share.
 
-A line's `load` reads the robot, then all that its backbone is made of, and then the weights: so
-that whatever is wrong is found before the first weight is read.
+A line's `load` reads the embodiment, then the files of its backbone, and then the weights, so that
+it finds every error in the files before it reads the first weight.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from gr00t_policy_core.models.common.head import ActionHead
 from gr00t_policy_core.models.common.json_fields import is_integer
 from gr00t_policy_core.models.common.known_fields import check_known_fields
 from gr00t_policy_core.models.common.weights import (
-    Part,
+    NamedModule,
     check_weights,
     head_naming,
     load_weights,
-    prefixed,
+    prefixed_names,
 )
 
 
 def load_embodiment(
     checkpoint: Checkpoint, tag: str, embodiment_ids: Mapping[str, int], head: HeadConfig
 ) -> Embodiment:
-    """The robot `tag` of a checkpoint.
+    """Read an embodiment of a checkpoint, and check that the action head fits it.
 
     Args:
-        checkpoint: The files.
-        tag: Of the robot.
-        embodiment_ids: The line's numbering of robots, for what embodiment_id.json leaves out.
-        head: That is to drive it.
+        checkpoint: The content of the checkpoint's files.
+        tag: The embodiment tag, as the checkpoint spells it.
+        embodiment_ids: The model line's index of each tag, for tags that embodiment_id.json leaves
+            out.
+        head: The shape of the action head.
 
     Raises:
-        SpecError: The tag is unknown, statistics are missing, the robot is too large for `head`,
-            or the checkpoint asks for what nothing here does.
-        CheckpointError: The modality configs are no such thing.
+        SpecError: The tag is unknown, statistics are missing, the embodiment has more values or
+            steps than `head`, or the checkpoint has unsupported fields.
+        CheckpointError: The modality configs are invalid.
     """
     check_known_fields(checkpoint)
     embodiment = read_embodiment(checkpoint, tag, embodiment_ids)
@@ -65,28 +66,32 @@ def load_networks(
     """Build the action head, and read its weights and the backbone's.
 
     Args:
-        checkpoint: Whose weights they are.
-        backbone: Built without weights.
-        prefix: Of its parameters' names in the checkpoint.
-        head_config: Of the head.
-        embodiment: Whose weights the head gets.
-        unused: Regular expression of the tensors that neither needs.
-        device: Where the weights are put.
-        dtype: Of the weights.
+        checkpoint: The content of the checkpoint's files.
+        backbone: The backbone's modules, built without weights (on torch's meta device).
+        prefix: The prefix of the backbone's parameters in the checkpoint.
+        head_config: The shape of the action head.
+        embodiment: The embodiment whose per-embodiment weights the head gets.
+        unused: A regular expression of the tensors that neither module reads.
+        device: The device that receives the weights.
+        dtype: The dtype that the weights are converted to.
 
     Raises:
-        CheckpointError: Naming the tensors that are missing, of another shape, or unknown.
+        CheckpointError: Tensors are missing, have another shape, or are unknown; the message names
+            them.
     """
     with torch.device("meta"):
         head = ActionHead(head_config)
-    parts = (Part(backbone, prefixed(prefix)), Part(head, head_naming(embodiment.index)))
+    parts = (
+        NamedModule(backbone, prefixed_names(prefix)),
+        NamedModule(head, head_naming(embodiment.index)),
+    )
     check_weights(checkpoint, parts, unused)
     load_weights(checkpoint, parts, device, dtype)
     return head
 
 
 def _check_fit(embodiment: Embodiment, head: HeadConfig, processor: Mapping[str, Any]) -> None:
-    """Raise `SpecError` naming everything of the robot that is too large for the checkpoint."""
+    """Raise `SpecError` for an embodiment with more values or steps than the checkpoint allows."""
     states, actions = embodiment.state_width, embodiment.action_dim
     horizon = embodiment.horizon
     limits = [
@@ -117,4 +122,4 @@ def _check_fit(embodiment: Embodiment, head: HeadConfig, processor: Mapping[str,
     if len(language.delta_indices) != 1:
         problems.append(f"language must have one time step, got {language.delta_indices}")
     if problems:
-        raise SpecError("config.json and processor_config.json do not fit", problems)
+        raise SpecError("config.json and processor_config.json do not match", problems)

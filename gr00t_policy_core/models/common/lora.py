@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """LoRA adapters as peft saves them: adapter_config.json and adapter_model.safetensors.
 
-Each adapted layer is merged when its weights are read: W + scale · B · A, which is what peft's
-`merge_and_unload` computes. What peft can do beyond that is refused by name.
+Each adapted layer is merged when its weights are read: W + scale · B · A, as peft's
+`merge_and_unload` computes it. Adapters that do more than that are rejected by name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 WRAPPERS = ("base_model.model.", "_groot_model.")  # peft's, and LeRobot's within
 
-# What changes a layer by more than B · A; each is off where it is null, false or empty.
+# Fields that change a layer by more than B · A; each is off if it is null, false or empty.
 UNSUPPORTED = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -42,17 +42,17 @@ UNSUPPORTED = (
 
 
 def read_lora_adapter(folder: Path) -> LoraAdapter:
-    """The adapter in a folder.
+    """Read the adapter in a folder.
 
     Raises:
-        CheckpointError: It is damaged, or of a kind that is not merged here.
+        CheckpointError: The adapter is damaged, or of a kind that cannot be merged here.
     """
     file = folder / CONFIG
     config = read_json(file)
     problems = list(_problems(config))
     if problems:
         raise CheckpointError(file, "; ".join(problems))
-    stored = {_our_name(name): tensor for name, tensor in read_header(folder / WEIGHTS).items()}
+    stored = {_base_name(name): tensor for name, tensor in read_header(folder / WEIGHTS).items()}
     layers, replaced = {}, {}
     for name, tensor in stored.items():
         layer, is_a, _ = name.partition(".lora_A.weight")
@@ -63,13 +63,13 @@ def read_lora_adapter(folder: Path) -> LoraAdapter:
         elif not name.endswith(".lora_B.weight"):
             raise CheckpointError(folder / WEIGHTS, f"{name} is not supported")
     if not layers and not replaced:
-        raise CheckpointError(folder / WEIGHTS, "adapts nothing")
+        raise CheckpointError(folder / WEIGHTS, "adapts no layer")
     base = config.get("base_model_name_or_path")
     return LoraAdapter(folder, base if isinstance(base, str) and base else None, layers, replaced)
 
 
 def check_fits(adapter: LoraAdapter, tensors: Mapping[str, StoredTensor]) -> None:
-    """Raise `CheckpointError` where an adapter changes what its base does not have."""
+    """Raise `CheckpointError` if an adapter changes tensors that its base model does not have."""
     wrong = [
         f"{name}, of shape {(pair.b.shape[0], pair.a.shape[1])}"
         for name, pair in adapter.layers.items()
@@ -82,14 +82,14 @@ def check_fits(adapter: LoraAdapter, tensors: Mapping[str, StoredTensor]) -> Non
     ]
     if wrong:
         raise CheckpointError(
-            adapter.folder / WEIGHTS, f"is for another base model, this one lacks {listed(wrong)}"
+            adapter.folder / WEIGHTS, f"is for another base model: this one lacks {listed(wrong)}"
         )
 
 
 def _problems(config: Mapping[str, Any]) -> Iterator[str]:
     kind = config.get("peft_type")
     if kind != "LORA":
-        yield f"peft_type is {kind!r}, only 'LORA' is merged here: merge it with peft first"
+        yield f"peft_type {kind!r} is not supported, only 'LORA': merge the adapter with peft first"
         return
     for name in UNSUPPORTED:
         if config.get(name):
@@ -99,8 +99,8 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"lora_alpha and alpha_pattern must be numbers, got {alphas}"
 
 
-def _our_name(name: str) -> str:
-    """As the base model calls it."""
+def _base_name(name: str) -> str:
+    """The name of the same tensor in the base model."""
     for wrapper in WRAPPERS:
         name = name.removeprefix(wrapper)
     return name.replace(".base_layer.", ".").replace(".modules_to_save.", ".")
@@ -118,7 +118,7 @@ def _low_rank(
         raise CheckpointError(folder / WEIGHTS, f"{layer}: lora_A and lora_B do not fit together")
     rank = a.shape[0]
     alphas = _pattern(config, "alpha_pattern")
-    # As peft's get_pattern_key: the end of the name, as a regular expression.
+    # As in peft's get_pattern_key, a key is a regular expression for the end of the name.
     matching = (key for key in alphas if re.match(rf"(.*\.)?({key})$", layer))
     alpha = alphas.get(next(matching, ""), config["lora_alpha"])
     return LoraWeights(a, b, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))

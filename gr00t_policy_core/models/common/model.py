@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a line of GR00T has to bring: the seam between `Gr00tPolicy` and the folders beside it.
+"""The interface between `Gr00tPolicy` and the model lines, such as `gr00t_n1d7`.
 
-A line is a folder of `gr00t_policy_core.models`, named as the ``model_type`` of its config.json in
-snake case (``Gr00tN1d7``: ``gr00t_n1d7``), whose package has three functions: `load`, a `Loader`,
-`random_model`, a `RandomBuilder`, and `examine`, an `Inspector`.
+A model line is a package in `gr00t_policy_core.models`. Its name is the ``model_type`` of its
+config.json in snake case (``Gr00tN1d7``: ``gr00t_n1d7``). It has three functions: `load`, a
+`Loader`, `random_model`, a `RandomBuilder`, and `inspect`, an `Inspector`.
 """
 
 from __future__ import annotations
@@ -22,64 +22,79 @@ from gr00t_policy_core.models.common.embodiment import Embodiment
 from gr00t_policy_core.models.common.head import ActionHead
 from gr00t_policy_core.models.common.image_processing import ImagePipeline
 from gr00t_policy_core.models.common.prompts import Prompts
-from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, Tokens
+from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, TokenBatch
 from gr00t_policy_core.resize import Frame
 
 
 class Backbone(Protocol):
-    """The vision-language model of a line, and how its inputs are made."""
+    """The vision-language model of a line, and the preparation of its inputs."""
 
-    network: Any  # its modules, with their weights
-    float8_layers: str  # regular expression of the names of the layers that float8 may have
+    network: Any  # the modules, with their weights
+    float8_layers: str  # a regular expression of the names of layers that may be float8
 
     @property
     def pipeline(self) -> ImagePipeline:
-        """What the checkpoint does to frames first."""
+        """The checkpoint's own image pipeline, which camera frames pass first."""
 
-    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
-        """Camera frames, resized: uint8 (pictures, H, W, 3); within a row by time, then by camera.
+    def images(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
+        """Resize camera frames on the host.
 
-        On the host; `pipeline` must make one size of all frames that there are.
+        Args:
+            rows: The frames of each row, by time, then by camera. `pipeline` must give all of them
+                one size.
+
+        Returns:
+            uint8 (images, H, W, 3), in the same order.
         """
 
     def images_on_device(self, frames: Tensor) -> Tensor:
-        """The same of frames of one size, uint8 (N, H, W, 3), bit by bit, on their device."""
+        """Resize frames of one size, uint8 (N, H, W, 3), on their device.
+
+        The result has the same bits as that of `images`.
+        """
 
     def grid(self, count: int, height: int, width: int) -> ImageGrid:
-        """The tokens of so many pictures that `pipeline` made height x width.
+        """The image tokens of `count` images that `pipeline` made height x width.
 
         Raises:
-            SpecError: The backbone reads no pictures of that shape.
+            SpecError: The backbone does not accept images of that shape.
         """
 
-    def places(self, pictures: ImageGrid) -> PatchPositions:
-        """Where the patches of such a picture are; made once for each grid, and kept."""
+    def patch_positions(self, grid: ImageGrid) -> PatchPositions:
+        """The positions of an image's patches, on the device; cached for each grid."""
 
-    def pixels(self, pictures: Tensor) -> Tensor:
-        """Pictures to what the vision tower reads: float32, of the backbone's own layout."""
+    def pixels(self, images: Tensor) -> Tensor:
+        """The input of the vision tower, float32 in the tower's own layout."""
 
-    def prompts(self, texts: Sequence[str], pictures: ImageGrid, multiple: int = 1) -> Prompts:
-        """The instruction of each row to tokens, with room for its pictures.
+    def prompts(self, texts: Sequence[str], grid: ImageGrid, multiple: int = 1) -> Prompts:
+        """Tokenize the instruction of each row, with its image tokens.
 
         Args:
-            texts: The instructions.
-            pictures: Of each row.
-            multiple: Of what the number of tokens is to be one.
+            texts: The instruction of each row.
+            grid: The images of each row.
+            multiple: The number of tokens is padded to a multiple of this.
         """
 
-    def rotary(self, prompts: Prompts, pictures: ImageGrid) -> tuple[Tensor, Tensor]:
+    def rotary(self, prompts: Prompts, grid: ImageGrid) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the tokens' positions, on the host: (B or 1, S, head_dim) each."""
 
-    def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
-        """What the action head attends to: (B, S, backbone_embedding_dim).
+    def features(self, images: Tensor, tokens: TokenBatch) -> Tensor:
+        """Compute the features that the action head attends to, on the device.
 
-        On the device; nothing is read back, and no shape depends on a value.
+        Nothing is read back to the host, and no shape depends on a value.
+
+        Args:
+            images: uint8 (images, H, W, 3), from `images` or `images_on_device`.
+            tokens: The tokens of the batch.
+
+        Returns:
+            (B, S, backbone_embedding_dim).
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A backbone and an action head, with their weights."""
+    """A backbone and an action head with their weights, for one embodiment."""
 
     embodiment: Embodiment
     backbone: Backbone
@@ -87,7 +102,7 @@ class Model:
 
 
 class Loader(Protocol):
-    """Builds a line's model; all checks come before the first weight is read."""
+    """Builds the model of one embodiment; it checks all files before it reads the first weight."""
 
     def __call__(
         self,
@@ -102,18 +117,19 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a line makes of a checkpoint's files, without its weights.
+    """What a model line reads from a checkpoint's files, without its weights.
 
     Args:
         head: The shape of the action head.
-        embodiment_ids: The line's own numbering of robots.
-        pipeline: What becomes of camera frames first.
-        backbone_name: What config.json calls the backbone.
-        backbone_problem: Why the backbone's files are not here and how to get them, None where
-            they are.
-        tokens: Rows and columns of tokens that a picture of height and width becomes after
+        embodiment_ids: The line's own index of each embodiment tag, for tags that the checkpoint's
+            embodiment_id.json leaves out.
+        pipeline: The checkpoint's image pipeline.
+        backbone_name: The backbone's name in config.json.
+        backbone_problem: Why the backbone's files are not here and how to get them; None if they
+            are.
+        image_tokens: Rows and columns of tokens of an image, from its height and width after
             `pipeline`; None without the backbone's files.
-        unused: Regular expression of the tensors that are not loaded.
+        unused: A regular expression of the tensors that the model does not load.
     """
 
     head: HeadConfig
@@ -121,20 +137,20 @@ class Inspection:
     pipeline: ImagePipeline
     backbone_name: str
     backbone_problem: str | None
-    tokens: Callable[[int, int], tuple[int, int]] | None
+    image_tokens: Callable[[int, int], tuple[int, int]] | None
     unused: str
 
 
 class Inspector(Protocol):
-    """Reads a line's files but for the weights."""
+    """Reads a checkpoint's files except for the weights."""
 
     def __call__(self, checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspection: ...
 
 
 class RandomBuilder(Protocol):
-    """Builds a line's model with random weights, to measure how fast it is."""
+    """Builds a model with random weights, for benchmarks."""
 
     def __call__(
         self, *, small: bool, cameras: int, device: torch.device, dtype: torch.dtype
     ) -> Model:
-        """The published shape, or a small one of the same make."""
+        """Build the published shape, or a small one of the same architecture."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the networks read of an observation."""
+"""The inputs of the networks, made from an observation."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 from gr00t_policy_core.models.common.options import InferenceOptions
-from gr00t_policy_core.models.common.token_batch import Tokens
+from gr00t_policy_core.models.common.token_batch import TokenBatch
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """What the networks read of an observation, on the device, filled up to a batch's size.
+class ModelInputs:
+    """The inputs of the networks, on the device; B is the padded batch size.
 
     Args:
-        rows: Of the observation.
-        tokens: Of the instructions.
-        videos: As `Runner.features` takes them.
-        state: (B, T, max_state_dim), normalised.
-        noise: Where denoising begins, (B, action_horizon, max_action_dim).
-        velocity_scale: As `ActionHead.sample` takes it.
-        options: Of the call.
+        rows: Rows of the observation; the other B - rows are copies of the last one.
+        tokens: The tokens of the instructions and their images.
+        videos: Camera frames or images, as `Runner.features` takes them.
+        state: Normalized states, (B, T, max_state_dim), in the dtype of the networks.
+        noise: The start of denoising, (B, action_horizon, max_action_dim).
+        velocity_scale: How much each step of the chunk may move, as `ActionHead.sample` takes it.
+        options: The checked options of the call.
     """
 
     rows: int
-    tokens: Tokens
+    tokens: TokenBatch
     videos: list[Tensor]
     state: Tensor
     noise: Tensor
@@ -35,16 +35,19 @@ class Inputs:
     options: InferenceOptions
 
 
-def filled(values: Tensor, rows: int, size: int) -> Tensor:
-    """A batch of `rows` filled up to `size` with copies of its last row.
+def pad_rows(values: Tensor, rows: int, batch_size: int) -> Tensor:
+    """Pad a batch with copies of its last row.
 
     Args:
-        values: (rows · n, …), n entries of each row.
-        rows: How many there are.
-        size: How many there are to be.
+        values: Any dtype, (rows · n, …): n entries of each row, row by row.
+        rows: The number of rows in `values`.
+        batch_size: The number of rows in the result.
+
+    Returns:
+        (batch_size · n, …); `values` itself where nothing is to be padded.
     """
-    if size == rows:
+    if batch_size == rows:
         return values
     each = len(values) // rows
-    last = values[-each:].repeat(size - rows, *[1] * (values.ndim - 1))
+    last = values[-each:].repeat(batch_size - rows, *[1] * (values.ndim - 1))
     return torch.cat([values, last])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between physical units and what the network reads and writes, key by key.
+"""Normalization between physical units and the network's values, for each key.
 
 The formulas are those of Isaac-GR00T's StateActionProcessor (N1.6 and N1.7). All arrays are
 (..., D) or (..., T, D); bounds are (D,), or (T, D) where each step of a chunk has its own.
@@ -19,28 +19,29 @@ from gr00t_policy_core.errors import SpecError
 Array = NDArray[Any]
 
 
-KINDS = ("min", "q01", "mean", "max", "q99", "std")  # best first, to tell the size by
+KINDS = ("min", "q01", "mean", "max", "q99", "std")  # the first one present gives the shape
 
 
 class Normalization(Protocol):
-    """One key's way to the network."""
+    """The normalization of one key."""
 
     def normalize(self, values: Array) -> Array:
-        """Physical values (..., D) to normalised ones (..., `width`)."""
+        """Physical values (..., D) to normalized values (..., width)."""
 
     def unnormalize(self, values: Array) -> Array:
-        """The way back; for actions only."""
+        """Normalized values (..., D) to physical values (..., D); for actions only."""
 
 
 @dataclass(frozen=True, slots=True)
 class MinMax:
-    """[low, high] to [-1, 1]; a constant dimension gives 0.
+    """Maps [low, high] to [-1, 1]; a constant dimension becomes 0.
 
     Args:
-        low: (D,), or (T, D) with bounds for each step.
-        high: The same shape.
-        clip: Limit normalised values to [-1, 1].
-        exact: Only a dimension whose bounds are equal is constant; else a very small span is, too.
+        low: Lower bounds in physical units, (D,), or (T, D) with bounds for each step.
+        high: Upper bounds, of the same shape.
+        clip: Clip normalized values to [-1, 1].
+        exact: A dimension is constant only if its bounds are equal. False also takes bounds that
+            `numpy.isclose` for constant.
     """
 
     low: Array
@@ -61,7 +62,7 @@ class MinMax:
         return np.asarray((np.clip(values, -1.0, 1.0) + 1.0) / 2.0 * (high - low) + low)
 
     def _bounds(self, values: Array) -> tuple[Array, Array]:
-        """Bounds by step are for the first steps of a chunk, which may be a part of one."""
+        """The bounds of the steps of `values`, which may be the first part of a chunk."""
         if self.low.ndim == 1:
             return self.low, self.high
         steps = values.shape[-2]
@@ -70,12 +71,12 @@ class MinMax:
 
 @dataclass(frozen=True, slots=True)
 class MeanStd:
-    """Mean 0 and deviation 1; a dimension of deviation 0 stays as it is.
+    """Maps to mean 0 and deviation 1; a dimension of deviation 0 is not changed.
 
     Args:
-        mean: (D,), or (T, D).
-        std: The same shape.
-        clip: Limit normalised values to [-1, 1] (the reference does so for actions, not states).
+        mean: Means in physical units, (D,), or (T, D) with means for each step.
+        std: Standard deviations, of the same shape.
+        clip: Clip normalized values to [-1, 1], as the reference does for actions, not for states.
     """
 
     mean: Array
@@ -100,42 +101,42 @@ class MeanStd:
 
 @dataclass(frozen=True, slots=True)
 class SinCos:
-    """Angles to all their sines, then all their cosines; for states only."""
+    """Maps angles (rad) to all their sines, then all their cosines; for states only."""
 
     def normalize(self, values: Array) -> Array:
         return np.concatenate([np.sin(values), np.cos(values)], axis=-1)
 
     def unnormalize(self, values: Array) -> Array:
-        raise SpecError("cannot undo sine and cosine", ["an action is not read that way"])
+        raise SpecError("cannot undo sine and cosine", ["the reference encodes no action so"])
 
 
 @dataclass(frozen=True, slots=True)
 class LiberoGripper:
-    """Turns the last value of an action, from 0 to 1, into LIBERO's sign: -1 opens, 1 closes.
+    """Maps the last value of an action, in [0, 1], to LIBERO's sign: -1 opens, 1 closes.
 
     Args:
-        of: How the values before that are normalised.
+        inner: The normalization of the action before that mapping.
     """
 
-    of: Normalization
+    inner: Normalization
 
     def normalize(self, values: Array) -> Array:
         gripper = (1.0 - np.asarray(values[..., -1:])) / 2.0
-        return self.of.normalize(np.concatenate([values[..., :-1], gripper], axis=-1))
+        return self.inner.normalize(np.concatenate([values[..., :-1], gripper], axis=-1))
 
     def unnormalize(self, values: Array) -> Array:
-        physical = self.of.unnormalize(values)
+        physical = self.inner.unnormalize(values)
         sign = -np.sign(2.0 * physical[..., -1:] - 1.0)
         return np.concatenate([physical[..., :-1], sign], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyStatistics:
-    """What statistics.json says about one key, as float64 arrays.
+    """The entry of one key in statistics.json, as float64 arrays.
 
     Args:
-        name: Where it stands, for errors: ``new_embodiment.state.single_arm``.
-        values: By kind: min, max, mean, std, q01, q99.
+        name: The path of the entry, for errors: ``new_embodiment.state.single_arm``.
+        values: The statistics by kind: min, max, mean, std, q01, q99.
     """
 
     name: str
@@ -143,12 +144,12 @@ class KeyStatistics:
 
     @property
     def dim(self) -> int:
-        """D: how many values a step has."""
+        """Values per step, D."""
         return int(self.shape[-1])
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(D,), or (T, D) where there is one set for each step."""
+        """(D,), or (T, D) for statistics of each step."""
         present = next((kind for kind in KINDS if kind in self._kinds()), KINDS[0])
         return self[present].shape
 
@@ -170,7 +171,11 @@ class KeyStatistics:
         return array
 
     def min_max(self, percentiles: bool, clip: bool, exact: bool = False) -> MinMax:
-        """Bounds from the extremes, or from the 1st and 99th percentile; see `MinMax`."""
+        """The normalization by the extremes, or by the 1st and 99th percentile; see `MinMax`.
+
+        Raises:
+            SpecError: A kind is missing, its shape is wrong, or a lower bound is above the upper.
+        """
         first, second = ("q01", "q99") if percentiles else ("min", "max")
         low, high = self._pair(first, second)
         if ((low > high) & ~np.isclose(low, high)).any():
@@ -178,18 +183,23 @@ class KeyStatistics:
         return MinMax(low, high, clip, exact)
 
     def mean_std(self, clip: bool) -> MeanStd:
+        """The normalization by mean and deviation; see `MeanStd`.
+
+        Raises:
+            SpecError: A kind is missing, its shape is wrong, or a deviation is negative.
+        """
         mean, std = self._pair("mean", "std")
         if (std < 0.0).any():
             raise self._bad(f"{self.name}.std has values below 0")
         return MeanStd(mean, std, clip)
 
     def _pair(self, first: str, second: str) -> tuple[Array, Array]:
-        """Two kinds, which must be of the same shape, with `dim` values a step."""
+        """Two kinds; raises `SpecError` unless they have one shape with `dim` values per step."""
         arrays = self[first], self[second]
         shapes = [array.shape for array in arrays]
         if shapes[0] != shapes[1] or shapes[0][-1] != self.dim:
             raise self._bad(
-                f"{self.name}: {first} and {second} must have one shape, and {self.dim} values a "
+                f"{self.name}: {first} and {second} must have one shape, and {self.dim} values per "
                 f"step as the other kinds, got {shapes[0]} and {shapes[1]}"
             )
         return arrays

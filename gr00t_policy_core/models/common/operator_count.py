@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many operators a computation runs: what it costs to start it, on any device.
+"""Counts the operators of a computation, which is its launch cost on any device.
 
-Most of GR00T's operators are small at batch 1. Where they are started one by one, their number says
-more about how long a GPU takes than their sizes do; and it is the same on a CPU.
+Most of GR00T's operators are small at batch 1. If the host launches them one by one, their number
+says more about the time on a GPU than their sizes; and it is the same on a CPU.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ NO_KERNEL = ("aten.detach", "aten.empty", "aten.lift_fresh")
 
 
 class OperatorCount(TorchDispatchMode):
-    """Counts operators while it is entered; those that only look at memory otherwise do not count.
+    """Counts operators within its context; views do not count.
 
-    In inference mode what torch offers as one function counts as one: a linear layer, a norm,
+    In inference mode each function of torch counts as one operator: a linear layer, a norm,
     attention.
 
     Attributes:
-        total: How many there were.
+        total: The number of operators so far.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `get_action` of a model takes as options: a seed, and real-time chunking."""
+"""The options of a model's `get_action`: a seed, denoising steps, and real-time chunking."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ OPTIONS = ("seed", "rtc", "num_inference_timesteps")
 RTC_OPTIONS = ("prefix", "frozen_steps", "ramp_rate")
 MAX_SEED = 2**63
 NUMBERS = (int, float, np.integer, np.floating)
-ROUNDING = 1e-5  # of float32 on the way to the network's units and back, relative
-MAX_STEPS = 1000  # of denoising
+ROUNDING = 1e-5  # relative error of float32 for normalizing and back
+MAX_STEPS = 1000  # denoising steps
 
 
 @dataclass(frozen=True, slots=True)
 class RealTimeChunking:
-    """A chunk that continues the one being executed (Black et al., 2025; as N1.7's head has it).
+    """Real-time chunking: a chunk that continues the one in execution.
 
-    The prefix replaces the noise in the steps where both chunks overlap. The first of them do not
-    move during denoising; those after move the more the later they are.
+    It follows Black et al. (2025) as N1.7's head implements it. The prefix replaces the noise in
+    the steps where both chunks overlap. The first of these steps are frozen during denoising; the
+    later steps move the more, the later they are.
 
     Args:
-        prefix: ``{key: float32 (B, overlap, D)}``: what the chunk in execution plans for the first
-            steps of the new one, in physical units.
-        frozen_steps: Steps that are executed before the new chunk arrives: they stay as they are.
-        ramp_rate: How soon the others are free to move; 0 gives a straight ramp.
+        prefix: ``{key: float32 (B, overlap, D)}``, the actions of the chunk in execution for the
+            first steps of the new chunk, in physical units.
+        frozen_steps: Steps that the robot executes before the new chunk arrives; they do not move.
+        ramp_rate: Rate of the exponential ramp from frozen to free; 0 gives a linear ramp.
     """
 
     prefix: Mapping[str, Array]
@@ -46,10 +47,11 @@ class RealTimeChunking:
 
     @property
     def overlap_steps(self) -> int:
+        """Steps of the prefix."""
         return int(next(iter(self.prefix.values())).shape[1])
 
     def velocity_scale(self, horizon: int) -> Tensor:
-        """How much each step may move: float32 (horizon, 1), from 0 to 1."""
+        """The factor of each step's velocity in denoising: float32 (horizon, 1), 0 to 1."""
         scale = torch.ones(horizon, 1)
         scale[: self.frozen_steps] = 0.0
         between = self.overlap_steps - self.frozen_steps
@@ -61,12 +63,12 @@ class RealTimeChunking:
 
 @dataclass(frozen=True, slots=True)
 class InferenceOptions:
-    """The options of one call.
+    """The checked options of one call.
 
     Args:
-        seed: Of the initial noise; None for another one each time.
-        rtc: None for a chunk of its own.
-        denoising_steps: None for as many as the policy takes by itself.
+        seed: Seed of the initial noise; None draws a new one each time.
+        rtc: The prefix of real-time chunking; None for an independent chunk.
+        denoising_steps: Number of Euler steps; None takes the policy's own.
     """
 
     seed: int | None = None
@@ -77,11 +79,16 @@ class InferenceOptions:
 def clipped_steps(
     rtc: RealTimeChunking, embodiment: Embodiment, state: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """How far frozen steps are from the prefix: values beyond those of training are clipped.
+    """The difference of frozen steps from the prefix, whose values normalization clips.
+
+    Args:
+        rtc: The options of real-time chunking.
+        embodiment: Normalizes and clips the actions.
+        state: States ``{key: (B, T, D)}`` in physical units.
 
     Returns:
-        ``{key: float32 (B, frozen_steps, D)}``, in physical units: what is to be added to the
-        prefix. Only keys where that is more than rounding.
+        ``{key: float32 (B, frozen_steps, D)}`` in physical units: the frozen step minus the prefix.
+        Only keys whose difference exceeds rounding.
     """
     prefix = {key: values[:, : rtc.frozen_steps] for key, values in rtc.prefix.items()}
     if rtc.frozen_steps == 0:
@@ -103,12 +110,12 @@ def read_options(
 
     Args:
         options: ``{"seed": int, "rtc": {"prefix": …, "frozen_steps": int, "ramp_rate": float},
-            "num_inference_timesteps": int}``, each of them optional; None for none.
-        embodiment: What the prefix must fit.
-        batch: Rows of the observation.
+            "num_inference_timesteps": int}``; each is optional, and None means no options.
+        embodiment: Its action keys and dimensions are those of the prefix.
+        batch: B, the number of rows of the observation.
 
     Raises:
-        SpecError: Naming each option that is unknown or wrong.
+        SpecError: An option is unknown or wrong; the message names each.
     """
     if not options:
         return InferenceOptions()
@@ -164,7 +171,7 @@ def _rtc_problems(rtc: Any, embodiment: Embodiment, batch: int) -> Iterator[str]
                 yield f"prefix.{key.name}: {problem}"
     if isinstance(rate, bool) or not isinstance(rate, NUMBERS) or not 0 <= rate < 1e3:
         yield f"ramp_rate must be a number from 0 to 1000, got {rate!r}"
-    if not overlaps:  # what is wrong with the prefix has been said
+    if not overlaps:  # the problems of the prefix are reported already
         return
     if len(overlaps) > 1:
         yield f"prefix must have the same number of steps in each key, got {sorted(overlaps)}"

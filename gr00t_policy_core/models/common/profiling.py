@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time of an answer goes: kernels by stage, their time, and the bytes that they need.
+"""Profiles a stage of a call: its kernels, their times, and the bytes that they move.
 
-On a GPU the kernels that the stage starts are timed by the GPU itself, in a replay as well. On a
-CPU the operators are. Bytes are counted where the stage runs as it is written, each tensor that an
-operator reads or writes once: what kernels move that are not fused. The weights are counted apart.
+On a GPU the GPU itself times the kernels, in a replayed graph too. On a CPU torch times the
+operators. Bytes are counted in an eager run: each tensor that an operator reads or writes, once
+per operator, as if no kernels were fused. Weights are counted separately.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAME_CHARS = 60
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel of a stage, an operator on a CPU: how often one answer runs it, and for how long."""
+    """A kernel of a stage (on a CPU an operator): runs and time (ms) in one call of the policy."""
 
     name: str
     calls: float
@@ -38,14 +38,15 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class StageProfile:
-    """What a stage of an answer does on the device.
+    """The profile of one stage of a call.
 
     Args:
-        stage: ``backbone``, ``head``.
-        wall_ms: From its beginning to its end, by the clock.
-        kernels: The longest first.
-        moved_bytes: Read and written by its operators as they are written.
-        weight_bytes: Of its parameters, which are read at least once, the DiT's in each step.
+        stage: The name of the stage: ``backbone`` or ``head``.
+        wall_ms: Wall time of the stage, the median of `RUNS` runs.
+        kernels: The kernels, by time, the longest first.
+        moved_bytes: Bytes that the operators of an eager run read and write.
+        weight_bytes: Bytes of the parameters, which each call reads at least once, those of the DiT
+            in each denoising step.
     """
 
     stage: str
@@ -56,14 +57,16 @@ class StageProfile:
 
     @property
     def calls(self) -> float:
+        """Kernels that one call launches."""
         return sum(kernel.calls for kernel in self.kernels)
 
     @property
     def busy_ms(self) -> float:
-        """Of all kernels together."""
+        """The time of all kernels together."""
         return sum(kernel.time_ms for kernel in self.kernels)
 
     def as_json(self) -> dict[str, Any]:
+        """The profile as a JSON object."""
         return {**asdict(self), "calls": self.calls, "busy_ms": self.busy_ms}
 
 
@@ -92,18 +95,18 @@ class _Traffic(TorchDispatchMode):
 def profile_stage(
     stage: str,
     run: Callable[[], Any],
-    plain: Callable[[], Any],
+    eager: Callable[[], Any],
     module: nn.Module,
     device: torch.device,
 ) -> StageProfile:
     """Profile a stage.
 
     Args:
-        stage: Its name.
-        run: Runs it as answers do.
-        plain: Runs it as it is written.
-        module: Whose weights it reads.
-        device: Where it runs.
+        stage: The name of the stage.
+        run: Runs the stage as a call does: eagerly, compiled, or as a CUDA graph.
+        eager: Runs the stage eagerly, to count bytes.
+        module: The module whose weights the stage reads.
+        device: The device that the stage runs on.
     """
     on_gpu = device.type == "cuda"
     finish = torch.cuda.synchronize if on_gpu else lambda: None
@@ -116,8 +119,8 @@ def profile_stage(
         finish()
     wall_ms = _wall_ms(run, finish)
     with _Traffic() as traffic:
-        plain()
-    parameters = {  # of an embedding only few rows are read
+        eager()
+    parameters = {  # without embeddings, of which a call reads few rows
         id(p): p.nbytes
         for layer in module.modules()
         if not isinstance(layer, nn.Embedding)
@@ -156,7 +159,7 @@ def _kernels(profiler: torch.profiler.profile, on_gpu: bool) -> list[Kernel]:
 
 
 def profile_table(stages: Sequence[StageProfile], shown: int = 12) -> Iterator[str]:
-    """What `profile_stage` found, in lines: each stage's longest kernels."""
+    """The lines of a table with each stage's longest kernels."""
     for stage in stages:
         yield ""
         yield (

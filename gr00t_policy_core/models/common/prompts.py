@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions to tokens: cleaned, put into the backbone's chat template, tokenised, padded."""
+"""Instructions to tokens: clean, apply the backbone's chat template, tokenize, pad."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gr00t_policy_core.errors import CheckpointError, SpecError
 
 Ids = NDArray[np.int64]
 
-# UTF-8, some 300 words. A token has at least one byte, so this bounds tokens as well: of 5,000 of
-# them, the table of what is hidden from whom would take 50 MB in each request.
+# UTF-8, about 300 words. A token has at least one byte, so this bounds the tokens too: the causal
+# bias of 5,000 tokens would take 50 MB for each request.
 MAX_INSTRUCTION_BYTES = 2048
 
 PUNCTUATION = re.compile(r"[^\w\s]")
@@ -30,30 +30,31 @@ class Prompts:
     """The tokens of a batch, on the host.
 
     Args:
-        ids: int64 (B, S), filled up at the beginning of each row, and at the end of all.
-        mask: bool (B, S), False where filled up.
-        images: bool (B, S), True where an image's features stand.
-        length: Of the longest row; what comes after is there to make S a round number.
+        ids: Token ids, int64 (B, S). Rows are padded on the left to the longest one, and all of
+            them on the right to the length multiple.
+        mask: The attention mask, bool (B, S): False for padding.
+        image_mask: bool (B, S), True for image tokens.
+        length: Tokens of the longest row: S without the padding on the right.
     """
 
     ids: Ids
     mask: NDArray[np.bool_]
-    images: NDArray[np.bool_]
+    image_mask: NDArray[np.bool_]
     length: int
 
 
 def formalize(prompt: str) -> str:
-    """Lower case, without punctuation: how instructions were cleaned for training."""
+    """Lower case without punctuation, as instructions were cleaned for training."""
     return PUNCTUATION.sub("", prompt.lower())
 
 
 def length_problem(instruction: str) -> str | None:
-    """Why an instruction is too long to be read, None where it is not."""
+    """Why an instruction is too long; None if it is not."""
     length = len(instruction.encode("utf-8", "surrogatepass"))
     if length <= MAX_INSTRUCTION_BYTES:
         return None
     return (
-        f"an instruction has {length} bytes of UTF-8, at most {MAX_INSTRUCTION_BYTES} are read: "
+        f"an instruction may have {MAX_INSTRUCTION_BYTES} bytes of UTF-8, this one has {length}: "
         f"shorten {instruction[:30]!r}…"
     )
 
@@ -61,51 +62,51 @@ def length_problem(instruction: str) -> str | None:
 def check_image_tokens(
     tokens: Sequence[int], image_id: int, expected: int, instruction: str
 ) -> None:
-    """Raise `SpecError` where an instruction brought tokens of pictures that it has none of.
+    """Raise `SpecError` for an instruction that itself contains the text of an image token.
 
     Args:
-        tokens: Of the whole prompt.
-        image_id: The token of pictures.
-        expected: How often it must be there.
-        instruction: For the error.
+        tokens: The token ids of the whole prompt.
+        image_id: The id of the image token.
+        expected: The number of image tokens that the images alone give.
+        instruction: The instruction, which the error quotes.
     """
     if tokens.count(image_id) != expected:
         raise SpecError(
             "bad observation",
             [
-                "the instruction holds the text that stands for a picture in the prompt, "
-                f"take it out: {instruction!r:.80}"
+                "the instruction contains the text of an image token, remove it: "
+                f"{instruction!r:.80}"
             ],
         )
 
 
 class Tokenizer(Protocol):
-    """What a backbone asks of its tokenizer."""
+    """The methods of a tokenizer that a backbone calls."""
 
     pad_id: int
 
     def chat(self, content: Sequence[dict[str, str]]) -> str:
-        """The text of a conversation with one message of the user."""
+        """The chat template, applied to one message of the user."""
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text."""
+        """The token ids of a text."""
 
     def token(self, token_id: int) -> str:
-        """How a token is written."""
+        """The text of a token."""
 
 
 class ChatTokenizer:
     """The tokenizer of a backbone, Qwen2's in both lines, and its chat template.
 
-    The class is named here because transformers' AutoTokenizer asks on the terminal whether to run
-    the code that Eagle's configuration refers to.
+    It names the tokenizer's class, because transformers' AutoTokenizer asks on the terminal whether
+    it may run the code that Eagle's configuration refers to.
 
     Args:
-        folder: The backbone's files.
-        templates: Files to look for the template in, best first.
+        folder: The folder with the backbone's tokenizer files.
+        templates: File names of the chat template, in order of preference.
 
     Raises:
-        CheckpointError: No tokenizer or no template is there.
+        CheckpointError: The folder has no readable tokenizer, or no chat template.
     """
 
     def __init__(self, folder: Path, templates: Sequence[str]) -> None:
@@ -118,13 +119,13 @@ class ChatTokenizer:
         except Exception as error:  # a damaged file makes it ask for protobuf, among other things
             reason = " ".join(str(error).split())
             raise CheckpointError(
-                folder, f"no tokenizer can be read from it, is a file damaged? {reason}"
+                folder, f"its tokenizer cannot be read, a file may be damaged: {reason}"
             ) from error
         self._template = _chat_template(folder, templates)
         self.pad_id = int(self._tokenizer.pad_token_id)
 
     def chat(self, content: Sequence[dict[str, str]]) -> str:
-        """The text of a conversation with one message of the user."""
+        """The chat template, applied to one message of the user."""
         text: str = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": list(content)}],
             chat_template=self._template,
@@ -134,28 +135,28 @@ class ChatTokenizer:
         return text
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text, composed (NFC) before.
+        """The token ids of a text, after Unicode normalization (NFC).
 
-        Qwen's own tokenizer composes. transformers 5 always builds it so, 4.57 only where
-        tokenizer.json says it.
+        Qwen's own tokenizer normalizes. transformers 5 always builds it so, 4.57 only if
+        tokenizer.json says so.
         """
         composed = unicodedata.normalize("NFC", text)
         return [int(token) for token in self._tokenizer(composed)["input_ids"]]
 
     def token(self, token_id: int) -> str:
-        """How a token is written."""
+        """The text of a token."""
         return str(self._tokenizer.convert_ids_to_tokens(token_id))
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int, image_id: int, multiple: int = 1) -> Prompts:
-    """Rows of different length as one batch.
+    """Pad rows of different lengths to one batch.
 
     Args:
-        rows: The tokens of each; shorter ones are filled up at the beginning.
-        pad_id: With what.
-        image_id: The token of pictures.
-        multiple: Of what the length of the batch is to be one; it is filled up at the end, where
-            nothing that comes before can see it.
+        rows: The token ids of each row; shorter rows are padded on the left.
+        pad_id: The id of the padding token.
+        image_id: The id of the image token.
+        multiple: The batch is padded on the right to a multiple of this length; causal attention
+            hides that padding from all other tokens.
     """
     length = max(len(row) for row in rows)
     shape = (len(rows), -(-length // multiple) * multiple)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models with random weights, for benchmarks: how fast one is does not depend on what it learned.
+"""Models with random weights, for benchmarks: the speed does not depend on the weights' values.
 
-Everything but the weights and the tokenizer is what a checkpoint would have.
+Everything except the weights and the tokenizer is as in a checkpoint.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from gr00t_policy_core.models.common.normalization import MinMax
 
 PIPELINE = AreaCrop(edge=256, fraction=0.95, letter_box=False)  # of the published checkpoints
 
-# What makes a model small enough for a CPU: changes of config.json, and of the text_config of
-# the backbone's.
+# Changes of config.json, and of the backbone's text_config, for a model that is small enough for a
+# CPU.
 SMALL_HEAD: dict[str, Any] = {
     "select_layer": 4,
     "backbone_embedding_dim": 128,
@@ -48,51 +48,51 @@ SMALL_TEXT: dict[str, Any] = {
 ARM_DIM = 7
 HORIZON = 16
 WEIGHT_STD = 0.02
-PICTURE = "\0"
-WORDS = re.compile(rf"{PICTURE}|\w+|[^\w\s]")
+IMAGE = "\0"
+WORDS = re.compile(rf"{IMAGE}|\w+|[^\w\s]")
 
 
 class WordTokenizer:
-    """A token for each word, about as many as a real tokenizer makes of an instruction.
+    """A tokenizer with a token for each word, about as many as a real one gives.
 
     Args:
-        image_id: The token of pictures.
-        picture: What the chat template writes for the n-th picture.
-        vocabulary: How many tokens there are.
+        image_id: The id of the image token.
+        image_text: The chat template's text for the n-th image, with ``{}`` for n.
+        vocabulary: Number of token ids.
     """
 
     pad_id = 0
 
-    def __init__(self, image_id: int, picture: str, vocabulary: int) -> None:
+    def __init__(self, image_id: int, image_text: str, vocabulary: int) -> None:
         self._image_id = image_id
-        self._picture = picture
+        self._image_text = image_text
         self._vocabulary = vocabulary
 
     def chat(self, content: Sequence[dict[str, str]]) -> str:
-        pictures = 0
+        images = 0
         parts = []
         for part in content:
             if part["type"] == "image":
-                pictures += 1
-                parts.append(self._picture.format(pictures))
+                images += 1
+                parts.append(self._image_text.format(images))
             else:
                 parts.append(part["text"])
         return f"<|im_start|>user\n{' '.join(parts)}<|im_end|>\n"
 
     def encode(self, text: str) -> list[int]:
         words = WORDS.findall(text)
-        return [self._image_id if word == PICTURE else self._id(word) for word in words]
+        return [self._image_id if word == IMAGE else self._id(word) for word in words]
 
     def token(self, token_id: int) -> str:
-        return PICTURE if token_id == self._image_id else str(token_id)
+        return IMAGE if token_id == self._image_id else str(token_id)
 
     def _id(self, word: str) -> int:
-        found = 1 + sum(word.encode()) % (self._vocabulary - 1)
-        return found if found != self._image_id else found - 1
+        token_id = 1 + sum(word.encode()) % (self._vocabulary - 1)
+        return token_id if token_id != self._image_id else token_id - 1
 
 
 def arm_with_gripper(cameras: int, head: HeadConfig) -> Embodiment:
-    """A robot of 7 joints and a gripper, with absolute actions."""
+    """An embodiment of 7 joints and a gripper, with absolute actions."""
     dims = {"arm": ARM_DIM, "gripper": 1}
     bounds = {name: MinMax(-np.ones(dim), np.ones(dim), clip=True) for name, dim in dims.items()}
     horizon = list(range(min(HORIZON, head.action_horizon)))
@@ -115,7 +115,14 @@ def arm_with_gripper(cameras: int, head: HeadConfig) -> Embodiment:
 def random_networks(
     backbone: nn.Module, head_config: HeadConfig, device: torch.device, dtype: torch.dtype
 ) -> ActionHead:
-    """Build the action head, and give it and the backbone, built without weights, random ones."""
+    """Build the action head, and fill it and the backbone with random weights.
+
+    Args:
+        backbone: The backbone's modules, built without weights (on torch's meta device).
+        head_config: The shape of the action head.
+        device: The device that receives the weights.
+        dtype: The dtype of the weights.
+    """
     with torch.device("meta"):
         head = ActionHead(head_config)
     for module in (backbone, head):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Actions that are measured from the last state: to absolute ones and back.
+"""Converts RELATIVE actions, which refer to the last state, to absolute ones and back.
 
-Joints are added; poses are composed, T_absolute = T_reference · T_relative, as in Isaac-GR00T.
+Joint values are added. Poses are composed: T_absolute = T_reference · T_relative, as in
+Isaac-GR00T.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ POSE_DIMS = {ActionFormat.XYZ_ROT6D: 9, ActionFormat.XYZ_ROTVEC: 6}
 
 
 def format_problem(config: ActionConfig, dim: int) -> str | None:
-    """What keeps values of this kind and size from being converted, None if nothing does."""
+    """Why values of this action config and dimension cannot be converted; None if they can."""
     if config.type is ActionType.NON_EEF:
         supported = config.format is ActionFormat.DEFAULT
         return None if supported else f"{config.format.name} is for type EEF, got NON_EEF"
@@ -35,21 +36,26 @@ def format_problem(config: ActionConfig, dim: int) -> str | None:
 
 
 def reference_problem(reference: Array, config: ActionConfig) -> str | None:
-    """What keeps poses (..., D) from being referred to, None if nothing does."""
+    """Why poses (..., D) cannot be a reference; None if they can."""
     if config.format is not ActionFormat.XYZ_ROT6D:
         return None
     try:
         rotation.matrix_from_rot6d(reference[..., 3:].astype(np.float64))
     except ValueError as error:
-        return f"its last 6 values must be two rows of a rotation: {error}"
+        return f"its last 6 values must be the first two rows of a rotation matrix: {error}"
     return None
 
 
 def to_absolute(values: Array, reference: Array, config: ActionConfig) -> Array:
-    """Relative actions (B, T, D) and the states (B, D) they refer to, to absolute actions.
+    """Convert relative actions to absolute ones.
+
+    Args:
+        values: Relative actions, (B, T, D).
+        reference: The states that they refer to, (B, D).
+        config: The type and format of the values.
 
     Raises:
-        PolicyError: A rotation that is none: two parallel rows.
+        PolicyError: A 6D rotation has a zero row or two parallel rows.
     """
     reference = reference[:, None, :].astype(np.float64)
     if config.type is ActionType.NON_EEF:
@@ -61,7 +67,7 @@ def to_absolute(values: Array, reference: Array, config: ActionConfig) -> Array:
 
 
 def to_relative(values: Array, reference: Array, config: ActionConfig) -> Array:
-    """The inverse of `to_absolute`: T_relative = T_reference⁻¹ · T_absolute."""
+    """Convert absolute actions to relative ones: T_relative = T_reference⁻¹ · T_absolute."""
     reference = reference[:, None, :].astype(np.float64)
     if config.type is ActionType.NON_EEF:
         return np.asarray(values - reference)
@@ -80,7 +86,7 @@ def _pose(values: Array, pose_format: ActionFormat) -> tuple[Array, Array]:
     try:
         return position, rotation.matrix_from_rot6d(turn)
     except ValueError as error:
-        raise PolicyError(f"no pose can be made of the rotation: {error}") from error
+        raise PolicyError(f"the pose has an invalid rotation: {error}") from error
 
 
 def _values(position: Array, turn: Array, pose_format: ActionFormat) -> Array:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resizing on the device, with the bits that OpenCV, Pillow and torch give on the host.
+"""Resizes images on the device, with the same bits as OpenCV, Pillow and torch on the host.
 
-All of them compute a pixel from few of the picture's, first along rows, then along columns: *taps*,
-which depend on the sizes only. What differs is the arithmetic, and that is done here as they do it:
-in integers, which have no rounding of their own, or in float32 in their order.
+All of them compute a pixel from a few pixels of the input, *taps*, first along rows, then along
+columns. The taps depend on the sizes only. The arithmetic differs, and this module repeats each: in
+integers, which do not round, or in float32 in the same order.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gr00t_policy_core.antialias import Filter, antialiased, cubic, triangle
+from gr00t_policy_core.antialias import Filter, antialias_taps, cubic, triangle
 
-WIDTH, HEIGHT = 2, 1  # of (N, H, W, 3), in the order in which they are resized
+WIDTH, HEIGHT = 2, 1  # axes of (N, H, W, 3), in the order of resizing
 
 MODES: dict[Filter, str] = {triangle: "bilinear", cubic: "bicubic"}
 OPENCV_BITS = 11
@@ -29,25 +29,25 @@ CACHED = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taps:
-    """How each place of a line comes from the places of another.
+    """The taps of each output pixel along one axis.
 
     Args:
-        places: int64 (length, taps).
-        weights: (length, taps), integers or float32; 0 where fewer taps are needed.
-        bits: Integers are in units of 2**-bits; 0 for float32.
+        indices: Input pixels of each output pixel, int64 (length, taps).
+        weights: Their weights, (length, taps), integers or float32; 0 for unused taps.
+        bits: Integer weights are in units of 2**-bits; 0 for float32.
     """
 
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     weights: NDArray[np.generic]
     bits: int
 
 
 def resize_by_torch(images: Tensor, size: tuple[int, int], kernel: Filter) -> Tensor:
-    """By torch itself, on the host.
+    """Resize with torch's own interpolation on the host.
 
     Args:
         images: uint8 (N, H, W, 3).
-        size: Height and width to come.
+        size: Height and width of the result, pixels.
         kernel: `triangle` (bilinear) or `cubic` (bicubic); antialiased.
 
     Returns:
@@ -56,7 +56,7 @@ def resize_by_torch(images: Tensor, size: tuple[int, int], kernel: Filter) -> Te
     before = tuple(images.shape[1:3])
     if before == size:
         return images
-    if 1 in before or 1 in size:  # there torch takes colours for columns, and fails
+    if 1 in before or 1 in size:  # torch mistakes channels for columns there, and fails
         return resize_antialiased(images, size, kernel)
     resized = F.interpolate(
         images.permute(0, 3, 1, 2).contiguous(),
@@ -71,13 +71,14 @@ def resize_by_torch(images: Tensor, size: tuple[int, int], kernel: Filter) -> Te
 def resize_antialiased(
     images: Tensor, size: tuple[int, int], kernel: Filter, bits: int | None = None
 ) -> Tensor:
-    """As Pillow and torch do it: integers, rounded after each direction.
+    """Resize as Pillow and torch do: in integers, rounded after each axis.
 
     Args:
         images: uint8 (N, H, W, 3).
-        size: Height and width to come.
-        kernel: `triangle` or `cubic`.
-        bits: Of the weights: `PILLOW_BITS`, or None for as many as torch takes.
+        size: Height and width of the result, pixels.
+        kernel: The interpolation kernel: `triangle` (bilinear) or `cubic` (bicubic).
+        bits: Fractional bits of the weights: `PILLOW_BITS` for Pillow; None for torch, which takes
+            as many as fit into an int16.
 
     Returns:
         uint8 (N, *size, 3), on the device of `images`.
@@ -93,11 +94,11 @@ def resize_antialiased(
 
 
 def resize_area(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """As OpenCV does it with INTER_AREA.
+    """Resize as OpenCV does with INTER_AREA.
 
     Args:
         images: uint8 (N, H, W, 3).
-        size: Height and width to come.
+        size: Height and width of the result, pixels.
 
     Returns:
         uint8 (N, *size, 3), on the device of `images`.
@@ -109,20 +110,20 @@ def resize_area(images: Tensor, size: tuple[int, int]) -> Tensor:
         return _enlarged(images, size)
     if all(b % a == 0 for b, a in zip(before, size, strict=True)):
         return _mean_of_blocks(images, size)
-    rows = _weighted(images.to(torch.float32), area(before[1], size[1]), WIDTH)
-    columns = _weighted(rows, area(before[0], size[0]), HEIGHT)
+    rows = _weighted(images.to(torch.float32), area_taps(before[1], size[1]), WIDTH)
+    columns = _weighted(rows, area_taps(before[0], size[0]), HEIGHT)
     return columns.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _enlarged(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """A linear interpolation, which OpenCV takes where either side is enlarged."""
+    """Linear interpolation, which OpenCV uses if either side is enlarged."""
     before = (images.shape[HEIGHT], images.shape[WIDTH])
-    across, down = linear(before[1], size[1]), linear(before[0], size[0])
-    # OpenCV drops bits so that 16 of them are enough: 4 between the directions, 16 and 2 after.
+    across, down = linear_taps(before[1], size[1]), linear_taps(before[0], size[0])
+    # OpenCV drops bits so that 16 are enough: 4 between the axes, 16 and 2 after.
     rows = _weighted(images.to(torch.int32), across, WIDTH) >> 4
     above, below = (
-        (rows.index_select(HEIGHT, places) * weights[:, None, None]) >> 16
-        for places, weights in _on_device(down, images.device)
+        (rows.index_select(HEIGHT, indices) * weights[:, None, None]) >> 16
+        for indices, weights in _on_device(down, images.device)
     )
     return ((above + below + 2) >> 2).to(torch.uint8)
 
@@ -139,45 +140,45 @@ def _mean_of_blocks(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _weighted(images: Tensor, taps: Taps, axis: int) -> Tensor:
-    """Each place's weighted sum, tap by tap: in float32 the order is part of the result.
+    """The weighted sum of each output pixel, tap by tap: in float32 the order affects the result.
 
-    The product is apart from the sum on purpose: in one kernel it would not be rounded.
+    Product and sum are separate kernels on purpose: a fused one would not round the product.
     """
     shape = (-1, 1, 1) if axis == HEIGHT else (-1, 1)
     total: Tensor | None = None
-    for places, weights in _on_device(taps, images.device):
-        product = images.index_select(axis, places) * weights.view(shape)
+    for indices, weights in _on_device(taps, images.device):
+        product = images.index_select(axis, indices) * weights.view(shape)
         total = product if total is None else total + product
     if total is None:
-        raise ValueError("a line has no places")
+        raise ValueError("the axis has no taps")
     return total
 
 
 @lru_cache(CACHED)
 def _on_device(taps: Taps, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Places and weights of the first, second, … tap."""
+    """Indices and weights of the first, second, … tap."""
     return [
-        (torch.from_numpy(places.copy()).to(device), torch.from_numpy(weights.copy()).to(device))
-        for places, weights in zip(taps.places.T, taps.weights.T, strict=True)
+        (torch.from_numpy(indices.copy()).to(device), torch.from_numpy(weights.copy()).to(device))
+        for indices, weights in zip(taps.indices.T, taps.weights.T, strict=True)
     ]
 
 
 @lru_cache(CACHED)
 def padded_antialias_taps(before: int, after: int, kernel: Filter, bits: int | None) -> Taps:
-    """`antialiased` with as many taps for each place: what is filled up weighs nothing."""
-    lines = antialiased(before, after, kernel, bits)
+    """`antialias_taps` padded to one number of taps per output pixel with weights of 0."""
+    lines = antialias_taps(before, after, kernel, bits)
     count = max(len(weights) for _, weights in lines.taps)
-    places = np.zeros((after, count), dtype=np.int64)
+    indices = np.zeros((after, count), dtype=np.int64)
     padded = np.zeros((after, count), dtype=np.int32)
     for i, (begin, weights) in enumerate(lines.taps):
-        places[i, : len(weights)] = np.arange(begin, begin + len(weights))
+        indices[i, : len(weights)] = np.arange(begin, begin + len(weights))
         padded[i, : len(weights)] = weights
-    return Taps(places, padded, lines.bits)
+    return Taps(indices, padded, lines.bits)
 
 
 @lru_cache(CACHED)
-def area(before: int, after: int) -> Taps:
-    """OpenCV's taps of INTER_AREA for a smaller picture: parts of pixels."""
+def area_taps(before: int, after: int) -> Taps:
+    """OpenCV's taps of INTER_AREA for a smaller image: fractions of pixels."""
     scale = 1.0 / (after / before)
     lines: list[list[tuple[int, float]]] = []
     for i in range(after):
@@ -187,25 +188,25 @@ def area(before: int, after: int) -> Taps:
         end = min(math.floor(last), before - 1)
         begin = min(math.ceil(first), end)
         line = [(begin - 1, (begin - first) / cell)] if begin - first > 1e-3 else []
-        line += [(place, 1.0 / cell) for place in range(begin, end)]
+        line += [(index, 1.0 / cell) for index in range(begin, end)]
         if last - end > 1e-3:
             line.append((end, min(min(last - end, 1.0), cell) / cell))
         lines.append(line)
     taps = max(map(len, lines))
-    places = np.zeros((after, taps), dtype=np.int64)
+    indices = np.zeros((after, taps), dtype=np.int64)
     weights = np.zeros((after, taps), dtype=np.float32)
     for i, line in enumerate(lines):
-        places[i, : len(line)] = [place for place, _ in line]
+        indices[i, : len(line)] = [index for index, _ in line]
         weights[i, : len(line)] = [weight for _, weight in line]
-    return Taps(places, weights, 0)
+    return Taps(indices, weights, 0)
 
 
 @lru_cache(CACHED)
-def linear(before: int, after: int) -> Taps:
-    """OpenCV's taps of INTER_AREA for a larger picture, in integers."""
+def linear_taps(before: int, after: int) -> Taps:
+    """OpenCV's taps of INTER_AREA for a larger image, in integers."""
     inverse = after / before
     scale = 1.0 / inverse
-    places = np.zeros((after, 2), dtype=np.int64)
+    indices = np.zeros((after, 2), dtype=np.int64)
     weights = np.zeros((after, 2), dtype=np.int32)
     for i in range(after):
         place = math.floor(i * scale)
@@ -213,9 +214,9 @@ def linear(before: int, after: int) -> Taps:
         part = np.float32(0.0) if part <= 0 else np.float32(part - math.floor(part))
         if place >= before - 1:
             place, part = before - 1, np.float32(0.0)
-        places[i] = place, min(place + 1, before - 1)
+        indices[i] = place, min(place + 1, before - 1)
         weights[i] = [
             round(float(weight * np.float32(1 << OPENCV_BITS)))
             for weight in (np.float32(1.0) - part, part)
         ]
-    return Taps(places, weights, OPENCV_BITS)
+    return Taps(indices, weights, OPENCV_BITS)

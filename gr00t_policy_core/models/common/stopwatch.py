@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long each stage of an answer takes, without making the host wait for the device."""
+"""Times the stages of a call without making the host wait for the device."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 
 
 class Stopwatch:
-    """Laps between `lap` calls; on a GPU by events in its queue, which are read at the end.
+    """Times the stages between calls of `lap`; on a GPU with events, which are read at the end.
 
-    A lap of a stage that runs on the host while the GPU still works counts for the host only.
+    A stage that runs on the host while the GPU still computes counts its time on the host only.
 
     Args:
-        device: Where the stages run.
+        device: The device of the stages that end with `device_lap`.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -26,14 +26,14 @@ class Stopwatch:
         self._begin = self._event()
 
     def lap(self, stage: str) -> None:
-        """End a stage of the host."""
+        """End a stage that runs on the host."""
         now = time.perf_counter()
         self._laps_s[stage] = now - self._last
         self._last = now
         self._begin = self._event()
 
     def device_lap(self, stage: str) -> None:
-        """End a stage of the device."""
+        """End a stage that runs on the device."""
         if self._begin is None:
             self.lap(stage)
             return
@@ -43,11 +43,11 @@ class Stopwatch:
         self._last = time.perf_counter()
 
     def resume(self) -> None:
-        """Begin the next stage now: what the host waited for is in the device's stages."""
+        """Begin the next stage now; the wait before belongs to the device's stages."""
         self._last = time.perf_counter()
 
     def seconds(self) -> dict[str, float]:
-        """By stage, and ``total`` since the stopwatch was made."""
+        """The time of each stage, and ``total`` since construction, s."""
         laps_s = dict(self._laps_s)
         for stage, begin, end in self._events:
             end.synchronize()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Observations that no robot made: for warming up and for measuring."""
+"""Synthetic observations, to warm up and to benchmark a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Observation
 from gr00t_policy_core.resize import Size
 
-DEFAULT_IMAGE_SIZE = (480, 640)
+DEFAULT_IMAGE_SIZE = (480, 640)  # height and width, pixels
 INSTRUCTION = "pick up the red cube and put it on the blue plate"
 
 
@@ -22,20 +22,20 @@ def synthetic_observation(
     batch: int,
     camera_sizes: Mapping[str, Size] | Size = DEFAULT_IMAGE_SIZE,
 ) -> Observation:
-    """Noise for pictures and states, one instruction for all rows; always the same.
+    """Frames and states of noise, with one instruction for all rows; always the same.
 
     Args:
-        configs: Of the policy.
+        configs: The modality configs of the policy.
         state_sizes: Values per step of each state key.
         batch: B, the number of rows.
-        camera_sizes: Height and width of the frames, of all cameras or by camera; those that are
-            left out have the size of the first that is not, or 480 x 640.
+        camera_sizes: Height and width of the frames in pixels, of all cameras or by camera. A
+            camera that is left out has the size of the first one given, or 480 x 640.
 
     Returns:
-        Pictures of uint8 (B, T, H, W, 3), states of float32 (B, T, D) within ±0.5.
+        An observation: videos uint8 (B, T, H, W, 3), states float32 (B, T, D) within ±0.5.
 
     Raises:
-        SpecError: A camera that the policy does not know, or a size that is none.
+        SpecError: The policy has no such camera, or a size is below 1 pixel.
     """
     sizes = _by_camera(configs["video"].modality_keys, camera_sizes)
     rng = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def _by_camera(cameras: list[str], given: Mapping[str, Size] | Size) -> dict[str
         given = dict.fromkeys(cameras, given)
     unknown = sorted(set(given) - set(cameras))
     if unknown:
-        raise SpecError("bad camera sizes", [f"no camera is called {unknown}; known are {cameras}"])
+        raise SpecError("bad camera sizes", [f"the policy has no camera {unknown}, only {cameras}"])
     problems = [
         f"{key}: height and width must be at least 1 pixel, got {size!r}"
         for key, size in given.items()

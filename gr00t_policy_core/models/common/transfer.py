@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the host to the device, without waiting for it."""
+"""Copies from the host to the device that the host does not wait for."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ ALIGNMENT = 256  # bytes: any kernel may read from such an address
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """The values there; to a GPU through pinned memory, in its queue, so that the host goes on.
+    """Copy a tensor to the device; to a GPU from pinned memory, without waiting for the copy.
 
-    torch keeps the pinned memory until the copy is done, and gives it to the next call.
+    torch keeps the pinned memory until the copy is done, and reuses it for later calls.
     """
     if device.type != "cuda":
         return values.to(device)
     return values.contiguous().pin_memory().to(device, non_blocking=True)
 
 
-def send(values: Sequence[Tensor | NDArray[Any]], device: torch.device) -> list[Tensor]:
-    """All the values there, in one copy: each is copied once on the host, into pinned memory.
+def copy_to_device(values: Sequence[Tensor | NDArray[Any]], device: torch.device) -> list[Tensor]:
+    """Copy several arrays to the device in one transfer, through one buffer of pinned memory.
 
     Args:
-        values: On the host, of any shapes; arrays are uint8.
-        device: Where to.
+        values: Tensors of any dtype and numpy arrays of uint8, of any shapes, on the host.
+        device: The device of the result.
+
+    Returns:
+        A tensor of the same dtype and shape for each value, on the device.
     """
     shapes = [tuple(value.shape) for value in values]
     dtypes = [value.dtype if isinstance(value, Tensor) else torch.uint8 for value in values]
@@ -51,6 +54,6 @@ def send(values: Sequence[Tensor | NDArray[Any]], device: torch.device) -> list[
     for part, value in zip(parts(staged), values, strict=True):
         if isinstance(value, Tensor):
             part.copy_(value)
-        else:  # without a tensor of it, which torch warns about where the array is read-only
+        else:  # torch warns about a tensor of a read-only array, so numpy copies
             part.numpy()[...] = value
     return parts(staged.to(device, non_blocking=True))

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The blocks of the action head: attention, feed-forward, and the diffusion transformer (DiT).
 
-Modules and parameters have the names that they have in a checkpoint, but for layers that are fused.
-What depends on the observation only (keys and values of the vision-language tokens) or on nothing
-at all (the modulation by the timestep) is computed apart, so that a denoising step only does what
-it must.
+Modules and parameters have their names in a checkpoint, except for fused layers. What depends on
+the observation only (keys and values of the vision-language tokens) or on weights only (the
+modulation by the timestep) is computed outside the denoising steps.
 """
 
 from __future__ import annotations
@@ -28,12 +27,13 @@ OUTPUT_NORM_EPS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a block attends to besides its own tokens.
+    """The keys and values of a block's cross-attention.
 
     Args:
-        keys: (B, heads, S, head_dim).
-        values: (B, heads, S, head_dim).
-        bias: What is added to the scores, (B, 1, 1, S): 0 or -inf; None for nothing.
+        keys: Keys of the vision-language tokens, (B, heads, S, head_dim).
+        values: Values of the vision-language tokens, (B, heads, S, head_dim).
+        bias: Added to the attention scores, (B, 1, 1, S): 0, or -inf where a token is hidden. None
+            hides nothing.
     """
 
     keys: Tensor
@@ -43,11 +43,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Modulation:
-    """A timestep as the DiT sees it: weight and bias of each norm, (width,) each.
+    """The effect of a timestep on the DiT: weight and bias of each norm, (width,) each.
 
     Args:
-        blocks: By block.
-        output: Of the last norm.
+        blocks: Weight and bias of the first norm of each block.
+        output: Weight and bias of the last norm of the DiT.
     """
 
     blocks: tuple[tuple[Tensor, Tensor], ...]
@@ -55,7 +55,7 @@ class Modulation:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of (B, T, width) to itself."""
+    """Multi-head self-attention of tokens (B, T, width)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -65,14 +65,14 @@ class SelfAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        q, k, v = (split_heads(part, self.heads) for part in self.to_qkv.apart(x))
+        q, k, v = (split_heads(part, self.heads) for part in self.to_qkv.split_outputs(x))
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         result: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
         return result
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of (B, T, width) to a context; its keys and values are the DiT's."""
+    """Multi-head cross-attention of tokens (B, T, width); the DiT computes keys and values."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class TanhGelu(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers; between them, in training, was dropout: number 1 of `net`."""
+    """Two linear layers with GELU. Element 1 of `net` is training's dropout."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class SelfAttentionBlock(nn.Module):
 
 
 class SelfAttentionTransformer(nn.Module):
-    """Blocks on the vision-language tokens."""
+    """Self-attention blocks on the vision-language tokens."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -146,14 +146,14 @@ class SelfAttentionTransformer(nn.Module):
         )
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(B, S, width) to the same; `bias` is added to the scores: (B, 1, 1, S), 0 or -inf."""
+        """(B, S, width) to (B, S, width); `bias` (B, 1, 1, S) is added to the attention scores."""
         for block in self.transformer_blocks:
             x = block(x, bias)
         return x
 
 
 class AdaLayerNorm(nn.Module):
-    """A norm without weights of its own: they come from the timestep."""
+    """A layer norm whose weight and bias come from the timestep."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class AdaLayerNorm(nn.Module):
 
 
 class DiTBlock(nn.Module):
-    """A block of the DiT; it attends to its own tokens, or crosses to a context."""
+    """A block of the DiT with self-attention, or with cross-attention to a context."""
 
     def __init__(self, config: TransformerConfig, crosses: bool) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class TimestepEmbedder(nn.Module):
 
 
 class TimestepEncoder(nn.Module):
-    """A timestep (a number) to (width,)."""
+    """Encodes a timestep, an integer, to (width,)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -219,12 +219,12 @@ class DiT(nn.Module):
     """The diffusion transformer: state and action tokens attend to vision-language tokens.
 
     Args:
-        config: Its shape.
-        output_dim: Width of what it gives.
-        context_dim: Width of the vision-language tokens.
-        interleave: Every second block attends to its own tokens instead.
-        text_every: Of the blocks that cross, the 1st of so many attends to text, the others to
-            pictures; None: all of them attend to all tokens.
+        config: Heads, head dimension and number of blocks.
+        output_dim: Width of the output, which the action decoder reads.
+        context_dim: Width of the vision-language features.
+        interleave: Every second block has self-attention instead of cross-attention.
+        text_every: The first of every n cross-attention blocks attends to text, the others to
+            images. None: all of them attend to all tokens.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class DiT(nn.Module):
         self.transformer_blocks = nn.ModuleList(DiTBlock(config, cross) for cross in crosses)
         self.proj_out_1 = nn.Linear(width, 2 * width)
         self.proj_out_2 = nn.Linear(width, output_dim)
-        # Keys and values of all blocks that attend to the same tokens: one product.
+        # One matrix product gives the keys and values of all blocks that attend to the same tokens.
         crossing = [i for i, cross in enumerate(crosses) if cross]
         self._first = crossing if text_every is None else crossing[::text_every]
         self._second = [i for i in crossing if i not in self._first]
@@ -264,7 +264,7 @@ class DiT(nn.Module):
         )
 
     def modulation(self, timestep: int) -> Modulation:
-        """What a timestep does to the norms; the same for every observation."""
+        """The weights and biases of all norms for a timestep; they depend on weights only."""
         embedding = self.timestep_encoder(timestep)
         shift, scale = self.proj_out_1(F.silu(embedding)).chunk(2, dim=-1)
         blocks = tuple(block.norm1.modulation(embedding) for block in self.transformer_blocks)
@@ -273,12 +273,12 @@ class DiT(nn.Module):
     def contexts(
         self, first: tuple[Tensor, Tensor | None], second: tuple[Tensor, Tensor | None]
     ) -> list[Context | None]:
-        """What each block attends to; the same for every denoising step.
+        """The keys and values of each block, the same for every denoising step.
 
         Args:
-            first: What the blocks attend to that attend to text, or to all: tokens (B, S,
-                context_dim), and what is added to their scores (B, 1, 1, S).
-            second: What the others do; not used where there are none.
+            first: For the blocks that attend to text, or to all tokens: features (B, S,
+                context_dim), and the bias (B, 1, 1, S) of their scores, or None.
+            second: The same for the blocks that attend to images; unused if there are none.
         """
         contexts: list[Context | None] = [None] * len(self.transformer_blocks)
         for layer, blocks, (tokens, bias) in (
@@ -307,6 +307,6 @@ class DiT(nn.Module):
 
 
 def modulate(x: Tensor, modulation: tuple[Tensor, Tensor], eps: float) -> Tensor:
-    """Layer norm with the weight and bias of a timestep: the same for all rows, so one kernel."""
+    """Layer norm with a timestep's weight and bias, which all rows share: one kernel."""
     weight, bias = modulation
     return F.layer_norm(x, x.shape[-1:], weight, bias, eps)

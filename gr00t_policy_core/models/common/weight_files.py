@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which safetensors files hold a checkpoint's weights, and which tensors are in them.
+"""Finds the safetensors files of a checkpoint's weights, and the tensors in them.
 
-The order is that of transformers: ``model.safetensors`` alone where it exists, else the shards that
+The order is that of transformers: ``model.safetensors`` alone if it exists, else the shards that
 ``model.safetensors.index.json`` names, each tensor from the shard that the index gives for it.
-Nothing else is ever read. Only headers are read here, a few kilobytes of each file.
+No other file is read. This module reads only the headers, a few kilobytes of each file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gr00t_policy_core.models.common.files import LFS_ADVICE, is_lfs_pointer, li
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-# Bytes a value, by the names of the safetensors format; those that weights come in.
+# Bytes per value of the safetensors dtypes that weights have.
 ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 TENSOR_FIELDS = {"dtype", "shape", "data_offsets"}
@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """Where a tensor lies.
+    """The location of a tensor.
 
     Args:
-        file: The safetensors file.
-        name: Its name there.
-        shape: Its shape.
+        file: The path of the safetensors file.
+        name: The name of the tensor in that file.
+        shape: The shape in the file's header.
     """
 
     file: Path
@@ -48,13 +48,13 @@ class StoredTensor:
 
 
 def find_weights(folder: Path) -> dict[str, StoredTensor]:
-    """The tensors of a checkpoint's weights, by name.
+    """Find the tensors of a checkpoint, by name.
 
-    Files beside them that look like weights are not read; the log names them.
+    The log names other files in the folder that look like weights, which are not read.
 
     Raises:
-        CheckpointError: There are no weights, it is not clear which files they are, or a file is
-            missing or damaged.
+        CheckpointError: The folder has no weights, they are ambiguous, or a file is missing or
+            damaged.
     """
     single, index = folder / SINGLE, folder / INDEX
     if single.exists():
@@ -77,9 +77,12 @@ def find_weights(folder: Path) -> dict[str, StoredTensor]:
 
 
 def read_header(file: Path) -> dict[str, StoredTensor]:
-    """The tensors that a safetensors file announces, held against its size.
+    """Read the header of a safetensors file, and check the file's size against it.
 
-    The format: 8 bytes of header size (little endian), a JSON header, the values.
+    The format is 8 bytes of header size (little endian), a JSON header, and the values.
+
+    Returns:
+        The tensors of the file, by name.
 
     Raises:
         CheckpointError: The file is missing, damaged, or ends before its last tensor.
@@ -119,7 +122,7 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
 
 
 def _copies(tensors: Mapping[str, StoredTensor], metadata: Any) -> dict[str, StoredTensor]:
-    """Tensors that are stored once under another name, as safetensors' `save_model` writes it."""
+    """Tensors that the file stores under another name, as safetensors' `save_model` does."""
     if not isinstance(metadata, dict):
         return {}
     return {
@@ -130,7 +133,7 @@ def _copies(tensors: Mapping[str, StoredTensor], metadata: Any) -> dict[str, Sto
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    """The shard of each tensor; every shard is a file beside the index."""
+    """The shard of each tensor; every shard must be a file in the folder of the index."""
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(file, str) for file in shards.values()):
         raise CheckpointError(index, "has no weight_map from tensors to files")
@@ -157,7 +160,7 @@ def _tensors_of_shards(folder: Path, shards: Mapping[str, str]) -> dict[str, Sto
     ]
     if ignored:
         logger.warning(
-            "%s: %s does not name these tensors, which are not read: %s",
+            "%s: these tensors are not read, because %s does not name them: %s",
             folder,
             INDEX,
             listed(ignored),
@@ -173,25 +176,25 @@ def _why_none(folder: Path) -> str:
     others = sorted(file.name for file in folder.glob("*.safetensors"))
     parts = [name for name in others if "-of-" in name]
     if parts:
-        return f"is missing, and so is {INDEX}, which says what {listed(parts)} hold"
+        return f"is missing, and so is {INDEX}, the index of {listed(parts)}"
     if others:
         return (
-            f"is missing; {listed(others)} may hold other weights, so none of them is taken: "
-            f"rename the one that is meant to {SINGLE}"
+            f"is missing; {listed(others)} may hold other weights, so none of them is read: "
+            f"rename the right one to {SINGLE}"
         )
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        return "is missing; weights in pickle files are not read: save them as safetensors"
+        return "is missing; pickle files are not read: save the weights as safetensors"
     return "is missing"
 
 
 def _shape(name: str, entry: Any) -> tuple[int, ...]:
-    """Of a tensor; raises ValueError where its values would take more or less room than it has."""
+    """The shape of a tensor; raises ValueError unless it matches the dtype and the bytes."""
     if not isinstance(entry, dict) or not entry.keys() >= TENSOR_FIELDS:
         raise ValueError(f"{name} has no dtype, shape and data_offsets")
     begin, end = entry["data_offsets"]
     kind, shape = entry["dtype"], tuple(entry["shape"])
     if kind not in ITEM_SIZES:
-        raise ValueError(f"{name} is of {kind}, supported are {', '.join(ITEM_SIZES)}")
+        raise ValueError(f"{name} has dtype {kind}, supported are {', '.join(ITEM_SIZES)}")
     if end - begin != math.prod(shape) * ITEM_SIZES[kind]:
-        raise ValueError(f"{name}, {kind} {shape}, does not take {end - begin} bytes")
+        raise ValueError(f"{name}, {kind} {shape}, cannot have {end - begin} bytes")
     return shape

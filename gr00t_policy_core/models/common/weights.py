@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights from a checkpoint into modules that were built without any."""
+"""Loads a checkpoint's weights into modules that were built without weights."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from gr00t_policy_core.models.common.fused_linear import FusedLinear
 from gr00t_policy_core.models.common.head import PER_EMBODIMENT
 from gr00t_policy_core.models.common.weight_files import StoredTensor
 
-SHOWN = 5  # names that an error lists
+SHOWN = 5  # problems that an error lists
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a parameter comes from.
+class ParameterSource:
+    """The tensor that a parameter is read from.
 
     Args:
-        name: In the checkpoint.
-        row: Which of the per-embodiment weights; None for a tensor that is not per embodiment.
+        name: The name of the tensor in the checkpoint.
+        row: The index of the embodiment in a per-embodiment tensor; None for any other tensor.
     """
 
     name: str
     row: int | None = None
 
 
-Naming = Callable[[str], Source]
+Naming = Callable[[str], ParameterSource]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A module and how its parameters are called in the checkpoint."""
+class NamedModule:
+    """A module, and the names of its parameters in the checkpoint."""
 
     module: nn.Module
     naming: Naming
 
-    def parameters(self) -> dict[str, list[tuple[Source, tuple[int, ...]]]]:
-        """Each parameter's sources and their shapes: several, one upon the other, where fused."""
+    def parameters(self) -> dict[str, list[tuple[ParameterSource, tuple[int, ...]]]]:
+        """The sources of each parameter and their shapes: several, stacked, for a fused layer."""
         found = {}
         for name, value in self.module.state_dict().items():
             path, _, kind = name.rpartition(".")
@@ -68,34 +68,35 @@ class Part:
         return found
 
 
-def prefixed(prefix: str) -> Naming:
-    """Parameters are called as in the module, after a prefix."""
-    return lambda name: Source(prefix + name)
+def prefixed_names(prefix: str) -> Naming:
+    """Names with a prefix before the module's own."""
+    return lambda name: ParameterSource(prefix + name)
 
 
 def head_naming(embodiment_index: int) -> Naming:
-    """An action head's names: the linear layers of one embodiment are rows of stacks."""
+    """The names of an action head, whose per-embodiment layers are rows of stacked tensors."""
 
-    def source(name: str) -> Source:
+    def source(name: str) -> ParameterSource:
         if not name.startswith(PER_EMBODIMENT):
-            return Source(f"action_head.{name}")
+            return ParameterSource(f"action_head.{name}")
         layer, _, kind = name.rpartition(".")
         stack = {"weight": "W", "bias": "b"}[kind]
-        return Source(f"action_head.{layer}.{stack}", embodiment_index)
+        return ParameterSource(f"action_head.{layer}.{stack}", embodiment_index)
 
     return source
 
 
-def check_weights(checkpoint: Checkpoint, parts: Iterable[Part], unused: str) -> None:
-    """Hold the modules against the files' headers; no weight is read.
+def check_weights(checkpoint: Checkpoint, parts: Iterable[NamedModule], unused: str) -> None:
+    """Check the modules' parameters against the headers of the weight files.
 
     Args:
-        checkpoint: The files.
-        parts: What the model consists of.
-        unused: Regular expression of the tensors that may be in the checkpoint without being used.
+        checkpoint: The content of the checkpoint's files.
+        parts: The modules of the model.
+        unused: A regular expression of tensors that the checkpoint may have without use.
 
     Raises:
-        CheckpointError: Naming the tensors that are missing, of another shape, or unknown.
+        CheckpointError: Tensors are missing, have another shape, or are unknown; the message names
+            them.
     """
     problems = []
     expected = set()
@@ -107,7 +108,7 @@ def check_weights(checkpoint: Checkpoint, parts: Iterable[Part], unused: str) ->
                 problems.append(problem)
     allowed = re.compile(unused)
     problems += [
-        f"{name} belongs to no part of this model"
+        f"{name} belongs to no module of this model"
         for name in sorted(set(checkpoint.tensors) - expected)
         if not allowed.fullmatch(name)
     ]
@@ -117,9 +118,16 @@ def check_weights(checkpoint: Checkpoint, parts: Iterable[Part], unused: str) ->
 
 
 def load_weights(
-    checkpoint: Checkpoint, parts: Iterable[Part], device: torch.device, dtype: torch.dtype
+    checkpoint: Checkpoint, parts: Iterable[NamedModule], device: torch.device, dtype: torch.dtype
 ) -> None:
-    """Read the weights of all parts and put them into place; file by file, each tensor once."""
+    """Read the weights of all modules, file by file, each tensor once.
+
+    Args:
+        checkpoint: The content of the checkpoint's files.
+        parts: The modules of the model, built without weights.
+        device: The device that receives the weights.
+        dtype: The dtype that the weights are converted to.
+    """
     parts = list(parts)
     files = {stored.file for part in parts for stored in _stored(checkpoint, part)}
     for file in sorted(files):
@@ -131,25 +139,25 @@ def load_weights(
 
 
 def _read(
-    checkpoint: Checkpoint, part: Part, device: torch.device, dtype: torch.dtype
+    checkpoint: Checkpoint, part: NamedModule, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    by_file: dict[Path, list[tuple[Source, Tensor]]] = {}
+    by_file: dict[Path, list[tuple[ParameterSource, Tensor]]] = {}
     values = {}
     for name, sources in part.parameters().items():
         shape = (sum(shape[0] for _, shape in sources), *sources[0][1][1:])
         values[name] = torch.empty(shape, device=device, dtype=dtype)
-        places = values[name].split([shape[0] for _, shape in sources])
-        for (source, _), place in zip(sources, places, strict=True):
+        targets = values[name].split([shape[0] for _, shape in sources])
+        for (source, _), target in zip(sources, targets, strict=True):
             stored = checkpoint.tensors[source.name]
-            by_file.setdefault(stored.file, []).append((source, place))
+            by_file.setdefault(stored.file, []).append((source, target))
     for file, entries in by_file.items():
         with safe_open(str(file), framework="pt", device=str(device)) as tensors:
-            for source, place in entries:
+            for source, target in entries:
                 name = checkpoint.tensors[source.name].name
                 value = _tensor(tensors, name, source.row)
                 if source.name in checkpoint.lora:
                     value = _merged(value, checkpoint.lora[source.name])
-                place.copy_(value)
+                target.copy_(value)
     return values
 
 
@@ -164,7 +172,7 @@ def _whole(stored: StoredTensor, device: torch.device) -> Tensor:
         return _tensor(tensors, stored.name, None)
 
 
-def _stored(checkpoint: Checkpoint, part: Part) -> Iterator[StoredTensor]:
+def _stored(checkpoint: Checkpoint, part: NamedModule) -> Iterator[StoredTensor]:
     for source, _ in itertools.chain.from_iterable(part.parameters().values()):
         yield checkpoint.tensors[source.name]
         if source.name in checkpoint.lora:
@@ -172,16 +180,16 @@ def _stored(checkpoint: Checkpoint, part: Part) -> Iterator[StoredTensor]:
 
 
 def _tensor(tensors: Any, name: str, row: int | None) -> Tensor:
-    """A tensor of an open file; of a stack, one embodiment's, as `nn.Linear` holds it."""
+    """A tensor of an open file; with `row` one embodiment's layer, as `nn.Linear` stores it."""
     if row is None:
         value: Tensor = tensors.get_tensor(name)
         return value
     one: Tensor = tensors.get_slice(name)[row]
-    # The reference multiplies (inputs, outputs) from the right; nn.Linear holds the transpose.
+    # The reference stores (inputs, outputs), nn.Linear the transpose.
     return one.T.contiguous() if one.ndim == 2 else one.contiguous()
 
 
-def _problem(checkpoint: Checkpoint, source: Source, shape: tuple[int, ...]) -> str | None:
+def _problem(checkpoint: Checkpoint, source: ParameterSource, shape: tuple[int, ...]) -> str | None:
     stored = checkpoint.tensors.get(source.name)
     if stored is None:
         return f"{source.name} is missing"
@@ -193,4 +201,4 @@ def _problem(checkpoint: Checkpoint, source: Source, shape: tuple[int, ...]) -> 
         matches = stored.shape[1:] == shape[::-1] and stored.shape[0] > source.row
     if matches:
         return None
-    return f"{source.name} has shape {stored.shape}, config.json and the tag ask for {wanted}"
+    return f"{source.name} has shape {stored.shape}, config.json and the tag need {wanted}"

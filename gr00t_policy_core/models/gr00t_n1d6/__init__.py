@@ -29,10 +29,10 @@ from gr00t_policy_core.models.gr00t_n1d6.config import EMBODIMENT_IDS, IMAGE_EDG
 from gr00t_policy_core.models.gr00t_n1d6.random_weights import random_model
 from gr00t_policy_core.models.gr00t_n1d6.vision import image_token_grid
 
-__all__ = ["examine", "load", "random_model"]
+__all__ = ["inspect", "load", "random_model"]
 
-# Written by training but not used by the reference's inference either: the output layer, the vision
-# tower's pooling, and what replaced a dropped-out state.
+# Training writes these tensors, and inference does not read them, in the reference neither: the
+# output layer, the vision tower's pooling, and the replacement of a dropped-out state.
 UNUSED = (
     r"backbone\.model\.language_model\.lm_head\.weight"
     r"|backbone\.model\.vision_model\.vision_model\.head\..*"
@@ -48,7 +48,7 @@ def load(
     dtype: torch.dtype,
     backbone_path: str | Path | None,
 ) -> Model:
-    """Build the model of one robot; see `gr00t_policy_core.models.common.model.Loader`."""
+    """Build the model of one embodiment; see `gr00t_policy_core.models.common.model.Loader`."""
     config = read_config(checkpoint.config, PUBLISHED)
     head_config = read_head_config(config, state_steps_per_token=1)
     embodiment = load_embodiment(checkpoint, tag, EMBODIMENT_IDS, head_config)
@@ -76,8 +76,8 @@ def load(
     return Model(embodiment, backbone, head)
 
 
-def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspection:
-    """What there is to know without weights; see `gr00t_policy_core.models.common.model`."""
+def inspect(checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspection:
+    """Read the files except for the weights; see `gr00t_policy_core.models.common.model`."""
     config = read_config(checkpoint.config, PUBLISHED)
     name, problem = config["model_name"], None
     try:
@@ -90,6 +90,6 @@ def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspect
         pipeline=image_pipeline(checkpoint.processor, IMAGE_EDGE),
         backbone_name=name,
         backbone_problem=problem,
-        tokens=image_token_grid,
+        image_tokens=image_token_grid,
         unused=UNUSED,
     )

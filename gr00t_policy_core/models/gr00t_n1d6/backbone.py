@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.models.common.decoder import decode, with_our_layers
+from gr00t_policy_core.models.common.decoder import decode, replace_layers
 from gr00t_policy_core.models.common.image_processing import ImagePipeline, check_aspect
 from gr00t_policy_core.models.common.prompts import (
     Prompts,
@@ -21,24 +21,24 @@ from gr00t_policy_core.models.common.prompts import (
     formalize,
     pad,
 )
-from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, Tokens
+from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, TokenBatch
 from gr00t_policy_core.models.gr00t_n1d6.vision import (
     MERGE,
     PATCH,
     Connector,
     Siglip,
     SiglipConfig,
-    fit,
-    fit_on_device,
     image_token_grid,
+    resize_to_tokens,
+    resize_to_tokens_on_device,
     to_pixels,
 )
 from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
-CACHED_GRIDS = 16  # of 1 MB each, for pictures of 108 tokens and bfloat16
+CACHED_GRIDS = 16  # 1 MB each, for images of 108 tokens in bfloat16
 
-TEMPLATES = ("chat_template.json",)  # the one in tokenizer_config.json is another
+TEMPLATES = ("chat_template.json",)  # tokenizer_config.json has a different template
 NEEDED_FILES = (
     TEMPLATES,
     ("tokenizer_config.json",),
@@ -46,15 +46,15 @@ NEEDED_FILES = (
     ("merges.txt", "tokenizer.json"),
 )
 NEEDED_FIELDS = ("image_token_index", "text_config", "vision_config")  # of config.json
-PICTURE = re.compile(r"<image-(\d+)>")  # what the template writes for the n-th picture
+IMAGE_TEXT = re.compile(r"<image-(\d+)>")  # the chat template's text for the n-th image
 
 
 class EagleNetwork(nn.Module):
-    """The modules, under their names in a checkpoint.
+    """Eagle's modules; parameters have their names in a checkpoint.
 
     Args:
-        config: The backbone's config.json.
-        select_layer: How many layers of the language model to keep.
+        config: The content of the backbone's config.json.
+        select_layer: Number of layers of the language model to keep.
     """
 
     def __init__(self, config: Mapping[str, Any], select_layer: int) -> None:
@@ -70,21 +70,21 @@ class EagleNetwork(nn.Module):
         settings = Qwen3Config(**{k: v for k, v in text.items() if k not in NOT_OURS})
         self.vision_model = nn.ModuleDict({"vision_model": Siglip(vision)})
         self.mlp1 = Connector(vision.width, settings.hidden_size)
-        language = with_our_layers(Qwen3Model(settings))
+        language = replace_layers(Qwen3Model(settings))
         self.language_model = nn.ModuleDict({"model": language})
 
     def restore_buffers(self) -> None:
-        """Compute the rotary frequencies, which are in no checkpoint, in float32, on the host."""
+        """Compute the rotary frequencies on the host in float32; checkpoints do not store them."""
         model: Any = self.language_model["model"]
         model.rotary_emb = type(model.rotary_emb)(config=model.config)
 
 
-# Of the file's own making, or about dtypes and attention, which are chosen here.
+# Fields about the file itself, or about dtypes and attention, which this module chooses.
 NOT_OURS = ("_attn_implementation_autoset", "_name_or_path", "architectures", "torch_dtype")
 
 
-# What may be float8 (see `common.float8`); the language model, the connector and the action head
-# lose more than twice what bfloat16 does.
+# Layers that may be float8 (see `common.float8`). The language model, the connector and the action
+# head lose more than twice as much accuracy as in bfloat16.
 FLOAT8_LAYERS = (
     r"vision_model\.vision_model\.encoder\.layers\.\d+"
     r"\.(self_attn\.(qkv|out)_proj|mlp\.fc[12])"
@@ -92,17 +92,14 @@ FLOAT8_LAYERS = (
 
 
 class EagleBackbone:
-    """Eagle up to a layer of its language model, and that one's last norm.
+    """Eagle up to a layer of its language model, followed by that model's last norm.
 
     Args:
-        network: With its weights.
-        config: The backbone's config.json.
-        tokenizer: Of the backbone.
-        pipeline: What the checkpoint does to frames first.
-        formalize_language: Clean the instructions, as in training.
-
-    Raises:
-        SpecError: The backbone's config.json asks for another way to make tokens of patches.
+        network: The modules, with their weights.
+        config: The content of the backbone's config.json.
+        tokenizer: The backbone's tokenizer with its chat template.
+        pipeline: The checkpoint's image pipeline.
+        formalize_language: Clean instructions as in training, see `formalize`.
     """
 
     float8_layers = FLOAT8_LAYERS
@@ -122,64 +119,64 @@ class EagleBackbone:
         self._image_id = int(config["image_token_index"])
         self._image_token = tokenizer.token(self._image_id)
         self._encoded = lru_cache(CACHED_PROMPTS)(self._encode)
-        self._kept_places = lru_cache(CACHED_GRIDS)(self._find_places)
+        self._cached_positions = lru_cache(CACHED_GRIDS)(self._compute_positions)
 
-    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
-        return fit([self.pipeline(frame) for row in rows for frame in row])
+    def images(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
+        return resize_to_tokens([self.pipeline(frame) for row in rows for frame in row])
 
     def images_on_device(self, frames: Tensor) -> Tensor:
-        return fit_on_device(self.pipeline.on_device(frames))
+        return resize_to_tokens_on_device(self.pipeline.on_device(frames))
 
     def grid(self, count: int, height: int, width: int) -> ImageGrid:
         check_aspect(height, width)
         return ImageGrid(count, *image_token_grid(height, width))
 
-    def places(self, pictures: ImageGrid) -> PatchPositions:
-        return self._kept_places(pictures.rows, pictures.columns)
+    def patch_positions(self, grid: ImageGrid) -> PatchPositions:
+        return self._cached_positions(grid.rows, grid.columns)
 
-    def _find_places(self, rows: int, columns: int) -> PatchPositions:
+    def _compute_positions(self, rows: int, columns: int) -> PatchPositions:
         tower: Any = self.network.vision_model["vision_model"]
         with torch.inference_mode():
             positions = tower.embeddings.positions((rows * MERGE, columns * MERGE))
         return PatchPositions(positions, None, None)
 
-    def pixels(self, pictures: Tensor) -> Tensor:
-        """What the vision tower reads, float32 (pictures, 3, H, W)."""
-        return to_pixels(pictures)
+    def pixels(self, images: Tensor) -> Tensor:
+        """The input of the vision tower, float32 (images, 3, H, W)."""
+        return to_pixels(images)
 
-    def prompts(self, texts: Sequence[str], pictures: ImageGrid, multiple: int = 1) -> Prompts:
-        rows = [self._encoded(text, pictures) for text in texts]
+    def prompts(self, texts: Sequence[str], grid: ImageGrid, multiple: int = 1) -> Prompts:
+        rows = [self._encoded(text, grid) for text in texts]
         return pad(rows, self._tokenizer.pad_id, self._image_id, multiple)
 
-    def rotary(self, prompts: Prompts, pictures: ImageGrid) -> tuple[Tensor, Tensor]:
+    def rotary(self, prompts: Prompts, grid: ImageGrid) -> tuple[Tensor, Tensor]:
         model: Any = self.network.language_model["model"]
         like = torch.empty(0, dtype=model.embed_tokens.weight.dtype)
-        # Padding is counted, as in the reference; only distances matter.
+        # Padding has positions too, as in the reference; only distances matter.
         cos, sin = model.rotary_emb(like, torch.arange(prompts.ids.shape[1])[None])
         return cos, sin
 
-    def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
+    def features(self, images: Tensor, tokens: TokenBatch) -> Tensor:
         model: Any = self.network.language_model["model"]
         tower: Any = self.network.vision_model["vision_model"]
-        pixels = self.pixels(pictures).to(model.embed_tokens.weight.dtype)
-        grid = (pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH)
-        seen = self.network.mlp1(tower(pixels, tokens.places.embedding), grid)
-        return decode(model, tokens, seen)
+        pixels = self.pixels(images).to(model.embed_tokens.weight.dtype)
+        patch_grid = (pixels.shape[-2] // PATCH, pixels.shape[-1] // PATCH)
+        patches = tower(pixels, tokens.patch_positions.embedding)
+        return decode(model, tokens, self.network.mlp1(patches, patch_grid))
 
-    def _encode(self, text: str, pictures: ImageGrid) -> tuple[int, ...]:
-        """The tokens of an instruction and, after it, of its pictures."""
+    def _encode(self, text: str, grid: ImageGrid) -> tuple[int, ...]:
+        """The tokens of an instruction, followed by those of its images."""
         instruction = formalize(text) if self._formalize else text
-        content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * pictures.count
+        content = [{"type": "text", "text": instruction}] + [{"type": "image"}] * grid.count
         chat = self._tokenizer.chat(content)
-        picture = f"<img>{self._image_token * pictures.tokens_each}</img>"
-        encoded = self._tokenizer.encode(PICTURE.sub(rf"<image \1>{picture}", chat))
-        expected = pictures.count * pictures.tokens_each
+        image = f"<img>{self._image_token * grid.tokens_per_image}</img>"
+        encoded = self._tokenizer.encode(IMAGE_TEXT.sub(rf"<image \1>{image}", chat))
+        expected = grid.count * grid.tokens_per_image
         check_image_tokens(encoded, self._image_id, expected, text)
         return tuple(encoded)
 
 
 def check_backbone(config: Mapping[str, Any]) -> None:
-    """Raise `SpecError` where Eagle is put together in another way than here."""
+    """Raise `SpecError` for a config.json of Eagle that these modules do not implement."""
     problems = [
         f"{name} must be {wanted!r}, got {config.get(name, wanted)!r}"
         for name, wanted in (
@@ -192,4 +189,4 @@ def check_backbone(config: Mapping[str, Any]) -> None:
         if config.get(name, wanted) != wanted
     ]
     if problems:
-        raise SpecError("the backbone's config.json asks for what is not supported", problems)
+        raise SpecError("the backbone's config.json has unsupported values", problems)

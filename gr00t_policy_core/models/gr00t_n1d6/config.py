@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GR00T N1.6: the values that its checkpoints leave out, and its numbering of robots."""
+"""GR00T N1.6: defaults of its config.json, and its index of each embodiment tag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PUBLISHED: dict[str, Any] = {
     "action_horizon": 16,
 }
 
-IMAGE_EDGE = 512  # Gr00tN1d6Processor's, for what processor_config.json leaves out; pixels
+IMAGE_EDGE = 512  # pixels; the default of Gr00tN1d6Processor
 
 # Isaac-GR00T's EMBODIMENT_TAG_TO_PROJECTOR_INDEX.
 EMBODIMENT_IDS = {

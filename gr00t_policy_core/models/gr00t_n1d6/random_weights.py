@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GR00T N1.6 with random weights, in the published shape or in a small one."""
+"""GR00T N1.6 with random weights, in the published shape or a small one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gr00t_policy_core.models.common.random_weights import (
 from gr00t_policy_core.models.gr00t_n1d6.backbone import EagleBackbone, EagleNetwork
 from gr00t_policy_core.models.gr00t_n1d6.config import PUBLISHED
 
-# config.json of Eagle-Block2A-2B-v2, in Isaac-GR00T. The head has the shape of its code's defaults.
+# From config.json of Eagle-Block2A-2B-v2 in Isaac-GR00T. The head has the shape of its defaults.
 BACKBONE: dict[str, Any] = {
     "image_token_index": 151669,
     "text_config": {

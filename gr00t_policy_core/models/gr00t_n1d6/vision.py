@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The vision tower of GR00T N1.6: SigLIP2 on pictures of any size, and what leads to its tokens.
+"""The vision tower of GR00T N1.6: SigLIP2 for images of any size, and their resizing.
 
-Modules and parameters have the names that they have in a checkpoint, but for layers that are fused.
-Eagle's own code packs all pictures into one sequence; here they are a batch, since all of them have
-one size.
+Modules and parameters have their names in a checkpoint, except for fused layers. Eagle's own code
+packs all images into one sequence; here they are a batch, because all of them have one size.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from gr00t_policy_core.models.common.resample import resize_antialiased
 from gr00t_policy_core.resize import Frame
 
 PATCH = 14
-MERGE = 2  # patches a side that become one token
+MERGE = 2  # patches per side that one token merges
 FACTOR = PATCH * MERGE
 MIN_PIXELS = 4 * FACTOR**2
 MAX_PIXELS = 4096 * FACTOR**2
@@ -33,7 +32,7 @@ MAX_PIXELS = 4096 * FACTOR**2
 
 @dataclass(frozen=True, slots=True)
 class SiglipConfig:
-    """``vision_config`` of the backbone's config.json."""
+    """The shape of the tower, from ``vision_config`` in the backbone's config.json."""
 
     width: int
     inner: int
@@ -44,7 +43,7 @@ class SiglipConfig:
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> SiglipConfig:
-        """Raises `SpecError` where the tower is one that is not computed here."""
+        """Read the fields; raises `SpecError` for a tower that this module does not implement."""
         problems = [
             f"vision_config.{name} must be {wanted!r}, got {fields.get(name, wanted)!r}"
             for name, wanted in (
@@ -56,7 +55,7 @@ class SiglipConfig:
             if fields.get(name, wanted) != wanted
         ]
         if problems:
-            raise SpecError("the backbone's config.json asks for what is not supported", problems)
+            raise SpecError("the backbone's config.json has unsupported values", problems)
         return cls(
             width=fields["hidden_size"],
             inner=fields["intermediate_size"],
@@ -67,11 +66,11 @@ class SiglipConfig:
         )
 
 
-def fit(frames: list[Frame]) -> Tensor:
-    """Pictures of one size, resized to whole tokens: uint8 (N, H, W, 3).
+def resize_to_tokens(frames: list[Frame]) -> Tensor:
+    """Resize frames of one size to whole tokens: uint8 (N, H, W, 3).
 
-    Columns and rows in two calls: Pillow 13 would choose by the size which comes first, and those
-    before it, which the reference runs with, resize each row first.
+    It resizes width and height in two calls: Pillow 13 chooses their order by the size, and earlier
+    releases, which the reference runs with, resize the width first.
     """
     height, width = whole_tokens(*frames[0].shape[:2])
     bicubic = Image.Resampling.BICUBIC
@@ -82,8 +81,8 @@ def fit(frames: list[Frame]) -> Tensor:
     return torch.from_numpy(np.stack(resized))
 
 
-def fit_on_device(images: Tensor) -> Tensor:
-    """The same of uint8 (N, H, W, 3), bit by bit, on their device."""
+def resize_to_tokens_on_device(images: Tensor) -> Tensor:
+    """Resize uint8 (N, H, W, 3) on their device, with the same bits as `resize_to_tokens`."""
     height, width = images.shape[1:3]
     return resize_antialiased(images, whole_tokens(height, width), cubic, PILLOW_BITS)
 
@@ -94,7 +93,7 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 def whole_tokens(height: int, width: int) -> tuple[int, int]:
-    """The size in whole tokens that is nearest, within the allowed number of pixels."""
+    """The nearest height and width in whole tokens, within the allowed number of pixels."""
     rows = max(1, round(height / FACTOR)) * FACTOR
     columns = max(1, round(width / FACTOR)) * FACTOR
     if rows * columns > MAX_PIXELS:
@@ -109,13 +108,13 @@ def whole_tokens(height: int, width: int) -> tuple[int, int]:
 
 
 def image_token_grid(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of tokens that a picture of that size becomes."""
+    """Rows and columns of tokens of an image of that height and width."""
     rows, columns = whole_tokens(height, width)
     return rows // FACTOR, columns // FACTOR
 
 
-class Embeddings(nn.Module):
-    """Patches and where they are: the learned grid is resized to the picture's."""
+class SiglipEmbeddings(nn.Module):
+    """Patch embeddings plus position embeddings, resized to the image's grid."""
 
     def __init__(self, config: SiglipConfig) -> None:
         super().__init__()
@@ -131,7 +130,7 @@ class Embeddings(nn.Module):
         return embedded + positions
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """What is added for where the patches of such a picture are, (1, patches, width)."""
+        """The position embeddings of a grid (rows, columns) of patches: (1, patches, width)."""
         weight = self.position_embedding.weight
         side = round(len(weight) ** 0.5)
         learned = weight.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
@@ -139,8 +138,8 @@ class Embeddings(nn.Module):
         return resized.flatten(2).transpose(1, 2).to(weight.dtype)
 
 
-class Attention(nn.Module):
-    """Full attention within a picture."""
+class SiglipAttention(nn.Module):
+    """Full attention within an image."""
 
     def __init__(self, config: SiglipConfig) -> None:
         super().__init__()
@@ -151,14 +150,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv_proj.apart(x)
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in self.qkv_proj.split_outputs(x)
         )
         attended = F.scaled_dot_product_attention(q, k, v)
         result: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return result
 
 
-class Mlp(nn.Module):
+class SiglipMlp(nn.Module):
     """Two linear layers and GELU in its tanh approximation."""
 
     def __init__(self, config: SiglipConfig) -> None:
@@ -171,27 +171,27 @@ class Mlp(nn.Module):
         return result
 
 
-class Layer(nn.Module):
+class SiglipLayer(nn.Module):
     """A pre-norm transformer block."""
 
     def __init__(self, config: SiglipConfig) -> None:
         super().__init__()
         self.layer_norm1 = nn.LayerNorm(config.width, config.eps)
-        self.self_attn = Attention(config)
+        self.self_attn = SiglipAttention(config)
         self.layer_norm2 = nn.LayerNorm(config.width, config.eps)
-        self.mlp = Mlp(config)
+        self.mlp = SiglipMlp(config)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.self_attn(self.layer_norm1(x))
         return torch.add(x, self.mlp(self.layer_norm2(x)))
 
 
-class Encoder(nn.Module):
-    """The stack of blocks."""
+class SiglipEncoder(nn.Module):
+    """The stack of transformer blocks."""
 
     def __init__(self, config: SiglipConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(SiglipLayer(config) for _ in range(config.layers))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -202,13 +202,13 @@ class Encoder(nn.Module):
 class Siglip(nn.Module):
     """SigLIP2 without its pooling head.
 
-    Pixels (N, 3, H, W) and the `positions` of their grid to (N, patches, width).
+    It maps pixels (N, 3, H, W) and the `positions` of their grid to (N, patches, width).
     """
 
     def __init__(self, config: SiglipConfig) -> None:
         super().__init__()
-        self.embeddings = Embeddings(config)
-        self.encoder = Encoder(config)
+        self.embeddings = SiglipEmbeddings(config)
+        self.encoder = SiglipEncoder(config)
         self.post_layernorm = nn.LayerNorm(config.width, config.eps)
 
     def forward(self, pixels: Tensor, positions: Tensor) -> Tensor:
@@ -217,7 +217,7 @@ class Siglip(nn.Module):
 
 
 class Connector(nn.Sequential):
-    """Four patches of the tower to one token of the language model."""
+    """Merges four patches of the tower into one token of the language model."""
 
     def __init__(self, width: int, text_width: int) -> None:
         merged = width * MERGE**2
@@ -229,7 +229,7 @@ class Connector(nn.Sequential):
         )
 
     def forward(self, patches: Tensor, grid: tuple[int, int] = (0, 0)) -> Tensor:
-        """(N, patches, width) of a grid to (N · tokens, text width), row by row."""
+        """(N, patches, width) to (N · tokens, text_width), row by row; `grid` counts patches."""
         image = patches.transpose(1, 2).unflatten(2, grid)
         merged = F.pixel_unshuffle(image, MERGE).flatten(2).transpose(1, 2)
         tokens: Tensor = super().forward(merged)

@@ -35,9 +35,9 @@ from gr00t_policy_core.models.gr00t_n1d7.config import EMBODIMENT_IDS, IMAGE_EDG
 from gr00t_policy_core.models.gr00t_n1d7.random_weights import random_model
 from gr00t_policy_core.models.gr00t_n1d7.vision import image_token_grid
 
-__all__ = ["examine", "load", "random_model"]
+__all__ = ["inspect", "load", "random_model"]
 
-# The language model's last norm and output layer come after what the action head reads.
+# The action head reads the features before the language model's last norm and output layer.
 UNUSED = r"backbone\.model\.(model\.language_model\.norm\.weight|lm_head\.weight)"
 
 
@@ -49,7 +49,7 @@ def load(
     dtype: torch.dtype,
     backbone_path: str | Path | None,
 ) -> Model:
-    """Build the model of one robot; see `gr00t_policy_core.models.common.model.Loader`."""
+    """Build the model of one embodiment; see `gr00t_policy_core.models.common.model.Loader`."""
     config = read_config(checkpoint.config, PUBLISHED)
     history = config["state_history_length"]
     head_config = read_head_config(config, state_steps_per_token=history)
@@ -57,7 +57,7 @@ def load(
     steps = len(embodiment.modalities["state"].delta_indices)
     if steps != history:
         raise SpecError(
-            "bad checkpoint", [f"{tag} has {steps} states, state_history_length is {history}"]
+            "bad checkpoint", [f"{tag} has {steps} state steps, state_history_length is {history}"]
         )
     folder = find_backbone_files(config["model_name"], backbone_path, NEEDED_FILES, on_hub=True)
     tokenizer = ChatTokenizer(folder, TEMPLATES)
@@ -82,14 +82,14 @@ def load(
     return Model(embodiment, backbone, head)
 
 
-def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspection:
-    """What there is to know without weights; see `gr00t_policy_core.models.common.model`."""
+def inspect(checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspection:
+    """Read the files except for the weights; see `gr00t_policy_core.models.common.model`."""
     config = read_config(checkpoint.config, PUBLISHED)
-    name, problem, tokens = config["model_name"], None, None
+    name, problem, image_tokens = config["model_name"], None, None
     try:
         folder = find_backbone_files(name, backbone_path, NEEDED_FILES, on_hub=True)
         patches = read_patch_config(folder)
-        tokens = partial(image_token_grid, patches=patches)
+        image_tokens = partial(image_token_grid, patches=patches)
     except CheckpointError as error:
         problem = str(error)
     return Inspection(
@@ -98,7 +98,7 @@ def examine(checkpoint: Checkpoint, backbone_path: str | Path | None) -> Inspect
         pipeline=_pipeline(checkpoint),
         backbone_name=name,
         backbone_problem=problem,
-        tokens=tokens,
+        image_tokens=image_tokens,
         unused=UNUSED,
     )
 

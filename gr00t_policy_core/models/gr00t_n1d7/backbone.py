@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gr00t_policy_core.models.common.decoder import decode, with_our_layers
+from gr00t_policy_core.models.common.decoder import decode, replace_layers
 from gr00t_policy_core.models.common.files import read_json
 from gr00t_policy_core.models.common.image_processing import ImagePipeline, check_aspect
 from gr00t_policy_core.models.common.prompts import (
@@ -21,22 +21,22 @@ from gr00t_policy_core.models.common.prompts import (
     formalize,
     pad,
 )
-from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, Tokens
-from gr00t_policy_core.models.gr00t_n1d7.tower import compute_patch_positions, look
+from gr00t_policy_core.models.common.token_batch import ImageGrid, PatchPositions, TokenBatch
+from gr00t_policy_core.models.gr00t_n1d7.tower import compute_patch_positions, vision_features
 from gr00t_policy_core.models.gr00t_n1d7.vision import (
     PatchConfig,
-    Patching,
-    fit,
-    fit_on_device,
+    Patchify,
     image_token_grid,
+    resize_to_tokens,
+    resize_to_tokens_on_device,
     rope_positions,
 )
 from gr00t_policy_core.resize import Frame
 
 CACHED_PROMPTS = 64
-CACHED_GRIDS = 16  # of 0.7 MB each, for pictures of 88 tokens and bfloat16
+CACHED_GRIDS = 16  # 0.7 MB each, for images of 88 tokens in bfloat16
 
-# Where the chat template is, best first.
+# Files that may hold the chat template, in order of preference.
 TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 NEEDED_FILES = (
     ("preprocessor_config.json",),
@@ -47,8 +47,8 @@ NEEDED_FILES = (
 NEEDED_FIELDS = ("image_token_id", "text_config", "vision_config")  # of config.json
 
 
-# What may be float8 (see `common.float8`); attention of the language model, the mergers and the
-# action head lose more than twice what bfloat16 does.
+# Layers that may be float8 (see `common.float8`). The language model's attention, the mergers and
+# the action head lose more than twice as much accuracy as in bfloat16.
 FLOAT8_LAYERS = (
     r"visual\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.linear_fc[12])"
     r"|language_model\.layers\.\d+\.mlp\.(gate_up|down)_proj"
@@ -56,14 +56,14 @@ FLOAT8_LAYERS = (
 
 
 class QwenBackbone:
-    """Qwen3-VL up to a layer.
+    """Qwen3-VL up to a layer of its language model.
 
     Args:
         network: From `build_network`, with its weights.
-        tokenizer: Of the backbone.
-        pipeline: What the checkpoint does to frames first.
-        patches: How the vision tower's input is cut.
-        formalize_language: Clean the instructions, as in training.
+        tokenizer: The backbone's tokenizer with its chat template.
+        pipeline: The checkpoint's image pipeline.
+        patches: The patch size and normalization of the vision tower's input.
+        formalize_language: Clean instructions as in training, see `formalize`.
     """
 
     float8_layers = FLOAT8_LAYERS
@@ -82,71 +82,73 @@ class QwenBackbone:
         self._patches = patches
         self._formalize = formalize_language
         self._image_id = int(self.network.config.image_token_id)
-        self._patching = Patching.make(patches, self.network.visual.pos_embed.weight.device)
+        self._patchify = Patchify.make(patches, self.network.visual.pos_embed.weight.device)
         self._encoded = lru_cache(CACHED_PROMPTS)(self._encode)
-        self._kept_places = lru_cache(CACHED_GRIDS)(self._find_places)
+        self._cached_positions = lru_cache(CACHED_GRIDS)(self._compute_positions)
 
-    def pictures(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
-        return fit([self.pipeline(frame) for row in rows for frame in row], self._patches)
+    def images(self, rows: Sequence[Sequence[Frame]]) -> Tensor:
+        frames = [self.pipeline(frame) for row in rows for frame in row]
+        return resize_to_tokens(frames, self._patches)
 
     def images_on_device(self, frames: Tensor) -> Tensor:
-        return fit_on_device(self.pipeline.on_device(frames), self._patches)
+        return resize_to_tokens_on_device(self.pipeline.on_device(frames), self._patches)
 
     def grid(self, count: int, height: int, width: int) -> ImageGrid:
         check_aspect(height, width)
         return ImageGrid(count, *image_token_grid(height, width, self._patches))
 
-    def places(self, pictures: ImageGrid) -> PatchPositions:
-        return self._kept_places(pictures.rows, pictures.columns)
+    def patch_positions(self, grid: ImageGrid) -> PatchPositions:
+        return self._cached_positions(grid.rows, grid.columns)
 
-    def _find_places(self, rows: int, columns: int) -> PatchPositions:
+    def _compute_positions(self, rows: int, columns: int) -> PatchPositions:
         merge = self._patches.merge
         with torch.inference_mode():
             return compute_patch_positions(self.network.visual, (rows * merge, columns * merge))
 
-    def pixels(self, pictures: Tensor) -> Tensor:
-        """What the vision tower reads, float32 (pictures, patches, values of a patch)."""
-        return self._patching(pictures)
+    def pixels(self, images: Tensor) -> Tensor:
+        """The input of the vision tower, float32 (images, patches, values of a patch)."""
+        return self._patchify(images)
 
-    def prompts(self, texts: Sequence[str], pictures: ImageGrid, multiple: int = 1) -> Prompts:
-        rows = [self._encoded(text, pictures) for text in texts]
+    def prompts(self, texts: Sequence[str], grid: ImageGrid, multiple: int = 1) -> Prompts:
+        rows = [self._encoded(text, grid) for text in texts]
         return pad(rows, self._tokenizer.pad_id, self._image_id, multiple)
 
-    def rotary(self, prompts: Prompts, pictures: ImageGrid) -> tuple[Tensor, Tensor]:
-        positions = rope_positions(prompts.images, prompts.mask, pictures.rows, pictures.columns)
+    def rotary(self, prompts: Prompts, grid: ImageGrid) -> tuple[Tensor, Tensor]:
+        positions = rope_positions(prompts.image_mask, prompts.mask, grid.rows, grid.columns)
         language = self.network.language_model
         like = torch.empty(0, dtype=language.embed_tokens.weight.dtype)
         cos, sin = language.rotary_emb(like, torch.from_numpy(positions))
         return cos, sin
 
-    def features(self, pictures: Tensor, tokens: Tokens) -> Tensor:
+    def features(self, images: Tensor, tokens: TokenBatch) -> Tensor:
         model = self.network
-        patches = self.pixels(pictures).to(model.visual.pos_embed.weight.dtype)
-        seen, deepstack = look(model.visual, patches, tokens.places)
-        return decode(model.language_model, tokens, seen, deepstack)
+        patches = self.pixels(images).to(model.visual.pos_embed.weight.dtype)
+        image_features, deepstack = vision_features(model.visual, patches, tokens.patch_positions)
+        return decode(model.language_model, tokens, image_features, deepstack)
 
-    def _encode(self, text: str, pictures: ImageGrid) -> tuple[int, ...]:
-        """The tokens of an instruction after those of its pictures."""
+    def _encode(self, text: str, grid: ImageGrid) -> tuple[int, ...]:
+        """The tokens of the images, followed by those of their instruction."""
         instruction = formalize(text) if self._formalize else text
-        content = [{"type": "image"}] * pictures.count + [{"type": "text", "text": instruction}]
+        content = [{"type": "image"}] * grid.count + [{"type": "text", "text": instruction}]
         encoded = self._tokenizer.encode(self._tokenizer.chat(content))
-        check_image_tokens(encoded, self._image_id, pictures.count, text)
+        check_image_tokens(encoded, self._image_id, grid.count, text)
         result: list[int] = []
         for token in encoded:
-            result.extend([token] * (pictures.tokens_each if token == self._image_id else 1))
+            result.extend([token] * (grid.tokens_per_image if token == self._image_id else 1))
         return tuple(result)
 
 
 def build_network(config: Mapping[str, Any], select_layer: int) -> nn.Module:
-    """Qwen3-VL without weights and without its last norm, as transformers builds it.
+    """Build transformers' Qwen3-VL without weights and without its last norm.
 
-    GR00T's action head reads what the last kept layer gives, before the norm that follows: that
-    norm is left out, whatever a release of transformers takes for the last hidden state. The
-    language model's layers are those of `gr00t_policy_core.models.common.decoder`.
+    GR00T's action head reads the output of the last layer, before the norm that follows. Releases
+    of transformers differ in whether their last hidden state includes that norm, so the norm is
+    replaced. The layers of the language model are those of
+    `gr00t_policy_core.models.common.decoder`.
 
     Args:
-        config: The backbone's config.json.
-        select_layer: How many decoder layers to keep.
+        config: The content of the backbone's config.json.
+        select_layer: Number of decoder layers to keep.
     """
     from transformers import Qwen3VLConfig, Qwen3VLModel
 
@@ -154,22 +156,23 @@ def build_network(config: Mapping[str, Any], select_layer: int) -> nn.Module:
     settings = Qwen3VLConfig(**{k: v for k, v in cut.items() if k not in ("dtype", "torch_dtype")})
     with torch.device("meta"):
         network = Qwen3VLModel(settings)
-        with_our_layers(network.language_model)
+        replace_layers(network.language_model)
     network.language_model.norm = nn.Identity()
     module: nn.Module = network
     return module
 
 
 def restore_buffers(network: Any) -> None:
-    """Compute the rotary frequencies, which are in no checkpoint, in float32.
+    """Compute the language model's rotary frequencies in float32; checkpoints do not store them.
 
-    They stay on the host, where prompts are; the vision tower's are made with its `Places`.
+    They stay on the host, as the prompts do. `compute_patch_positions` computes those of the vision
+    tower.
     """
     language = network.language_model
     language.rotary_emb = type(language.rotary_emb)(config=language.config)
 
 
 def read_patch_config(folder: Path) -> PatchConfig:
-    """Of preprocessor_config.json; raises `CheckpointError` naming what that lacks."""
+    """Read preprocessor_config.json; raises `CheckpointError` that names a missing field."""
     needed = ("patch_size", "temporal_patch_size", "merge_size", "image_mean", "image_std")
     return PatchConfig.read(read_json(folder / "preprocessor_config.json", *needed))

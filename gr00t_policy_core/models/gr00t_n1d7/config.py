@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GR00T N1.7: the values of the published checkpoint, and its numbering of robots."""
+"""GR00T N1.7: defaults of its config.json, and its index of each embodiment tag."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 from gr00t_policy_core.models.common.config import PUBLISHED_HEAD
 
-# config.json of nvidia/GR00T-N1.7-3B, for what a checkpoint's own leaves out. The defaults of
-# Isaac-GR00T's code are others (12 layers of the language model, 16 of the DiT, no
-# vl_self_attention): those are of no published checkpoint.
+# From config.json of nvidia/GR00T-N1.7-3B. Isaac-GR00T's code has other defaults (12 layers of the
+# language model, 16 of the DiT, no vl_self_attention), which no published checkpoint uses.
 PUBLISHED: dict[str, Any] = {
     **PUBLISHED_HEAD,
     "model_name": "nvidia/Cosmos-Reason2-2B",
@@ -26,7 +25,7 @@ PUBLISHED: dict[str, Any] = {
     },
 }
 
-IMAGE_EDGE = 256  # Gr00tN1d7Processor's, for what processor_config.json leaves out; pixels
+IMAGE_EDGE = 256  # pixels; the default of Gr00tN1d7Processor
 
 # Isaac-GR00T's EMBODIMENT_TAG_TO_PROJECTOR_INDEX.
 EMBODIMENT_IDS = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GR00T N1.7 with random weights, in the published shape or in a small one."""
+"""GR00T N1.7 with random weights, in the published shape or a small one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from gr00t_policy_core.models.common.config import read_config, read_head_config
 from gr00t_policy_core.models.common.model import Model
 from gr00t_policy_core.models.common.random_weights import (
-    PICTURE,
+    IMAGE,
     PIPELINE,
     SMALL_HEAD,
     SMALL_TEXT,
@@ -37,7 +37,7 @@ PATCHES = PatchConfig(
     scale=1 / 255,
 )
 
-# config.json of nvidia/Cosmos-Reason2-2B, which has the shape of Qwen3-VL-2B.
+# From config.json of nvidia/Cosmos-Reason2-2B, which has the shape of Qwen3-VL-2B.
 BACKBONE: dict[str, Any] = {
     "image_token_id": 151655,
     "video_token_id": 151656,
@@ -113,6 +113,6 @@ def random_model(*, small: bool, cameras: int, device: torch.device, dtype: torc
     head = random_networks(network, head_config, device, dtype)
     restore_buffers(network)
     vocabulary = BACKBONE["text_config"]["vocab_size"]
-    tokenizer = WordTokenizer(BACKBONE["image_token_id"], PICTURE, vocabulary)
+    tokenizer = WordTokenizer(BACKBONE["image_token_id"], IMAGE, vocabulary)
     backbone = QwenBackbone(network, tokenizer, PIPELINE, PATCHES, True)
     return Model(arm_with_gripper(cameras, head_config), backbone, head)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Qwen3-VL's vision tower: transformers' modules, run for pictures that all have one size.
+"""Qwen3-VL's vision tower: transformers' modules, run for images that all have one size.
 
-transformers' own forward takes pictures of any sizes in one sequence, and reads the sizes back from
-the device in each layer. Here pictures are a batch, and what depends on their size is made before.
+transformers' own forward takes images of any sizes in one sequence, and reads the sizes back from
+the device in each layer. Here images are a batch, and what depends on their size is computed
+beforehand.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ ROPE_BASE = 10000.0
 
 
 def compute_patch_positions(visual: Any, grid: tuple[int, int]) -> PatchPositions:
-    """The places of a grid (rows, columns) of patches, in the order in which patches come."""
+    """The positions of a grid (rows, columns) of patches, in the order of `Patchify`.
+
+    Args:
+        visual: transformers' ``Qwen3VLVisionModel``, with its weights.
+        grid: Rows and columns of patches.
+    """
     merge = visual.spatial_merge_size
     weight = visual.pos_embed.weight
     head_dim = visual.config.hidden_size // visual.config.num_heads
@@ -40,21 +46,23 @@ def compute_patch_positions(visual: Any, grid: tuple[int, int]) -> PatchPosition
     return PatchPositions(embedding.to(weight.dtype)[None], cos, sin)
 
 
-def look(visual: Any, patches: Tensor, places: PatchPositions) -> tuple[Tensor, list[Tensor]]:
+def vision_features(
+    visual: Any, patches: Tensor, positions: PatchPositions
+) -> tuple[Tensor, list[Tensor]]:
     """Run the tower.
 
     Args:
         visual: transformers' ``Qwen3VLVisionModel``, with its weights.
-        patches: (pictures, patches of each, values of a patch).
-        places: Of the pictures' grid.
+        patches: From `Patchify`, (images, patches, values of a patch).
+        positions: The positions of the images' patches.
 
     Returns:
-        What stands for the pictures, (their tokens, width of the language model), and what is
-        added in the language model's first layers, of the same shape.
+        The features of all image tokens, (tokens, width of the language model), and the deepstack
+        features that the language model's first layers add, of the same shape.
     """
-    embedding, cos, sin = places
+    embedding, cos, sin = positions
     if cos is None or sin is None:
-        raise ValueError("Qwen3-VL's tower rotates its queries and keys: it needs a rotary table")
+        raise ValueError("Qwen3-VL's vision tower needs positions with a rotary embedding")
     embed = visual.patch_embed.proj  # a convolution whose kernels do not overlap
     x = F.linear(patches, embed.weight.flatten(1), embed.bias) + embedding
     deepstack: list[Tensor] = []
@@ -68,7 +76,7 @@ def look(visual: Any, patches: Tensor, places: PatchPositions) -> tuple[Tensor, 
 
 
 def _attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Attention within each picture; queries and keys are rotated together, in float32."""
+    """Attention within each image; queries and keys are rotated together, in float32."""
     qkv = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1))
     qk = qkv[:, :, :2]
     swapped = qk.roll(qk.shape[-1] // 2, -1)
@@ -80,7 +88,7 @@ def _attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _by_token(values: Tensor, merge: int) -> Tensor:
-    """(rows, columns) of patches in the order in which the patches of one token come together."""
+    """Reorder (rows, columns) of patches so that the patches of one token follow one another."""
     rows, columns = values.shape
     blocks = values.reshape(rows // merge, merge, columns // merge, merge)
     return blocks.permute(0, 2, 1, 3).reshape(-1)

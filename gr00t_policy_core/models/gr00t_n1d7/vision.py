@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures as Qwen3-VL reads them: resized to whole patches, normalised, cut into patches.
+"""Qwen3-VL's image processing: resize to whole tokens, normalize, cut into patches.
 
-Written out because transformers' own fast image processor needs torchvision; the numbers are its.
+transformers' own fast image processor needs torchvision; this module computes the same values
+without it.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ from gr00t_policy_core.resize import Frame
 
 @dataclass(frozen=True, slots=True)
 class PatchConfig:
-    """preprocessor_config.json of the backbone.
+    """The backbone's preprocessor_config.json.
 
     Args:
         patch: Side of a patch, pixels.
-        temporal: Frames that a patch spans; a picture is repeated.
-        merge: Patches a side that become one token.
-        min_pixels: Smaller pictures are enlarged.
-        max_pixels: Larger ones are shrunk.
+        temporal: Frames that a patch spans; an image is repeated as often.
+        merge: Patches per side that one token merges.
+        min_pixels: Images with fewer pixels are enlarged to this number.
+        max_pixels: Images with more pixels are shrunk to this number.
+        mean: Mean of each color channel, of values that `scale` has brought to [0, 1].
+        std: Standard deviation of each color channel, of the same values.
+        scale: Factor from pixel values (0 to 255) to [0, 1].
     """
 
     patch: int
@@ -44,6 +48,7 @@ class PatchConfig:
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> PatchConfig:
+        """Read the fields of preprocessor_config.json."""
         size = fields.get("size") or {}
         return cls(
             patch=fields["patch_size"],
@@ -58,7 +63,7 @@ class PatchConfig:
 
 
 def smart_size(height: int, width: int, config: PatchConfig) -> tuple[int, int]:
-    """Qwen's smart_resize: whole merged patches, between the allowed numbers of pixels."""
+    """The nearest height and width in whole tokens, within the allowed pixels (smart_resize)."""
     factor = config.patch * config.merge
     new_height = round(height / factor) * factor
     new_width = round(width / factor) * factor
@@ -74,33 +79,33 @@ def smart_size(height: int, width: int, config: PatchConfig) -> tuple[int, int]:
 
 
 def image_token_grid(height: int, width: int, patches: PatchConfig) -> tuple[int, int]:
-    """Rows and columns of tokens that a picture of that size becomes."""
+    """Rows and columns of tokens of an image of that height and width."""
     side = patches.patch * patches.merge
     rows, columns = smart_size(height, width, patches)
     return rows // side, columns // side
 
 
-def fit(frames: list[Frame], config: PatchConfig) -> Tensor:
-    """Pictures of one size, resized to whole tokens: uint8 (N, H, W, 3)."""
+def resize_to_tokens(frames: list[Frame], config: PatchConfig) -> Tensor:
+    """Resize frames of one size to whole tokens: uint8 (N, H, W, 3)."""
     images = torch.from_numpy(np.stack(frames))
     height, width = images.shape[1:3]
     return resize_by_torch(images, smart_size(height, width, config), cubic)
 
 
-def fit_on_device(images: Tensor, config: PatchConfig) -> Tensor:
-    """The same of uint8 (N, H, W, 3), bit by bit, on their device."""
+def resize_to_tokens_on_device(images: Tensor, config: PatchConfig) -> Tensor:
+    """Resize uint8 (N, H, W, 3) on their device, with the same bits as `resize_to_tokens`."""
     height, width = images.shape[1:3]
     return resize_antialiased(images, smart_size(height, width, config), cubic)
 
 
 @dataclass(frozen=True, slots=True)
-class Patching:
-    """How pictures become patches, on their device.
+class Patchify:
+    """Normalizes images and cuts them into patches, on their device.
 
     Args:
-        mean: float32 (3,), in units of a pixel's value.
-        std: Standard deviation, float32 (3,), in units of a pixel's value.
-        config: How to cut.
+        mean: Mean of each channel, float32 (3,), in pixel values (0 to 255).
+        std: Standard deviation of each channel, float32 (3,), in pixel values.
+        config: The size of patches and tokens.
     """
 
     mean: Tensor
@@ -108,8 +113,9 @@ class Patching:
     config: PatchConfig
 
     @classmethod
-    def make(cls, config: PatchConfig, device: torch.device) -> Patching:
-        # One division for rescaling and normalising, as the fast image processor does.
+    def make(cls, config: PatchConfig, device: torch.device) -> Patchify:
+        """From the mean and deviation in a `PatchConfig`."""
+        # Rescaling and normalizing in one division, as the fast image processor does it.
         mean = torch.tensor(config.mean, dtype=torch.float32) / config.scale
         std = torch.tensor(config.std, dtype=torch.float32) / config.scale
         return cls(mean.to(device), std.to(device), config)
@@ -117,7 +123,7 @@ class Patching:
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (N, H, W, 3) to float32 (N, patches, 3 · temporal · patch²).
 
-        The patches of one token come one after another.
+        The patches of one token follow one another.
         """
         patch, merge = self.config.patch, self.config.merge
         values = (images - self.mean) / self.std
@@ -130,37 +136,37 @@ class Patching:
 
 
 def rope_positions(
-    images: NDArray[np.bool_], mask: NDArray[np.bool_], rows: int, columns: int
+    image_mask: NDArray[np.bool_], mask: NDArray[np.bool_], rows: int, columns: int
 ) -> NDArray[np.int64]:
-    """Where each token stands for the multimodal RoPE: time, height and width.
+    """The position of each token for the multimodal RoPE: time, height and width.
 
-    Text counts on in all three; the tokens of a picture share the time and have their own row and
-    column, and what follows begins after the larger of the two. Every picture has the same grid.
+    A text token advances all three. The tokens of an image share the time and have a row and a
+    column of their own; the next token follows the larger of the two. All images have one grid.
 
     Args:
-        images: bool (B, S), True at the tokens of pictures.
-        mask: bool (B, S), False where padded; such tokens get position 1, as in transformers.
-        rows: Tokens of each picture, from top to bottom.
-        columns: Tokens of each picture, from left to right.
+        image_mask: bool (B, S), True for image tokens.
+        mask: bool (B, S), False for padding, which gets position 1 as in transformers.
+        rows: Tokens of each image, from top to bottom.
+        columns: Tokens of each image, from left to right.
 
     Returns:
         int64 (3, B, S).
     """
-    picture = np.stack(
+    image = np.stack(
         [
             np.zeros(rows * columns, dtype=np.int64),
             np.repeat(np.arange(rows), columns),
             np.tile(np.arange(columns), rows),
         ]
     )
-    positions = np.ones((3, *images.shape), dtype=np.int64)
-    for row, (is_image, is_token) in enumerate(zip(images, mask, strict=True)):
+    positions = np.ones((3, *image_mask.shape), dtype=np.int64)
+    for row, (is_image, is_token) in enumerate(zip(image_mask, mask, strict=True)):
         column = int(np.argmax(is_token))
         position = 0
         while column < is_image.size:
             if is_image[column]:
                 end = column + rows * columns
-                positions[:, row, column:end] = picture + position
+                positions[:, row, column:end] = image + position
                 position += max(rows, columns)
             else:
                 end = column + 1

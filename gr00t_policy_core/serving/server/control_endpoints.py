@@ -65,7 +65,10 @@ class ControlEndpoints:
         return self._handlers.get(name)
 
     def report(self) -> dict[str, Any]:
-        """The state of the server and all counts; times in s."""
+        """The state of the server and all counts; times in s.
+
+        docs/how-to/serve-many-robots.md lists the entries.
+        """
         served = self._lifecycle.served
         return {
             "state": self._lifecycle.state,

@@ -197,7 +197,10 @@ class PolicyServer:
         return self._lifecycle.state
 
     def metrics(self) -> dict[str, Any]:
-        """What the endpoint ``metrics`` answers. Safe in any thread."""
+        """What the endpoint ``metrics`` answers. Safe in any thread.
+
+        docs/how-to/serve-many-robots.md lists the entries.
+        """
         return self._control.report()
 
     def register_endpoint(self, name: str, handler: Handler, requires_input: bool = True) -> None:

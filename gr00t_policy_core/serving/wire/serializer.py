@@ -30,6 +30,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _PLAIN = (str, int, float, bool, type(None), msgpack.ExtType, msgpack.Timestamp)
 _BINARY = (bytes, bytearray, memoryview)
+_EMPTY_BIN = arrays.bin_header(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,18 +301,18 @@ class _Writer:
             )
 
     def _ndarray(self, obj: np.ndarray[Any, Any] | np.generic) -> None:
-        dialect = self._dialect or Dialect.N1D7
-        header, data = arrays.pack_array_header(self._packer, obj, dialect)
-        self._append(header, data)
+        fields, header, data = arrays.split_array(obj, self._dialect or Dialect.N1D7)
+        self._packer.pack(fields)
+        # The empty data at the end of the map give way to the real ones.
+        before = self._packer.bytes()[: -len(_EMPTY_BIN)]
+        self._parts += (before, arrays.bin_header(len(header) + data.nbytes) + header, data)
+        self._packer.reset()
 
     def _binary(self, obj: bytes | bytearray | memoryview) -> None:
         data = memoryview(obj)
         if not data.c_contiguous:
             data = memoryview(bytes(data))
-        self._append(arrays.bin_header(data.nbytes), data)
-
-    def _append(self, header: bytes, data: Any) -> None:
-        self._parts += (self._packer.bytes(), header, data)
+        self._parts += (self._packer.bytes(), arrays.bin_header(data.nbytes), data)
         self._packer.reset()
 
 

@@ -156,7 +156,7 @@ def test_sighup_without_replicas_changes_nothing(dataset):
         client.kill_server()
         errors = server.communicate(timeout=DEADLINE_S)[1].decode()
         assert server.returncode == 0
-        assert "SIGHUP restarts replicas, and there are none" in errors
+        assert "SIGHUP has no effect: it restarts replicas, and there are none" in errors
 
 
 def test_what_a_server_is_told_to_say_when_it_is_ready_is_no_part_of_loading_its_policy(caplog):

@@ -35,7 +35,7 @@ def test_replicas_are_shown(server):
     counted = {"size": 4, "ready": 3, "deaths": 2, "retries": 1}
     metrics = {**server.metrics(), "replicas": counted}
     shown = str(view(metrics, metrics, 1.0).title)
-    assert "3 of 4 replicas ready, 2 deaths, 1 requests tried again" in shown
+    assert "3 of 4 replicas ready, 2 deaths, 1 retried requests" in shown
 
 
 def test_what_a_server_tells_is_shown_as_it_is_and_never_taken_for_markup(server, client, capsys):

@@ -142,13 +142,13 @@ def with_null_integer(values):
 @pytest.mark.parametrize(
     ("to_column", "expected"),
     [
-        (narrow, r"column 'action' has 5 values .* action\.single_arm from \[0:6\]"),
+        (narrow, r"column 'action' has 5 values .* action\.single_arm is \[0:6\]"),
         (ragged, r"expected lists of one length, got lengths \[6, 7\]"),
         (text, "expected numbers or lists of numbers, got string"),
         (with_nan, "not finite"),
         (with_null_row, "1 rows are missing"),
-        (with_null_value, "not finite, or missing"),
-        (with_null_integer, "not finite, or missing"),
+        (with_null_value, "missing or non-finite values"),
+        (with_null_integer, "missing or non-finite values"),
     ],
 )
 def test_a_column_that_holds_no_usable_actions_is_refused(tmp_path, version, to_column, expected):

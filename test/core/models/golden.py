@@ -21,7 +21,7 @@ huggingface_hub = pytest.importorskip("huggingface_hub", reason="comes with tran
 
 from gr00t_policy_core.models import Gr00tPolicy  # noqa: E402
 from gr00t_policy_core.models.common.runner import images_from_frames  # noqa: E402
-from gr00t_policy_core.models.common.transfer import send  # noqa: E402
+from gr00t_policy_core.models.common.transfer import copy_to_device  # noqa: E402
 from gr00t_policy_core.models.model_policy import ModelPolicy  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny, and tests may run side by side
@@ -114,14 +114,14 @@ def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, 
     """What the action head attends to, and the tokens that it is of."""
     frames = policy.frames(observation)
     grid = policy.image_grid(observation)
-    tokens = policy.runner.tokens(policy.instructions(observation), grid)
-    return policy.runner.features([policy.model.backbone.pictures(frames)], tokens), tokens
+    tokens = policy.runner.token_batch(policy.instructions(observation), grid)
+    return policy.runner.features([policy.model.backbone.images(frames)], tokens), tokens
 
 
-def sent_pictures(policy: ModelPolicy, observation: dict[str, Any]) -> Any:
-    """The pictures as the backbone reads them, on the policy's device."""
+def sent_images(policy: ModelPolicy, observation: dict[str, Any]) -> Any:
+    """The images as the backbone reads them, on the policy's device."""
     videos = policy._videos(observation, policy.frames(observation))
-    return images_from_frames(policy.model, send(videos, policy.device))
+    return images_from_frames(policy.model, copy_to_device(videos, policy.device))
 
 
 def assert_golden(golden: Golden, case: str, policy: ModelPolicy) -> dict[str, Any]:

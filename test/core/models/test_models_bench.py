@@ -20,7 +20,7 @@ def tables(output: str) -> dict[int, list[str]]:
     for block in output.split("\n\n")[1:]:
         title, header, *rows, first = block.strip().splitlines()
         batch = re.fullmatch(
-            r"batch (\d+), cameras (\d+x\d+) \((\d+) tokens a picture\), 2 runs", title
+            r"batch (\d+), cameras (\d+x\d+) \((\d+) tokens per image\), 2 runs", title
         )
         assert batch
         assert header.split() == ["stage", "p50", "ms", "p99", "ms", "operators"]
@@ -104,7 +104,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
     file = tmp_path / "nowhere" / "report.json"
     assert main(["bench", "--json", str(file), *FEW]) == 1
     output = capsys.readouterr()
-    assert output.err.endswith(f"there is no folder {file.parent}\n")
+    assert output.err.endswith(f"{file.parent} is not a folder\n")
     assert output.out == ""
 
 
@@ -142,8 +142,8 @@ def test_the_cameras_of_a_robot_can_be_measured(capsys, tmp_path):
     sizes = ["--camera-size", "480x640", "--camera-size", "720x1280"]
     assert main(["bench", *sizes, "--json", str(file), *FEW]) == 0
     output = capsys.readouterr().out
-    assert "batch 1, cameras 480x640 (88 tokens a picture), 2 runs" in output
-    assert "batch 1, cameras 720x1280 (112 tokens a picture), 2 runs" in output
+    assert "batch 1, cameras 480x640 (88 tokens per image), 2 runs" in output
+    assert "batch 1, cameras 720x1280 (112 tokens per image), 2 runs" in output
     first, second = json.loads(file.read_text("utf-8"))["batches"]
-    assert (first["camera_size"], first["image_token_grid"]) == ([480, 640], 88)
-    assert (second["camera_size"], second["image_token_grid"]) == ([720, 1280], 112)
+    assert (first["camera_size"], first["image_tokens"]) == ([480, 640], 88)
+    assert (second["camera_size"], second["image_tokens"]) == ([720, 1280], 112)

@@ -36,9 +36,9 @@ def with_frames(golden, case, *sizes):
     return observation
 
 
-# The table of the reference: frames, the pipeline's pictures, the backbone's, tokens of each.
+# The table of the reference: frames, the pipeline's images, the backbone's, tokens of each.
 @pytest.mark.parametrize(
-    ("frame", "letter_box", "picture", "n1d7", "n1d6"),
+    ("frame", "letter_box", "image", "n1d7", "n1d6"),
     [
         ((480, 640), True, (256, 256), ((256, 256), 64), ((252, 252), 81)),
         ((480, 640), False, (256, 340), ((256, 352), 88), ((252, 336), 108)),
@@ -49,19 +49,19 @@ def with_frames(golden, case, *sizes):
         ((1080, 1920), False, (256, 455), ((256, 448), 112), ((252, 448), 144)),
     ],
 )
-def test_the_number_of_tokens_follows_from_the_frame(frame, letter_box, picture, n1d7, n1d6):
+def test_the_number_of_tokens_follows_from_the_frame(frame, letter_box, image, n1d7, n1d6):
     pipeline = AreaCrop(256, 0.95, letter_box=letter_box)
-    assert pipeline.size(*frame) == picture
+    assert pipeline.size(*frame) == image
     pixels = pipeline(np.zeros((*frame, 3), np.uint8))
-    assert pixels.shape[:2] == picture
+    assert pixels.shape[:2] == image
     for line, (size, tokens) in (("n1d7", n1d7), ("n1d6", n1d6)):
         backbone = backbone_of(line)
-        assert backbone.grid(1, *picture).tokens_each == tokens
+        assert backbone.grid(1, *image).tokens_per_image == tokens
         side = {"n1d7": 32, "n1d6": 28}[line]
-        grid = backbone.grid(2, *picture)
+        grid = backbone.grid(2, *image)
         assert (grid.count, grid.rows * side, grid.columns * side) == (2, *size)
         backbone.pipeline = pipeline
-        assert tuple(backbone.pictures([[np.zeros((*frame, 3), np.uint8)]]).shape[1:3]) == size
+        assert tuple(backbone.images([[np.zeros((*frame, 3), np.uint8)]]).shape[1:3]) == size
 
 
 @pytest.mark.parametrize("name", WITHOUT_LETTER_BOX)
@@ -77,10 +77,10 @@ def test_robots_of_different_cameras_in_turn_get_what_each_gets_alone(name, tmp_
 
 
 @pytest.mark.parametrize("name", WITHOUT_LETTER_BOX)
-def test_recorded_calls_are_of_one_shape_of_pictures(name):
+def test_captured_calls_are_of_one_shape_of_images(name):
     golden, loaded = golden_of(name), policy_of(name)
     tapes = Tapes()
-    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, record=tapes)
+    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, capturer=tapes)
     upright, wide = (with_frames(golden, "one", size) for size in ((160, 120), (120, 160)))
     for observation in (upright, wide, upright, wide):
         policy.prepare(observation)
@@ -88,22 +88,22 @@ def test_recorded_calls_are_of_one_shape_of_pictures(name):
         action, _ = policy.get_action(observation, {"seed": 3})
         for key, values in expected.items():
             np.testing.assert_allclose(action[key], values, atol=1e-4 * largest(values))
-    assert tapes.recorded == 3, "one for each shape of pictures, and one for their tokens"
+    assert tapes.captured == 3, "one for each shape of images, and one for their tokens"
 
 
 def test_the_places_of_patches_are_kept_for_each_grid(golden, policy):
     backbone = policy.model.backbone
     wide, upright = backbone.grid(1, 256, 352), backbone.grid(3, 352, 256)
-    assert wide.tokens_each == upright.tokens_each
+    assert wide.tokens_per_image == upright.tokens_per_image
     assert (wide.rows, wide.columns) == (upright.columns, upright.rows)
-    first, second = backbone.places(wide), backbone.places(upright)
+    first, second = backbone.patch_positions(wide), backbone.patch_positions(upright)
     assert first.embedding.shape == second.embedding.shape
     assert not torch.equal(first.embedding, second.embedding)
-    assert backbone.places(backbone.grid(2, 256, 352)).embedding is first.embedding
+    assert backbone.patch_positions(backbone.grid(2, 256, 352)).embedding is first.embedding
 
 
 @pytest.mark.parametrize("name", ["gr00t_n1d7/c", "gr00t_n1d7/d"])
-def test_a_server_joins_requests_with_the_same_number_of_picture_tokens_only(name):
+def test_a_server_joins_requests_with_the_same_number_of_image_tokens_only(name):
     golden, policy = golden_of(name), policy_of(name)
 
     def key(size):
@@ -117,7 +117,7 @@ def test_a_server_joins_requests_with_the_same_number_of_picture_tokens_only(nam
         assert key((480, 640)) != key((720, 1280))
 
 
-def test_cameras_whose_pictures_end_in_different_sizes_are_refused_before_any_work(
+def test_cameras_whose_images_end_in_different_sizes_are_refused_before_any_work(
     damaged, monkeypatch
 ):
     golden = golden_of("gr00t_n1d7/c")
@@ -148,16 +148,16 @@ def test_cameras_whose_pictures_end_in_different_sizes_are_refused_before_any_wo
         ),
     ],
 )
-def test_cameras_may_differ_where_their_pictures_do_not(sizes, pipeline, expected):
+def test_cameras_may_differ_where_their_images_do_not(sizes, pipeline, expected):
     assert check_camera_sizes(sizes, pipeline) == expected
 
 
 @pytest.mark.parametrize(
     ("size", "named"),
     [
-        ((1, 201), "video.front: 1x201 pixels; a side may have 16384 at most, and 200 times"),
-        ((100_000, 600), "video.front: 100000x600 pixels; a side may have 16384 at most"),
-        ((0, 5), "video.front: 0x5 pixels; a side may have 16384 at most, and 200 times"),
+        ((1, 201), "video.front: 1x201 pixels; a side may have at most 16384 pixels, and at most"),
+        ((100_000, 600), "video.front: 100000x600 pixels; a side may have at most 16384 pixels"),
+        ((0, 5), "video.front: 0x5 pixels; a side may have at most 16384 pixels, and at most"),
     ],
 )
 def test_frames_that_no_model_reads_are_named(size, named):
@@ -169,23 +169,23 @@ def test_frames_that_no_model_reads_are_named(size, named):
 def test_after_warming_up_for_its_cameras_nothing_is_made_for_a_robot(name):
     golden, loaded = golden_of(name), policy_of(name)
     graphs = FakeGraphs()
-    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, record=graphs)
+    policy = ModelPolicy(loaded.model, loaded.device, loaded.dtype, GRAPHS, capturer=graphs)
     key = golden.language_key
     policy.warm_up(camera_sizes=[(720, 1280), {"front": (480, 640), "wrist": (240, 320)}])
-    before = graphs.recorded
+    before = graphs.captured
     for sizes in ([(720, 1280)], [(480, 640), (240, 320)]):
         observation = with_frames(golden, "one", *sizes)
         observation["language"][key] = [["pick up the blue cube and put it on the red plate"]]
         policy.get_action(observation)
-        assert (graphs.recorded, len(policy.runner.queue)) == (before, 0)
+        assert (graphs.captured, len(policy.runner.queue)) == (before, 0)
     policy.get_action(with_frames(golden, "one", (640, 480)))
-    assert policy.runner.queue.wait(60)
-    assert graphs.recorded > before, "another shape would have been seen"
+    assert policy.runner.queue.wait_until_empty(60)
+    assert graphs.captured > before, "another shape would have been seen"
 
 
 def test_warming_up_names_cameras_and_sizes_that_cannot_be(n1d7):
     policy = policy_of("gr00t_n1d7/c")
-    with pytest.raises(SpecError, match=r"no camera is called \['top'\]; known are \['front', 'wr"):
+    with pytest.raises(SpecError, match=r"the policy has no camera \['top'\], only \['front', 'wr"):
         policy.warm_up(camera_sizes=[{"top": (480, 640)}])
     with pytest.raises(SpecError, match="front 480x640 becomes 80x106, wrist 90x160 be"):
         policy.warm_up(camera_sizes=[{"front": (480, 640), "wrist": (90, 160)}])

@@ -85,7 +85,7 @@ def test_only_the_first_shapes_are_compiled(caplog):
         answers = [double(torch.ones(length))[0].item() for length in (1, 2, 3, 1, 4, 2)]
     assert answers == [2.0, 2.0, 2.5, 2.0, 2.5, 2.0]
     assert [record.getMessage() for record in caplog.records] == [
-        "compiled for 2 sets of shapes; others are not"
+        "2 sets of input shapes are compiled; calls of other shapes run eagerly"
     ]
 
 

@@ -9,7 +9,7 @@ from models.golden import torch
 
 from gr00t_policy_core.models.common.cuda_graphs import WARM_UPS, CudaGraphCapturer
 from gr00t_policy_core.models.common.stopwatch import Stopwatch
-from gr00t_policy_core.models.common.transfer import send, to_device
+from gr00t_policy_core.models.common.transfer import copy_to_device, to_device
 
 GPU = torch.device("cuda", 0)
 
@@ -165,7 +165,7 @@ def test_what_is_sent_together_comes_apart_as_it_was():
         torch.arange(5),
         torch.zeros(0, 4),
     ]
-    sent = send(values, torch.device("cpu"))
+    sent = copy_to_device(values, torch.device("cpu"))
     for value, got in zip(values, sent, strict=True):
         wanted = value if isinstance(value, torch.Tensor) else torch.from_numpy(value.copy())
         assert got.dtype == wanted.dtype
@@ -187,5 +187,5 @@ def test_what_is_sent_together_is_one_copy_through_pinned_memory(monkeypatch):
 
     monkeypatch.setattr(torch, "empty", pinned)
     monkeypatch.setattr(torch.Tensor, "to", copied)
-    send([torch.ones(3), np.zeros((2, 2), np.uint8), torch.zeros(4)], GPU)
+    copy_to_device([torch.ones(3), np.zeros((2, 2), np.uint8), torch.zeros(4)], GPU)
     assert calls == [("empty", True), ("cuda:0", True)]

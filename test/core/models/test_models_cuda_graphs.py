@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded calls, with recorders that run on a CPU: memory is its own, shapes have theirs."""
+"""Captured calls, with capturers that run on a CPU: memory is its own, shapes have theirs."""
 
 import contextlib
 import gc
@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from gr00t_policy_core import PolicyClient, PolicyServer, SpecError
 from gr00t_policy_core.models.common.capture_queue import CaptureQueue
-from gr00t_policy_core.models.common.cuda_graphs import GraphedFunction, Held, Recording
+from gr00t_policy_core.models.common.cuda_graphs import Capture, GraphedFunction, StorageTracker
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, batch_sizes
 from gr00t_policy_core.models.model_policy import ModelPolicy
 
@@ -22,22 +22,22 @@ GRAPHS = ExecutionSettings(cuda_graphs=True)
 
 
 class FakeGraphs:
-    """Records as a graph does: replaying reads and writes the memory of the recording."""
+    """Captures as a graph does: replaying reads and writes the memory of the capture."""
 
     def __init__(self):
-        self.recorded = 0
+        self.captured = 0
 
     def __call__(self, function, inputs):
-        self.recorded += 1
+        self.captured += 1
         output = function(*inputs)
-        return Recording(inputs, output, lambda: output.copy_(function(*inputs)))
+        return Capture(inputs, output, lambda: output.copy_(function(*inputs)))
 
 
 class Tapes(FakeGraphs):
-    """Records the operators, and replays them: like a graph, without running Python again."""
+    """Captures the operators, and replays them: like a graph, without running Python again."""
 
     def __call__(self, function, inputs):
-        self.recorded += 1
+        self.captured += 1
         given = [value for value in inputs if value is not None]
 
         def of_tensors(*tensors):
@@ -46,7 +46,7 @@ class Tapes(FakeGraphs):
 
         tape = make_fx(of_tensors)(*given)
         output = tape(*given)
-        return Recording(inputs, output, lambda: output.copy_(tape(*given)))
+        return Capture(inputs, output, lambda: output.copy_(tape(*given)))
 
 
 class SlowTapes(Tapes):
@@ -66,10 +66,10 @@ def no_graphs(function, inputs):
     raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
 
-def recorded(name, graphs, settings=GRAPHS):
-    """The policy of a golden checkpoint, its calls recorded."""
+def captured(name, graphs, settings=GRAPHS):
+    """The policy of a golden checkpoint, its calls captured."""
     loaded = policy_of(name)
-    return ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings, record=graphs)
+    return ModelPolicy(loaded.model, loaded.device, loaded.dtype, settings, capturer=graphs)
 
 
 def doubled(x):
@@ -77,29 +77,29 @@ def doubled(x):
 
 
 class Calls:
-    """A function whose calls are recorded at once."""
+    """A function whose calls are captured at once."""
 
-    def __init__(self, record, function=doubled, plain=None, **settings):
+    def __init__(self, capturer, function=doubled, eager=None, **settings):
         self.queue = CaptureQueue(contextlib.nullcontext)
-        self.call = GraphedFunction(function, plain or function, record, self.queue, **settings)
+        self.call = GraphedFunction(function, eager or function, capturer, self.queue, **settings)
 
     def __call__(self, *inputs):
-        with self.queue.at_once():
+        with self.queue.synchronous():
             return self.call(*inputs)
 
 
-def test_a_shape_is_recorded_once_and_replayed_with_what_comes():
+def test_a_shape_is_captured_once_and_replayed_with_what_comes():
     graphs = FakeGraphs()
     double = Calls(graphs)
     for value in (1.0, 2.0, 3.0):
         assert double(torch.full((3,), value)).tolist() == [2 * value] * 3
-    assert graphs.recorded == 1
+    assert graphs.captured == 1
     double(torch.ones(4))
     double(torch.ones(3, dtype=torch.float64))
-    assert graphs.recorded == 3
+    assert graphs.captured == 3
 
 
-def test_answers_and_inputs_are_not_the_recordings_memory():
+def test_answers_and_inputs_are_not_the_captures_memory():
     double = Calls(FakeGraphs())
     given = torch.ones(2)
     double(given)
@@ -118,23 +118,23 @@ def test_an_argument_may_be_none():
         assert add(torch.zeros(1), None).tolist() == [0.0]
 
 
-def test_the_recording_that_was_not_used_for_longest_goes_first():
+def test_the_capture_that_was_not_used_for_longest_goes_first():
     graphs = FakeGraphs()
-    double = Calls(graphs, kept=2)
+    double = Calls(graphs, max_captures=2)
     for length in (1, 2, 1, 3, 1):
         double(torch.ones(length))
-    assert graphs.recorded == 3
+    assert graphs.captured == 3
     double(torch.ones(2))
-    assert graphs.recorded == 4
+    assert graphs.captured == 4
 
 
-def test_what_cannot_be_recorded_is_computed_and_the_log_says_so_once(caplog):
+def test_what_cannot_be_captured_is_computed_and_the_log_says_so_once(caplog):
     double = Calls(no_graphs)
     with caplog.at_level(logging.WARNING):
         assert double(torch.ones(2)).tolist() == [2.0, 2.0]
         assert double(torch.ones(3)).tolist() == [2.0] * 3
     assert [record.getMessage() for record in caplog.records] == [
-        "CUDA graphs: capture failed, calls of new shapes start each kernel by itself: "
+        "CUDA graphs: a capture failed, so calls of new shapes launch each kernel by itself: "
         "operation not permitted when stream is capturing"
     ]
 
@@ -147,8 +147,8 @@ def test_an_error_of_the_call_itself_is_not_hidden():
         Calls(FakeGraphs(), wrong)(torch.ones(1))
 
 
-def test_nobody_waits_for_a_recording():
-    """A call that comes first, and those that come while it is recorded, are computed at once."""
+def test_nobody_waits_for_a_capture():
+    """A call that comes first, and those that come while it is captured, are computed at once."""
     tapes, plain = SlowTapes(), []
 
     def compute(x):
@@ -159,15 +159,15 @@ def test_nobody_waits_for_a_recording():
     double = GraphedFunction(doubled, compute, tapes, queue)
     with queue.call():
         assert double(torch.ones(3)).tolist() == [2.0] * 3
-        assert not tapes.began.is_set(), "nothing is recorded while a call runs"
+        assert not tapes.began.is_set(), "nothing is captured while a call runs"
     assert tapes.began.wait(60)
     for length in (3, 4, 3):  # this thread goes on while the other one records
         with queue.call():
             assert double(torch.ones(length)).tolist() == [2.0] * length
-    assert tapes.recorded == 0
+    assert tapes.captured == 0
     tapes.finish.set()
-    assert queue.wait(60)
-    assert tapes.recorded == 2
+    assert queue.wait_until_empty(60)
+    assert tapes.captured == 2
 
     computed = len(plain)
     for length in (3, 4):
@@ -176,15 +176,15 @@ def test_nobody_waits_for_a_recording():
     assert len(plain) == computed, "both are replayed"
 
 
-def test_a_served_model_answers_while_its_calls_are_recorded(n1d7):
-    """A prompt of another length than what was made ready, and a recording that takes for ever."""
+def test_a_served_model_answers_while_its_calls_are_captured(n1d7):
+    """A prompt of another length than what was made ready, and a capture that takes for ever."""
     tapes = SlowTapes()
     tapes.finish.set()
-    policy = recorded(n1d7.name, tapes)
+    policy = captured(n1d7.name, tapes)
     policy.warm_up(max_batch=2)
     tapes.finish.clear()
     tapes.began.clear()
-    known, recordings = policy.synthetic_observation(), tapes.recorded
+    known, captures = policy.synthetic_observation(), tapes.captured
     longer = {n1d7.language_key: [[" ".join(["go"] * 60)]]}
     observation = {**n1d7.observation("one"), "language": longer}
     expected, _ = policy_of(n1d7.name).get_action(observation, {"seed": 1})
@@ -201,24 +201,24 @@ def test_a_served_model_answers_while_its_calls_are_recorded(n1d7):
         for _ in range(2):
             assert_answered(client)
             assert tapes.began.wait(60)
-            client.get_action(known)  # what is recorded is replayed meanwhile
-        assert tapes.recorded == recordings, "no recording was waited for"
+            client.get_action(known)  # what is captured is replayed meanwhile
+        assert tapes.captured == captures, "no capture was waited for"
         tapes.finish.set()
-        assert policy.runner.queue.wait(60)
-        assert tapes.recorded == recordings + 2
+        assert policy.runner.queue.wait_until_empty(60)
+        assert tapes.captured == captures + 2
         assert_answered(client)
     assert len(policy.runner.queue) == 0
 
 
-def test_a_policy_that_is_never_idle_gets_its_recordings_all_the_same(monkeypatch):
-    monkeypatch.setattr("gr00t_policy_core.models.common.capture_queue.PATIENCE_S", 0.05)
+def test_a_policy_that_is_never_idle_gets_its_captures_all_the_same(monkeypatch):
+    monkeypatch.setattr("gr00t_policy_core.models.common.capture_queue.MAX_BUSY_S", 0.05)
     graphs = FakeGraphs()
     queue = CaptureQueue(contextlib.nullcontext)
     double = GraphedFunction(doubled, doubled, graphs, queue)
     with queue.call():
         double(torch.ones(3))
-        assert queue.wait(60)
-        assert graphs.recorded == 1
+        assert queue.wait_until_empty(60)
+        assert graphs.captured == 1
 
 
 def test_a_client_that_varies_its_shapes_fills_no_memory():
@@ -229,10 +229,10 @@ def test_a_client_that_varies_its_shapes_fills_no_memory():
         assert len(double(torch.ones(length))) == length
     assert len(queue) <= 16
     tapes.finish.set()
-    assert queue.wait(60)
+    assert queue.wait_until_empty(60)
 
 
-def test_a_recording_that_breaks_ends_no_thread_and_no_caller(caplog):
+def test_a_capture_that_breaks_ends_no_thread_and_no_caller(caplog):
     def broken(function, inputs):
         raise ValueError("not a matter of graphs")
 
@@ -240,25 +240,25 @@ def test_a_recording_that_breaks_ends_no_thread_and_no_caller(caplog):
     double = GraphedFunction(doubled, doubled, broken, queue)
     for length in (1, 2):
         assert double(torch.ones(length)).tolist() == [2.0] * length
-        assert queue.wait(60)
-    assert "a recording failed" in caplog.text
+        assert queue.wait_until_empty(60)
+    assert "a capture failed; calls of these shapes run without a graph" in caplog.text
 
 
 def test_the_thread_ends_when_nothing_is_left_to_record():
     queue = CaptureQueue(contextlib.nullcontext)
     GraphedFunction(doubled, doubled, FakeGraphs(), queue)(torch.ones(1))
-    assert queue.wait(60)
+    assert queue.wait_until_empty(60)
     wait_until(lambda: queue._thread is None)
 
 
-def test_what_a_recording_reads_outlives_the_cache_that_it_came_from():
+def test_what_a_capture_reads_outlives_the_cache_that_it_came_from():
     table = torch.full((2,), 7.0)
     memory = table.untyped_storage()._cdata
-    with Held() as held:
+    with StorageTracker() as tracker:
         x = torch.ones(2)
         (x + table).add_(1.0)
-    assert memory in held.memory
-    assert len(held.memory) == 1, "what the function makes itself is not kept"
+    assert memory in tracker.storages
+    assert len(tracker.storages) == 1, "what the function makes itself is not kept"
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_batch_that_is_filled_up_gives_the_answers_of_its_rows():
     """Three rows are run as four; a server that joins up to three has that size as well."""
     golden = golden_of("gr00t_n1d7/a")
     graphs = FakeGraphs()
-    policy, alone = recorded(golden.name, graphs), policy_of(golden.name)
+    policy, alone = captured(golden.name, graphs), policy_of(golden.name)
     observation = rows_of(golden.observation("batch"), slice(0, 3))
     assert policy.runner.padded_batch_size(3) == 4
     policy.prepare(observation)
@@ -286,21 +286,21 @@ def test_a_batch_that_is_filled_up_gives_the_answers_of_its_rows():
     assert policy.runner.padded_batch_size(3) == 3
 
 
-def test_warming_up_records_every_size_that_a_server_joins():
+def test_warming_up_captures_every_size_that_a_server_joins():
     golden = golden_of("gr00t_n1d7/a")
     graphs = FakeGraphs()
-    policy = recorded(golden.name, graphs)
+    policy = captured(golden.name, graphs)
     policy.warm_up(max_batch=3)
-    assert graphs.recorded == 2 * len((1, 2, 3))
+    assert graphs.captured == 2 * len((1, 2, 3))
     for rows in (1, 2, 3):
         policy.get_action(policy.synthetic_observation(rows))
     assert len(policy.runner.queue) == 0
 
 
 def test_a_replayed_tape_of_a_whole_call_gives_the_references_actions(golden):
-    """Recorded with other pictures, states and noise, for one row and for three."""
+    """Captured with other images, states and noise, for one row and for three."""
     tapes = Tapes()
-    policy = recorded(golden.name, tapes)
+    policy = captured(golden.name, tapes)
     for case in ("one", "batch"):
         other = golden.observation(case)
         for group in ("video", "state"):
@@ -309,49 +309,49 @@ def test_a_replayed_tape_of_a_whole_call_gives_the_references_actions(golden):
             values[...] = 255 - values
         policy.prepare(other)
         assert_golden(golden, case, policy)
-    assert tapes.recorded == 4, "one of each function for each shape"
+    assert tapes.captured == 4, "one of each function for each shape"
 
 
-def test_a_recorded_call_that_masks_padding_gives_the_references_actions(golden):
-    policy = recorded(
+def test_a_captured_call_that_masks_padding_gives_the_references_actions(golden):
+    policy = captured(
         golden.name, FakeGraphs(), ExecutionSettings(cuda_graphs=True, mask_padding=True)
     )
     policy.prepare(golden.observation("one"))
     assert_golden(golden, "one", policy)
 
 
-def test_a_call_that_cannot_be_recorded_gives_the_references_actions(golden, caplog):
-    policy = recorded(golden.name, no_graphs)
+def test_a_call_that_cannot_be_captured_gives_the_references_actions(golden, caplog):
+    policy = captured(golden.name, no_graphs)
     with caplog.at_level(logging.WARNING):
         for case in ("one", "batch"):
             assert_golden(golden, case, policy)
-            assert policy.runner.queue.wait(60)
+            assert policy.runner.queue.wait_until_empty(60)
     assert len(caplog.records) == 2, "one line for each function"
-    assert not policy.in_force()["cuda_graphs"]
+    assert not policy.active_settings()["cuda_graphs"]
 
 
-def test_instructions_of_about_the_same_length_share_a_recording(golden):
+def test_instructions_of_about_the_same_length_share_a_capture(golden):
     graphs = FakeGraphs()
-    policy, alone = recorded(golden.name, graphs), policy_of(golden.name)
+    policy, alone = captured(golden.name, graphs), policy_of(golden.name)
     observation = golden.observation("one")
     lengths, rounded = set(), set()
     for words in (1, 2, 3):
         observation["language"] = {golden.language_key: [[" ".join(["go"] * words)]]}
         texts = policy.instructions(observation)
-        pictures = policy.image_grid(observation)
-        lengths.add(policy.model.backbone.prompts(texts, pictures).length)
-        rounded.add(policy.runner.tokens(texts, pictures).ids.shape[1])
+        grid = policy.image_grid(observation)
+        lengths.add(policy.model.backbone.prompts(texts, grid).length)
+        rounded.add(policy.runner.token_batch(texts, grid).ids.shape[1])
         expected, _ = alone.get_action(observation, {"seed": 3})
         policy.prepare(observation)
         action, _ = policy.get_action(observation, {"seed": 3})
         for key, values in expected.items():
             np.testing.assert_allclose(action[key], values, atol=1e-4 * largest(values))
     assert len(lengths) == 3
-    assert graphs.recorded == 2 * len(rounded) < 6
+    assert graphs.captured == 2 * len(rounded) < 6
 
 
-def test_a_recorded_call_goes_with_real_time_chunking(n1d7):
-    policy, alone = recorded(n1d7.name, FakeGraphs()), policy_of(n1d7.name)
+def test_a_captured_call_goes_with_real_time_chunking(n1d7):
+    policy, alone = captured(n1d7.name, FakeGraphs()), policy_of(n1d7.name)
     observation = n1d7.observation("one")
     before, _ = alone.get_action(observation, {"seed": 1})
     prefix = {key: values[:, 8:].copy() for key, values in before.items()}
@@ -362,7 +362,7 @@ def test_a_recorded_call_goes_with_real_time_chunking(n1d7):
         action, _ = policy.get_action(observation, {"seed": 2, "rtc": rtc})
         for key, values in expected.items():
             np.testing.assert_allclose(action[key], values, atol=1e-4 * largest(values))
-    assert len(policy.runner.queue) == 0, "the recording without a prefix is good for it, too"
+    assert len(policy.runner.queue) == 0, "the capture without a prefix is good for it, too"
 
 
 def test_graphs_without_a_gpu_are_refused():
@@ -373,14 +373,14 @@ def test_graphs_without_a_gpu_are_refused():
 
 def test_warming_up_records_before_a_robot_asks_and_changes_no_answer(golden):
     graphs = FakeGraphs()
-    policy, cold = recorded(golden.name, graphs), policy_of(golden.name)
+    policy, cold = captured(golden.name, graphs), policy_of(golden.name)
     assert policy.warm_up() > 0.0
-    assert graphs.recorded == 2
+    assert graphs.captured == 2
     assert gc.get_freeze_count() > 10_000
-    before = graphs.recorded
+    before = graphs.captured
     observation = policy.synthetic_observation()
     action, _ = policy.get_action(observation, {"seed": 1})
     expected, _ = cold.get_action(observation, {"seed": 1})
     for key, values in expected.items():
         np.testing.assert_allclose(action[key], values, atol=1e-5 * largest(values))
-    assert graphs.recorded == before
+    assert graphs.captured == before

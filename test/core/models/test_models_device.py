@@ -37,22 +37,22 @@ def ones(*shape, dtype=torch.bfloat16):
 
 
 def run(line, texts, settings, small=True):
-    """All of a call from pictures and tokens to actions, on the meta device."""
+    """All of a call from images and tokens to actions, on the meta device."""
     model = line.random_model(small=small, cameras=CAMERAS, device=META, dtype=torch.bfloat16)
     config = model.head.config
     runner = Runner(model, META, torch.bfloat16, settings)
-    tokens = runner.tokens(texts, model.backbone.grid(CAMERAS, *PICTURE_SIZES[line]))
-    pictures = ones(CAMERAS * len(texts), *PICTURE_SIZES[line], 3, dtype=torch.uint8)
+    tokens = runner.token_batch(texts, model.backbone.grid(CAMERAS, *IMAGE_SIZES[line]))
+    images = ones(CAMERAS * len(texts), *IMAGE_SIZES[line], 3, dtype=torch.uint8)
     start = ones(len(texts), config.action_horizon, config.max_action_dim)
     state = ones(len(texts), 1, config.max_state_dim)
     scale = ones(config.action_horizon, 1)
     with torch.inference_mode(), OnlyOnTheDevice():
-        features = runner.see(*tokens, pictures)
-        actions = runner.act(features, state, start, scale, *tokens)
+        features = runner.eager_backbone(*tokens, images)
+        actions = runner.eager_head(features, state, start, scale, *tokens)
     return tokens, features, actions, start
 
 
-PICTURE_SIZES = {gr00t_n1d7: (256, 352), gr00t_n1d6: (252, 336)}
+IMAGE_SIZES = {gr00t_n1d7: (256, 352), gr00t_n1d6: (252, 336)}
 RESIZED = {
     gr00t_n1d7: {(480, 640): (256, 352), (512, 512): (256, 256), (90, 160): (256, 448)},
     gr00t_n1d6: {(480, 640): (252, 336), (512, 512): (252, 252), (90, 160): (252, 448)},
@@ -64,7 +64,7 @@ RESIZED = {
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
 def test_a_whole_call_reads_nothing_back(line, texts, mask_padding):
     tokens, features, actions, start = run(line, texts, ExecutionSettings(mask_padding))
-    assert (tokens.causal is None) == (len(texts) == 1)
+    assert (tokens.causal_bias is None) == (len(texts) == 1)
     assert features.shape[:2] == tokens.ids.shape
     assert actions.shape == start.shape
     assert (actions.device, actions.dtype) == (META, torch.bfloat16)
@@ -88,22 +88,22 @@ def test_the_published_shape_is_as_large_as_is_said():
 
 @pytest.mark.parametrize("size", [(480, 640), (512, 512), (90, 160)])
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
-def test_resizing_pictures_reads_nothing_back(line, size):
+def test_resizing_images_reads_nothing_back(line, size):
     model = line.random_model(small=True, cameras=1, device=META, dtype=torch.bfloat16)
     frames = ones(CAMERAS, *size, 3, dtype=torch.uint8)
     with torch.inference_mode():
         model.backbone.images_on_device(frames)  # brings the weights of this size, which stay
         with OnlyOnTheDevice():
-            pictures = model.backbone.images_on_device(frames)
-    assert pictures.shape == (CAMERAS, *RESIZED[line][size], 3)
-    assert (pictures.device, pictures.dtype) == (META, torch.uint8)
+            images = model.backbone.images_on_device(frames)
+    assert images.shape == (CAMERAS, *RESIZED[line][size], 3)
+    assert (images.device, images.dtype) == (META, torch.uint8)
 
 
 @pytest.mark.parametrize("line", [gr00t_n1d6, gr00t_n1d7])
 def test_a_whole_call_of_a_round_length_reads_nothing_back(line):
     tokens, *_ = run(line, TEXTS[:1], ExecutionSettings(compile="default"))
     assert tokens.ids.shape[1] % 16 == 0
-    assert tokens.visible is not None
+    assert tokens.token_bias is not None
 
 
 def test_vl_self_attention_is_a_part_of_that_call():

@@ -35,7 +35,7 @@ class TestACheckpointIsRefused:
             (["action", "gripper"], "new_embodiment.action.gripper is missing"),
             (
                 ["relative_action"],
-                "new_embodiment.relative_action is missing in .*; take the one that",
+                "new_embodiment.relative_action is missing in .*; use the file that",
             ),
             (["state", "single_arm", "q99"], "new_embodiment.state.single_arm.q99 is missing"),
             (["action", "gripper", "q01"], "new_embodiment.action.gripper.q01 is missing"),
@@ -159,7 +159,7 @@ class TestACheckpointIsRefused:
         golden = golden_of("gr00t_n1d7/b")
         folder = damaged(golden)
         edit(folder / "config.json", lambda c: c.update(state_history_length=1))
-        with pytest.raises(SpecError, match="has 2 states, state_history_length is 1"):
+        with pytest.raises(SpecError, match="has 2 state steps, state_history_length is 1"):
             load(golden, folder)
 
     def test_whose_weights_git_has_not_fetched(self, n1d7, damaged):
@@ -188,7 +188,7 @@ class TestACheckpointIsRefused:
     def test_on_a_gpu_too_many(self, n1d7, device, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        with pytest.raises(SpecError, match=f"{device!r}: of GPUs there are 2 here"):
+        with pytest.raises(SpecError, match=f"{device!r}: this machine has 2 GPUs"):
             load(n1d7, n1d7.checkpoint, device=device)
 
     @pytest.mark.parametrize("device", ["cuda", "cuda:0", 0])
@@ -238,7 +238,7 @@ class TestTheBackbonesFiles:
     @pytest.mark.parametrize(
         ("content", "named"),
         [
-            ("{", "no tokenizer can be read from it"),
+            ("{", "its tokenizer cannot be read"),
             (LFS_POINTER, r"\.json: .* run `git lfs pull`"),
         ],
     )
@@ -278,7 +278,9 @@ class TestAnObservationIsRefused:
     def test_with_a_state_of_the_wrong_dimension(self, n1d7):
         observation = n1d7.observation("one")
         observation["state"]["single_arm"] = np.zeros((1, 1, 6), np.float32)
-        with pytest.raises(SpecError, match=r"state\.single_arm: expected 5 values a step, got 6"):
+        with pytest.raises(
+            SpecError, match=r"state\.single_arm: expected 5 values per step, got 6"
+        ):
             policy_of(n1d7.name).get_action(observation)
 
     def test_with_too_few_frames(self):

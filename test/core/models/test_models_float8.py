@@ -37,7 +37,7 @@ def error_of(name, dtype):
 def test_the_error_of_the_actions_is_at_most_twice_that_of_bfloat16(golden):
     policy = policy_of(golden.name, dtype="fp8")
     assert policy.float8_layers > 0
-    assert policy.in_force()["float8_layers"] == policy.float8_layers
+    assert policy.active_settings()["float8_layers"] == policy.float8_layers
     assert 0.0 < error_of(golden.name, "fp8") <= 2.0 * error_of(golden.name, "bfloat16")
 
 
@@ -51,7 +51,7 @@ def test_a_layer_in_float8_is_near_the_layer():
     assert coarse.shape == exact.shape
     assert (coarse - exact).norm() <= 0.06 * exact.norm()
     assert torch.equal(coarse[0, 0], layer.bias), "a token of zeros"
-    assert [part.shape[-1] for part in Float8Linear(layer).apart(x)] == [32, 16]
+    assert [part.shape[-1] for part in Float8Linear(layer).split_outputs(x)] == [32, 16]
 
 
 def test_each_row_has_a_scale_of_its_own():

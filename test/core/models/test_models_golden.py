@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from models.golden import CASES, features_of, largest, policy_of, torch
 
-from gr00t_policy_core.models.model_policy import noise
+from gr00t_policy_core.models.model_policy import initial_noise
 
 pytestmark = pytest.mark.parametrize("case", CASES)
 
 
 def test_tokens_are_the_references(golden, policy, case):
     observation = golden.observation(case)
-    pictures = policy.image_grid(observation)
-    prompts = policy.model.backbone.prompts(policy.instructions(observation), pictures)
+    grid = policy.image_grid(observation)
+    prompts = policy.model.backbone.prompts(policy.instructions(observation), grid)
     np.testing.assert_array_equal(prompts.ids, golden.arrays[f"{case}/input_ids"])
     lengths = prompts.mask.sum(axis=1)
     assert case == "one" or len(set(lengths)) > 1, "the batch has prompts of one length only"
@@ -23,7 +23,7 @@ def test_tokens_are_the_references(golden, policy, case):
 
 def test_pixels_are_the_references(golden, policy, case):
     backbone = policy.model.backbone
-    pixels = backbone.pixels(backbone.pictures(policy.frames(golden.observation(case))))
+    pixels = backbone.pixels(backbone.images(policy.frames(golden.observation(case))))
     expected = golden.arrays[f"{case}/pixel_values"]
     assert largest(pixels.numpy().reshape(expected.shape) - expected) <= 1e-5
 
@@ -53,7 +53,7 @@ def test_features_and_actions_of_the_head_are_the_references(golden, policy, cas
 
 def test_noise_of_a_seed_is_the_references(golden, case):
     expected = golden.arrays[f"{case}/noise"]
-    np.testing.assert_array_equal(noise(golden.seed, expected.shape).numpy(), expected)
+    np.testing.assert_array_equal(initial_noise(golden.seed, expected.shape).numpy(), expected)
 
 
 def test_actions_are_the_references(golden, policy, case):

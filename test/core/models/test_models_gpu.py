@@ -10,7 +10,7 @@ import threading
 
 import numpy as np
 import pytest
-from models.golden import CASES, assert_golden, largest, policy_of, rows_of, sent_pictures, torch
+from models.golden import CASES, assert_golden, largest, policy_of, rows_of, sent_images, torch
 
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.float8 import Float8Linear
@@ -52,7 +52,7 @@ def test_actions_are_the_references(golden, way):
         pytest.skip("CUDA graphs need CUDA")
     policy = policy_of(golden.name, device=DEVICE, dtype="float32", **{**WITHOUT, **way})
     for case in ("one",) if "mask_padding" in way else CASES:
-        assert_golden(golden, case, policy)  # at once, before it is recorded
+        assert_golden(golden, case, policy)  # at once, before it is captured
         policy.prepare(golden.observation(case))
         info = assert_golden(golden, case, policy)
         assert all(seconds >= 0.0 for seconds in info["timing"].values())
@@ -63,8 +63,8 @@ def test_bfloat16_with_graphs_is_as_without(golden):
         pytest.skip("CUDA graphs need CUDA")
     plain = answer(policy_of(golden.name, device=DEVICE, **WITHOUT), golden, "batch")
     policy = policy_of(golden.name, device=DEVICE)
-    assert policy.in_force()["cuda_graphs"], "graphs are the default"
-    assert policy.in_force()["device_images"]
+    assert policy.active_settings()["cuda_graphs"], "graphs are the default"
+    assert policy.active_settings()["device_images"]
     policy.prepare(golden.observation("batch"))
     replayed = answer(policy, golden, "batch")
     for key, values in plain.items():
@@ -113,7 +113,7 @@ def test_gelu_in_the_product_is_the_tanh_approximation():
     assert largest(got - expected) <= 1e-4, "the exact GELU is 5e-4 away"
 
 
-def test_pictures_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden):
+def test_images_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden):
     on_device = policy_of(golden.name, device=DEVICE, device_images=True)
     host = policy_of(golden.name, device=DEVICE, device_images=False)
     rng = np.random.default_rng(0)
@@ -122,20 +122,22 @@ def test_pictures_resized_on_the_device_are_those_of_the_host_bit_by_bit(golden)
         for key, video in observation["video"].items():
             shape = (*video.shape[:2], *size, 3)
             observation["video"][key] = rng.integers(0, 256, shape, dtype=np.uint8)
-        expected = sent_pictures(host, observation).cpu().numpy()
-        np.testing.assert_array_equal(sent_pictures(on_device, observation).cpu().numpy(), expected)
+        expected = sent_images(host, observation).cpu().numpy()
+        np.testing.assert_array_equal(sent_images(on_device, observation).cpu().numpy(), expected)
 
 
-def test_the_host_does_not_wait_from_pictures_to_actions(golden):
+def test_the_host_does_not_wait_from_images_to_actions(golden):
     if DEVICE == "cpu":
         pytest.skip("only a GPU is waited for")
     policy = policy_of(golden.name, device=DEVICE)
     observation = golden.observation("batch")
     policy.prepare(observation)
     with torch.inference_mode():
-        policy.inputs(observation, None, Stopwatch(policy.device))  # what is made once is there
+        policy.model_inputs(
+            observation, None, Stopwatch(policy.device)
+        )  # what is made once is there
         with no_waiting():
-            given = policy.inputs(observation, None, Stopwatch(policy.device))
+            given = policy.model_inputs(observation, None, Stopwatch(policy.device))
             features = policy.runner.features(given.videos, given.tokens)
             policy.runner.actions(
                 features, given.tokens, given.state, given.noise, given.velocity_scale
@@ -175,7 +177,7 @@ def test_answers_stay_right_while_graphs_are_captured_beside_them(golden):
     for thread in threads:
         thread.join(300)
         assert not thread.is_alive()
-    assert policy.runner.queue.wait(60)
+    assert policy.runner.queue.wait_until_empty(60)
     ask(0)
     assert wrong == []
-    assert policy.in_force()["cuda_graphs"], "no capture failed"
+    assert policy.active_settings()["cuda_graphs"], "no capture failed"

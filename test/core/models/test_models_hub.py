@@ -135,7 +135,7 @@ class TestOfARepository:
         assert made.fetched == {"nvidia/libero": [f"libero_10/{name}" for name in FILES]}
         assert checkpoint.folder.name == "libero_10"
         size_mb = sum((n1d7.checkpoint / name).stat().st_size for name in FILES) / 1e6
-        assert f"fetching 5 files, {size_mb:.3g} MB, of nvidia/libero/libero_10" in caplog.text
+        assert f"downloading 5 files, {size_mb:.3g} MB, of nvidia/libero/libero_10" in caplog.text
 
     def test_a_folder_comes_from_the_cache_without_asking_the_hub(self, hub, repository):
         made = hub({"nvidia/libero": repository})
@@ -207,7 +207,9 @@ def test_a_path_is_never_taken_for_an_id_of_the_hub(hub, given):
 def test_a_folder_of_the_hubs_cache_is_answered_with_its_snapshot(n1d7, tmp_path):
     cache = tmp_path / "models--robot--checkpoint"
     shutil.copytree(n1d7.checkpoint, cache / "snapshots" / "5a5a")
-    with pytest.raises(CheckpointError, match=f"hub's cache: give {cache}/snapshots/5a5a as"):
+    with pytest.raises(
+        CheckpointError, match=f"of the hub: set model_path to {cache}/snapshots/5a5a"
+    ):
         open_checkpoint(cache)
 
 
@@ -223,7 +225,9 @@ def test_weights_of_the_backbone_are_never_fetched(n1d7, hub, tmp_path):
 
 def test_what_nobody_has_is_named(hub):
     hub({})
-    with pytest.raises(CheckpointError, match=f"{CHECKPOINT}: is no folder, and the Hugging Face"):
+    with pytest.raises(
+        CheckpointError, match=f"{CHECKPOINT}: is no folder, and cannot be downloaded"
+    ):
         open_checkpoint(CHECKPOINT)
 
 

@@ -131,7 +131,7 @@ def test_bicubic_crops_are_pillows_but_for_rounding(size, target, edge, fraction
 
 @SETTINGS
 @given(SHAPES)
-def test_whole_tokens_are_those_nearest_to_the_picture(size):
+def test_whole_tokens_are_those_nearest_to_the_image(size):
     """Each side by itself, unless there would be too few or too many pixels."""
     for side, fewest, found in (
         (32, PATCHES.min_pixels, n1d7.smart_size(*size, PATCHES)),
@@ -148,21 +148,21 @@ def test_whole_tokens_are_those_nearest_to_the_picture(size):
 @SETTINGS
 @example((161, 496))
 @given(st.tuples(st.integers(28, 300), st.integers(28, 500)))
-def test_pictures_become_whole_tokens_as_pillow_resizes_them(size):
+def test_images_become_whole_tokens_as_pillow_resizes_them(size):
     frame = frame_of(size)
-    qwen = n1d7.fit([frame, frame], PATCHES).numpy()
+    qwen = n1d7.resize_to_tokens([frame, frame], PATCHES).numpy()
     assert apart(qwen[1], bicubic_rows_first(frame, qwen.shape[1:3])) <= 2
-    on_device = n1d7.fit_on_device(torch.from_numpy(frame)[None], PATCHES)
+    on_device = n1d7.resize_to_tokens_on_device(torch.from_numpy(frame)[None], PATCHES)
     np.testing.assert_array_equal(on_device[0].numpy(), qwen[0])
-    eagle = n1d6.fit([frame, frame]).numpy()
+    eagle = n1d6.resize_to_tokens([frame, frame]).numpy()
     expected = bicubic_rows_first(frame, eagle.shape[1:3])
     np.testing.assert_array_equal(eagle[0], expected)
-    on_device = n1d6.fit_on_device(torch.from_numpy(frame)[None])
+    on_device = n1d6.resize_to_tokens_on_device(torch.from_numpy(frame)[None])
     np.testing.assert_array_equal(on_device[0].numpy(), expected)
 
 
 class TestLeRobot:
-    """The picture path of LeRobot's preprocessor, `use_albumentations` or not."""
+    """The image path of LeRobot's preprocessor, `use_albumentations` or not."""
 
     STEP: ClassVar = {
         "image_crop_size": [86, 86],
@@ -194,11 +194,11 @@ class TestLeRobot:
             expected = arrays[f"{case}/pixel_values"]
         frames = [video[row] for row in range(len(videos[0])) for video in videos]
         if way == "host":
-            pictures = n1d7.fit([pipeline(frame) for frame in frames], patches)
+            images = n1d7.resize_to_tokens([pipeline(frame) for frame in frames], patches)
         else:
             given_frames = torch.from_numpy(np.stack(frames))
-            pictures = n1d7.fit_on_device(pipeline.on_device(given_frames), patches)
-        pixels = n1d7.Patching.make(patches, torch.device("cpu"))(pictures)
+            images = n1d7.resize_to_tokens_on_device(pipeline.on_device(given_frames), patches)
+        pixels = n1d7.Patchify.make(patches, torch.device("cpu"))(images)
         error = np.abs(pixels.numpy().reshape(expected.shape) - expected).max()
         assert error <= 1e-5
 

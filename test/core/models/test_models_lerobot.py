@@ -22,7 +22,7 @@ from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.normalization import LiberoGripper, MinMax
-from gr00t_policy_core.models.model_policy import ModelPolicy, noise
+from gr00t_policy_core.models.model_policy import ModelPolicy, initial_noise
 
 PACK, ENCODE = 2, 3  # steps of the preprocessor
 
@@ -73,7 +73,7 @@ class TestEveryStageIsLeRobots:
     def test_pixels(self, golden, policy, case):
         backbone = policy.model.backbone
         frames = policy.frames(golden.observation_of(policy, case))
-        pixels = backbone.pixels(backbone.pictures(frames))
+        pixels = backbone.pixels(backbone.images(frames))
         expected = golden.vector(case, "pixel_values")
         assert largest(pixels.numpy().reshape(expected.shape) - expected) <= 1e-5
 
@@ -100,7 +100,7 @@ class TestEveryStageIsLeRobots:
 
     def test_noise(self, golden, policy, case):
         expected = golden.vector(case, "noise")
-        np.testing.assert_array_equal(noise(golden.seed, expected.shape).numpy(), expected)
+        np.testing.assert_array_equal(initial_noise(golden.seed, expected.shape).numpy(), expected)
 
     def test_actions(self, golden, policy, case):
         observation = golden.observation_of(policy, case)
@@ -109,16 +109,16 @@ class TestEveryStageIsLeRobots:
         assert as_vector(action).shape == expected.shape
         assert largest(as_vector(action) - expected) <= 1e-4 * largest(expected)
 
-    def test_actions_of_recorded_calls_with_pictures_resized_on_the_device(
+    def test_actions_of_captured_calls_with_images_resized_on_the_device(
         self, golden, policy, case
     ):
         """As on a GPU, where both are the default."""
         settings = ExecutionSettings(cuda_graphs=True, device_images=True)
         where = (policy.model, policy.device, policy.dtype)
-        recorded = ModelPolicy(*where, settings, record=FakeGraphs())
+        captured = ModelPolicy(*where, settings, capturer=FakeGraphs())
         observation = golden.observation_of(policy, case)
-        recorded.prepare(observation)
-        action, _ = recorded.get_action(observation, {"seed": golden.seed})
+        captured.prepare(observation)
+        action, _ = captured.get_action(observation, {"seed": golden.seed})
         expected = golden.vector(case, "action")
         assert largest(as_vector(action) - expected) <= 1e-4 * largest(expected)
 
@@ -220,7 +220,7 @@ class TestItsBaseModel:
         copied = folder(a)
         shutil.rmtree(copied.parent / "nvidia" / "GR00T-N1.7-tiny")
         edit(copied / "config.json", lambda c: c.update(base_model_path="some/base"))
-        expected = r"names some/base as its base model.*hf download some/base config\.json"
+        expected = r"names the base model some/base.*hf download some/base config\.json"
         with pytest.raises(CheckpointError, match=expected):
             load_lerobot(a, copied)
 
@@ -241,7 +241,9 @@ class TestItIsRefused:
     def test_as_n1d5(self, a, folder, fields):
         copied = folder(a)
         edit(copied / "config.json", lambda c: c.update(fields))
-        with pytest.raises(CheckpointError, match=r"config\.json: is GR00T N1\.5, saved by Le"):
+        with pytest.raises(
+            CheckpointError, match=r"config\.json: is a LeRobot checkpoint of GR00T N1\.5"
+        ):
             load_lerobot(a, copied)
 
     def test_for_a_step_of_n1d5(self, a, folder):
@@ -327,8 +329,8 @@ def test_a_checkpoint_one_folder_deeper_is_named(a):
     [
         ({"model_type": "gr00t_n1_5"}, r"GR00T N1\.5; supported are N1\.6 and N1\.7"),
         ({"model_type": "x", "architectures": ["GR00T_N1_5"]}, r"GR00T N1\.5"),
-        ({"model_type": "qwen3_vl"}, "model_type is 'qwen3_vl': it is of another model"),
-        ({}, "model_type is None: it is of another model"),
+        ({"model_type": "qwen3_vl"}, "model_type 'qwen3_vl' is not supported"),
+        ({}, "model_type None is not supported"),
         ({"type": "act"}, "LeRobot's policy type 'act'"),
     ],
 )

@@ -166,13 +166,13 @@ class TestAnAdapterIsRefused:
     @pytest.mark.parametrize(
         ("fields", "named"),
         [
-            ({"peft_type": "LOHA"}, "peft_type is 'LOHA', only 'LORA' is merged here"),
+            ({"peft_type": "LOHA"}, "peft_type 'LOHA' is not supported, only 'LORA'"),
             ({"use_dora": True}, "use_dora is not supported: merge the adapter with peft"),
             ({"lora_bias": True}, "lora_bias is not supported"),
             ({"target_parameters": ["W"]}, "target_parameters is not supported"),
             ({"lora_alpha": "5"}, "must be numbers, got"),
-            ({"base_model_name_or_path": None}, "names no base_model_name_or_path: give"),
-            ({"base_model_name_or_path": "some/base"}, "is a LoRA adapter of some/base, which"),
+            ({"base_model_name_or_path": None}, "names no base_model_name_or_path: set"),
+            ({"base_model_name_or_path": "some/base"}, "is a LoRA adapter for some/base, which"),
         ],
     )
     def test_for_what_would_be_ignored(self, n1d7, base, weights, tmp_path, fields, named):
@@ -183,7 +183,7 @@ class TestAnAdapterIsRefused:
     def test_for_another_base(self, n1d7, weights, tmp_path):
         other = golden_of("gr00t_n1d6/c")
         adapter = write_adapter(tmp_path / "adapter", weights, other.checkpoint)
-        named = r"adapter_model\.safetensors: is for another base model, this one lacks backbone"
+        named = r"adapter_model\.safetensors: is for another base model: this one lacks backbone"
         with pytest.raises(CheckpointError, match=named):
             load(n1d7, adapter)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and instructions on their way to a backbone."""
+"""Images and instructions on their way to a backbone."""
 
 import warnings
 
@@ -55,7 +55,7 @@ def test_frames_as_they_come_over_the_wire_are_taken_without_a_warning():
         assert BilinearCrop((16, 16), (14, 14), letter_box=True)(frame).shape == (16, 16, 3)
 
 
-def test_a_picture_of_one_colour_stays_so():
+def test_an_image_of_one_colour_stays_so():
     pytest.importorskip("cv2", reason="one of the pipelines needs OpenCV")
     for pipeline in (
         AreaCrop(32, 0.9, letter_box=True),
@@ -114,7 +114,7 @@ def test_rows_of_different_length_are_filled_up_on_the_left():
     prompts = pad([[5, 9, 9, 6], [5, 9]], pad_id=0, image_id=9)
     assert prompts.ids.tolist() == [[5, 9, 9, 6], [0, 0, 5, 9]]
     assert prompts.mask.tolist() == [[True] * 4, [False, False, True, True]]
-    assert prompts.images.tolist() == [[False, True, True, False], [False, False, False, True]]
+    assert prompts.image_mask.tolist() == [[False, True, True, False], [False, False, False, True]]
 
 
 def test_a_batch_is_filled_up_to_a_round_length_on_the_right():
@@ -124,12 +124,12 @@ def test_a_batch_is_filled_up_to_a_round_length_on_the_right():
     assert prompts.length == 3
 
 
-def test_padding_that_is_called_like_a_picture_is_none():
-    assert not pad([[1, 2], [1]], pad_id=9, image_id=9).images.any()
+def test_padding_that_is_called_like_an_image_is_none():
+    assert not pad([[1, 2], [1]], pad_id=9, image_id=9).image_mask.any()
 
 
-def test_rope_counts_text_on_and_gives_a_picture_rows_and_columns():
-    """Left padding, a word, a picture of 2 by 3 tokens, a word: as Qwen2-VL's paper draws it."""
+def test_rope_counts_text_on_and_gives_an_image_rows_and_columns():
+    """Left padding, a word, an image of 2 by 3 tokens, a word: as Qwen2-VL's paper draws it."""
     images = np.array([[0, 0, 1, 1, 1, 1, 1, 1, 0]], dtype=bool)
     mask = np.array([[0, 1, 1, 1, 1, 1, 1, 1, 1]], dtype=bool)
     positions = rope_positions(images, mask, rows=2, columns=3)

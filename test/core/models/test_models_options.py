@@ -155,7 +155,7 @@ class TestDenoisingSteps:
 
     def test_are_euler_steps_of_the_same_length(self, n1d7):
         head = policy_of(n1d7.name).model.head
-        assert [len(head.steps(count)) for count in (1, 2, 4, None)] == [1, 2, 4, 4]
+        assert [len(head.euler_steps(count)) for count in (1, 2, 4, None)] == [1, 2, 4, 4]
 
     def test_that_are_none_are_named(self, n1d7):
         with pytest.raises(SpecError, match="num_inference_timesteps must be a positive integer"):
@@ -260,7 +260,7 @@ def test_all_or_none_of_the_overlap_may_be_frozen(frozen):
 
 
 def test_the_sampler_follows_the_scaled_velocity(n1d7):
-    """Held against Euler's method written out, with the head's own velocity."""
+    """StorageTracker against Euler's method written out, with the head's own velocity."""
     policy = policy_of(n1d7.name)
     head = policy.model.head
     observation = n1d7.observation("one")
@@ -270,10 +270,10 @@ def test_the_sampler_follows_the_scaled_velocity(n1d7):
         state = torch.from_numpy(n1d7.arrays["one/model_state"])
         conditioning = head.condition(*features_of(policy, observation), state)
         expected = start
-        for step in head.steps():
+        for step in head.euler_steps():
             expected = expected + 0.25 * scale * head.velocity(expected, conditioning, step)
         sampled = head.sample(conditioning, start, scale)
-    assert len(head.steps()) == 4
+    assert len(head.euler_steps()) == 4
     torch.testing.assert_close(sampled, expected, atol=1e-5, rtol=1e-5)
 
 

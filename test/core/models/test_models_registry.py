@@ -48,5 +48,5 @@ def test_a_folder_beside_the_others_is_a_line():
 
 @pytest.mark.parametrize("model_type", ["Gr00tN2d0", None, 7, json.dumps({})])
 def test_what_is_no_folder_is_no_line(model_type):
-    with pytest.raises(CheckpointError, match=r"model_type is .*'gr00t_n1d6', 'gr00t_n1d7'"):
+    with pytest.raises(CheckpointError, match=r"model_type .*'gr00t_n1d6', 'gr00t_n1d7'"):
         find_loader(of_type(model_type))

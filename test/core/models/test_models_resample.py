@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures resized on the device are those resized on the host, bit by bit."""
+"""Images resized on the device are those resized on the host, bit by bit."""
 
 import numpy as np
 import pytest
-from models.golden import assert_golden, policy_of, sent_pictures, torch
+from models.golden import assert_golden, policy_of, sent_images, torch
 
 from gr00t_policy_core.antialias import triangle
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
@@ -21,7 +21,7 @@ PATCHES = n1d7.PatchConfig(16, 2, 2, 65536, 16777216, (0.5,) * 3, (0.5,) * 3, 1 
 
 
 def frames_of(height, width, count=1):
-    """Noise, and where there is room a smooth picture, whose sums are often near a half."""
+    """Noise, and where there is room a smooth image, whose sums are often near a half."""
     rng = np.random.default_rng(height * 1000 + width)
     frames = rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
     slope = np.linspace(0, 255, width).astype(np.uint8)
@@ -95,8 +95,10 @@ def test_what_a_client_without_torch_interpolates_is_torchs(size, after, mode):
 @pytest.mark.parametrize("size", [(256, 256), (100, 90), (250, 270), (31, 500)])
 def test_qwens_whole_tokens_are_those_of_the_host(size):
     frames = frames_of(*size, count=2)
-    resized = n1d7.fit_on_device(torch.from_numpy(frames), PATCHES)
-    np.testing.assert_array_equal(resized.numpy(), n1d7.fit(list(frames), PATCHES).numpy())
+    resized = n1d7.resize_to_tokens_on_device(torch.from_numpy(frames), PATCHES)
+    np.testing.assert_array_equal(
+        resized.numpy(), n1d7.resize_to_tokens(list(frames), PATCHES).numpy()
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,8 +107,8 @@ def test_qwens_whole_tokens_are_those_of_the_host(size):
 )
 def test_eagles_whole_tokens_are_those_of_the_host(size):
     frames = frames_of(*size, count=2)
-    resized = n1d6.fit_on_device(torch.from_numpy(frames))
-    np.testing.assert_array_equal(resized.numpy(), n1d6.fit(list(frames)).numpy())
+    resized = n1d6.resize_to_tokens_on_device(torch.from_numpy(frames))
+    np.testing.assert_array_equal(resized.numpy(), n1d6.resize_to_tokens(list(frames)).numpy())
 
 
 def resizing_on_device(name):
@@ -120,7 +122,7 @@ def test_the_references_actions_come_of_them(golden, case):
     assert_golden(golden, case, resizing_on_device(golden.name))
 
 
-# Of each checkpoint: frames whose pictures become one size, though they differ themselves.
+# Of each checkpoint: frames whose images become one size, though they differ themselves.
 CAMERA_SIZES = {
     "gr00t_n1d7/a": [(50, 70), (70, 70)],
     "gr00t_n1d7/b": [(50, 70)],
@@ -144,8 +146,8 @@ def test_cameras_may_have_different_sizes_and_read_only_frames(golden):
         frames.flags.writeable = False
         observation["video"][key] = frames
     host.check_observation(observation)
-    expected = host.model.backbone.pictures(host.frames(observation))
-    np.testing.assert_array_equal(sent_pictures(on_device, observation).numpy(), expected.numpy())
+    expected = host.model.backbone.images(host.frames(observation))
+    np.testing.assert_array_equal(sent_images(on_device, observation).numpy(), expected.numpy())
 
 
 def test_nothing_is_done_where_the_size_is_right():

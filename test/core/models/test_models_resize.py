@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that a client makes as small as the model would: the same actions bit for bit."""
+"""Images that a client makes as small as the model would: the same actions bit for bit."""
 
 import numpy as np
 import pytest
@@ -45,13 +45,13 @@ def test_a_model_says_what_it_does_first(golden, policy):
     assert first_resize(policy.get_capabilities()) == FIRST[golden.name]
 
 
-def test_bars_around_a_picture_that_is_not_square_are_nothing_that_a_client_can_do():
-    assert BilinearCrop((96, 128), (90, 120), letter_box=True).first is None
-    assert Unchanged().first is None
+def test_bars_around_an_image_that_is_not_square_are_nothing_that_a_client_can_do():
+    assert BilinearCrop((96, 128), (90, 120), letter_box=True).first_resize is None
+    assert Unchanged().first_resize is None
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_actions_of_resized_pictures_are_the_same_bit_for_bit(golden, policy, case):
+def test_actions_of_resized_images_are_the_same_bit_for_bit(golden, policy, case):
     with PolicyServer(policy, host="127.0.0.1", port=0) as server:
         expected, whole = sent_for(golden, server, case)
         actions, sent = sent_for(golden, server, case, resize=True)
@@ -74,9 +74,9 @@ ODD_SIZES = [(int(h), int(w)) for h, w in np.random.default_rng(2).integers(3, 7
 
 @pytest.mark.parametrize("size", SIZES + ODD_SIZES)
 @pytest.mark.parametrize("pipeline", PIPELINES, ids=str)
-def test_pixels_of_resized_pictures_are_the_same_bit_for_bit(pipeline, size):
-    first = first_resize([pipeline.first.capability])
-    assert first == pipeline.first
+def test_pixels_of_resized_images_are_the_same_bit_for_bit(pipeline, size):
+    first = first_resize([pipeline.first_resize.capability])
+    assert first == pipeline.first_resize
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     once = first(frame)
     assert once.shape[:2] == first.size(*size)

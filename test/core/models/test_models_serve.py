@@ -141,7 +141,7 @@ def test_a_served_model_has_answered_once_before_it_is_ready(golden, caplog):
     )
     with caplog.at_level(logging.INFO):
         policy = load()
-    assert re.search(r"getting the model ready took \d+\.\d s", caplog.text)
+    assert re.search(r"the warm-up of the model took \d+\.\d s", caplog.text)
     assert "cuda_graphs False" in caplog.text, "the log says what is in force"
     policy.check_observation(policy.synthetic_observation(2))
 

@@ -24,13 +24,13 @@ def asked(golden, policy, text):
         ("gr00t_n1d6/c", "pick <image-1> up"),
     ],
 )
-def test_the_text_that_stands_for_a_picture_is_refused_by_name(damaged, name, text):
+def test_the_text_that_stands_for_an_image_is_refused_by_name(damaged, name, text):
     golden = golden_of(name)
     folder = damaged(golden)
     configs = folder / "processor_config.json"
     edit(configs, lambda c: c["processor_kwargs"].update(formalize_language=False))
     policy = load(golden, folder)
-    with pytest.raises(SpecError, match=r"that stands for a picture .* take it out: 'pick"):
+    with pytest.raises(SpecError, match=r"contains the text of an image token, remove it: 'pick"):
         asked(golden, policy, text)
     # Cleaned as in training it is text like any other.
     asked(golden, policy_of(name), text)
@@ -62,5 +62,5 @@ def test_an_answer_that_is_not_finite_is_never_given(n1d7):
     policy = load(n1d7, n1d7.checkpoint)
     with torch.inference_mode():
         policy.model.head.action_decoder.layer2.weight.mul_(torch.nan)
-    with pytest.raises(PolicyError, match="the network's answer is not finite"):
+    with pytest.raises(PolicyError, match="the network's output is not finite"):
         policy.get_action(n1d7.observation("one"))

@@ -8,17 +8,17 @@ from models.golden import torch
 from gr00t_policy_core.models.common.prompts import pad
 from gr00t_policy_core.models.common.token_batch import PatchPositions, make_token_batch
 
-PICTURE = 9
-PLACES = PatchPositions(torch.zeros(1, 4, 2), None, None)
+IMAGE_ID = 9
+POSITIONS = PatchPositions(torch.zeros(1, 4, 2), None, None)
 
 
 def tokens_of(rows, multiple=1, mask_padding=False):
-    prompts = pad(rows, pad_id=0, image_id=PICTURE, multiple=multiple)
+    prompts = pad(rows, pad_id=0, image_id=IMAGE_ID, multiple=multiple)
     angles = torch.arange(prompts.ids.size * 4.0).reshape(*prompts.ids.shape, 4)
     return make_token_batch(
         prompts,
         (angles, angles),
-        PLACES,
+        POSITIONS,
         mask_padding=mask_padding,
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -32,16 +32,16 @@ def hidden(bias):
     return np.isneginf(values).astype(int).squeeze().tolist()
 
 
-def test_pictures_and_text_are_found_row_by_row():
-    tokens = tokens_of([[5, PICTURE, PICTURE, 6], [5, PICTURE, 6, PICTURE]])
-    assert tokens.images.tolist() == [1, 2, 5, 7]
-    assert tokens.text.tolist() == [0, 3, 4, 6]
+def test_images_and_text_are_found_row_by_row():
+    tokens = tokens_of([[5, IMAGE_ID, IMAGE_ID, 6], [5, IMAGE_ID, 6, IMAGE_ID]])
+    assert tokens.image_positions.tolist() == [1, 2, 5, 7]
+    assert tokens.text_positions.tolist() == [0, 3, 4, 6]
 
 
 def test_nothing_is_hidden_where_nothing_is_filled_up():
-    tokens = tokens_of([[5, PICTURE], [6, PICTURE]])
+    tokens = tokens_of([[5, IMAGE_ID], [6, IMAGE_ID]])
     assert tokens[5:9] == (None, None, None, None)
-    assert tokens.places == PLACES
+    assert tokens.patch_positions == POSITIONS
 
 
 def test_the_table_of_sines_has_the_sign_of_a_rotation():
@@ -52,29 +52,29 @@ def test_the_table_of_sines_has_the_sign_of_a_rotation():
 
 @pytest.mark.parametrize("mask_padding", [False, True])
 def test_what_a_row_is_filled_up_with_is_hidden_from_its_tokens(mask_padding):
-    tokens = tokens_of([[5, 6, PICTURE], [7, PICTURE]], mask_padding=mask_padding)
-    assert hidden(tokens.causal[0]) == [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
-    assert hidden(tokens.causal[1]) == [[0, 1, 1], [1, 0, 1], [1, 0, 0]]
-    assert hidden(tokens.text_visible) == [[0, 0], [1, 0]]
+    tokens = tokens_of([[5, 6, IMAGE_ID], [7, IMAGE_ID]], mask_padding=mask_padding)
+    assert hidden(tokens.causal_bias[0]) == [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
+    assert hidden(tokens.causal_bias[1]) == [[0, 1, 1], [1, 0, 1], [1, 0, 0]]
+    assert hidden(tokens.text_bias) == [[0, 0], [1, 0]]
     if mask_padding:
-        assert tokens.silent is None
-        assert hidden(tokens.visible) == [[0, 0, 0], [1, 0, 0]]
+        assert tokens.padding_mask is None
+        assert hidden(tokens.token_bias) == [[0, 0, 0], [1, 0, 0]]
     else:
-        assert tokens.silent.squeeze().tolist() == [[False] * 3, [True, False, False]]
-        assert tokens.visible is None
+        assert tokens.padding_mask.squeeze().tolist() == [[False] * 3, [True, False, False]]
+        assert tokens.token_bias is None
 
 
 def test_what_a_batch_is_filled_up_with_is_hidden_from_who_could_see_it():
-    tokens = tokens_of([[5, 6, PICTURE]], multiple=4)
-    assert tokens.causal is None, "the future is hidden anyway"
-    assert tokens.silent is None
-    assert tokens.text.tolist() == [0, 1, 3]
-    assert hidden(tokens.text_visible) == [0, 0, 1]
-    assert hidden(tokens.visible) == [0, 0, 0, 1]
+    tokens = tokens_of([[5, 6, IMAGE_ID]], multiple=4)
+    assert tokens.causal_bias is None, "the future is hidden anyway"
+    assert tokens.padding_mask is None
+    assert tokens.text_positions.tolist() == [0, 1, 3]
+    assert hidden(tokens.text_bias) == [0, 0, 1]
+    assert hidden(tokens.token_bias) == [0, 0, 0, 1]
 
 
 def test_both_kinds_of_padding_are_told_apart():
-    tokens = tokens_of([[5, 6, PICTURE], [7, PICTURE]], multiple=4)
-    assert hidden(tokens.visible) == [[0, 0, 0, 1]] * 2
-    assert hidden(tokens.text_visible) == [[0, 0, 1], [1, 0, 1]]
-    assert tokens.silent.squeeze().tolist() == [[False] * 4, [True, False, False, False]]
+    tokens = tokens_of([[5, 6, IMAGE_ID], [7, IMAGE_ID]], multiple=4)
+    assert hidden(tokens.token_bias) == [[0, 0, 0, 1]] * 2
+    assert hidden(tokens.text_bias) == [[0, 0, 1], [1, 0, 1]]
+    assert tokens.padding_mask.squeeze().tolist() == [[False] * 4, [True, False, False, False]]

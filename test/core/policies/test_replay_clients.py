@@ -12,7 +12,7 @@ from peers.stock import StockClient
 from replays import observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, ReplayPolicy
-from gr00t_policy_core.policies.replay import CLIENTS_KEPT
+from gr00t_policy_core.policies.replay import MAX_CLIENTS
 from gr00t_policy_core.policy import ClientScope
 
 
@@ -67,7 +67,7 @@ def test_stock_clients_play_on_their_own_while_they_are_connected(replay_server,
 
 def test_places_of_clients_without_end_are_not_kept(v2_dataset):
     policy = ReplayPolicy(v2_dataset)
-    for number in range(CLIENTS_KEPT + 1):
+    for number in range(MAX_CLIENTS + 1):
         with ClientScope(f"client {number}"):
             policy.reset({"episode_index": 1})
     with ClientScope("client 0"):

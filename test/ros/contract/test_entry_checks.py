@@ -54,6 +54,11 @@ TOOL = {
             "state.arm.type is missing: write `type: pose_stamped`",
         ),
         ({"state__arm__type": 7}, "state.arm.type: must be text, got 7"),
+        (
+            {"action__arm__type": None, "action__arm__interface": ["a"]},
+            "action.arm.type is missing: write `type: float64_multi_array` or `type: joint_state` "
+            "or `type: joint_trajectory`",
+        ),
     ],
 )
 def test_a_missing_type_is_answered_with_the_line_to_write(

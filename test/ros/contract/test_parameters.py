@@ -17,6 +17,7 @@ from gr00t_ros.contract.parameters import (
     STATE,
     TOP,
     common_parameters,
+    default_values,
     keys_of,
     parameters_for,
     types_of,
@@ -98,6 +99,30 @@ def test_each_key_in_use_has_all_fields_of_its_modality() -> None:
     names = {p.name for p in parameters_for({"video.front.topic": "front"})}
     assert {f"video.front.{parameter.name}" for parameter in common_parameters("video")} <= names
     assert not any(name.startswith(("state.", "action.")) for name in names)
+
+
+def test_a_source_of_a_state_is_no_key_and_has_the_parameters_of_its_type() -> None:
+    values: dict[str, Any] = {
+        "state.arm.sources": ["left", "right"],
+        "state.arm.left.type": "joint_state",
+        "state.other.type": "pose_stamped",
+    }
+    assert keys_of("state", values) == ["arm", "other"]
+    names = {p.name for p in parameters_for(values)}
+    assert {"state.arm.sources", "state.arm.left.joints", "state.arm.right.type"} <= names
+    assert not names & {"state.arm.topic", "state.arm.right.joints", "state.arm.left.sources"}
+
+
+def test_an_ignored_action_has_no_other_parameter() -> None:
+    names = {p.name for p in parameters_for({"action.arm.ignore": True})}
+    assert {name for name in names if name.startswith("action.")} == {"action.arm.ignore"}
+
+
+def test_defaults_cover_what_was_declared_before_a_type_was_changed() -> None:
+    defaults = default_values({"action.arm.type": "pose_stamped", "action.gripper.ignore": True})
+    assert (defaults["action.arm.joints"], defaults["action.arm.frame_id"]) == ([], "")
+    assert defaults["action.gripper.max_jerk"] == [500.0]
+    assert defaults["control_rate_hz"] == 100.0
 
 
 @pytest.mark.parametrize(

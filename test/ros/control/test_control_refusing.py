@@ -46,7 +46,7 @@ def refused_chunks(t0_ns: int) -> dict[str, tuple[ActionChunk, str]]:
 
 
 def refused(node: ControlNode) -> int:
-    return node._motion.chunks_refused
+    return node._motion.chunks_rejected
 
 
 def test_chunks_that_must_not_move_the_robot_are_refused_and_the_old_one_plays_on(

@@ -222,7 +222,7 @@ def test_a_compressed_picture_of_16_bits_is_refused(suffix: str, shape: tuple[in
     done, data = cv2.imencode(suffix, np.full(shape, 1500, np.uint16))
     assert done
     message = CompressedImage(format="png", data=data.tobytes())
-    with pytest.raises(ConversionError, match=r"format 'png', of uint16, is depth"):
+    with pytest.raises(ConversionError, match=r"format 'png', of uint16, is a depth image"):
         rgb_from_compressed(message)
 
 
@@ -231,7 +231,7 @@ def test_a_compressed_picture_of_16_bits_is_refused(suffix: str, shape: tuple[in
 )
 def test_compressed_depth_is_refused_by_its_format(kind: str) -> None:
     message = CompressedImage(format=kind, data=compressed(".jpg", smooth()).data)
-    with pytest.raises(ConversionError, match=f"format '{kind}' is depth"):
+    with pytest.raises(ConversionError, match=f"format '{kind}' is a depth image"):
         rgb_from_compressed(message)
 
 

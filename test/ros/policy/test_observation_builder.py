@@ -208,7 +208,7 @@ def test_a_message_that_cannot_be_read_names_stream_and_reason_under_one_cause()
     for _ in range(3):  # the message is tried once, and told until another comes
         trouble = streams.trouble(0)
         assert trouble.cause == "video.front: cannot be read"
-        assert "'16UC1' is depth" in str(trouble)
+        assert "'16UC1' is a depth image" in str(trouble)
     assert streams.rejected.count("video.front") == 1
 
 

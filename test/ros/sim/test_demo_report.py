@@ -111,7 +111,7 @@ def test_a_busy_machine_is_named_and_not_the_arm() -> None:
 
     assert not summary.followed
     assert "cannot tell whether the arm followed" in str(summary)
-    assert "this machine is busy: the control node lost 20% of its ticks" in str(summary)
+    assert "this machine is busy: the control node missed 20% of its ticks" in str(summary)
 
 
 def test_the_rate_that_is_expected_is_that_of_the_demo() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of both lines: bytes that Isaac-GR00T wrote, and ours read by its rules."""
 
+import io
 import json
 import tracemalloc
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from gr00t_policy_core import (
     ProtocolError,
     SpecError,
 )
-from gr00t_policy_core.serving.wire.arrays import pack_array_header
+from gr00t_policy_core.serving.wire.arrays import split_array
 
 MESSAGES = [
     f"{name}_{side}"
@@ -222,8 +223,19 @@ def test_encoding_a_large_array_makes_no_copy_beside_the_message(dialect):
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_an_array_is_written_from_its_own_memory(dialect):
     array = np.arange(12, dtype=np.float32).reshape(3, 4)
-    _, data = pack_array_header(msgpack.Packer(autoreset=False), array, dialect)
+    _, _, data = split_array(array, dialect)
     assert np.shares_memory(data, array)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (1, 16, 7), (12345, 1), (1,) * 32])
+@pytest.mark.parametrize("dtype", ["<f4", ">i8", "|u1", "|b1"])
+def test_an_npy_header_is_the_one_that_numpy_reads(shape, dtype):
+    array = np.zeros(shape, dtype)
+    _, header, _ = split_array(array, Dialect.N1D6)
+    npy = header + array.tobytes()
+    read = np.load(io.BytesIO(npy), allow_pickle=False)
+    assert (read.shape, read.dtype) == (array.shape, array.dtype)
+    assert len(npy) % 64 == array.nbytes % 64
 
 
 def test_decoded_arrays_are_read_only_and_keep_the_message_alive():
