@@ -43,8 +43,6 @@ NOTES = {
     ACTION: "`type` names the message type; the parameters that it adds are listed below. An "
     "action of the policy that the robot has no use for has `ignore: true` and nothing else.",
 }
-
-
 TYPES = """\
 ## Message types
 

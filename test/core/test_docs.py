@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_policy import ToyPolicy
 
 from gr00t_policy_core import PolicyClient, PolicyServer, testing
 
@@ -15,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 SOURCES = ("gr00t_policy_core", "gr00t_ros", "bench", "config", "deploy", "launch", "scripts")
+CODE = [path for folder in (*SOURCES, "docs", "test") for path in (ROOT / folder).rglob("*.*")]
+# Files that a reader writes, and their own packages.
+OF_READERS = {"my_policy.py", "test_my_policy.py", "my_robot.yaml", "my_robot/message_types.py"}
 # [text](target), where the target is no address of another site.
 LINK = re.compile(r"\[[^]]*\]\((?!https?:)([^)\s]+)\)")
 
@@ -42,6 +46,24 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
             broken.append(link)
 
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_module_that_a_page_names_exists(page: Path) -> None:
+    text = without_code(page.read_text())
+    files = {path.relative_to(ROOT).as_posix() for path in CODE}
+    named = set(re.findall(r"`([\w/]+\.(?:py|yaml|xml|bash))`", text)) - OF_READERS
+    modules = re.findall(r"`(gr00t_(?:policy_core|ros)(?:\.[a-z_0-9]+)+)", text)
+
+    missing = [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)]
+    missing += [name for name in modules if not is_module(name)]
+
+    assert missing == []
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").exists()
 
 
 @pytest.mark.parametrize("folder", SOURCES)
@@ -80,6 +102,16 @@ def test_the_policy_of_the_tutorial_is_served_and_passes_its_own_test(
         server.register_endpoint("double", lambda value: {"doubled": 2 * value})
         with PolicyClient("127.0.0.1", server.port) as client:
             assert client.call_endpoint("double", {"value": 21}) == {"doubled": 42}
+
+
+def test_the_entries_of_the_metrics_are_listed() -> None:
+    page = (DOCS / "how-to" / "serve-many-robots.md").read_text()
+    section = page.partition("### Metrics")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    listed = set(re.findall(r"`(\w+)`", " ".join(rows)))
+
+    with PolicyServer(ToyPolicy(), host="127.0.0.1", port=0) as server:
+        assert listed == {*server.metrics(), "replicas"}
 
 
 def test_the_texts_that_the_page_of_troubles_quotes_stand_in_the_sources() -> None:
