@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What does not go together within a contract. Pure."""
+"""Contradictions within a contract. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMAGE_MESSAGE = "an image"
 
 
 def contract_problems(contract: Contract) -> Iterator[str]:
-    """A sentence for everything that does not go together."""
+    """A sentence for each contradiction."""
     yield from policy_problems(contract.policy)
     for stream in contract.state_streams:
         yield from _select_problems(stream)
@@ -36,7 +36,9 @@ def contract_problems(contract: Contract) -> Iterator[str]:
 
 def _select_problems(stream: StateStream) -> Iterator[str]:
     size = stream.interface.dimension
-    beyond = [index for index in stream.select if size is not None and index >= size]
+    if size is None:
+        return
+    beyond = [index for index in stream.select if index >= size]
     if beyond:
         yield f"{stream.name}: select has {beyond}, {stream.type} has values 0 to {size - 1}"
 
@@ -52,7 +54,7 @@ def _conversion_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
 
 
 def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
-    """A place that is commanded has to be measured: motion begins where the robot is."""
+    """A commanded position has to be measured: motion begins where the robot is."""
     if output.interface.holds_zero:
         return
     is_pose = output.interface.commands_pose
@@ -93,7 +95,7 @@ def _unmeasured(output: ActionOutput, contract: Contract) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
-    """One end of a topic: the parameter that names it, its message, and who sends."""
+    """One end of a topic: the parameter that names it, its message, and whether we publish it."""
 
     name: str
     topic: str

@@ -136,6 +136,7 @@ def _class_problem(cls: Any, base: type[Base]) -> str:
         return f"lacks the {noun} {', '.join(missing)}"
     if not hasattr(getattr(cls, "message_type", None), "get_fields_and_field_types"):
         return "lacks message_type, the class of a ROS message"
-    if getattr(cls, "measures_pose", False) and cls.pose is StateInterface.pose:
+    is_state = issubclass(cls, StateInterface)
+    if is_state and cls.measures_pose and cls.pose is StateInterface.pose:
         return "measures a pose and lacks the method pose"
     return ""

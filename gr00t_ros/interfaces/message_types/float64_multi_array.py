@@ -35,7 +35,7 @@ class ArrayState(StateInterface):
 
 @command_interface("float64_multi_array")
 class ArrayCommand(CommandInterface):
-    """The values in the policy's order: positions, or velocities and steps (when_holding: zero)."""
+    """The values in the policy's order: positions; velocities or steps with when_holding: zero."""
 
     message_type = Float64MultiArray
     parameters = (

@@ -64,7 +64,7 @@ PARTS: Mapping[str, tuple[int, str, Callable[[Imu], Values]]] = {
 
 @state_interface("imu")
 class ImuState(StateInterface):
-    """The parts that the policy was trained on, in the order of `parts`."""
+    """Orientation, angular velocity and linear acceleration, as far as `parts` names them."""
 
     message_type = Imu
     parameters = (

@@ -21,7 +21,7 @@ FIELDS = ("position", "velocity", "effort")
 
 @state_interface("joint_state")
 class JointStateState(StateInterface):
-    """One field of named joints; several publishers may each tell a part of them."""
+    """One field of named joints; several publishers may each send a part of them."""
 
     message_type = JointState
     parameters = (

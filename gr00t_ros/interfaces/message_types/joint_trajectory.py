@@ -16,9 +16,9 @@ from gr00t_ros.interfaces.registry import command_interface
 
 @command_interface("joint_trajectory")
 class JointTrajectoryCommand(JointGroupCommand):
-    """Positions of named joints: one point, to be reached within one control period.
+    """Positions of named joints, as one point to reach within one control period.
 
-    Its stamp stays 0, which tells the controller to begin at once.
+    The stamp is 0, by which a controller begins at once.
     """
 
     message_type = JointTrajectory

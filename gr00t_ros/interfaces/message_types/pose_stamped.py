@@ -54,7 +54,7 @@ class PoseState(StateInterface):
 
 @command_interface("pose_stamped")
 class PoseCommand(CommandInterface):
-    """A pose in a frame, its quaternion a unit one again after interpolation."""
+    """A pose in `frame_id`."""
 
     message_type = PoseStamped
     parameters = (
@@ -81,10 +81,10 @@ class PoseCommand(CommandInterface):
     def fill(self, message: PoseStamped, values: Values, stamp: Any) -> None:
         message.header.stamp = stamp
         position, orientation = message.pose.position, message.pose.orientation
-        before = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
-        quaternion = values[3:] / np.linalg.norm(values[3:])
+        previous = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
+        quaternion = values[3:] / np.linalg.norm(values[3:])  # interpolation changes its length
         # q and -q are one rotation: a receiver that filters values would swing through zero.
-        if quaternion @ before < 0.0:
+        if quaternion @ previous < 0.0:
             quaternion = -quaternion
         position.x, position.y, position.z = values[:3].tolist()
         orientation.x, orientation.y, orientation.z, orientation.w = quaternion.tolist()
