@@ -241,7 +241,8 @@ def test_a_model_without_torch_is_one_line_and_status_1(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     assert main(["serve", "--model-path", "somewhere", "--port", "0"]) == 1
-    assert "needs torch, which is not installed: run pip install" in one_line(capsys.readouterr().err)
+    reason = one_line(capsys.readouterr().err)
+    assert "needs torch, which is not installed: run pip install" in reason
 
 
 def test_a_missing_dataset_is_one_line_and_status_1(tmp_path):
