@@ -19,8 +19,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 
 from gr00t_policy_core import PolicyServer
+from gr00t_policy_core.serving.server.control_endpoints import ControlEndpoints
 from gr00t_policy_core.serving.wire import jpeg as images
-from gr00t_policy_core.serving.wire.envelope import Request
 from gr00t_ros.interfaces.image_decoding import rgb_from_compressed
 
 simplejpeg = pytest.importorskip("simplejpeg", reason="pip install '.[jpeg]'")
@@ -78,7 +78,6 @@ def serve(
 
         def start(
             policy: EchoPolicy | None = None,
-            kind: type[PolicyServer] = PolicyServer,
             **changes: Any,
         ) -> Arrived:
             policy = policy or EchoPolicy()
@@ -89,7 +88,7 @@ def serve(
                 return decode(observation, *limits)
 
             monkeypatch.setattr(images, "from_jpeg", watched)
-            server = stack.enter_context(kind(policy, host="127.0.0.1", port=0))
+            server = stack.enter_context(PolicyServer(policy, host="127.0.0.1", port=0))
             make_client_node(
                 policy__port=server.port, **{"policy__image_encoding": "jpeg", **changes}
             )
@@ -141,14 +140,20 @@ def test_every_picture_of_the_history_arrives_as_it_was_published(
 
 
 def test_a_server_that_takes_no_jpeg_gets_what_the_node_decodes(
-    ros_node: Node, joints: Robot, serve: Serve, capfd: pytest.CaptureFixture[str]
+    ros_node: Node,
+    joints: Robot,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    class OnlyPixels(PolicyServer):
-        def _ping(self, request: Request) -> dict[str, Any]:
-            return {k: v for k, v in super()._ping(request).items() if k != "capabilities"}
+    ping = ControlEndpoints._ping
 
+    def ping_without_capabilities(*arguments: Any) -> dict[str, Any]:
+        return {k: v for k, v in ping(*arguments).items() if k != "capabilities"}
+
+    monkeypatch.setattr(ControlEndpoints, "_ping", ping_without_capabilities)
     camera = Camera(ros_node)
-    arrived = serve(kind=OnlyPixels)
+    arrived = serve()
     assert arrived.frames[0] == []
     expected = [decoded(data) for data in camera.published]
     for pixels in arrived.pixels:
