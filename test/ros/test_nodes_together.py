@@ -262,8 +262,8 @@ class Limiter(command_limiter.CommandLimiter):
             raise FloatingPointError("broken on purpose")
         return super().follow(path)
 
-import gr00t_policy_core.control.player
-gr00t_policy_core.control.player.CommandLimiter = Limiter
+from gr00t_policy_core.control import command_output
+command_output.CommandLimiter = Limiter
 sys.exit(main())
 """
 

@@ -15,7 +15,7 @@ from limit_checks import PERIODS_S, require_within
 from numpy.testing import assert_allclose, assert_array_equal
 
 hypothesis = pytest.importorskip("hypothesis", reason="makes up the runs of these tests")
-from hypothesis import given, settings  # noqa: E402
+from hypothesis import example, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from gr00t_policy_core.control.action_layout import ActionLayout  # noqa: E402
@@ -245,7 +245,8 @@ class Run:
     follows: bool
     now_ns: int = T0_NS
     arm: tuple[float, float] = (0.0, 0.0)
-    first_seen: tuple[float, float] = (np.nan, np.nan)
+    measured: tuple[float, float] = (np.nan, np.nan)
+    first_measured: tuple[float, float] = (np.nan, np.nan)
     numbers: int = 0
     commands: list[Command] = field(default_factory=list)
     joints_alive: bool = True
@@ -254,12 +255,13 @@ class Run:
         for _ in range(ticks):
             self.now_ns += round(PERIOD_S * 1e9)
             if self.joints_alive:
+                self.measured = self.arm
                 self.player.measure(dict(enumerate(self.arm)), self.now_ns)
             command = self.player.tick(self.now_ns)
             if command is None:
                 continue
             if not self.commands:
-                self.first_seen = self.arm
+                self.first_measured = self.measured  # a push may be unmeasured
             self.commands.append(command)
             if self.follows:
                 self.arm = tuple(command.values["arm"].tolist())
@@ -333,6 +335,14 @@ WIDEST = JointLimits(-np.inf, np.inf, 2.0, 20.0, 400.0)
     st.sampled_from(OutOfRange),
     st.sampled_from([0.2, np.inf]),
 )
+@example(
+    [("chunk", 0), ("joints", 0), ("push", 0)],
+    BlendMode.REPLACE,
+    False,
+    np.inf,
+    OutOfRange.REFUSE,
+    0.2,
+)
 def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
     actions: list[tuple[str, int]],
     blend: BlendMode,
@@ -358,7 +368,7 @@ def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
         return
     vectors = np.array([np.concatenate(list(c.values.values())) for c in run.commands])
     assert np.isfinite(vectors).all()
-    assert_allclose(vectors[0, :2], run.first_seen, rtol=0.0, atol=MOVED)
+    assert_allclose(vectors[0, :2], run.first_measured, rtol=0.0, atol=MOVED)
     is_left_alone = not any(what in ("push", "limits") for what, _ in actions)
     for index, limits in PLAYER_LIMITS.items():
         require_within(vectors[:, index], limits if is_left_alone else WIDEST, PERIOD_S)

@@ -16,6 +16,7 @@ from policies_for_tests import HORIZON, EchoPolicy
 
 from gr00t_policy_core import ActionConfig, ModalityConfig, PolicyServer
 from gr00t_policy_core.serving.client import failover
+from gr00t_policy_core.serving.server.lifecycle import Lifecycle
 from gr00t_policy_core.serving.transport.curve_keys import write_keys
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 
@@ -98,12 +99,14 @@ def test_a_server_that_loads_is_not_asked_at_the_rate_of_the_streams(
 
 
 def test_a_server_that_could_not_load_its_policy_is_reported(
-    make_client_node: MakeNode, operator: Operator, robot: Robot, loading: Loading
+    make_client_node: MakeNode,
+    operator: Operator,
+    robot: Robot,
+    loading: Loading,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class FailedServer(PolicyServer):
-        state = "failed"
-
-    with FailedServer(loading, host="127.0.0.1", port=0) as server:
+    monkeypatch.setattr(Lifecycle, "state", "failed")
+    with PolicyServer(loading, host="127.0.0.1", port=0) as server:
         make_client_node(policy__port=server.port)
         assert operator.trigger("start").success
         status = operator.wait_for_reason("the server could not load its policy (failed)")

@@ -39,7 +39,7 @@ def test_without_ray_it_says_what_to_install(tmp_path) -> None:
     [
         (
             ["--dataset-path", "nowhere", "--ray-address", "gpu-box:6379"],
-            "--ray-address says where --replicas are",
+            "--ray-address needs --replicas",
         ),
         (
             [

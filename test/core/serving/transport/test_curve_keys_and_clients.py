@@ -356,5 +356,5 @@ def test_another_host_may_kill_only_where_it_has_shown_who_it_is(
         ) as client,
     ):
         reply = client.send_request("kill")
-        assert ("refused from another host" in reply.get("error", "")) is refused
+        assert ("accepts it from its own host only" in reply.get("error", "")) is refused
         assert server.state == ("ready" if refused else "stopping")
