@@ -46,12 +46,13 @@ demo: build
 # are CPUs and a half (pytest-xdist, where it is there). ctest numbers the lines of each suite.
 test: build
 	@$(ROS); failed=0; \
-	jobs=$${TEST_JOBS:-$$(( $$(nproc) < 6 ? (3 * $$(nproc) + 1) / 2 : 8 ))}; suites=1; \
+	jobs=$${TEST_JOBS:-$$(( $$(nproc) < 6 ? (3 * $$(nproc) + 1) / 2 : 8 ))}; \
 	if [ "$$jobs" -gt 1 ] && python -c 'import xdist' 2>/dev/null; then \
-		export PYTEST_ADDOPTS="--numprocesses=$$jobs --dist=loadgroup $${PYTEST_ADDOPTS:-}"; suites=3; \
+		export PYTEST_ADDOPTS="--numprocesses=$$jobs --dist=loadgroup $${PYTEST_ADDOPTS:-}"; \
+		export CTEST_PARALLEL_LEVEL=3; \
 	fi; \
 	colcon --log-base "$$LOG" test --base-paths . --build-base "$$BUILD" --install-base "$$INSTALL" \
-		--event-handlers console_direct+ --return-code-on-test-failure --ctest-args --parallel $$suites \
+		--event-handlers console_direct+ --return-code-on-test-failure \
 		| sed -u -E 's/^1: /core: /; s/^2: /ros: /; s/^3: /launch: /' || failed=1; \
 	colcon --log-base "$$LOG" test-result --test-result-base "$$BUILD" --verbose || failed=1; \
 	python -c 'import torch' 2>/dev/null || \

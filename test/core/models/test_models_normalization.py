@@ -118,7 +118,7 @@ class TestRelativeActions:
         assert largest(absolute - again) < 1e-9
 
     def test_of_a_rotation_that_is_none_are_an_error(self):
-        with pytest.raises(PolicyError, match="no pose"):
+        with pytest.raises(PolicyError, match="invalid rotation"):
             to_absolute(np.zeros((1, 1, 9)), np.zeros((1, 9)), ROT6D)
 
     @pytest.mark.parametrize(
