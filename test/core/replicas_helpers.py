@@ -85,6 +85,7 @@ class Served:
 
     def wait_until_all_are_ready(self) -> None:
         wait_until(lambda: self.replicas()["ready"] == self.replicas()["size"], WAIT_S)
+        wait_until(lambda: self.server.state == "ready", WAIT_S)  # the policy comes a little later
 
 
 @contextlib.contextmanager

@@ -114,8 +114,7 @@ class Cluster:
             leaving.callback(reaper.close)
             leaving.callback(self._ray.shutdown)
             with signals.handlers_kept():
-                here = self._ray.init("local", include_dashboard=False, configure_logging=False)
-            reaper.watch(os.path.realpath(here.address_info["session_dir"]))
+                self._ray.init("local", include_dashboard=False, configure_logging=False)
             return
         if self._address != AUTO:
             host, _, port = self._address.rpartition(":")

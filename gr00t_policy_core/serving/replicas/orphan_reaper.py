@@ -5,7 +5,9 @@ Ray's processes end with the one that started them, except for some agents, whic
 try to report to the processes that died. This file runs as a script, without the rest of the
 package: it waits for the end of its stdin, which comes with the end of the server, and then kills
 every process that writes into the session folder of that Ray. (Names and environments do not
-identify them: Ray's processes overwrite their own.)
+identify them: Ray's processes overwrite their own.) The folder bears the id of the server's process
+(``session_<date>_<pid>``, ray/_private/node.py), so the reaper knows it before Ray has started, and
+also ends what a server leaves that ends while Ray starts.
 """
 
 import contextlib
@@ -24,32 +26,37 @@ class OrphanReaper:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__],
+            [sys.executable, "-I", "-S", __file__, str(os.getpid())],
             stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in a terminal does not reach it
         )
-
-    def watch(self, folder: str) -> None:
-        """Name the session folder of Ray; once."""
-        if self._process.stdin is not None:
-            self._process.stdin.write(folder.encode())
-            self._process.stdin.flush()
 
     def close(self) -> None:
         """Kill what is left now, which is nothing where Ray was shut down, and end the process."""
         self._process.communicate()
 
 
-def writers(folder: Path) -> list[int]:
-    """The ids of processes that have a file below a folder open for writing."""
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _writes(path, folder)]
+def writers(server: int) -> list[int]:
+    """The ids of processes that have a file of a server's Ray session open for writing.
+
+    Args:
+        server: The id of the process that started Ray.
+    """
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _writes(path, server)]
 
 
-def _writes(process: Path, folder: Path) -> bool:
+def _is_of_session(file: Path, server: int) -> bool:
+    return any(
+        folder.name.startswith("session_") and folder.name.endswith(f"_{server}")
+        for folder in file.parents
+    )
+
+
+def _writes(process: Path, server: int) -> bool:
     with contextlib.suppress(OSError):  # the process has ended, or is another user's
         for descriptor in (process / "fd").iterdir():
             with contextlib.suppress(OSError):
-                if folder in descriptor.readlink().parents:
+                if _is_of_session(descriptor.readlink(), server):
                     info = (process / "fdinfo" / descriptor.name).read_text()
                     if int(info.partition("flags:")[2].split()[0], 8) & WRITING:
                         return True
@@ -58,11 +65,9 @@ def _writes(process: Path, folder: Path) -> bool:
 
 def main() -> None:
     """Wait for the end of the server, and kill what it leaves behind."""
-    server = os.getppid()
-    folder = sys.stdin.buffer.read().decode()
-    if not folder:
-        return
-    while pids := [pid for pid in writers(Path(folder)) if pid != server]:
+    server = int(sys.argv[1])
+    sys.stdin.buffer.read()
+    while pids := [pid for pid in writers(server) if pid != server]:
         for pid in pids:  # and look again: a killed process may have started another one before
             _end(pid)
 
