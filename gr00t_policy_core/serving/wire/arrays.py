@@ -13,12 +13,15 @@ hold booleans, integers or real floats: object arrays are pickles and are refuse
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeAlias
 
+import msgpack
 import numpy as np
 import numpy.typing as npt
 
@@ -32,14 +35,10 @@ MAX_RANK = 32  # numpy 1.x holds no more
 MAX_NPY_HEADER_BYTES = 4096
 MAX_BIN_BYTES = 2**32 - 1  # msgpack's bin 32
 
-EMPTY_DATA = b""
-
 # Values under these keys can be the data of an array, which decoding must not copy.
 PAYLOAD_KEYS: frozenset[str | bytes] = frozenset({"as_npy", b"data", "data"})
 
 _NPY_MAGIC = b"\x93NUMPY"
-_NPY_ALIGNMENT = 64  # of the data, in bytes
-_NPY_GROWTH_DIGITS = 21  # that numpy leaves room for in the first dimension
 _NPY_ENTRY = re.compile(
     rb"\s*'(descr|fortran_order|shape)'\s*:\s*"
     rb"('[^'\\]*'|True|False|\(\s*(?:\d+L?\s*,\s*)*(?:\d+L?\s*)?\))\s*(?:,|$)"
@@ -65,22 +64,19 @@ def bin_header(size: int) -> bytes:
     raise EncodingError(f"{size} bytes are more than one message can hold ({MAX_BIN_BYTES})")
 
 
-def split_array(
-    array: AnyArray | np.generic, dialect: Dialect
-) -> tuple[dict[Any, Any], bytes, AnyArray]:
-    """Split an array or numpy scalar into the map that encodes it, and its data.
+def encode_array(array: AnyArray | np.generic, dialect: Dialect) -> tuple[bytes, AnyArray]:
+    """Split an array or numpy scalar into the bytes before its data, and its data.
 
     Args:
         array: Of any shape, strides and byte order.
         dialect: The dialect to write.
 
     Returns:
-        The map, whose last entry is `EMPTY_DATA` in place of the data; the bytes that the data
-        begin with; and an array whose memory is the rest of the data: `array` itself where it is
+        The bytes before the data, and an array whose memory is the data: `array` itself where it is
         C-contiguous.
 
     Raises:
-        EncodingError: The dtype is not bool, integer or real float.
+        EncodingError: The dtype is not bool, integer or real float; or the array has 4 GiB or more.
     """
     if array.dtype.kind not in ARRAY_KINDS:
         raise EncodingError(
@@ -91,31 +87,38 @@ def split_array(
     data = array if type(array) is np.ndarray else np.asarray(array)
     if not data.flags.c_contiguous:
         data = np.ascontiguousarray(data)
+    return _array_prefix(dialect, data.dtype.str, data.shape, is_scalar), data
+
+
+# A robot sends the same shapes again and again. Without the cache a round trip takes 6 to 31 %
+# longer at 2 x 480 x 640, and 7 % at 1 x 224 x 224 (ablation, 2026-11-26).
+@lru_cache(maxsize=512)
+def _array_prefix(dialect: Dialect, type_string: str, shape: Shape, is_scalar: bool) -> bytes:
+    size = np.dtype(type_string).itemsize * math.prod(shape)
     fields: dict[Any, Any]
     if dialect is Dialect.N1D6:
+        header = _npy_header(type_string, shape)
         # Isaac-GR00T ignores "scalar" and reads a 0-d array.
         fields = {"__ndarray_class__": True, **({"scalar": True} if is_scalar else {})}
-        fields["as_npy"] = EMPTY_DATA
-        return fields, _npy_header(data), data
-    fields = {b"nd": not is_scalar, b"type": data.dtype.str}
+        return _map_prefix(fields, "as_npy") + bin_header(len(header) + size) + header
+    fields = {b"nd": not is_scalar, b"type": type_string}
     if not is_scalar:
-        fields[b"kind"] = b""
-        fields[b"shape"] = data.shape
-    fields[b"data"] = EMPTY_DATA
-    return fields, b"", data
+        fields |= {b"kind": b"", b"shape": shape}
+    return _map_prefix(fields, b"data") + bin_header(size)
 
 
-def _npy_header(array: AnyArray) -> bytes:
-    """The header of an .npy file of version 1.0, as numpy writes it.
+def _map_prefix(fields: Mapping[Any, Any], last_key: str | bytes) -> bytes:
+    """A map of `fields` and one more entry, up to the value of that entry."""
+    packed: bytes = msgpack.packb({**fields, last_key: None})
+    return packed[:-1]  # without the nil
 
-    `np.lib.format.write_array_header_1_0` takes ten times as long.
-    """
-    text = f"{{'descr': {array.dtype.str!r}, 'fortran_order': False, 'shape': {array.shape!r}, }}"
-    if array.ndim:
-        text += " " * (_NPY_GROWTH_DIGITS - len(str(array.shape[0])))
-    size = len(_NPY_MAGIC) + 4 + len(text) + 1
-    text += " " * (_NPY_ALIGNMENT - size % _NPY_ALIGNMENT) + "\n"
-    return _NPY_MAGIC + b"\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii")
+
+def _npy_header(type_string: str, shape: Shape) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": type_string, "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue()
 
 
 def decode_array(fields: Mapping[Any, Any]) -> tuple[AnyArray | np.generic, Dialect] | None:

@@ -30,7 +30,6 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _PLAIN = (str, int, float, bool, type(None), msgpack.ExtType, msgpack.Timestamp)
 _BINARY = (bytes, bytearray, memoryview)
-_EMPTY_BIN = arrays.bin_header(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,11 +300,8 @@ class _Writer:
             )
 
     def _ndarray(self, obj: np.ndarray[Any, Any] | np.generic) -> None:
-        fields, header, data = arrays.split_array(obj, self._dialect or Dialect.N1D7)
-        self._packer.pack(fields)
-        # The empty data at the end of the map give way to the real ones.
-        before = self._packer.bytes()[: -len(_EMPTY_BIN)]
-        self._parts += (before, arrays.bin_header(len(header) + data.nbytes) + header, data)
+        prefix, data = arrays.encode_array(obj, self._dialect or Dialect.N1D7)
+        self._parts += (self._packer.bytes(), prefix, data)
         self._packer.reset()
 
     def _binary(self, obj: bytes | bytearray | memoryview) -> None:
