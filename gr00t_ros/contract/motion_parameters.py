@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from gr00t_policy_core.control.blend import BlendMode
+from gr00t_policy_core.control.player_settings import OutOfRange
 from gr00t_ros.contract.conditions import (
     ANY_JOINTS,
     ANY_MEASURED,
@@ -11,14 +13,14 @@ from gr00t_ros.contract.conditions import (
 )
 from gr00t_ros.contract.parameter import Parameter
 
-BLENDS = ("offset_fade", "replace", "ensemble", "rtc")
+BLEND_MODES = tuple(mode.value for mode in BlendMode)
 INTERPOLATIONS = ("cubic", "linear")
-OUT_OF_RANGE = ("refuse", "return")
+OUT_OF_RANGE = tuple(mode.value for mode in OutOfRange)
 STARVATIONS = ("hold", "stop_publishing")
 ANY_DESCRIPTION = "auto"  # as robot_description_topic
 
 MOTION_PARAMETERS = (
-    Parameter("blend", "offset_fade", "how one chunk goes over into the next", choices=BLENDS),
+    Parameter("blend", "offset_fade", "how consecutive chunks are blended", choices=BLEND_MODES),
     Parameter(
         "blend_s",
         0.3,

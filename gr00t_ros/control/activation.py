@@ -14,7 +14,7 @@ from rclpy.timer import Timer
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.recording import MAX_EVENTS, write_events
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.control.command_output import CommandOutput
+from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.control_loop import ControlLoop
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.node.stop_signals import StopRequest
@@ -43,7 +43,7 @@ class Activation:
         node: LifecycleNode,
         contract: Contract,
         motion: MotionControl,
-        output: CommandOutput,
+        output: CommandTopics,
         stop_request: StopRequest,
     ) -> None:
         self._node = node

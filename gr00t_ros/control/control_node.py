@@ -18,7 +18,7 @@ from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.control.activation import Activation
-from gr00t_ros.control.command_output import CommandOutput
+from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.control_loop import keep_loop_punctual
 from gr00t_ros.control.control_status import control_status
 from gr00t_ros.control.motion_control import MotionControl
@@ -51,7 +51,7 @@ class ControlNode(ManagedNode):
         self._stop_request = stop_request or StopRequest()
         self._gate = MotionGate()
         self._contract: Contract | None = None
-        self._output: CommandOutput | None = None
+        self._output: CommandTopics | None = None
         self._motion: MotionControl | None = None
         self._inputs: RobotInputs | None = None
         self._subscribers_timer: Timer | None = None
@@ -65,7 +65,7 @@ class ControlNode(ManagedNode):
 
     def configure(self) -> None:
         contract = self._contract = read_contract(self)
-        self._output = CommandOutput(self, contract)
+        self._output = CommandTopics(self, contract)
         motion = self._motion = MotionControl(contract, self._gate, {})
         self._inputs = RobotInputs(self, contract, self._gate, motion)
         steady = Clock(clock_type=ClockType.STEADY_TIME)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from gr00t_policy_core.control.command import JointReport
 from gr00t_ros.control.activation import Activation
-from gr00t_ros.control.command_output import CommandOutput
+from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.motion_setup import LimitsInForce
 from gr00t_ros.msg import ControlStatus, JointStatus
@@ -25,7 +25,7 @@ LIMITS = {
 
 
 def control_status(
-    motion: MotionControl | None, activation: Activation | None, output: CommandOutput | None
+    motion: MotionControl | None, activation: Activation | None, output: CommandTopics | None
 ) -> ControlStatus:
     """What is played, what was counted, and how late the loop ticks; the node adds its state.
 

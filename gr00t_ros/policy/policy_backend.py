@@ -9,7 +9,7 @@ from dataclasses import asdict
 from gr00t_policy_core import PolicyClient
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.policy.observation_builder import NotReadyError
 
@@ -40,7 +40,7 @@ def require_loaded(policy: BasePolicy) -> None:
 def takes_jpeg(settings: PolicySettings, capabilities: Sequence[str]) -> bool:
     """Whether pictures travel as JPEG: the parameters say so, and the server can decode them."""
     wanted = settings.backend == "server" and settings.image_encoding == "jpeg"
-    return wanted and images.CAPABILITY in capabilities
+    return wanted and jpeg.CAPABILITY in capabilities
 
 
 def close_policy(policy: BasePolicy) -> None:

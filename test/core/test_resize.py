@@ -22,7 +22,7 @@ from gr00t_policy_core.resize import (
     saves_pixels,
 )
 from gr00t_policy_core.serving import JpegVideo
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 
 needs_opencv = pytest.mark.skipif(
     importlib.util.find_spec("cv2") is None, reason="pip install '.[resize]'"
@@ -167,24 +167,24 @@ def test_pictures_are_resized_before_they_become_jpeg_and_what_is_jpeg_already_i
     simplejpeg = pytest.importorskip("simplejpeg", reason="pip install '.[jpeg]'")
     policy = ResizingPolicy()
     observation = toy_observation()
-    jpeg = simplejpeg.encode_jpeg(observation["video"]["wrist"][0, 0])
-    observation["video"]["wrist"] = JpegVideo([jpeg], (1, 1, 48, 64, 3))
+    encoded = simplejpeg.encode_jpeg(observation["video"]["wrist"][0, 0])
+    observation["video"]["wrist"] = JpegVideo([encoded], (1, 1, 48, 64, 3))
     with PolicyServer(policy, host="127.0.0.1", port=0) as server:
         with client_of(server, resize=True, image_encoding="jpeg") as client:
             client.get_action(observation)
         assert policy.came["front"].shape == (1, 1, 32, 32, 3)
-        np.testing.assert_array_equal(policy.came["wrist"][0, 0], simplejpeg.decode_jpeg(jpeg))
+        np.testing.assert_array_equal(policy.came["wrist"][0, 0], simplejpeg.decode_jpeg(encoded))
         with client_of(server, resize=True) as client:
             client.get_action(observation)
-        expected = FIRST(simplejpeg.decode_jpeg(jpeg))
+        expected = FIRST(simplejpeg.decode_jpeg(encoded))
         np.testing.assert_array_equal(policy.came["wrist"][0, 0], expected)
 
 
 def test_only_pictures_are_resized():
     depth = np.zeros((1, 1, 64, 64, 1), np.uint8)
     observation = {"video": {"depth": depth}, "state": {"arm": np.zeros((1, 1, 5))}}
-    assert images.resized(observation, FIRST) is observation
-    assert images.resized({"video.depth": depth}, FIRST)["video.depth"] is depth
+    assert jpeg.resized(observation, FIRST) is observation
+    assert jpeg.resized({"video.depth": depth}, FIRST)["video.depth"] is depth
 
 
 def test_the_extra_is_named_where_opencv_is_not_installed(monkeypatch):
@@ -258,4 +258,4 @@ def test_the_other_side_is_scaled_by_the_same_factor_and_halves_are_rounded_to_e
 def test_a_picture_that_no_model_reads_is_left_to_the_policy(size):
     """Which names it; a letter box around it would not fit into memory."""
     observation = {"video": {"front": np.zeros((1, 1, *size, 3), np.uint8)}}
-    assert images.resized(observation, FIRST) is observation
+    assert jpeg.resized(observation, FIRST) is observation

@@ -26,7 +26,7 @@ from rclpy.time import Time
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.recording import read_events, replay
 from gr00t_ros.contract.contract import parse_contract
-from gr00t_ros.control.command_output import CommandOutput
+from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.motion_setup import make_player
 from gr00t_ros.interfaces.command_publisher import Values
 from gr00t_ros.msg import ActionChunk, ControlStatus
@@ -42,14 +42,14 @@ def test_a_chunk_lands_within_a_control_period_of_where_time_says(
     """The commanded value as an instant, against the time that it is stamped with."""
     node = activate_node(control_rate_hz=1.0 / CONTROL_PERIOD_S)
     played: list[tuple[float, int, int]] = []  # value, stamp, and how long it stood, ns
-    publish = CommandOutput.publish
+    publish = CommandTopics.publish
 
-    def keeping(output: CommandOutput, values: Values, now: Time) -> None:  # DDS may lose some
+    def keeping(output: CommandTopics, values: Values, now: Time) -> None:  # DDS may lose some
         publish(output, values, now)
         stood_ns = node._motion.counts.stalled_ns
         played.append((float(values["arm"][0]), now.nanoseconds, stood_ns))
 
-    monkeypatch.setattr(CommandOutput, "publish", keeping)
+    monkeypatch.setattr(CommandTopics, "publish", keeping)
     chunks.publish(ramp(now_ns(ros_node)))  # begins whenever it comes: the robot stands
     wait_until(lambda: played, what="a command")
     t0_ns, stood_ns = now_ns(ros_node), played[-1][2]

@@ -14,7 +14,7 @@ from policies_for_tests import parameters
 from sensor_msgs.msg import CompressedImage, Image
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_policy_core.serving.wire import jpeg as serving_images
+from gr00t_policy_core.serving.wire import jpeg
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.interfaces.image_decoding import (
     image_reader,
@@ -278,7 +278,7 @@ def test_bytes_behind_the_end_of_a_jpeg_do_no_harm() -> None:
 def test_without_simplejpeg_a_jpeg_is_not_read_and_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serving_images, "is_available", lambda: False)
+    monkeypatch.setattr(jpeg, "is_available", lambda: False)
     with pytest.raises(ConversionError, match="pip install simplejpeg"):
         rgb_from_compressed(compressed(".jpg", smooth()))
     with pytest.raises(ConversionError, match="pip install simplejpeg"):

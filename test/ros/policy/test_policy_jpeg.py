@@ -20,7 +20,7 @@ from sensor_msgs.msg import CompressedImage
 
 from gr00t_policy_core import PolicyServer
 from gr00t_policy_core.serving.server.control_endpoints import ControlEndpoints
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 from gr00t_ros.interfaces.image_decoding import rgb_from_compressed
 
 simplejpeg = pytest.importorskip("simplejpeg", reason="pip install '.[jpeg]'")
@@ -73,7 +73,7 @@ def serve(
     make_client_node: MakeNode, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Serve]:
     """Serves a policy to a started node, and waits for its first observations."""
-    decode = images.from_jpeg
+    decode = jpeg.from_jpeg
     with ExitStack() as stack:
 
         def start(
@@ -87,7 +87,7 @@ def serve(
                 arrived.videos.append(observation["video"]["front"])
                 return decode(observation, *limits)
 
-            monkeypatch.setattr(images, "from_jpeg", watched)
+            monkeypatch.setattr(jpeg, "from_jpeg", watched)
             server = stack.enter_context(PolicyServer(policy, host="127.0.0.1", port=0))
             make_client_node(
                 policy__port=server.port, **{"policy__image_encoding": "jpeg", **changes}

@@ -24,7 +24,7 @@ from gr00t_policy_core.serving.server.metrics import Metrics
 from gr00t_policy_core.serving.server.pending_request import PendingRequest
 from gr00t_policy_core.serving.server.served_policy import ServedPolicy
 from gr00t_policy_core.serving.transport.base import Message
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 from gr00t_policy_core.serving.wire.envelope import Request
 
 MAX_ROWS = 8
@@ -147,7 +147,7 @@ def make_request(endpoint, client, rows, value, kind):
     data = {
         "good": {"observation": {"x": x}},
         "pictures": {
-            "observation": images.to_jpeg(pictures, 90) if images.is_available() else pictures
+            "observation": jpeg.to_jpeg(pictures, 90) if jpeg.is_available() else pictures
         },
         "too many rows": {"observation": {"video": {"c": np.zeros((9, 1, 8, 8, 3), np.uint8)}}},
         "with options": {"observation": {"x": x}, "options": {"seed": 1}},

@@ -16,7 +16,7 @@ from gr00t_policy_core import ModalityConfig
 from gr00t_policy_core.serving.server import batch_executor
 from gr00t_policy_core.serving.server.request_limits import RequestLimits
 from gr00t_policy_core.serving.transport import rate_limit
-from gr00t_policy_core.serving.wire import jpeg as images
+from gr00t_policy_core.serving.wire import jpeg
 from gr00t_policy_core.serving.wire.msgpack_reader import MAX_ITEMS
 
 simplejpeg = pytest.importorskip("simplejpeg", reason="pip install '.[jpeg]'")
@@ -25,7 +25,7 @@ FRAME = simplejpeg.encode_jpeg(np.zeros((48, 64, 3), np.uint8))
 
 def as_jpeg(batch: int = 1, steps: int = 1) -> dict[str, Any]:
     shape = [batch, steps, 48, 64, 3]
-    return {images.MARKER: True, "shape": shape, "frames": [FRAME] * batch * steps}
+    return {jpeg.MARKER: True, "shape": shape, "frames": [FRAME] * batch * steps}
 
 
 def with_jpeg(batch: int = 1, **others: Any) -> dict[str, Any]:
@@ -77,9 +77,9 @@ def test_jpeg_of_another_length_than_the_policy_reads_is_never_unpacked(server, 
 
 def test_all_pictures_of_a_message_are_bounded_together(server, ask, decoded, monkeypatch):
     size = 48 * 64 * 3
-    monkeypatch.setattr(images, "MAX_VIDEO_BYTES", 2 * size)
+    monkeypatch.setattr(jpeg, "MAX_VIDEO_BYTES", 2 * size)
     assert "single_arm" in act(ask, server, with_jpeg())[0]
-    monkeypatch.setattr(images, "MAX_VIDEO_BYTES", 2 * size - 1)
+    monkeypatch.setattr(jpeg, "MAX_VIDEO_BYTES", 2 * size - 1)
     reply = act(ask, server, with_jpeg())
     assert f"JPEG videos of {2 * size} bytes in all: at most {2 * size - 1}" in reply["error"]
     assert len(decoded) == 2

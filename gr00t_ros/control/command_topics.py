@@ -14,7 +14,7 @@ from gr00t_ros.interfaces.command_publisher import CommandPublisher, command_pub
 from gr00t_ros.msg import CommandTopicStatus
 
 
-class CommandOutput:
+class CommandTopics:
     """Publishes commands on the topics of a contract, and counts them.
 
     Args:
