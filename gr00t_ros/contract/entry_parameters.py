@@ -28,23 +28,28 @@ TYPE = Parameter(
 SOURCES = Parameter(
     "sources",
     [],
-    "names of the streams that the state is put together from, in order, each with the parameters "
-    "of a state under `state.<key>.<name>.…`; empty: the state is one stream",
+    "names of the streams that make up the state, in order; each has the parameters of a state "
+    "under "
+    "`state.<key>.<name>.…`; empty: the state is a single stream",
 )
 IGNORE = Parameter(
     "ignore", False, "the robot has no use for this key of the policy: nothing is commanded"
 )
 
 _STREAM = (
-    Parameter("topic", "", "topic that the stream is read from", required=True),
-    Parameter("rate_hz", 0.0, "Hz, rate expected of the stream; 0: not watched", 0.0, 10_000.0),
-    Parameter("max_age_s", 0.0, "s, this stream's own max_age_s; 0: the common one", 0.0, 60.0),
+    Parameter("topic", "", "topic of the stream", required=True),
+    Parameter("rate_hz", 0.0, "Hz, expected rate of the stream; 0: not monitored", 0.0, 10_000.0),
+    Parameter(
+        "max_age_s",
+        0.0,
+        "s, maximum age of the newest message, instead of the common max_age_s; 0: the common one",
+        0.0,
+        60.0,
+    ),
 )
 _CONVERSION = (
-    Parameter(
-        "scale", [1.0], "factor on the way through: out = in * scale + offset; 1 or D values"
-    ),
-    Parameter("offset", [0.0], "added after scale, in the unit of the receiver; 1 or D values"),
+    Parameter("scale", [1.0], "converts units: output = input * scale + offset; 1 or D values"),
+    Parameter("offset", [0.0], "added after scaling, in the unit of the output; 1 or D values"),
 )
 # Of an arm of the size of a person's; a limit that binds is counted in the status.
 _JOINT_LIMITS = (
@@ -67,8 +72,9 @@ _JOINT_LIMITS = (
 _FOLLOWING = Parameter(
     "max_following_error",
     [0.5],
-    "rad and m: a joint or pose that is measured further than this from its command stops the "
-    "motion; 0: not watched, as for a gripper that holds something; 1 or D values (pose: 1)",
+    "rad and m, the robot comes to rest when a joint or pose is measured further than this from "
+    "its "
+    "command; 0: not monitored, as for a gripper that holds something; 1 or D values (pose: 1)",
     only_with=MEASURED,
 )
 _BODY_LIMITS = tuple(
@@ -83,13 +89,15 @@ _BODY_LIMITS = tuple(
 
 VIDEO_PARAMETERS = (
     *_STREAM,
-    Parameter("width", 0, "px, width given to the policy; 0: as received", 0, 16384),
-    Parameter("height", 0, "px, height given to the policy; 0: as received", 0, 16384),
+    Parameter("width", 0, "px, width of the image that the policy gets; 0: as received", 0, 16384),
+    Parameter(
+        "height", 0, "px, height of the image that the policy gets; 0: as received", 0, 16384
+    ),
     Parameter(
         "encoding",
         "",
-        "sensor_msgs/Image: what the bytes are, where the driver says it wrongly or only 8UC3; "
-        "empty: what it says",
+        "encoding of a sensor_msgs/Image whose driver reports a wrong one or only 8UC3; empty: as "
+        "reported",
         choices=("", *ENCODINGS),
     ),
 )
@@ -99,8 +107,7 @@ STATE_PARAMETERS = (
     Parameter(
         "select",
         [],
-        "indices of the message's values that make up the state, counted from 0, in order; empty: "
-        "all of them",
+        "indices of the values of the message that make up the state, in order, from 0; empty: all",
         minimum=0,
         maximum=10_000,
     ),
@@ -112,7 +119,7 @@ ACTION_PARAMETERS = (
     Parameter(
         "unmeasured",
         False,
-        "command what no state of the contract measures: max_jump and max_age_s do not apply",
+        "allow commands that no state measures; max_jump and max_age_s do not apply to them",
         only_with=POSITIONS,
     ),
     *_CONVERSION,

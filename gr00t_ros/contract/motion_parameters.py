@@ -24,18 +24,25 @@ MOTION_PARAMETERS = (
     Parameter(
         "blend_s",
         0.3,
-        "s, how long a new chunk's difference from the present one is faded out for; up to twice "
-        "as long where that keeps the motion gentle",
+        "s, time over which the difference between the new chunk and the motion under way is "
+        "blended "
+        "away; up to twice as long for a large difference",
         0.0,
         10.0,
         only_with=BLENDED,
     ),
-    Parameter("interpolation", "cubic", "path between two steps", choices=INTERPOLATIONS),
+    Parameter(
+        "interpolation",
+        "cubic",
+        "interpolation between two steps of a chunk",
+        choices=INTERPOLATIONS,
+    ),
     Parameter(
         "max_jump",
         0.5,
-        "rad and m: a chunk that begins further than this from a joint or pose is refused; 0: any "
-        "distance",
+        "rad and m, a chunk that begins further than this from the measured position is rejected; "
+        "0: "
+        "no limit",
         0.0,
         100.0,
         only_with=ANY_MEASURED,
@@ -43,35 +50,41 @@ MOTION_PARAMETERS = (
     Parameter(
         "out_of_range",
         "refuse",
-        "a joint that stands outside its range: refuse to move it, or return it within its other "
-        "limits",
+        "what to do when a joint is measured outside its position limits: refuse to move the "
+        "robot, "
+        "or return the joint within its velocity, acceleration and jerk limits",
         choices=OUT_OF_RANGE,
         only_with=ANY_MEASURED,
     ),
     Parameter(
         "max_observation_age_s",
         0.0,
-        "s, the motion stops when the observation behind it is older; 0: twice the duration of a "
-        "chunk and one replan_interval_s, at most 2 (inference: sync: the duration and 2)",
+        "s, the robot comes to rest when the observation behind the chunk is older than this; 0: "
+        "twice the duration of a chunk plus replan_interval_s, at most 2 s (inference: sync: the "
+        "duration plus 2 s)",
         0.0,
         3600.0,
     ),
     Parameter(
         "require_subscribers",
         True,
-        "do not move before every command topic has a subscriber, nor once one has lost its last",
+        "move only while every command topic has a subscriber",
     ),
     Parameter(
         "on_starvation",
         "hold",
-        "when there is nothing valid to play, after coming to rest",
+        "what to do after coming to rest when there is no valid chunk to play",
         choices=STARVATIONS,
     ),
-    Parameter("enable_topic", "", "std_msgs/Bool that must say true for motion; empty: none"),
+    Parameter(
+        "enable_topic",
+        "",
+        "topic of a std_msgs/Bool that must be true for the robot to move; empty: none",
+    ),
     Parameter(
         "enable_timeout_s",
         0.5,
-        "s, a true that is older counts as false",
+        "s, age at which the last message of enable_topic no longer allows motion",
         0.01,
         60.0,
         only_with=GATED,
@@ -79,22 +92,22 @@ MOTION_PARAMETERS = (
     Parameter(
         "robot_description_topic",
         ANY_DESCRIPTION,
-        "std_msgs/String with the URDF, whose limits apply too; auto: robot_description in "
-        "the namespace of the node, else /robot_description; empty: none",
+        "topic of a std_msgs/String with the URDF, whose joint limits apply as well; auto: "
+        "robot_description in the node's namespace, or /robot_description; empty: none",
         only_with=ANY_JOINTS,
     ),
     Parameter(
         "require_urdf",
         False,
-        "do not move before a robot description has come that has every joint that is commanded",
+        "move only once a URDF with every commanded joint was received",
         only_with=ANY_JOINTS,
     ),
     Parameter("realtime_priority", 0, "SCHED_FIFO priority of the control loop; 0: none", 0, 99),
-    Parameter("cpu_affinity", -1, "CPU that the control loop is kept on; -1: any", -1, 1023),
+    Parameter("cpu_affinity", -1, "CPU that the control loop runs on; -1: any", -1, 1023),
     Parameter(
         "record_path",
         "",
-        "file that the control node writes a run into when it is deactivated, to be played again; "
+        "file into which the control node writes a recording of its run when it is deactivated; "
         "empty: none",
     ),
 )

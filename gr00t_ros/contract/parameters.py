@@ -62,28 +62,29 @@ OBSERVATION_PARAMETERS = (
     Parameter(
         "replan_interval_s",
         0.0,
-        "s between two observations sent to the policy; 0: as late as its measured latency allows",
+        "s, time between two observations sent to the policy; 0: as late as the measured latency "
+        "allows",
         0.0,
         60.0,
         only_with=ASYNC,
     ),
-    Parameter("max_age_s", 0.5, "s, oldest age of a stream's newest message", 0.001, 60.0),
+    Parameter("max_age_s", 0.5, "s, maximum age of a stream's newest message", 0.001, 60.0),
     Parameter(
         "max_skew_s",
         0.1,
-        "s, largest distance of a sample from its time in the observation; a message that is "
-        "stamped further ahead of the node's clock is rejected",
+        "s, largest difference between the stamp of a sample and the time of its observation; a "
+        "message that is stamped further ahead of the node's clock is rejected",
         0,
         60,
     ),
 )
 PROCESS_PARAMETERS = (
-    Parameter("autostart", False, "configure, activate and start without being asked"),
+    Parameter("autostart", False, "configure, activate and start inference at startup"),
     Parameter(
         "end_with_pid",
         0,
-        "the node comes to rest and ends when the process of this number has ended; 0: none. "
-        "policy.launch.py gives its own (`end_with_launch:=false`: it does not)",
+        "id of a process with which the node ends, after the robot came to rest; 0: none. "
+        "policy.launch.py sets its own (`end_with_launch:=false`: it does not)",
         0,
         2**22,
     ),

@@ -18,84 +18,111 @@ POLICY_PARAMETERS = (
     Parameter(
         "policy.host",
         "localhost",
-        "host of the policy server, or its Unix socket: ipc:///path",
+        "host of the policy server, or a Unix socket (ipc:///path)",
         only_with=ONE_HOST,
     ),
     Parameter("policy.port", 5555, "TCP port of the policy server", 1, 65535, only_with=SERVER),
     Parameter(
         "policy.hosts",
         [],
-        "several policy servers, each `host` or `host:port`, in place of policy.host: the first "
-        "that answers is asked, and again once it is back",
+        "several policy servers, each `host` or `host:port`, instead of policy.host: the node "
+        "uses the "
+        "first that answers, and returns to an earlier one once that is back",
         only_with=SERVER,
     ),
-    Parameter("policy.token", "", "token that the server asks for; empty: none", only_with=SERVER),
+    Parameter(
+        "policy.token", "", "API token that the server requires; empty: none", only_with=SERVER
+    ),
     Parameter(
         "policy.server_key",
         "",
-        "secured server: its public CURVE key, or the file server.key; empty: plain text",
+        "public CURVE key of a secured server, or the file server.key; empty: plain text",
         only_with=SERVER,
     ),
     Parameter(
         "policy.keys",
         "",
-        "secured server: file NAME.key_secret that `gr00t-policy keys` made",
+        "the node's own key pair for a secured server: the file NAME.key_secret that "
+        "`gr00t-policy keys` made",
         only_with=SERVER,
     ),
     Parameter(
         "policy.image_encoding",
         "raw",
-        "jpeg: pictures travel as JPEG to a server that takes it, and those of a CompressedImage "
-        "topic as they came",
+        "how images travel to the server; jpeg: compressed, if the server accepts JPEG, and "
+        "images of "
+        "a CompressedImage topic without decoding them",
         choices=IMAGE_ENCODINGS,
         only_with=SERVER,
     ),
-    Parameter("policy.quality", 90, "quality of the JPEG made here", 1, 100, only_with=JPEG),
+    Parameter(
+        "policy.quality",
+        90,
+        "JPEG quality of images that the node compresses",
+        1,
+        100,
+        only_with=JPEG,
+    ),
     Parameter(
         "policy.resize",
         False,
-        "pictures travel at the size that the policy makes them first, where it says so",
+        "resize images before they are sent, exactly as the first step of the policy does, if the "
+        "policy reports that step",
         only_with=SERVER,
     ),
     Parameter(
         "policy.timeout_s",
         5.0,
-        "s, longest wait for one answer of the policy",
+        "s, longest wait for one answer",
         0.05,
         600.0,
         only_with=SERVER,
     ),
-    Parameter("policy.model_path", "", "checkpoint folder or hub id", only_with=LOCAL),
-    Parameter("policy.backbone_path", "", "folder of the backbone's own files", only_with=LOCAL),
+    Parameter(
+        "policy.model_path",
+        "",
+        "checkpoint: a folder, or an id of the Hugging Face hub",
+        only_with=LOCAL,
+    ),
+    Parameter(
+        "policy.backbone_path",
+        "",
+        "folder with the files of the backbone, if they are not in the checkpoint; empty: fetch "
+        "them",
+        only_with=LOCAL,
+    ),
     Parameter(
         "policy.base_model_path",
         "",
-        "base model of a checkpoint of LeRobot or of a LoRA adapter; empty: the one that it names",
+        "base model of a LeRobot checkpoint or a LoRA adapter; empty: the one that it names",
         only_with=LOCAL,
     ),
     Parameter(
         "policy.denoising_steps",
         0,
-        "steps of denoising; 0: as many as the checkpoint says",
+        "denoising steps of the action head; 0: as the checkpoint says",
         0,
         1000,
         only_with=LOCAL,
     ),
     Parameter(
-        "policy.embodiment_tag", "new_embodiment", "embodiment tag of the model", only_with=LOCAL
+        "policy.embodiment_tag",
+        "new_embodiment",
+        "embodiment tag that the model is run for",
+        only_with=LOCAL,
     ),
     Parameter("policy.device", "cuda", "torch device: cuda, cuda:1, cpu", only_with=LOCAL),
     Parameter(
         "policy.dtype",
         "",
-        "of the model; empty: bfloat16, and float32 on a CPU",
+        "data type of the model; empty: bfloat16 on a GPU, float32 on a CPU",
         choices=("", *DTYPES),
         only_with=LOCAL,
     ),
     Parameter(
         "policy.mask_padding",
         False,
-        "hide padding from all attention; no difference for one robot's observation",
+        "mask padded tokens in all attention; makes no difference for a single robot",
         only_with=LOCAL,
     ),
     Parameter(
@@ -108,14 +135,14 @@ POLICY_PARAMETERS = (
     Parameter(
         "policy.compile",
         "",
-        "compile the networks with torch.compile, at the first answer; empty: not",
+        "compile the networks with torch.compile in this mode, at the first answer; empty: do not",
         choices=("", *COMPILE_MODES),
         only_with=LOCAL,
     ),
     Parameter(
         "policy.device_images",
         "auto",
-        "resize pictures on the device; auto: on a GPU",
+        "preprocess images on the device; auto: on a GPU",
         choices=WHEN,
         only_with=LOCAL,
     ),
