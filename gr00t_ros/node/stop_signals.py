@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. They
-# are one request: a signal counts as repeated only this long after the first, s.
+# are one request: a signal counts as repeated only so long after the first, s.
 REPEATED_AFTER_S = 0.5
 
 
@@ -30,15 +30,15 @@ class StopRequest:
         self._is_repeated = False
 
     def is_set(self) -> bool:
-        """Whether the process should end."""
+        """Whether the process is to end."""
         return self._came_s is not None
 
     def is_repeated(self) -> bool:
-        """Whether a second signal has arrived: the process should cut short what still takes time."""
+        """Whether a second signal came: whatever still takes time is to be cut short."""
         return self._is_repeated
 
     def handle(self, *_: object) -> None:
-        """Handle a signal."""
+        """The handler of the signals."""
         now_s = time.monotonic()
         if self._came_s is None:
             self._came_s = now_s
@@ -48,7 +48,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Record the signals within the context; after it they do nothing until the process ends."""
+    """A context that notes the signals; after it they do nothing until the process ends."""
     stopping = StopRequest()
     for number in STOP_SIGNALS:
         signal.signal(number, stopping.handle)
