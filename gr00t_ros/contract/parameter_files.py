@@ -82,7 +82,7 @@ def why_unreadable(path: Path, rcl_error: str = "") -> str:
     """What is wrong with a file that ROS cannot read, and what to do; empty where nothing is found.
 
     Args:
-        path: The parameter file.
+        path: The parameter file, in YAML.
         rcl_error: The text of rcl's error, where there is one.
     """
     try:
