@@ -112,7 +112,7 @@ def test_a_doctype_gives_no_attributes() -> None:
 
 def test_no_entity_is_expanded() -> None:
     limit = LAUGHS + ROBOT.replace('velocity="3"', 'velocity="&b;"')
-    with pytest.raises(ValueError, match="velocity is no number: '&b;'"):
+    with pytest.raises(ValueError, match="velocity is not a number: '&b;'"):
         urdf_limits(limit)
     levels = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
     laughs = f'<!DOCTYPE robot [<!ENTITY l0 "ha">{levels}]>'
@@ -140,15 +140,15 @@ def test_markup_that_never_ends_is_refused_at_once(opening: str) -> None:
         ),
         (
             '<robot><joint name="j" type="revolute"><limit velocity="1_0"/></joint></robot>',
-            "joint j: velocity is no number: '1_0'",
+            "joint j: velocity is not a number: '1_0'",
         ),
         (
             '<robot><joint name="j" type="revolute"><limit velocity="fast"/></joint></robot>',
-            "joint j: velocity is no number: 'fast'",
+            "joint j: velocity is not a number: 'fast'",
         ),
         (
             '<robot><joint name="j" type="revolute"><limit lower="nan"/></joint></robot>',
-            "joint j: lower is no number: 'nan'",
+            "joint j: lower is not a number: 'nan'",
         ),
     ],
 )
