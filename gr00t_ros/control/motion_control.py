@@ -79,7 +79,7 @@ class MotionControl:
 
     @property
     def chunk_warning(self) -> str:
-        """The suspected fault in the units or the rate of the newest chunk; empty if there is none."""
+        """The suspected fault in the units or the rate of the newest chunk; empty if none."""
         return self._chunk_warning
 
     @property
