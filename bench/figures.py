@@ -22,7 +22,9 @@ from bench.motion import Bench
 from bench.motion_run import DIMENSIONS, Case, Episode, Strategy, demo_contract
 from bench.processes import ROOT
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.chunk import Chunk
+from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_ros.control.motion_setup import make_player
 
 FOLDER = ROOT / "docs" / "figures"
@@ -39,11 +41,9 @@ Arrival = tuple[float, Chunk]
 DISAGREEMENT_RAD = 0.05
 TAKEOVER = 4  # the chunk that takes over in the picture: the arm is in full motion
 
-TEXTS = {
-    "replace": "replace",
-    "offset_fade": "offset_fade (default)",
-    "ensemble": "ensemble",
-}
+# For `rtc` the policy has to continue its chunks, which those of this picture do not.
+DRAWN = tuple(mode.value for mode in BlendMode if mode is not BlendMode.RTC)
+DEFAULT = ScheduleSettings().blend.value
 GREY, ORANGE, BLUE = "#8a8a8a", "#d9822b", "#1f5fa8"
 
 
@@ -121,7 +121,7 @@ def draw_takeover(top: Axes, bottom: Axes, blend: str, arrivals: Sequence[Arriva
         top.plot(steps_s, values, "o", ms=3, color=colour)
     top.plot(times_s, commanded, color=BLUE, linewidth=1.8)
     bottom.plot(times_s[1:], np.diff(commanded) / PERIOD_S, color=BLUE, linewidth=1.4)
-    top.set_title(TEXTS[blend], fontsize=10, loc="left")
+    top.set_title(f"{blend} (default)" if blend == DEFAULT else blend, fontsize=10, loc="left")
     for axes, values in ((top, commanded), (bottom, np.diff(commanded) / PERIOD_S)):
         shown = values[-round((SHOWN_S[1] - SHOWN_S[0]) / PERIOD_S) :]
         margin = 0.15 * np.ptp(shown)
@@ -135,9 +135,9 @@ def draw_takeover(top: Axes, bottom: Axes, blend: str, arrivals: Sequence[Arriva
 def draw_blending(arrivals: Sequence[Arrival], path: Path) -> None:
     """Write the picture of the blend modes."""
     figure, axes = plt.subplots(
-        *(2, len(TEXTS)), figsize=(9.5, 4.6), sharex=True, sharey="row", layout="constrained"
+        *(2, len(DRAWN)), figsize=(9.5, 4.6), sharex=True, sharey="row", layout="constrained"
     )
-    for column, blend in enumerate(TEXTS):
+    for column, blend in enumerate(DRAWN):
         draw_takeover(axes[0, column], axes[1, column], blend, arrivals)
     axes[0, 0].set_ylabel("joint (rad)", fontsize=9)
     axes[1, 0].set_ylabel("its velocity (rad/s)", fontsize=9)

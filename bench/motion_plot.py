@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
@@ -16,10 +17,12 @@ from matplotlib.axes import Axes
 
 from bench.motion_metrics import PERIOD_S, Row
 from bench.motion_report import GOAL_JUMP_RAD
-from bench.motion_run import BLENDS, Recording
+from bench.motion_run import Recording
+from gr00t_ros.contract.motion_parameters import BLEND_MODES
 
-SHOWN = ("sync+replace", *(f"async+{blend}" for blend in BLENDS))
-COLOURS = dict(zip(SHOWN, ("#7f7f7f", "#ff7f0e", "#d62728", "#2ca02c", "#1f77b4"), strict=True))
+SHOWN = ("sync+replace", *(f"async+{blend}" for blend in BLEND_MODES))
+PALETTE = ("#7f7f7f", "#ff7f0e", "#d62728", "#2ca02c", "#1f77b4", "#9467bd", "#8c564b", "#e377c2")
+COLOURS = dict(zip(SHOWN, cycle(PALETTE), strict=False))
 TRACE_LATENCY_MS = 200
 TRACE_JOINT, TRACE_NAME = 0, "shoulder_pan"
 

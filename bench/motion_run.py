@@ -23,6 +23,7 @@ from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_ros.contract.contract import Contract, parse_contract
+from gr00t_ros.contract.motion_parameters import BLEND_MODES
 from gr00t_ros.control.motion_setup import make_player
 from gr00t_ros.policy.continuation import Continuation
 from gr00t_ros.policy.inference_worker import RETRY_S
@@ -55,13 +56,12 @@ class Strategy:
     often: bool = False
 
 
-BLENDS = ("replace", "offset_fade", "ensemble", "rtc")
 STRATEGIES = (
     Strategy("sync+replace", "replace", sync=True),
-    *(Strategy(f"async+{blend}", blend) for blend in BLENDS),
+    *(Strategy(f"async+{blend}", blend) for blend in BLEND_MODES),
     *(
         Strategy(f"async+{blend}, every {EXECUTED_STEPS} steps", blend, often=True)
-        for blend in BLENDS
+        for blend in BLEND_MODES
     ),
 )
 

@@ -106,7 +106,7 @@ class ExactResize:
     Args:
         height: Height of the result, pixels.
         width: Width of the result, pixels.
-        method: Interpolation, as in `LetterBoxResize`.
+        method: The interpolation between pixels, as in `LetterBoxResize`.
     """
 
     height: int

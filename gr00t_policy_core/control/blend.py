@@ -37,7 +37,7 @@ class BlendMode(Enum):
 
     @property
     def fades_offset(self) -> bool:
-        """Whether the offset of a new chunk from the present path is faded out."""
+        """Whether a new chunk's offset from the present path is faded out, over `blend_s`."""
         return self in (BlendMode.OFFSET_FADE, BlendMode.RTC)
 
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from gr00t_policy_core.control.blend import BlendMode
 from gr00t_ros.contract.parameter import ActionCondition, Condition, Settings
 from gr00t_ros.interfaces.interface import CommandInterface, LimitedBy
+
+FADING_BLENDS = tuple(mode.value for mode in BlendMode if mode.fades_offset)
 
 
 def _is_on_server(settings: Settings) -> bool:
@@ -46,7 +49,7 @@ LOCAL = Condition("policy.backend: local", lambda s: s["policy.backend"] == "loc
 ONE_HOST = Condition("policy.backend: server, and no policy.hosts without it", _host_is_asked)
 JPEG = Condition("policy.image_encoding: jpeg", _sends_jpeg)
 ASYNC = Condition("inference: async", lambda s: s["inference"] == "async")
-BLENDED = Condition("blend: offset_fade or rtc", lambda s: s["blend"] in ("offset_fade", "rtc"))
+BLENDED = Condition(f"blend: {' or '.join(FADING_BLENDS)}", lambda s: s["blend"] in FADING_BLENDS)
 GATED = Condition("enable_topic", lambda s: bool(s["enable_topic"]))
 JOINTS = ActionCondition("joints", _has_joints)
 JOINT_POSITIONS = ActionCondition("joints that are commanded in position", _has_joint_positions)

@@ -82,7 +82,7 @@ def why_unreadable(path: Path, rcl_error: str = "") -> str:
     """Explain why ROS cannot read a file, and what to do; empty if nothing is found.
 
     Args:
-        path: The parameter file.
+        path: The parameter file, in YAML.
         rcl_error: The text of rcl's error, if there is one.
     """
     try:

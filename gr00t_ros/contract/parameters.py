@@ -97,7 +97,7 @@ class Entry:
     """One block of the YAML file: a camera, a stream that a state is read from, or an action.
 
     Args:
-        modality: ``video``, ``state`` or ``action``.
+        modality: The modality of the key: ``video``, ``state`` or ``action``.
         name: ``action.arm``; ``state.arm.left`` for a source of a state that has several.
         parameters: Those that it may have, by short name.
     """

@@ -35,7 +35,7 @@ class ChunkSource:
         """Admit a chunk of a source.
 
         Args:
-            name: `ActionChunk.source` of the chunk.
+            name: The run that published the chunk, as in `ActionChunk.source`.
 
         Raises:
             ChunkRefusedError: Another source is admitted at present.

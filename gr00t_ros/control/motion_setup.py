@@ -34,7 +34,7 @@ class LimitsInForce:
     Args:
         key: The action key that commands the joint.
         number: The joint's place in that key.
-        joint: Name of the joint.
+        joint: Name of the joint in the URDF.
         limits: rad (or m) and s.
         lower, upper, velocity, acceleration, jerk: The source of each of the limits.
     """

@@ -80,7 +80,7 @@ class ManagedNode(LifecycleNode):
 
     @property
     def end_with_pid(self) -> int:
-        """The process whose end also ends this node, 0 for none; `configure` reports a wrong value."""
+        """The process whose end ends this node too, 0 for none; `configure` checks the value."""
         pid = self.get_parameter("end_with_pid").value
         return pid if isinstance(pid, int) else 0
 

@@ -15,8 +15,8 @@ class ParentWatch:
     """Watches a process, usually the `ros2 launch` that started this one.
 
     On Linux it holds a pidfd, which refers to that very process even after its number has been
-    given to another process. Unlike PR_SET_PDEATHSIG it does not depend on the thread that started this
-    process, nor on what stands in between (a shell, `prefix`). Elsewhere it checks whether any
+    given to another process. Unlike PR_SET_PDEATHSIG it does not depend on the thread that started
+    this process, nor on processes in between (a shell, `prefix`). Elsewhere it checks whether any
     process has the number.
 
     Args:

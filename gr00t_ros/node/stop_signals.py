@@ -34,7 +34,7 @@ class StopRequest:
         return self._came_s is not None
 
     def is_repeated(self) -> bool:
-        """Whether a second signal has arrived: the process should cut short what still takes time."""
+        """Whether a second signal has arrived: the process should not wait any longer."""
         return self._is_repeated
 
     def handle(self, *_: object) -> None:

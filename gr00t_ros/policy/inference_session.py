@@ -55,7 +55,7 @@ class SessionFactory:
         continuation: Remembers the newest chunk, for a policy that continues chunks.
         now_ns: The clock of the observation stamps, ns.
         instruction: Returns the newest published instruction; empty if there is none.
-        logger: Logs each warning once.
+        logger: Receives the warnings of a session, each once.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ import pytest
 from toy_policy import ToyPolicy
 
 from gr00t_policy_core import PolicyClient, PolicyServer, testing
+from gr00t_policy_core.control.blend import BlendMode
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -112,6 +113,32 @@ def test_the_entries_of_the_metrics_are_listed() -> None:
 
     with PolicyServer(ToyPolicy(), host="127.0.0.1", port=0) as server:
         assert listed == {*server.metrics(), "replicas"}
+
+
+def test_the_endpoints_of_a_server_are_listed() -> None:
+    with (
+        PolicyServer(ToyPolicy(), host="127.0.0.1", port=0) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+    ):
+        error = client.send_request("no such endpoint")["error"]
+        ping = client.call_endpoint("ping")
+
+    endpoints = re.findall(r"\w+", error.partition("there are ")[2])
+    assert first_cells("explanation/wire.md", "endpoint") == set(endpoints)
+    assert first_cells("explanation/wire.md", "field") == {*ping, "state"}
+
+
+def test_the_blend_modes_are_listed() -> None:
+    modes = {mode.value for mode in BlendMode}
+
+    assert first_cells("explanation/chunk-blending.md", "`blend`") == modes
+
+
+def first_cells(page: str, heading: str) -> set[str]:
+    """What stands as code in the first column of the table with this heading."""
+    _, _, table = (DOCS / page).read_text().partition(f"| {heading} |")
+    rows = table.partition("\n\n")[0].splitlines()[2:]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
 
 
 def test_the_texts_that_the_page_of_troubles_quotes_stand_in_the_sources() -> None:

@@ -45,7 +45,7 @@ class ServerInfo:
     """What the client knows of a server, on one connection; None where it has not asked yet.
 
     Args:
-        pin: The connection.
+        pin: The connection that the facts below were learnt on.
         run: The server's name for its current run; servers of Isaac-GR00T have none.
         dialect: The dialect that the server writes; None also where it writes both.
         was_asked_for_dialect: A reply of the server could have shown its dialect.
@@ -76,7 +76,7 @@ class ClientProtocol:
     asks for everything again, since the policy may be another one.
 
     Args:
-        connection: Sends the requests.
+        connection: Carries the requests to the server, one at a time.
         serializer: Encodes requests and decodes replies.
         api_token: What the server was started with; None or empty for none.
     """
@@ -100,7 +100,7 @@ class ClientProtocol:
         """Make one or more requests to the same server; start again where the server changes.
 
         Args:
-            timeout_ms: For all of them.
+            timeout_ms: The time for all requests together, ms.
             call: Makes the requests; called again after a change.
 
         Raises:
@@ -179,7 +179,7 @@ class RemoteServer:
     then no longer holds.
 
     Args:
-        protocol: Exchanges the requests.
+        protocol: Sends each request in the form that the server reads.
         info: What is known of the server.
         deadline: When the call must have ended.
     """

@@ -77,7 +77,7 @@ class RequestSender(Protocol):
         """Send a request and wait for its reply.
 
         Args:
-            endpoint: For the errors.
+            endpoint: The name that errors give to the request.
             request: The encoded request, in parts that are not copied.
             deadline: When to give up; includes the time that other threads' requests take.
             pin: The channel that the request was made for; None takes any.

@@ -35,7 +35,7 @@ class FailoverConnection:
     request waits for them.
 
     Args:
-        connections: In order of preference.
+        connections: One for each server, the preferred one first.
         token: Of the servers; None for none.
     """
 

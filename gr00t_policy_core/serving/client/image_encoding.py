@@ -20,7 +20,7 @@ class ImageEncoding:
     """The image settings of a client; see `PolicyClient`.
 
     Args:
-        format: ``"raw"`` or ``"jpeg"``.
+        format: How images travel: ``"raw"`` (uint8 arrays) or ``"jpeg"``.
         quality: Of the JPEG, 1 to 100.
         resize: Send images at the size that the policy resizes them to first.
     """

@@ -235,8 +235,8 @@ class PolicyClient(ModalityPolicy):
 
         Args:
             endpoint: The name of the endpoint.
-            data: As in `send_request`.
-            requires_input: False sends no data.
+            data: The content of the request, as in `send_request`.
+            requires_input: Whether the request has data; False sends none.
 
         Raises:
             RemoteError: The server answered with an error.

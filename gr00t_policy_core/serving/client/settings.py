@@ -30,8 +30,8 @@ class ClientSettings:
         timeout_ms: How long each call can take.
         api_token: What the servers were started with; None or empty for none.
         strict: Check observations and actions against the server's modality configs.
-        max_message_bytes: The largest reply.
-        image_encoding: ``"raw"`` or ``"jpeg"``.
+        max_message_bytes: The largest reply that the client receives, in bytes.
+        image_encoding: How images travel: ``"raw"`` (uint8 arrays) or ``"jpeg"``.
         quality: Of the JPEG, 1 to 100.
         resize: Send images at the size that the policy resizes them to first.
 

@@ -53,7 +53,7 @@ class Channel(Protocol):
 
         Args:
             request: Buffers of bytes that together are the message.
-            deadline: When to give up.
+            deadline: When the call raises `PolicyTimeoutError`.
 
         Returns:
             The reply, read-only, in memory that nothing else writes to.
@@ -208,7 +208,7 @@ def make_message(
         size: Bytes of all frames, including those that were not kept.
         peer: Network address of the client.
         max_bytes: A larger message becomes a message with a problem.
-        sender: The connection.
+        sender: The connection that the message came from.
     """
     body_at = 0
     for index, frame in enumerate(frames):

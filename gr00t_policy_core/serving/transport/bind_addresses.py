@@ -77,7 +77,7 @@ class IpcSocketFile:
     """The file of a Unix socket that this process has bound.
 
     Args:
-        host: ``ipc://`` and the path.
+        host: The Unix socket, as ``ipc://`` and its path.
 
     Raises:
         OSError: There is no such file.

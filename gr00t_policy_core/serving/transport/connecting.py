@@ -40,7 +40,7 @@ def connect_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
     Args:
         host: Name or address, or ``ipc://`` and the path of a Unix socket.
         port: Not used with a Unix socket.
-        deadline: When to give up.
+        deadline: When the attempts to connect end.
 
     Returns:
         A connected, non-blocking socket.

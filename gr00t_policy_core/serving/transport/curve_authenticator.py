@@ -35,7 +35,7 @@ class CurveAuthenticator:
 
     Args:
         context: Of the socket to protect; to be closed after this.
-        keys: Of the server.
+        keys: The key pair of the server, and the public keys of its clients.
         on_reject: Called with the address of each rejected client, and why.
     """
 

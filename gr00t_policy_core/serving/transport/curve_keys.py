@@ -85,7 +85,7 @@ class ClientKeys:
 
         Args:
             server_key: The server's public key: its 40 characters, or the file `server.key`.
-            keys: The client's own `NAME.key_secret`.
+            keys: The file `NAME.key_secret` with the client's own key pair.
 
         Raises:
             SpecError: A file is missing or holds no key, or other users can read the secret key.

@@ -34,7 +34,7 @@ class ConnectionMonitor:
     that it arrived on. A socket has at most one monitor, so failed handshakes are read here, too.
 
     Args:
-        router: A listening socket.
+        router: The listening socket of libzmq whose connections are followed.
         on_failed_handshake: Called with the value of libzmq's event for each failed handshake.
     """
 
@@ -65,7 +65,7 @@ class ConnectionMonitor:
         Args:
             frame: A frame of the message.
             name: The name of the connection at the router.
-            peer: Its network address.
+            peer: The network address of the connection.
 
         Returns:
             Its state; and, where the descriptor belonged to another connection before, the state of

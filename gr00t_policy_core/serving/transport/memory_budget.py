@@ -20,7 +20,7 @@ class Reservation:
     """Memory that one connection holds.
 
     Args:
-        sender: The connection.
+        sender: The connection that receives the bytes.
         disconnect: Ends the connection, given the reason, so that its memory is freed.
         since_s: When the reservation was made, in `time.monotonic`.
         size: Reserved so far, in bytes.

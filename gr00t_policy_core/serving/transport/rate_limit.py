@@ -26,7 +26,7 @@ class LeakyBucket:
     """A leaky bucket as a meter: usage fills it, and it drains at a steady rate. Thread-safe.
 
     Args:
-        rate_per_s: How fast it drains.
+        rate_per_s: By how much the level falls in a second.
         burst: The level up to which nobody has to wait.
     """
 

@@ -56,7 +56,7 @@ class TcpTransport:
         host: ``"*"`` for every interface (IPv6 too where there is one), an address, the name of
             an interface or of this machine; or ``ipc://`` and a path, for a Unix socket.
         port: 0 picks a free one; not used with a Unix socket.
-        limits: What clients can use.
+        limits: The most connections, bytes and descriptors that clients can use.
         requires_token: Whether requests must carry a token; clients that have not shown it can use
             less memory.
         on_reject: Called with the address of each client that is disconnected, and why.

@@ -55,7 +55,7 @@ class Activity(NamedTuple):
     """What a connection has been doing, which decides the eviction order when the server is full.
 
     Args:
-        has_shaken_hands: The handshake is complete.
+        has_shaken_hands: Whether the ZMTP handshake is complete, so that replies can be sent.
         is_busy: It is sending a message or waits for a reply.
         last_message_s: When its last message arrived, or it connected, in `time.monotonic`.
     """
@@ -74,7 +74,7 @@ class ServerConnection:
     Args:
         accepted: The client's socket, which this object owns from now on.
         name: The first frame of its messages' routes.
-        peer: The client's network address.
+        peer: The network address of the client, for logs and errors.
         sender: The state of the connection that its messages refer to.
         max_message_bytes: A client that announces a larger frame is disconnected; a message whose
             frames are larger together is refused.

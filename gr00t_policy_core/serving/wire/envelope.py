@@ -62,7 +62,7 @@ class RequestReader:
         """Read a request.
 
         Args:
-            message: As received.
+            message: The bytes of the request, as received.
             charge: Called with the number of items that were skipped to find what follows the
                 data, also where that fails.
 
@@ -116,7 +116,7 @@ def failure(error: str, run: str | None = None) -> dict[str, Any]:
     """The reply that says what went wrong.
 
     Args:
-        error: The error text.
+        error: What the client is told about the failure.
         run: The run of the server, where the request was made for another one.
     """
     reply = {"status": "error", "error": error}

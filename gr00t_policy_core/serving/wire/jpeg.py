@@ -80,7 +80,7 @@ def decode_jpeg(frame: Any, out: Video | None = None) -> Video:
     as grey. Damage that leaves a valid JPEG of another image cannot be detected.
 
     Args:
-        frame: A buffer of bytes.
+        frame: The bytes of one JPEG file.
         out: Array to write to, C-contiguous and of the image's size; None makes one.
 
     Raises:
@@ -132,7 +132,7 @@ def to_jpeg(observation: Any, quality: int) -> Any:
 
     Args:
         observation: Nested or flat; only uint8 arrays of shape (B, T, H, W, 3) are encoded.
-        quality: 1 to 100.
+        quality: The JPEG quality, from 1 to 100.
     """
     return _replaced(
         observation,
@@ -147,7 +147,7 @@ def from_jpeg(observation: Any, cameras: Mapping[str, int] | None = None) -> Any
     All videos are checked before any of them is decoded.
 
     Args:
-        observation: Nested or flat.
+        observation: An observation in nested form, or with flat keys as ``video.front``.
         cameras: The T of each camera that the policy reads; other cameras are left out, as the
             policy ignores them. None where that is not known.
 

@@ -41,8 +41,8 @@ class ArrayField:
     Args:
         at: Offset of the data in the message, in bytes.
         size: Of the data, in bytes.
-        dtype: Of the array.
-        shape: Of the array.
+        dtype: The numpy dtype of the array.
+        shape: The shape of the array, empty for a scalar.
         order: The memory order of the data, as numpy names it.
     """
 
@@ -59,7 +59,7 @@ class NumberField:
 
     Args:
         at: Offset of the number in the message, after its msgpack tag, in bytes.
-        layout: Of its bytes.
+        layout: The format of its bytes, as the module `struct` names it.
     """
 
     at: int

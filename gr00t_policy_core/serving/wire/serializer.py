@@ -37,7 +37,7 @@ class Decoded:
     """A decoded message.
 
     Args:
-        value: The content.
+        value: The decoded content of the message.
         dialect: The dialect of its arrays and modality configs; None where it has none of them, or
             they do not agree.
     """
@@ -81,7 +81,7 @@ class MsgSerializer:
         """Decode a message of either dialect.
 
         Args:
-            buffer: The received bytes.
+            buffer: The received bytes; arrays in the result are views of them.
             writable: Copy the arrays. Otherwise they are read-only views of `buffer`, keep it
                 alive, and are not always aligned.
 
@@ -103,8 +103,8 @@ class MsgSerializer:
         """Decode a message as `from_bytes` does, and detect the dialect it is written in.
 
         Args:
-            buffer: As in `from_bytes`.
-            writable: As in `from_bytes`.
+            buffer: The received bytes, as in `from_bytes`.
+            writable: Whether arrays may be written to, as in `from_bytes`.
             max_items: The limit on keys, values and list items, for a message that matches no
                 template.
             charge: Called with the number of items that were read, also where decoding fails; not

@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
+from gr00t_ros.contract.motion_parameters import BLEND_MODES
 from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.msg import ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode
@@ -72,7 +73,7 @@ def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
 # Seams and limits
 
 
-@pytest.mark.parametrize("blend", ["replace", "offset_fade", "ensemble", "rtc"])
+@pytest.mark.parametrize("blend", BLEND_MODES)
 def test_every_blend_mode_stays_within_the_limits(rig: Rig, blend: str) -> None:
     rig.start(blend=blend)
     for number in range(6):
