@@ -32,7 +32,7 @@ from gr00t_ros.interfaces.command_publisher import Values
 from gr00t_ros.msg import ActionChunk, ControlStatus
 
 
-def test_a_chunk_lands_within_a_control_period_of_where_time_says(
+def test_a_chunk_is_played_within_three_control_periods_of_its_time(
     activate_node: MakeNode,
     operator: Operator,
     chunks: Publisher,
@@ -52,7 +52,7 @@ def test_a_chunk_lands_within_a_control_period_of_where_time_says(
     monkeypatch.setattr(CommandTopics, "publish", keeping)
     chunks.publish(ramp(now_ns(ros_node)))  # begins whenever it comes: the robot stands
     wait_until(lambda: played, what="a command")
-    t0_ns, stood_ns = now_ns(ros_node), played[-1][2]
+    _, t0_ns, stood_ns = played[-1]  # of one tick: a stall may have begun since
     chunks.publish(ramp(t0_ns, horizon=40, chunk_id=2))
     operator.wait_for_reason("chunk 2 ended and no other came")
 
@@ -64,8 +64,9 @@ def test_a_chunk_lands_within_a_control_period_of_where_time_says(
         if stamp_ns > t0_ns and settled_s < value / RATE < end_s - slowing_s
     ]
     assert len(errors_s) > 20
-    # On a busy machine a tick is late by up to a period before it counts as a stall.
-    assert statistics.median(errors_s) < CONTROL_PERIOD_S
+    # Measured on a quiet machine: 3 to 11 ms, by the tick at which the second chunk came. A tick is
+    # late by up to a period before it counts as a stall.
+    assert statistics.median(errors_s) < 3.0 * CONTROL_PERIOD_S
     wait_until(lambda: played[-1][0] == pytest.approx(RATE * end_s), what="the end")
 
 
@@ -98,8 +99,8 @@ def test_a_late_chunk_skips_what_has_passed(
     wait_until(lambda: first(commands[-1][1]) > 1.0 * RATE, what="it has moved for a while")
     chunks.publish(ramp(now_ns(ros_node) - 800_000_000, horizon=60, chunk_id=2))
     status = operator.wait_for_status(lambda s: s.chunks_accepted == 2, "the second chunk")
-    # Of 16; more where the chunk was late on its way, fewer where ticks were lost meanwhile.
-    assert 8 <= status.steps_skipped <= 40
+    # Of 16; more where the chunk was late on its way, fewer where the loop stood still meanwhile.
+    assert 14 - status.stalled_s / DT_S <= status.steps_skipped <= 40
 
 
 def test_the_newest_chunk_takes_over(
