@@ -23,21 +23,21 @@ ARGUMENTS = (
     ("config", str(CONFIG / "demo.yaml"), "YAML file with the parameters of both nodes"),
     ("host", "", "host of the policy server, or several: a,b:5556; empty: as in the config"),
     ("port", "", "TCP port of the policy server; empty: as in the config"),
-    ("instruction", "", "what the robot is asked to do; empty: as in the config"),
-    ("autostart", "true", "configure, activate and start without being asked (true | false)"),
+    ("instruction", "", "instruction for the policy; empty: as in the config"),
+    ("autostart", "true", "configure, activate and start automatically (true | false)"),
     ("namespace", "", "namespace of both nodes and of their relative topics"),
     ("use_sim_time", "false", "take the time from /clock (true | false)"),
     (
         "end_with_launch",
         "true",
-        "the nodes come to rest and end when this launch has ended, however it did (true | false)",
+        "the nodes come to rest and end when this launch ends for any reason (true | false)",
     ),
     ("log_level", "info", "debug | info | warn | error"),
 )
 
 
 def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
-    """The two nodes, with the arguments that were given laid over the config."""
+    """Make the two nodes; the given arguments override the config."""
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     config = Path(given["config"]).expanduser()
     if not config.is_file():
@@ -52,7 +52,7 @@ def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
     if _flag("end_with_launch", given["end_with_launch"]):
         overrides["end_with_pid"] = os.getpid()
     if given["host"]:
-        # In place of the config's host, which would be refused beside hosts without it.
+        # Replaces the config's host, which is refused beside hosts that do not contain it.
         hosts = given["host"].split(",")
         overrides["policy.host"], overrides["policy.hosts"] = hosts[0], hosts
     if given["port"]:

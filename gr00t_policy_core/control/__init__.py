@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time: stamped samples on the way in, chunks over time on the way out, the loop between."""
+"""Stamped samples, action chunks over time, limits, and the timing of the control loop."""

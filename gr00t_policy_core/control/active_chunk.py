@@ -17,15 +17,15 @@ from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.ramp import RampLimits, ramp_s, smooth_step, smooth_step_integral
 
-MIN_PEAK_RATE = 0.1  # no chunk is played more slowly than this
+MIN_PEAK_RATE = 0.1  # lowest peak rate of a chunk
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkProgress:
-    """How far the newest chunk is played.
+    """The progress of the newest chunk.
 
     Args:
-        chunk_id: Its number; 0 where no chunk is played.
+        chunk_id: Number of the chunk; 0 if no chunk is played.
         steps_left: Steps that still lie ahead.
         observed_ns: Stamp of the observation behind it, ns; None where no chunk is played.
     """
@@ -71,11 +71,11 @@ class ActiveChunk:
         return self.last_ns + round((2.0 / self.peak_rate - 1.0) * self.ramp_down_s * 1e9)
 
     def delayed(self, by_ns: int) -> ActiveChunk:
-        """The same, so much later, ns."""
+        """Return the same chunk, shifted later by `by_ns`."""
         return replace(self, start_ns=self.start_ns + by_ns, entered_ns=self.entered_ns + by_ns)
 
     def without_ramp_down(self) -> ActiveChunk:
-        """The same, played at its rate up to its last step: another takes over before it."""
+        """Return the chunk at full rate up to its last step: another one takes over before that."""
         return replace(self, ramp_down_s=0.0)
 
     def steps_at(self, now_ns: int) -> float:
@@ -136,7 +136,7 @@ def plan_active_chunk(
     now_ns: int,
     from_rest: bool,
 ) -> ActiveChunk:
-    """A chunk as it is to be played from now on.
+    """Plan how to play a chunk from now on.
 
     Args:
         chunk: The chunk as the policy answered it.
@@ -144,7 +144,7 @@ def plan_active_chunk(
         ramp_limits: How much acceleration and jerk its ramps may add.
         start_ns: The instant that its first step belongs to, ns.
         now_ns: Playback time at which it takes over, ns.
-        from_rest: Whether the robot stands, so that the chunk needs a ramp up.
+        from_rest: Whether the robot stands still, so that the chunk needs a ramp up.
     """
     rows = layout.rows(chunk)
     entered_ns = max(now_ns, start_ns)

@@ -46,7 +46,7 @@ class ChunkAdmission:
         self._rest = rest
 
     def require_permission(self, chunk: Chunk, settings: PlayerSettings, now_ns: int) -> None:
-        """Check that the robot may be moved, by an observation of that age.
+        """Check that the robot may move, given the age of the chunk's observation.
 
         Raises:
             ChunkRefusedError: Motion is inhibited, or the observation is too old or from the
@@ -60,7 +60,7 @@ class ChunkAdmission:
     def plan(
         self, chunk: Chunk, settings: PlayerSettings, output: CommandOutput | None, at_ns: int
     ) -> tuple[ActiveChunk, Row]:
-        """The chunk as it would be played from now on, and where the commands would begin.
+        """Plan how to play a chunk from now on, and where the commands would begin.
 
         Args:
             chunk: Finite numbers of one horizon; everything else about it is checked here.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk blending: how one chunk goes over into the next."""
+"""Chunk blending: the transition from one chunk to the next."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from gr00t_policy_core.control.ramp import RampLimits
 # Largest second derivatives of the two polynomials of `OffsetBlend.at` over a share of 0 to 1:
 # 10 / sqrt(3) of the offset's, and of the rate's at a share of (192 - sqrt(10944)) / 360.
 _OFFSET_CURVATURE, _RATE_CURVATURE = 5.78, 3.94
-MAX_STRETCH = 2.0  # a blend lasts so many times as long at most: it carries the old speed on
+MAX_STRETCH = 2.0  # largest factor by which a blend is stretched: it carries the old speed on
 
 # The slope of a path is taken over this time, ns.
 SLOPE_NS = 1_000_000
 
 
 class BlendMode(Enum):
-    """How one chunk goes over into the next."""
+    """The transition from one chunk to the next."""
 
     REPLACE = "replace"
-    """The newest chunk, from the instant that it comes."""
+    """The newest chunk, from the instant of its arrival."""
 
     OFFSET_FADE = "offset_fade"
     """The newest chunk, plus the offset and speed that it differed by, faded out."""
@@ -33,7 +33,7 @@ class BlendMode(Enum):
     """The mean of all chunks that cover the instant, as in ACT (Zhao et al., RSS 2023)."""
 
     RTC = "rtc"
-    """The policy continued the present chunk itself (real-time chunking); what is left is faded."""
+    """The policy continues the current chunk itself (real-time chunking); the rest fades out."""
 
     @property
     def fades_offset(self) -> bool:
@@ -70,7 +70,7 @@ class OffsetBlend:
 
     @property
     def end_ns(self) -> int:
-        """From when on nothing is left of it, ns."""
+        """The instant from which the offset is zero, ns."""
         return self.since_ns + round(self.duration_s * 1e9)
 
     def delayed(self, by_ns: int) -> OffsetBlend:
@@ -92,7 +92,7 @@ class OffsetBlend:
 def plan_offset_blend(
     since_ns: int, offset: Row, rate: Row, *, blend_s: float, ramp_limits: RampLimits
 ) -> OffsetBlend:
-    """The blend of an offset and its rate: over `blend_s`, or longer where that would be rough.
+    """Plan the blend of an offset and its rate: over `blend_s`, or longer if that would be rough.
 
     Over `T` it adds at most ``(5.78 |offset| / T + 3.94 |rate|) / T`` of acceleration; the
     shortest gentle `T` solves that for the limit.

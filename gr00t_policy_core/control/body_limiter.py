@@ -23,7 +23,7 @@ from gr00t_policy_core.control.chunk import Row
 AT_REST = 1e-9  # m, rad, and per s: below it the body stands still
 
 Reference = Callable[[int], Row]
-"""What the target is so many ticks from now, float64 (7,) or (6,)."""
+"""The target in a number of ticks from now, float64 (7,) or (6,)."""
 
 
 class _LimitedVelocity:
@@ -78,7 +78,7 @@ class _LimitedVelocity:
             way: From the last command to where the target is at this tick, m or rad (3,).
             velocity: Of the target, per s (3,).
         """
-        missed = way - self.value * self._period_s  # if this tick went on as the last one
+        missed = way - self.value * self._period_s  # if this tick continued like the last one
         length = _length(missed)
         if length < AT_REST:
             return self.change_towards(velocity)
@@ -126,7 +126,7 @@ class BodyLimiter(ABC):
 
     @abstractmethod
     def ahead(self, seconds: float) -> Row:
-        """What would be commanded so long after the last command, if nothing changed."""
+        """Return the command `seconds` after the last one, if nothing changed."""
 
     @abstractmethod
     def follow(self, reference: Reference) -> Row:

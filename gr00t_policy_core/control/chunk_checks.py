@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a chunk must be for the robot to be moved by it. Each check raises `ChunkRefusedError`."""
+"""Checks that a chunk may move the robot. Each check raises `ChunkRefusedError`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANGE_TOLERANCE = 0.01
 
 
 def require_layout(chunk: Chunk, layout: ActionLayout) -> None:
-    """The chunk has the keys and dimensions of the layout."""
+    """Require that the chunk has the keys and dimensions of the layout."""
     found = {key: rows.shape[1] for key, rows in chunk.actions.items()}
     if found != layout.dimensions:
         raise ChunkRefusedError(
@@ -33,7 +33,7 @@ def require_layout(chunk: Chunk, layout: ActionLayout) -> None:
 
 
 def require_steps_ahead(planned: ActiveChunk, now_ns: int) -> None:
-    """Some step of a chunk that was planned for this instant is still to come."""
+    """Require that some step of a chunk planned for this instant is still ahead."""
     chunk = planned.chunk
     if now_ns < planned.last_ns or (chunk.horizon == 1 and now_ns == planned.last_ns):
         return
@@ -46,7 +46,7 @@ def require_steps_ahead(planned: ActiveChunk, now_ns: int) -> None:
 
 
 def require_recent(chunk: Chunk, now_ns: int, age_limit: ObservationAgeLimit) -> None:
-    """The observation behind the chunk is neither from the future nor too old."""
+    """Require that the observation behind the chunk is neither from the future nor too old."""
     age_s = (now_ns - chunk.t0_ns) * 1e-9
     if now_ns + MAX_FUTURE_NS < chunk.t0_ns:
         raise ChunkRefusedError(
@@ -61,7 +61,7 @@ def require_recent(chunk: Chunk, now_ns: int, age_limit: ObservationAgeLimit) ->
 
 
 def require_sane(chunk: Chunk, rows: Row, layout: ActionLayout, settings: PlayerSettings) -> None:
-    """No joint, pose or twist is commanded to more than any robot can do.
+    """Require that no joint, pose or twist is commanded beyond what any robot can do.
 
     Args:
         chunk: The chunk that is named in the error.
@@ -85,7 +85,7 @@ def require_sane(chunk: Chunk, rows: Row, layout: ActionLayout, settings: Player
 def require_in_range(
     chunk: Chunk, start: Row, layout: ActionLayout, limits: Mapping[int, JointLimits]
 ) -> None:
-    """No joint stands outside its range.
+    """Require that no joint is outside its range.
 
     Args:
         chunk: The chunk that is named in the error.
@@ -107,7 +107,7 @@ def require_in_range(
 def require_near(
     chunk: Chunk, entry: Row, start: Row, layout: ActionLayout, settings: PlayerSettings
 ) -> None:
-    """The chunk does not begin further than `max_jump` from where the robot is.
+    """Require that the chunk begins within `max_jump` of where the robot is.
 
     Args:
         chunk: The chunk that is named in the error.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a player commands, and what it tells of itself."""
+"""The commands of a player, and its reports about them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gr00t_policy_core.control.joint_limits import LIMIT_NAMES
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to command at one tick.
+    """The command of one tick.
 
     Args:
         values: float64 (D,) by action key, in SI units and rad.
-        chunk_id: The chunk that it is from, or was before holding.
+        chunk_id: The chunk behind the command, or the last chunk before holding.
         steps_left: Steps of that chunk that still lie ahead.
-        holding: Nothing valid is left to play.
-        at_rest: Holding, and come to a standstill.
+        holding: Whether no valid chunk is left to play.
+        at_rest: Whether the command is holding and has come to a standstill.
         observed_ns: Stamp of the observation behind the chunk, ns; None while holding.
     """
 
@@ -35,7 +35,7 @@ class Command:
 
     @classmethod
     def fresh(cls, values: Mapping[str, Row], progress: ChunkProgress) -> Command:
-        """A command of the chunk that is played."""
+        """Make a command from the chunk that is played."""
         return cls(
             values=values,
             chunk_id=progress.chunk_id,
@@ -47,7 +47,7 @@ class Command:
 
     @classmethod
     def holds(cls, values: Mapping[str, Row], chunk_id: int, *, at_rest: bool) -> Command:
-        """A command after the last chunk, whose number is `chunk_id`."""
+        """Make a command after the last chunk, whose number is `chunk_id`."""
         return cls(
             values=values,
             chunk_id=chunk_id,
@@ -98,7 +98,7 @@ def joint_reports(
 
 @dataclass(slots=True)
 class PlayerCounts:
-    """What has happened so far. `limit_hits` counts ticks by the name of the limit that bound.
+    """Counts of a player's events. `limit_hits` counts ticks by the name of the limit that bound.
 
     `stalls` counts the times that a chunk stood still because no command went out, `stalled_ns`
     how long it stood in all, ns.

@@ -19,7 +19,7 @@ from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.velocity_limiter import VelocityLimiter
 
 PathByTick = Callable[[int], Row]
-"""The path so many ticks from now, float64 (size,)."""
+"""The path in a number of ticks from now, float64 (size,)."""
 
 
 class _Limiter(Protocol):
@@ -109,7 +109,7 @@ class CommandLimiter:
         """The commands of this tick towards a path, float64 (size,).
 
         Args:
-            path: Where the commands shall go; ``path(0)`` belongs to this tick.
+            path: Where the commands should go; ``path(0)`` belongs to this tick.
         """
         vector = np.array(path(0))
         for index, joint in self._joints.items():

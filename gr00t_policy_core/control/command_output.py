@@ -17,7 +17,7 @@ from gr00t_policy_core.control.player_settings import PlayerSettings
 class CommandOutput:
     """Makes one command a tick, inside the limits, from where the last one was.
 
-    It begins at rest.
+    The output begins at rest.
 
     Args:
         layout: Says where the joints and bodies lie in the vector of commands.
@@ -111,7 +111,7 @@ class CommandOutput:
         )
 
     def report(self, measured: Row) -> list[JointReport]:
-        """Every value that is commanded, as of the last tick.
+        """Report every commanded value at the last tick.
 
         Args:
             measured: Where the values were measured, float64 (size,); NaN where they were not.

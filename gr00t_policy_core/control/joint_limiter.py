@@ -23,7 +23,7 @@ from gr00t_policy_core.control.joint_limits import JointLimits
 # Share of the limits that is planned with. The rest covers the step between differences of
 # commands, by which limits are judged, and the derivatives that Ruckig starts from.
 PLANNED_SHARE = 0.95
-REJOIN_TICKS = 4  # so many targets must be allowed before they are followed again
+REJOIN_TICKS = 4  # number of targets that must be allowed before they are followed again
 LOOK_AHEAD_TICKS = 2  # that a target's velocity is taken over: not the jitter of one step
 AT_REST = 1e-9  # rad, rad/s, rad/s^2 (or m): below it the joint stands still
 # A command that differs from its target by less than this was not changed by a limit, rad (or m).
@@ -40,7 +40,7 @@ class _State:
 
 
 Reference = Callable[[int], float]
-"""Where the target is so many ticks from now, rad (or m)."""
+"""The target in a number of ticks from now, rad (or m)."""
 
 
 class JointLimiter:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the robot really is, as far as it is measured, and what that says about the commands."""
+"""The measured positions of the robot, and their distance from the commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gr00t_policy_core.control.chunk import Row
 # A resting robot that is displaced by more than this was moved by somebody, rad (or m): above the
 # noise of an encoder.
 MOVED = 0.02
-# A robot whose measured positions stay within this, rad (or m), for so long, s, stands still.
+# A robot whose measured positions stay within this, rad (or m), for this long, s, stands still.
 STILL, STILL_S = 0.005, 0.3
 # Share of the largest following error that a robot at rest may have by itself: sag, a closed grip.
 RESTING_SHARE = 0.5
@@ -58,7 +58,7 @@ class MeasuredState:
         return self._positions.copy()
 
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
-        """Take measured positions; the others stay where they were.
+        """Store measured positions; the other values keep theirs.
 
         Args:
             positions: Positions by index, rad (or m). One that is not finite, or beyond
@@ -72,7 +72,7 @@ class MeasuredState:
             self._stamps_ns[index] = stamp_ns
 
     def restamp(self, now_ns: int) -> None:
-        """Stamp all measurements anew: the clock was set back since they came.
+        """Stamp all measurements again, because the clock was set back since they arrived.
 
         Args:
             now_ns: The present by the new time, ns.
@@ -125,7 +125,7 @@ class MeasuredState:
 
     @property
     def is_still(self) -> bool:
-        """Whether the robot has not moved for a while, as of the last call of `rest`."""
+        """Whether the robot had not moved for a while at the last call of `rest`."""
         return self._is_still
 
     def start_moving(self) -> None:
@@ -149,7 +149,7 @@ class MeasuredState:
         elif not self._has_yielded:
             self._resting_error = self._own_error(error)
         elif self._is_still:
-            # Whatever it is now: an arm that sags with every command would creep otherwise.
+            # The error may have any size, or an arm that sags with every command would creep.
             self._resting_error = error
 
     def displaced(self, held: Row) -> Row:

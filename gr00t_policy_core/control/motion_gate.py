@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What forbids motion from outside: a stop, the enable signal, a part that is missing."""
+"""External reasons that forbid motion: a stop, the enable signal, a missing part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 class MotionGate:
     """Says why the robot may not be moved now; safe between threads.
 
-    A stop is in force until `start`, whatever else happens. All times are of one monotonic clock.
+    A stop is in force until `start`. All times are of one monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class MotionGate:
         self._blocked: dict[str, str] = {}
 
     def require_enable(self, timeout_ns: int | None) -> None:
-        """Set whether the robot has an enable signal; it counts as off until it comes.
+        """Set whether the robot has an enable signal; the signal counts as off until it arrives.
 
         Args:
             timeout_ns: An enable signal older than this counts as off, ns; None where the robot has
@@ -44,7 +44,7 @@ class MotionGate:
         self._blocked = {**self._blocked, source: reason}
 
     def enable(self, enabled: bool, now_ns: int) -> None:
-        """Take the enable signal.
+        """Store the enable signal.
 
         Args:
             enabled: Whether the operator allows motion.

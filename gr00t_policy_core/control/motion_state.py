@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands of a player do at present, and why they hold. Nothing else knows either."""
+"""The phase of a player's motion and its reasons to hold; no other module keeps either."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class MotionState:
 
     @property
     def inhibit_reason(self) -> str:
-        """Why the robot may not be moved, as of the last tick; empty where it may."""
+        """Why the robot was not allowed to move at the last tick; empty if it was."""
         return self._inhibit_reason
 
     @property
     def is_inhibited(self) -> bool:
-        """Whether nothing may move the robot, as of the last tick, or a fault stopped it."""
+        """Whether motion was inhibited at the last tick, or a fault has stopped it."""
         return bool(self._inhibit_reason or self._fault)
 
     @property
@@ -78,11 +78,11 @@ class MotionState:
         return self._fault
 
     def why_nothing_was_commanded(self) -> str:
-        """Why there is no command yet, as of the last tick."""
+        """Say why there was no command yet at the last tick."""
         return self._inhibit_reason or self._refusal or "no chunk received yet"
 
     def why_it_holds(self, chunk_id: int) -> str:
-        """Why no chunk is played, as of the last tick.
+        """Say why no chunk was played at the last tick.
 
         Args:
             chunk_id: The chunk that was played last.
@@ -98,21 +98,21 @@ class MotionState:
         self._refusal = reason
 
     def accept(self, *, is_placed: bool) -> None:
-        """Follow a chunk: every reason to hold is over.
+        """Follow a chunk, and clear every reason to hold.
 
         Args:
-            is_placed: The first command is to be where the robot is measured.
+            is_placed: Whether the first command has to be the measured position of the robot.
         """
         is_starting = is_placed or self._phase is MotionPhase.STARTING
         self._phase = MotionPhase.STARTING if is_starting else MotionPhase.FOLLOWING
         self._refusal = self._hold_reason = self._fault = ""
 
     def follow(self) -> None:
-        """A command of the path goes out."""
+        """Note that a command of the path is sent."""
         self._phase = MotionPhase.FOLLOWING
 
     def inhibit(self, reason: str) -> None:
-        """Take why the robot may not be moved at this tick; empty where it may."""
+        """Set why the robot may not move at this tick; empty if it may."""
         self._inhibit_reason = reason
 
     def hold(self, reason: str) -> None:
@@ -123,11 +123,11 @@ class MotionState:
             self._phase = MotionPhase.BRAKING
 
     def fail(self, fault: str) -> None:
-        """Take a fault that needs a person, until a chunk is played again."""
+        """Keep a fault that needs a person, until a chunk is played again."""
         self._fault = fault
 
     def leave_path(self) -> None:
-        """No chunk is played at this tick: settle where one has ended."""
+        """Note that no chunk is played at this tick: settle if one has ended."""
         if self._phase not in (MotionPhase.STARTING, MotionPhase.FOLLOWING):
             return
         self._counts.holds += 1
@@ -135,7 +135,7 @@ class MotionState:
         self._phase = MotionPhase.RESTING if self._hold_reason else MotionPhase.SETTLING
 
     def rest(self) -> None:
-        """The commands have come to a standstill."""
+        """Note that the commands have come to a standstill."""
         self._phase = MotionPhase.RESTING
 
     def start_yielding(self) -> None:

@@ -23,7 +23,7 @@ CLOCK_JUMP_NS = 500_000_000
 
 @dataclass(frozen=True, slots=True)
 class PlaybackTick:
-    """What one tick of the control loop means for what is played.
+    """The effect of one tick of the control loop on the playback time.
 
     Args:
         now_ns: The playback time of the tick, ns.
@@ -50,10 +50,10 @@ class PlaybackClock:
         self._really_ticked_ns = 0
 
     def tick(self, now_ns: int) -> PlaybackTick:
-        """Take the next tick of the control loop.
+        """Advance to the next tick of the control loop.
 
         Args:
-            now_ns: The real time at which it came, ns.
+            now_ns: The real time of the tick, ns.
         """
         last_ns = self._ticked_ns
         tick = PlaybackTick(now_ns) if last_ns is None else self._tick_after(last_ns, now_ns)

@@ -35,7 +35,7 @@ class MotionPlayer:
 
     Args:
         layout: Layout of the action keys in the vector of commands.
-        settings: What the player needs to know of the robot.
+        settings: What the player needs to know about the robot.
     """
 
     def __init__(self, layout: ActionLayout, settings: PlayerSettings) -> None:
@@ -66,7 +66,7 @@ class MotionPlayer:
 
     @property
     def reason(self) -> str:
-        """Why nothing is played, as of the last tick; empty while a chunk is."""
+        """Why no chunk was played at the last tick; empty while a chunk is played."""
         if self._schedule.is_playing:
             return ""
         if self._output is None:
@@ -80,7 +80,7 @@ class MotionPlayer:
 
     @property
     def chunk_jump(self) -> float:
-        """How far the newest chunk was from the path when it came, largest value, rad or m."""
+        """The largest distance of the newest chunk from the path on its arrival, rad or m."""
         return self._schedule.chunk_jump
 
     @property
@@ -89,11 +89,11 @@ class MotionPlayer:
         return self._output.braking_s if self._output is not None else 0.0
 
     def report(self) -> list[JointReport]:
-        """Every value that is commanded, as of the last tick; empty before the first command."""
+        """Report every commanded value at the last tick; empty before the first command."""
         return [] if self._output is None else self._output.report(self._measured.positions)
 
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
-        """Take where the joints and poses are.
+        """Store the measured positions of the joints and poses.
 
         Args:
             positions: Positions of joints and of whole poses, by their index in the layout's
@@ -103,20 +103,20 @@ class MotionPlayer:
         self._measured.measure(positions, stamp_ns)
 
     def inhibit(self, reason: str) -> None:
-        """Say why the robot may not be moved from now on: it comes to rest. Empty allows motion."""
+        """Forbid motion for a reason: the robot comes to rest. An empty reason allows motion."""
         self._conditions.inhibit(reason)
 
     def hold(self, now_ns: int, reason: str) -> None:
-        """Come to rest now; the next chunk is welcome.
+        """Come to rest now; the next chunk may move the robot again.
 
         Args:
             now_ns: The present, on the clock of the stamps, ns.
-            reason: What `reason` tells until the next chunk is accepted.
+            reason: The value of `reason` until the next chunk is accepted.
         """
         self._hold(self._clock.at(now_ns), reason)
 
     def change_limits(self, limits: Mapping[int, JointLimits], now_ns: int) -> None:
-        """Take other limits of the joints, after coming to rest within the present ones.
+        """Use other limits of the joints, after coming to rest within the current ones.
 
         Args:
             limits: Limits of joints, by their index in the layout's vector.
@@ -134,7 +134,7 @@ class MotionPlayer:
         return self._output.fallback_brake() if self._output is not None else None
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
-        """Take a chunk as the newest.
+        """Accept a chunk as the newest.
 
         Args:
             chunk: Its keys and dimensions must be those of the layout.
@@ -144,7 +144,7 @@ class MotionPlayer:
             ChunkRefusedError: The motion is stopped, the schedule refuses the chunk, its
                 observation is too old, it asks for what no robot can do, a joint is outside its
                 range, or the chunk begins further than `max_jump` from where the joints are. What
-                is played goes on.
+                is played continues.
         """
         at_ns = self._clock.at(now_ns)
         set_back_ns = 0
@@ -237,7 +237,7 @@ class MotionPlayer:
     def _hold_if_needed(self, output: CommandOutput, now_ns: int, at_ns: int) -> None:
         """Begin to brake where there is a reason to.
 
-        What began to brake brakes to a standstill, even if the reason passes meanwhile.
+        Once braking has begun, it ends at a standstill, even if the reason disappears.
         """
         inhibited = self._state.inhibit_reason
         if inhibited:

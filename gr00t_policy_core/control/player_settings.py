@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a player needs to know of the robot, and how old an observation may move it."""
+"""The settings of a player, and the age limit of observations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_AGE_S = 2.0
 
 
 class OutOfRange(Enum):
-    """What becomes of a chunk while a joint is outside its range."""
+    """The treatment of a chunk while a joint is outside its range."""
 
     REFUSE = "refuse"
     """It is refused: somebody has to bring the joint back."""
@@ -33,7 +33,7 @@ class OutOfRange(Enum):
 class ObservationAgeLimit:
     """How old the observation behind the motion may be.
 
-    Without a limit, a robot whose policy has gone would play its chunk to the end.
+    Without a limit, a robot that has lost its policy would play its chunk to the end.
 
     Args:
         limit_s: The limit, s; None for one that follows from the chunk: twice its duration and one
@@ -59,7 +59,7 @@ class ObservationAgeLimit:
 
 @dataclass(frozen=True, slots=True)
 class PlayerSettings:
-    """What a player needs to know of the robot.
+    """What a player needs to know about the robot.
 
     Args:
         period_s: Time between two ticks, s.

@@ -37,7 +37,7 @@ class RampLimits:
 
     @classmethod
     def none(cls, size: int) -> RampLimits:
-        """No limits at all, for a vector of `size` values."""
+        """Make infinite limits for a vector of `size` values."""
         return cls(np.full(size, np.inf), np.full(size, np.inf))
 
     @classmethod
@@ -47,7 +47,7 @@ class RampLimits:
         joints: Mapping[int, JointLimits],
         bodies: Mapping[str, BodyLimits],
     ) -> RampLimits:
-        """`RAMP_SHARE` of the limits of a robot.
+        """Make the ramp limits: `RAMP_SHARE` of the limits of a robot.
 
         Args:
             layout: Says where the joints and bodies lie in the vector.

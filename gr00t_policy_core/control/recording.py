@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records everything that a player is told, so that the run can be replayed bit for bit.
+"""Records every call to a player, so that the run can be replayed bit for bit.
 
 A recording is JSON lines: its format, then one event each. Python writes and reads floats exactly.
 The same events give the same commands only as long as nothing changes how a player moves: then the
@@ -52,7 +52,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """When the player was told to come to rest, ns, and why."""
+    """A request to come to rest: its time, ns, and its reason."""
 
     now_ns: int
     reason: str
@@ -60,7 +60,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """Other limits of the joints, by index, and when they came, ns."""
+    """New limits of the joints, by index, and their time, ns."""
 
     limits: Mapping[int, JointLimits]
     now_ns: int
@@ -78,9 +78,9 @@ EVENTS = {kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Lim
 
 
 class RecordingPlayer(MotionPlayer):
-    """A player that keeps in memory what it is told.
+    """A player that keeps its calls in memory.
 
-    Once `MAX_EVENTS` are kept no more are: without its beginning a recording cannot be replayed.
+    It stops recording at `MAX_EVENTS`: a recording without its beginning cannot be replayed.
 
     Args:
         layout: Layout of the action keys in the vector of commands.
@@ -129,7 +129,7 @@ class RecordingPlayer(MotionPlayer):
 
 
 def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | None]:
-    """Tell a player everything again; yields the command of each tick.
+    """Repeat the recorded calls on a player; yields the command of each tick.
 
     Args:
         events: The recording, in its order.
@@ -181,7 +181,7 @@ def read_events(path: Path) -> Iterator[Event]:
 
 def _require_format(path: Path, line: str) -> None:
     try:
-        found = json.loads(line).get(FORMAT_KEY, 1)  # the first one did not say it
+        found = json.loads(line).get(FORMAT_KEY, 1)  # the first format has no such field
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is no recording: {error}") from error
     if found != FORMAT:

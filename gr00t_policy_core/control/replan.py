@@ -21,12 +21,12 @@ class LatencyEstimate:
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES)
 
     def add(self, latency_s: float) -> None:
-        """Take the latency of one answer, s."""
+        """Add the latency of one answer, s."""
         self._latencies_s.append(latency_s)
 
     @property
     def value_s(self) -> float:
-        """The latency that nine answers of ten keep, s; 0 before the first."""
+        """The latency that nine of ten answers do not exceed, s; 0 before the first."""
         if not self._latencies_s:
             return 0.0
         ordered = sorted(self._latencies_s)
@@ -34,13 +34,13 @@ class LatencyEstimate:
 
 
 class ReplanTimer:
-    """Tells when the next observation is to be sent. At most one request is under way.
+    """Decides when to send the next observation. At most one request is in progress.
 
     Args:
         chunk_s: How long a chunk lasts, from its first step to its last, s.
         step_s: Time between two steps of a chunk, s.
         interval_s: Between two observations, s; None to ask as late as the latency allows: an
-            answer shall come before the chunk slows down towards its end.
+            answer should arrive before the chunk slows down towards its end.
         sync: Ask only when the chunk has been played; `interval_s` is not used then.
     """
 
@@ -56,7 +56,7 @@ class ReplanTimer:
 
     @property
     def is_periodic(self) -> bool:
-        """Whether observations are sent by the clock, whatever becomes of the answers."""
+        """Whether observations are sent by the clock, regardless of the answers."""
         return self._interval_s is not None and not self._sync
 
     @property
@@ -75,7 +75,7 @@ class ReplanTimer:
 
     @property
     def interval_s(self) -> float:
-        """About how long it is from one observation to the next, s."""
+        """The approximate time from one observation to the next, s."""
         if self._interval_s is not None and not self._sync:
             return self._interval_s
         return self._chunk_s
@@ -86,7 +86,7 @@ class ReplanTimer:
         Args:
             observed_s: Stamp of the observation behind it, s.
             asked_s: When the observation was sent, s.
-            answered_s: When the answer came, s.
+            answered_s: When the answer arrived, s.
         """
         self.latency.add(max(0.0, answered_s - asked_s))  # the clock may have been set back
         if self._sync:
@@ -98,7 +98,7 @@ class ReplanTimer:
         return self._due_s
 
     def _on_beat(self, asked_s: float, interval_s: float) -> float:
-        """The next beat of the interval; after a stall it starts anew instead of catching up."""
+        """The next beat of the interval; after a stall it restarts instead of catching up."""
         due_s = asked_s if self._due_s is None else self._due_s
         following_s = due_s + interval_s
         return (

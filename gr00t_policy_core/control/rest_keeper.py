@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the commands come to rest, what they do there, and where they begin again."""
+"""Brings the commands to rest, keeps them there, and finds where they begin again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RestKeeper:
 
     Args:
         layout: Says which values are velocities: none stays commanded.
-        schedule: Is told where the commands rest: the next chunk goes on from there.
+        schedule: Learns where the commands rest: the next chunk continues from there.
         measured: Tells whether somebody has moved the robot.
         state: The phase of the motion.
         is_silent: Nothing is published at rest, so that there is nothing to hold a moved robot by.
@@ -53,7 +53,7 @@ class RestKeeper:
             output: Where the commands rest; None before the first.
         """
         if output is not None and not self._is_silent:
-            # The hold goes on being commanded: the commands glide from there to where it is.
+            # The held position is still commanded: the commands move from there to the robot.
             return self._measured.displaced(output.last)
         start = self._measured.over(entry if output is None else output.last)
         start[self._layout.is_velocity] = 0.0

@@ -35,7 +35,7 @@ class SampleBuffer(Generic[T]):
     """The newest samples of one stream, in the order of their stamps; safe between threads.
 
     A stamp that lies further back than the whole span means that the clock was set back (a
-    restarted simulation, a looped bag): the samples are dropped and the buffer starts anew.
+    restarted simulation, a looped bag): the samples are dropped and the buffer restarts.
 
     Args:
         span_ns: Samples older than the newest by more than this are dropped, ns.
@@ -66,7 +66,7 @@ class SampleBuffer(Generic[T]):
         Args:
             stamp_ns: When it was measured, ns; late arrivals are sorted in.
             value: What was measured; kept, not copied.
-            received_ns: When it came in on a monotonic clock, ns; only the received rate uses it.
+            received_ns: When it arrived, on a monotonic clock, ns; only the received rate uses it.
         """
         with self._lock:
             samples = self._samples
@@ -104,7 +104,7 @@ class SampleBuffer(Generic[T]):
             self._samples[:] = [kept for kept in self._samples if kept is not sample]
 
     def rate_hz(self, now_ns: int) -> float:
-        """Messages per second that came in lately, Hz.
+        """Return the recent rate of received messages, Hz.
 
         Args:
             now_ns: The present on the clock of `received_ns`, ns.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks over time: where the robot shall be at this instant.
+"""Chunks over time: where the robot should be at this instant.
 
 Step i of a chunk belongs to ``t0 + i * dt``, where t0 is the stamp of the observation that the
 chunk was computed from: a step whose time has passed is never played, however late the chunk came.
@@ -68,16 +68,16 @@ class ChunkSchedule:
 
     @property
     def is_playing(self) -> bool:
-        """Whether a chunk covers the present, as of the last call."""
+        """Whether a chunk covered the current time at the last call."""
         return bool(self._active)
 
     @property
     def chunk_jump(self) -> float:
-        """How far the newest chunk was from the path when it came, largest value, rad or m."""
+        """The largest distance of the newest chunk from the path on its arrival, rad or m."""
         return self._chunk_jump
 
     def offer(self, chunk: Chunk, now_ns: int, handover: HandoverState | None = None) -> None:
-        """Plan a chunk and take it as the newest.
+        """Plan a chunk and accept it as the newest.
 
         Args:
             chunk: Its keys and dimensions must be those of the layout.
@@ -85,12 +85,12 @@ class ChunkSchedule:
             handover: Where the commands really are; on the path, by default.
 
         Raises:
-            ChunkRefusedError: As for `plan`. What is played goes on.
+            ChunkRefusedError: As for `plan`. The current motion continues.
         """
         self.take(self.plan(chunk, now_ns), now_ns, handover)
 
     def plan(self, chunk: Chunk, now_ns: int) -> ActiveChunk:
-        """A chunk as it would be played from now on.
+        """Plan how to play a chunk from now on.
 
         Raises:
             ChunkRefusedError: All of its steps have passed, it is older than the newest, or its
@@ -117,7 +117,7 @@ class ChunkSchedule:
     def take(
         self, planned: ActiveChunk, now_ns: int, handover: HandoverState | None = None
     ) -> None:
-        """Play what `plan` has made of a chunk at the same instant.
+        """Play a chunk as `plan` has planned it for the same instant.
 
         Args:
             planned: What `plan` returned.
@@ -155,7 +155,7 @@ class ChunkSchedule:
         return 0
 
     def set_back(self, now_ns: int, by_ns: int) -> int:
-        """Rest: the clock was set back, and the stamps of what is played mean nothing any more.
+        """Rest, because the clock was set back and the stamps of the chunks are invalid.
 
         Args:
             now_ns: The present by the new time, ns.
@@ -172,7 +172,7 @@ class ChunkSchedule:
         return broken_off_ns
 
     def delay(self, now_ns: int, stalled_ns: int) -> None:
-        """Play on from where it was: time has passed without a command.
+        """Continue from the last position: time has passed without a command.
 
         Args:
             now_ns: The end of that time, ns.
@@ -188,7 +188,7 @@ class ChunkSchedule:
             self._blend = self._blend.delayed(stalled_ns)
 
     def rest(self, now_ns: int, position: Row | None = None) -> None:
-        """Play no more: from this instant on the path rests.
+        """Stop playing: from this instant on the path rests.
 
         Args:
             now_ns: Playback time from which on it rests, ns.
@@ -203,16 +203,16 @@ class ChunkSchedule:
             self._resting_since_ns = now_ns
 
     def assume_at_rest(self, since_ns: int) -> None:
-        """Take a robot that has no path yet to have stood since an instant, ns."""
+        """Assume that a robot without a path has stood still since an instant, ns."""
         if not self._active and self._resting_since_ns is None:
             self._resting_since_ns = since_ns
 
     def change_ramp_limits(self, ramp_limits: RampLimits) -> None:
-        """Keep to other limits of ramps and blends from the next chunk on."""
+        """Use other limits of ramps and blends from the next chunk on."""
         self._ramp_limits = ramp_limits
 
     def path(self, now_ns: int) -> Row | None:
-        """Where the robot shall be at an instant near the present, float64 (size,).
+        """Return where the robot should be at an instant near the present, float64 (size,).
 
         Where it rests if nothing is played; None before the first chunk.
         """
@@ -225,7 +225,7 @@ class ChunkSchedule:
         return newest if offset is None else self._layout.with_offset(newest, offset)
 
     def path_by_ticks(self, now_ns: int, period_ns: int) -> Callable[[int], Row]:
-        """The path while a chunk is played, so many ticks from an instant; computed once each."""
+        """The path of the chunk by ticks from an instant; each value is computed once."""
 
         @cache
         def path(ticks: int) -> Row:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How chunks are played: what the schedule of a player is set to."""
+"""The settings of a player's schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ScheduleSettings:
     """How chunks are played.
 
     Args:
-        blend: How one chunk goes over into the next.
+        blend: The transition from one chunk to the next.
         blend_s: How long an offset is faded out for, s; longer where that would be rough.
         cubic: Between steps along cubics (Catmull-Rom) instead of straight lines.
         ensemble_decay: ACT's m: the i-th oldest chunk weighs ``exp(-m * i)``.

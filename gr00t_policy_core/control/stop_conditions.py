@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What forbids a motion, and what ends one that is under way."""
+"""The conditions that forbid a motion or end one in progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEW_LIMITS = "the limits have changed: the robot comes to rest before they are i
 
 
 class StopConditions:
-    """Everything besides the chunks themselves that a motion depends on.
+    """All conditions of a motion besides the chunks themselves.
 
     Args:
         measured: Where the robot really is.
@@ -46,7 +46,7 @@ class StopConditions:
         return self._measured.problem(now_ns)
 
     def expect(self, chunk: Chunk) -> None:
-        """Judge the age of observations by what the chunk that is played allows."""
+        """Set the age limit of observations by the chunk that is played."""
         self._max_age_s = self._age_limit.limit_of(chunk)
 
     def why_too_old(self, observed_ns: int | None, now_ns: int) -> str:

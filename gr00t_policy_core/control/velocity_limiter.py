@@ -15,17 +15,17 @@ from collections.abc import Callable
 from gr00t_policy_core.control.joint_limits import JointLimits
 
 ROUNDING = 1e-9  # share of a limit that a command may exceed it by, and still pass unchanged
-AT_REST = 1e-12  # rad/s (or m/s), taken for zero
+AT_REST = 1e-12  # rad/s (or m/s): below it a velocity counts as zero
 
 Reference = Callable[[int], float]
-"""The velocity wanted so many ticks from now, rad/s (or m/s)."""
+"""The target velocity in a number of ticks from now, rad/s (or m/s)."""
 
 
 class VelocityLimiter:
     """Keeps the velocity commands of one joint inside its limits. It starts at rest.
 
     Args:
-        limits: Limits of the joint; its range is not used: a velocity does not tell the position.
+        limits: Limits of the joint; its range is not used, since a velocity gives no position.
         period_s: Time between two commands, s.
         limit_hits: Counts the ticks in which a limit changed the command, by the limit's name.
     """

@@ -19,7 +19,7 @@ IMAGE_MESSAGE = "an image"
 
 
 def contract_problems(contract: Contract) -> Iterator[str]:
-    """A sentence for each contradiction."""
+    """Yield a sentence for each contradiction."""
     yield from policy_problems(contract.policy)
     for stream in contract.state_streams:
         yield from _select_problems(stream)
@@ -54,7 +54,7 @@ def _conversion_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
 
 
 def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
-    """A commanded position has to be measured: motion begins where the robot is."""
+    """Require a measurement of each commanded position: motion begins where the robot is."""
     if output.interface.holds_zero:
         return
     is_pose = output.interface.commands_pose
@@ -119,7 +119,7 @@ def _endpoints(contract: Contract) -> Iterator[_Endpoint]:
 
 
 def _shared_topic_problems(contract: Contract) -> Iterator[str]:
-    """Streams of one message may share a topic; commands only where one message holds them all."""
+    """Let streams of one message share a topic, and commands only if one message holds them all."""
     endpoints = list(_endpoints(contract))
     for topic in dict.fromkeys(endpoint.topic for endpoint in endpoints):
         commands = [end for end in endpoints if end.topic == topic and end.is_command]
@@ -149,7 +149,7 @@ def _names(endpoints: list[_Endpoint]) -> str:
 
 
 def _repeated_joint_problems(contract: Contract) -> Iterator[str]:
-    """Two keys must not command one joint, on one topic or on two."""
+    """Forbid that two keys command one joint, on one topic or on two."""
     joints = chain.from_iterable(dict.fromkeys(output.joints) for output in contract.action)
     counted = list(joints)
     for joint in dict.fromkeys(joint for joint in counted if counted.count(joint) > 1):

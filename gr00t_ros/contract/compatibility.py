@@ -27,17 +27,17 @@ def check_compatibility(
     *,
     capabilities: Sequence[str] = (),
 ) -> None:
-    """Compare the contract with what the policy says about itself, key by key.
+    """Compare the contract with the policy's own description of its keys.
 
     Args:
-        contract: What the robot sends and takes.
+        contract: Describes what the robot observes and commands.
         configs: The policy's keys by modality, as `BasePolicy.get_modality_config`.
-        dimensions: Values per step of the policy's keys, ``{"state": {key: D}, "action": …}``, as
-            far as they are known: stock servers do not send them.
-        capabilities: What else the policy can do, as `BasePolicy.get_capabilities`.
+        dimensions: Values per step of the policy's keys, ``{"state": {key: D}, "action": …}``,
+            if known: stock servers do not send them.
+        capabilities: The other abilities of the policy, as `BasePolicy.get_capabilities`.
 
     Raises:
-        SpecError: With one sentence for each mismatch.
+        SpecError: Contract and policy differ; one sentence for each mismatch.
     """
     problems = [
         *_key_problems(VIDEO, [video.key for video in contract.video], configs),
@@ -80,7 +80,7 @@ def _dimension_problems(
 
 
 def undeclared_actions(contract: Contract, configs: Mapping[str, ModalityConfig]) -> list[str]:
-    """The actions of positions for which the policy does not say that its values are absolute."""
+    """Return the position actions whose values the policy does not declare absolute."""
     config = configs.get(ACTION)
     if config is None or config.action_configs is not None:
         return []
@@ -90,10 +90,10 @@ def undeclared_actions(contract: Contract, configs: Mapping[str, ModalityConfig]
 def _representation_problems(
     contract: Contract, config: ModalityConfig | None, capabilities: Sequence[str]
 ) -> Iterator[str]:
-    """A step from somewhere is no position: published as one it would throw the arm towards zero.
+    """Reject relative steps as positions: they would throw the arm towards zero.
 
     Isaac-GR00T's policies call an action RELATIVE where they were trained on relative steps, add
-    the state back themselves, and do not say so. What counts here is what a policy answers.
+    the state back themselves, and do not say so. Only the values that a policy returns count here.
     """
     if config is None or config.action_configs is None:
         return

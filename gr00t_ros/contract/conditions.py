@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the parameters have an effect: with which backend, commands, or other parameter. Pure."""
+"""Conditions under which parameters have an effect: backend, commands, other parameters. Pure."""
 
 from __future__ import annotations
 

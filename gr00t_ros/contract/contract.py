@@ -45,10 +45,10 @@ Interface = TypeVar("Interface", StateInterface, CommandInterface)
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Everything that the two nodes need to know about robot and policy; units in the names.
+    """Everything that the two nodes need to know about robot and policy; names contain the units.
 
-    A topic has one name here, however often and in whatever form the user wrote it. `ignored` are
-    the actions of the policy that the robot has no use for.
+    A topic has a single name here, even if the user wrote it in several forms. `ignored` holds the
+    actions of the policy that the robot does not use.
     """
 
     policy: PolicySettings
@@ -68,7 +68,7 @@ class Contract:
 
     @property
     def action_keys(self) -> tuple[str, ...]:
-        """All actions of the policy: those that are commanded, and those that are ignored."""
+        """All actions of the policy, commanded and ignored."""
         return (*(output.key for output in self.action), *self.ignored)
 
     @property
@@ -88,13 +88,13 @@ def parse_contract(
     """Check the parameters and build the contract.
 
     Args:
-        values: Parameter values by full name (``video.front.topic``), those given by the user;
-            what is left out takes its default.
+        values: The user's parameter values by full name (``video.front.topic``); one that is left
+            out takes its default.
         resolve: Returns the full name of a topic, after remapping and within the node's namespace.
             It raises ValueError for a text that is not a topic name.
 
     Raises:
-        SpecError: With one sentence for everything that is wrong.
+        SpecError: The parameters are wrong; one sentence for each problem.
     """
     _refuse(
         *name_problems(values),
@@ -137,7 +137,7 @@ def _ignored(values: Mapping[str, Any]) -> tuple[str, ...]:
 def _interfaces(
     values: Mapping[str, Any], modality: str, find: Callable[[str], type[Interface]]
 ) -> tuple[list[tuple[Entry, Interface]], list[str]]:
-    """The interface of each entry of a modality, and a sentence for each that is contradictory."""
+    """Make the interface of each entry of a modality, and a sentence for each contradiction."""
     interfaces: list[tuple[Entry, Interface]] = []
     problems: list[str] = []
     for entry in entries(values):
@@ -214,7 +214,7 @@ def _stream_names(key: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def _camera_sizes(video: Iterable[VideoStream]) -> dict[str, tuple[int, int]]:
-    """Height and width of those cameras' frames that have a fixed size."""
+    """Return height and width of the cameras whose frames have a fixed size."""
     return {
         stream.key: (stream.height, stream.width)
         for stream in video

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with the types of states and actions, and with parameters of other types. Pure."""
+"""Checks the types of states and actions, and finds parameters of other types. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MISNAMED_TYPE = "interface"  # what a user may call the type
 
 
 def type_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each entry whose type is missing or names no message type."""
+    """Yield a sentence for each entry whose type is missing or unknown."""
     for entry in entries(values):
         if entry.has_sources:
             yield from _source_problems(entry, values)
@@ -25,7 +25,7 @@ def type_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def is_of_another_entry(entry: Entry, field: str, values: Mapping[str, Any]) -> bool:
-    """Whether entries of the same modality may have a parameter that this one has not."""
+    """Whether other entries of the same modality may have a parameter that this one lacks."""
     if field == MISNAMED_TYPE and entry.has_type:
         return not values.get(f"{entry.name}.{TYPE.name}")
     common = {parameter.name for parameter in common_parameters(entry.modality)}
@@ -33,9 +33,9 @@ def is_of_another_entry(entry: Entry, field: str, values: Mapping[str, Any]) -> 
 
 
 def misplacement_problems(entry: Entry, field: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Why a parameter has no effect in this entry; nothing where its type is at fault.
+    """Yield why a parameter has no effect in this entry; nothing if the type is wrong.
 
-    One that asks for nothing (false, 0, no text, an empty list) is accepted.
+    A parameter that asks for nothing (false, 0, an empty text or list) is accepted.
     """
     name = f"{entry.name}.{field}"
     if not values[name]:
@@ -81,7 +81,7 @@ def _type_problem(entry: Entry, values: Mapping[str, Any]) -> str:
 
 
 def _type_to_write(entry: Entry, values: Mapping[str, Any]) -> str:
-    """The lines to choose from: one for each type that accepts the parameters of the entry."""
+    """Return the lines to choose from: one for each type that accepts the entry's parameters."""
     types = types_of(entry.modality)
     misnamed = values.get(f"{entry.name}.{MISNAMED_TYPE}")
     if isinstance(misnamed, str) and misnamed in types:
@@ -94,7 +94,7 @@ def _type_to_write(entry: Entry, values: Mapping[str, Any]) -> str:
 
 
 def _accepts(parameters: Sequence[Parameter], given: set[str]) -> bool:
-    """Whether all that is given is among the parameters, and all that is required is given."""
+    """Whether the parameters include all given names, and the given names all required ones."""
     required = {parameter.name for parameter in parameters if parameter.required}
     return required <= given <= {parameter.name for parameter in parameters}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limits of an action: parameters to joint limits and to those of poses and twists. Pure."""
+"""Makes the limits of joints, poses and twists from the parameters of an action. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMIT_FIELDS = tuple(LIMIT_PARAMETERS.values())
 
 
 def limit_problems(command: CommandInterface, settings: Settings) -> Iterator[str]:
-    """A sentence for everything that is wrong with the limits of an action.
+    """Yield a sentence for each problem with the limits of an action.
 
     Args:
         command: The interface of the action.
@@ -49,7 +49,7 @@ def limit_problems(command: CommandInterface, settings: Settings) -> Iterator[st
 
 
 def joint_limits(command: CommandInterface, settings: Settings) -> tuple[JointLimits, ...]:
-    """The limits of each joint of an action, in rad (or m) and s; none where it has no joints.
+    """Return the limits of each joint of an action, in rad (or m) and s; empty without joints.
 
     Raises:
         ValueError: A range is empty, or a limit is not above zero.
@@ -62,14 +62,14 @@ def joint_limits(command: CommandInterface, settings: Settings) -> tuple[JointLi
 
 
 def limits_given(values: Mapping[str, Any], entry: str) -> frozenset[str]:
-    """The fields of `JointLimits` that the user's parameters of an action give."""
+    """Return the fields of `JointLimits` that the user's parameters of an action set."""
     return frozenset(
         field for field, name in LIMIT_PARAMETERS.items() if f"{entry}.{name}" in values
     )
 
 
 def following_errors(command: CommandInterface, settings: Settings) -> tuple[float, ...]:
-    """The largest following error of each joint, or of a pose, rad and m; infinite for none."""
+    """Return the largest following error of each joint or pose, rad and m; infinite for none."""
     if not MEASURED.holds(command, settings):
         return ()
     values = floats(settings["max_following_error"])
@@ -78,14 +78,14 @@ def following_errors(command: CommandInterface, settings: Settings) -> tuple[flo
 
 
 def body_limits(command: CommandInterface, settings: Settings) -> BodyLimits | None:
-    """The limits of an action that is a pose or a twist, in m, rad and s; None for any other."""
+    """Return the limits of a pose or a twist, in m, rad and s; None for any other action."""
     if command.limited_by is not LimitedBy.BODY_LIMITS:
         return None
     return BodyLimits(**{name: float(settings[f"max_{name}"]) for name in BODY_LIMIT_FIELDS})
 
 
 def floats(value: Any) -> tuple[float, ...]:
-    """The numbers of a parameter that may be one number or a list."""
+    """Return the numbers of a parameter that may be one number or a list."""
     return tuple(map(float, value)) if isinstance(value, list) else (float(value),)
 
 

@@ -20,19 +20,19 @@ class MotionSettings:
     """How the control node plays chunks. None for a topic, priority, CPU or file that is not set.
 
     Args:
-        schedule: How one chunk goes over into the next.
+        schedule: How chunks are blended and interpolated.
         max_jump: A chunk that begins further than this from a joint or pose is refused, rad and m.
         out_of_range: What happens to a chunk while a joint is outside its range.
         max_observation_age_s: The motion stops when the observation behind it is older, s; None
             for a limit that follows from the chunk.
-        require_subscribers: Nothing moves while a command topic has no subscriber.
+        require_subscribers: Whether nothing moves while a command topic has no subscriber.
         on_starvation: ``hold`` or ``stop_publishing``, after coming to rest.
-        enable_topic: Its std_msgs/Bool must say true, and again within `enable_timeout_s` (s).
-        robot_description_topics: Where the URDF is published, the one to be preferred first.
-        require_urdf: Without a URDF that has every commanded joint, nothing is moved.
+        enable_topic: Its std_msgs/Bool must be true, and repeated within `enable_timeout_s` (s).
+        robot_description_topics: Topics of the URDF, in order of preference.
+        require_urdf: Whether nothing moves without a URDF that has every commanded joint.
         realtime_priority: SCHED_FIFO priority of the loop.
-        cpu_affinity: CPU that the loop is kept on.
-        record_path: File that a run is recorded into.
+        cpu_affinity: CPU to which the loop is pinned.
+        record_path: File to which a run is recorded.
     """
 
     schedule: ScheduleSettings
@@ -51,7 +51,7 @@ class MotionSettings:
 
     @classmethod
     def of(cls, settings: Settings, topics: TopicNames) -> MotionSettings:
-        """From the values of all parameters, which were checked one by one."""
+        """Make the settings from the values of all parameters, already checked one by one."""
         return cls(
             schedule=ScheduleSettings(
                 blend=BlendMode(settings["blend"]),
@@ -76,7 +76,7 @@ class MotionSettings:
 
 
 def _description_topics(settings: Settings) -> Sequence[str]:
-    """A robot state publisher has the namespace of its robot; a lone robot may have none."""
+    """Return the topics: a robot state publisher has the robot's namespace, or none at all."""
     topic = settings["robot_description_topic"]
     if topic == ANY_DESCRIPTION:
         return "robot_description", "/robot_description"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said about one ROS parameter: default, range, unit, purpose, and where it has an effect.
+"""The description of one ROS parameter: default, range, unit, purpose, and its condition.
 
 Pure: nothing here imports ROS.
 """
@@ -19,7 +19,7 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Where a parameter has an effect, by the top-level ones; given elsewhere, it is an error.
+    """A condition on top-level parameters: giving a parameter while it does not hold is an error.
 
     Args:
         text: The condition, to be read after "only with".
@@ -32,7 +32,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ActionCondition:
-    """Where a parameter has an effect, by the commands of an action.
+    """A condition on the commands of an action: it holds where a parameter has an effect.
 
     A parameter of an action needs it of that action, a top-level parameter of any action.
 
@@ -52,12 +52,12 @@ class Parameter:
     Args:
         name: ``policy.host``, or the field's name after ``<modality>.<key>.``.
         default: The value when none is given; its type is the parameter's type.
-        description: What it is for, with its unit.
+        description: The purpose of the parameter, with its unit.
         minimum: Smallest number allowed, in the parameter's unit.
         maximum: Largest number allowed, in the parameter's unit.
         choices: The strings allowed, in a list for each item; empty for any.
-        required: There is no sensible default: the user has to give it.
-        only_with: Where it has an effect; None for everywhere.
+        required: Whether the user has to give it, because no default makes sense.
+        only_with: The condition under which it has an effect; None if it always has.
     """
 
     name: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with single parameters: their names, their values, and their place. Pure."""
+"""Checks single parameters: their names, their values, and their place. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def unknown_names(values: Mapping[str, Any]) -> list[str]:
 
 
 def name_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each name that is no parameter of its entry, with what was probably meant."""
+    """Yield a sentence for each name that is not a parameter of its entry, with a suggestion."""
     known = [parameter.name for parameter in parameters_for(values)]
     by_name = {entry.name: entry for entry in entries(values)}
     for name in unknown_names(values):
@@ -49,7 +49,7 @@ def name_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def value_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each parameter whose value is not allowed, but for types (`type_problems`)."""
+    """Yield a sentence for each value that is not allowed; `type_problems` checks the types."""
     for parameter in parameters_for(values):
         name, field = parameter.name, parameter.name.rpartition(".")[2]
         if field == TYPE.name:
@@ -60,7 +60,7 @@ def value_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def value_problem(parameter: Parameter, value: Any) -> str | None:
-    """What is wrong with a value, or None: its type, its range, its choices."""
+    """Return what is wrong with a value (its type, range or choices), or None."""
     name = parameter.name
     if parameter.required and value in ("", 0, 0.0, []):
         return f"no {name.rpartition('.')[2]} given"
@@ -88,14 +88,14 @@ def top_use_problems(
     settings: Settings,
     commands: Iterable[tuple[CommandInterface, Settings]],
 ) -> Iterator[str]:
-    """A sentence for each top-level parameter that was given and cannot have an effect.
+    """Yield a sentence for each given top-level parameter that cannot have an effect.
 
-    One that asks for nothing (false, 0, no text, an empty list) is accepted.
+    A parameter that asks for nothing (false, 0, an empty text or list) is accepted.
 
     Args:
         given: The values that the user gave, by full name.
         settings: The values of all parameters by full name, each of them allowed.
-        commands: The interface of each action, and its parameters by short name.
+        commands: The interface of each action with its parameters by short name.
     """
     commands = list(commands)
     for parameter in TOP:
@@ -113,7 +113,7 @@ def top_use_problems(
 def action_use_problems(
     entry: Entry, given: Mapping[str, Any], command: CommandInterface, settings: Settings
 ) -> Iterator[str]:
-    """A sentence for each parameter of an action that was given and cannot have an effect.
+    """Yield a sentence for each given parameter of an action that cannot have an effect.
 
     Args:
         entry: The action and the parameters that it may have.
@@ -149,7 +149,7 @@ def _is_chosen(parameter: Parameter, value: Any) -> bool:
 
 
 def _is_list_of_numbers(parameter: Parameter) -> bool:
-    """Whether it is a list that a lone number serves for as well, such as scale."""
+    """Whether it is a list that may also be a single number, such as scale."""
     default = parameter.default
     return isinstance(default, list) and bool(default) and isinstance(default[0], float)
 

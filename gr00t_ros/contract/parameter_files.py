@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a parameter file, in words that help. Pure.
+"""Explains what is wrong with a parameter file. Pure.
 
 rcl reads parameter files with a parser of its own, which accepts less than YAML allows and explains
 little. This module reads a file only to explain it.
@@ -29,9 +29,9 @@ REMEDIES = {
 
 
 class _Loader(yaml.BaseLoader):
-    """Refuses what YAML allows and ROS refuses or silently drops.
+    """Refuses the YAML that ROS refuses or silently drops.
 
-    Every value is text, whatever its tag says: launch tags the values that it writes.
+    Every value is text regardless of its tag: launch tags the values that it writes.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -79,11 +79,11 @@ def files_in(arguments: Sequence[str]) -> list[Path]:
 
 
 def why_unreadable(path: Path, rcl_error: str = "") -> str:
-    """What is wrong with a file that ROS cannot read, and what to do; empty where nothing is found.
+    """Explain why ROS cannot read a file, and what to do; empty if nothing is found.
 
     Args:
         path: The parameter file, in YAML.
-        rcl_error: The text of rcl's error, where there is one.
+        rcl_error: The text of rcl's error, if there is one.
     """
     try:
         _load(path)
@@ -97,7 +97,7 @@ def why_unreadable(path: Path, rcl_error: str = "") -> str:
         what = "; ".join(text for text in (error.context, error.problem) if text)
         return f"{path}{place}: {what}"
     except (yaml.YAMLError, RecursionError) as error:
-        return f"{path} is no YAML: {error}"
+        return f"{path} is not YAML: {error}"
     if not rcl_error:
         return ""
     remedy = next((f"; {text}" for part, text in REMEDIES.items() if part in rcl_error), "")
@@ -105,7 +105,7 @@ def why_unreadable(path: Path, rcl_error: str = "") -> str:
 
 
 def sections_of(path: Path) -> list[Section]:
-    """The sections of a file, one for each node name; empty where the file cannot be read."""
+    """Return the sections of a file, one for each node name; empty if the file cannot be read."""
     try:
         content = _load(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
@@ -114,7 +114,7 @@ def sections_of(path: Path) -> list[Section]:
 
 
 def mangled_blocks(path: Path) -> Iterator[str]:
-    """A sentence for each block of a file that rcl reads under another name, and how to write it.
+    """Yield a sentence for each block that rcl reads under another name, and how to write it.
 
     When a block ends, rcl drops only the last part of its name. What follows a block whose name has
     a dot is then read as a part of it.
@@ -153,7 +153,7 @@ def _load(path: Path) -> Any:
 
 
 def _sections(content: Any, node: str = "") -> Iterator[Section]:
-    """A node name may be written in blocks: a namespace, and the node in it."""
+    """Yield the sections; a node name may be written in blocks: a namespace, and the node in it."""
     if not isinstance(content, Mapping):
         return
     for key, value in content.items():
@@ -164,7 +164,7 @@ def _sections(content: Any, node: str = "") -> Iterator[Section]:
 
 
 def _blocks_as_rcl_reads(section: Section) -> Iterator[tuple[str, str]]:
-    """The name of each block that has parameters, as it is written and as rcl reads it."""
+    """Yield the name of each block that has parameters, as written and as rcl reads it."""
     for key, block in section.values.items():
         if key in MODALITIES and isinstance(block, Mapping):
             yield from _as_rcl_reads(block, [key], key)
@@ -198,6 +198,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _plain(rcl_error: str) -> str:
-    """The part of rcl's error that is about the file, without the place in rcl's source."""
+    """Return the part of rcl's error about the file, without the location in rcl's source."""
     what = rcl_error.partition("Error: ")[2] or rcl_error
     return " ".join(what.partition(", at ")[0].split())

@@ -28,7 +28,7 @@ class ModelSettings:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> ModelSettings:
-        """From the values of all parameters, which were checked one by one."""
+        """Make it from the values of all parameters, already checked one by one."""
         return cls(
             embodiment_tag=settings["policy.embodiment_tag"],
             model_path=settings["policy.model_path"],
@@ -50,7 +50,7 @@ class PolicySettings:
 
     `hosts` is empty where there is only `host`; `token`, `server_key` and `keys` are None where the
     server requires none. Backend ``local`` runs `model`, prepared for frames of `camera_sizes`
-    (height and width by camera in px, as far as they are known); the rest is for ``server``.
+    (height and width by camera in px, if known); the other fields are for ``server``.
     """
 
     backend: str
@@ -71,7 +71,7 @@ class PolicySettings:
     def of(
         cls, settings: Mapping[str, Any], camera_sizes: Mapping[str, tuple[int, int]]
     ) -> PolicySettings:
-        """From the values of all parameters, which were checked one by one."""
+        """Make it from the values of all parameters, already checked one by one."""
         return cls(
             backend=settings["policy.backend"],
             host=settings["policy.host"],
@@ -90,7 +90,7 @@ class PolicySettings:
 
 
 def policy_problems(settings: PolicySettings) -> Iterator[str]:
-    """A sentence for each contradiction that can be found without loading a model."""
+    """Yield a sentence for each contradiction that can be found without loading a model."""
     model = settings.model
     if settings.backend != "local":
         return

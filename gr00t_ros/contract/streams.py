@@ -25,7 +25,7 @@ from gr00t_ros.interfaces.registry import ros_type
 
 @dataclass(frozen=True, slots=True)
 class VideoStream:
-    """One camera. Width and height in px, None for as received; `rate_hz` None for not watched.
+    """One camera. Width and height in px, None to keep the size; `rate_hz` None if not watched.
 
     `encoding` replaces the encoding that its raw images name; None to use the one they name.
     """
@@ -44,7 +44,7 @@ class VideoStream:
 
     @classmethod
     def of(cls, key: str, settings: Settings, topics: TopicNames) -> VideoStream:
-        """From the values of all parameters, which were checked one by one."""
+        """Make it from the values of all parameters, already checked one by one."""
         entry = f"{VIDEO}.{key}"
         return cls(
             key=key,
@@ -59,10 +59,10 @@ class VideoStream:
 
 @dataclass(frozen=True, slots=True)
 class StateStream:
-    """One stream of messages that a state, or a part of one, is read from.
+    """One stream of messages that provides a state or a part of one.
 
-    What the policy reads is ``value * scale + offset`` of the values that `select` names, or of
-    all where it is empty. `rate_hz` is None where the rate is not watched.
+    The policy receives ``value * scale + offset`` of the values that `select` names, or of all
+    values if it is empty. `rate_hz` is None where the rate is not watched.
     """
 
     name: str
@@ -82,14 +82,14 @@ class StateStream:
 
     @property
     def dimension(self) -> int | None:
-        """D, the number of values that the policy reads; None where only a message shows it."""
+        """D, the number of values that the policy reads; None if only a message shows it."""
         return len(self.select) or self.interface.dimension
 
     @classmethod
     def of(
         cls, name: str, interface: StateInterface, settings: Settings, topics: TopicNames
     ) -> StateStream:
-        """From the values of all parameters, which were checked one by one."""
+        """Make it from the values of all parameters, already checked one by one."""
         return cls(
             name=name,
             topic=topics.one_name(settings[f"{name}.topic"]),
@@ -123,21 +123,21 @@ class StateInput:
 
 @dataclass(frozen=True, slots=True)
 class ActionOutput:
-    """One action of the policy. What is commanded is ``policy value * scale + offset``.
+    """One action of the policy. The command is ``policy value * scale + offset``.
 
     Args:
         key: The policy's name for the action.
         topic: The topic that commands are published on.
         type: The message type, as the user named it.
-        interface: What converts the values and fills the message.
-        unmeasured: The user accepts that no state measures all of what is commanded.
+        interface: Converts the values and fills the message.
+        unmeasured: Whether the user accepts that no state measures all commanded values.
         scale: Factor from the policy's unit to SI units and rad; 1 or D values.
         offset: Added after `scale`, in SI units and rad; 1 or D values.
         limits: One entry for each joint, in rad (or m) and s.
         limits_given: The fields of `limits` that the user gave; the others are defaults.
         max_following_errors: One for each joint, or one for a pose, rad and m; none where nothing
             is measured.
-        body_limits: Those of a pose or twist.
+        body_limits: The limits of a pose or a twist; None for any other action.
     """
 
     key: str
@@ -185,7 +185,7 @@ class ActionOutput:
         given: Mapping[str, Any],
         topics: TopicNames,
     ) -> ActionOutput:
-        """From the action's parameters by short name, and from those that the user gave."""
+        """Make the action from its parameters by short name, and from those that the user gave."""
         return cls(
             key=key,
             topic=topics.one_name(settings["topic"]),

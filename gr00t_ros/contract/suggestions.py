@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most similar; empty where none is.
+    """Return the most similar known name; empty if none is similar.
 
     A name that differs by a prefix counts as similar: robot descriptions add prefixes
     (``left_shoulder_pan``).
@@ -21,6 +21,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The end of a sentence about an unknown name: the similar one, or nothing."""
+    """Return the end of a sentence about an unknown name: the similar one, or nothing."""
     found = nearest(name, known)
     return f" (did you mean {prefix}{found}?)" if found else ""

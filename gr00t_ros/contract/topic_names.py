@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics by one name each. Pure."""
+"""Gives each topic a single name. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class TopicNames:
-    """Maps every spelling of a topic to the first one that it was asked for.
+    """Maps every spelling of a topic to the first one that was used.
 
     Args:
         resolve: Returns the full name of a topic, after remapping and within the node's namespace.
@@ -20,7 +20,7 @@ class TopicNames:
         self._names: dict[str, str] = {}
 
     def problems(self, settings: Mapping[str, Any]) -> Iterator[str]:
-        """A sentence for each parameter whose value is not a topic name."""
+        """Yield a sentence for each parameter whose value is not a topic name."""
         for name, topic in settings.items():
             if name.endswith("topic") and topic:
                 try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One activation of the control node: commands at control rate, and rest at its end."""
+"""One activation of the control node: commands at the control rate, and rest at its end."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from gr00t_ros.node.stop_signals import StopRequest
 
 LONG_BRAKING_S = 1.0  # braking that takes longer is announced in the log
 BRAKING_SLACK_S = 1.0  # for late ticks, beyond the time that braking needs by the limits
-STUCK_S = 1.0  # a loop that has not ticked for so long is stuck
+STUCK_S = 1.0  # a loop that has not ticked for this long is stuck
 
 
 class Activation:
-    """Ticks at control rate, and publishes what the motion commands.
+    """Ticks at the control rate and publishes the commands of the motion.
 
-    It begins with its construction. With simulated time, which may run at any speed, pause and
-    start again, it ticks by a timer of rclpy; otherwise by a `ControlLoop`.
+    The activation begins when it is constructed. With simulated time, which may run at any speed,
+    pause and restart, a timer of rclpy makes it tick; otherwise a `ControlLoop` does.
 
     Args:
-        node: Gives the time and the log.
-        contract: The control rate, and how the loop is scheduled.
+        node: Provides the clock and the logger.
+        contract: Sets the control rate and the scheduling of the loop.
         motion: Computes the commands of each tick.
         output: Publishes the commands of each tick.
-        stop_request: Says whether braking is to be cut short.
+        stop_request: Says whether the process should cut braking short.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class Activation:
         self._has_logged_failure = False
         self._loop: ControlLoop | None = None
         self._sim_timer: Timer | None = None
-        # Everything that lives now lives on. To search it for garbage stops all threads for 10 ms
-        # (50 000 objects, most of them rclpy's; measured), whenever Python decides to.
+        # All objects of this moment stay alive. To search them for garbage stops all threads for
+        # 10 ms (50 000 objects, most of them rclpy's; measured), whenever Python decides to.
         gc.collect()
         gc.freeze()
         if node.get_parameter("use_sim_time").value:
@@ -71,11 +71,11 @@ class Activation:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the loop should tick and does not."""
+        """Whether the loop should tick but does not."""
         return self._loop is not None and self._loop.silent_s > STUCK_S
 
     def end(self) -> None:
-        """Come to rest; afterwards nothing is published, and no chunk is kept."""
+        """Bring the robot to rest; afterwards nothing is published and no chunk is kept."""
         motion = self._motion
         self._come_to_rest()
         if self._sim_timer is not None:
@@ -84,7 +84,7 @@ class Activation:
             self._loop.end()
         if not motion.is_at_rest:
             self._publish_standstill()
-        gc.unfreeze()  # from now on, what is released can be collected
+        gc.unfreeze()  # released objects can be collected again
         self._write_recording()
         motion.forget_chunks()
 
@@ -105,7 +105,7 @@ class Activation:
             motion.fail("a command cannot be published")
 
     def _is_silent(self, command: Command) -> bool:
-        """Whether a command is left out at rest; the first one there takes back a velocity."""
+        """Whether to leave a command at rest out; the first one is sent and ends a velocity."""
         return command.at_rest and self._contract.motion.on_starvation == "stop_publishing"
 
     def _start_loop(self) -> ControlLoop:
@@ -123,7 +123,7 @@ class Activation:
         return self._node.create_timer(self._period_s, self.tick)
 
     def _come_to_rest(self) -> None:
-        """Brake for as long as the limits need, unless a second signal cuts it short."""
+        """Brake for as long as the limits require, unless a second signal cuts it short."""
         logger, motion = self._node.get_logger(), self._motion
         begun_s = time.monotonic()
         motion.hold(self._node.get_clock().now().nanoseconds, "deactivated")
@@ -145,7 +145,7 @@ class Activation:
             pause.wait(self._period_s)
 
     def _publish_standstill(self) -> None:
-        """The last command where braking did not come to its end: no velocity stays commanded."""
+        """Publish a last command if braking was cut short, so that no velocity stays commanded."""
         command = self._motion.standstill()
         if command is not None:
             self._output.publish(command.values, self._node.get_clock().now())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an `ActionChunk` message to a chunk that can be played."""
+"""Converts an `ActionChunk` message to a chunk that the player accepts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.msg import ActionChunk, ActionValues
 
-# A quaternion whose length differs by more is not a rotation that somebody rounded.
+# A quaternion whose length differs from 1 by more than this is not a rounded rotation.
 UNIT_TOLERANCE = 1e-3
 
 
 def read_chunk(contract: Contract, message: ActionChunk) -> Chunk:
-    """The chunk of a message that is not a stop; action keys that the robot lacks are left out.
+    """Read the chunk of a message that is not a stop; keys that the robot lacks are left out.
 
     Args:
         contract: Names the action keys of the robot.
         message: Values in SI units and radians.
 
     Raises:
-        ChunkRefusedError: Keys, sizes or values that must not move the robot.
+        ChunkRefusedError: The keys, sizes or values must not move the robot.
     """
     values_by_key = {values.name: values for values in message.actions}
     actions = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which run of the policy node is played: one at a time. Pure."""
+"""Admits the chunks of one run of the policy node at a time. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 
-# A source that has been silent for so long has ended, and another one may take over, s.
+# A source that has been silent for this long has ended, and another one may take over, s.
 SILENT_S = 2.0
 
 
 class ChunkSource:
     """Admits the chunks of one source until it falls silent.
 
-    Chunks of two policies in turns would pull the robot between two plans.
+    Alternating chunks of two policies would pull the robot between two plans.
 
     Args:
-        now_s: A monotonic clock, s, which silence is measured by.
+        now_s: A monotonic clock, s, which measures the silence.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +38,7 @@ class ChunkSource:
             name: The run that published the chunk, as in `ActionChunk.source`.
 
         Raises:
-            ChunkRefusedError: The chunks of another source are admitted at present.
+            ChunkRefusedError: Another source is admitted at present.
         """
         now_s = self._now_s()
         is_other = self._name is not None and name != self._name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is probably wrong with a chunk whose numbers make no sense: its units, its rate. Pure."""
+"""Warnings about a chunk with implausible numbers: probably a wrong unit or rate. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ IMPLAUSIBLE_SPEED = 1.5  # as a multiple of its largest velocity
 
 
 def unit_warning(chunk: Chunk, limits: Iterable[LimitsInForce]) -> str:
-    """A question about the first joint whose values look like degrees, or whose steps like a wrong
-    rate; empty where none do.
+    """Return a question about the first joint whose values look like degrees, or whose steps look
+    like a wrong rate; empty if there is none.
 
     Args:
-        chunk: The chunk, in rad (or m).
-        limits: The limits in force of its joints.
+        chunk: The chunk to check, in rad (or m).
+        limits: The limits in force of the chunk's joints.
     """
     for joint in limits:
         values = chunk.actions[joint.key][:, joint.number]

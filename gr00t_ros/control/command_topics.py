@@ -33,7 +33,7 @@ class CommandTopics:
 
     @property
     def count(self) -> int:
-        """Control ticks whose commands were published."""
+        """The number of control ticks whose commands were published."""
         return self._count
 
     @property
@@ -54,14 +54,14 @@ class CommandTopics:
         self._count += 1
 
     def status(self) -> list[CommandTopicStatus]:
-        """Who subscribes to each command topic."""
+        """The number of subscribers of each command topic."""
         return [
             CommandTopicStatus(topic=one.topic, subscription_count=one.subscribers)
             for one in self._publishers
         ]
 
     def destroy(self) -> None:
-        """End the publishers, once their last commands have arrived or nobody acknowledges them."""
+        """Destroy the publishers once their last commands have arrived or are not acknowledged."""
         for publisher in self._publishers:
             publisher.destroy()
         self._publishers.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop that keeps the control rate: a thread on absolute deadlines, real-time where allowed."""
+"""The loop that keeps the control rate: a thread with absolute deadlines, real-time if allowed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gr00t_policy_core.control.deadline_ticker import DeadlineTicker
 from gr00t_ros.msg import LatencyStatistics
 from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
 
-SWITCH_INTERVAL_S = 1e-5  # of Python's lock between threads; 5 ms by default
+SWITCH_INTERVAL_S = 1e-5  # of Python's global interpreter lock; 5 ms by default
 SPIN_S = 2e-4  # a real-time sleeper wakes up 0.04 ms late at the median, 0.2 ms at p99 (measured)
 BELOW_LOOP = 10  # the other threads' real-time priority, below the loop's
 TASKS = Path("/proc/self/task")  # the threads of this process, on Linux
@@ -29,7 +29,7 @@ class ControlLoop:
         rate_hz: Ticks per second, Hz, > 0.
         tick: Called at every tick; an exception ends the loop.
         realtime_priority: SCHED_FIFO priority of the thread; None for the default scheduler.
-        cpu: CPU that the thread is pinned to; None for any.
+        cpu: CPU to which the thread is pinned; None for any.
         warn: Called with a sentence for each setting that the system refuses.
     """
 
@@ -61,7 +61,7 @@ class ControlLoop:
 
     @property
     def silent_s(self) -> float:
-        """Time since the end of the last tick, s."""
+        """The time since the end of the last tick, s."""
         return time.monotonic() - self._ticked_s
 
     @property
@@ -70,7 +70,7 @@ class ControlLoop:
         return self._ticks_missed
 
     def lateness(self) -> LatencyStatistics:
-        """How late the ticks of the last minute were."""
+        """The lateness of the ticks of the last minute."""
         return self._lateness.statistics()
 
     def end(self) -> None:
@@ -102,8 +102,8 @@ class ControlLoop:
 def keep_loop_punctual(realtime_priority: int | None, warn: Callable[[str], object]) -> None:
     """Keep the other threads of this process from delaying the control loop by Python's lock.
 
-    A thread that holds the lock releases it within the switch interval, and, where the loop is
-    real-time, other processes cannot keep it from doing so. Measured at 50 and 200 Hz under load
+    A thread that holds the lock releases it within the switch interval. If the loop is real-time,
+    other processes cannot delay that release. Measured at 50 and 200 Hz under load
     (docs/benchmarks/control-loop.md): without, the loop's own real-time priority changes little.
 
     Args:

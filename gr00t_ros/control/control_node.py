@@ -34,15 +34,15 @@ SUBSCRIBERS_PERIOD_S = 0.2  # between two checks of who subscribes to the comman
 
 
 class ControlNode(ManagedNode):
-    """Publishes commands at control rate while active: the newest chunk, or the last position.
+    """Publishes commands at the control rate while active: the newest chunk, or the last position.
 
     Subscribes to `action_chunk`, to the joint states and poses of the contract, to the robot
     description and to an enable signal; publishes the command topics of the contract, `~/status`
     and `/diagnostics`; offers `~/stop` and `~/start`. Nothing is commanded before the first chunk.
-    A stop is in force until `~/start`, over every transition.
+    A stop is in force until `~/start`, across all transitions.
 
     Args:
-        stop_request: Says whether the process is to end, and whether braking is to be cut short.
+        stop_request: Says whether the process should end, and whether it should cut braking short.
         node_arguments: Passed on to rclpy, for example `parameter_overrides`.
     """
 
@@ -97,7 +97,7 @@ class ControlNode(ManagedNode):
 
     @property
     def has_failed(self) -> bool:
-        """Whether the motion has failed and the robot stands: the process ends with an error."""
+        """Whether the motion has failed and the robot is at rest: the process then ends."""
         motion = self._motion
         return motion is not None and bool(motion.failure) and motion.is_at_rest
 
@@ -119,7 +119,7 @@ class ControlNode(ManagedNode):
             self.get_logger().warning(f"rejected: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
     def _check_subscribers(self) -> None:
-        """Forbid motion while a command topic has no subscriber, where that is required."""
+        """Forbid motion while a command topic lacks a subscriber, if the contract requires one."""
         contract, output = self._contract, self._output
         if contract is None or output is None:
             return
@@ -180,7 +180,7 @@ class ControlNode(ManagedNode):
         return ControlStatus.STATE_RUNNING, motion.chunk_warning
 
     def _log_state(self, state: int, reason: str) -> None:
-        """Log a hold or an error when it begins, and a warning for as long as it lasts."""
+        """Log a hold or an error when it begins, and a warning while it lasts."""
         logger = self.get_logger()
         has_stopped = state in (ControlStatus.STATE_HOLDING, ControlStatus.STATE_ERROR)
         if has_stopped and state != self._logged_state:
@@ -196,7 +196,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _punctual_node(stop_request: StopRequest) -> ControlNode:
-    """The node, in a process that is its own: its threads give way to the control loop."""
+    """Make the node in a process of its own, whose other threads give way to the control loop."""
     node = ControlNode(stop_request)
     priority = node.get_parameter("realtime_priority").value
     is_given = isinstance(priority, int) and priority > 0  # `configure` reports a wrong value

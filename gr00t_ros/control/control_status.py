@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the motion and the control loop to a `ControlStatus` message."""
+"""Builds a `ControlStatus` message from the motion and the control loop."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LIMITS = {
 def control_status(
     motion: MotionControl | None, activation: Activation | None, output: CommandTopics | None
 ) -> ControlStatus:
-    """What is played, what was counted, and how late the loop ticks; the node adds its state.
+    """Return the motion, the counts and the lateness of the loop; the node adds its state.
 
     Args:
         motion: The motion; None while the node is not configured.
-        activation: The present activation; None while the node is inactive.
+        activation: The current activation; None while the node is inactive.
         output: The command topics; None while the node is not configured.
     """
     status = ControlStatus(observation_age=no_latencies(), tick_lateness=no_latencies())
@@ -60,7 +60,7 @@ def control_status(
 
 
 def _joints(motion: MotionControl) -> Iterator[JointStatus]:
-    """Every limited joint, also before it is commanded, and every other commanded value."""
+    """Yield every limited joint, even before it is commanded, and every other commanded value."""
     reports = {report.name: report for report in motion.report()}
     measured = motion.measured()
     for limits in motion.limits():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From chunks and measurements to commands, and to rest whatever fails. Pure, safe between threads.
+"""Turns chunks and measurements into commands, and comes to rest if anything fails. Pure.
 
-The control loop ticks while the executor's thread brings chunks and measurements.
+Safe between threads: the control loop ticks while the executor delivers chunks and measurements.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
 
 
 class MotionControl:
-    """Plays the chunks of one activation after the other.
+    """Plays one chunk after another for each activation.
 
     If anything raises while the robot moves, the robot comes to rest by a path that does not need
-    what has failed. `failure` says what it was, and the robot does not move again.
+    the failed part. `failure` describes the failure, and the robot does not move again.
 
     Args:
         contract: The commanded values, and how chunks are played.
-        gate: Says why the robot must not move.
-        urdf: Limits of the robot description so far, by joint.
+        gate: Says whether the robot must not move, and why.
+        urdf: Limits from the current robot description, by joint.
         monotonic_ns: The clock of the gate, ns.
     """
 
@@ -72,19 +72,19 @@ class MotionControl:
         self._layout: ActionLayout | None = None
         self._observation_age = self._age_window()
         self._command: Command | None = None
-        self._rejected = 0  # chunks that no player was there for
+        self._rejected = 0  # chunks that were rejected before a player existed
         self._why_not = ""
         self._failure: MotionFailure | None = None
         self._chunk_warning = ""
 
     @property
     def chunk_warning(self) -> str:
-        """What is probably wrong with the units or the rate of the newest chunk; mostly empty."""
+        """The suspected fault in the units or the rate of the newest chunk; empty if none."""
         return self._chunk_warning
 
     @property
     def joint_interfaces(self) -> Mapping[str, Sequence[StateInterface]]:
-        """What reads the positions of commanded joints, by topic."""
+        """The interfaces that read the positions of commanded joints, by topic."""
         return self._joints.interfaces
 
     @property
@@ -99,7 +99,7 @@ class MotionControl:
 
     @property
     def counts(self) -> PlayerCounts:
-        """What has happened so far."""
+        """The player's counts so far."""
         return self._player.counts if self._player is not None else PlayerCounts()
 
     @property
@@ -109,7 +109,7 @@ class MotionControl:
 
     @property
     def blend_offset(self) -> float:
-        """Distance of the newest chunk from the motion on arrival, the largest value, rad or m."""
+        """The largest distance of the newest chunk from the motion on its arrival, rad or m."""
         return self._player.chunk_jump if self._player is not None else 0.0
 
     @property
@@ -119,12 +119,12 @@ class MotionControl:
 
     @property
     def failure(self) -> str:
-        """What has failed, with the traceback; empty where nothing has."""
+        """The failure with its traceback; empty if nothing has failed."""
         return self._failure.text if self._failure is not None else ""
 
     @property
     def fault(self) -> str:
-        """What stopped the motion and needs a person; empty where nothing did."""
+        """The fault that stopped the motion and needs a person; empty if there is none."""
         return self.failure or (self._player.fault if self._player is not None else "")
 
     @property
@@ -140,22 +140,22 @@ class MotionControl:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing was commanded yet, or the last command is at rest."""
+        """Whether nothing has been commanded yet, or the last command is at rest."""
         return self._command is None or self._command.at_rest
 
     @property
     def braking_s(self) -> float:
-        """How long it takes to come to rest from the last command on, s."""
+        """The time that the robot needs to come to rest from the last command, s."""
         with self._lock:
             return self._player.braking_s if self._player is not None else 0.0
 
     @property
     def events(self) -> list[Event] | None:
-        """The run on record; None where it is not recorded."""
+        """The recorded events of the run; None if it is not recorded."""
         return self._player.events if isinstance(self._player, RecordingPlayer) else None
 
     def observation_age(self) -> LatencyStatistics:
-        """How old the observations behind the commands of the last minute were."""
+        """The age of the observations behind the commands of the last minute."""
         return self._observation_age.statistics()
 
     def report(self) -> list[JointReport]:
@@ -169,18 +169,18 @@ class MotionControl:
             return self._joints.positions
 
     def limits(self) -> tuple[LimitsInForce, ...]:
-        """The limits in force, and where they come from."""
+        """The limits in force, with their sources."""
         return limits_in_force(self._contract, self._urdf)
 
     def accept(self, message: ActionChunk, now_ns: int) -> None:
-        """Take a message of the chunk topic; whatever it holds, the robot goes on or comes to rest.
+        """Accept a message of the chunk topic; the robot moves on or comes to rest in any case.
 
         Args:
             message: A chunk, or the request to stop playing.
-            now_ns: The present, on the clock of the observation stamps, ns.
+            now_ns: The current time on the clock of the observation stamps, ns.
 
         Raises:
-            ChunkRefusedError: The chunk must not move the robot; what is played goes on.
+            ChunkRefusedError: The chunk must not move the robot; the current motion continues.
         """
         if message.stop:
             self.hold(now_ns, f"stopped by the policy node: {message.stop_reason}")
@@ -192,8 +192,8 @@ class MotionControl:
                 self._offer(message, now_ns)
             except ChunkRefusedError:
                 raise
-            except Exception:  # nothing that comes from outside ends the loop
-                self._fail(f"chunk {message.chunk_id} could not be taken")
+            except Exception:  # no message may end the loop
+                self._fail(f"chunk {message.chunk_id} could not be accepted")
 
     def hold(self, now_ns: int, reason: str) -> None:
         """Come to rest."""
@@ -204,13 +204,13 @@ class MotionControl:
     def measure_joints(
         self, names: Sequence[str], positions: Sequence[float], stamp_ns: int
     ) -> None:
-        """Take measured joint positions, rad (or m)."""
+        """Store measured joint positions, rad (or m)."""
         with self._lock:
             self._joints.update(names, positions, stamp_ns)
             self._update_measured()
 
     def measure_pose(self, key: str, pose: MeasuredPose, stamp_ns: int) -> str:
-        """Take the measured pose of an action.
+        """Store the measured pose of an action.
 
         Returns:
             Why it cannot be compared with the commands; empty where it can.
@@ -221,7 +221,7 @@ class MotionControl:
         return problem
 
     def take_limits(self, urdf: Mapping[str, UrdfLimits], now_ns: int) -> None:
-        """Take the limits of a robot description, after coming to rest where the robot moves."""
+        """Use the limits of a robot description; a moving robot comes to rest first."""
         with self._lock:
             before = self.limits()
             self._urdf = urdf
@@ -230,7 +230,7 @@ class MotionControl:
             self._player.change_limits(limits_by_index(self.limits(), self._layout), now_ns)
 
     def forget_chunks(self) -> None:
-        """End the activation: what was played is forgotten, what was measured is kept."""
+        """End the activation: forget the chunks, keep the measurements."""
         with self._lock:
             self._player = self._layout = self._command = None
             self._source = ChunkSource()
@@ -238,7 +238,7 @@ class MotionControl:
             self._rejected, self._why_not, self._chunk_warning = 0, "", ""
 
     def standstill(self) -> Command | None:
-        """The last command with no velocity left in it; None where nothing was commanded."""
+        """Return the last command with zero velocity; None if nothing has been commanded."""
         with self._lock:
             command, layout = self._command, self._layout
             if command is None or layout is None:
@@ -248,7 +248,7 @@ class MotionControl:
             return replace(command, values=layout.split(vector), holding=True)
 
     def tick(self, now_ns: int) -> Command | None:
-        """The command of this tick; None before there is anything to command. Never raises.
+        """Return the command of this tick; None before the first one. Never raises.
 
         Args:
             now_ns: The present, on the clock of the observation stamps, ns.
@@ -267,7 +267,7 @@ class MotionControl:
             return command
 
     def fail(self, what: str) -> None:
-        """Come to rest and do not move again; to be called where an exception is handled."""
+        """Come to rest and do not move again; call it where an exception is handled."""
         with self._lock:
             self._fail(what)
 
@@ -301,7 +301,7 @@ class MotionControl:
             self._why_not = reason
 
     def _make_player(self, layout: ActionLayout) -> MotionPlayer:
-        """Made by the first chunk, which alone knows how long some keys are."""
+        """Make the player from the first chunk: only a chunk shows the size of some keys."""
         try:
             player = make_player(self._contract, layout, self._urdf)
         except ValueError as error:
@@ -331,7 +331,7 @@ class MotionControl:
             self._failure = MotionFailure(what, self._player)
 
     def _brake(self, failure: MotionFailure) -> Command | None:
-        """The next command on the way to rest without the player."""
+        """Return the next command on the way to rest, without the player."""
         if self._command is None or self._layout is None:
             return None
         return failure.next_command(self._command, self._layout)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A failure of the motion, and the way to rest that does not need what has failed."""
+"""A failure of the motion, and a way to rest that does not need the failed part."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gr00t_policy_core.control.player import MotionPlayer
 
 
 class MotionFailure:
-    """An exception that was raised while the robot moves. Made where the exception is handled.
+    """An exception that was raised while the robot moved. Construct it in the `except` block.
 
     Args:
         what: What failed, as the beginning of a sentence.
-        player: The player of the motion; None where nothing was played yet.
+        player: The player of the motion; None if nothing has been played.
 
     Attributes:
-        text: What failed, with the traceback.
+        text: The failure, with its traceback.
     """
 
     def __init__(self, what: str, player: MotionPlayer | None) -> None:
@@ -28,7 +28,7 @@ class MotionFailure:
         self._brake = player.fallback_brake() if player is not None else None
 
     def next_command(self, last: Command, layout: ActionLayout) -> Command | None:
-        """The next command on the way to rest; None where nothing was played.
+        """Return the next command on the way to rest; None if nothing has been played.
 
         Args:
             last: The command of the tick before.

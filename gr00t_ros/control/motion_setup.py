@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The player that a contract asks for, and the joints and poses that it watches. Pure."""
+"""Makes the player of a contract, and watches the measured joints and poses for it. Pure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LimitSource = Literal["yaml", "urdf", "default"]
 
 @dataclass(frozen=True, slots=True)
 class LimitsInForce:
-    """The limits that one commanded joint is kept to, and where each of them comes from.
+    """The limits of one commanded joint, and the source of each.
 
-    A range that is infinite is a range that nobody gave.
+    An infinite range means that no source gives one.
 
     Args:
         key: The action key that commands the joint.
@@ -56,13 +56,13 @@ class LimitsInForce:
 
 
 class CommandedPoses:
-    """The poses that are commanded, and where they are now.
+    """The commanded poses, and their newest measurements.
 
-    A pose is known where a state of the same key measures it, in the frame of the command.
-    `streams` has the stream of each of these, by key.
+    A pose is known if a state of the same key measures it in the frame of the command. `streams`
+    holds the streams of these states, by key.
 
     Args:
-        contract: Names them, and the streams that measure them.
+        contract: Names the poses and the streams that measure them.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -76,7 +76,7 @@ class CommandedPoses:
         self._known: dict[str, tuple[Row, int]] = {}
 
     def update(self, key: str, pose: MeasuredPose, stamp_ns: int) -> str:
-        """Take a measured pose; one that is not finite is left out.
+        """Store a measured pose; one that is not finite is left out.
 
         Returns:
             Why it cannot be compared with the commands; empty where it can.
@@ -99,12 +99,12 @@ class CommandedPoses:
 
 
 class CommandedJoints:
-    """The joints whose positions are commanded by name, and where they are now.
+    """The joints whose positions are commanded by name, and their newest measurements.
 
-    `interfaces` has what reads their positions, by topic.
+    `interfaces` holds the interfaces that read the positions, by topic.
 
     Args:
-        contract: Names them, and the streams that measure their positions.
+        contract: Names the joints and the streams that measure their positions.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -128,7 +128,7 @@ class CommandedJoints:
         return {name: position for name, (position, _) in self._known.items()}
 
     def update(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
-        """Take the positions of a message, rad (or m); those that are not finite are left out."""
+        """Store the positions of a message, rad (or m); values that are not finite are left out."""
         for name, position in zip(names, positions, strict=False):
             if name in self._places and abs(position) <= MAX_MEASURED:
                 self._known[name] = position, stamp_ns
@@ -145,7 +145,7 @@ class CommandedJoints:
 
 
 def make_layout(contract: Contract, chunk: Chunk) -> ActionLayout:
-    """The player's layout: that of the first chunk, which alone knows how long some keys are."""
+    """Make the player's layout from the first chunk: only a chunk shows the size of some keys."""
     dimensions = {output.key: chunk.actions[output.key].shape[1] for output in contract.action}
     poses = [output.key for output in contract.action if output.interface.commands_pose]
     velocities = [output.key for output in contract.action if output.interface.holds_zero]
@@ -156,15 +156,15 @@ def make_layout(contract: Contract, chunk: Chunk) -> ActionLayout:
 def make_player(
     contract: Contract, layout: ActionLayout, urdf: Mapping[str, UrdfLimits]
 ) -> MotionPlayer:
-    """The player for a robot.
+    """Make the player for a robot.
 
     Args:
-        contract: How chunks are played, and the limits that its user gave.
+        contract: Sets how chunks are played, and holds the user's limits.
         layout: Layout of the command vector.
-        urdf: The limits of the robot description, by joint; the tighter of both hold.
+        urdf: The limits of the robot description, by joint; the tighter limit is in force.
 
     Raises:
-        ValueError: The two contradict each other.
+        ValueError: The contract and the robot description contradict each other.
     """
     motion = contract.motion
     settings = PlayerSettings(
@@ -190,12 +190,12 @@ def make_player(
 def limits_by_index(
     limits: Iterable[LimitsInForce], layout: ActionLayout
 ) -> dict[int, JointLimits]:
-    """The limits of joints, by their place in the vector of a layout."""
+    """Return the limits of joints, by their index in the command vector of a layout."""
     return {layout.slices[joint.key].start + joint.number: joint.limits for joint in limits}
 
 
 def _max_following_errors(contract: Contract, layout: ActionLayout) -> Iterator[tuple[int, float]]:
-    """By index, rad and m; a pose has one error for its place and its turn."""
+    """Yield the largest following errors by index, rad and m; a pose has one for all its values."""
     for output in contract.action:
         part, errors = layout.slices[output.key], output.max_following_errors
         if errors and output.interface.commands_pose:
@@ -204,9 +204,9 @@ def _max_following_errors(contract: Contract, layout: ActionLayout) -> Iterator[
 
 
 def _max_ages_s(contract: Contract, layout: ActionLayout) -> Iterator[tuple[int, float]]:
-    """How old a position may be; of a joint that several streams tell, the most patient one's.
+    """Yield the largest age of a position by index; of several streams, the largest one counts.
 
-    A pose is judged by its first value: all of it comes in one message.
+    Only the first value of a pose is checked, since all values arrive in one message.
     """
     poses = _pose_streams(contract)
     ages_s: dict[str, float] = {}
@@ -227,16 +227,16 @@ def _max_ages_s(contract: Contract, layout: ActionLayout) -> Iterator[tuple[int,
 def limits_in_force(
     contract: Contract, urdf: Mapping[str, UrdfLimits]
 ) -> tuple[LimitsInForce, ...]:
-    """The limits of every joint that is commanded by name, in the order of the contract.
+    """Return the limits of every joint that is commanded by name, in the order of the contract.
 
     A joint that is commanded in velocity has no range.
 
     Args:
-        contract: Names the joints, and the limits that its user gave.
-        urdf: The limits of the robot description, by joint; the tighter of both are in force.
+        contract: Names the joints and holds the user's limits.
+        urdf: The limits of the robot description, by joint; the tighter limit is in force.
 
     Raises:
-        ValueError: The two contradict each other, naming the joint.
+        ValueError: Contract and robot description contradict each other; the text names the joint.
     """
     return tuple(
         _limits_in_force(output, number, urdf.get(joint, UrdfLimits()))
@@ -284,7 +284,7 @@ def _limits_in_force(output: ActionOutput, number: int, described: UrdfLimits) -
 
 
 def _pose_streams(contract: Contract) -> dict[str, StateStream]:
-    """The stream that measures a pose, by state key; the first where a state has several."""
+    """Return the stream that measures a pose, by state key; the first of several."""
     return {
         state.key: stream
         for state in contract.state

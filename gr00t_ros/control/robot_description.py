@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The robot description as far as motion depends on it: its limits, and what it lacks. Pure."""
+"""The parts of the robot description on which motion depends: its limits and its gaps. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gr00t_ros.control.urdf import UrdfLimits, urdf_limits
 class RobotDescription:
     """The limits of the robot description.
 
-    Of several topics the first one on which a description has arrived is used; until then, the
-    description of another topic is.
+    The description on the earliest topic of the list wins; one on a later topic is used until
+    then.
 
     Args:
-        contract: Names the topics, and the joints that are commanded.
+        contract: Names the topics and the commanded joints.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -29,23 +29,23 @@ class RobotDescription:
 
     @property
     def limits(self) -> Mapping[str, UrdfLimits]:
-        """The limits of its movable joints, by name; empty before a description has arrived."""
+        """The limits of the movable joints, by name; empty before a description has arrived."""
         return self._limits
 
     @property
     def topic(self) -> str:
-        """The topic that it arrived on; empty before a description has arrived."""
+        """The topic on which the description arrived; empty before that."""
         return self._topics[self._rank] if self._rank < len(self._topics) else ""
 
     def update(self, topic: str, text: str) -> bool:
-        """Take the description that was published on a topic.
+        """Store the description that was published on a topic.
 
         Args:
             topic: One of the topics of the contract.
             text: The URDF document, as robot_state_publisher publishes it.
 
         Returns:
-            Whether it is used: none has arrived on a topic that precedes this one.
+            Whether the description is used: none has arrived on a preferred topic.
 
         Raises:
             ValueError: The text is not a URDF; the limits stay as they are.
@@ -57,7 +57,7 @@ class RobotDescription:
         return True
 
     def warnings(self) -> Iterator[str]:
-        """A sentence for each commanded joint that it does not have, or whose range it lacks."""
+        """Yield a sentence for each commanded joint that is missing or has no range."""
         for output in self._contract.action:
             for joint in output.joints:
                 limits = self._limits.get(joint)
@@ -70,7 +70,7 @@ class RobotDescription:
                     yield limits.warning
 
     def motion_obstacle(self) -> str:
-        """Why the robot must not move with the description so far; empty where it may."""
+        """Why the robot must not move with the current description; empty if it may."""
         try:
             limits_in_force(self._contract, self._limits)
         except ValueError as error:

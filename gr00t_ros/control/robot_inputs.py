@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the control node receives of the robot: measurements, description, enable signal."""
+"""The control node's inputs from the robot: measurements, description, enable signal."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class RobotInputs:
     """The subscriptions of the control node to topics of the robot.
 
     Args:
-        node: Subscribes; its clock stamps messages that carry no stamp.
+        node: Owns the subscriptions; its clock stamps messages that carry no stamp.
         contract: Names the topics and the messages that they carry.
-        gate: Gets the enable signal, and whether the description allows motion.
-        motion: Gets what is measured, and the limits of the description.
+        gate: Receives the enable signal, and whether the description allows motion.
+        motion: Receives the measurements, and the limits of the description.
 
     Attributes:
-        description: The robot description so far.
+        description: The current robot description.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class RobotInputs:
         self._subscriptions.clear()
 
     def on_joints(self, interfaces: Sequence[StateInterface], message: Any) -> None:
-        """Take measured joint positions.
+        """Pass measured joint positions to the motion.
 
         Args:
-            interfaces: What reads the positions of the message.
+            interfaces: Read the joint positions from the message.
             message: One message of a topic of joint states.
         """
         stamped_ns = self._stamp_ns(message)
@@ -81,12 +81,12 @@ class RobotInputs:
             self._warn(str(error))
 
     def on_pose(self, key: str, interface: StateInterface, message: Any) -> None:
-        """Take a measured pose.
+        """Pass a measured pose to the motion.
 
         Args:
             key: The action key that commands the pose.
-            interface: What reads the pose of the message.
-            message: One message of its topic.
+            interface: Reads the pose from the message.
+            message: One message of the pose's topic.
         """
         try:
             pose = interface.pose(message)
@@ -97,11 +97,11 @@ class RobotInputs:
             self._warn(problem)
 
     def on_enable(self, message: Bool) -> None:
-        """Take the enable signal."""
+        """Pass the enable signal to the gate."""
         self._gate.enable(message.data, time.monotonic_ns())
 
     def on_description(self, topic: str, message: String) -> None:
-        """Take a robot description, unless another topic is preferred.
+        """Use a robot description, unless one from a preferred topic has arrived.
 
         Args:
             topic: The topic that it was published on.

@@ -20,9 +20,9 @@ MOVING = (*LIMITED, "continuous")
 
 @dataclass(frozen=True, slots=True)
 class UrdfLimits:
-    """What a URDF says of one joint, rad (or m) and s; infinite where it says nothing.
+    """The limits of one joint in a URDF, rad (or m) and s; infinite where the URDF gives none.
 
-    `warning` says which of its limits are ignored, and what to do; empty where none is.
+    `warning` says which limits are ignored, and what to do; empty if there are none.
     """
 
     lower: float = -math.inf
@@ -32,21 +32,23 @@ class UrdfLimits:
 
 
 def urdf_limits(description: str) -> dict[str, UrdfLimits]:
-    """The limits of every moving joint, by name (http://wiki.ros.org/urdf/XML/joint).
+    """Return the limits of every moving joint, by name (http://wiki.ros.org/urdf/XML/joint).
 
-    It reads what urdfdom reads, the parser behind robot_state_publisher: names are taken as they
-    are written, with no regard to namespaces; only joints directly below `robot` count.
+    It accepts what urdfdom accepts, the parser behind robot_state_publisher: names count as
+    written, without regard to namespaces; only joints directly below `robot` count.
 
     The soft limits of a `safety_controller` are used where they are tighter. A range of no width
-    is ignored: by the letter the joint could not move, but exporters write it, or leave it out,
-    where nobody knows the range.
+    is ignored: taken literally, the joint could not move, but exporters write such a range, or
+    none, if the range is unknown.
 
     Raises:
         ValueError: The text is not a URDF, has a joint twice, or a limit that is not a number.
     """
     robot = _parsed(description)
     if robot.tag != "robot":
-        raise ValueError(f"the robot description is no URDF: it is a <{robot.tag}>, not a <robot>")
+        raise ValueError(
+            f"the robot description is not a URDF: it is a <{robot.tag}>, not a <robot>"
+        )
     limits: dict[str, UrdfLimits] = {}
     for joint in robot.findall("joint"):
         name = joint.get("name", "")
@@ -58,9 +60,9 @@ def urdf_limits(description: str) -> dict[str, UrdfLimits]:
 
 
 def _parsed(description: str) -> ElementTree.Element:
-    """The elements and attributes of a document, as tinyxml2 finds them, which urdfdom uses.
+    """Parse the elements and attributes of a document as tinyxml2 does, which urdfdom uses.
 
-    It takes blank lines before the XML declaration, ``--`` within comments, and prefixes that are
+    It accepts blank lines before the XML declaration, ``--`` within comments, and prefixes that are
     bound to nothing. A DOCTYPE is skipped. No entity is ever expanded: a reference to one is text.
     """
     text = _NO_MARKUP.sub("", description)
@@ -73,7 +75,7 @@ def _parsed(description: str) -> ElementTree.Element:
     try:
         parser.Parse(text.encode("utf-8", "replace"), True)
     except expat.ExpatError as error:
-        raise ValueError(f"the robot description is no XML: {error}") from error
+        raise ValueError(f"the robot description is not XML: {error}") from error
     return builder.close()
 
 
@@ -116,5 +118,5 @@ def _number(
     except ValueError:
         value = math.nan
     if math.isnan(value):
-        raise ValueError(f"joint {joint.get('name')}: {name} is no number: {text!r}")
+        raise ValueError(f"joint {joint.get('name')}: {name} is not a number: {text!r}")
     return value

@@ -15,7 +15,7 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.node.qos import COMMAND
 
-# For the last command, which may be the zero of a velocity, to arrive before its publisher ends.
+# Time for the last command, which may be a zero velocity, to arrive before the publisher ends.
 ACKNOWLEDGED = Duration(seconds=1.0)
 
 Values = Mapping[str, Row]
@@ -62,22 +62,22 @@ class CommandPublisher:
 
     @property
     def topic(self) -> str:
-        """Where the commands go, resolved."""
+        """The resolved name of the command topic."""
         return str(self._publisher.topic_name)
 
     @property
     def subscribers(self) -> int:
-        """Matched subscriptions: of this message type, and of a compatible QoS."""
+        """The number of matched subscriptions: same message type, compatible QoS."""
         return int(self._publisher.get_subscription_count())
 
     def destroy(self) -> None:
-        """End the publisher, once its last command has arrived or nobody acknowledges it."""
+        """Destroy the publisher once its last command has arrived or is not acknowledged."""
         self._publisher.wait_for_all_acked(ACKNOWLEDGED)
         self._node.destroy_lifecycle_publisher(self._publisher)
 
 
 def command_publishers(node: LifecycleNode, contract: Contract) -> Iterator[CommandPublisher]:
-    """The publishers of a contract: actions that share a topic share a message."""
+    """Make the publishers of a contract: actions that share a topic share a message."""
     period_s = 1.0 / contract.control_rate_hz
     topics = dict.fromkeys(output.topic for output in contract.action)
     for topic in topics:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between the robot's units and the policy's: states on the way in, actions on the way out. Pure.
+"""Converts between the robot's units and the policy's: states in, actions out. Pure.
 
 SI units and radians on the ROS side (REP-103), the policy's own units on the other. What a message
 holds is up to its interface; scale and offset of the contract convert units.
@@ -18,7 +18,7 @@ from gr00t_ros.interfaces.interface import ConversionError, Values
 
 
 def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:
-    """The function that makes float32 (D,) in the policy's units of one sample of the stream.
+    """Return a function that converts a sample of the stream to float32 (D,) in the policy's units.
 
     A sample is what the buffer of the stream's interface holds, as a rule a message. The function
     raises `ConversionError` for one that has another length, or carries a value that is not finite.
@@ -32,7 +32,7 @@ def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:
             _require_selected(stream, len(values))
             values = values[select]
         _require_conversion(stream, len(values))
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        with np.errstate(over="ignore"):  # a value beyond float32 is refused below
             converted = (values * scale + offset).astype(np.float32)
         if not np.isfinite(converted).all():
             raise ConversionError(f"{stream.name}: values that are not finite: {values.tolist()}")
@@ -42,7 +42,7 @@ def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:
 
 
 def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> Values:
-    """A chunk of one action key in the units and layout of its command.
+    """Convert a chunk of one action key to the units and layout of its command.
 
     Args:
         output: The contract's entry for the key.
@@ -53,8 +53,8 @@ def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> 
         sign is continuous over the horizon, so that steps can be interpolated linearly.
 
     Raises:
-        ConversionError: The policy answered another number of values than the contract has, or
-            values that mean nothing.
+        ConversionError: The number of values differs from the contract, or they are not valid,
+            such as a rotation of length zero.
     """
     if values.ndim != 2 or values.shape[1] != (output.dimension or values.shape[1]):
         raise ConversionError(
@@ -70,7 +70,7 @@ def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> 
 
 
 def _read(stream: StateStream, message: Any) -> Values:
-    """What the interface reads, checked against what it says of itself."""
+    """Read a message by the interface, and check the result against the declared dimension."""
     values = np.asarray(stream.interface.read(message), dtype=np.float64)
     expected = stream.interface.dimension
     if values.ndim != 1 or len(values) != (expected or len(values)):
@@ -88,7 +88,7 @@ def _require_selected(stream: StateStream, size: int) -> None:
 
 
 def _require_conversion(entry: StateStream | ActionOutput, dimension: int) -> None:
-    """Numpy would stretch a lone value over several factors."""
+    """Check the number of factors: numpy would broadcast a lone value over several of them."""
     for name, values in (("scale", entry.scale), ("offset", entry.offset)):
         if len(values) not in (1, dimension):
             raise ConversionError(

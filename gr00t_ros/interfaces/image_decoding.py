@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS image messages to RGB arrays, with as few copies as their encoding allows. Pure.
+"""Converts ROS image messages to RGB arrays with as few copies as possible. Pure.
 
 An image has 8 bits a channel. Depth images and others with more are refused by name: reduced to 8
 bits, they would be mostly black.
@@ -33,7 +33,7 @@ class PixelLayout:
     Args:
         channels: Bytes of a pixel within a row.
         code: OpenCV's conversion; None where the bytes are RGB already.
-        rows: Rows of bytes for two rows of pixels: 3 where a plane of half-size colours follows.
+        rows: Rows of bytes for two rows of pixels: 3 if a plane of half-size colours follows.
     """
 
     channels: int
@@ -65,18 +65,18 @@ _DEPTH = re.compile(r"(?:16|32|64)[USF]C1")
 
 
 def rgb_from_image(message: Any, encoding: str | None = None) -> Rgb:
-    """The pixels of a sensor_msgs/Image.
+    """Decode a sensor_msgs/Image.
 
     Args:
-        message: The image, of any encoding of `ENCODINGS`.
-        encoding: One of `ENCODINGS`, where the message names it wrongly or not at all.
+        message: The image, in one of `ENCODINGS`.
+        encoding: One of `ENCODINGS`, if the message names it wrongly or not at all.
 
     Returns:
         uint8 (H, W, 3) RGB; for rgb8 without row padding a read-only view of the message's memory.
 
     Raises:
-        ConversionError: The encoding is no image of 8 bits, or there are fewer bytes than the
-            message announces.
+        ConversionError: The encoding does not have 8 bits a channel, or the message has fewer bytes
+            than it announces.
     """
     layout = _layout_of(message.encoding, encoding)
     height, width, step = message.height, message.width, message.step
@@ -100,13 +100,13 @@ def rgb_from_image(message: Any, encoding: str | None = None) -> Rgb:
 
 
 def rgb_from_compressed(message: Any) -> Rgb:
-    """The pixels of a sensor_msgs/CompressedImage (jpeg or png), uint8 (H, W, 3) RGB.
+    """Decode a sensor_msgs/CompressedImage (jpeg or png) to uint8 (H, W, 3) RGB.
 
     A grey image becomes RGB; transparency is left out. A JPEG is rotated as its EXIF block says.
 
     Raises:
-        ConversionError: The bytes are no such image, are damaged, have more than 8 bits a channel,
-            or announce more than `MAX_PIXELS` pixels.
+        ConversionError: The bytes are not such an image, are damaged, have more than 8 bits a
+            channel, or announce more than `MAX_PIXELS` pixels.
     """
     original, _, _ = message.format.partition(";")
     if "compressedDepth" in message.format or _DEPTH.fullmatch(original.strip()):
@@ -127,7 +127,7 @@ def rgb_from_compressed(message: Any) -> Rgb:
 
 
 def resized(pixels: Rgb, stream: VideoStream) -> Rgb:
-    """The image at the size that the contract asks for, by area averaging when shrinking."""
+    """Resize an image to the size in the contract, with area averaging when shrinking."""
     if stream.width is None or stream.height is None:
         return pixels
     if pixels.shape[:2] == (stream.height, stream.width):
@@ -137,9 +137,9 @@ def resized(pixels: Rgb, stream: VideoStream) -> Rgb:
 
 
 def image_reader(stream: VideoStream) -> Callable[[Any], Rgb]:
-    """The function that converts a message of a camera to uint8 (H, W, 3) RGB.
+    """Return a function that converts a message of a camera to uint8 (H, W, 3) RGB.
 
-    It raises `ConversionError` for a message that is no image.
+    The function raises `ConversionError` for a message that is not an image.
     """
 
     def read(message: Any) -> Rgb:
@@ -147,7 +147,7 @@ def image_reader(stream: VideoStream) -> Callable[[Any], Rgb]:
         if stream.encoding and not is_raw:
             raise ConversionError(
                 f"encoding: {stream.encoding} is for sensor_msgs/Image, {stream.topic} carries "
-                "CompressedImage, which says itself what it is: take the parameter out"
+                "CompressedImage, which names its own encoding: leave the parameter out"
             )
         if is_raw:
             return resized(rgb_from_image(message, stream.encoding), stream)
@@ -157,7 +157,7 @@ def image_reader(stream: VideoStream) -> Callable[[Any], Rgb]:
 
 
 def _layout_of(named: str, configured: str | None) -> PixelLayout:
-    """The layout of the encoding that the user configured, or else of the one a message names."""
+    """Return the layout of the configured encoding, or else of the one that the message names."""
     if _DEEP.fullmatch(named):
         raise ConversionError(_no_colours(f"image encoding '{named}'"))
     if configured is not None:
@@ -183,7 +183,7 @@ def _layout_of(named: str, configured: str | None) -> PixelLayout:
 
 
 def _bytes_of_pixel(encoding: str) -> int | None:
-    """Bytes of a pixel of an encoding; None where the encoding is unknown."""
+    """Return the bytes per pixel of an encoding; None if the encoding is unknown."""
     if encoding in _LAYOUTS:
         return _LAYOUTS[encoding].channels
     found = _TYPE.fullmatch(encoding)
@@ -211,7 +211,7 @@ def _rgb_from_jpeg(data: Any) -> Rgb:
 
 
 def _decoded(data: Any) -> Any | None:
-    """The image that OpenCV decodes, BGR, with as many bits as it has; None where it is none."""
+    """Decode an image with OpenCV, BGR, at its own bit depth; None if it is not an image."""
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         return cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags) if len(data) else None

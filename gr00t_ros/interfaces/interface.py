@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the nodes ask of a message type: one base class for states, one for commands. Pure.
+"""The base classes of message types: one for states, one for commands. Pure.
 
 `docs/how-to/add-a-message-type.md` shows how to write one.
 """
@@ -26,7 +26,7 @@ Values = NDArray[np.float64]
 
 
 class ConversionError(ValueError):
-    """A message or an action that cannot be converted; the text says which and why."""
+    """A message or an action cannot be converted; the text says which one and why."""
 
 
 class LimitedBy(enum.Enum):
@@ -52,9 +52,9 @@ class StateInterface(ABC):
 
     Attributes:
         message_type: The class of the ROS messages.
-        parameters: What the YAML file may say beside the parameters that every state has. Their
+        parameters: The YAML parameters of this type, beside those that every state has. Their
             values are checked (type, range, choices) before an instance is made.
-        dimension: D, the number of values of `read`; None where only a message shows it.
+        dimension: D, the number of values that `read` returns; None if only a message shows it.
         measured_joints: The joints whose positions it measures, in rad (or m).
         measures_pose: Whether it measures a pose.
 
@@ -76,17 +76,17 @@ class StateInterface(ABC):
 
     @abstractmethod
     def read(self, message: Any) -> Values:
-        """The values of a message, float64 (D,), in SI units and rad.
+        """Return the values of a message, float64 (D,), in SI units and rad.
 
         Args:
-            message: One of `message_type`, or what the buffer of `make_buffer` made of several.
+            message: A `message_type`, or a sample that the buffer of `make_buffer` has merged.
 
         Raises:
-            ConversionError: The message has no such values.
+            ConversionError: The message lacks these values.
         """
 
     def make_buffer(self, span_ns: int) -> Buffer:
-        """The buffer that the messages of one stream go into; as a rule it keeps them as they are.
+        """Make the buffer for the messages of one stream; by default it keeps them unchanged.
 
         Args:
             span_ns: How far back its samples reach, ns.
@@ -94,11 +94,11 @@ class StateInterface(ABC):
         return SampleBuffer(span_ns=span_ns)
 
     def joint_positions(self, message: Any) -> tuple[Sequence[str], Sequence[float]]:
-        """Names and positions (rad or m) of joints in a message; called where it measures some."""
+        """Return names and positions (rad or m) of the joints in a message that measures some."""
         return self.measured_joints, self.read(message).tolist()
 
     def pose(self, message: Any) -> MeasuredPose:
-        """The pose in a message; called where it measures one."""
+        """Return the pose in a message; called if `measures_pose` is set."""
         raise NotImplementedError(f"{type(self).__name__} measures a pose and has no method pose")
 
 
@@ -107,13 +107,13 @@ class CommandInterface(ABC):
 
     Attributes:
         message_type: The class of the ROS messages.
-        parameters: What the YAML file may say beside the parameters that every action has. Their
+        parameters: The YAML parameters of this type, beside those that every action has. Their
             values are checked (type, range, choices) before an instance is made.
-        dimension: D, the values of one step of the policy's action; None where only the policy's
-            answer shows it.
+        dimension: D, the number of values in one step of the policy's action; None if only the
+            policy's answer shows it.
         joints: The joints that the values belong to, in their order; empty where it has none.
         limited_by: What keeps the commands within bounds.
-        frame_id: The frame of a pose or a twist; a measured pose has to be in the same.
+        frame_id: The frame of a pose or a twist; a measured pose must be in the same frame.
         commands_pose: The SI values are x y z (m) and a quaternion x y z w; a state of the same
             key measures the pose.
         holds_zero: The values are velocities or steps: to hold is to command zero. Where it is
@@ -141,11 +141,11 @@ class CommandInterface(ABC):
 
     @property
     def command_dimension(self) -> int | None:
-        """How many SI values one command has; None where only the policy's answer shows it."""
+        """The number of SI values in one command; None if only the policy's answer shows it."""
         return POSE_DIMENSION if self.commands_pose else self.dimension
 
     def si_values(self, values: Values) -> Values:
-        """A chunk in the layout of the commands, which action chunks are published in.
+        """Convert a chunk to the layout of the commands, in which action chunks are published.
 
         Args:
             values: float64 (horizon, D), in SI units and rad.
@@ -154,13 +154,13 @@ class CommandInterface(ABC):
             float64 (horizon, `command_dimension`).
 
         Raises:
-            ConversionError: The values mean nothing, such as a rotation of length zero.
+            ConversionError: The values are not valid, such as a rotation of length zero.
         """
         return values
 
     @abstractmethod
     def make_message(self, period_s: float) -> Any:
-        """The message that every command of this stream is filled into.
+        """Make the message that `fill` writes every command of this stream into.
 
         Args:
             period_s: Time between two commands, s.
@@ -168,21 +168,21 @@ class CommandInterface(ABC):
 
     @abstractmethod
     def fill(self, message: Any, values: Values, stamp: Any) -> None:
-        """Fill one command in, at control rate.
+        """Write one command into the message, at the control rate.
 
         Args:
-            message: Of `make_message`, filled with the command before, if there was one.
+            message: From `make_message`; it still holds the previous command, if there was one.
             values: float64 (`command_dimension`,), in SI units and rad.
             stamp: The time of the command, a builtin_interfaces/Time.
         """
 
     def joined(self, others: Sequence[CommandInterface]) -> CommandInterface | None:
-        """The interface of one message for this command and others that share its topic.
+        """Return the interface of one message for this command and others that share its topic.
 
         Args:
-            others: Of the same class as this one.
+            others: Commands of the same class as this one.
 
         Returns:
-            One whose values are all values in order; None where each needs a topic of its own.
+            An interface with all values in order; None if each command needs a topic of its own.
         """
         return None

@@ -50,11 +50,11 @@ class JointBuffer:
             buffer.keep(span_ns)
 
     def add(self, stamp_ns: int, message: Any, *, received_ns: int) -> None:
-        """Keep the values of the joints that a message has; one that has none of them is ignored.
+        """Keep the values of the joints in a message; a message without any of them is ignored.
 
         Args:
             stamp_ns: Time of the measurement, ns.
-            message: A sensor_msgs/JointState. It may leave a field empty.
+            message: A sensor_msgs/JointState, which may leave a field empty.
             received_ns: Time of the reception on a monotonic clock, ns.
 
         Raises:
@@ -80,17 +80,17 @@ class JointBuffer:
             self._part((joint,)).add(stamp_ns, taken[place : place + 1], received_ns=received_ns)
 
     def latest(self) -> Sample[Values] | None:
-        """The newest values, with the stamp of the oldest; None while a joint is missing."""
+        """Return the newest values with the stamp of the oldest; None while a joint is missing."""
         return self._merged(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
 
     def nearest(self, stamp_ns: int) -> Sample[Values] | None:
-        """Each joint's value closest to a time, with the stamp of the one farthest from it."""
+        """Return each joint's value closest to a time, with the stamp of the farthest one."""
         return self._merged(
             lambda buffer: buffer.nearest(stamp_ns), lambda stamp: abs(stamp - stamp_ns)
         )
 
     def rate_hz(self, now_ns: int) -> float:
-        """The recent rate of the slowest joint, Hz; `now_ns` as for `SampleBuffer`."""
+        """Return the recent rate of the slowest joint, Hz; `now_ns` as for `SampleBuffer`."""
         rates_hz = [0.0] * len(self.joints)
         for joints, buffer in self._parts.items():
             rate_hz = buffer.rate_hz(now_ns)
@@ -109,12 +109,12 @@ class JointBuffer:
         self._places.cache_clear()
 
     def oldest_joint(self) -> str:
-        """The joint whose newest sample is the oldest, among those that have one."""
+        """Return the joint whose newest sample is the oldest, among those that have a sample."""
         stamps, _ = self._closest(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
         return self.joints[min(stamps, key=lambda joint: stamps[joint])]
 
     def what_is_missing(self) -> str:
-        """Why there are no values yet; empty where nothing was received at all."""
+        """Say why there are no values yet; empty if nothing has been received."""
         received, _ = self._closest(SampleBuffer.latest, lambda stamp_ns: -stamp_ns)
         missing = [joint for index, joint in enumerate(self.joints) if index not in received]
         if not missing or not self._seen:
@@ -125,13 +125,13 @@ class JointBuffer:
         return f"no {self._field} of {missing}, only their names"
 
     def _part(self, joints: tuple[int, ...]) -> SampleBuffer[Values]:
-        """The samples of the joints that share messages with each other as these do."""
+        """Return the buffer of the joints that share messages as these do."""
         if joints not in self._parts:
             self._parts = {**self._parts, joints: SampleBuffer(span_ns=self._span_ns)}
         return self._parts[joints]
 
     def _find_places(self, names: tuple[str, ...]) -> tuple[tuple[int, ...], list[int]]:
-        """The indices of our joints in a message of these names, and their places in it."""
+        """Find the indices of our joints in a message of these names, and their places in it."""
         self._seen = dict.fromkeys((*self._seen, *names)[:NAMES_KEPT])
         joints = tuple(index for index, joint in enumerate(self.joints) if joint in names)
         return joints, [names.index(self.joints[index]) for index in joints]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the message types that name their joints share. Pure."""
+"""The common parts of the message types that name their joints. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPTIONAL_JOINTS = Parameter("joints", [], _DESCRIPTION)
 
 
 class JointGroupCommand(CommandInterface):
-    """Positions of named joints, in a message that can hold those of several actions."""
+    """Positions of named joints, in a message that can hold several actions."""
 
     parameters = (JOINTS,)
     limited_by = LimitedBy.JOINT_LIMITS
@@ -29,7 +29,7 @@ class JointGroupCommand(CommandInterface):
 
 
 def unique_joints(settings: Settings) -> tuple[str, ...]:
-    """The value of the parameter `joints`.
+    """Return the value of the parameter `joints`.
 
     Raises:
         ValueError: A name is given twice.

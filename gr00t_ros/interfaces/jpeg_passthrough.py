@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that arrive as JPEG and go on as JPEG, to a server that decodes them. Pure."""
+"""JPEG images that are passed on, undecoded, to a server that decodes them. Pure."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class JpegHeader:
 
     Args:
         components: 1 for grey, 3 for colours, 4 for colours of a printer (CMYK).
-        has_exif: It has an EXIF block, which may ask for a rotation. OpenCV rotates, TurboJPEG does
-            not.
+        has_exif: Whether it has an EXIF block, which may ask for a rotation. OpenCV rotates,
+            TurboJPEG does not.
     """
 
     height: int
@@ -37,7 +37,7 @@ class JpegHeader:
 
     @classmethod
     def of(cls, data: Any) -> JpegHeader | None:
-        """The header of a buffer of bytes; None where it holds no JPEG that TurboJPEG decodes."""
+        """Parse the header in a buffer; None if it is not a JPEG that TurboJPEG decodes."""
         view = memoryview(data)
         if view[:2] != JPEG_START:
             return None
@@ -53,19 +53,19 @@ class JpegHeader:
 
     @property
     def can_pass_through(self) -> bool:
-        """Whether a server decodes it to the same pixels as this node would."""
+        """Whether a server decodes the image to the same pixels as this node."""
         is_plain = self.bits == 8 and self.components in (1, 3) and not self.has_exif
         return is_plain and 0 < self.height * self.width <= MAX_PIXELS
 
 
 def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
-    """The T images of one camera without decoding; None where they have to be decoded here.
+    """Wrap the T images of one camera without decoding; None if this node must decode them.
 
     Args:
         messages: In the order of time, sensor_msgs/CompressedImage or anything else.
 
     Returns:
-        What stands for uint8 (1, T, H, W, 3) on the wire.
+        The wire's substitute for uint8 (1, T, H, W, 3).
     """
     if not all(hasattr(message, "format") for message in messages):
         return None
@@ -80,7 +80,7 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
 
 
 def require_complete(message: Any) -> None:
-    """Check an image that goes on without decoding.
+    """Check an image that is passed on without decoding.
 
     Args:
         message: A sensor_msgs/CompressedImage that holds a JPEG.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How policies write a pose: a position, and a rotation in one of several forms. Pure.
+"""The representations of a pose in policies: a position, and one of several rotations. Pure.
 
 ``xyz_rpy`` is roll, pitch and yaw about the fixed axes x, y and z, in this order: R = Rz Ry Rx. It
 is the convention of URDF (http://wiki.ros.org/urdf/XML/joint, ``rpy``) and of REP-103.
@@ -20,7 +20,7 @@ FORMS = (
 
 
 def represented(pose: Values, representation: str) -> Values:
-    """A pose as the policy writes it, float64 (D,).
+    """Convert a pose to the policy's representation, float64 (D,).
 
     Args:
         pose: float64 (7,), x y z (m) and a quaternion x y z w of any norm above zero.
@@ -37,7 +37,7 @@ def represented(pose: Values, representation: str) -> Values:
 
 
 def poses_as_quaternions(poses: Values, representation: str) -> Values:
-    """Poses of a policy with their rotations as unit quaternions, float64 (horizon, 7).
+    """Convert poses of a policy to poses with unit quaternions, float64 (horizon, 7).
 
     The sign of the quaternions is continuous over the horizon, so that steps can be interpolated
     linearly.
@@ -47,7 +47,7 @@ def poses_as_quaternions(poses: Values, representation: str) -> Values:
         representation: How the policy writes a pose, a key of `DIMENSIONS`.
 
     Raises:
-        ConversionError: A rotation matrix or quaternion of length zero.
+        ConversionError: A rotation matrix or a quaternion has length zero.
     """
     try:
         quaternions = _as_quaternions(poses[:, 3:], representation)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Message types by the name that a YAML file calls them, and by the class of a user's own module.
+"""Finds message types by their name in a YAML file, or by the class in a user's own module.
 
 Every module of `gr00t_ros.interfaces.message_types` registers itself here.
 """
@@ -24,11 +24,11 @@ _COMMANDS: dict[str, type[CommandInterface]] = {}
 
 
 class UnknownTypeError(ValueError):
-    """A `type:` that names no message type; the text says what is wrong with it."""
+    """A `type:` does not name a message type; the text says what is wrong."""
 
 
 def state_interface(name: str) -> Callable[[State], State]:
-    """Decorate a `StateInterface`: a state may say ``type: <name>``."""
+    """Register a `StateInterface` under the name that a state's ``type:`` gives."""
 
     def register(cls: State) -> State:
         _add(_STATES, name, cls)
@@ -38,7 +38,7 @@ def state_interface(name: str) -> Callable[[State], State]:
 
 
 def command_interface(name: str) -> Callable[[Command], Command]:
-    """Decorate a `CommandInterface`: an action may say ``type: <name>``."""
+    """Register a `CommandInterface` under the name that an action's ``type:`` gives."""
 
     def register(cls: Command) -> Command:
         _add(_COMMANDS, name, cls)
@@ -60,10 +60,10 @@ def command_types() -> Mapping[str, type[CommandInterface]]:
 
 
 def find_state(name: str) -> type[StateInterface]:
-    """The class that a state's `type` names: a registered name, or ``package.module:Class``.
+    """Find the class of a state's `type`: a registered name, or ``package.module:Class``.
 
     Raises:
-        UnknownTypeError: There is none, or it is no complete `StateInterface`.
+        UnknownTypeError: There is no such class, or it is not a complete `StateInterface`.
     """
     if ":" in name:
         return _imported(name, StateInterface)
@@ -75,10 +75,10 @@ def find_state(name: str) -> type[StateInterface]:
 
 
 def find_command(name: str) -> type[CommandInterface]:
-    """The class that an action's `type` names: a registered name, or ``package.module:Class``.
+    """Find the class of an action's `type`: a registered name, or ``package.module:Class``.
 
     Raises:
-        UnknownTypeError: There is none, or it is no complete `CommandInterface`.
+        UnknownTypeError: There is no such class, or it is not a complete `CommandInterface`.
     """
     if ":" in name:
         return _imported(name, CommandInterface)
@@ -108,11 +108,11 @@ def _not_registered(name: str, types: Mapping[str, object], hint: str) -> str:
 
 
 def _imported(name: str, base: type[Base]) -> type[Base]:
-    """The class of a user's own module, checked."""
+    """Import and check a class from a user's own module."""
     module_name, _, class_name = name.partition(":")
     try:
         module = import_module(module_name)
-    except Exception as error:  # whatever a foreign module raises
+    except Exception as error:  # a user's module may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise UnknownTypeError(f"{module_name} cannot be imported ({reason})") from error
     cls = getattr(module, class_name, None)
@@ -127,7 +127,7 @@ def _imported(name: str, base: type[Base]) -> type[Base]:
 
 
 def _class_problem(cls: Any, base: type[Base]) -> str:
-    """What a class lacks; empty for a complete one."""
+    """Say what a class lacks; empty for a complete one."""
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         return f"is no subclass of gr00t_ros.interfaces.{base.__name__}"
     missing = sorted(cls.__abstractmethods__)

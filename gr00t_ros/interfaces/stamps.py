@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a message was measured. Pure."""
+"""The time of a measurement. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def stamp_ns(message: Any, now_ns: int) -> int:
-    """The stamp in a message's header, ns; the present where it has none, or has a zero there."""
+    """Return the stamp in a message's header, ns; `now_ns` if it is missing or zero."""
     header = getattr(message, "header", None)
     if header is None or not (header.stamp.sec or header.stamp.nanosec):
         return now_ns

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/diagnostics: what the status says, for the tools that watch whole robots."""
+"""/diagnostics: the status of a node, for the tools that monitor whole robots."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ SUMMARIES = {
 
 
 def diagnostics_publisher(node: Node) -> Publisher:
-    """A publisher of `/diagnostics`, whatever the node's namespace (REP-107)."""
+    """Make a publisher of `/diagnostics`, regardless of the node's namespace (REP-107)."""
     return node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
 
 def diagnostics(node: Node, status: Status, now: Time) -> DiagnosticArray:
-    """A status as a message of `/diagnostics`: every number that is known.
+    """Convert a status to a message for `/diagnostics`, with every number that is known.
 
     Args:
-        node: Its name is the name of the entry.
+        node: The node whose name the entry has.
         status: The newest status of the node.
         now: Present time, which stamps the message.
     """
     state = SUMMARIES.get(status.state, "unknown")
     level = LEVELS.get(status.state, DiagnosticStatus.ERROR)
     if status.state == ControlStatus.STATE_RUNNING and status.reason:
-        level = DiagnosticStatus.WARN  # the node runs, and something is wrong all the same
+        level = DiagnosticStatus.WARN  # the node runs, but something is wrong
     entry = DiagnosticStatus(
         level=level,
         name=node.get_fully_qualified_name().lstrip("/"),
@@ -73,7 +73,7 @@ def diagnostics(node: Node, status: Status, now: Time) -> DiagnosticArray:
 
 
 def _values(status: Status) -> Values:
-    """Key and value of every field, as its type is written; other fields are left out."""
+    """Yield key and value of every field of a known type; other fields are left out."""
     for field, kind in status.get_fields_and_field_types().items():
         write = WRITERS.get(kind)
         if write is not None:

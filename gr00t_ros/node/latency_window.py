@@ -18,11 +18,11 @@ WINDOW_S = 60.0
 class LatencyWindow:
     """Keeps latencies for a minute; safe between threads.
 
-    A control loop adds one value per tick, so that adding one allocates nothing.
+    A control loop adds one value per tick, so `add` allocates nothing.
 
     Args:
-        capacity: Largest number of values kept, > 0; of more, the newest count.
-        now_s: A monotonic clock, s, which the minute is measured by.
+        capacity: Largest number of values kept, > 0; the newest ones replace the oldest.
+        now_s: A monotonic clock, s, which measures the minute.
     """
 
     def __init__(self, capacity: int, *, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class LatencyWindow:
         self._lock = threading.Lock()
 
     def add(self, latency_s: float) -> None:
-        """Add a latency, s; a value that is not finite is not known, and is left out."""
+        """Add a latency, s; a value that is not finite is unknown and left out."""
         if not math.isfinite(latency_s):
             return
         with self._lock:
@@ -44,7 +44,7 @@ class LatencyWindow:
             self._next = (self._next + 1) % self._capacity
 
     def statistics(self) -> LatencyStatistics:
-        """How the latencies of the last minute were distributed."""
+        """The statistics of the latencies of the last minute."""
         oldest_s = self._now_s() - WINDOW_S
         with self._lock:
             recent_s = self._values_s[self._added_s >= oldest_s]

@@ -34,8 +34,8 @@ from gr00t_ros.node.startup import init_ros, log_unmatched_files
 from gr00t_ros.node.stop_signals import StopRequest, stop_signals
 
 STATUS_PERIOD_S = 0.5
-WRONG_ARGUMENTS = 2  # exit status, as of argparse
-SIGNAL_POLL_S = 0.2  # a signal is noticed when the executor wakes up
+WRONG_ARGUMENTS = 2  # exit status, the same as argparse's
+SIGNAL_POLL_S = 0.2  # the executor notices a signal when it wakes up
 
 
 class ManagedNode(LifecycleNode):
@@ -59,7 +59,7 @@ class ManagedNode(LifecycleNode):
         declare_overrides(self)
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._problem = ""  # why the node could not be configured, or is broken otherwise
+        self._problem = ""  # why the node could not be configured, or what else has failed
         self._newest_status: Status | None = None
         self._status_publisher = self.create_publisher(status_type, "~/status", STATUS)
         self._diagnostics_publisher = diagnostics_publisher(self)
@@ -80,7 +80,7 @@ class ManagedNode(LifecycleNode):
 
     @property
     def end_with_pid(self) -> int:
-        """The process whose end ends this node, 0 for none; `configure` reports a wrong value."""
+        """The process whose end ends this node too, 0 for none; `configure` checks the value."""
         pid = self.get_parameter("end_with_pid").value
         return pid if isinstance(pid, int) else 0
 
@@ -89,7 +89,7 @@ class ManagedNode(LifecycleNode):
         """Make everything that the parameters describe.
 
         Raises:
-            SpecError: With one sentence for everything that is wrong.
+            SpecError: The parameters are wrong; one sentence for each problem.
         """
 
     @abstractmethod
@@ -98,10 +98,10 @@ class ManagedNode(LifecycleNode):
 
     @abstractmethod
     def status(self, now: Time) -> Status:
-        """The status of the node, called every `STATUS_PERIOD_S`; it may log what needs a person.
+        """Return the status of the node every `STATUS_PERIOD_S`; it may log what needs a person.
 
         Args:
-            now: Present time by the node's clock; the caller stamps the status with it.
+            now: The current time by the node's clock; the caller stamps the status with it.
         """
 
     def _publish_status(self) -> None:
@@ -138,7 +138,7 @@ class ManagedNode(LifecycleNode):
             what = str(error).partition(":")[0]
             self._problem = f"cannot configure, {what}: {'; '.join(error.problems)}"
             self.get_logger().error(f"cannot configure, {what}:\n{problems}")
-        except Exception as error:  # rclpy would turn it into a failure without logging it
+        except Exception as error:  # rclpy turns it into a failure without logging it
             self._problem = f"cannot configure: {type(error).__name__}: {error}"
             self.get_logger().error(f"cannot configure:\n{traceback.format_exc()}")
         else:
@@ -168,10 +168,10 @@ def state_of(node: LifecycleNode) -> int:
 
 
 def bring_up(node: LifecycleNode) -> bool:
-    """Configure and activate a node, from whatever primary state it is in.
+    """Configure and activate a node, from any primary state.
 
     Returns:
-        Whether it is active now; its own log says why not.
+        Whether the node is active; if it is not, its own log says why.
     """
     if state_of(node) == State.PRIMARY_STATE_UNCONFIGURED:
         node.trigger_configure()

@@ -20,7 +20,7 @@ def declare_overrides(node: Node) -> None:
     """Declare every override that the user gave to a node that was just made.
 
     rclpy's own way, `automatically_declare_parameters_from_overrides`, raises at an empty list.
-    It has no type in ROS, and its parameter no value.
+    An empty list has no type in ROS, and its parameter has no value.
     """
     descriptor = ParameterDescriptor(dynamic_typing=True)
     for name, override in node._parameter_overrides.items():
@@ -38,7 +38,7 @@ def declare_parameters(node: Node) -> None:
     given = _values(node)
     for parameter in parameters_for(given):
         if parameter.name not in given:
-            # An override that is not there was deleted since.
+            # An override that is missing was deleted in the meantime.
             node.declare_parameter(
                 parameter.name, parameter.default, _descriptor(parameter), ignore_override=True
             )
@@ -48,17 +48,17 @@ def declare_parameters(node: Node) -> None:
         except InvalidParameterValueException:
             node.set_descriptor(parameter.name, _descriptor(parameter, with_range=False))
     for name in unknown_names(given):
-        # Dynamic typing is what lets `ros2 param delete` take a mistyped one away.
+        # With dynamic typing, `ros2 param delete` can remove a mistyped parameter.
         node.set_descriptor(
             name, ParameterDescriptor(description="no such parameter", dynamic_typing=True)
         )
 
 
 def read_contract(node: Node) -> Contract:
-    """The contract that the node's parameters make; those of new keys are declared on the way.
+    """Read the contract from the node's parameters, and declare those of new keys on the way.
 
     Raises:
-        SpecError: With one sentence for everything that is wrong.
+        SpecError: The parameters are wrong; one sentence for each problem.
     """
     declare_parameters(node)
 
@@ -72,10 +72,10 @@ def read_contract(node: Node) -> Contract:
 
 
 def given_values(node: Node) -> dict[str, Any]:
-    """The values of the parameters that somebody gave: what stands at its default is left out.
+    """Return the parameters that the user gave; a parameter at its default is left out.
 
-    A parameter was given if a file, the command line or the node's constructor gave it the value
-    that it has, or if it was set to another value than its default since.
+    The user gave a parameter if a file, the command line or the node's constructor gave its current
+    value, or if it was set to a value other than its default later.
     """
     values = _values(node)
     defaults = default_values(values)

@@ -15,8 +15,8 @@ class ParentWatch:
     """Watches a process, usually the `ros2 launch` that started this one.
 
     On Linux it holds a pidfd, which refers to that very process even after its number has been
-    given to another. Unlike PR_SET_PDEATHSIG it does not depend on the thread that started this
-    process, nor on what stands in between (a shell, `prefix`). Elsewhere it checks whether any
+    given to another process. Unlike PR_SET_PDEATHSIG it does not depend on the thread that started
+    this process, nor on processes in between (a shell, `prefix`). Elsewhere it checks whether any
     process has the number.
 
     Args:
@@ -31,7 +31,7 @@ class ParentWatch:
             self._watch()
 
     def has_ended(self) -> bool:
-        """Whether the process has ended, or was not there to begin with; costs a microsecond."""
+        """Whether the process has ended or never existed; takes a microsecond."""
         if self.pid <= 0:
             return False
         if self._poll is not None:
@@ -44,7 +44,7 @@ class ParentWatch:
         except ProcessLookupError:
             self._was_there = False
             return
-        except (AttributeError, OSError):  # not Linux, or before 5.3
+        except (AttributeError, OSError):  # not Linux, or a kernel before 5.3
             return
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)

@@ -15,7 +15,7 @@ DISTROS_WITH_FAST_DDS_2 = frozenset({"humble", "iron", "jazzy"})
 
 
 def process_environment(profile: Path, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables to add for a node that handles images; what the user has set is left alone.
+    """Return the variables to add for a node that handles images, without those that are set.
 
     Args:
         profile: The Fast DDS profile with the large shared-memory segment.

@@ -3,7 +3,7 @@
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 
-# The newest picture or joint state matters, a lost one does not: best effort, short queue. A
+# The newest image or joint state matters, a lost one does not: best effort, short queue. A
 # best-effort subscription also matches reliable publishers.
 SENSOR = qos_profile_sensor_data
 
@@ -12,5 +12,5 @@ COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 CHUNK = QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 STATUS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 INSTRUCTION = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-# robot_state_publisher publishes it once; late subscribers get it, too.
+# robot_state_publisher publishes the description once; late subscribers receive it, too.
 DESCRIPTION = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

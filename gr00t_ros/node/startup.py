@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the process of a node starts, and what it logs where its arguments or files are wrong."""
+"""Starts the process of a node, and logs what is wrong with its arguments or files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def log_unmatched_files(node: Node, args: Sequence[str] | None) -> None:
 
 
 def _rejected(files: Sequence[Path], error: Exception) -> Iterator[str]:
-    """A sentence for the file that rclpy names, or else for the text of its error."""
+    """Yield a sentence for the file that rclpy names, or the text of its error."""
     text = str(error)
     found = [why_unreadable(path, text) for path in files if f"'{FLAG} {path}'" in text]
     yield from found or [f"ROS rejects the arguments of the process: {text}"]

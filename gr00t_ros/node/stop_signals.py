@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. They
-# are one request: a signal counts as repeated only so long after the first, s.
+# are one request: a signal counts as repeated only this long after the first, s.
 REPEATED_AFTER_S = 0.5
 
 
@@ -30,15 +30,15 @@ class StopRequest:
         self._is_repeated = False
 
     def is_set(self) -> bool:
-        """Whether the process is to end."""
+        """Whether the process should end."""
         return self._came_s is not None
 
     def is_repeated(self) -> bool:
-        """Whether a second signal came: whatever still takes time is to be cut short."""
+        """Whether a second signal has arrived: the process should not wait any longer."""
         return self._is_repeated
 
     def handle(self, *_: object) -> None:
-        """The handler of the signals."""
+        """Handle a signal."""
         now_s = time.monotonic()
         if self._came_s is None:
             self._came_s = now_s
@@ -48,7 +48,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """A context that notes the signals; after it they do nothing until the process ends."""
+    """Record the signals within the context; after it they do nothing until the process ends."""
     stopping = StopRequest()
     for number in STOP_SIGNALS:
         signal.signal(number, stopping.handle)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes the answers of the policy as action chunks, and the requests to stop playing them."""
+"""Publishes the policy's answers as action chunks, and the requests to stop playing them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNKS_PER_MINUTE = 6000  # more than any policy answers
 
 
 class ChunkPublisher:
-    """Publishes on the chunk topic, and numbers the chunks of one run of the node.
+    """Publishes on the chunk topic and numbers the chunks of one run of the node.
 
     Args:
         publisher: Publishes `ActionChunk` messages on the chunk topic.
@@ -24,9 +24,9 @@ class ChunkPublisher:
         source: Names this run of the node.
 
     Attributes:
-        observation_age: Ages of the observations when their chunks were published.
-        round_trip: Times of the calls to the policy.
-        policy_time: The parts of them that the policy itself reports.
+        observation_age: Age of each observation when its chunk was published, s.
+        round_trip: Duration of each call to the policy, s.
+        policy_time: The part of each duration that the policy reports as its own, s.
     """
 
     def __init__(self, publisher: Publisher, clock: Clock, source: str) -> None:
@@ -40,11 +40,11 @@ class ChunkPublisher:
 
     @property
     def chunk_id(self) -> int:
-        """Number of the newest chunk; 0 before the first."""
+        """The number of the newest chunk; 0 before the first."""
         return self._chunk_id
 
     def publish(self, contract: Contract, result: InferenceResult) -> None:
-        """Publish the chunk of an answer.
+        """Publish an answer of the policy as an action chunk.
 
         Raises:
             PolicyError: The answer does not fit the contract; nothing is published.
@@ -64,10 +64,10 @@ class ChunkPublisher:
         self.policy_time.add(result.policy_time_s)
 
     def stop(self, reason: str) -> None:
-        """Ask the control node to stop what it plays.
+        """Ask the control node to stop playing.
 
         Args:
-            reason: Why playing has to stop, in one sentence.
+            reason: Why the control node has to stop, in one sentence.
         """
         now = self._clock.now().to_msg()
         self._publisher.publish(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an answer of the policy to an `ActionChunk` message in SI units and radians."""
+"""Converts an answer of the policy to an `ActionChunk` message in SI units and radians."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def chunk_message(
         source: The run of the policy node that publishes the chunk.
 
     Raises:
-        PolicyError: The answer lacks an action key, or its values are not finite, are no rotation,
-            or are not as many as the contract says.
+        PolicyError: The answer lacks an action key, or its values are not finite, are not a
+            rotation, or differ in number from the contract.
     """
     missing = [output.name for output in contract.action if output.key not in action]
     if missing:
-        raise PolicyError(f"the policy did not answer {missing}, only {list(action)}")
+        raise PolicyError(f"the policy's answer lacks {missing}, it has {list(action)}")
     rows = {output.key: _commands(output, action[output.key][0]) for output in contract.action}
     message = ActionChunk(
         chunk_id=chunk_id,
@@ -64,7 +64,7 @@ def stop_message(reason: str, *, chunk_id: int, now: Time, source: str = "") -> 
     """The message that asks the control node to stop playing.
 
     Args:
-        reason: Why playing has to stop, in one sentence.
+        reason: Why the control node has to stop, in one sentence.
         chunk_id: Number of the last chunk.
         now: Time of the request, its stamp.
         source: The run of the policy node that publishes the message.

@@ -22,16 +22,16 @@ from gr00t_ros.policy.streams import ObservationStreams
 
 
 def no_options(t0_ns: int) -> None:
-    """The options of a policy that gets nothing but the observation."""
+    """Return no options, for a policy that takes nothing but the observation."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceSession:
-    """Everything that the worker needs to ask one policy.
+    """Everything that the worker needs in order to ask one policy.
 
     Args:
-        build: Makes an observation of the present, or raises `NotReadyError`.
-        timer: Tells when the next observation is to be sent.
+        build: Builds an observation of the current time, or raises `NotReadyError`.
+        timer: Decides when the next observation is sent.
         options: Makes the options that go with an observation, given its time t0, ns.
     """
 
@@ -54,7 +54,7 @@ class SessionFactory:
         streams: Receive the observations of the robot.
         continuation: Remembers the newest chunk, for a policy that continues chunks.
         now_ns: The clock of the observation stamps, ns.
-        instruction: Returns the instruction that was published last; empty where none was.
+        instruction: Returns the newest published instruction; empty if there is none.
         logger: Receives the warnings of a session, each once.
     """
 
@@ -77,7 +77,7 @@ class SessionFactory:
         self._warned: set[str] = set()
 
     def make(self, policy: BasePolicy) -> InferenceSession:
-        """The session of a policy.
+        """Make the session of a policy.
 
         Raises:
             PolicyError: The policy does not answer, or does not fit the robot.
@@ -113,7 +113,7 @@ class SessionFactory:
         return InferenceSession(build, timer, continue_chunk if continues else no_options)
 
     def _warn(self, warnings: Iterator[str]) -> None:
-        """Once each, since a session is made anew after every failure."""
+        """Log each warning once: a new session is made after every failure."""
         for warning in warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
@@ -121,7 +121,7 @@ class SessionFactory:
 
 
 def require_compatible(contract: Contract, policy: BasePolicy) -> dict[str, ModalityConfig]:
-    """The modality configs of a policy that fits the robot.
+    """Return the modality configs of a policy, after checking that it fits the robot.
 
     Raises:
         SpecError: The policy does not fit; one sentence for each reason.
@@ -141,22 +141,22 @@ def require_compatible(contract: Contract, policy: BasePolicy) -> dict[str, Moda
 def compatibility_warnings(
     contract: Contract, configs: Mapping[str, ModalityConfig], capabilities: Sequence[str]
 ) -> Iterator[str]:
-    """A sentence for each parameter that this policy cannot honour, and for what it leaves open."""
+    """Yield a sentence for each parameter that this policy cannot honour or does not settle."""
     settings = contract.policy
     if _wants_continuation(contract) and CAPABILITY not in capabilities:
         yield "blend: rtc is set, but the policy cannot continue chunks: offset_fade is used"
     if settings.image_encoding == "jpeg" and not takes_jpeg(settings, capabilities):
-        yield "policy.image_encoding: jpeg is set, but the policy takes pixels only: those are sent"
+        yield "policy.image_encoding: jpeg is set, but the policy accepts only raw pixels"
     if settings.resize and first_resize(capabilities) is None:
         yield (
             "policy.resize is set, but the policy does not declare the size that it resizes to: "
-            "pictures are sent in their own size"
+            "images are sent in their own size"
         )
     undeclared = undeclared_actions(contract, configs)
     if undeclared:
         yield (
             f"the policy does not say (action_configs) whether {', '.join(undeclared)} are "
-            "absolute values: they are taken for positions"
+            "absolute values: the node treats them as positions"
         )
 
 

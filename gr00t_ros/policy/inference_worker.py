@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker that asks the policy: in a thread of its own, never in a callback. Pure.
+"""The worker that asks the policy, in a thread of its own and never in a callback. Pure.
 
-While something is missing (a camera, the server, a policy that fits), the worker waits for it,
-reports it, and goes on by itself once it is there again.
+While something is missing (a camera, the server, a policy that fits), the worker waits, reports
+what is missing, and resumes by itself when it is available again.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.policy.inference_session import InferenceSession
 from gr00t_ros.policy.observation_builder import NotReadyError
 
-RETRY_S = 0.5  # between attempts while the policy fails: soon enough, and no hammering
+RETRY_S = 0.5  # between attempts while the policy fails: a short outage, and no flood of requests
 POLL_S = 0.1  # longest wait for a new message while an observation is not ready
-CLOCK_POLL_S = 0.02  # longest wait for a due time: simulated time has a speed of its own
-LOG_AGAIN_S = 10.0  # a problem that comes and goes is logged no more often
+CLOCK_POLL_S = 0.02  # longest wait for a due time: simulated time may run at any speed
+LOG_AGAIN_S = 10.0  # shortest time between two logs of a problem that comes and goes
 
 
 class Logger(Protocol):
-    """What `logging` and rclpy's loggers have in common."""
+    """The methods that `logging` and rclpy's loggers have in common."""
 
     def info(self, message: str) -> Any: ...
 
@@ -40,7 +40,7 @@ class InferenceResult:
 
     Args:
         action: Action chunk by action key, as the policy returned it, in its own units.
-        info: What the policy returned beside the action.
+        info: The second value that the policy returned, beside the action.
         t0_ns: Stamp of the observation, ns.
         round_trip_s: Time from sending the observation to receiving the answer, s.
     """
@@ -52,8 +52,8 @@ class InferenceResult:
 
     @property
     def policy_time_s(self) -> float:
-        """What the policy reports that it took, s: `info["timing"]["total"]`, as our server and
-        models write it; NaN where it reports nothing.
+        """The duration that the policy reports, s: `info["timing"]["total"]`, as our server and
+        models write it; NaN if it reports none.
         """
         timing = self.info.get("timing") if isinstance(self.info, Mapping) else None
         total = timing.get("total") if isinstance(timing, Mapping) else None
@@ -62,13 +62,13 @@ class InferenceResult:
 
 @dataclass(frozen=True, slots=True)
 class InferenceReport:
-    """What the worker does, and what it counted since it was made.
+    """What the worker does, and its counts since it was constructed.
 
     Args:
         reason: Why the worker does not infer; empty while it does.
         inferences: Calls that the policy answered.
         errors: Calls that failed, and answers that could not be published.
-        skipped: Times that there was no observation to send.
+        skipped: Number of times that there was no observation to send.
     """
 
     reason: str = "stopped"
@@ -78,13 +78,13 @@ class InferenceReport:
 
 
 class InferenceWorker:
-    """Asks a policy for one chunk after the other, while started.
+    """Asks a policy for one chunk after another while started.
 
     Args:
         policy: Answers observations; called from the worker's thread only.
         prepare: Checks that the policy fits the robot, and returns the session. Called before the
             first observation and after every failure, since another policy may answer then. Raises
-            `PolicyError`, or `NotReadyError` where waiting is enough.
+            `PolicyError`, or `NotReadyError` if waiting is enough.
         publish: Publishes each answer, in the worker's thread; not called once `stop` has returned.
         logger: Logs each new problem once, and its end.
         now_s: The clock of the replan interval, s; it may stand still or jump.
@@ -107,7 +107,7 @@ class InferenceWorker:
         self._session: InferenceSession | None = None
         self._report = InferenceReport()
         self._cause = ""
-        self._logged_s: dict[str, float] = {}  # when each cause was logged last
+        self._logged_s: dict[str, float] = {}  # when each cause was last logged
         self._logged_problem = False
         self._asked_s = self._due_s = -math.inf  # by now_s
         self._run_number = self._due_run = 0
@@ -116,7 +116,7 @@ class InferenceWorker:
         self._resets: list[Future[dict[str, Any]]] = []
         self._awaits_message = False
         self._skip_counted_s = 0.0
-        # Guards what other threads touch, and the moment of publishing.
+        # Guards what other threads access, and the moment of publishing.
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
@@ -124,12 +124,12 @@ class InferenceWorker:
 
     @property
     def report(self) -> InferenceReport:
-        """What the worker is doing now."""
+        """What the worker does at present, and its counts."""
         return self._report
 
     @property
     def pace_warning(self) -> str:
-        """What is wrong with the policy's pace, and what to do; empty where it keeps up."""
+        """What is wrong with the policy's pace, and what to do; empty if it keeps up."""
         session = self._session
         return session.timer.pace_problem if session is not None else ""
 
@@ -149,7 +149,7 @@ class InferenceWorker:
         self._wake.set()
 
     def stop(self) -> None:
-        """Stop inferring; an answer that is still under way is dropped."""
+        """Stop inferring; the worker drops an answer that is still on its way."""
         with self._lock:
             self._started = False
             self._run_number += 1
@@ -157,9 +157,9 @@ class InferenceWorker:
         self._wake.set()
 
     def reset(self) -> Future[dict[str, Any]]:
-        """Reset the policy between two inferences; the future holds its answer, or its error.
+        """Reset the policy between two inferences; the future holds its answer or its error.
 
-        Answers to observations from before the reset are dropped.
+        The worker drops answers to observations from before the reset.
         """
         future: Future[dict[str, Any]] = Future()
         with self._lock:
@@ -179,7 +179,7 @@ class InferenceWorker:
         return not self._thread.is_alive()
 
     def notice_message(self) -> None:
-        """A message was received: an observation that was not ready may be ready now."""
+        """Wake the worker after a new message: an observation may be ready now."""
         if self._awaits_message:
             self._wake.set()
 
@@ -230,16 +230,16 @@ class InferenceWorker:
     def _deliver(self, answer: InferenceResult, run_number: int) -> None:
         with self._lock:
             if run_number != self._run_number:
-                return  # stopped or reset meanwhile: the observation belongs to another situation
+                return  # stopped or reset in the meantime: the observation is from before that
             self._publish(answer)
             if self._logged_problem:
-                self._logger.info(f"inferring again; it was waiting because: {self._report.reason}")
+                self._logger.info(f"inferring again, after waiting: {self._report.reason}")
             self._cause, self._logged_problem = "", False
             self._update_report(reason="", inferences=self._report.inferences + 1)
 
     def _skip(self, problem: NotReadyError) -> None:
-        """Count skips at the rate of inference, not at the rate of the attempts."""
-        self._awaits_message = self._session is not None  # no message makes a server ready
+        """Count a skip, at the rate of inference and not at the rate of the attempts."""
+        self._awaits_message = self._session is not None  # a message cannot make a server ready
         interval_s = self._session.timer.interval_s if self._session else RETRY_S
         if time.monotonic() - self._skip_counted_s >= interval_s:
             self._skip_counted_s = time.monotonic()
@@ -270,7 +270,7 @@ class InferenceWorker:
         for future in self._take_resets():
             try:
                 future.set_result(self._policy.reset())
-            except Exception as error:  # the caller of `reset` gets it
+            except Exception as error:  # passed on to the caller of `reset`
                 future.set_exception(error)
 
     def _take_resets(self) -> list[Future[dict[str, Any]]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From stamped streams to one observation: every value at its time, or none at all. Pure.
+"""Builds one observation from stamped streams: every value at its time, or none at all. Pure.
 
 The observation's time t0 is the newest instant that every stream has reached: the oldest of the
 streams' newest stamps. Each value is the sample closest to ``t0 + delta / action_rate_hz``. A
@@ -31,11 +31,11 @@ Buffers = Mapping[str, Buffer]
 
 
 class NotReadyError(Exception):
-    """Why there is no observation now.
+    """There is no observation at present; the text says why.
 
     Args:
-        cause: The same text for the same problem, so that a log can leave out repetitions.
-        detail: The figures, which differ from time to time.
+        cause: The same text for the same problem, so that a log can skip repetitions.
+        detail: The numbers, which differ from one occurrence to the next.
     """
 
     def __init__(self, cause: str, detail: str = "") -> None:
@@ -47,7 +47,7 @@ class NotReadyError(Exception):
 class TimedObservation:
     """An observation in the policy's layout with B = 1, and its time t0, ns.
 
-    A video that is JPEG already may be a `JpegVideo` in place of an array.
+    A video that is already JPEG may be a `JpegVideo` instead of an array.
     """
 
     observation: dict[str, Any]
@@ -57,15 +57,15 @@ class TimedObservation:
 class ObservationBuilder:
     """Builds observations from buffers of raw messages.
 
-    Messages are converted here, at the rate of inference, not where they are received.
+    It converts messages at the rate of inference, not at the rate at which they arrive.
 
     Args:
         contract: Names the streams of the robot, their ages and rates.
         configs: The policy's modality configs: which steps of history each modality has.
         buffers: By stream name (``video.front``), as `buffer_for` makes them; filled with messages.
-        takes_jpeg: The policy decodes JPEG: a camera's that are to keep their size are not decoded
-            here, only checked.
-        rejected: Where messages that cannot be read are counted. Each is tried once.
+        takes_jpeg: Whether the policy decodes JPEG. If so, the JPEGs of a camera that keeps its
+            size are only checked here, not decoded.
+        rejected: Counts the messages that cannot be read. Each message is tried once.
     """
 
     def __init__(
@@ -91,21 +91,21 @@ class ObservationBuilder:
         self._reserve_history()
 
     def build(self, now_ns: int, instruction: str) -> TimedObservation:
-        """One observation of the present.
+        """Build one observation of the current time.
 
         Args:
-            now_ns: The present, on the clock of the stamps, ns.
+            now_ns: The current time on the clock of the stamps, ns.
             instruction: The prompt for every language key of the policy.
 
         Returns:
             ``video`` uint8 (1, T, H, W, 3) RGB, ``state`` float32 (1, T, D), ``language`` [[str]].
 
         Raises:
-            NotReadyError: Naming the stream that is missing, stale, skewed or unreadable.
+            NotReadyError: A stream is missing, stale, skewed or unreadable; the text names it.
         """
         newest = [self._fresh(stream, now_ns) for stream in self._contract.streams]
         t0_ns = min((sample.stamp_ns for sample in newest), default=now_ns)
-        # Every sample is found before any is converted: decoding a picture takes milliseconds.
+        # Every sample is found before any is converted: decoding an image takes milliseconds.
         video = [(s, self._samples("video", s, t0_ns)) for s in self._contract.video]
         state = {s.name: self._samples("state", s, t0_ns) for s in self._contract.state_streams}
         observation: dict[str, Any] = {}
@@ -159,14 +159,14 @@ class ObservationBuilder:
         return self._converted(stream, samples)
 
     def _state(self, state: StateInput, samples: Mapping[str, list[Sample[Any]]]) -> NDArray[Any]:
-        """(1, T, D): the values of its streams, one after the other."""
+        """The values of the state's streams, concatenated, float32 (1, T, D)."""
         parts = [self._converted(stream, samples[stream.name]) for stream in state.streams]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def _converted(
         self, stream: VideoStream | StateStream, samples: list[Sample[Any]]
     ) -> NDArray[Any]:
-        """(1, T, ...): a view of the one sample where T = 1."""
+        """The converted samples, (1, T, ...); a view of the one sample where T = 1."""
         values = self._each(stream, samples, self._readers[stream.name])
         if len(values) == 1:
             return values[0][None, None]
@@ -180,7 +180,7 @@ class ObservationBuilder:
         samples: list[Sample[Any]],
         read: Callable[[Any], Any],
     ) -> list[Any]:
-        """Each sample as `read` converts it; a sample that it cannot read is discarded."""
+        """Convert each sample with `read`, and discard a sample that it cannot read."""
         values = []
         for sample in samples:
             try:
@@ -200,7 +200,7 @@ class ObservationBuilder:
         skew_ns = abs(sample.stamp_ns - stamp_ns)
         if skew_ns > self._skew_ns:
             raise NotReadyError(
-                f"{stream.name}: no message at the time wanted",
+                f"{stream.name}: no message at the required time",
                 f"the closest is {skew_ns * 1e-9:.3f} s away, "
                 f"at most {self._skew_ns * 1e-9:g} s allowed",
             )
@@ -212,7 +212,7 @@ class ObservationBuilder:
         return {key: [[instruction] * len(config.delta_indices)] for key in config.modality_keys}
 
     def _reserve_history(self) -> None:
-        """Each buffer reaches back over the history, and over the age of the slowest stream."""
+        """Make each buffer reach back over the history and over the age of the slowest stream."""
         slack_s = max((s.max_age_s for s in self._contract.streams), default=0.0)
         modalities = (("video", self._contract.video), ("state", self._contract.state_streams))
         for modality, streams in modalities:

@@ -38,13 +38,13 @@ def require_loaded(policy: BasePolicy) -> None:
 
 
 def takes_jpeg(settings: PolicySettings, capabilities: Sequence[str]) -> bool:
-    """Whether pictures travel as JPEG: the parameters say so, and the server can decode them."""
+    """Whether images travel as JPEG: the parameters ask for it, and the server can decode them."""
     wanted = settings.backend == "server" and settings.image_encoding == "jpeg"
     return wanted and jpeg.CAPABILITY in capabilities
 
 
 def close_policy(policy: BasePolicy) -> None:
-    """Close the connection or the model of a policy, where it has one to close."""
+    """Close the connection or the model of a policy, if it has one to close."""
     close = getattr(policy, "close", None)
     if close is not None:
         close()

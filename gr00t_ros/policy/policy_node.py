@@ -45,7 +45,7 @@ class PolicyNode(ManagedNode):
     it publishes a chunk message with `stop` set, and the control node brings the robot to rest.
 
     Args:
-        policy_factory: Makes the policy of the parameters; a test may give another.
+        policy_factory: Makes the policy that the parameters name; a test may pass another factory.
         node_arguments: Passed on to rclpy, for example `parameter_overrides`.
     """
 
@@ -63,7 +63,7 @@ class PolicyNode(ManagedNode):
         self._worker: InferenceWorker | None = None
         self._continuation: Continuation | None = None
         self._instruction = ""
-        self._is_stopped = False  # by ~/stop: in force until ~/start, over every transition
+        self._is_stopped = False  # by ~/stop: in force until ~/start, across all transitions
         self._active = False
         self._chunks = ChunkPublisher(
             self.create_lifecycle_publisher(ActionChunk, CHUNK_TOPIC, CHUNK),
@@ -73,7 +73,7 @@ class PolicyNode(ManagedNode):
         self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
-        # A reset waits for the policy: others must be served meanwhile.
+        # A reset waits for the policy; other services must be answered in the meantime.
         self.create_service(
             Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
         )
@@ -88,7 +88,9 @@ class PolicyNode(ManagedNode):
         except SpecError:
             raise
         except (PolicyError, NotReadyError) as error:
-            self.get_logger().warning(f"the policy does not answer yet, going on without: {error}")
+            self.get_logger().warning(
+                f"the policy does not answer yet, the node goes on without it: {error}"
+            )
         self._contract = contract
         self._streams = streams = ObservationStreams(self, contract)
         self._continuation = Continuation(step_s=1.0 / contract.action_rate_hz)
@@ -133,7 +135,7 @@ class PolicyNode(ManagedNode):
         if streams is not None:
             streams.destroy()
         if worker is not None and not worker.close(CLOSE_S):
-            self.get_logger().warning("the policy hangs in a call; it is left to its timeout")
+            self.get_logger().warning("the policy hangs in a call; the call ends by its timeout")
             return
         if policy is not None:
             close_policy(policy)
@@ -195,7 +197,7 @@ class PolicyNode(ManagedNode):
         self._chunks.stop(reason)
 
     def _publish_chunk(self, result: InferenceResult) -> None:
-        """Called in the worker's thread."""
+        """Publish a chunk; the worker calls this in its own thread."""
         contract, continuation = self._contract, self._continuation
         if contract is None or continuation is None:
             return

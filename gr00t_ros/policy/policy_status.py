@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the inference worker, the streams and the chunks to a `PolicyStatus` message."""
+"""Builds a `PolicyStatus` message from the inference worker, the streams and the chunks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gr00t_ros.policy.streams import StreamHealth
 def policy_status(
     report: InferenceReport, chunks: ChunkPublisher, streams: Iterable[StreamHealth]
 ) -> PolicyStatus:
-    """What is counted and measured; the node adds its state.
+    """Return the counts and measurements; the node adds its state.
 
     Args:
-        report: What the inference worker counted.
-        chunks: What was published, with its latencies.
-        streams: How each observation stream arrives.
+        report: The state and the counts of the inference worker.
+        chunks: The published chunks, with their latencies.
+        streams: The age and the rates of each observation stream.
     """
     return PolicyStatus(
         streams=[_stream_status(stream) for stream in streams],

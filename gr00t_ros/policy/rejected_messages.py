@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-RECENT_S = 5.0  # a rejection is reported for so long
+RECENT_S = 5.0  # a rejection is reported for this long
 
 AHEAD = "stamped ahead of this node's clock"
 UNREADABLE = "cannot be read"
@@ -16,7 +16,7 @@ UNREADABLE = "cannot be read"
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """What was rejected of one stream for one cause.
+    """The messages of one stream that were rejected for one cause.
 
     Args:
         cause: Why, in words that stay the same.
@@ -35,7 +35,7 @@ class RejectedMessages:
     """The rejected messages of all streams since the node was configured; safe between threads.
 
     Args:
-        now_s: A monotonic clock, s, which rejections become old by.
+        now_s: A monotonic clock, s, which measures the age of a rejection.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class RejectedMessages:
             self._by_cause[stream, cause] = Rejection(cause, count, detail, self._now_s())
 
     def count(self, stream: str) -> int:
-        """How many messages of a stream were rejected."""
+        """The number of rejected messages of a stream."""
         with self._lock:
             return sum(r.count for (name, _), r in self._by_cause.items() if name == stream)
 

@@ -30,7 +30,7 @@ from gr00t_ros.policy.rejected_messages import AHEAD, UNREADABLE, RejectedMessag
 IMAGE_TYPES = {ros_type(message_type): message_type for message_type in (Image, CompressedImage)}
 GRAPH_POLL_S = 0.5  # a camera's type is known once its publisher is there
 SLOW = 0.7  # a stream below this share of its expected rate is reported
-RATE_KNOWN_S = 3.0  # after the start; a rate is not known sooner
+RATE_KNOWN_S = 3.0  # after the start; before that, a rate is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class StreamHealth:
 
 
 def buffer_for(stream: VideoStream | StateStream) -> Buffer:
-    """The buffer that the messages of a stream go into."""
+    """Make the buffer that holds the messages of a stream."""
     span_ns = round(stream.max_age_s * 1e9)
     if isinstance(stream, StateStream):
         return stream.interface.make_buffer(span_ns)
@@ -64,8 +64,8 @@ class ObservationStreams:
         contract: Names the topics, types and rates of the streams.
 
     Attributes:
-        buffers: What was received, by stream name.
-        rejected: What was received and rejected.
+        buffers: The received messages, by stream name.
+        rejected: The received messages that were rejected.
     """
 
     def __init__(self, node: Node, contract: Contract) -> None:
@@ -88,7 +88,7 @@ class ObservationStreams:
         for stream in self._contract.state_streams:
             self._subscribe(stream, stream.interface.message_type, on_message)
         discover = partial(self._discover, on_message)
-        # By a clock that runs while simulated time stands still.
+        # The timer uses a clock that runs while simulated time stands still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._graph_timer = self._node.create_timer(GRAPH_POLL_S, discover, clock=clock)
         discover()
@@ -97,12 +97,12 @@ class ObservationStreams:
         """Age and rates of every stream.
 
         Args:
-            now_ns: The present on the clock of the stamps, ns.
+            now_ns: The current time on the clock of the stamps, ns.
         """
         return [self._health_of(stream, now_ns) for stream in self._contract.streams]
 
     def warnings(self, now_ns: int) -> Iterator[str]:
-        """A sentence for each stream that is slower than expected, and for what was rejected.
+        """Yield a sentence for each stream that is too slow, and for each kind of rejection.
 
         Args:
             now_ns: The present on the clock of the stamps, ns.
@@ -131,7 +131,7 @@ class ObservationStreams:
         )
 
     def _discover(self, on_message: Callable[[], None]) -> None:
-        """Compare the types that publishers have with those that are wanted."""
+        """Compare the types of the publishers with the types that a camera may have."""
         for stream in list(self._unseen):
             wanted = [stream.ros_type] if isinstance(stream, StateStream) else list(IMAGE_TYPES)
             publishers = self._node.get_publishers_info_by_topic(stream.topic)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a cube by its colour in a camera picture, and where on the table it must be."""
+"""Finds a cube by its colour in a camera image, and its place on the table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CORNERS = CUBE_HALF_SIZE_M * np.array(
 
 @dataclass(frozen=True, slots=True)
 class PinholeCamera:
-    """A camera that stands still.
+    """A fixed camera.
 
     Attributes:
         position: Its optical centre in the base frame, float64 (3,), m.
@@ -53,11 +53,11 @@ class PinholeCamera:
         )
 
     def project(self, points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-        """Pixels of points in a picture of ``size``.
+        """Project points to pixels of an image of ``size``.
 
         Args:
             points: float64 (..., 3) in the base frame, m, in front of the camera.
-            size: Height and width of the picture, px.
+            size: Height and width of the image, px.
 
         Returns:
             float64 (..., 2): column and row, px; the middle of the first pixel is (0, 0).
@@ -72,7 +72,7 @@ class PinholeCamera:
     def on_plane(
         self, pixel: NDArray[np.float64], height_m: float, size: tuple[int, int]
     ) -> NDArray[np.float64]:
-        """Where the ray through a pixel meets the horizontal plane at ``height_m``.
+        """Return where the ray through a pixel meets the horizontal plane at ``height_m``.
 
         Returns:
             float64 (3,) in the base frame, m.
@@ -89,7 +89,7 @@ class PinholeCamera:
 
 @dataclass(frozen=True, slots=True)
 class SeenCube:
-    """A cube in a picture.
+    """A cube in an image.
 
     Attributes:
         pixel: float64 (2,), column and row of the middle of what is seen of it, px.
@@ -110,10 +110,10 @@ def find_cube(picture: NDArray[np.uint8], colour: str, camera: PinholeCamera) ->
     Args:
         picture: uint8 (H, W, 3), RGB.
         colour: Name of the colour, a key of ``CHANNEL``.
-        camera: The camera that took the picture.
+        camera: The camera that took the image.
 
     Returns:
-        None where nothing of that colour is seen.
+        The cube; None if nothing of that colour is visible.
     """
     mask = _mask(picture, CHANNEL[colour])
     if cv2.countNonZero(mask) < _MIN_AREA_PX:

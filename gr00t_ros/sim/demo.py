@@ -43,7 +43,7 @@ FOLDER = Path("demo")
 START_S = 180.0  # for all parts to come up, on a busy machine
 LOOK_AGAIN_S = 0.05
 LINE_PERIOD_S = 0.5
-PAUSE_S = 0.7  # between the end of an episode and the next
+PAUSE_S = 0.7  # between the end of one episode and the start of the next
 
 
 def write_line(text: str) -> None:
@@ -100,7 +100,7 @@ def _demo(args: list[str] | None, duration_s: float) -> int:
 
 
 def _interrupted(run: Callable[[], None]) -> bool:
-    """Whether Ctrl-C came before `run` was through."""
+    """Run a function; return whether Ctrl-C interrupted it."""
     try:
         run()
     except KeyboardInterrupt:

@@ -23,7 +23,7 @@ DATASET = Path(__file__).with_name("dataset")
 EXECUTION_HORIZON = 8  # steps of 1/30 s: config/demo.yaml replans at this interval
 LISTENING = "listening on "
 
-# How a part is ended: each signal, and the patience before the next, harder one.
+# How a part is ended: each signal, and the wait before the next, harder one.
 ENDING = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 LOOK_AGAIN_S = 0.1
 ROOM_BYTES = 4 * 2**20  # for the logs of some minutes, and two pictures (0.3 MB)
@@ -138,7 +138,7 @@ class DemoProcesses:
         return process
 
     def let_run(self, seconds: float) -> None:
-        """Return after so long.
+        """Wait for a time, s, while all parts run.
 
         Raises:
             DemoError: At once when a part has ended by itself; with the last lines of its log.

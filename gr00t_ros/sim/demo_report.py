@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo shows at its end: one line of figures, and pictures."""
+"""The demo's report at its end: one line of numbers, and images."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Summary:
 
     @property
     def busy(self) -> str:
-        """What other work on this machine took from the demo; empty where it took little."""
+        """How other work on this machine disturbed the demo; empty if it hardly did."""
         taken = []
         if self.ticks_missed > BUSY:
             taken.append(f"the control node missed {self.ticks_missed:.0%} of its ticks")
@@ -87,7 +87,7 @@ class Summary:
 
 
 def summarise(recorder: DemoRecorder) -> Summary:
-    """The figures of what was recorded."""
+    """Compute the summary of a recording."""
     commanded, measured = recorder.commanded, recorder.measured
     round_trips_s = recorder.round_trips_s or [float("nan")]
     error_rad, lag_s = _tracking(commanded, measured)

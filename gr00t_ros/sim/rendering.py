@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera pictures of a MuJoCo model, rendered without a display."""
+"""Renders the camera images of a MuJoCo model without a display."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class CameraRenderer:
     Args:
         model: The model; it must not change while the renderer lives, apart from the size of its
             offscreen buffer, which this enlarges where ``width`` x ``height`` needs it.
-        width: Width of the pictures in pixels.
-        height: Height of the pictures in pixels.
+        width: Width of the images in pixels.
+        height: Height of the images in pixels.
 
     Raises:
         RenderingUnavailableError: If there is no working EGL or OSMesa.
@@ -46,12 +46,12 @@ class CameraRenderer:
     def render(
         self, qpos: NDArray[np.float64], camera: str, *, out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """One picture of the scene at the generalised positions ``qpos``.
+        """Render an image of the scene at the generalised positions ``qpos``.
 
         Args:
             qpos: float64 (model.nq,), as in ``MjData.qpos``.
             camera: Name of a camera of the model.
-            out: Where to put the picture, uint8 (height, width, 3), C-contiguous.
+            out: Where to put the image, uint8 (height, width, 3), C-contiguous.
 
         Returns:
             ``out``, else a new array: uint8 (height, width, 3), RGB, first row on top.

@@ -52,7 +52,7 @@ from gr00t_ros.sim.world import CAMERA_NAMES, CUBE_NAMES, SimulatedArm
 
 _BASE_FRAME = "base"
 _CUBES_PERIOD_S = 1 / 30
-# Behind by more than this (a suspended machine), time is given up rather than caught up with.
+# Behind by more than this (a suspended machine), the lost time is skipped, not caught up.
 _MAX_LAG_S = 0.2
 # A signal is noticed when the executor wakes up, which the cubes' timer makes it do anyway.
 _SIGNAL_POLL_S = 0.2
@@ -87,7 +87,7 @@ class SimNode(Node):
         self.create_timer(_CUBES_PERIOD_S, self._publish_cubes)
 
     def start(self) -> None:
-        """Set the physics and, with ``publish_images``, the cameras going.
+        """Start the physics and, with ``publish_images``, the cameras.
 
         Raises:
             RenderingUnavailableError: If there is no OpenGL for the cameras.
@@ -120,14 +120,14 @@ class SimNode(Node):
     def _declare_parameters(self) -> None:
         for name, default, low, high, description in (
             ("scene_seed", 0, 0, 2**31 - 1, "Where the cubes lie; takes effect at ~/reset."),
-            ("image_width", 640, 16, 4096, "Width of the pictures in pixels."),
-            ("image_height", 480, 16, 4096, "Height of the pictures in pixels."),
+            ("image_width", 640, 16, 4096, "Width of the images in pixels."),
+            ("image_height", 480, 16, 4096, "Height of the images in pixels."),
         ):
             allowed = [IntegerRange(from_value=low, to_value=high)]
             self._declare(name, default, description, integer_range=allowed)
         for name, default, low, high, description in (
             ("joint_state_rate_hz", 100.0, 10.0, 500.0, "Joint states and commands, in Hz."),
-            ("image_rate_hz", 30.0, 1.0, 120.0, "Pictures of each camera, in Hz."),
+            ("image_rate_hz", 30.0, 1.0, 120.0, "Images of each camera, in Hz."),
         ):
             allowed = [FloatingPointRange(from_value=low, to_value=high)]
             self._declare(name, default, description, floating_point_range=allowed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follows joint trajectories: what each joint should be at, given the commands so far."""
+"""Follows joint trajectories: the target of each joint, given the commands so far."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ class SimulatedArm:
         return self._data.site("grasp").xpos.copy()
 
     def render(self, camera: str) -> NDArray[np.uint8]:
-        """A picture of a camera, always from the thread that rendered first.
+        """Render an image of a camera; always call it from the thread that rendered first.
 
         Returns:
             uint8 (480, 640, 3), RGB.
@@ -225,7 +225,7 @@ class SimulatedArm:
         return self._renderer.render(self._data.qpos, camera)
 
     def close(self) -> None:
-        """Free what rendering took, in the thread that rendered."""
+        """Free the renderer, in the thread that rendered."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None

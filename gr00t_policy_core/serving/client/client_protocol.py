@@ -42,7 +42,7 @@ class ServerRestartedError(ServerChangedError):
 
 @dataclass(slots=True)
 class ServerInfo:
-    """What the client knows of a server, on one connection; None where it has not asked yet.
+    """What the client knows about a server, on one connection; None if it has not asked yet.
 
     Args:
         pin: The connection that the facts below were learnt on.
@@ -51,7 +51,7 @@ class ServerInfo:
         was_asked_for_dialect: A reply of the server could have shown its dialect.
         envelops_replies: Its last reply had the enveloped form, so it is a server of ours.
         configs: The modality configs of its policy.
-        capabilities: Of its policy and its own.
+        capabilities: The capabilities of its policy and of the server itself.
     """
 
     pin: ConnectionPin = field(default_factory=ConnectionPin)
@@ -63,7 +63,7 @@ class ServerInfo:
     capabilities: tuple[str, ...] | None = None
 
     def invalidate(self) -> None:
-        """Ask for everything again: the server may have loaded another policy."""
+        """Discard all answers: the server may have loaded another policy."""
         self.dialect = self.configs = self.capabilities = None
         self.was_asked_for_dialect = False
 
@@ -78,7 +78,7 @@ class ClientProtocol:
     Args:
         connection: Carries the requests to the server, one at a time.
         serializer: Encodes requests and decodes replies.
-        api_token: What the server was started with; None or empty for none.
+        api_token: The server's token; None or empty for none.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class ClientProtocol:
                 )
 
     def forget_server(self) -> None:
-        """Discard what is known: the next request may reach another server or policy."""
+        """Discard what is known about the server: the next request may reach another one."""
         self.info = ServerInfo()
 
     def close(self) -> None:
@@ -175,8 +175,8 @@ class ClientProtocol:
 class RemoteServer:
     """The server as one call sees it: the same one for all requests of the call.
 
-    Every method raises `ServerChangedError` where it is not the same; what the call has found out
-    then no longer holds.
+    Every method raises `ServerChangedError` if the server is not the same; the results of the call
+    are invalid then.
 
     Args:
         protocol: Sends each request in the form that the server reads.
@@ -193,7 +193,7 @@ class RemoteServer:
 
     @property
     def address(self) -> str:
-        """For errors."""
+        """The address of the server, for errors."""
         return self._protocol.server
 
     def request(self, endpoint: str, data: Any = None) -> DecodedReply:
@@ -202,7 +202,7 @@ class RemoteServer:
         return self._protocol.exchange(endpoint, data, self.info, self.deadline)
 
     def call(self, endpoint: str, data: Any = None) -> Any:
-        """The data of the reply.
+        """Send a request, and return the data of its reply.
 
         Raises:
             RemoteError: The server answered with an error.
@@ -258,7 +258,7 @@ class RemoteServer:
     ) -> dict[str, ModalityConfig]:
         """Check something against `configs`, and return them.
 
-        Where it does not fit, a ping finds out whether the configs are still those of the server.
+        If it does not fit, a ping finds out whether the server still has these configs.
 
         Raises:
             SpecError: It does not fit.
@@ -277,7 +277,7 @@ class RemoteServer:
 
 
 def expect_map(server: str, endpoint: str, reply: Any) -> dict[str, Any]:
-    """The reply of an endpoint, if it is a map.
+    """Return the reply of an endpoint, if it is a map.
 
     Raises:
         ProtocolError: It is something else.

@@ -49,10 +49,10 @@ class ConnectionPin:
         self._channel: Channel | None = None
 
     def check(self, channel: Channel) -> None:
-        """Make sure that this is the channel.
+        """Check that this is the pinned channel.
 
         Raises:
-            ServerChangedError: It is another one.
+            ServerChangedError: It is another channel.
         """
         if self._channel is None:
             self._channel = channel
@@ -101,13 +101,13 @@ class Connection:
     """Sends requests to one server, one at a time; threads take turns. See `RequestSender`.
 
     It connects at the first request, and reconnects after every request that got no reply, so that
-    a late reply is never taken for the reply to another request.
+    a late reply is never mistaken for the reply to another request.
 
     Args:
         host: Name or address of the server, or ``ipc://`` and the path of its Unix socket.
-        port: Its port; not used with a Unix socket.
+        port: TCP port of the server; not used with a Unix socket.
         max_message_bytes: A server that announces a larger reply is disconnected.
-        keys: Encrypt, for the server that they name; None: plain text.
+        keys: Keys that encrypt the connection; None for plain text.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Connection:
         finally:
             self._lock.release()
             if self._closed.is_set():
-                self.close()  # called meanwhile, it left the channel to this thread
+                self.close()  # if called in the meantime, it left the channel to this thread
         return reply
 
     def copy(self) -> Connection:
@@ -210,7 +210,7 @@ class Connection:
             try:
                 return self._make_channel(deadline)
             except TimeoutError as error:
-                # The deadline cut this attempt short: the reason of an earlier one tells more.
+                # The deadline cut this attempt short: an earlier error says more about the cause.
                 raise self._timeout(endpoint, deadline, why or str(error)) from None
             except (ConnectionRefusedError, FileNotFoundError):
                 why = NOT_LISTENING
@@ -220,7 +220,7 @@ class Connection:
                 why = error.strerror or str(error)
             if not deadline.remaining_s:
                 raise self._timeout(endpoint, deadline, why)
-            # Nothing tells when a server starts to listen; the event ends the wait on `close`.
+            # No signal shows that a server starts to listen; the event ends the wait on `close`.
             if self._closed.wait(min(pause_s, deadline.remaining_s)):
                 raise self._closed_error(endpoint)
             pause_s = min(2 * pause_s, MAX_RECONNECT_S)

@@ -36,7 +36,7 @@ class FailoverConnection:
 
     Args:
         connections: One for each server, the preferred one first.
-        token: Of the servers; None for none.
+        token: The API token of all servers; None for none.
     """
 
     def __init__(self, connections: Sequence[Connection], token: str | None) -> None:
@@ -110,7 +110,7 @@ class FailoverConnection:
                 self._use(index)
                 return index
         alive = [index for index, state in enumerate(states) if state != SILENT]
-        if endpoint == "ping" and alive:  # its reply tells the state, whichever that is
+        if endpoint == "ping" and alive:  # its reply reports any state
             return min(alive, key=lambda index: states[index] != LOADING)
         found = ", ".join(
             f"{connection.server} {state}"

@@ -21,7 +21,7 @@ class ImageEncoding:
 
     Args:
         format: How images travel: ``"raw"`` (uint8 arrays) or ``"jpeg"``.
-        quality: Of the JPEG, 1 to 100.
+        quality: Quality of the JPEG, 1 to 100.
         resize: Send images at the size that the policy resizes them to first.
     """
 
@@ -30,7 +30,7 @@ class ImageEncoding:
     resize: bool
 
     def encode(self, observation: Observation, server: RemoteServer) -> Any:
-        """The observation with its images as these settings want and the server can take them."""
+        """Encode the images of an observation by these settings, if the server accepts that."""
         if self.format == "raw" and not self.resize:
             return jpeg.to_pixels(observation)
         is_first_request = server.info.capabilities is None

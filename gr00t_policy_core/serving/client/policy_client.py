@@ -49,7 +49,7 @@ class PolicyClient(ModalityPolicy):
         host: Name or address of the server; or ``"ipc:///path"``, its Unix socket.
         port: Its port; not used with a Unix socket.
         timeout_ms: How long each call can take.
-        api_token: What the server was started with; None or empty for none.
+        api_token: The server's token; None or empty for none.
         strict: Check observations against the server's modality configs before they are sent, and
             actions when they arrive. False for a server whose observations have another layout,
             with flat keys for example.
@@ -61,7 +61,7 @@ class PolicyClient(ModalityPolicy):
             `server_key`.
         image_encoding: ``"jpeg"`` sends images as JPEG to servers that accept it (for slow
             networks; lossy), and as pixels to others. Needs simplejpeg.
-        quality: Of the JPEG, 1 to 100.
+        quality: Quality of the JPEG, 1 to 100.
         resize: Send images at the size that the policy resizes them to first, where the server
             reports it (`gr00t_policy_core.resize`) and it has fewer pixels; actions stay the same
             bit for bit, given the same OpenCV at both ends. Needs OpenCV. Images that are JPEG
@@ -71,7 +71,7 @@ class PolicyClient(ModalityPolicy):
         keys: This client's own `NAME.key_secret`, created by `gr00t-policy keys` on the server.
 
     Raises:
-        SpecError: With every setting that is wrong.
+        SpecError: A setting is wrong; the error lists every such setting.
         ImportError: A setting needs a package that is not installed.
     """
 
@@ -178,7 +178,7 @@ class PolicyClient(ModalityPolicy):
         """Wait until the server answers and its policy is loaded.
 
         Raises:
-            PolicyTimeoutError: The server is not ready within `timeout_s`; the text tells its
+            PolicyTimeoutError: The server is not ready within `timeout_s`; the text gives its
                 last state.
             RemoteError: The server rejected this client (wrong token), or could not load its
                 policy.
@@ -249,7 +249,7 @@ class PolicyClient(ModalityPolicy):
     ) -> tuple[Action, Info]:
         """Compute the action chunk for an observation; see `BasePolicy.get_action`.
 
-        Arrays are sent without a copy: do not write to them meanwhile.
+        Arrays are sent without a copy: do not write to them during the call.
 
         Raises:
             SpecError: `options` are not a map; or, where `strict`, the observation or the action

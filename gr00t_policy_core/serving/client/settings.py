@@ -28,11 +28,11 @@ class ClientSettings:
     Args:
         addresses: Host and port of each server, in order of preference.
         timeout_ms: How long each call can take.
-        api_token: What the servers were started with; None or empty for none.
+        api_token: The servers' token; None or empty for none.
         strict: Check observations and actions against the server's modality configs.
         max_message_bytes: The largest reply that the client receives, in bytes.
         image_encoding: How images travel: ``"raw"`` (uint8 arrays) or ``"jpeg"``.
-        quality: Of the JPEG, 1 to 100.
+        quality: Quality of the JPEG, 1 to 100.
         resize: Send images at the size that the policy resizes them to first.
 
     Raises:
@@ -131,7 +131,7 @@ def read_keys(server_key: str | Path | None, keys: str | Path | None) -> ClientK
 
 
 def as_timeout_ms(timeout_ms: Any) -> float:
-    """A timeout as an int or float.
+    """Return a timeout as an int or float.
 
     Raises:
         SpecError: It is not a number, or out of range.

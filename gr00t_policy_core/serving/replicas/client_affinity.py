@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which replica each client stays with, for policies that keep something between requests."""
+"""Keeps each client with one replica, for policies with a state between requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from gr00t_policy_core.serving.replicas.replica_slot import ReplicaSlot
 
-MAX_CLIENTS = 256  # those that asked last are remembered
+MAX_CLIENTS = 256  # the most recent ones are remembered
 
 Call: TypeAlias = tuple[Any, ...]  # the name of a method, and its arguments
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connection to Ray: started for this process alone, or joined; and left again."""
+"""The connection to Ray, which is started for this process alone or joined as a cluster."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ WRITING = os.O_WRONLY | os.O_RDWR
 
 
 class OrphanReaper:
-    """The reaper process, in the hands of the server whose end it waits for."""
+    """The reaper process, as a handle of the server whose end it waits for."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -32,7 +32,7 @@ class OrphanReaper:
         )
 
     def close(self) -> None:
-        """Kill what is left now, which is nothing where Ray was shut down, and end the process."""
+        """Kill the remaining processes (none, if Ray was shut down), and end the reaper."""
         self._process.communicate()
 
 

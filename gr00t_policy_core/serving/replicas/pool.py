@@ -80,7 +80,7 @@ class ReplicaPool:
             AddressError: Ray cannot be started or joined.
             SpecError: Ray has fewer GPUs than `size`.
             PolicyError: No replica could load the policy; the error of the first slot.
-            ClosedError: The pool was closed meanwhile.
+            ClosedError: The pool was closed in the meantime.
         """
         ray = self._cluster.join()
         if self._supervisor.is_closing:
@@ -95,7 +95,7 @@ class ReplicaPool:
         if self.size > 1 and self._replicas.keeps_affinity:
             logger.warning(
                 "the policy does not say that its answers are independent of earlier calls "
-                "(max_batch_size is 1): each client stays with one replica, and begins anew, "
+                "(max_batch_size is 1): each client stays with one replica, and starts over, "
                 "after its last reset, where that is replaced"
             )
         return PooledPolicy(self, description)
@@ -107,7 +107,7 @@ class ReplicaPool:
 
     @contextlib.contextmanager
     def turn(self, client: str) -> Iterator[None]:
-        """Within, this thread has a replica for a client; entering waits until one is free."""
+        """A context in which this thread has a replica for a client; entering waits for one."""
         self._turn.is_active, self._turn.slot = True, self._replicas.acquire(client)
         try:
             yield
@@ -173,7 +173,7 @@ class ReplicaPool:
     def restart(self) -> None:
         """Begin to restart the replicas one after the other; returns at once.
 
-        Each finishes its call in progress first; meanwhile the others answer. The restart ends
+        Each finishes its call in progress first, while the others answer. The restart ends
         where a replica cannot be loaded, or loads another policy (`PolicyDescription`); those that
         are left go on as they were. A second restart during the first does nothing. Safe in a
         signal handler.
@@ -181,7 +181,7 @@ class ReplicaPool:
         self._supervisor.restart()
 
     def drain(self) -> None:
-        """Begin no further call but for threads that have a replica; the others get an error."""
+        """Begin no further calls, except in threads that have a replica; others get an error."""
         self._replicas.drain()
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class ReplicaPool:
                 self._turn.slot = self._replicas.acquire(client)
             slot = self._turn.slot
             if slot is None:
-                raise self._replicas.refusal or PolicyError("no replica is there to answer")
+                raise self._replicas.refusal or PolicyError("no replica is available")
             generation = slot.generation
             try:
                 return slot.call(client, method, *args)

@@ -33,7 +33,7 @@ class PooledPolicy(BasePolicy):
 
     Args:
         pool: Makes the calls; usually a `ReplicaPool`.
-        description: What the policy of every replica is like.
+        description: Describes the policy of every replica.
     """
 
     def __init__(self, pool: Pool, description: PolicyDescription) -> None:

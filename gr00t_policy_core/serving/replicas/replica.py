@@ -24,15 +24,15 @@ THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 @dataclass(frozen=True, slots=True)
 class PolicyDescription:
-    """What a policy tells once about itself. Descriptions of replicas of one policy are equal.
+    """The self-description of a policy. Descriptions of replicas of one policy are equal.
 
     Args:
         configs: The modality configs, by modality.
         dimensions: Values per step of each key, from `BasePolicy.get_dimensions`.
-        capabilities: What the policy can beyond its interface (`BasePolicy.get_capabilities`).
+        capabilities: What the policy can do beyond its interface (`BasePolicy.get_capabilities`).
         max_batch_size: How many rows (B) one call may have.
         is_modality_policy: Whether observations are laid out as `configs` say.
-        batch_rule: Which requests may be joined; None where only the policy itself can tell.
+        batch_rule: Decides which requests may be joined; None if only the policy itself can.
         pid: The process of the replica.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The replicas of a pool, and which thread has which of them."""
+"""Hands out the replicas of a pool to threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRAIN_S = 60.0  # a longer call holds up neither a rolling restart nor a call to
 
 
 class ReplicaSet:
-    """Hands out replicas, one thread at a time each. Thread-safe."""
+    """Hands out replicas, each to one thread at a time. Thread-safe."""
 
     def __init__(self) -> None:
         self._slots: list[ReplicaSlot] = []
@@ -62,7 +62,7 @@ class ReplicaSet:
 
     @property
     def refusal(self) -> PolicyError | None:
-        """Why no replica is going to answer; None where one may."""
+        """Why no replica can answer any more; None if one may."""
         if self._is_draining:
             return ClosedError(STOPPING_ERROR)
         if self._slots and all(slot.state == FAILED for slot in self._slots):
@@ -75,17 +75,17 @@ class ReplicaSet:
         return {state: counts[state] for state in STATES}
 
     def drain(self) -> None:
-        """Begin no further call, but for threads that have a replica already."""
+        """Begin no further calls, except for threads that already have a replica."""
         with self._changed:
             self._is_draining = True
             self._changed.notify_all()
 
     def wait_for_first(self) -> PolicyDescription:
-        """Wait until the first replica is ready; returns what its policy is like.
+        """Wait until the first replica is ready; returns the description of its policy.
 
         Raises:
             PolicyError: No replica could load the policy.
-            ClosedError: The pool was drained meanwhile.
+            ClosedError: The pool was drained in the meantime.
         """
         with self._changed:
             self._changed.wait_for(
@@ -98,7 +98,7 @@ class ReplicaSet:
     # --- for threads that call the policy ---------------------------------------------------------
 
     def acquire(self, client: str) -> ReplicaSlot | None:
-        """Wait for a free replica for a client, and take it; None where none is going to answer."""
+        """Wait for a free replica for a client, and take it; None if none can answer any more."""
         with self._changed:
             self._changed.wait_for(lambda: self._free_for(client) or self.refusal is not None)
             free = self._free_for(client)
@@ -118,7 +118,7 @@ class ReplicaSet:
 
     @contextlib.contextmanager
     def all_acquired(self) -> Iterator[list[ReplicaSlot]]:
-        """Within, this thread has all replicas that are ready, and no other becomes ready.
+        """A context in which this thread has all ready replicas, and no other becomes ready.
 
         Raises:
             PolicyError: A replica has been busy for `DRAIN_S`.
@@ -146,7 +146,7 @@ class ReplicaSet:
                 self._affinity.record_call(client, call)
 
     def mark_lost(self, slot: ReplicaSlot, generation: int) -> None:
-        """A process has ended. The thread that watches it and one that calls it may both notice."""
+        """Record that a process has ended; its watching and its calling thread may both notice."""
         with self._changed:
             if slot.generation == generation:
                 slot.generation += 1
@@ -183,11 +183,11 @@ class ReplicaSet:
 
         Args:
             slot: The slot of the replica.
-            description: What its policy is like.
-            replayed: The calls that were made in it already, by client.
+            description: Describes the policy of the replica.
+            replayed: The calls that the replica has already received, by client.
 
         Raises:
-            PolicyError: The policy is another one than that of the replicas before it.
+            PolicyError: The policy differs from that of the earlier replicas.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._is_calling_all or self._is_draining)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A place in a pool for one replica: the process that has it at present, and calls to it."""
+"""A slot of a pool for one replica: its current process, and calls to it."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class ReplicaSlot:
         state: One of `STATES`. The `ReplicaSet` guards this and the next four.
         is_busy: Whether a call is in progress.
         is_leaving: Whether the replica is being restarted, and begins no further call.
-        generation: How many replicas this slot had before the present one.
+        generation: How many replicas this slot had before the current one.
         problem: Why the last replica could not be loaded.
         calls: How many calls were made.
-        deaths: How many replicas ended although nobody had asked for it.
+        deaths: How many replicas ended unasked.
         retries: How many calls were made again elsewhere because a replica died.
     """
 

@@ -32,4 +32,4 @@ def handlers_kept() -> Iterator[None]:
         for number, action in before.items():
             libc.sigaction(int(number), action, None)
         if not alarm_was_set:
-            signal.alarm(0)  # Ray set its 3 s if the signal came meanwhile
+            signal.alarm(0)  # Ray has set its 3 s alarm if the signal arrived in the meantime

@@ -22,7 +22,7 @@ class Supervisor:
     """Watches over replicas, in a thread for each.
 
     Args:
-        replicas: The replicas, and who has them.
+        replicas: The replicas to keep running.
     """
 
     def __init__(self, replicas: ReplicaSet) -> None:

@@ -41,7 +41,7 @@ class BatchExecutor:
         served: The policy, with its endpoint and limits.
         codec: Decodes requests and encodes replies.
         metrics: Counts calls of the policy and the requests that they answered.
-        failures: Is told of every request that is answered with an error.
+        failures: Logs every request that is answered with an error.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class BatchExecutor:
 
     @property
     def max_batch(self) -> int:
-        """The most rows (B) of one call."""
+        """The largest number of rows (B) in one call."""
         return self._served.max_batch
 
     def is_batchable(self, request: PendingRequest) -> bool:
@@ -69,10 +69,10 @@ class BatchExecutor:
     def execute(self, requests: Sequence[PendingRequest]) -> Iterator[Reply]:
         """Answer requests: one reply to each, those to one client in the order of its requests.
 
-        Does not raise, whatever the policy does: what it raises becomes an error reply.
+        Does not raise: an exception of the policy becomes an error reply.
 
         Args:
-            requests: Several only where `is_batchable` is true of each.
+            requests: One, or several for each of which `is_batchable` is true.
         """
         if len(requests) == 1:
             yield self._execute_alone(self._decode(requests[0]))
@@ -89,7 +89,7 @@ class BatchExecutor:
             yield from [self.fail(request, error) for request in unanswered]
 
     def fail(self, request: PendingRequest, error: BaseException) -> Reply:
-        """Log and count an error, and make the reply that tells the client."""
+        """Log and count an error, and make the error reply."""
         self._failures.report(request.endpoint.name, request.peer, error, request.connection)
         return Reply(request.route, encode_error(error))
 
@@ -203,7 +203,7 @@ def _lateness(pending: PendingRequest) -> PolicyTimeoutError:
 
 
 def _with_timing(result: Any, queue_s: float, inference_s: float, total_s: float) -> Any:
-    """Add what the server measured to ``info["timing"]``, beside what the policy measured."""
+    """Add the server's measurements to ``info["timing"]``, beside those of the policy."""
     if not (isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], dict)):
         return result
     action, info = result

@@ -21,7 +21,7 @@ class BatchPlanner:
     Args:
         served: The policy, whose own rule (`BasePolicy.batch_key`) applies too.
         codec: Makes the options of requests comparable.
-        failures: Is told of rules that raise.
+        failures: Logs rules that raise.
     """
 
     def __init__(self, served: ServedPolicy, codec: RequestCodec, failures: FailureLog) -> None:
@@ -31,10 +31,10 @@ class BatchPlanner:
         self._failures = failures
 
     def with_batch_key(self, decoded: DecodedRequest) -> DecodedRequest:
-        """A request with its batch key; without one where it has to be answered alone.
+        """Return a request with its batch key, or without one if it has to be answered alone.
 
-        Where the policy is strict, the observation is checked here: the requests that are batched
-        with a bad one are not harmed by it. A bad one is returned with its error.
+        A strict policy checks the observation here, so that a bad one does not fail the requests
+        in its batch. A request with a bad observation is returned with its error.
         """
         if decoded.error is not None or not decoded.kwargs.keys() <= _ARGUMENTS:
             return decoded
@@ -64,7 +64,7 @@ class BatchPlanner:
             return decoded
 
     def next_batch(self, requests: Sequence[DecodedRequest]) -> list[DecodedRequest]:
-        """The first request and those that can join it; none overtakes its own client's earlier."""
+        """Return the first request and those that can join it, with each client's in order."""
         first = requests[0]
         batch = [first]
         rows = first.rows

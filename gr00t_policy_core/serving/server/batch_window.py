@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long a batch stays open for clients that ask again at once."""
+"""The time that a batch stays open for clients that ask again at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BatchWindow:
         self._prompt: OrderedDict[bytes, None] = OrderedDict()  # least recently back first
 
     def arrived(self, requests: Collection[PendingRequest]) -> None:
-        """Learn from requests that were taken whether their clients came within their windows."""
+        """Learn from taken requests whether their clients arrived within their windows."""
         with self._lock:
             for request in requests:
                 until_s = self._until_s.pop(request.connection, None)
@@ -51,7 +51,7 @@ class BatchWindow:
 
         Args:
             requests: The batch. A batch of one client opens no window.
-            started_s: When the batch was begun, in `time.monotonic`.
+            started_s: When the batch started, in `time.monotonic`.
             ended_s: When its last reply was sent.
         """
         connections = {request.connection for request in requests}

@@ -12,7 +12,7 @@ from gr00t_policy_core.errors import PolicyError
 
 
 def layout(observation: Any) -> tuple[Hashable, int] | None:
-    """The layout that observations must share to be joined, and the B of this one.
+    """Return the layout that observations must share to be joined, and the B of this one.
 
     Args:
         observation: Nested or flat dicts of arrays ``(B, …)`` and of lists or tuples of B entries.

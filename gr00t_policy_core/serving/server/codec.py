@@ -30,14 +30,14 @@ class DecodedRequest:
 
     Args:
         pending: The request as it waited in the queue.
-        dialect: The dialect in which its client reads arrays; None where the client never sent one.
+        dialect: The dialect in which its client reads arrays; None if the client never sent one.
         args: Positional arguments for the handler.
         kwargs: Keyword arguments for the handler.
-        deadline_s: When its client stops waiting, in `time.monotonic`; None where it did not tell.
+        deadline_s: When its client stops waiting, in `time.monotonic`; None if it gave no deadline.
         decoded_jpeg_bytes: The size of its decoded JPEG frames.
         batch_key: Requests with equal keys can be answered in one call; None: alone only.
         rows: The B of its observation, where it has a batch key.
-        error: Why it cannot be answered; None where it can.
+        error: Why it cannot be answered; None if it can.
     """
 
     pending: PendingRequest
@@ -64,7 +64,7 @@ class RequestCodec:
     Args:
         serializer: Converts between bytes and objects.
         reply_format: ``auto``, ``envelope`` or ``bare``, as `PolicyServer` takes it.
-        run: The run of the server (`Lifecycle.run`), told in enveloped replies.
+        run: The run of the server (`Lifecycle.run`), which enveloped replies contain.
     """
 
     def __init__(self, serializer: type[MsgSerializer], reply_format: str, run: str) -> None:
@@ -84,7 +84,7 @@ class RequestCodec:
         Raises:
             ProtocolError: The data are malformed, or have too many items.
             SpecError: They do not fit the handler or the limits.
-            PolicyError: The deadline is no number.
+            PolicyError: The deadline is not a number.
         """
         endpoint = pending.endpoint
         data = pending.request.data
@@ -106,7 +106,7 @@ class RequestCodec:
         """Encode the reply to a request.
 
         Args:
-            request: Tells whether its client understands the enveloped form.
+            request: Says whether its client understands the enveloped form.
             result: What its handler returned: anything that the serializer can encode.
             dialect: The dialect of arrays in the reply; None for the serializer's default.
 
@@ -116,7 +116,7 @@ class RequestCodec:
         form = self._reply_format
         if form == "auto":
             form = "envelope" if request.envelope else "bare"
-        run = self._run if request.envelope else None  # stock clients do not know what it is
+        run = self._run if request.envelope else None  # stock clients do not know this entry
         reply = envelope.success(result, run) if form == "envelope" else result
         return self._serializer.to_bytes(reply, dialect=dialect)
 
@@ -139,15 +139,15 @@ class RequestCodec:
 
 
 def encode_error(error: BaseException) -> bytes:
-    """The reply that tells a client of an error, in the form that every client understands."""
+    """Encode an error reply, in the form that every client understands."""
     return MsgSerializer.to_bytes(envelope.failure(error_text(error)))
 
 
 def encode_stale_run(run: str) -> bytes:
-    """The reply to a request that was made for another run of the server.
+    """Encode the reply to a request that was made for another run of the server.
 
     Args:
-        run: The present run, for the client to adopt.
+        run: The current run, for the client to adopt.
     """
     return MsgSerializer.to_bytes(envelope.failure(STALE_RUN, run))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server does when the transport rejects a client, or when a client disconnects."""
+"""Handles clients that the transport rejects, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gr00t_policy_core.serving.transport.base import Sender
 
 
 class ConnectionEvents:
-    """Handles the events of connections that are no messages. Safe in any thread.
+    """Handles the events of connections other than messages. Safe in any thread.
 
     Args:
         queue: Where requests of a lost connection may wait.
-        failures: Is told of rejected clients, and of requests that nobody waits for.
+        failures: Logs rejected clients, and requests that no client waits for.
     """
 
     def __init__(self, queue: FairQueue, failures: FailureLog) -> None:
@@ -24,11 +24,11 @@ class ConnectionEvents:
         self._failures = failures
 
     def rejected(self, peer: str, error: Exception) -> None:
-        """A client at `peer` was disconnected, or not admitted, because of `error`."""
+        """Report that a client at `peer` was disconnected or not admitted because of `error`."""
         self._failures.report("a connection", peer, error)
 
     def disconnected(self, sender: Sender) -> None:
-        """A connection has ended: its requests that still wait are dropped."""
+        """Drop the waiting requests of a connection that has ended."""
         for request in self._queue.drop(sender):
             waited_s = time.monotonic() - request.received_s
             error = PolicyTimeoutError(

@@ -27,12 +27,12 @@ class ControlEndpoints:
     """Answers for the server itself. Safe in any thread.
 
     Args:
-        settings: Tells who may use the server.
-        lifecycle: The state that ``ping`` tells and ``kill`` ends.
-        queue: Tells what waits and what is in progress.
+        settings: Say who may use the server.
+        lifecycle: Holds the state, which ``ping`` reports and ``kill`` ends.
+        queue: Reports the requests that wait and those in progress.
         backend: Adds its own entries to the reply to ``metrics``.
         metrics: The counts that the reply to ``metrics`` begins with.
-        transport: Is woken by ``kill``, so that the server notices that it has to stop.
+        transport: Wakes up after ``kill``, so that the server notices that it has to stop.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ControlEndpoints:
         return set(self._handlers)
 
     def find(self, name: str) -> ControlHandler | None:
-        """The handler of a name; None where there is none."""
+        """Return the handler of a name; None if there is none."""
         return self._handlers.get(name)
 
     def report(self) -> dict[str, Any]:

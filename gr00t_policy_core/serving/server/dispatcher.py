@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first and the last step of a request: admitted, queued or answered; and the reply sent."""
+"""The first and the last step of a request: admission to the queue, and sending the reply."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class ReplySender:
         self._metrics = metrics
 
     def send(self, reply: Reply) -> None:
-        """Send a reply; where its client has left it is dropped."""
+        """Send a reply; it is dropped if its client has left."""
         self._metrics.sent(len(reply.body))
         self._transport.send(reply.route, reply.body)
 
     def send_error(self, route: list[bytes], error: BaseException) -> None:
-        """Send the reply that tells a client of an error."""
+        """Send an error reply."""
         self.send(Reply(route, encode_error(error)))
 
 
@@ -39,15 +39,15 @@ class Dispatcher:
     """Takes every message that arrives. Safe in any thread.
 
     Args:
-        api_token: The token that every request must carry; None where none is needed.
-        lifecycle: Tells whether requests are accepted.
+        api_token: The token that every request must carry; None if none is needed.
+        lifecycle: Says whether requests are accepted.
         endpoints: The endpoints whose requests go to the queue.
         control: The endpoints that are answered at once, unless `endpoints` has their names.
-        queue: Where requests wait for a worker.
+        queue: Holds the requests that wait for a worker.
         codec: Encodes the replies of the control endpoints.
         replies: Sends the replies of control endpoints, and errors.
         metrics: Counts admitted requests, by endpoint and client.
-        failures: Is told of rejected requests.
+        failures: Logs rejected requests.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Dispatcher:
         """Queue a message's request, answer it at once, or reply with an error. Does not raise."""
         try:
             self._dispatch(message)
-        except Exception as error:  # whatever a message holds, the server goes on
+        except Exception as error:  # no message may end the server
             self._reject("a request", message, error)
 
     def _dispatch(self, message: Message) -> None:

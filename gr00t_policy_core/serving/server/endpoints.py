@@ -35,7 +35,7 @@ class Endpoint:
         name: The name that requests carry as ``endpoint``.
         handler: Computes the result. What it raises becomes an error reply.
         requires_input: Whether the handler takes the request's data; if not, it gets no arguments.
-        signature: The handler's signature; None where Python cannot tell it.
+        signature: The handler's signature; None if Python cannot determine it.
         named: The parameters that can be given by name.
         required: The parameters without a default.
         max_items: How many keys, values and list items the data of a request may have.
@@ -56,7 +56,7 @@ class Endpoint:
         """Make an endpoint, and inspect the signature of its handler once for all calls.
 
         Raises:
-            SpecError: `name` is no non-empty str, or `handler` is not callable.
+            SpecError: `name` is not a non-empty str, or `handler` is not callable.
         """
         if not isinstance(name, str) or not name:
             raise SpecError("bad endpoint", [f"name must be a non-empty str, got {name!r}"])
@@ -160,7 +160,7 @@ class EndpointTable:
                 self.register(Endpoint.of(name, handler, takes_data, max_items=max_items))
 
     def find(self, name: str) -> Endpoint | None:
-        """The endpoint of a name; None where there is none."""
+        """Return the endpoint of a name; None if there is none."""
         return self._endpoints.get(name)
 
     def names(self) -> set[str]:
@@ -168,6 +168,6 @@ class EndpointTable:
         return set(self._endpoints)
 
     def max_items(self, name: str) -> int:
-        """How many items the data of a request for `name` may have; few where it is unknown."""
+        """Return how many items the data of a request for `name` may have; few if it is unknown."""
         endpoint = self._endpoints.get(name)
         return HEAD_ITEMS if endpoint is None else endpoint.max_items

@@ -26,7 +26,7 @@ class ExecutionBackend(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether a call begun now is computed as soon as earlier calls are done."""
+        """Whether a call that begins now is computed as soon as earlier calls are done."""
 
     def turn(self, client: str) -> AbstractContextManager[None]:
         """A context in which this thread's calls for a client begin at once.
@@ -34,11 +34,11 @@ class ExecutionBackend(Protocol):
         Entering it waits until that is possible.
 
         Args:
-            client: The id that `gr00t_policy_core.policy.current_client` tells the policy.
+            client: The id that `gr00t_policy_core.policy.current_client` returns to the policy.
         """
 
     def status(self) -> dict[str, Any]:
-        """Entries for the reply to ``metrics``; empty where there is nothing to tell."""
+        """Entries for the reply to ``metrics``; empty if there are none."""
 
     def restart(self) -> None:
         """Begin to restart the processes one after the other; returns at once.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Failed requests in the log: without their contents, and ever fewer of the same peer."""
+"""Logs failed requests without their contents, and ever more rarely for the same peer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gr00t_policy_core.serving.wire.error_text import log_text
 
 logger = logging.getLogger(__name__)
 
-QUIET_S = 60.0  # after so long without a failure a peer's count starts again
+QUIET_S = 60.0  # after this long without a failure a peer's count restarts
 MAX_PEERS = 1024
 MAX_LOGGED_CHARS = 300
 
@@ -31,7 +31,7 @@ class FailureLog:
     """Logs the 1st, 2nd, 4th, 8th… failure of a peer, until the peer was quiet. Thread-safe.
 
     Args:
-        metrics: Counts every failure that `report` is told of.
+        metrics: Counts every failure that `report` receives.
     """
 
     def __init__(self, metrics: Metrics) -> None:

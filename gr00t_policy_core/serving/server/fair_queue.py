@@ -130,7 +130,7 @@ class FairQueue:
 
         Args:
             requests: Requests that were answered together.
-            duration_s: How long the answer took, from which the queue predicts the next one.
+            duration_s: The duration of the answer, from which the queue predicts the next one.
         """
         with self._lock:
             for request in requests:
@@ -161,7 +161,7 @@ class FairQueue:
 
         Args:
             connections: The connections to wait for, as `PendingRequest.connection` names them.
-            enough: So many waiting requests end the wait.
+            enough: The number of waiting requests that ends the wait.
             until_s: The end of the wait, in `time.monotonic`.
         """
         with self._lock:

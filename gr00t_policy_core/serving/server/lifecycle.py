@@ -21,7 +21,7 @@ class Lifecycle:
         backend: Where the policy runs. While it is not ready, the server counts as loading.
 
     Attributes:
-        run: Identifies this run of the server to its clients, who ask a restarted one anew.
+        run: Identifies this run of the server, so that clients notice a restart and ask again.
     """
 
     def __init__(self, backend: ExecutionBackend) -> None:
@@ -47,7 +47,7 @@ class Lifecycle:
 
     @property
     def load_error(self) -> BaseException | None:
-        """What loading the policy raised; None where it raised nothing."""
+        """The error that loading the policy raised; None if there was none."""
         return self._load_error
 
     @property
@@ -63,11 +63,11 @@ class Lifecycle:
         return STOPPING_ERROR if self._is_stopping else None
 
     def policy_loaded(self, served: ServedPolicy) -> None:
-        """The policy is there: requests can be answered."""
+        """Note that the policy is loaded and requests can be answered."""
         self._served = served
 
     def loading_failed(self, error: BaseException) -> None:
-        """The policy cannot be loaded, which ends the server, unless it is stopping already."""
+        """Note that the policy cannot be loaded, which ends a server that is not stopping yet."""
         if not self._is_stopping:  # stopping interrupts the loading of replicas
             self._load_error = error
             self._is_stopping = True

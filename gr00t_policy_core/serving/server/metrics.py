@@ -16,7 +16,7 @@ from gr00t_policy_core.serving.transport.base import Message
 # Upper bounds in s: from a policy that replays a dataset to one that needs seconds.
 TIME_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
-CLIENT_SEEN_S = 60.0  # a client that asked nothing for so long is not listed
+CLIENT_SEEN_S = 60.0  # a client that sent no request for this long is not listed
 MAX_CLIENTS = 1024
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What travels between the threads of the sockets and those of the policy: requests and replies."""
+"""Requests and replies, as they pass between the threads of the sockets and the policy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PendingRequest:
     """An admitted request that waits for, or is with, the policy.
 
     Args:
-        message: The message that it came in.
+        message: The message that contained the request.
         request: Its envelope; the data are not decoded yet.
         endpoint: The endpoint that it asks for.
         received_s: When the server received it, in `time.monotonic`.
@@ -72,7 +72,7 @@ class PendingRequest:
     def client_id(self) -> str:
         """The client as the policy sees it (`gr00t_policy_core.policy.current_client`).
 
-        The prefix keeps a client's name apart from every connection's, whatever the client sends.
+        The prefix keeps the names of clients and of connections apart, for any client name.
         """
         name = self.client.name
         return f"client {name}" if isinstance(name, str) else f"connection {name.hex()}"

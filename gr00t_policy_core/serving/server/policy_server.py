@@ -185,7 +185,7 @@ class PolicyServer:
 
     @property
     def metrics_port(self) -> int | None:
-        """The port that Prometheus reads; None where there is none."""
+        """The port that Prometheus reads; None if there is none."""
         return None if self._exporter is None else self._exporter.port
 
     @property
@@ -197,7 +197,7 @@ class PolicyServer:
         return self._lifecycle.state
 
     def metrics(self) -> dict[str, Any]:
-        """What the endpoint ``metrics`` answers. Safe in any thread.
+        """Return the reply of the endpoint ``metrics``. Safe in any thread.
 
         docs/how-to/serve-many-robots.md lists the entries.
         """
@@ -211,12 +211,12 @@ class PolicyServer:
             handler: Gets the entries of the request's data as keyword arguments where its
                 signature takes them, else the data as its only argument. It runs in a thread of
                 the policy, never at the same time as another handler; replicas may compute actions
-                meanwhile. An exception in it becomes an error reply.
+                at the same time. An exception in it becomes an error reply.
             requires_input: Whether the handler takes the data; if not, it is called without
                 arguments.
 
         Raises:
-            SpecError: `name` is no non-empty str, or `handler` is not callable.
+            SpecError: `name` is not a non-empty str, or `handler` is not callable.
         """
         self._endpoints.register(Endpoint.of(name, handler, requires_input))
 
@@ -283,7 +283,7 @@ class PolicyServer:
             self._begun = True
 
     def _serve_alone(self) -> None:
-        """Serve in a thread whose exceptions nobody sees: log what `run` would raise."""
+        """Serve in a thread, and log the exceptions that `run` would raise."""
         self._serve()
         if (error := self._lifecycle.load_error) is not None:
             logger.error("the policy cannot be loaded: %s", log_text(error))
@@ -331,7 +331,7 @@ class PolicyServer:
             )
 
     def _close(self) -> None:
-        with contextlib.ExitStack() as closing:  # each is closed, whatever another one raises
+        with contextlib.ExitStack() as closing:  # each is closed even if another one raises
             closing.callback(self._ended.set)
             closing.callback(self._backend.close)
             if self._exporter is not None:

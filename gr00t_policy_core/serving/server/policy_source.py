@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the policy of a server comes from: it exists already, or a function makes it."""
+"""The source of a server's policy: an existing policy, or a function that makes one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 class PolicySource:
-    """Loads the policy. A policy that exists already is served from the constructor on.
+    """Loads the policy. An existing policy is served from the constructor on.
 
     Args:
         policy: The policy, or a function that makes it.
-        endpoints: Gets the endpoints of the policy.
-        lifecycle: Is told of the policy, or of the error in making it.
+        endpoints: Receives the endpoints of the policy.
+        lifecycle: Receives the policy, or the error in making it.
         max_batch: The server's limit of rows per call.
         on_ready: Called when the policy is loaded.
     """
@@ -48,7 +48,7 @@ class PolicySource:
             self._serve(cast(BasePolicy, policy))
 
     def load(self) -> ServedPolicy | None:
-        """Make the policy in this thread; None where that fails, which the lifecycle then tells."""
+        """Make the policy in this thread; None if that fails, which the lifecycle then reports."""
         try:
             if self._make is not None:
                 self._serve(self._make())
@@ -68,5 +68,5 @@ class PolicySource:
             return
         try:
             self._on_ready()
-        except BaseException as error:  # the policy is loaded all the same
+        except BaseException as error:  # the policy is still loaded
             logger.error("on_ready failed: %s", log_text(error))

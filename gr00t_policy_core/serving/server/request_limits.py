@@ -32,7 +32,7 @@ class RequestLimits:
         items: How many keys, values and list items the data may have.
         rows: The largest B; None for any.
         cameras: The number of frames T that the policy reads of each camera, by its key; None
-            where the policy does not tell its cameras.
+            if the policy does not name its cameras.
     """
 
     items: int = MAX_ITEMS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A loaded policy, with all that the server derives from it once."""
+"""A loaded policy, with the values that the server derives from it once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ServedPolicy:
             for it are joined to batches.
         max_batch: The most rows (B) of one call.
         limits: What a request for actions may cost.
-        capabilities: What the policy told as `BasePolicy.get_capabilities`.
+        capabilities: The result of `BasePolicy.get_capabilities`.
     """
 
     policy: BasePolicy
@@ -35,7 +35,7 @@ class ServedPolicy:
 
         Args:
             policy: May be duck-typed: what it lacks of `BasePolicy` counts as the default.
-            endpoints: Gets the policy's endpoints; names that are taken stay as they are.
+            endpoints: Receives the policy's endpoints; names that are taken stay as they are.
             max_batch: The server's own limit of rows.
         """
         limits = RequestLimits.of(policy, max_batch)
@@ -53,5 +53,5 @@ class ServedPolicy:
 
     @property
     def has_own_handler(self) -> bool:
-        """Whether a handler of the user's answers in place of the policy's ``get_action``."""
+        """Whether a user's handler answers instead of the policy's ``get_action``."""
         return self.endpoint.handler != getattr(self.policy, ACTION_ENDPOINT, None)

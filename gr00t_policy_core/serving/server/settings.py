@@ -17,7 +17,7 @@ REPLY_FORMATS = ("auto", "envelope", "bare")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What `PolicyServer` takes under the same names, where each is described.
+    """The arguments of `PolicyServer`, which describes each under the same name.
 
     Raises:
         SpecError: A value is out of range or contradicts another one; it lists all such values.
@@ -60,7 +60,7 @@ class ServerSettings:
 
     @property
     def is_open_to_network(self) -> bool:
-        """Whether anybody on the network can use the server."""
+        """Whether anyone on the network can use the server."""
         return not self.authenticates_clients and not is_loopback(self.host)
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both ends of a connection look like, in plain text and encrypted.
+"""The interfaces of both ends of a connection, in plain text and encrypted.
 
 A server listens on a `Transport`, a client sends requests through a `Channel`. Each has two
 implementations: sockets of our own that speak ZMTP in plain text (`tcp_server`, `tcp_client`), and
@@ -41,7 +41,7 @@ class Channel(Protocol):
     """A client's connection to one server. For one thread; after an error it can only be closed."""
 
     def is_open(self, deadline: Deadline) -> bool:
-        """Whether a request can be sent; where not, the client must connect again.
+        """Whether a request can be sent; if not, the client must connect again.
 
         Raises:
             OSError: The connection is broken, or (`TimeoutError`) the deadline passed.
@@ -74,8 +74,8 @@ class Sender:
     """The state of a connection that messages arrive on.
 
     Args:
-        address: Of the machine at the other end (`addresses.machine`); all connections of one
-            machine share some of the limits.
+        address: The machine at the other end (`addresses.machine`); all connections of one machine
+            share some of the limits.
         rate_limiter: Charged for messages that are expensive to read.
         authenticated: A request with the right token has arrived (any request, where the server
             has no token).
@@ -96,7 +96,7 @@ class Message:
 
     Args:
         route: The frames that route a reply back to the client; the first names the connection.
-        body: The request; None where `problem` says what is wrong.
+        body: The request; None if `problem` says what is wrong.
         problem: Why there is no body.
         peer: Network address of the client.
         sender: The connection that the message arrived on.
@@ -129,7 +129,7 @@ class Transport(Protocol):
         """Wait for something to do or for `wake`, and do it. For one thread.
 
         Args:
-            timeout_s: How long to wait; None waits for as long as it takes.
+            timeout_s: How long to wait; None waits without a limit.
             on_message: Called with each message, here or in the thread of its connection; must
                 neither raise nor block.
         """
@@ -200,7 +200,7 @@ def make_message(
     max_bytes: int,
     sender: Sender,
 ) -> Message | None:
-    """Build a message from its frames; None where no reply could be routed back.
+    """Build a message from its frames; None if no reply could be routed back.
 
     Args:
         connection: The name of the connection at the server.

@@ -56,7 +56,7 @@ def bind_error(host: str, port: int, error: Exception | None) -> AddressError:
 
 
 def check_ipc_is_free(host: str) -> None:
-    """Make sure that a Unix socket neither belongs to a running server nor replaces a file.
+    """Check that a Unix socket neither belongs to a running server nor replaces a file.
 
     Raises:
         AddressError: The path is not valid for a socket, or it is in use.
@@ -88,7 +88,7 @@ class IpcSocketFile:
         self._id = self._read_id()
 
     def remove(self) -> None:
-        """Remove the file, unless a successor of this server has bound the path meanwhile."""
+        """Remove the file, unless a successor of this server has bound the path by now."""
         with contextlib.suppress(FileNotFoundError):
             if self._read_id() == self._id:
                 os.unlink(self._path)

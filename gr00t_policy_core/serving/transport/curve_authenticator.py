@@ -34,7 +34,7 @@ class CurveAuthenticator:
     client has, so it could not be logged.
 
     Args:
-        context: Of the socket to protect; to be closed after this.
+        context: The context of the socket to protect; close it after this object.
         keys: The key pair of the server, and the public keys of its clients.
         on_reject: Called with the address of each rejected client, and why.
     """

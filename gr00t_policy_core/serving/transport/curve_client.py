@@ -33,12 +33,12 @@ _EVENTS = (
 class CurveChannel:
     """One encrypted connection to one server; see `Channel`. libzmq never reconnects it.
 
-    So this client notices that a server was restarted, as on a plain socket, and sends nothing to
-    the new one that was meant for the old one.
+    So this client notices a restart of the server, as on a plain socket, and does not send a
+    request for the old server to the new one.
 
     Args:
         host: Name or address of the server, or ``ipc://`` and the path of its Unix socket.
-        port: Its port; not used with a Unix socket.
+        port: TCP port of the server; not used with a Unix socket.
         max_message_bytes: A server that announces a larger reply is disconnected.
         keys: The client's own, and the server's public key.
         deadline: When to give up connecting.
@@ -47,7 +47,7 @@ class CurveChannel:
         TimeoutError: The deadline passed; the text says how far the handshake came.
         HandshakeError: The server rejected this client.
         OSError: Nothing listens there.
-        ProtocolError: What listens there does not speak ZeroMQ.
+        ProtocolError: The program that listens there does not speak ZeroMQ.
         AddressError: The host is not an address.
     """
 
@@ -147,7 +147,7 @@ class _UnexplainedError(Exception):
 
 
 def _explain_failure(host: str, port: int, deadline: Deadline) -> Exception:
-    """Why a server ended a CURVE handshake, by what it says to a client without keys."""
+    """Explain why a server ended a CURVE handshake, from its answer to a client without keys."""
     try:
         if ask_for_mechanism(host, port, deadline) == zmtp.CURVE:
             return HandshakeError(

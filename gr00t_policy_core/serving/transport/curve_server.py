@@ -161,7 +161,7 @@ class CurveTransport:
             self._waker.drain()
 
     def _receive(self) -> Message | None:
-        """Receive the next message; None where there is none."""
+        """Receive the next message; None if there is none."""
         with self._lock:
             try:
                 name = self._socket.recv(_NOBLOCK)
@@ -198,7 +198,7 @@ class CurveTransport:
         return frames, size
 
     def _close_context(self) -> None:
-        """Wait for libzmq to end, but not forever.
+        """Wait for libzmq to end, for a limited time.
 
         Seen with libzmq 4.3.5: in one of about 20 cases a context that saw many refused CURVE
         handshakes does not end. Its threads are idle then, and end with the process.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time by which a call must return, whatever the server does."""
+"""The time by which a call must return, even if the server hangs."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class MemoryBudget:
 
     Args:
         max_bytes: The budget; a single message always fits.
-        requires_token: Whether connections have to show a token; without one all are alike.
+        requires_token: Whether connections have to show a token; if not, all are treated alike.
     """
 
     def __init__(self, max_bytes: int, *, requires_token: bool) -> None:

@@ -42,7 +42,7 @@ class TcpChannel:
 
     Args:
         host: Name or address of the server, or ``ipc://`` and the path of its Unix socket.
-        port: Its port; not used with a Unix socket.
+        port: TCP port of the server; not used with a Unix socket.
         max_message_bytes: A larger reply is refused.
         deadline: When to give up connecting.
 
@@ -50,7 +50,7 @@ class TcpChannel:
         TimeoutError: The deadline passed; the text says how far the handshake came.
         HandshakeError: The server rejected this client.
         OSError: Nothing listens there.
-        ProtocolError: What listens there does not speak ZeroMQ.
+        ProtocolError: The program that listens there does not speak ZeroMQ.
     """
 
     def __init__(self, host: str, port: int, *, max_message_bytes: int, deadline: Deadline) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The open connections of a server: how many there can be, and which is evicted for a new one."""
+"""The open connections of a server: their limits, and the choice of one to evict."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What clients can use of a server in plain text.
+    """The limits of clients of a server in plain text.
 
     Args:
         message_bytes: A client that announces a larger frame is disconnected; a message whose
             frames are larger together is refused.
-        receiving_bytes: Of all messages together that are being received.
-        connections: Open at once; fewer where the process cannot have as many file descriptors.
+        receiving_bytes: The bytes of all messages together that are being received.
+        connections: Open connections; fewer if the process cannot have as many file descriptors.
         per_address: Open connections from one address.
     """
 
@@ -52,7 +52,7 @@ class ConnectionTable:
             )
 
     def find(self, name: bytes) -> ServerConnection | None:
-        """The connection of that name; None where it has ended."""
+        """Return the connection of that name; None if it has ended."""
         return self._connections.get(name)
 
     def all(self) -> list[ServerConnection]:
@@ -75,7 +75,7 @@ class ConnectionTable:
             self._evict_from(connections, f"{len(connections)} clients are connected")
 
     def evict_one(self, why: str) -> bool:
-        """Evict a connection because the system has no room; False where there is none."""
+        """Evict a connection because the system has no room; False if there is none."""
         connections = self.all()
         if connections:
             self._evict_from(connections, why)

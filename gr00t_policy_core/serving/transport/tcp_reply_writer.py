@@ -27,7 +27,7 @@ class ReplyWriter:
         connected: The client's socket; `close` closes it.
         peer: The client's network address, for the log.
         sender: The connection, for the budget.
-        budget: For the replies that all clients have queued.
+        budget: Limits the queued replies of all clients.
         disconnect: Ends the connection where the budget needs its memory; given the reason.
     """
 
@@ -92,7 +92,7 @@ class ReplyWriter:
         if queued_bytes:  # reserved without the lock, since that may disconnect other clients
             self._budget.reserve(self._sender, queued_bytes, self._disconnect)
             with self._lock:
-                if not self._queue:  # it was sent meanwhile
+                if not self._queue:  # it has been sent in the meantime
                     self._budget.release(self._sender)
 
     def _send_or_queue(self, data: bytes, replies: int) -> int:

@@ -28,7 +28,7 @@ from gr00t_policy_core.serving.transport.tcp_reply_writer import ReplyWriter
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_S = 10.0
-# A client that pauses for so long within a message, or while it reads a reply, is disconnected.
+# A client that pauses for this long within a message, or while it reads a reply, is disconnected.
 STALLED_S = 60.0
 MAX_COUNTED_FRAMES = 1024  # of a message; one with more is not even answered with an error
 # Frames that belong to no request are read slowly: a client that sends nothing else would keep
@@ -78,12 +78,12 @@ class ServerConnection:
         sender: The state of the connection that its messages refer to.
         max_message_bytes: A client that announces a larger frame is disconnected; a message whose
             frames are larger together is refused.
-        receive_budget: For the messages that all connections are receiving.
-        reply_budget: For the replies that all clients have yet to read.
+        receive_budget: Limits the messages that all connections are receiving.
+        reply_budget: Limits the replies that clients have not read yet.
         on_message: Called with each message, in this connection's thread; must neither raise nor
             block.
-        on_end: Called when the connection has ended, with the client's error; None where the
-            client just disconnected.
+        on_end: Called when the connection has ended, with the client's error; None if the client
+            just disconnected.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class ServerConnection:
         self.end(at_once=True)
 
     def _limit_rate(self) -> None:
-        """Leave the next message unread where the earlier ones cost too much."""
+        """Leave the next message unread if the earlier ones cost too much."""
         while pause_s := min(self.sender.rate_limiter.pause_s, MAX_RATE_PAUSE_S):
             if self._replies.ending.wait(pause_s):
                 return

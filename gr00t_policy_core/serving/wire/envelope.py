@@ -24,7 +24,7 @@ MAX_CLIENT_CHARS = 64
 MAX_RUN_CHARS = 64
 DEFAULT_ENDPOINT = "get_action"
 DEADLINE_OPTION = "deadline_s"  # among the options of a request: how long its client waits, in s
-STOPPING_ERROR = "the server is stopping"  # clients tell such a server by it
+STOPPING_ERROR = "the server is stopping"  # clients recognise a stopping server by this text
 HEAD_ITEMS = 64  # the limit on items that are not in the data
 USUAL_HEAD_BYTES = 512  # a request of a robot has fewer before its data
 FIELDS = frozenset({"endpoint", "api_token", "envelope", "client", "run"})
@@ -35,10 +35,10 @@ class Request:
     """The outermost map of a request; its data are still encoded.
 
     Args:
-        endpoint: The name of the endpoint; None where it was not a string.
-        token: The API token, of whatever type; None where there is none.
-        envelope: The client understands enveloped replies.
-        data: The encoded data; None where there are none.
+        endpoint: The name of the endpoint; None if it was not a string.
+        token: The API token, of any type; None if there is none.
+        envelope: Whether the client understands enveloped replies.
+        data: The encoded data; None if there are none.
         client: The client's name for itself, which it keeps across reconnections; None where it
             has none.
         run: The run of the server that the request was made for; None for any.
@@ -138,17 +138,17 @@ def _request(fields: dict[str | bytes, Any], data: memoryview | None) -> Request
 
 
 def success(data: Any, run: str | None = None) -> dict[str, Any]:
-    """The enveloped form of a reply."""
+    """Make the enveloped form of a reply."""
     reply = {"status": "success", "data": data}
     return reply if run is None else {**reply, "run": run}
 
 
 def failure(error: str, run: str | None = None) -> dict[str, Any]:
-    """The reply that says what went wrong.
+    """Make the error reply.
 
     Args:
         error: What the client is told about the failure.
-        run: The run of the server, where the request was made for another one.
+        run: The run of the server, if the request was made for another one.
     """
     reply = {"status": "error", "error": error}
     return reply if run is None else {**reply, "run": run}
@@ -160,9 +160,9 @@ class DecodedReply:
 
     Args:
         data: The data; None in an error.
-        error: The error text; None where there is no error.
-        run: The run of the server; None where the reply does not tell.
-        is_enveloped: It has the enveloped form, and is not an error.
+        error: The error text; None if there is no error.
+        run: The run of the server; None if the reply does not contain it.
+        is_enveloped: Whether it has the enveloped form and is not an error.
     """
 
     data: Any

@@ -55,7 +55,7 @@ class JpegVideo:
         return np.broadcast_to(np.uint8(0), self.shape)
 
     def decode(self) -> Video:
-        """The pixels."""
+        """Decode all images, uint8 (B, T, H, W, 3) RGB."""
         return _decode({"shape": list(self.shape), "frames": list(self.frames)})
 
 
@@ -65,7 +65,7 @@ def is_available() -> bool:
 
 
 def require() -> None:
-    """Raise ImportError, which names the extra to install, where simplejpeg is missing."""
+    """Raise an ImportError that names the extra to install if simplejpeg is missing."""
     if not is_available():
         raise ImportError(
             "JPEG needs simplejpeg: pip install simplejpeg, or '.[jpeg]' of gr00t_ros"
@@ -73,7 +73,7 @@ def require() -> None:
 
 
 def decode_jpeg(frame: Any, out: Video | None = None) -> Video:
-    """The pixels of a JPEG, uint8 (H, W, 3) RGB.
+    """Decode a JPEG to uint8 (H, W, 3) RGB.
 
     Strict, in the node, the client and the server alike: what libjpeg only warns of (a truncated
     frame, damage that it detects, superfluous bytes) is an error, since it decodes missing parts
@@ -114,21 +114,21 @@ def check_jpeg(frame: Any) -> None:
 
 
 def with_placeholders(observation: Any) -> Any:
-    """The observation with a placeholder instead of each `JpegVideo`, for checks."""
+    """Return the observation with a placeholder instead of each `JpegVideo`, for checks."""
     if not _has_jpeg_videos(observation):
         return observation
     return _replaced(observation, _is_jpeg_video, JpegVideo.placeholder)
 
 
 def to_pixels(observation: Any) -> Any:
-    """The observation with every `JpegVideo` decoded, for a server that does not accept JPEG."""
+    """Decode every `JpegVideo` of an observation, for a server that does not accept JPEG."""
     if not _has_jpeg_videos(observation):
         return observation
     return _replaced(observation, _is_jpeg_video, JpegVideo.decode)
 
 
 def to_jpeg(observation: Any, quality: int) -> Any:
-    """The observation with every video as JPEG, for a server that accepts it.
+    """Encode every video of an observation as JPEG, for a server that accepts it.
 
     Args:
         observation: Nested or flat; only uint8 arrays of shape (B, T, H, W, 3) are encoded.
@@ -142,7 +142,7 @@ def to_jpeg(observation: Any, quality: int) -> Any:
 
 
 def from_jpeg(observation: Any, cameras: Mapping[str, int] | None = None) -> Any:
-    """The inverse of `to_jpeg`, but for the loss of JPEG.
+    """Decode the videos of an observation: the inverse of `to_jpeg`, apart from the JPEG loss.
 
     All videos are checked before any of them is decoded.
 
@@ -215,7 +215,7 @@ def _without_other_cameras(observation: Mapping[Any, Any], cameras: Mapping[str,
 
 
 def resized(observation: Any, first: FirstResize) -> Any:
-    """The observation with every video resized as its policy does first, where that is smaller.
+    """Resize every video of an observation as the policy does first, if that is smaller.
 
     Args:
         observation: Nested or flat; only uint8 arrays of shape (B, T, H, W, 3) are changed.

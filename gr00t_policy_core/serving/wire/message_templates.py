@@ -67,7 +67,7 @@ class NumberField:
 
     @property
     def size(self) -> int:
-        """Bytes of the number."""
+        """The size of the number, in bytes."""
         return self.layout.size
 
 
@@ -84,7 +84,7 @@ class MessageTemplate:
         containers: Dicts and lists to copy, outermost first, each with its position.
         arrays: The array fields, each with its position.
         numbers: For each number field its position, what unpacks it, and its offset.
-        dialect: The dialect of the arrays; None where there are none.
+        dialect: The dialect of the arrays; None if there are none.
     """
 
     constant_spans: tuple[tuple[int, int], ...]
@@ -179,8 +179,8 @@ class TemplateCache:
         template = MessageTemplate.of(message)
         if template is None:
             return
-        # Without a lock, which a fork could leave held: what another thread learns meanwhile can be
-        # lost, and is learned again.
+        # Without a lock, which a fork could leave held: a template that another thread learns at
+        # the same time can be lost, and is learned again.
         if length not in self._by_length and len(self._by_length) >= MAX_LENGTHS:
             oldest = next(iter(self._by_length.copy()))
             self._by_length.pop(oldest, None)

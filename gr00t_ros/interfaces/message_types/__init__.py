@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One module for each message type. A module that is put here is found and registers itself."""
+"""One module for each message type. Any module in this folder is found and registers itself."""
 
 import pkgutil
 from importlib import import_module

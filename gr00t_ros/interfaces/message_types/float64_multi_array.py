@@ -23,7 +23,7 @@ from gr00t_ros.interfaces.registry import command_interface, state_interface
 
 @state_interface("float64_multi_array")
 class ArrayState(StateInterface):
-    """The values in the order of the message, whatever they are."""
+    """The values in the order of the message, whatever their meaning."""
 
     message_type = Float64MultiArray
 

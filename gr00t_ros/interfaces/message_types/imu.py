@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs/Imu: how a body is turned, how fast it turns, and how it accelerates."""
+"""sensor_msgs/Imu: orientation, angular velocity and linear acceleration of a body."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from gr00t_ros.contract.parameter import Parameter, Settings
 from gr00t_ros.interfaces.interface import ConversionError, StateInterface, Values
 from gr00t_ros.interfaces.registry import state_interface
 
-GRAVITY = np.array([0.0, 0.0, -1.0])  # its direction in the world, whose z points up (REP-103)
+GRAVITY = np.array(
+    [0.0, 0.0, -1.0]
+)  # direction of gravity in the world, whose z axis points up (REP-103)
 NOT_MEASURED = -1.0  # as first covariance, by the definition of sensor_msgs/Imu
 
 
@@ -52,7 +54,7 @@ def _linear_acceleration(message: Imu) -> Values:
     return np.array([a.x, a.y, a.z])
 
 
-# By the name of a part: how many values it has, the field of the message, and what reads it.
+# By the name of a part: its number of values, the field of the message, the function that reads it.
 PARTS: Mapping[str, tuple[int, str, Callable[[Imu], Values]]] = {
     "xyzw": (4, "orientation", _xyzw),
     "rot6d": (6, "orientation", _rot6d),
@@ -64,7 +66,7 @@ PARTS: Mapping[str, tuple[int, str, Callable[[Imu], Values]]] = {
 
 @state_interface("imu")
 class ImuState(StateInterface):
-    """Orientation, angular velocity and linear acceleration, as far as `parts` names them."""
+    """The orientation, angular velocity and linear acceleration that `parts` names."""
 
     message_type = Imu
     parameters = (

@@ -21,7 +21,7 @@ FIELDS = ("position", "velocity", "effort")
 
 @state_interface("joint_state")
 class JointStateState(StateInterface):
-    """One field of named joints; several publishers may each send a part of them."""
+    """One field of named joints; several publishers may each send some of the joints."""
 
     message_type = JointState
     parameters = (
@@ -39,7 +39,7 @@ class JointStateState(StateInterface):
         return JointBuffer(self.joints, self.field, span_ns=span_ns)
 
     def read(self, message: Any) -> Values:
-        """What the buffer merged: one value a joint."""
+        """Return the values that the buffer has merged, one per joint."""
         return np.asarray(message)
 
     def joint_positions(self, message: JointState) -> tuple[Sequence[str], Sequence[float]]:
@@ -48,7 +48,7 @@ class JointStateState(StateInterface):
 
 @command_interface("joint_state")
 class JointStateCommand(JointGroupCommand):
-    """Positions of named joints, stamped with the present."""
+    """Positions of named joints, stamped with the current time."""
 
     message_type = JointState
 

@@ -18,7 +18,7 @@ from gr00t_ros.interfaces.registry import command_interface
 class JointTrajectoryCommand(JointGroupCommand):
     """Positions of named joints, as one point to reach within one control period.
 
-    The stamp is 0, by which a controller begins at once.
+    The stamp is 0, so a controller begins at once.
     """
 
     message_type = JointTrajectory

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""geometry_msgs/PoseStamped: where a body is, or where it is to go."""
+"""geometry_msgs/PoseStamped: the measured or the commanded pose of a body."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ class PoseCommand(CommandInterface):
     def make_message(self, period_s: float) -> PoseStamped:
         message = PoseStamped()
         message.header.frame_id = self.frame_id
-        message.pose.orientation.w = 0.0  # there is no rotation yet that the first has to follow
+        message.pose.orientation.w = (
+            0.0  # a zero quaternion: no earlier rotation fixes the sign of the first
+        )
         return message
 
     def fill(self, message: PoseStamped, values: Values, stamp: Any) -> None:

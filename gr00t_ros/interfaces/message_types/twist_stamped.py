@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""geometry_msgs/TwistStamped: how fast a body is to move."""
+"""geometry_msgs/TwistStamped: the commanded velocity of a body."""
 
 from __future__ import annotations
 

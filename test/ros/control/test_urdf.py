@@ -112,7 +112,7 @@ def test_a_doctype_gives_no_attributes() -> None:
 
 def test_no_entity_is_expanded() -> None:
     limit = LAUGHS + ROBOT.replace('velocity="3"', 'velocity="&b;"')
-    with pytest.raises(ValueError, match="velocity is no number: '&b;'"):
+    with pytest.raises(ValueError, match="velocity is not a number: '&b;'"):
         urdf_limits(limit)
     levels = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
     laughs = f'<!DOCTYPE robot [<!ENTITY l0 "ha">{levels}]>'
@@ -121,18 +121,18 @@ def test_no_entity_is_expanded() -> None:
 
 @pytest.mark.parametrize("opening", ["<!--", "<?", "<![CDATA[", "<!DOCTYPE ["])
 def test_markup_that_never_ends_is_refused_at_once(opening: str) -> None:
-    with pytest.raises(ValueError, match="no XML"):
+    with pytest.raises(ValueError, match="not XML"):
         urdf_limits(opening * 200_000)  # 200 000 searches to the end would take minutes
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("<robot", "no XML"),
-        ("", "no XML"),
-        ("<robot><!-- <joint/> </robot>", "no XML"),
-        ("<?xml <robot/>", "no XML"),
-        ("<robot></robot><robot>", "no XML"),
+        ("<robot", "not XML"),
+        ("", "not XML"),
+        ("<robot><!-- <joint/> </robot>", "not XML"),
+        ("<?xml <robot/>", "not XML"),
+        ("<robot></robot><robot>", "not XML"),
         ("<sdf><robot/></sdf>", "it is a <sdf>, not a <robot>"),
         (
             '<robot><joint name="j" type="revolute"/><joint name="j" type="revolute"/></robot>',
@@ -140,15 +140,15 @@ def test_markup_that_never_ends_is_refused_at_once(opening: str) -> None:
         ),
         (
             '<robot><joint name="j" type="revolute"><limit velocity="1_0"/></joint></robot>',
-            "joint j: velocity is no number: '1_0'",
+            "joint j: velocity is not a number: '1_0'",
         ),
         (
             '<robot><joint name="j" type="revolute"><limit velocity="fast"/></joint></robot>',
-            "joint j: velocity is no number: 'fast'",
+            "joint j: velocity is not a number: 'fast'",
         ),
         (
             '<robot><joint name="j" type="revolute"><limit lower="nan"/></joint></robot>',
-            "joint j: lower is no number: 'nan'",
+            "joint j: lower is not a number: 'nan'",
         ),
     ],
 )

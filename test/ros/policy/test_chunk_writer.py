@@ -114,7 +114,7 @@ def test_an_answer_that_is_no_command_is_not_written(
 
 def test_an_answer_without_an_action_key_is_not_written() -> None:
     contract = parse_contract(parameters())
-    with pytest.raises(PolicyError, match=r"did not answer \['action.gripper'\], only \['arm'\]"):
+    with pytest.raises(PolicyError, match=r"answer lacks \['action.gripper'\], it has \['arm'\]"):
         chunk_message(
             contract,
             {"arm": np.zeros((1, 2, 2), np.float32)},

@@ -32,7 +32,7 @@ def test_whatever_the_policy_raises_the_worker_goes_on(rig: Rig, trouble: Except
     assert len(rig.log.warnings) == 1
     assert str(trouble) in rig.log.warnings[0]
     wait_until(lambda: rig.log.infos)
-    assert rig.log.infos == [f"inferring again; it was waiting because: {_reason(trouble)}"]
+    assert rig.log.infos == [f"inferring again, after waiting: {_reason(trouble)}"]
 
 
 def _reason(trouble: Exception) -> str:
@@ -41,9 +41,9 @@ def _reason(trouble: Exception) -> str:
 
 
 def test_an_answer_that_cannot_be_published_is_an_error_not_the_end(rig: Rig) -> None:
-    rig.publish_error = ValueError("the policy did not answer ['action.arm']")
+    rig.publish_error = ValueError("the policy's answer lacks ['action.arm']")
     rig.worker.start()
-    rig.wait_for_reason("the policy did not answer ['action.arm']")
+    rig.wait_for_reason("the policy's answer lacks ['action.arm']")
     wait_until(lambda: rig.worker.report.errors >= 3)
     assert len(rig.log.warnings) == 1
     rig.publish_error = None

@@ -129,7 +129,7 @@ def test_a_history_that_has_not_been_seen_yet_is_not_filled_in() -> None:
         streams.camera(i * 33.0)
     streams.arm(297)
     trouble = streams.trouble(300)
-    assert trouble.cause == "video.front: no message at the time wanted"
+    assert trouble.cause == "video.front: no message at the required time"
     assert "the closest is 0.703 s away, at most 0.1 s allowed" in str(trouble)
 
 
@@ -175,7 +175,7 @@ def test_a_stream_that_jumped_over_the_common_time_is_named() -> None:
     streams.camera(0)
     streams.arm(300)
     trouble = streams.trouble(310)
-    assert trouble.cause == "state.arm: no message at the time wanted"
+    assert trouble.cause == "state.arm: no message at the required time"
     assert "the closest is 0.300 s away, at most 0.1 s allowed" in str(trouble)
 
 
@@ -274,7 +274,7 @@ def test_a_joint_too_far_from_the_common_time_is_not_taken() -> None:
     part(0, streams, shoulder=0.0, finger=0.0)
     part(150, streams, elbow=0.0)
     trouble = streams.trouble(160)
-    assert trouble.cause == "state.arm: no message at the time wanted"
+    assert trouble.cause == "state.arm: no message at the required time"
     assert "the closest is 0.150 s away" in str(trouble)
 
 

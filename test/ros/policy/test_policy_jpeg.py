@@ -158,7 +158,7 @@ def test_a_server_that_takes_no_jpeg_gets_what_the_node_decodes(
     expected = [decoded(data) for data in camera.published]
     for pixels in arrived.pixels:
         assert any((pixels[0, 0] == one).all() for one in expected)
-    assert capfd.readouterr().err.count("the policy takes pixels only") == 1
+    assert capfd.readouterr().err.count("the policy accepts only raw pixels") == 1
 
 
 def test_without_being_asked_for_a_camera_s_jpeg_is_decoded_here(

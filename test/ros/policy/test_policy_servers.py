@@ -76,7 +76,7 @@ def test_a_server_that_still_loads_its_policy_is_waited_for(
     wait_until(lambda: chunks, what="a chunk")
     assert operator.wait_until_running().inference_errors == 0
     told = capfd.readouterr().err
-    assert told.count("going on without: the server is loading its policy") == 1
+    assert told.count("the node goes on without it: the server is loading its policy") == 1
     assert told.count("not inferring: the server is loading its policy") == 1
 
 
