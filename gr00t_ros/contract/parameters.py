@@ -41,9 +41,7 @@ INFERENCES = ("async", "sync")
 ROS_PARAMETERS = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 OBSERVATION_PARAMETERS = (
-    Parameter(
-        "instruction", "", "what the robot is asked to do, until ~/instruction says otherwise"
-    ),
+    Parameter("instruction", "", "instruction for the policy, until one comes on ~/instruction"),
     Parameter(
         "action_rate_hz",
         0.0,
