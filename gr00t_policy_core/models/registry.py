@@ -6,13 +6,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from pathlib import Path
 from typing import Any
 
-from gr00t_policy_core import models
 from gr00t_policy_core.errors import CheckpointError, SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.model import Inspector, Loader, RandomBuilder
 
+PACKAGE = __name__.rpartition(".")[0]
+FOLDERS = [str(Path(__file__).parent)]
 PREFIX = "gr00t_"
 
 
@@ -65,7 +67,7 @@ def find_random_builder(line: str) -> RandomBuilder:
 
 def known_lines() -> list[str]:
     """The package names of all model lines, sorted."""
-    packages = (module.name for module in pkgutil.iter_modules(models.__path__) if module.ispkg)
+    packages = (module.name for module in pkgutil.iter_modules(FOLDERS) if module.ispkg)
     return sorted(name for name in packages if name.startswith(PREFIX))
 
 
@@ -78,7 +80,7 @@ def _package_of(checkpoint: Checkpoint) -> Any:
 
 
 def _package(name: str) -> Any:
-    return importlib.import_module(f"{models.__name__}.{name}")
+    return importlib.import_module(f"{PACKAGE}.{name}")
 
 
 def _snake_case(name: str) -> str:

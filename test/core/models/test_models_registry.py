@@ -9,6 +9,7 @@ import pytest
 from models.golden import golden_of
 
 from gr00t_policy_core import CheckpointError, models
+from gr00t_policy_core.models import registry
 from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 from gr00t_policy_core.models.registry import find_loader, find_random_builder, known_lines
 
@@ -28,6 +29,7 @@ def another_line(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "__init__.py").write_text(NEXT)
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "FOLDERS", [*registry.FOLDERS, str(tmp_path)])
     yield
     sys.modules.pop("gr00t_policy_core.models.gr00t_n2d0", None)
 
