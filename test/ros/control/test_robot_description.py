@@ -41,7 +41,7 @@ def test_of_two_topics_that_of_the_namespace_counts_and_the_other_until_it_comes
 def test_a_broken_description_takes_no_ones_place() -> None:
     description = description_of()
     assert description.update("/robot_description", WHOLE)
-    with pytest.raises(ValueError, match="no XML"):
+    with pytest.raises(ValueError, match="is not XML"):
         description.update("robot_description", "<robot")
     assert (description.topic, len(description.limits)) == ("/robot_description", 3)
 
