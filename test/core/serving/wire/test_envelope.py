@@ -29,7 +29,7 @@ KEYS = st.one_of(
     st.sampled_from(["endpoint", "api_token", "envelope", "client", "run", "data"]),
     TEXTS,
     st.binary(max_size=8),
-    st.integers(),
+    st.integers(-(2**63), 2**64 - 1),
     st.lists(TEXTS, max_size=2),
 )
 ENTRIES = st.lists(st.tuples(KEYS, VALUES), max_size=6)
