@@ -102,8 +102,11 @@ class JointLimiter:
     @property
     def is_at_rest(self) -> bool:
         """Whether the commands have come to a standstill."""
-        moving = max(abs(self._state.velocity), abs(self._state.acceleration))
-        return moving < AT_REST and len(set(self._commands)) == 1
+        return self._stands_still and len(set(self._commands)) == 1
+
+    @property
+    def _stands_still(self) -> bool:
+        return max(abs(self._state.velocity), abs(self._state.acceleration)) < AT_REST
 
     def follow(self, reference: Reference) -> float:
         """The command of this tick towards a moving target.
@@ -137,6 +140,8 @@ class JointLimiter:
         self._bound_by = ""
         if self.is_at_rest:
             return self.position
+        if self._stands_still:  # what rounding left of the velocity would go on for ever near 0
+            return self._step_to(_State(self.position, 0.0, 0.0))
         return self._step_to(self._towards(0.0))
 
     def _state_towards(self, reference: Reference) -> _State:

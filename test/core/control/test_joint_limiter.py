@@ -191,3 +191,13 @@ def test_the_tighter_of_two_limits_holds_one_by_one() -> None:
     assert one.tighter(other) == JointLimits(-1.0, 2.0, 1.0, 10.0, 300.0)
     with pytest.raises(ValueError, match="must be below"):
         one.tighter(JointLimits(6.0, 7.0, 1.0, 1.0, 1.0))
+
+
+def test_what_rounding_leaves_of_a_velocity_comes_to_rest_at_zero_too() -> None:
+    """Near 0 a command changes by 1e-19 at every tick, which elsewhere is rounded away."""
+    limiter = JointLimiter(LIMITS, 0.01, 0.0, Counter())
+    limiter._state = dataclasses.replace(limiter._state, velocity=1.6e-17)
+    limiter._commands = (3.2e-19, 1.6e-19, 0.0)
+    for _ in range(5):
+        limiter.brake()
+    assert limiter.is_at_rest
