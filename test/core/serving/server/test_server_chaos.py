@@ -245,4 +245,6 @@ def test_a_policy_that_hangs_costs_each_client_its_own_timeout_and_nothing_is_co
             client.get_action(toy_observation())
         assert policy.calls == 5
         # Those that waited were dropped when their client gave up.
-        wait_until(lambda: server.metrics()["errors"] == {"PolicyTimeoutError": 5})
+        # More than five where a busy machine made a client's first question time out as well.
+        wait_until(lambda: server.metrics()["errors"].get("PolicyTimeoutError", 0) >= 5)
+        assert set(server.metrics()["errors"]) == {"PolicyTimeoutError"}
