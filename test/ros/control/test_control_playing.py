@@ -32,7 +32,7 @@ from gr00t_ros.interfaces.command_publisher import Values
 from gr00t_ros.msg import ActionChunk, ControlStatus
 
 
-def test_a_chunk_is_played_within_three_control_periods_of_its_time(
+def test_a_chunk_lands_within_a_control_period_of_where_time_says(
     activate_node: MakeNode,
     operator: Operator,
     chunks: Publisher,
@@ -50,24 +50,25 @@ def test_a_chunk_is_played_within_three_control_periods_of_its_time(
         played.append((float(values["arm"][0]), now.nanoseconds, stood_ns))
 
     monkeypatch.setattr(CommandTopics, "publish", keeping)
-    chunks.publish(ramp(now_ns(ros_node)))  # begins whenever it comes: the robot stands
-    wait_until(lambda: played, what="a command")
-    _, t0_ns, stood_ns = played[-1]  # of one tick: a stall may have begun since
-    chunks.publish(ramp(t0_ns, horizon=40, chunk_id=2))
+    chunks.publish(ramp(now_ns(ros_node), horizon=100))
+    # A robot that is still being set going falls behind, and so does a chunk observed meanwhile.
+    wait_until(lambda: played and played[-1][0] > 1.0 * RATE, what="it has moved for a while")
+    value, t0_ns, stood_ns = played[-1]  # of one tick: a stall may have begun since
+    start = value + 0.2
+    chunks.publish(ramp(t0_ns, start=start, horizon=40, chunk_id=2))
     operator.wait_for_reason("chunk 2 ended and no other came")
 
-    # Then the offset is faded out, the start is caught up with; before the end it slows down.
+    # The offset is blended away first; before the end it slows down.
     end_s, settled_s, slowing_s = 39 * DT_S, 0.8, 0.2
     errors_s = [
-        abs(value / RATE - (stamp_ns - t0_ns - (still_ns - stood_ns)) * 1e-9)
+        abs((value - start) / RATE - (stamp_ns - t0_ns - (still_ns - stood_ns)) * 1e-9)
         for value, stamp_ns, still_ns in played
-        if stamp_ns > t0_ns and settled_s < value / RATE < end_s - slowing_s
+        if stamp_ns > t0_ns and settled_s < (value - start) / RATE < end_s - slowing_s
     ]
     assert len(errors_s) > 20
-    # Measured on a quiet machine: 3 to 11 ms, by the tick at which the second chunk came. A tick is
-    # late by up to a period before it counts as a stall.
-    assert statistics.median(errors_s) < 3.0 * CONTROL_PERIOD_S
-    wait_until(lambda: played[-1][0] == pytest.approx(RATE * end_s), what="the end")
+    # On a busy machine a tick is late by up to a period before it counts as a stall.
+    assert statistics.median(errors_s) < CONTROL_PERIOD_S
+    wait_until(lambda: played[-1][0] == pytest.approx(start + RATE * end_s), what="the end")
 
 
 def test_joint_groups_on_one_topic_go_out_as_one_trajectory(
