@@ -231,7 +231,7 @@ def test_a_policy_that_hangs_costs_each_client_its_own_timeout_and_nothing_is_co
     ):
         for client in (unlucky, other):
             client.get_action(toy_observation())
-            client.timeout_ms = 300
+            client.timeout_ms = 1000  # enough for each request to reach a busy server
         with pytest.raises(PolicyTimeoutError):
             unlucky.get_action(toy_observation(), {"mood": "hangs"})
         for _ in range(5):
@@ -245,6 +245,4 @@ def test_a_policy_that_hangs_costs_each_client_its_own_timeout_and_nothing_is_co
             client.get_action(toy_observation())
         assert policy.calls == 5
         # Those that waited were dropped when their client gave up.
-        # More than five where a busy machine made a client's first question time out as well.
-        wait_until(lambda: server.metrics()["errors"].get("PolicyTimeoutError", 0) >= 5)
-        assert set(server.metrics()["errors"]) == {"PolicyTimeoutError"}
+        wait_until(lambda: server.metrics()["errors"] == {"PolicyTimeoutError": 5})
