@@ -65,13 +65,8 @@ def find_state(name: str) -> type[StateInterface]:
     Raises:
         UnknownTypeError: There is no such class, or it is not a complete `StateInterface`.
     """
-    if ":" in name:
-        return _imported(name, StateInterface)
-    types = state_types()
-    if name not in types:
-        hint = "is for actions, not for states; " if name in command_types() else ""
-        raise UnknownTypeError(_not_registered(name, types, hint))
-    return types[name]
+    hint = "is for actions, not for states; " if name in command_types() else ""
+    return _found(name, StateInterface, state_types(), hint)
 
 
 def find_command(name: str) -> type[CommandInterface]:
@@ -80,13 +75,8 @@ def find_command(name: str) -> type[CommandInterface]:
     Raises:
         UnknownTypeError: There is no such class, or it is not a complete `CommandInterface`.
     """
-    if ":" in name:
-        return _imported(name, CommandInterface)
-    types = command_types()
-    if name not in types:
-        hint = "is for states, not for actions; " if name in state_types() else ""
-        raise UnknownTypeError(_not_registered(name, types, hint))
-    return types[name]
+    hint = "is for states, not for actions; " if name in state_types() else ""
+    return _found(name, CommandInterface, command_types(), hint)
 
 
 def ros_type(message_type: type[Any]) -> str:
@@ -98,6 +88,15 @@ def _add(types: dict[str, Any], name: str, cls: type[Any]) -> None:
     if name in types:
         raise ValueError(f"{name} is registered twice: {types[name].__name__}, {cls.__name__}")
     types[name] = cls
+
+
+def _found(name: str, base: type[Base], types: Mapping[str, type[Base]], hint: str) -> type[Base]:
+    """Find a class among the registered ones, or in a user's own module."""
+    if ":" in name:
+        return _imported(name, base)
+    if name not in types:
+        raise UnknownTypeError(_not_registered(name, types, hint))
+    return types[name]
 
 
 def _not_registered(name: str, types: Mapping[str, object], hint: str) -> str:
