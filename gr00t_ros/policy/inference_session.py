@@ -41,7 +41,9 @@ class InferenceSession:
 
 
 class Logger(Protocol):
-    """The part of a logger that a session factory uses."""
+    """The methods that `logging` and rclpy's loggers have in common."""
+
+    def info(self, message: str) -> Any: ...
 
     def warning(self, message: str) -> Any: ...
 

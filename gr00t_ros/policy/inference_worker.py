@@ -13,25 +13,17 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
-from gr00t_ros.policy.inference_session import InferenceSession
+from gr00t_ros.policy.inference_session import InferenceSession, Logger
 from gr00t_ros.policy.observation_builder import NotReadyError
 
 RETRY_S = 0.5  # between attempts while the policy fails: a short outage, and no flood of requests
 POLL_S = 0.1  # longest wait for a new message while an observation is not ready
 CLOCK_POLL_S = 0.02  # longest wait for a due time: simulated time may run at any speed
 LOG_AGAIN_S = 10.0  # shortest time between two logs of a problem that comes and goes
-
-
-class Logger(Protocol):
-    """The methods that `logging` and rclpy's loggers have in common."""
-
-    def info(self, message: str) -> Any: ...
-
-    def warning(self, message: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
