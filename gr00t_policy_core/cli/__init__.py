@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from gr00t_policy_core import malloc
-from gr00t_policy_core.cli import bench, doctor, keys, output, query, serve, top
+from gr00t_policy_core.cli import bench, doctor, extensions, keys, output, query, serve, top
 from gr00t_policy_core.cli.common import OneLineParser
 from gr00t_policy_core.errors import PolicyError, printable
 
@@ -68,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     top.add_command(commands)
     bench.add_command(commands)
     doctor.add_command(commands)
+    extensions.add_commands(commands)
     return parser
 
 

@@ -165,10 +165,10 @@ def nothing_imports_a_node(module: Module) -> Iterator[str]:
 
 
 def only_the_cli_imports_the_cli(module: Module) -> Iterator[str]:
-    if core_room(module.name) in {"cli", "__main__"}:
+    if core_room(module.name) in {"cli", "__main__"} or is_within(module.name, "gr00t_ros.cli"):
         return
     for line, name in module.imports():
-        if is_within(name, "gr00t_policy_core.cli"):
+        if is_within(name, "gr00t_policy_core.cli") or is_within(name, "gr00t_ros.cli"):
             yield f"{module.name}:{line} imports {name}, which is the command line's"
 
 

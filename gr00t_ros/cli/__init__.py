@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of `gr00t-policy` that need ROS 2, one module each.
+
+A module has `add_command(commands)`, which adds its subparser, and imports rclpy and messages only
+when its command runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the subparsers of `gr00t-policy`."""
