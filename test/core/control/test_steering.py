@@ -66,7 +66,7 @@ def test_the_commands_stay_behind_a_person_by_no_more_than_it_takes_to_brake() -
     target = steer_along(rig, 0.0, 0.5, 1.5)
     braking_s = 2.0 * math.sqrt(0.5 / LIMITS.jerk)  # the jerk alone limits so small a speed
     assert 0.0 <= target - rig.arm <= 0.5 * 0.5 * braking_s + 1e-3
-    np.testing.assert_allclose(np.diff(rig.path()[-20:]), 0.5 * PERIOD_S, rtol=1e-6)
+    np.testing.assert_allclose(np.diff(rig.path()[-20:]), 0.5 * PERIOD_S, rtol=2e-3)
 
 
 def test_a_person_steers_a_robot_that_no_chunk_has_moved_yet() -> None:
