@@ -82,6 +82,27 @@ class MotionPlayer:
         return self._steering is not None
 
     @property
+    def layout(self) -> ActionLayout:
+        """The layout of the vector of commands."""
+        return self._layout
+
+    @property
+    def refusal(self) -> str:
+        """Why the newest chunk was refused; empty where it was accepted."""
+        return self._state.refusal
+
+    @property
+    def place(self) -> Row:
+        """Where the robot is told to be, float64 (size,).
+
+        The newest target of a person, else the last command, else the measured position, which is
+        NaN where nothing was measured.
+        """
+        if self._steering is not None:
+            return self._steering.target
+        return self._measured.positions if self._output is None else self._output.last
+
+    @property
     def fault(self) -> str:
         """What stopped the motion and needs a person; empty once a chunk is played again."""
         return self._state.fault
