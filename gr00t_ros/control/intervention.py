@@ -55,20 +55,13 @@ class TeleopDevice:
 
 
 def teleop_devices(contract: Contract) -> Iterator[TeleopDevice]:
-    """Yield the teleoperation devices of a contract: actions that share a topic share a message.
-
-    Raises:
-        ValueError: No message can hold all actions of one topic.
-    """
+    """Yield the teleoperation devices of a contract: actions that share a topic share a message."""
     outputs = [output for output in contract.action if output.teleop_topic is not None]
     for topic in dict.fromkeys(output.teleop_topic for output in outputs):
         of_topic = tuple(output for output in outputs if output.teleop_topic == topic)
         first, *others = [output.interface for output in of_topic]
-        interface = first.joined(others) if others else first
-        if interface is None or len({output.type for output in of_topic}) > 1:
-            keys = ", ".join(output.key for output in of_topic)
-            raise ValueError(f"teleop_topic {topic}: one message cannot hold {keys} together")
-        yield TeleopDevice(str(topic), of_topic, interface)
+        joined = first.joined(others) if others else first
+        yield TeleopDevice(str(topic), of_topic, joined or first)
 
 
 class Intervention:

@@ -30,9 +30,6 @@ class Supervision:
         gate: Says why the robot must not move.
         motion: Plays what it gets.
         monotonic_ns: The clock of the gate, ns.
-
-    Raises:
-        ValueError: The teleoperation topics contradict each other.
     """
 
     def __init__(
