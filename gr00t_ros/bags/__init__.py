@@ -23,7 +23,7 @@ The MCAP file is rosbag2's own layout:
   ``offered_qos_profiles`` and ``topic_type_hash``.
 - A message is the serialized message as it was received. ``log_time`` is when it was received, by
   the clock of the recorder node (simulated time with `use_sim_time`); ``publish_time`` is the
-  source stamp of DDS; ``sequence`` counts the messages of the channel from 1.
+  source stamp of DDS; ``sequence`` is the publisher's count, 0 where the middleware has none.
 - Messages of latched topics (transient local: `/tf_static`, `robot_description`) that were
   published before the episode stand at its beginning, with the ``log_time`` of its start.
 - A metadata record ``rosbag2`` with the key ``serialized_metadata``, the text of metadata.yaml,
