@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +46,10 @@ class Episode:
     def name(self) -> str:
         return self.path.name
 
+    def duration_s(self, now_ns: int) -> float:
+        """How long it is at a time by the recorder's clock, s."""
+        return max(now_ns - self.info.started_ns, 0) * 1e-9
+
 
 class EpisodeRecorder:
     """Records one episode at a time; earlier ones may still be on their way to the disk.
@@ -59,6 +62,7 @@ class EpisodeRecorder:
 
     Attributes:
         current: The episode that is being recorded.
+        last: The one that has ended last and was not discarded.
     """
 
     def __init__(
@@ -74,8 +78,8 @@ class EpisodeRecorder:
         self._versions = versions
         self._now_ns = now_ns
         self._ending: list[EpisodeWriter] = []
-        self._last: Episode | None = None  # the last one that has ended, and was not discarded
         self.current: Episode | None = None
+        self.last: Episode | None = None
 
     def begin(self, task: str) -> Episode:
         """Begin an episode.
@@ -113,7 +117,7 @@ class EpisodeRecorder:
 
     def end(
         self, outcome: str = "", notes: str = "", *, dropped: Mapping[str, int], truncated: str = ""
-    ) -> Future[Path | None]:
+    ) -> Episode:
         """End the episode, and have it brought to the disk.
 
         Args:
@@ -124,7 +128,7 @@ class EpisodeRecorder:
                 failed, that is why.
 
         Returns:
-            The folder of the episode, or the exception that left it unfinished.
+            The episode with its final info; its writer tells when it is on the disk.
 
         Raises:
             RecordingError: No episode is being recorded, or the outcome is none.
@@ -140,8 +144,8 @@ class EpisodeRecorder:
             dropped=dropped,
         )
         episode.writer.end(info)
-        self._last = episode
-        return episode.writer.saved
+        self.last = replace(episode, info=info)
+        return self.last
 
     def discard(self) -> str:
         """Remove the episode that is being recorded, or the one that was saved last.
@@ -157,7 +161,7 @@ class EpisodeRecorder:
             episode.writer.discard()
             return episode.name
         path = self._last_path("no episode is being recorded, and none to discard was saved")
-        self._last = None
+        self.last = None
         try:
             shutil.rmtree(path)
         except OSError as error:
@@ -187,6 +191,10 @@ class EpisodeRecorder:
         except (OSError, ValueError) as error:
             raise RecordingError(f"{path.name} cannot be labelled: {error}") from None
         return path.name
+
+    def whole_episodes(self) -> int:
+        """The number of whole episodes in the folder."""
+        return whole_episodes(self._settings.folder)
 
     @property
     def unsaved(self) -> int:
@@ -226,14 +234,14 @@ class EpisodeRecorder:
 
     def _last_path(self, otherwise: str) -> Path:
         """The folder of the episode that has ended last."""
-        if self._last is None:
+        if self.last is None:
             raise RecordingError(otherwise)
-        saved = self._last.writer.saved
+        saved = self.last.writer.saved
         if not saved.done():
-            raise RecordingError(f"{self._last.name} is on its way to the disk, try again")
+            raise RecordingError(f"{self.last.name} is on its way to the disk, try again")
         path = None if saved.exception() else saved.result()
         if path is None:
-            raise RecordingError(f"{self._last.name} could not be saved: {saved.exception()}")
+            raise RecordingError(f"{self.last.name} could not be saved: {saved.exception()}")
         return path
 
     def _require_space(self) -> None:
