@@ -4,8 +4,8 @@
 python -m bench.ros.recorded_robot RELIABILITY
 
 Publishes from the start, so that subscribers are found. For a line on stdin it stops and says so;
-for the line `SECONDS` after it, it publishes exactly that many seconds of messages, and tells how
-many of each topic. The messages are serialized once: to publish them costs what it costs in C++.
+for the line `SECONDS` after it, it publishes exactly that many seconds of messages, tells how many
+of each topic, and is silent. The messages are serialized once: to publish them costs what it costs in C++.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ ARMS = ("left", "right")
 JOINTS = tuple(f"joint_{index}" for index in range(7))
 WIDTH, HEIGHT = 640, 480
 CAMERA_HZ, JOINTS_HZ = 30, 1000
+WARM_UP_S = 0.1
 SETTLE_S = 0.5
 STAMP = struct.Struct("<iI")
 STAMP_OFFSET = 4  # the stamp of the header is the first field, after the head of CDR
@@ -144,21 +145,14 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     tell("ready")
-    while True:
-        try:
-            request = requests.get_nowait()
-        except queue.Empty:
-            publish_for(sources, 0.1)
-            continue
-        if request is None:
-            break
+    while requests.empty():
+        publish_for(sources, WARM_UP_S)
+    if requests.get() is not None:
         time.sleep(SETTLE_S)  # what was published before is received before
         tell("silent")
-        seconds = requests.get()
-        if seconds is None:
-            break
-        latest_s = publish_for(sources, float(seconds))
+        latest_s = publish_for(sources, float(requests.get() or 0.0))
         tell({"sent": {s.topic: s.sent for s in sources}, "latest_s": latest_s})
+        requests.get()
     node.destroy_node()
     rclpy.try_shutdown()
 
