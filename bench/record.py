@@ -59,7 +59,9 @@ def run_case(reliability: str, compression: str, seconds: float, env: Mapping[st
         )
         robot = stack.enter_context(Worker("bench.ros.recorded_robot", reliability, env=env))
         robot.read()
-        recorder = stack.enter_context(Worker("bench.ros.node", "recorder_node", str(file), env=env))
+        recorder = stack.enter_context(
+            Worker("bench.ros.node", "recorder_node", str(file), env=env)
+        )
         operator = stack.enter_context(Worker("bench.ros.record_operator", env=env))
         operator.read(needed=[robot, recorder])
         robot.ask("silence")
@@ -68,7 +70,9 @@ def run_case(reliability: str, compression: str, seconds: float, env: Mapping[st
         told = robot.ask(seconds)
         cpu = cpu_s(recorder.pid) - before
         ended = operator.ask("stop")
-        return row(Path(ended["path"]), told, reliability, compression, seconds, cpu, ended["save_s"])
+        return row(
+            Path(ended["path"]), told, reliability, compression, seconds, cpu, ended["save_s"]
+        )
 
 
 def row(
@@ -105,9 +109,7 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-def measure(
-    cases: Sequence[tuple[str, str]], seconds: float
-) -> Iterator[Row]:
+def measure(cases: Sequence[tuple[str, str]], seconds: float) -> Iterator[Row]:
     """All cases one after the other, in a DDS domain of their own."""
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     domain, reservation = reserve_domain()

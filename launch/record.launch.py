@@ -25,7 +25,11 @@ ARGUMENTS = (
     ("autostart", "true", "configure and activate automatically (true | false)"),
     ("namespace", "", "namespace of the node and of its relative topics"),
     ("use_sim_time", "false", "take the time from /clock (true | false)"),
-    ("end_with_launch", "true", "the node ends when this launch ends for any reason (true | false)"),
+    (
+        "end_with_launch",
+        "true",
+        "the node ends when this launch ends for any reason (true | false)",
+    ),
     ("log_level", "info", "debug | info | warn | error"),
 )
 # An episode that has just ended is brought to the disk: launch waits that long before it kills.

@@ -89,9 +89,7 @@ def make_sources(node: rclpy.node.Node, qos: QoSProfile) -> list[Source]:
         step=WIDTH * 3,
         data=array.array("B", pixels.tobytes()),
     )
-    joints = JointState(
-        name=list(JOINTS), position=[0.0] * 7, velocity=[0.0] * 7, effort=[0.0] * 7
-    )
+    joints = JointState(name=list(JOINTS), position=[0.0] * 7, velocity=[0.0] * 7, effort=[0.0] * 7)
     cameras = [
         Source(
             image_topic(camera),

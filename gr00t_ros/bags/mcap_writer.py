@@ -145,9 +145,7 @@ class McapWriter:
         self.flush()
         start = self._end
         self._append_record(Metadata(name=name, metadata=dict(entries)))
-        self.index.metadata.append(
-            MetadataIndex(offset=start, length=self._end - start, name=name)
-        )
+        self.index.metadata.append(MetadataIndex(offset=start, length=self._end - start, name=name))
 
     def drop_last_chunk(self) -> bool:
         """Remove the last chunk and everything after it, to make room on a full disk.

@@ -11,12 +11,19 @@ from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
+TYPE_NAME = re.compile(r"(?P<package>[a-z][a-z0-9_]*)/msg/(?P<type>[A-Z][A-Za-z0-9]*)")
 SEPARATOR = "=" * 80
 # A line with a field: its type, without the size of an array or the bound of a text.
 FIELD = re.compile(r"^\s*([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+", re.MULTILINE)
-BASIC = frozenset(
-    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
-) | {"bool", "byte", "char", "float32", "float64", "string", "wstring"}
+BASIC = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)) | {
+    "bool",
+    "byte",
+    "char",
+    "float32",
+    "float64",
+    "string",
+    "wstring",
+}
 # What rosidl's Python classes call the basic types of a message definition.
 PYTHON_NAMES = {"boolean": "bool", "octet": "byte", "float": "float32", "double": "float64"}
 PYTHON_FIELD = re.compile(r"(?:sequence<(?P<item>.+?)(?:, (?P<bound>\d+))?>)|(?P<plain>.+)")
@@ -31,11 +38,16 @@ def message_class(type_name: str) -> type[Any]:
     Raises:
         LookupError: The package of the type is not installed, or has no such type.
     """
-    package, _, rest = type_name.partition("/")
+    match = TYPE_NAME.fullmatch(type_name)
     try:
-        module = importlib.import_module(f"{package}.{rest.rpartition('/')[0] or 'msg'}")
-        found: type[Any] = getattr(module, rest.rpartition("/")[2])
-    except (ImportError, AttributeError, ValueError) as error:
+        if match is None:
+            raise LookupError("not a name of the form package/msg/Type")
+        # Names come from the network: only ROS packages are imported.
+        get_package_share_directory(match["package"])
+        found: type[Any] = getattr(
+            importlib.import_module(f"{match['package']}.msg"), match["type"]
+        )
+    except (LookupError, ImportError, AttributeError, PackageNotFoundError) as error:
         raise LookupError(f"the message type {type_name} is not installed: {error}") from None
     return found
 

@@ -40,9 +40,7 @@ class BagWriter:
         ImportError: The library of the compression is not installed.
     """
 
-    def __init__(
-        self, bag: Path, info: EpisodeInfo, *, compression: str = NO_COMPRESSION
-    ) -> None:
+    def __init__(self, bag: Path, info: EpisodeInfo, *, compression: str = NO_COMPRESSION) -> None:
         self._bag = bag
         self._folder = bag.with_name(f"{bag.name}{PARTIAL_SUFFIX}")
         self._folder.mkdir(parents=True)
@@ -145,6 +143,7 @@ class BagWriter:
         self._file.close()
 
     def _add_metadata(self, info: EpisodeInfo) -> None:
+        self._file.flush()  # so that its messages are counted
         self._file.add_metadata(RECORD, {RECORD_KEY: self._metadata(info).as_record()})
 
     def _metadata(self, info: EpisodeInfo) -> BagMetadata:

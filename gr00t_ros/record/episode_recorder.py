@@ -183,7 +183,9 @@ class EpisodeRecorder:
             RecordingError: There is no such episode, or the outcome is none.
         """
         outcome = checked_outcome(outcome)
-        path = self._settings.folder / Path(name).name if name else self._last_path("which episode?")
+        path = (
+            self._settings.folder / Path(name).name if name else self._last_path("which episode?")
+        )
         try:
             info = EpisodeInfo.from_custom_data(custom_data_of(path))
             new = replace(info, outcome=outcome, notes=notes or info.notes)
@@ -247,9 +249,7 @@ class EpisodeRecorder:
     def _require_space(self) -> None:
         free, wanted = self.free_bytes(), self._settings.min_free_bytes
         if free < wanted:
-            raise OSError(
-                f"{free / 1e6:.0f} MB are free, record.min_free_mb is {wanted / 1e6:g}"
-            )
+            raise OSError(f"{free / 1e6:.0f} MB are free, record.min_free_mb is {wanted / 1e6:g}")
 
 
 def checked_outcome(outcome: str) -> str:

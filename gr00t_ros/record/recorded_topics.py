@@ -29,9 +29,7 @@ class RecordedTopic:
     max_age_s: float | None = None
 
 
-def recorded_topics(
-    contract: Contract, resolve: Callable[[str], str]
-) -> tuple[RecordedTopic, ...]:
+def recorded_topics(contract: Contract, resolve: Callable[[str], str]) -> tuple[RecordedTopic, ...]:
     """All topics to record, each once.
 
     Args:
@@ -66,7 +64,9 @@ def _wanted(contract: Contract) -> Iterator[RecordedTopic]:
         max_age_s = stream.max_age_s if is_required else None
         yield RecordedTopic(name=stream.topic, purpose=stream.name, max_age_s=max_age_s)
     for video in contract.video:
-        yield RecordedTopic(name=camera_info_topic(video.topic), purpose=f"{video.name} calibration")
+        yield RecordedTopic(
+            name=camera_info_topic(video.topic), purpose=f"{video.name} calibration"
+        )
     for output in contract.action:
         yield RecordedTopic(name=output.topic, purpose=output.name)
     yield RecordedTopic(name=contract.chunk_topic, purpose="chunks")
