@@ -157,7 +157,7 @@ class McapWriter:
         if not self.index.chunks:
             return False
         self._end = self.index.drop_last_chunk()
-        self._file.truncate(self._end)
+        self._cut()
         return True
 
     def finish(self) -> None:
@@ -186,10 +186,14 @@ class McapWriter:
             for part in parts:
                 self._write_all(part)
         except OSError:
-            self._file.truncate(self._end)
-            self._file.seek(self._end)
+            self._cut()
             raise
         self._end += sum(map(len, parts))
+
+    def _cut(self) -> None:
+        """Remove what stands after the last whole record."""
+        self._file.truncate(self._end)
+        self._file.seek(self._end)
 
     def _write_all(self, part: bytes) -> None:
         view = memoryview(part)
