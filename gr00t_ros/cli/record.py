@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         terminal_keys(sys.stdin.fileno()) as keys,
         _recorder(args) as recorder,
         contextlib.closing(RecorderClient(args.node)) as client,
-        Live(auto_refresh=False) as live,
+        Live(auto_refresh=False, vertical_overflow="crop") as live,
     ):
         console = RecordConsole(client, args.task)
         key = ""

@@ -31,7 +31,8 @@ def view(status: RecorderStatus | None, message: str) -> Group:
     """
     if status is None:
         return Group(Text("no recorder answers; is it running?", "bold red"), Text(message))
-    return Group(_head(status), _topics(status), Text(message, "bold"), Text(HELP, "dim"))
+    # The topics come last: a small terminal cuts the end off.
+    return Group(_head(status), Text(message, "bold"), Text(HELP, "dim"), _topics(status))
 
 
 def _head(status: RecorderStatus) -> Text:

@@ -77,7 +77,7 @@ def test_a_recorder_that_was_killed_leaves_all_but_the_last_second(
 
 
 def test_a_full_disk_ends_the_episode_and_says_so(
-    start_recorder: StartRecorder, small_disk: Path
+    small_disk: Path, start_recorder: StartRecorder
 ) -> None:
     rig = start_recorder(record__folder=str(small_disk), record__require_streams=False)
     rig.begin()
@@ -98,7 +98,7 @@ def test_a_full_disk_ends_the_episode_and_says_so(
 
 
 def test_recording_stops_before_the_disk_is_full(
-    start_recorder: StartRecorder, small_disk: Path
+    small_disk: Path, start_recorder: StartRecorder
 ) -> None:
     rig = start_recorder(record__folder=str(small_disk), record__min_free_mb=6)
     rig.begin()
