@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes MCAP files that survive: every half second what was recorded is a whole record on disk. Pure.
+"""Writes MCAP files that a killed process leaves readable. Pure.
 
 The `mcap` library has a writer, too. That one ends a chunk only when it is full, which at low rates
-is after minutes; copies each message six times; and leaves a file that it cannot end after a failed
-write. The records themselves are the library's.
+is after minutes, copies each message six times, and cannot end a file after a failed write. The
+records themselves are the library's.
 """
 
 from __future__ import annotations

@@ -102,7 +102,14 @@ def _start(config: Path, args: argparse.Namespace, log: Any) -> subprocess.Popen
 
     profile = Path(get_package_share_directory("gr00t_ros"), "config", "fastdds.xml")
     namespace, _, name = args.node.rpartition("/")
-    arguments = ["-r", f"__node:={name}", "-p", "autostart:=true", "-p", f"end_with_pid:={os.getpid()}"]
+    arguments = [
+        "-r",
+        f"__node:={name}",
+        "-p",
+        "autostart:=true",
+        "-p",
+        f"end_with_pid:={os.getpid()}",
+    ]
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace.lstrip('/')}"]
     if args.folder:
