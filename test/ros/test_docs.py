@@ -33,10 +33,13 @@ COMMON_PACKAGES = ("rcl_interfaces", "type_description_interfaces")
 # Topics that the YAML file names: their rows on a page stand for those of this robot.
 ROBOT = {
     "policy_node": {"front/image_raw", "joint_states"},
-    "control_node": {"joint_states", "commands", "enable"},
-    "recorder_node": {"pedal"},
+    "control_node": {"joint_states", "commands", "enable", "leader", "pedal"},
+    "recorder_node": {"begin"},
 }
-FROM_FILE = re.compile(r"(?:video|state|action)\.<key>\.topic|enable_topic|record\.pedal_topic")
+FROM_FILE = re.compile(
+    r"(?:video|state|action)\.<key>\.(?:teleop_)?topic|(?:enable|intervene)_topic"
+    r"|record\.pedal_topic"
+)
 Row = tuple[str, ...]
 
 
@@ -93,7 +96,11 @@ def test_the_page_of_a_node_lists_its_topics_and_services(
     tmp_path: Path,
 ) -> None:
     robot = parameters(
-        enable_topic="enable", record__pedal_topic="pedal", record__folder=str(tmp_path)
+        enable_topic="enable",
+        intervene_topic="pedal",
+        action__arm__teleop_topic="leader",
+        record__pedal_topic="begin",
+        record__folder=str(tmp_path),
     )
     arguments: dict[str, Any] = {
         "context": ros_context,
