@@ -14,7 +14,7 @@ from mcap.reader import SeekingReader
 from mcap.records import Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 
-from gr00t_ros.bags.reader import BagError, BagMessage
+from gr00t_ros.bags.bag_file import BagError, BagMessage
 
 ENCODING = "cdr"
 ROSBAG2, SERIALIZED = "rosbag2", "serialized_metadata"  # the metadata record of rosbag2

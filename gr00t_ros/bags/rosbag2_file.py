@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rosbag2_py
 
-from gr00t_ros.bags.reader import BagError, BagMessage
+from gr00t_ros.bags.bag_file import BagError, BagMessage
 
 
 class Rosbag2File:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from gr00t_ros.bags.reader import BagError, BagMessage
+from gr00t_ros.bags.bag_file import BagError, BagMessage
 
 
 class SqliteFile:

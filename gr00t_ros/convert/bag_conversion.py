@@ -12,8 +12,9 @@ from rclpy.serialization import deserialize_message
 from rosgraph_msgs.msg import Clock
 
 from gr00t_policy_core.errors import PolicyError
+from gr00t_ros.bags.bag_file import BagError
 from gr00t_ros.bags.episode_info import FAILURE
-from gr00t_ros.bags.reader import Bag, BagError
+from gr00t_ros.bags.reader import Bag
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.contract.suggestions import did_you_mean

@@ -13,7 +13,7 @@ import numpy as np
 
 from gr00t_policy_core.datasets.episode_writer import Details, EpisodeWriter
 from gr00t_policy_core.datasets.video import KEY_FRAME_INTERVAL
-from gr00t_ros.bags.reader import BagError
+from gr00t_ros.bags.bag_file import BagError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.convert.filters import Recorded, chosen_steps, sharpness
 from gr00t_ros.convert.settings import ConversionSettings
