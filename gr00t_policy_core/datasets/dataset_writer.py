@@ -23,6 +23,7 @@ from gr00t_policy_core.errors import DatasetError, SpecError
 _LAYOUTS = {"v2.1": write_v21, "v3.0": write_v30}
 WRITTEN_VERSIONS = tuple(_LAYOUTS)
 UNFINISHED_SUFFIX = ".unfinished"
+ISAAC_STATISTICS = ("mean", "std", "min", "max", "q01", "q99")
 
 
 def write_dataset(
@@ -82,7 +83,13 @@ def _write_files(root: Path, episodes: Sequence[WrittenEpisode], version: str) -
     }
     write_json(root / "meta/info.json", info)
     write_json(root / "meta/modality.json", schema.modality())
-    write_json(root / "meta/stats.json", dict(_statistics(episodes)))
+    statistics = dict(_statistics(episodes))
+    if version == "v2.1":  # here the file is Isaac-GR00T's; LeRobot has episodes_stats.jsonl
+        statistics = {
+            column: {name: statistics[column][name] for name in ISAAC_STATISTICS}
+            for column in schema.vectors
+        }
+    write_json(root / "meta/stats.json", statistics)
 
 
 def _statistics(episodes: Sequence[WrittenEpisode]) -> Iterator[tuple[str, Any]]:
