@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -60,7 +61,10 @@ class RecorderNode(ManagedNode):
         self._pressed_s = 0.0
         self._pedal_is_down = False
         self.create_service(StartEpisode, "~/start", self._on_start)
-        self.create_service(StopEpisode, "~/stop", self._on_stop)
+        # A stop waits for the disk; messages must be received in the meantime.
+        self.create_service(
+            StopEpisode, "~/stop", self._on_stop, callback_group=ReentrantCallbackGroup()
+        )
         self.create_service(Trigger, "~/discard", self._on_discard)
         self.create_service(LabelEpisode, "~/label", self._on_label)
         self._action = RecordAction(self, self._active_control)
