@@ -13,6 +13,7 @@ import numpy as np
 
 from gr00t_policy_core.datasets.episode_writer import Details, EpisodeWriter
 from gr00t_policy_core.datasets.video import KEY_FRAME_INTERVAL
+from gr00t_policy_core.errors import SpecError
 from gr00t_ros.bags.bag_file import BagError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.convert.filters import Recorded, chosen_steps, sharpness
@@ -74,8 +75,7 @@ class RunWriter:
         """Add the step that follows the one before.
 
         Raises:
-            BagError: An image has another size than the first one of its camera.
-            SpecError: A camera has an odd width or height.
+            BagError: An image has another size than the first one of its camera, or an odd one.
         """
         run = self._run = self._run or self._new_run(step)
         images = self._layout.images(step)
@@ -117,7 +117,10 @@ class RunWriter:
 
     def _new_run(self, step: Step) -> _Run:
         schema = self._layout.schema(step)
-        return _Run(EpisodeWriter(self._folder / RUN, schema, self._settings.video))
+        try:
+            return _Run(EpisodeWriter(self._folder / RUN, schema, self._settings.video))
+        except SpecError as error:
+            raise BagError(f"{error}; choose another size by --image-size") from error
 
     def _keep_episodes(self, run: _Run, usable: int) -> None:
         """Make episodes of the first steps, those whose action is known."""

@@ -213,9 +213,18 @@ def test_a_dataset_is_not_overwritten(tmp_path, episodes, version):
     (tmp_path / "d/mine").touch()
     with pytest.raises(DatasetError, match="is there already"):
         write_dataset(tmp_path / "d", episodes, version=version)
+    with pytest.raises(DatasetError, match="is no dataset, so it is not replaced"):
+        write_dataset(tmp_path / "d", episodes, version=version, replace=True)
     assert [file.name for file in (tmp_path / "d").iterdir()] == ["mine"]
-    write_dataset(tmp_path / "d", episodes, version=version, replace=True)
-    assert not (tmp_path / "d/mine").exists()
+
+
+@both_formats
+def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path, episodes, version):
+    (tmp_path / "d").mkdir()
+    for part in (episodes[:2], episodes):
+        write_dataset(tmp_path / "d", part, version=version, replace=True)
+        assert len(LeRobotDataset(tmp_path / "d").episodes) == len(part)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("d.")]
 
 
 @both_formats
