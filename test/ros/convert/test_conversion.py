@@ -329,11 +329,12 @@ def test_other_settings_do_not_go_on_with_what_is_there(
     assert convert(bags, "--config", config, "--output", tmp_path / "d", "--restart") == 0
 
 
-def test_a_killed_conversion_leaves_no_half_episode_and_goes_on(
-    tmp_path: Path, config: Path
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_conversion_leaves_no_half_episode_and_goes_on(
+    tmp_path: Path, config: Path, sent: signal.Signals
 ) -> None:
-    for index in range(4):
-        write_plain_bag(tmp_path / f"bags/{index}.mcap", recording(6.0))
+    for index in range(3):
+        write_plain_bag(tmp_path / f"bags/{index}.mcap", recording(4.0))
     work = tmp_path / "d.converting"
     command_line = [sys.executable, "-m", "gr00t_policy_core", "convert", str(tmp_path / "bags")]
     command_line += ["--config", str(config), "--output", str(tmp_path / "d"), "--jobs", "2"]
@@ -345,16 +346,17 @@ def test_a_killed_conversion_leaves_no_half_episode_and_goes_on(
     try:
         wait_until(lambda: finished() or process.poll() is not None, what="a bag is converted")
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.send_signal(sent)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == (130 if sent is signal.SIGINT else -signal.SIGKILL), output
     assert not (tmp_path / "d").exists()
     kept = {folder: folder.stat().st_mtime_ns for folder in finished()}
     assert kept
     # The processes of the pool end with their parent: nobody writes any more.
     result = subprocess.run(command_line, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
-    assert "4 of 4 bags, 4 episodes, 480 steps" in result.stdout
-    assert LeRobotDataset(tmp_path / "d").episodes[3].length == 120
+    assert "3 of 3 bags, 3 episodes, 240 steps" in result.stdout
+    assert LeRobotDataset(tmp_path / "d").episodes[2].length == 80
 
 
 def test_two_conversions_of_one_dataset_do_not_meet(
