@@ -6,18 +6,19 @@ from pathlib import Path
 REQUIRES = ["numpy>=1.21", "msgpack>=1.0", "pyzmq>=22"]
 
 REPLAY = ["pyarrow>=10"]
-CONVERT = [*REPLAY, "av>=15", "mcap>=1.2"]  # mcap brings lz4 and zstandard
 CONTROL = ["ruckig>=0.12"]
 SIM = [*REPLAY, *CONTROL, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
 METRICS = ["prometheus-client>=0.16"]
 TOP = ["rich>=13"]
 JPEG = ["simplejpeg>=1.7"]
 RAY = ["ray>=2.9"]
+BAGS = ["mcap>=1.2", "rich>=13"]
+CONVERT = [*REPLAY, *BAGS, "av>=15"]
 RESIZE = ["opencv-python-headless>=4.5"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
     *(*CONVERT, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
-    *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"),
+    *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8", "mcap-ros2-support>=0.5"),
     # make test runs tests side by side; later ones would replace the pytest 6.2 of ROS 2 Humble.
     *('pytest-xdist>=3.2,<3.6;python_version<"3.11"', 'pytest-xdist>=3.2;python_version>="3.11"'),
 ]
@@ -40,6 +41,7 @@ EXTRAS = {
     "top": TOP,  # gr00t-policy top
     "jpeg": JPEG,  # pictures as JPEG on the wire
     "ray": RAY,  # serve --replicas
+    "bags": BAGS,  # the recorder, and what reads its episodes
     "resize": RESIZE,  # pictures at the policy's size on the wire
     "lint": LINT,
     "test": TEST,

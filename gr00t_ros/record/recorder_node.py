@@ -153,6 +153,7 @@ class RecorderNode(ManagedNode):
         except RecordingError as error:
             response.message = str(error)
             return response
+        self._publish_status()
         await ros_future(ended.saved, self)
         self._log_ended(ended)
         response.success, response.message, response.path = ended.outcome()
@@ -166,6 +167,7 @@ class RecorderNode(ManagedNode):
         else:
             response.success = True
             self.get_logger().info(response.message)
+            self._publish_status()
         return response
 
     def _on_label(
@@ -195,6 +197,7 @@ class RecorderNode(ManagedNode):
                 self._begin("")
                 return
             ended = control.end()
+            self._publish_status()
             ended.saved.add_done_callback(lambda _: self._log_ended(ended))
         except RecordingError as error:
             self.get_logger().error(f"pedal: {error}")
@@ -203,6 +206,7 @@ class RecorderNode(ManagedNode):
         episode = self._active_control().begin(task)
         self._fault = ""
         self.get_logger().info(f"{episode.name} begins: {episode.info.task!r}")
+        self._publish_status()  # an operator must not have to wait for the next one
         return episode.name
 
     # What goes wrong

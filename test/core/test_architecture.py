@@ -33,6 +33,7 @@ STRANGERS = (("wire", "transport"), ("client", "server"))
 NODES = (
     "gr00t_ros.policy.policy_node",
     "gr00t_ros.control.control_node",
+    "gr00t_ros.record.recorder_node",
     "gr00t_ros.sim.sim_node",
     "gr00t_ros.sim.demo",
 )
@@ -42,6 +43,7 @@ HOMES = {
     "sensor_msgs": "gr00t_ros",
     "std_msgs": "gr00t_ros",
     "gr00t_ros": "gr00t_ros",
+    "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
     "mcap": "gr00t_ros.bags",

@@ -125,9 +125,7 @@ def test_an_outcome_can_be_set_after_the_end(start_recorder: StartRecorder) -> N
 
 
 @pytest.mark.parametrize("name", ["episode_000009", "../recordings/episode_000000", "..", "/"])
-def test_only_episodes_of_the_folder_are_labelled(
-    start_recorder: StartRecorder, name: str
-) -> None:
+def test_only_episodes_of_the_folder_are_labelled(start_recorder: StartRecorder, name: str) -> None:
     rig = start_recorder(robot=False)
     answer = rig.label("success", episode=name)
     assert not answer.success
@@ -140,10 +138,7 @@ def test_wrong_requests_are_answered_with_what_is_wrong(start_recorder: StartRec
     name = rig.begin()
     assert f"{name} is being recorded; end it first" in rig.start().message
     wrong = rig.stop("great")
-    assert (
-        wrong.message
-        == "outcome must be one of success, failure, unknown, got 'great'"
-    )
+    assert wrong.message == "outcome must be one of success, failure, unknown, got 'great'"
     assert rig.stop("success").success, "the wrong outcome has not ended it"
 
 
