@@ -146,7 +146,7 @@ def _require_one_schema(episodes: Sequence[WrittenEpisode]) -> None:
             raise SpecError(
                 "bad dataset",
                 [
-                    f"the episodes {first.folder.name} and {episode.folder.name} do not fit into "
+                    f"the episodes {first.folder} and {episode.folder} do not fit into "
                     f"one dataset: {_difference(first, episode)}"
                 ],
             )

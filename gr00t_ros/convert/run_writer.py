@@ -75,14 +75,15 @@ class RunWriter:
         """Add the step that follows the one before.
 
         Raises:
-            BagError: An image has another size than the first one of its camera, or an odd one.
+            BagError: An image or a value has another size than the first one, or an image an odd
+                one.
         """
         run = self._run = self._run or self._new_run(step)
         images = self._layout.images(step)
         try:
             run.writer.add(self._layout.state_row(step), self._layout.action_row(step), images)
         except ValueError as error:
-            raise BagError(f"the images of a camera change their size: {error}") from error
+            raise BagError(f"the images or values change their size: {error}") from error
         run.times_ns.append(step.t0_ns)
         if self._settings.filters.blur_share is not None:
             for key, image in images.items():

@@ -241,9 +241,9 @@ def test_a_dataset_without_episodes_is_refused(tmp_path):
 
 
 def test_episodes_of_another_robot_are_refused(tmp_path, episodes):
-    other = DatasetSchema(fps=FPS, state=SCHEMA.state, action=SCHEMA.action[:1])
+    other = DatasetSchema(fps=FPS, state=SCHEMA.state, action=SCHEMA.action)
     stranger = written(tmp_path, 7, 4, schema=other)
-    with pytest.raises(SpecError, match=r"0 and 7 do not fit into one dataset: .*action is"):
+    with pytest.raises(SpecError, match=r"0 and .*7 do not fit into one dataset: cameras is"):
         write_dataset(tmp_path / "d", [*episodes, stranger], version="v2.1")
 
 
@@ -275,6 +275,35 @@ def test_an_abandoned_episode_leaves_nothing(tmp_path):
 def test_steps_that_cannot_be_cut_are_refused(tmp_path, steps):
     with pytest.raises(ValueError, match="no episode can be made"):
         written(tmp_path, 0, 8, keep=steps)
+
+
+def test_a_robot_without_states_has_no_column_of_them(tmp_path):
+    schema = DatasetSchema(fps=FPS, state=(), action=SCHEMA.action, cameras=SCHEMA.cameras[:1])
+    with EpisodeWriter(tmp_path / "run", schema, VideoSettings()) as writer:
+        for step in range(4):
+            empty = np.zeros(0, np.float32)
+            writer.add(empty, state_at(0, step), {"front": image_at(0, step)})
+        writer.close()
+        assert writer.states.shape == (4, 0)
+        episode = writer.keep(tmp_path / "0", range(4), task="look")
+    write_dataset(tmp_path / "d", [episode], version="v2.1")
+    dataset = LeRobotDataset(tmp_path / "d")
+    assert dataset.keys["state"] == []
+    assert dataset.read(0, "action", ["arm"])["arm"].shape == (4, 2)
+
+
+def test_a_row_of_another_size_is_refused(tmp_path):
+    schema = DatasetSchema(fps=FPS, state=SCHEMA.state, action=SCHEMA.action)
+    with EpisodeWriter(tmp_path / "run", schema, VideoSettings()) as writer:
+        with pytest.raises(ValueError, match=r"rows of shape \(2,\) and \(3,\)"):
+            writer.add(state_at(0, 0)[:2], state_at(0, 0), {})
+        assert len(writer) == 0
+
+
+@pytest.mark.parametrize("key", ["../../etc/front", "", "a/b"])
+def test_a_camera_whose_videos_would_lie_elsewhere_is_refused(key):
+    with pytest.raises(SpecError, match="videos cannot be named"):
+        CameraKey(key, HEIGHT, WIDTH)
 
 
 def test_a_rate_that_is_no_integer_stays_what_it_is(tmp_path):
