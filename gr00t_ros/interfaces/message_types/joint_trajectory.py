@@ -26,7 +26,7 @@ class JointTrajectoryCommand(JointGroupCommand):
     def make_message(self, period_s: float) -> JointTrajectory:
         seconds, nanoseconds = divmod(round(period_s * 1e9), 1_000_000_000)
         point = JointTrajectoryPoint(time_from_start=Duration(sec=seconds, nanosec=nanoseconds))
-        return JointTrajectory(joint_names=list(self.joints), points=[point])
+        return JointTrajectory(joint_names=list(self.message_joints), points=[point])
 
     def fill(self, message: JointTrajectory, values: Values, stamp: Any) -> None:
         message.points[0].positions = array("d", values.tobytes())
