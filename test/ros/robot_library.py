@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gr00t_policy_core import ModalityConfig
 
@@ -98,16 +96,11 @@ def published(name: str) -> tuple[dict[str, ModalityConfig], dict[str, dict[str,
 
 
 def urdf_file(source: str) -> Path | None:
-    """A URDF of the packages example-robot-data and fourier-robot-descriptions, if it is here.
+    """A URDF that `make robot-descriptions` has fetched; None where it was not called.
 
     Args:
         source: As in test/data/robot_joints.json: ``<file> of <package> <version>``.
     """
-    name = source.partition(" ")[0]
-    folders = [Path(os.environ.get("GR00T_ROBOT_DESCRIPTIONS", ROOT / "build/robot_descriptions"))]
-    fourier: Any = importlib.util.find_spec("fourier_robot_descriptions")
-    folders += [Path(place) for place in getattr(fourier, "submodule_search_locations", None) or ()]
-    example: Any = importlib.util.find_spec("cmeel")  # it installs beside itself
-    folders += [Path(place).parent / "cmeel.prefix" for place in getattr(example, "submodule_search_locations", None) or ()]
-    found = (path for folder in folders if folder.is_dir() for path in folder.rglob(name))
-    return next(found, None)
+    folder = Path(os.environ.get("GR00T_ROBOT_DESCRIPTIONS", ROOT / "build/robot_descriptions"))
+    file = folder / source.partition(" ")[0]
+    return file if file.is_file() else None
