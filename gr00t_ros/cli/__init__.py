@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gr00t_ros.cli import check
+from gr00t_ros.cli import check, new_robot
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `gr00t-policy`."""
     check.add_command(commands)
+    new_robot.add_command(commands)

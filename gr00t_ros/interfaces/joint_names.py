@@ -14,8 +14,8 @@ OPTIONAL_JOINTS = Parameter("joints", [], _DESCRIPTION)
 JOINT_PREFIX = Parameter(
     "joint_prefix",
     "",
-    "how each of `joints` begins, which the names in the messages lack: two arms whose drivers name "
-    "their joints alike need names that differ",
+    "how each of `joints` begins, which the names in the messages lack: two arms whose drivers "
+    "name their joints alike need names that differ",
 )
 
 

@@ -40,11 +40,10 @@ class SimulatedRobot:
         self._images = [peer.create_publisher(Image, v.topic, qos) for v in contract.video]
         self._states: dict[str, tuple[Any, list[StateStream]]] = {}
         for stream in contract.state_streams:
-            publisher, streams = self._states.setdefault(
-                stream.topic,
-                (peer.create_publisher(stream.interface.message_type, stream.topic, qos), []),
-            )
-            streams.append(stream)
+            if stream.topic not in self._states:
+                kind = stream.interface.message_type
+                self._states[stream.topic] = peer.create_publisher(kind, stream.topic, qos), []
+            self._states[stream.topic][1].append(stream)
         for topic in dict.fromkeys(output.topic for output in contract.action):
             outputs = [output for output in contract.action if output.topic == topic]
             self._subscribe(topic, outputs)
@@ -70,9 +69,7 @@ class SimulatedRobot:
                 ):
                     self.positions[joints[name]] = position
 
-        self._peer.create_subscription(
-            outputs[0].interface.message_type, topic, follow, 10
-        )
+        self._peer.create_subscription(outputs[0].interface.message_type, topic, follow, 10)
 
     def _publish_states(self) -> None:
         stamp = self._peer.get_clock().now().to_msg()
@@ -129,7 +126,7 @@ class RandomMotions(ModalityPolicy):
         self._configs, self._dimensions = configs, dimensions
         self._scales = {output.key: np.array(output.scale) for output in contract.action}
         self._spans = {
-            output.key: np.array([1.0 if li.upper - li.lower > 0.5 else 0.02 for li in output.limits])
+            output.key: np.array([1.0 if j.upper - j.lower > 0.5 else 0.02 for j in output.limits])
             for output in contract.action
         }
         self._rate_hz = contract.action_rate_hz
@@ -177,5 +174,3 @@ def proposed_configs(
         "language": ModalityConfig([0], ["annotation.human.task_description"]),
     }
     return configs, {"state": states, "action": actions}
-
-

@@ -66,9 +66,7 @@ def test_every_problem_is_named_at_once(run: Any) -> None:
 def test_an_unknown_name_is_reported_with_the_nearest_one(run: Any) -> None:
     status, lines = run(contrl_rate_hz=100.0)
     assert status == 1
-    assert lines[0] == (
-        "problem: contrl_rate_hz: no such parameter, did you mean control_rate_hz?"
-    )
+    assert lines[0] == ("problem: contrl_rate_hz: no such parameter, did you mean control_rate_hz?")
 
 
 def test_the_file_is_compared_with_the_policy_of_a_server(run: Any, port: int) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -40,9 +41,7 @@ def test_the_file_fits_what_the_checkpoint_was_published_with(
     if not robot.published:
         pytest.skip("no checkpoint is published for this robot: its keys are a proposal")
     configs, dimensions = published(robot.published)
-    check_compatibility(
-        contracts[robot.path], configs, dimensions, capabilities=[ABSOLUTE_ACTIONS]
-    )
+    check_compatibility(contracts[robot.path], configs, dimensions, capabilities=[ABSOLUTE_ACTIONS])
 
 
 @by_path
@@ -103,7 +102,7 @@ def test_the_joints_are_as_the_urdf_has_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("folder", sorted({robot.file.parent for robot in ROBOTS}))
-def test_a_robot_has_notes_and_a_launch_file(folder) -> None:  # noqa: ANN001
+def test_a_robot_has_notes_and_a_launch_file(folder: Path) -> None:
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert "## Verified" in readme
     assert "## Not verified" in readme

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each robot of `robots/`, simulated: both nodes, and a policy of random motions beyond its limits."""
+"""Each robot of `robots/`, simulated, with both nodes and a policy that asks for too much."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def commanded(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[np.nda
 
 
 def starting_positions(robot: RobotFile, contract: Contract) -> dict[str, float]:
-    """Somewhere within the limits of each joint, and within the URDF's where nothing commands it."""
+    """Somewhere within the limits of each joint; the URDF's where nothing commands it."""
     random, facts = np.random.default_rng(3), joint_facts(robot.joints)
     positions = {}
     for stream in contract.state_streams:

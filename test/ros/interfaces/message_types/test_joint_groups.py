@@ -82,5 +82,5 @@ def test_a_measured_joint_has_its_prefix() -> None:
 
 @pytest.mark.parametrize("joints", [["a"], ["left_a", "right_b"], ["left_"]])
 def test_every_joint_begins_with_the_prefix(joints: list[str]) -> None:
-    with pytest.raises(ValueError, match="joint_prefix is 'left_', .* must begin with it"):
+    with pytest.raises(ValueError, match=r"joint_prefix is 'left_', .* must begin with it"):
         JointTrajectoryCommand({"joints": joints, "joint_prefix": "left_"})
