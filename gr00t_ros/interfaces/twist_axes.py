@@ -50,3 +50,9 @@ def fill_twist(twist: Any, values: Values) -> None:
     linear, angular = twist.linear, twist.angular
     linear.x, linear.y, linear.z = values[:3].tolist()
     angular.x, angular.y, angular.z = values[3:].tolist()
+
+
+def twist_values(twist: Any) -> Values:
+    """Return the six values of a geometry_msgs/Twist, m/s and rad/s."""
+    linear, angular = twist.linear, twist.angular
+    return np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])

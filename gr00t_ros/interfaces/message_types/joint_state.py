@@ -18,6 +18,7 @@ from gr00t_ros.interfaces.joint_names import (
     JOINTS,
     JointGroupCommand,
     unique_joints,
+    values_by_name,
     without_prefix,
 )
 from gr00t_ros.interfaces.registry import command_interface, state_interface
@@ -68,3 +69,6 @@ class JointStateCommand(JointGroupCommand):
     def fill(self, message: JointState, values: Values, stamp: Any) -> None:
         message.header.stamp = stamp
         message.position = array("d", values.tobytes())
+
+    def read(self, message: JointState) -> Values:
+        return values_by_name(self.message_joints, message.name, message.position)

@@ -9,7 +9,7 @@ from geometry_msgs.msg import Twist
 
 from gr00t_ros.interfaces.interface import Values
 from gr00t_ros.interfaces.registry import command_interface
-from gr00t_ros.interfaces.twist_axes import TwistAxes, fill_twist
+from gr00t_ros.interfaces.twist_axes import TwistAxes, fill_twist, twist_values
 
 
 @command_interface("twist")
@@ -23,3 +23,6 @@ class TwistCommand(TwistAxes):
 
     def fill(self, message: Twist, values: Values, stamp: Any) -> None:
         fill_twist(message, values)
+
+    def read(self, message: Twist) -> Values:
+        return twist_values(message)

@@ -8,9 +8,9 @@ from typing import Any
 from geometry_msgs.msg import TwistStamped
 
 from gr00t_ros.contract.parameter import Parameter, Settings
-from gr00t_ros.interfaces.interface import Values
+from gr00t_ros.interfaces.interface import Values, require_frame
 from gr00t_ros.interfaces.registry import command_interface
-from gr00t_ros.interfaces.twist_axes import TwistAxes, fill_twist
+from gr00t_ros.interfaces.twist_axes import TwistAxes, fill_twist, twist_values
 
 
 @command_interface("twist_stamped")
@@ -35,3 +35,7 @@ class TwistStampedCommand(TwistAxes):
     def fill(self, message: TwistStamped, values: Values, stamp: Any) -> None:
         message.header.stamp = stamp
         fill_twist(message.twist, values)
+
+    def read(self, message: TwistStamped) -> Values:
+        require_frame(message, self.frame_id)
+        return twist_values(message.twist)
