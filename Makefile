@@ -103,7 +103,7 @@ docs:
 
 # The tests compare these pages with the code.
 reference: build
-	@$(ROS); for page in parameters cli messages; do \
+	@$(ROS); for page in parameters cli messages robots; do \
 		python scripts/pages/$$page.py > docs/reference/$$page.md; \
 	done
 

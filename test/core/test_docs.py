@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 SOURCES = ("gr00t_policy_core", "gr00t_ros", "bench", "config", "deploy", "launch", "scripts")
-CODE = [path for folder in (*SOURCES, "docs", "test") for path in (ROOT / folder).rglob("*.*")]
+CODE = [path for folder in (*SOURCES, "docs", "robots", "test") for path in (ROOT / folder).rglob("*.*")]
 # Files that a reader writes, and their own packages.
 OF_READERS = {"my_policy.py", "test_my_policy.py", "my_robot.yaml", "my_robot/message_types.py"}
 # [text](target), where the target is no address of another site.
@@ -78,7 +78,7 @@ def test_every_page_that_the_sources_name_exists(folder: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["cli", "messages"])
+@pytest.mark.parametrize("name", ["cli", "messages", "robots"])
 def test_a_page_of_the_reference_is_made_from_the_code(name: str) -> None:
     page = runpy.run_path(str(ROOT / "scripts" / "pages" / f"{name}.py"))["page"]()
 
