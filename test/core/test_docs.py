@@ -16,8 +16,11 @@ from gr00t_policy_core.control.blend import BlendMode
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
-SOURCES = ("gr00t_policy_core", "gr00t_ros", "bench", "config", "deploy", "launch", "scripts")
-CODE = [path for folder in (*SOURCES, "docs", "robots", "test") for path in (ROOT / folder).rglob("*.*")]
+SOURCES = (
+    *("gr00t_policy_core", "gr00t_ros"),
+    *("bench", "config", "deploy", "launch", "robots", "scripts"),
+)
+CODE = [path for folder in (*SOURCES, "docs", "test") for path in (ROOT / folder).rglob("*.*")]
 # Files that a reader writes, and their own packages.
 OF_READERS = {"my_policy.py", "test_my_policy.py", "my_robot.yaml", "my_robot/message_types.py"}
 # [text](target), where the target is no address of another site.

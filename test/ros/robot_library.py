@@ -55,6 +55,7 @@ ROBOTS = (
     RobotFile("xarm7/robot.yaml", "xarm7"),
     RobotFile("kinova_gen3/robot.yaml", "gen3"),
     RobotFile("unitree_g1/robot.yaml", "g1", "n1d7_unitree_g1"),
+    RobotFile("unitree_g1/real_g1.yaml", "g1", "n1d7_real_g1"),
     RobotFile("unitree_g1/sonic.yaml", "g1", "n1d7_unitree_g1_sonic"),
     RobotFile("fourier_gr1/robot.yaml", "gr1t2", "n1d7_robocasa_gr1"),
     RobotFile("aloha/robot.yaml", "vx300s", names=(("left_", ""), ("right_", ""))),
