@@ -7,11 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import chain
 
-from gr00t_ros.discovery.names import contradict, named_for, pairs, the_most_like, words
+from gr00t_ros.discovery.names import (
+    contradict,
+    named_for,
+    pairs,
+    speaks_of_joints,
+    the_most_like,
+    words,
+)
 from gr00t_ros.discovery.robot_graph import CommandTopic, PolicyNeeds, RobotGraph
 
 PLANAR_TWIST = ("linear.x", "linear.y", "angular.z")
 TWISTS = ("twist", "twist_stamped")
+NAMED_JOINTS = ("joint_trajectory", "joint_state")
 BASE_WORDS = frozenset({"base"})  # with its synonyms, see `names`
 
 
@@ -68,8 +76,10 @@ def match(graph: RobotGraph, needs: PolicyNeeds) -> Proposal:
             _state(graph, key, size, measured.get(key)) for key, size in needs.state.items()
         ),
         action=tuple(
-            _action(graph, key, size, commanded.get(key), known)
-            for key, size in needs.action.items()
+            _without_sharing(
+                _action(graph, key, size, commanded.get(key), known)
+                for key, size in needs.action.items()
+            )
         ),
     )
 
@@ -91,10 +101,11 @@ def _joints_by_key(
 
     Args:
         graph: Measures the joints.
-        sizes: The values of each key.
+        sizes: The values of each key; those whose name speaks of something else are left out.
         taken: Joints that belong to other keys already.
     """
     reserved = set(taken)
+    sizes = {key: size for key, size in sizes.items() if speaks_of_joints(key)}
     groups = {command.topic: command.joints for command in graph.commands if command.joints}
     measured = list(dict.fromkeys(chain.from_iterable(graph.joint_states.values())))
     found: dict[str, tuple[str, ...]] = {}
@@ -112,7 +123,7 @@ def _joints_by_key(
         topic = the_most_like(key, fitting) or _only(fitting if size else [])
         if topic and not set(groups[topic]).difference(free()):
             found[key] = groups[topic]
-    for choose in (lambda key, joints: named_for(key, joints), lambda key, joints: joints):
+    for choose in (named_for, _all):
         for key, size in sizes.items():
             joints = choose(key, free())
             if key not in found and size == len(joints) and not contradict(key, joints):
@@ -120,9 +131,14 @@ def _joints_by_key(
     return found
 
 
+def _all(_: str, joints: list[str]) -> list[str]:
+    return joints
+
+
 def _state(graph: RobotGraph, key: str, size: int | None, joints: tuple[str, ...] | None) -> Entry:
-    if joints:
-        topic = next(t for t, names in graph.joint_states.items() if set(joints) & set(names))
+    topics = [t for t, names in graph.joint_states.items() if joints and set(joints) <= set(names)]
+    if joints and topics:
+        topic = topics[0]
         return Entry(key, {"type": "joint_state", "topic": topic, "joints": list(joints)})
     if "gravity" in words(key) and len(graph.imus) == 1:
         parts = ["projected_gravity"]
@@ -149,6 +165,19 @@ def _action(
         return Entry(key, _twist(twists[0], size))
     topics = map(_described, graph.commands)
     return Entry(key, {}, f"{_values(size)}; {_there_are('command topics', topics)}")
+
+
+def _without_sharing(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Keep one action for each topic whose messages name no joints."""
+    used: set[object] = set()
+    for entry in entries:
+        topic = entry.parameters.get("topic")
+        if topic in used:
+            yield Entry(entry.key, {}, f"{topic} is taken by another action")
+        else:
+            yield entry
+        if entry.parameters.get("type") not in (None, *NAMED_JOINTS):
+            used.add(topic)
 
 
 def _command_of(

@@ -15,6 +15,14 @@ COMMON = frozenset(
     )
 )
 SIDES = ("left", "right")
+# Words of keys that are no joint positions, however many values they have.
+NO_JOINTS = frozenset(
+    (
+        *("eef", "effector", "pose", "pos", "rotation", "rot", "quat", "quaternion", "rpy"),
+        *("gravity", "imu", "velocity", "qvel", "effort", "torque", "wrench", "force"),
+        *("base", "height", "token", "mode", "sin", "cos"),
+    )
+)
 # Words for the same part of a robot.
 SYNONYMS = {
     "finger": "gripper",
@@ -45,6 +53,11 @@ def contradict(name: str, others: Iterable[str]) -> bool:
         side in of_name and side not in of_others and opposite in of_others
         for side, opposite in (SIDES, SIDES[::-1])
     )
+
+
+def speaks_of_joints(key: str) -> bool:
+    """Whether the values of a key may be joint positions, by its name."""
+    return not words(key) & NO_JOINTS
 
 
 def the_most_like(name: str, others: Iterable[str]) -> str:

@@ -127,3 +127,25 @@ def test_projected_gravity_comes_from_the_only_imu() -> None:
     graph = RobotGraph(imus=("/imu",))
     (entry,) = match(graph, needs(state={"projected_gravity": 3}, action={})).state
     assert entry.parameters == {"type": "imu", "topic": "/imu", "parts": ["projected_gravity"]}
+
+
+def test_a_pose_is_no_group_of_joints_that_happen_to_be_as_many() -> None:
+    fingers = ("finger_joint1", "finger_joint2")
+    graph = RobotGraph(joint_states={"/joint_states": (*(f"joint{n}" for n in range(7)), *fingers)})
+    proposal = match(graph, needs(state={"eef_9d": 9, "end_effector_position": 3}))
+    assert proposal.unmatched[:2] == ["state.eef_9d", "state.end_effector_position"]
+
+
+def test_a_state_whose_joints_no_single_topic_has_is_not_matched() -> None:
+    graph = RobotGraph(joint_states={"/a": ("arm_1", "arm_2"), "/b": ("arm_3",)})
+    assert match(graph, needs(state={"arm": 3}, action={})).unmatched == ["state.arm"]
+
+
+def test_a_topic_of_bare_values_carries_one_action() -> None:
+    graph = RobotGraph(
+        joint_states={"/joint_states": (*LEFT, *RIGHT)},
+        commands=(CommandTopic("/left_right/commands", "float64_multi_array"),),
+    )
+    proposal = match(graph, needs(state={"left": 3, "right": 3}))
+    assert [bool(entry.parameters) for entry in proposal.action] == [True, False]
+    assert proposal.action[1].why == "/left_right/commands is taken by another action"
