@@ -39,6 +39,42 @@ class _State:
     acceleration: float
 
 
+@dataclass(frozen=True, slots=True)
+class WayToRest:
+    """Where a joint is while it brakes to a standstill.
+
+    Args:
+        plan: Ruckig's trajectory; None for a joint that stands still.
+        start: Where it begins, rad (or m).
+        lowest, highest: The range that its commands keep, rad (or m).
+        duration_s: How long it takes, s.
+    """
+
+    plan: Trajectory | None
+    start: float
+    lowest: float
+    highest: float
+    duration_s: float
+
+    def at(self, time_s: float) -> float:
+        """The position at a time after the beginning, s; at rest from `duration_s` on."""
+        if self.plan is None:
+            return self.start
+        position = self.plan.at_time(min(time_s, self.duration_s))[0][0]
+        return min(max(position, self.lowest), self.highest)
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterMark:
+    """Everything about a joint that a command changes; see `JointLimiter.undo`."""
+
+    reach: tuple[float, float]
+    state: _State
+    commands: tuple[float, float, float]
+    is_following: bool
+    bound_by: str
+
+
 Reference = Callable[[int], float]
 """The target in a number of ticks from now, rad (or m)."""
 
@@ -107,6 +143,28 @@ class JointLimiter:
     @property
     def _stands_still(self) -> bool:
         return max(abs(self._state.velocity), abs(self._state.acceleration)) < AT_REST
+
+    @property
+    def stopping_room(self) -> float:
+        """No less than the way on which the joint comes to rest, rad (or m)."""
+        return self._room(self._state)
+
+    def way_to_rest(self) -> WayToRest:
+        """Where `brake` leads from the last command on."""
+        plan = None if self._stands_still else self._velocity_change(self._state, 0.0)
+        duration_s = plan.duration if plan is not None else 0.0
+        return WayToRest(plan, self.position, *self._reach, duration_s)
+
+    def mark(self) -> LimiterMark:
+        """Remember the last command, so that what follows can be undone."""
+        return LimiterMark(
+            self._reach, self._state, self._commands, self._is_following, self._bound_by
+        )
+
+    def undo(self, mark: LimiterMark) -> None:
+        """Take back every command since a mark."""
+        self._reach, self._state, self._commands = mark.reach, mark.state, mark.commands
+        self._is_following, self._bound_by = mark.is_following, mark.bound_by
 
     def follow(self, reference: Reference) -> float:
         """The command of this tick towards a moving target.
@@ -264,11 +322,7 @@ class JointLimiter:
         return abs(state.velocity + gained) <= self._limits.velocity
 
     def _can_stop_within(self, state: _State, lowest: float, highest: float) -> bool:
-        limits = self._limits
-        # Generous: the way at constant deceleration, and what the jerk limit delays it by.
-        delay_s = 2 * limits.acceleration / limits.jerk
-        speed = abs(state.velocity) + abs(state.acceleration) * delay_s
-        room = speed * (speed / limits.acceleration + delay_s)
+        room = self._room(state)
         if lowest + room <= state.position <= highest - room:
             return True
         plan = self._velocity_change(state, 0.0)
@@ -276,6 +330,13 @@ class JointLimiter:
             return False
         extrema = plan.position_extrema[0]
         return bool(lowest - AT_REST <= extrema.min and extrema.max <= highest + AT_REST)
+
+    def _room(self, state: _State) -> float:
+        """No less than the way to rest: at constant deceleration, delayed by the jerk limit."""
+        limits = self._limits
+        delay_s = 2 * limits.acceleration / limits.jerk
+        speed = abs(state.velocity) + abs(state.acceleration) * delay_s
+        return speed * (speed / limits.acceleration + delay_s)
 
     def _velocity_change(self, state: _State, velocity: float) -> Trajectory | None:
         """Ruckig's fastest way from a state to a velocity, or None where it finds none."""

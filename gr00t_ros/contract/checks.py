@@ -28,6 +28,7 @@ def contract_problems(contract: Contract) -> Iterator[str]:
         if (video.width is None) != (video.height is None):
             yield f"{video.name}: width and height go together"
     for output in contract.action:
+        yield from _key_problems(output, contract)
         yield from _conversion_problems(output)
         yield from _measurement_problems(output, contract)
     yield from _shared_topic_problems(contract)
@@ -41,6 +42,22 @@ def _select_problems(stream: StateStream) -> Iterator[str]:
     beyond = [index for index in stream.select if index >= size]
     if beyond:
         yield f"{stream.name}: select has {beyond}, {stream.type} has values 0 to {size - 1}"
+
+
+def _key_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
+    """Yield what is wrong with the keys of the policy that an action is put together from."""
+    repeated = sorted({key for key in output.keys if output.keys.count(key) > 1})
+    if repeated:
+        yield f"{output.name}.keys: repeats {repeated}"
+    for key in output.keys:
+        if key in contract.ignored:
+            yield f"{output.name}.keys: has {key}, which action.{key}.ignore leaves out"
+    expected = output.dimension
+    if output.select and expected not in (None, len(output.select)):
+        yield (
+            f"{output.name}: select has {len(output.select)} indices, {output.type} takes "
+            f"{expected} values"
+        )
 
 
 def _conversion_problems(entry: StateStream | ActionOutput) -> Iterator[str]:

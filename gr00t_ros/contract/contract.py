@@ -69,7 +69,8 @@ class Contract:
     @property
     def action_keys(self) -> tuple[str, ...]:
         """All actions of the policy, commanded and ignored."""
-        return (*(output.key for output in self.action), *self.ignored)
+        keys = [key for output in self.action for key in output.keys]
+        return (*dict.fromkeys(keys), *self.ignored)
 
     @property
     def state_streams(self) -> tuple[StateStream, ...]:

@@ -32,6 +32,12 @@ SOURCES = Parameter(
     "under "
     "`state.<key>.<name>.…`; empty: the state is a single stream",
 )
+KEYS = Parameter(
+    "keys",
+    [],
+    "keys of the policy whose values make up the action, in order; empty: the one that the action "
+    "is named after",
+)
 IGNORE = Parameter(
     "ignore", False, "the robot has no use for this key of the policy: nothing is commanded"
 )
@@ -121,6 +127,14 @@ ACTION_PARAMETERS = (
         False,
         "allow commands that no state measures; max_jump and max_age_s do not apply to them",
         only_with=POSITIONS,
+    ),
+    KEYS,
+    Parameter(
+        "select",
+        [],
+        "indices of the values of those keys that make up the action, in order, from 0; empty: all",
+        minimum=0,
+        maximum=10_000,
     ),
     *_CONVERSION,
     *_JOINT_LIMITS,

@@ -126,7 +126,9 @@ class ActionOutput:
     """One action of the policy. The command is ``policy value * scale + offset``.
 
     Args:
-        key: The policy's name for the action.
+        key: Names the action; the policy's name for it, where `keys` has no other.
+        keys: The keys of the policy whose values make up the action, in order.
+        select: The indices of those values that the command takes, in order; empty for all.
         topic: The topic that commands are published on.
         type: The message type, as the user named it.
         interface: Converts the values and fills the message.
@@ -141,6 +143,8 @@ class ActionOutput:
     """
 
     key: str
+    keys: tuple[str, ...]
+    select: tuple[int, ...]
     topic: str
     type: str
     interface: CommandInterface
@@ -188,6 +192,8 @@ class ActionOutput:
         """Make the action from its parameters by short name, and from those that the user gave."""
         return cls(
             key=key,
+            keys=tuple(settings["keys"]) or (key,),
+            select=tuple(settings["select"]),
             topic=topics.one_name(settings["topic"]),
             type=settings["type"],
             interface=interface,

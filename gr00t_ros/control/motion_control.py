@@ -34,7 +34,7 @@ from gr00t_ros.control.motion_setup import (
     make_layout,
     make_player,
 )
-from gr00t_ros.control.urdf import UrdfLimits
+from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
 from gr00t_ros.msg import ActionChunk, LatencyStatistics
 from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow

@@ -18,7 +18,7 @@ from gr00t_policy_core.control.player_settings import ObservationAgeLimit, Playe
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput, StateStream
-from gr00t_ros.control.urdf import UrdfLimits
+from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
 
 LimitSource = Literal["yaml", "urdf", "default"]

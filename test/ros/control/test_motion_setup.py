@@ -27,7 +27,7 @@ from gr00t_ros.control.motion_setup import (
     make_layout,
     make_player,
 )
-from gr00t_ros.control.urdf import UrdfLimits
+from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.interfaces.interface import MeasuredPose
 
 LAYOUT = ActionLayout({"arm": 2, "gripper": 1})
