@@ -60,7 +60,7 @@ class WayToRest:
         """The position at a time after the beginning, s; at rest from `duration_s` on."""
         if self.plan is None:
             return self.start
-        position = self.plan.at_time(min(time_s, self.duration_s))[0][0]
+        position = float(self.plan.at_time(min(time_s, self.duration_s))[0][0])
         return min(max(position, self.lowest), self.highest)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -106,7 +107,7 @@ class Chain:
         return np.asarray(jacobian)
 
     def error(self, placement: Any, target: Any) -> Array:
-        """The motion from one placement to another, in the first one's axes, float64 (6,): m, rad."""
+        """The motion between two placements, float64 (6,), m and rad, in the first one's axes."""
         return np.asarray(self._pin.log6(placement.actInv(target)).vector)
 
 
@@ -117,7 +118,7 @@ def load_pinocchio() -> ModuleType:
         KinematicsUnavailableError: It is not installed.
     """
     try:
-        import pinocchio
+        pinocchio = import_module("pinocchio")
     except ImportError as error:
         raise KinematicsUnavailableError(
             f"end effectors and workspaces need Pinocchio ({error}): {INSTALL}"

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from gr00t_policy_core.kinematics.urdf import MOVING, UrdfLimits, joint_limits, robot_element
 
 FIXED = "fixed"
+UNLIMITED_M = 1e3  # what a prismatic joint without limits counts for in a lever
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def _levers(elements: list[ElementTree.Element], tool_length_m: float) -> tuple[
         if joint.get("type") == "prismatic":
             levers.append(1.0)
             limits = joint_limits(joint)
-            reach_m += max(abs(limits.lower), abs(limits.upper))
+            reach_m += min(max(abs(limits.lower), abs(limits.upper)), UNLIMITED_M)
         elif joint.get("type") != FIXED:
             levers.append(reach_m)
         reach_m += math.hypot(*_origin_m(joint))

@@ -48,7 +48,7 @@ def _turned(poses: Array, before: Array, after: Array) -> Array:
 
 
 def _inverse(quaternion: Array) -> Array:
-    return quaternion * np.array([-1.0, -1.0, -1.0, 1.0])
+    return np.asarray(quaternion * np.array([-1.0, -1.0, -1.0, 1.0]))
 
 
 def _unit(quaternion: tuple[float, ...]) -> Array:

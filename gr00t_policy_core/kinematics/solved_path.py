@@ -92,7 +92,8 @@ class SolvedPath:
             return ""
         step = self.problem.step
         causes = "; ".join(self.problem.causes())
-        return f"step {step} of {self.horizon} ({step * self.step_s:.2f} s) is unreachable: {causes}"
+        place = f"step {step} of {self.horizon} ({step * self.step_s:.2f} s)"
+        return f"{place} is unreachable: {causes}"
 
     def near_singular(self) -> str:
         """Say which steps are near-singular; empty where none is."""

@@ -31,6 +31,8 @@ def contract_problems(contract: Contract) -> Iterator[str]:
         yield from _key_problems(output, contract)
         yield from _conversion_problems(output)
         yield from _measurement_problems(output, contract)
+        yield from _end_effector_problems(output, contract)
+    yield from _description_problems(contract)
     yield from _shared_topic_problems(contract)
     yield from _repeated_joint_problems(contract)
 
@@ -80,6 +82,35 @@ def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[
         yield f"{output.name}: {lacking}, or say unmeasured: true"
     if output.unmeasured and not lacking:
         yield f"{output.name}.unmeasured: has no effect, states measure all of it; leave it out"
+
+
+def _end_effector_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
+    """Require that the end effector of an action is measured as it is commanded."""
+    command = output.interface
+    if not command.needs_description:
+        return
+    if output.unmeasured:
+        yield f"{output.name}.unmeasured: {output.type} begins at the measured joints; leave it out"
+    for state in contract.state:
+        for stream in state.streams:
+            measured = stream.interface.measured_frames
+            if state.key == output.key and measured not in (None, command.commanded_frames):
+                yield (
+                    f"{output.name}: is {command.commanded_frames}, {stream.name} is {measured}: "
+                    "a policy has one convention for both"
+                )
+
+
+def _description_problems(contract: Contract) -> Iterator[str]:
+    """Require a source of the robot description where something cannot do without it."""
+    entries = (*contract.state_streams, *contract.action)
+    names = [entry.name for entry in entries if entry.interface.needs_description]
+    names.extend(workspace.name for workspace in contract.workspaces)
+    if names and not contract.motion.robot_description_topics:
+        yield f"{', '.join(names)}: needs the robot description, robot_description_topic is empty"
+    if contract.workspaces and not any(out.commands_joint_positions for out in contract.action):
+        name = contract.workspaces[0].name
+        yield f"{name}: no action commands joints in position, which is what it can bound"
 
 
 def _unmeasured_pose(output: ActionOutput, contract: Contract) -> str:
@@ -155,9 +186,9 @@ def _shared_topic_problems(contract: Contract) -> Iterator[str]:
 
 
 def _can_share(outputs: Sequence[ActionOutput]) -> bool:
-    if len({output.type for output in outputs}) > 1:
+    first, *others = [output.interface.carrier for output in outputs]
+    if any(type(other) is not type(first) for other in others):
         return False
-    first, *others = [output.interface for output in outputs]
     return first.joined(others) is not None
 
 

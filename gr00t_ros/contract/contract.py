@@ -28,6 +28,7 @@ from gr00t_ros.contract.parameters import (
     CHUNK_TOPIC,
     STATE,
     VIDEO,
+    WORKSPACE,
     Entry,
     entries,
     keys_of,
@@ -37,6 +38,7 @@ from gr00t_ros.contract.parameters import (
 from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.contract.streams import ActionOutput, StateInput, StateStream, VideoStream
 from gr00t_ros.contract.topic_names import TopicNames, in_root_namespace
+from gr00t_ros.contract.workspaces import WorkspaceSettings, workspace_problems
 from gr00t_ros.interfaces.interface import CommandInterface, StateInterface
 from gr00t_ros.interfaces.registry import find_command, find_state
 
@@ -65,6 +67,7 @@ class Contract:
     max_skew_s: float
     chunk_topic: str
     motion: MotionSettings
+    workspaces: tuple[WorkspaceSettings, ...] = ()
 
     @property
     def action_keys(self) -> tuple[str, ...]:
@@ -111,6 +114,7 @@ def parse_contract(
         *state_problems,
         *command_problems,
         *_use_problems(values, settings, commands),
+        *_workspace_problems(values),
         *topics.problems(settings),
     )
     contract = _contract(values, settings, topics, states, commands)
@@ -167,6 +171,16 @@ def _use_problems(
             yield f"{entry.name}: {problem}"
 
 
+def _workspace_entries(values: Mapping[str, Any]) -> list[Entry]:
+    return [entry for entry in entries(values) if entry.modality == WORKSPACE]
+
+
+def _workspace_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    for entry in _workspace_entries(values):
+        for problem in workspace_problems(entry.settings(values)):
+            yield f"{entry.name}: {problem}"
+
+
 def _contract(
     values: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -206,6 +220,10 @@ def _contract(
         max_skew_s=float(settings["max_skew_s"]),
         chunk_topic=chunk_topic,
         motion=MotionSettings.of(settings, topics),
+        workspaces=tuple(
+            WorkspaceSettings.of(entry.name.removeprefix(f"{WORKSPACE}."), entry.settings(values))
+            for entry in _workspace_entries(values)
+        ),
     )
 
 

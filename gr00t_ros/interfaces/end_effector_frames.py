@@ -99,6 +99,14 @@ class EndEffectorFrames:
         return DIMENSIONS[self.representation]
 
     @property
+    def words(self) -> str:
+        """Which pose they mean, whatever representation it is written in."""
+        return (
+            f"{self.tip} in {self.base}, tool {list(self.tool)}, rotation_before "
+            f"{list(self.before)}, rotation_after {list(self.after)}"
+        )
+
+    @property
     def convention(self) -> PoseConvention:
         """The fixed rotations."""
         return PoseConvention(self.before, self.after)

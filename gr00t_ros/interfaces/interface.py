@@ -105,6 +105,7 @@ class StateInterface(ABC):
         measured_joints: The joints whose positions it measures, in rad (or m).
         measures_pose: Whether it measures a pose.
         needs_description: Whether it can be read only with a robot description (`described`).
+        measured_frames: Which pose it measures, in words; None where the message says that.
 
     Args:
         settings: The value of each of `parameters` by name.
@@ -119,6 +120,7 @@ class StateInterface(ABC):
     measured_joints: tuple[str, ...] = ()
     measures_pose: bool = False
     needs_description: bool = False
+    measured_frames: str | None = None
 
     def __init__(self, settings: Settings) -> None:
         del settings  # a type without parameters has none to read
@@ -181,6 +183,8 @@ class CommandInterface(ABC):
             false they are positions: to hold is to repeat the last one, and a state has to measure
             them.
         needs_description: Whether it makes commands only with a robot description (`described`).
+        commanded_frames: Which pose it commands, in words; None where the message says that. A
+            state of the same key measures the same.
 
     Args:
         settings: The value of each of `parameters` by name.
@@ -198,6 +202,7 @@ class CommandInterface(ABC):
     commands_pose: bool = False
     holds_zero: bool = False
     needs_description: bool = False
+    commanded_frames: str | None = None
 
     def __init__(self, settings: Settings) -> None:
         del settings  # a type without parameters has none to read
@@ -206,6 +211,11 @@ class CommandInterface(ABC):
     def command_dimension(self) -> int | None:
         """The number of SI values in one command; None if only the policy's answer shows it."""
         return POSE_DIMENSION if self.commands_pose else self.dimension
+
+    @property
+    def carrier(self) -> CommandInterface:
+        """The interface that writes the commands into messages, by default this one."""
+        return self
 
     def si_values(self, values: Values) -> Values:
         """Convert a chunk to the layout of the commands, in which action chunks are published.

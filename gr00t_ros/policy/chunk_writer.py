@@ -97,9 +97,7 @@ def stop_message(reason: str, *, chunk_id: int, now: Time, source: str = "") -> 
     return message
 
 
-def _values(
-    output: ActionOutput, action: Mapping[str, NDArray[np.float32]]
-) -> NDArray[np.float32]:
+def _values(output: ActionOutput, action: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """The policy's values of one action, (horizon, D): its keys side by side, or some of them."""
     parts = [action[key][0] for key in output.keys]
     shapes = {key: part.shape for key, part in zip(output.keys, parts, strict=True)}

@@ -50,6 +50,7 @@ class EndEffectorState(StateInterface):
         self.frames = EndEffectorFrames.of(settings)
         self.joints = self.measured_joints = self.frames.joints
         self.dimension = self.frames.dimension
+        self.measured_frames = self.frames.words
         self._convention = self.frames.convention
         self._chain: Chain | None = None
         self._order: list[int] = []
@@ -123,15 +124,20 @@ class EndEffectorCommand(CommandInterface):
         self.frames = EndEffectorFrames.of(settings)
         self.joints = self.frames.joints
         self.dimension = self.frames.dimension
+        self.commanded_frames = self.frames.words
         self._convention = self.frames.convention
         self._truncates = settings["on_unreachable"] == "truncate"
         self._tolerances = settings["position_tolerance"], settings["orientation_tolerance"]
         cls = find_command(settings["command"])
         defaults = {parameter.name: parameter.default for parameter in cls.parameters}
-        self._joint_command = cls({**defaults, "joints": list(self.joints)})
-        self.message_type = self._joint_command.message_type
+        self._carrier = cls({**defaults, "joints": list(self.joints)})
+        self.message_type = self._carrier.message_type
         self._solver: PathSolver | None = None
         self._order: list[int] = []
+
+    @property
+    def carrier(self) -> CommandInterface:
+        return self._carrier
 
     @property
     def command_dimension(self) -> int:
@@ -162,10 +168,13 @@ class EndEffectorCommand(CommandInterface):
         return CommandPath(joints, _quality(path, solve_s))
 
     def make_message(self, period_s: float) -> Any:
-        return self._joint_command.make_message(period_s)
+        return self._carrier.make_message(period_s)
 
     def fill(self, message: Any, values: Values, stamp: Any) -> None:
-        self._joint_command.fill(message, values, stamp)
+        self._carrier.fill(message, values, stamp)
+
+    def read(self, message: Any) -> Values:
+        return self._carrier.read(message)
 
     def _require_reached(self, path: SolvedPath) -> None:
         why = path.why_it_ends()
