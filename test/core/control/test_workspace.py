@@ -107,7 +107,7 @@ class Rig:
             ActionLayout({"arm": 3}, names={"arm": ("one", "two", "three")}),
             PlayerSettings(
                 period_s=period_s,
-                limits={index: limits for index in range(3)},
+                limits=dict.fromkeys(range(3), limits),
                 workspaces=(workspace,),
                 max_joint_ages_s=dict.fromkeys(range(3), 5.0),
                 observation_age=ObservationAgeLimit(5.0),
