@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,8 @@ from gr00t_ros.msg import ControlStatus, PolicyStatus
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.policy.policy_node import PolicyNode
 
-RATE_HZ, CONTROL_HZ = 20.0, 100.0
-HORIZON = 40
+RATE_HZ, CONTROL_HZ = 10.0, 100.0
+HORIZON = 41
 SIDE_M, TURN_RAD = 0.04, 0.1
 KEYS = ("eef", "gripper_rotation")
 ARMS = [
@@ -40,16 +40,16 @@ ARMS = [
 def square(start: np.ndarray, joints: int) -> np.ndarray:
     """Poses around a square from a start and back to it, turning there and back, (horizon, 7).
 
-    An arm of five joints keeps to what it can turn: it only moves along one edge and back.
+    An arm of five joints turns as far as it can.
     """
-    share = np.linspace(0.0, 1.0, HORIZON)
+    edges = np.linspace(0.0, 4.0, HORIZON)
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) * SIDE_M
-    smooth = share - np.sin(2.0 * np.pi * share) / (2.0 * np.pi)  # begins and ends at rest
-    ways = [np.interp(4.0 * smooth, range(5), corners[:, axis]) for axis in (0, 1)]
+    smooth = edges - np.sin(2.0 * np.pi * edges) / (2.0 * np.pi)  # at rest in every corner
+    ways = [np.interp(smooth, range(5), corners[:, axis]) for axis in (0, 1)]
     poses = np.repeat(start[None], HORIZON, axis=0)
     poses[:, 1] += ways[0]
     poses[:, 2] += ways[1]
-    turn = TURN_RAD * np.sin(np.pi * smooth)
+    turn = TURN_RAD * np.sin(np.pi * smooth / 4.0)
     rotvecs = np.stack([0.3 * turn, turn, -turn], axis=1)
     turned = rotation.quaternion_from_rotvec(rotvecs)
     poses[:, 3:] = rotation.quaternion_product(turned, poses[:, 3:])
@@ -66,13 +66,13 @@ class SquarePolicy(ModalityPolicy):
         super().__init__()
         self._path = path
         self._configs = {
-            "video": ModalityConfig([0], []),
             "state": ModalityConfig([0], ["eef"]),
             "action": ModalityConfig(list(range(HORIZON)), list(KEYS)),
         }
         self.states: list[np.ndarray] = []
         self.shift_m = 0.0
-        self.asked = threading.Event()
+        self.go = threading.Event()  # the second answer and all that follow wait for it
+        self.go.set()
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         return self._configs
@@ -84,6 +84,8 @@ class SquarePolicy(ModalityPolicy):
         self, observation: dict[str, Any], options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         self.states.append(observation["state"]["eef"][0, 0])
+        if len(self.states) > 1:
+            self.go.wait(timeout=60.0)
         matrices = rotation.matrix_from_quaternion(self._path[:, 3:])
         position = self._path[:, :3] + np.linspace(0.0, self.shift_m, HORIZON)[:, None]
         action = {KEYS[0]: position, KEYS[1]: rotation.rot6d_from_matrix(matrices)}
@@ -100,6 +102,8 @@ class Scene:
         context: Context,
         live: Callable[[ManagedNode], None],
         monkeypatch: pytest.MonkeyPatch,
+        *,
+        is_once: bool = False,
         **changes: Any,
     ) -> None:
         self.peer = peer
@@ -109,6 +113,8 @@ class Scene:
         self.commanded: list[np.ndarray] = []
         self.joints = self.home
         self.policy_of_poses = SquarePolicy(self.path)
+        if is_once:
+            self.policy_of_poses.go.clear()
         self._tap(monkeypatch)
         self._states = peer.create_publisher(JointState, "joint_states", qos_profile_sensor_data)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -187,8 +193,16 @@ def make_scene(
     ros_context: Context,
     live: Callable[[ManagedNode], None],
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., Scene]:
-    return lambda arm, **changes: Scene(arm, ros_node, ros_context, live, monkeypatch, **changes)
+) -> Iterator[Callable[..., Scene]]:
+    scenes: list[Scene] = []
+
+    def make(arm: Arm, **changes: Any) -> Scene:
+        scenes.append(Scene(arm, ros_node, ros_context, live, monkeypatch, **changes))
+        return scenes[-1]
+
+    yield make
+    for scene in scenes:
+        scene.policy_of_poses.go.set()
 
 
 def distances(tips: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,8 +218,9 @@ def distances(tips: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name if arm else "real arms")
 def test_an_arm_traces_the_square_of_a_policy(arm: Arm, make_scene: Callable[..., Scene]) -> None:
-    scene = make_scene(arm)
-    wait_until(lambda: len(scene.commanded) > 1.2 * CONTROL_HZ * HORIZON / RATE_HZ, 120.0)
+    scene = make_scene(arm, is_once=True)
+    wait_until(lambda: len(scene.commanded) > CONTROL_HZ * HORIZON / RATE_HZ, 120.0)
+    scene.control.wait_for_reason("chunk 1 ended and no other came")
 
     commanded = np.array(scene.commanded)
     lower = np.array([limit.lower for limit in scene.chain.limits])
