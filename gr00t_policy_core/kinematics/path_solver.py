@@ -51,11 +51,12 @@ JUMP_SHARE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Iterate:
-    """The joints (n,), the error (6,) that is left there, and the Jacobian (6, n)."""
+    """The joints (n,), the error (6,) that is left there, the Jacobian (6, n), and its number."""
 
     joints: Array
     error: Array
     jacobian: Array
+    number: int = 0
 
 
 class PathSolver:
@@ -105,6 +106,7 @@ class PathSolver:
             orientation_errors_rad=np.linalg.norm(errors[:, 3:], axis=1),
             manipulability=manipulability(jacobians, self._reach_m),
             horizon=len(poses),
+            iterations=sum(iterate.number for iterate in iterates),
             step_s=step_s,
             problem=problem,
         )
@@ -121,15 +123,15 @@ class PathSolver:
             moved = self._moved(iterate, posture)
             posture = np.zeros(self._chain.size)
             has_stalled = float(np.abs(moved - iterate.joints).max()) < STALLED
-            iterate = self._iterate(moved, target)
+            iterate = self._iterate(moved, target, iterate.number + 1)
             if has_stalled:
                 break
         return iterate
 
-    def _iterate(self, joints: Array, target: object) -> _Iterate:
+    def _iterate(self, joints: Array, target: object, number: int = 0) -> _Iterate:
         jacobian = self._chain.jacobian(joints)
         error = self._chain.error(self._chain.placement(joints), target)
-        return _Iterate(joints, error, jacobian)
+        return _Iterate(joints, error, jacobian, number)
 
     def _moved(self, iterate: _Iterate, posture: Array) -> Array:
         """The joints after one iteration.

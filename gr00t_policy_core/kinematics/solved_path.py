@@ -70,6 +70,7 @@ class SolvedPath:
         manipulability: float64 (steps,), see `manipulability`.
         horizon: The number of steps of the path.
         step_s: Time between two steps, s.
+        iterations: How many iterations all steps took.
         problem: Why the path ends before its last step; None where it does not.
     """
 
@@ -79,6 +80,7 @@ class SolvedPath:
     manipulability: Array
     horizon: int
     step_s: float
+    iterations: int
     problem: Unreachable | None
 
     @property
