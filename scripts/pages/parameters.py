@@ -48,7 +48,8 @@ WORKSPACES = """\
 ## Each workspace: `workspace.<name>.…`
 
 A box and a floor that the tip of an arm never leaves, see
-[Keep the tip inside a workspace](../how-to/end-effectors.md#keep-the-tip-inside-a-workspace). The name is your own.
+[Keep the tip inside a workspace](../how-to/end-effectors.md#keep-the-tip-inside-a-workspace). The
+name is your own.
 """
 TYPES = """\
 ## Message types

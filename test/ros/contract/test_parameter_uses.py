@@ -49,6 +49,8 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
     "ignore": (False, EVERYWHERE),
     "type": (None, EVERYWHERE),
     "joints": (["shoulder", "elbow"], POSITIONS | ARRAYS),
+    "keys": (["arm"], EVERYWHERE),
+    "select": ([1, 0], EVERYWHERE),
     "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
     "representation": ("xyz_quat", {"pose"}),
     "frame_id": ("base", BODIES),
