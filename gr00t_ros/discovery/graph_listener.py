@@ -18,8 +18,8 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
+from gr00t_policy_core.kinematics.urdf import urdf_limits
 from gr00t_ros.contract.parameters import types_of
-from gr00t_ros.control.urdf import urdf_limits
 from gr00t_ros.discovery.robot_graph import CommandTopic, RobotGraph
 from gr00t_ros.interfaces.registry import ros_type
 from gr00t_ros.node.offline_nodes import NODE_NAMES

@@ -17,7 +17,7 @@ SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
     {"antialias", "errors", "malloc", "rotation"},
-    {"datasets", "embodiment", "modality", "resize"},
+    {"datasets", "embodiment", "kinematics", "modality", "resize"},
     {"policy"},
     {"models", "policies", "serving", "testing"},
     {"cli"},
@@ -46,8 +46,8 @@ HOMES = {
     "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
-    "mcap": "gr00t_ros.bags",
     "rosbag2_py": "gr00t_ros.bags",
+    "pinocchio": "gr00t_policy_core.kinematics",
     "ruckig": "gr00t_policy_core.control",
     "torch": "gr00t_policy_core.models",
     "ray": "gr00t_policy_core.serving.replicas",
@@ -341,6 +341,7 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (libraries_stay_at_home, "gr00t_ros.convert.steps", "import av"),
         (libraries_stay_at_home, "gr00t_ros.convert.steps", "from mcap.reader import make_reader"),
         (libraries_stay_at_home, "gr00t_policy_core.serving.server.policy_server", "import ray"),
+        (libraries_stay_at_home, "gr00t_ros.control.workspaces", "import pinocchio"),
         (libraries_stay_at_home, "gr00t_policy_core.cli", "importlib.import_module('rclpy')"),
         (
             the_control_node_knows_no_policy,

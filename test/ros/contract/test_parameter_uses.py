@@ -51,6 +51,8 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
     "joints": (["shoulder", "elbow"], POSITIONS | ARRAYS),
     "joint_prefix": ("", EVERYWHERE),  # asks for nothing; these joints share no prefix
     "axes": (["linear.x", "angular.z"], {"twist"}),
+    "keys": (["arm"], EVERYWHERE),
+    "select": ([1, 0], EVERYWHERE),
     "teleop_topic": ("leader", EVERYWHERE),
     "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
     "representation": ("xyz_quat", {"pose"}),

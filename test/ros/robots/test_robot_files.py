@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from robot_library import DATA, FOLDER, ROBOTS, RobotFile, joint_facts, published, urdf_file
 
+from gr00t_policy_core.kinematics.urdf import urdf_limits
 from gr00t_policy_core.policy import ABSOLUTE_ACTIONS
 from gr00t_ros.contract.compatibility import check_compatibility
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.control.urdf import urdf_limits
 from gr00t_ros.interfaces.joint_names import without_prefix
 from gr00t_ros.node.offline_nodes import contract_of_file
 
