@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,8 +53,17 @@ def copy_to_device(values: Sequence[Tensor | NDArray[Any]], device: torch.device
         ]
 
     for part, value in zip(parts(staged), values, strict=True):
-        if isinstance(value, Tensor):
-            part.copy_(value)
-        else:  # torch warns about a tensor of a read-only array, so numpy copies
-            part.numpy()[...] = value
+        part.copy_(value if isinstance(value, Tensor) else _as_tensor(value))
     return parts(staged.to(device, non_blocking=True))
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    """A uint8 array as a tensor; of the same memory if it is contiguous, to read it only.
+
+    torch warns about a tensor of a read-only array, such as those from the wire, unless it knows
+    the memory only. It copies tensors in several threads, NumPy in one.
+    """
+    if not array.flags.c_contiguous or not array.size:
+        return torch.from_numpy(array.copy())
+    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
+    return torch.frombuffer(memory, dtype=torch.uint8).view(array.shape)
