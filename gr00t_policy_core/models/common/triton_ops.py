@@ -65,7 +65,7 @@ def suits(x: Tensor) -> bool:
 @lru_cache
 def overlaps(device: torch.device) -> bool:
     """Whether a kernel on that GPU may start while the one before still runs."""
-    if os.environ.get("GR00T_PDL") == "0":
+    if device.type != "cuda" or os.environ.get("GR00T_PDL") == "0":
         return False
     return torch.cuda.get_device_capability(device) >= OVERLAP_CAPABILITY
 
