@@ -33,18 +33,18 @@ class FusedLinear(nn.Linear):
 
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer: one kernel."""
+    """A linear layer: one kernel, or two that add their parts."""
     if _has_kernel(layer, x):
-        result: Tensor = triton_ops.fused_linear(x, layer.weight, layer.bias, None, False)
-        return result
-    result = layer(x)
+        result: Tensor = triton_ops.linear(x, layer.weight, layer.bias, None, False)
+    else:
+        result = layer(x)
     return result
 
 
 def linear_add(layer: nn.Linear, x: Tensor, residual: Tensor) -> Tensor:
-    """A linear layer whose output is added to `residual`; one kernel for few rows on a GPU."""
+    """A linear layer, added to `residual`; on a GPU without a kernel for the addition alone."""
     if _has_kernel(layer, x):
-        result: Tensor = triton_ops.fused_linear(x, layer.weight, layer.bias, residual, False)
+        result: Tensor = triton_ops.linear(x, layer.weight, layer.bias, residual, False)
         return result
     return torch.add(residual, layer(x))
 
@@ -52,11 +52,11 @@ def linear_add(layer: nn.Linear, x: Tensor, residual: Tensor) -> Tensor:
 def linear_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
     """A linear layer with bias, followed by GELU in its tanh approximation.
 
-    On a GPU both are one kernel: cuBLAS applies that approximation as it writes the product. On a
-    CPU torch's function of that name computes the exact GELU, so two kernels run there.
+    On a GPU both are one kernel: cuBLAS, too, applies that approximation as it writes the product.
+    On a CPU torch's function of that name computes the exact GELU, so two kernels run there.
     """
-    if _has_kernel(layer, x):
-        result: Tensor = triton_ops.fused_linear(x, layer.weight, layer.bias, None, True)
+    if _has_kernel(layer, x, gelu=True):
+        result: Tensor = triton_ops.linear(x, layer.weight, layer.bias, None, True)
         return result
     if not x.is_cuda:
         return F.gelu(layer(x), approximate="tanh")
@@ -64,8 +64,9 @@ def linear_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
     return rows.unflatten(0, x.shape[:-1])
 
 
-def _has_kernel(layer: nn.Linear, x: Tensor) -> bool:
+def _has_kernel(layer: nn.Linear, x: Tensor, gelu: bool = False) -> bool:
     if not triton_ops.suits(x):
         return False
     columns, width = layer.weight.shape
-    return triton_ops.linear_blocks(x.shape[:-1].numel(), columns, width) is not None
+    blocks = triton_ops.linear_blocks(x.shape[:-1].numel(), columns, width)
+    return blocks is not None and not (gelu and blocks.splits > 1)

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 ALIGNMENT = 256  # bytes: any kernel may read from such an address
+COPY_THREADS = 4
+PARALLEL_BYTES = 2**21  # an array of this size is copied by several threads
+
+_copiers = ThreadPoolExecutor(COPY_THREADS, "gr00t-copy")
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -53,17 +58,18 @@ def copy_to_device(values: Sequence[Tensor | NDArray[Any]], device: torch.device
         ]
 
     for part, value in zip(parts(staged), values, strict=True):
-        part.copy_(value if isinstance(value, Tensor) else _as_tensor(value))
+        if isinstance(value, Tensor):
+            part.copy_(value)
+        else:  # torch warns about a tensor of a read-only array, so NumPy copies
+            _copy(value, part.numpy())
     return parts(staged.to(device, non_blocking=True))
 
 
-def _as_tensor(array: NDArray[Any]) -> Tensor:
-    """A uint8 array as a tensor; of the same memory if it is contiguous, to read it only.
-
-    torch warns about a tensor of a read-only array, such as those from the wire, unless it knows
-    the memory only. It copies tensors in several threads, NumPy in one.
-    """
-    if not array.flags.c_contiguous or not array.size:
-        return torch.from_numpy(array.copy())
-    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
-    return torch.frombuffer(memory, dtype=torch.uint8).view(array.shape)
+def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:
+    """Copy an array; one of many frames in several threads, since NumPy releases the GIL."""
+    if source.nbytes < PARALLEL_BYTES:
+        target[...] = source
+        return
+    parts = min(len(source), COPY_THREADS)
+    sources, targets = np.array_split(source, parts), np.array_split(target, parts)
+    list(_copiers.map(np.copyto, targets, sources))

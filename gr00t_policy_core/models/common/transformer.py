@@ -131,7 +131,10 @@ class TanhGelu(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU, added to `residual`. Element 1 of `net` is training's dropout."""
+    """Two linear layers with GELU, added to `residual`.
+
+    Element 1 of `net` is training's dropout.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators of transformer blocks as single Triton kernels, for few rows on a GPU.
+"""Operators of the action head as single Triton kernels, for few rows on a GPU.
 
-One robot's action tokens are 41 rows. Then a matrix product takes about as long as reading its
-weights, and starting a kernel and waiting for the one before costs as much again. These kernels do
-the work of two or three each. On Hopper and later a kernel starts while the one before still runs,
-and loads its weights meanwhile (programmatic dependent launch).
+The action tokens of one robot are 41 rows. A matrix product then takes hardly longer than reading
+its weights, and what surrounds it (bias, GELU, residual, norm, attention) as long as the product if
+each is a kernel of its own. Where there is no Triton or it does not work, torch's operators run.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,23 +17,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ENABLED = importlib.util.find_spec("triton") is not None and os.environ.get("GR00T_TRITON") != "0"
 DTYPES = (torch.bfloat16, torch.float16)
-MAX_KEYS = 256  # of attention, which has all of them in registers
-MAX_HEAD_DIM = 128
+MAX_KEYS = 256  # of attention: a program holds the scores of all keys in registers
+QUERIES = 64  # of attention, in one program
+SUMMED = 1024  # values that a program sums over the parts of a product
 OVERLAP_CAPABILITY = (9, 0)  # Hopper
+
+_usable_gpus: set[int] = set()
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The part of a product that one program computes, and how.
+    """How a matrix product is distributed to programs.
 
     Args:
-        rows: Rows of the input.
-        columns: Columns of the output.
-        depth: Columns of the input that are loaded at once.
+        rows: Rows of the input that a program reads.
+        columns: Columns of the output that it computes.
+        depth: Columns of the input that it loads at once.
         stages: Loads in flight.
         warps: Warps of a program.
+        splits: Parts of the input's columns; each is a program's, and another kernel sums them.
     """
 
     rows: int
@@ -42,51 +46,91 @@ class Blocks:
     depth: int
     stages: int
     warps: int = 4
+    splits: int = 1
+
+
+# Measured on an H200 at the shapes of the published action head, against cuBLAS and each other.
+NARROW = Blocks(64, 32, 128, stages=6)
+WIDE = Blocks(64, 64, 128, stages=4)
+DEEP = Blocks(64, 64, 128, stages=4, splits=4)
+DEEP_BATCH = Blocks(128, 128, 64, stages=4, warps=8, splits=3)
 
 
 def linear_blocks(rows: int, columns: int, width: int) -> Blocks | None:
-    """The fastest `Blocks` for a product; None where cuBLAS is faster (both measured)."""
-    if rows > int(os.environ.get("GR00T_TRITON_ROWS", "64")):
-        return None
-    if columns >= 4096:
-        blocks = Blocks(64, 32, 128, 4)
+    """The fastest distribution of a product; None where cuBLAS is faster."""
+    is_deep = width > 2 * columns
+    if rows <= 64:
+        blocks = DEEP if is_deep else NARROW if columns <= 2048 else WIDE
+    elif is_deep and rows <= 700:
+        blocks = DEEP_BATCH
     else:
-        blocks = Blocks(64, 16, 128, 6)
-    if columns % blocks.columns or width % blocks.depth:
         return None
-    return blocks
+    fits = columns % blocks.columns == 0 and width % (blocks.depth * blocks.splits) == 0
+    return blocks if fits else None
 
 
 def suits(x: Tensor) -> bool:
-    """Whether kernels exist for a tensor's device and dtype."""
-    return ENABLED and x.is_cuda and x.dtype in DTYPES
+    """Whether the kernels work with a tensor's device and dtype."""
+    return x.is_cuda and x.dtype in DTYPES and x.device.index in _usable_gpus
+
+
+def prepare(device: torch.device) -> None:
+    """Use the kernels on a GPU if one of them works there.
+
+    Triton may be absent, or lack a C compiler, or not support the GPU; the log then says so.
+    """
+    if device.type != "cuda":
+        return
+    try:
+        x = torch.ones(1, 16, dtype=DTYPES[0], device=device)
+        launch_norm(x, None, None, 1e-5)
+        torch.cuda.synchronize(device)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        logger.warning("Triton does not work, so the action head takes longer: %s", reason)
+    else:
+        _usable_gpus.add(x.device.index)
 
 
 @lru_cache
-def overlaps(device: torch.device) -> bool:
-    """Whether a kernel on that GPU may start while the one before still runs."""
-    if device.type != "cuda" or os.environ.get("GR00T_PDL") == "0":
+def _overlaps(device: torch.device) -> bool:
+    """Whether a kernel may start while the one before still runs (dependent launch)."""
+    if device.type != "cuda":
         return False
     return torch.cuda.get_device_capability(device) >= OVERLAP_CAPABILITY
 
 
-def _launch_linear(
+def launch_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, gelu: bool
 ) -> Tensor:
-    from gr00t_policy_core.models.common.kernels import linear_kernel
+    """A linear layer, followed by GELU in its tanh approximation or added to `residual`.
+
+    Args:
+        x: (..., width), for which `linear_blocks` has a result.
+        weight: (columns, width).
+        bias: (columns,), or None.
+        residual: (..., columns), or None.
+        gelu: Apply GELU.
+    """
+    from gr00t_policy_core.models.common.triton_kernels import linear_kernel, sum_kernel
 
     rows, (columns, width) = x.shape[:-1].numel(), weight.shape
     blocks = linear_blocks(rows, columns, width)
-    if blocks is None:
-        raise ValueError(f"no kernel for a product of {rows} x {width} x {columns}")
+    if blocks is None or (blocks.splits > 1 and gelu):
+        raise ValueError(f"there is no kernel for a product of {rows} x {width} x {columns}")
+    residual = None if residual is None else residual.contiguous()
     out = x.new_empty((*x.shape[:-1], columns))
-    pdl = overlaps(x.device)
-    linear_kernel[(columns // blocks.columns, -(-rows // blocks.rows), 1)](
+    parts = out
+    if blocks.splits > 1:
+        parts = x.new_empty((blocks.splits, rows, columns), dtype=torch.float32)
+    overlaps = _overlaps(x.device)
+    grid = (columns // blocks.columns, -(-rows // blocks.rows), blocks.splits)
+    linear_kernel[grid](
         x.contiguous(),
         weight,
         bias,
-        None if residual is None else residual.contiguous(),
-        out,
+        residual,
+        parts,
         rows,
         columns,
         WIDTH=width,
@@ -96,52 +140,73 @@ def _launch_linear(
         BLOCK_M=blocks.rows,
         BLOCK_N=blocks.columns,
         BLOCK_K=blocks.depth,
-        SPLIT=1,
-        PDL=pdl,
-        PREFETCH=True,
+        SPLITS=blocks.splits,
+        OVERLAPS=overlaps,
         num_warps=blocks.warps,
         num_stages=blocks.stages,
-        launch_pdl=pdl,
+        launch_pdl=overlaps,
     )
+    if blocks.splits > 1:
+        sum_kernel[(-(-out.numel() // SUMMED),)](
+            parts,
+            bias,
+            residual,
+            out,
+            out.numel(),
+            columns,
+            BIAS=bias is not None,
+            RESIDUAL=residual is not None,
+            SPLITS=blocks.splits,
+            BLOCK=SUMMED,
+            OVERLAPS=overlaps,
+            launch_pdl=overlaps,
+        )
     return out
 
 
-def _launch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    from gr00t_policy_core.models.common.kernels import norm_kernel
+def launch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Layer norm over the last dimension; `weight` and `bias` are (width,), or both None."""
+    from gr00t_policy_core.models.common.triton_kernels import norm_kernel
 
     x = x.contiguous()
-    width = x.shape[-1]
     out = torch.empty_like(x)
-    pdl = overlaps(x.device)
+    width = x.shape[-1]
+    overlaps = _overlaps(x.device)
     norm_kernel[(x.shape[:-1].numel(),)](
         x,
         weight,
         bias,
-        None,
-        None,
-        None,
         out,
-        x.shape[:-1].numel(),
         eps,
         WIDTH=width,
         BLOCK=_power_of_two(width),
         AFFINE=weight is not None,
-        PARTS=0,
-        PDL=pdl,
-        launch_pdl=pdl,
+        OVERLAPS=overlaps,
+        launch_pdl=overlaps,
     )
     return out
 
 
-def _launch_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    from gr00t_policy_core.models.common.kernels import attention_kernel
+def launch_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention of all queries to at most `MAX_KEYS` keys.
+
+    Args:
+        q: (B, heads, T, head_dim); a view of (B, T, ..., heads, head_dim), as `k` and `v` are.
+        k: (B, heads, S, head_dim).
+        v: (B, heads, S, head_dim).
+        bias: Added to the scores, (B, 1, 1, S), or None.
+
+    Returns:
+        (B, T, heads · head_dim).
+    """
+    from gr00t_policy_core.models.common.triton_kernels import attention_kernel
 
     batch, heads, queries, dim = q.shape
     keys = k.shape[2]
     out = q.new_empty((batch, queries, heads * dim))
-    block_n = max(16, _power_of_two(keys))
-    pdl = overlaps(q.device)
-    attention_kernel[(batch * heads, -(-queries // 64))](
+    block_keys = max(16, _power_of_two(keys))
+    overlaps = _overlaps(q.device)
+    attention_kernel[(batch * heads, -(-queries // QUERIES))](
         q,
         k,
         v,
@@ -159,45 +224,46 @@ def _launch_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> T
         dim**-0.5,
         DIM=dim,
         BIAS=bias is not None,
-        BLOCK_M=64,
-        BLOCK_N=block_n,
-        BLOCK_D=_power_of_two(dim),
-        PDL=pdl,
-        num_warps=4 if block_n <= 128 else 8,
-        launch_pdl=pdl,
+        BLOCK_M=QUERIES,
+        BLOCK_N=block_keys,
+        BLOCK_D=max(16, _power_of_two(dim)),
+        OVERLAPS=overlaps,
+        num_warps=4 if block_keys <= 128 else 8,
+        launch_pdl=overlaps,
     )
     return out
 
 
 def _power_of_two(value: int) -> int:
+    """The smallest power of two that is at least `value`."""
     return 1 << (value - 1).bit_length()
 
 
-def _register(library: torch.library.Library, schema: str, launch: Any, fake: Any) -> Any:
-    """An operator of torch's dispatcher, which torch.compile and the capture of graphs see."""
+# Operators of torch's dispatcher: torch.compile calls them as they are, and the capture of a graph
+# sees the tensors that they read.
+_LIBRARY = torch.library.Library("gr00t", "DEF")
+
+
+def _operator(schema: str, launch: Callable[..., Tensor], fake: Callable[..., Tensor]) -> Any:
     name = schema.partition("(")[0]
-    library.define(schema)
-    library.impl(name, launch, "CUDA")
-    torch.library.register_fake(f"gr00t::{name}", fake, lib=library)
+    _LIBRARY.define(schema)
+    _LIBRARY.impl(name, launch, "CUDA")
+    torch.library.register_fake(f"gr00t::{name}", fake, lib=_LIBRARY)
     return getattr(torch.ops.gr00t, name).default
 
 
-_library = torch.library.Library("gr00t", "DEF")
-fused_linear = _register(
-    _library,
+linear = _operator(
     "linear(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool gelu) -> Tensor",
-    _launch_linear,
+    launch_linear,
     lambda x, weight, bias, residual, gelu: x.new_empty((*x.shape[:-1], len(weight))),
 )
-layer_norm = _register(
-    _library,
+layer_norm = _operator(
     "layer_norm(Tensor x, Tensor? weight, Tensor? bias, float eps) -> Tensor",
-    _launch_norm,
+    launch_norm,
     lambda x, weight, bias, eps: torch.empty_like(x, memory_format=torch.contiguous_format),
 )
-attention = _register(
-    _library,
+attention = _operator(
     "attention(Tensor q, Tensor k, Tensor v, Tensor? bias) -> Tensor",
-    _launch_attention,
+    launch_attention,
     lambda q, k, v, bias: q.new_empty((len(q), q.shape[2], q.shape[1] * q.shape[3])),
 )
