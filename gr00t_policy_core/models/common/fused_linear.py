@@ -33,7 +33,7 @@ class FusedLinear(nn.Linear):
 
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer: one kernel, or two that add their parts."""
+    """A linear layer."""
     if _has_kernel(layer, x):
         result: Tensor = triton_ops.linear(x, layer.weight, layer.bias, None, False)
     else:
@@ -42,7 +42,7 @@ def linear(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 def linear_add(layer: nn.Linear, x: Tensor, residual: Tensor) -> Tensor:
-    """A linear layer, added to `residual`; on a GPU without a kernel for the addition alone."""
+    """A linear layer, added to `residual`; for few rows on a GPU as a part of its last kernel."""
     if _has_kernel(layer, x):
         result: Tensor = triton_ops.linear(x, layer.weight, layer.bias, residual, False)
         return result
@@ -65,8 +65,5 @@ def linear_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 def _has_kernel(layer: nn.Linear, x: Tensor, gelu: bool = False) -> bool:
-    if not triton_ops.suits(x):
-        return False
-    columns, width = layer.weight.shape
-    blocks = triton_ops.linear_blocks(x.shape[:-1].numel(), columns, width)
-    return blocks is not None and not (gelu and blocks.splits > 1)
+    rows, (columns, width) = x.shape[:-1].numel(), layer.weight.shape
+    return triton_ops.suits(x) and triton_ops.has_linear(rows, columns, width, gelu)

@@ -37,7 +37,6 @@ class Blocks:
         columns: Columns of the output that it computes.
         depth: Columns of the input that it loads at once.
         stages: Loads in flight.
-        warps: Warps of a program.
         splits: Parts of the input's columns; each is a program's, and another kernel sums them.
     """
 
@@ -45,28 +44,44 @@ class Blocks:
     columns: int
     depth: int
     stages: int
-    warps: int = 4
     splits: int = 1
 
 
-# Measured on an H200 at the shapes of the published action head, against cuBLAS and each other.
-NARROW = Blocks(64, 32, 128, stages=6)
-WIDE = Blocks(64, 64, 128, stages=4)
-DEEP = Blocks(64, 64, 128, stages=4, splits=4)
-DEEP_BATCH = Blocks(128, 128, 64, stages=4, warps=8, splits=3)
+# Measured on an H200 at the shapes of the published action head, each against cuBLAS: the fastest
+# of about ten for products up to so many rows.
+SQUARE = {
+    128: Blocks(64, 32, 128, stages=6),
+    192: Blocks(64, 64, 128, stages=4),
+    384: Blocks(128, 64, 64, stages=5),
+    768: Blocks(64, 128, 64, stages=4),
+}
+WIDE = {64: Blocks(64, 64, 128, stages=4)}
+DEEP = {64: Blocks(64, 64, 128, stages=6, splits=4)}
+DEEP_ROWS = 768  # up to which cuBLAS is faster in parts
+DEEP_SPLITS = 3
 
 
 def linear_blocks(rows: int, columns: int, width: int) -> Blocks | None:
     """The fastest distribution of a product; None where cuBLAS is faster."""
-    is_deep = width > 2 * columns
-    if rows <= 64:
-        blocks = DEEP if is_deep else NARROW if columns <= 2048 else WIDE
-    elif is_deep and rows <= 700:
-        blocks = DEEP_BATCH
-    else:
+    table = DEEP if _is_deep(columns, width) else SQUARE if columns <= width else WIDE
+    blocks = next((table[most] for most in table if rows <= most), None)
+    if blocks is None or columns % blocks.columns or width % (blocks.depth * blocks.splits):
         return None
-    fits = columns % blocks.columns == 0 and width % (blocks.depth * blocks.splits) == 0
-    return blocks if fits else None
+    return blocks
+
+
+def has_linear(rows: int, columns: int, width: int, gelu: bool = False) -> bool:
+    """Whether `linear` computes a product faster than torch's operators."""
+    blocks = linear_blocks(rows, columns, width)
+    if blocks is None:
+        fits = _is_deep(columns, width) and width % DEEP_SPLITS == 0
+        return fits and rows <= DEEP_ROWS and not gelu
+    return blocks.splits == 1 or not gelu
+
+
+def _is_deep(columns: int, width: int) -> bool:
+    """Whether few columns of the output keep few programs busy, each for long."""
+    return width > 2 * columns
 
 
 def suits(x: Tensor) -> bool:
@@ -106,31 +121,49 @@ def launch_linear(
     """A linear layer, followed by GELU in its tanh approximation or added to `residual`.
 
     Args:
-        x: (..., width), for which `linear_blocks` has a result.
-        weight: (columns, width).
+        x: (..., width).
+        weight: (columns, width), for which `has_linear` is true.
         bias: (columns,), or None.
         residual: (..., columns), or None.
         gelu: Apply GELU.
     """
-    from gr00t_policy_core.models.common.triton_kernels import linear_kernel, sum_kernel
-
     rows, (columns, width) = x.shape[:-1].numel(), weight.shape
-    blocks = linear_blocks(rows, columns, width)
-    if blocks is None or (blocks.splits > 1 and gelu):
+    if not has_linear(rows, columns, width, gelu):
         raise ValueError(f"there is no kernel for a product of {rows} x {width} x {columns}")
+    x = x.contiguous()
     residual = None if residual is None else residual.contiguous()
     out = x.new_empty((*x.shape[:-1], columns))
-    parts = out
-    if blocks.splits > 1:
+    blocks = linear_blocks(rows, columns, width)
+    if blocks is None:
+        _launch_sum(_cublas_parts(x, weight), bias, residual, out)
+    elif blocks.splits == 1:
+        _launch_product(x, weight, bias, residual, gelu, out, blocks)
+    else:
         parts = x.new_empty((blocks.splits, rows, columns), dtype=torch.float32)
+        _launch_product(x, weight, None, None, False, parts, blocks)
+        _launch_sum(parts, bias, residual, out)
+    return out
+
+
+def _launch_product(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    gelu: bool,
+    out: Tensor,
+    blocks: Blocks,
+) -> None:
+    from gr00t_policy_core.models.common.triton_kernels import linear_kernel
+
+    rows, (columns, width) = x.shape[:-1].numel(), weight.shape
     overlaps = _overlaps(x.device)
-    grid = (columns // blocks.columns, -(-rows // blocks.rows), blocks.splits)
-    linear_kernel[grid](
-        x.contiguous(),
+    linear_kernel[(columns // blocks.columns, -(-rows // blocks.rows), blocks.splits)](
+        x,
         weight,
         bias,
         residual,
-        parts,
+        out,
         rows,
         columns,
         WIDTH=width,
@@ -142,26 +175,38 @@ def launch_linear(
         BLOCK_K=blocks.depth,
         SPLITS=blocks.splits,
         OVERLAPS=overlaps,
-        num_warps=blocks.warps,
         num_stages=blocks.stages,
         launch_pdl=overlaps,
     )
-    if blocks.splits > 1:
-        sum_kernel[(-(-out.numel() // SUMMED),)](
-            parts,
-            bias,
-            residual,
-            out,
-            out.numel(),
-            columns,
-            BIAS=bias is not None,
-            RESIDUAL=residual is not None,
-            SPLITS=blocks.splits,
-            BLOCK=SUMMED,
-            OVERLAPS=overlaps,
-            launch_pdl=overlaps,
-        )
-    return out
+
+
+def _cublas_parts(x: Tensor, weight: Tensor) -> Tensor:
+    """Partial products that add up to the product: float32 (`DEEP_SPLITS`, rows, columns)."""
+    parts = x.flatten(0, -2).unflatten(-1, (DEEP_SPLITS, -1)).transpose(0, 1)
+    weights = weight.unflatten(-1, (DEEP_SPLITS, -1)).permute(1, 2, 0)
+    if x.dtype == torch.float32:
+        return torch.bmm(parts, weights)
+    return torch.bmm(parts, weights, out_dtype=torch.float32)
+
+
+def _launch_sum(parts: Tensor, bias: Tensor | None, residual: Tensor | None, out: Tensor) -> None:
+    from gr00t_policy_core.models.common.triton_kernels import sum_kernel
+
+    overlaps = _overlaps(out.device)
+    sum_kernel[(-(-out.numel() // SUMMED),)](
+        parts,
+        bias,
+        residual,
+        out,
+        out.numel(),
+        out.shape[-1],
+        BIAS=bias is not None,
+        RESIDUAL=residual is not None,
+        SPLITS=len(parts),
+        BLOCK=SUMMED,
+        OVERLAPS=overlaps,
+        launch_pdl=overlaps,
+    )
 
 
 def launch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:

@@ -21,6 +21,7 @@ class ServedPolicy:
         max_batch: The most rows (B) of one call.
         limits: What a request for actions may cost.
         capabilities: The result of `BasePolicy.get_capabilities`.
+        concurrent_calls: The number of threads that may call the policy at the same time.
     """
 
     policy: BasePolicy
@@ -28,6 +29,7 @@ class ServedPolicy:
     max_batch: int
     limits: RequestLimits
     capabilities: tuple[str, ...]
+    concurrent_calls: int
 
     @classmethod
     def of(cls, policy: BasePolicy, endpoints: EndpointTable, max_batch: int) -> ServedPolicy:
@@ -49,6 +51,7 @@ class ServedPolicy:
             min(max_batch, getattr(policy, "max_batch_size", 1)),
             limits,
             tuple(getattr(policy, "get_capabilities", tuple)()),
+            getattr(policy, "concurrent_calls", 1),
         )
 
     @property
