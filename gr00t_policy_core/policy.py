@@ -100,15 +100,6 @@ class BasePolicy(ABC):
         """
         return 1
 
-    @property
-    def concurrent_calls(self) -> int:
-        """The number of threads that may call the policy at the same time.
-
-        A server prepares the next batch while the device computes one where this is 2. It takes a
-        policy whose calls do not depend on earlier ones and share nothing that they write to.
-        """
-        return 1
-
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
         """A key that requests in one call must share; None for a request that must be alone.
 

@@ -181,11 +181,6 @@ class ModelPolicy(ModalityPolicy):
     def max_batch_size(self) -> int:
         return MAX_BATCH_ROWS
 
-    @property
-    def concurrent_calls(self) -> int:
-        """2 on a GPU, which computes one batch while the host prepares the next."""
-        return 2 if self.device.type == "cuda" else 1
-
     def batch_key(self, observation: Observation, options: Options | None) -> Hashable | None:
         """None for a request with options; else the prompts' length in tokens, if it matters.
 

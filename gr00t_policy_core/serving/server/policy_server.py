@@ -347,17 +347,14 @@ class PolicyServer:
         thread.start()
 
     def _run_policy(self) -> None:
-        """Load the policy, then answer requests in this thread and others.
-
-        There is one for each call that may run at once: by the backend, or by the policy itself.
-        """
+        """Load the policy, then answer requests in this thread and `backend.size - 1` others."""
         served = self._source.load()
         if served is None:
             self._transport.wake()  # the server ends
             return
         executor = BatchExecutor(served, self._codec, self._metrics, self._failures)
         worker = Worker(self._queue, executor, self._backend, self._replies.send)
-        for number in range(1, max(self._backend.size, served.concurrent_calls)):
+        for number in range(1, self._backend.size):
             self._start_policy_thread(number, self._run_worker, worker)
         self._run_worker(worker)
 

@@ -21,7 +21,6 @@ class ServedPolicy:
         max_batch: The most rows (B) of one call.
         limits: What a request for actions may cost.
         capabilities: The result of `BasePolicy.get_capabilities`.
-        concurrent_calls: The number of threads that may call the policy at the same time.
     """
 
     policy: BasePolicy
@@ -29,7 +28,6 @@ class ServedPolicy:
     max_batch: int
     limits: RequestLimits
     capabilities: tuple[str, ...]
-    concurrent_calls: int
 
     @classmethod
     def of(cls, policy: BasePolicy, endpoints: EndpointTable, max_batch: int) -> ServedPolicy:
@@ -51,7 +49,6 @@ class ServedPolicy:
             min(max_batch, getattr(policy, "max_batch_size", 1)),
             limits,
             tuple(getattr(policy, "get_capabilities", tuple)()),
-            getattr(policy, "concurrent_calls", 1),
         )
 
     @property
