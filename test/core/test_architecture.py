@@ -46,12 +46,12 @@ HOMES = {
     "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
-    "mcap": "gr00t_ros.bags",
     "rosbag2_py": "gr00t_ros.bags",
     "ruckig": "gr00t_policy_core.control",
     "torch": "gr00t_policy_core.models",
     "ray": "gr00t_policy_core.serving.replicas",
     "transformers": "gr00t_policy_core.models",
+    "triton": "gr00t_policy_core.models",
 }
 # What turns a policy's units into SI units, on the policy node's side of the chunk topic.
 CONTROL_ROOM = "gr00t_ros.control"
