@@ -52,6 +52,7 @@ HOMES = {
     "torch": "gr00t_policy_core.models",
     "ray": "gr00t_policy_core.serving.replicas",
     "transformers": "gr00t_policy_core.models",
+    "triton": "gr00t_policy_core.models",
 }
 # What turns a policy's units into SI units, on the policy node's side of the chunk topic.
 CONTROL_ROOM = "gr00t_ros.control"
