@@ -16,10 +16,10 @@ SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
 
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
-    {"antialias", "errors", "malloc", "rotation"},
+    {"antialias", "errors", "html_page", "malloc", "rotation"},
     {"datasets", "embodiment", "modality", "resize"},
     {"policy"},
-    {"models", "policies", "serving", "testing"},
+    {"evaluation", "models", "policies", "serving", "testing"},
     {"cli"},
     {"__main__"},
     {"__main__"},
