@@ -8,6 +8,7 @@ REQUIRES = ["numpy>=1.21", "msgpack>=1.0", "pyzmq>=22"]
 REPLAY = ["pyarrow>=10"]
 CONTROL = ["ruckig>=0.12"]
 SIM = [*REPLAY, *CONTROL, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
+REPORT = [*REPLAY, "matplotlib>=3.5"]
 METRICS = ["prometheus-client>=0.16"]
 TOP = ["rich>=13"]
 JPEG = ["simplejpeg>=1.7"]
@@ -15,7 +16,7 @@ RAY = ["ray>=2.9"]
 RESIZE = ["opencv-python-headless>=4.5"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
-    *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
+    *(*REPORT, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
     *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"),
     # make test runs tests side by side; later ones would replace the pytest 6.2 of ROS 2 Humble.
     *('pytest-xdist>=3.2,<3.6;python_version<"3.11"', 'pytest-xdist>=3.2;python_version>="3.11"'),
@@ -34,6 +35,7 @@ EXTRAS = {
     "gr00t": GR00T,  # local models
     "control": CONTROL,  # chunks inside the limits of the joints
     "sim": SIM,  # the simulated arm of the demo
+    "report": REPORT,  # gr00t-policy eval and diagnose
     "metrics": METRICS,  # serve --metrics-port
     "top": TOP,  # gr00t-policy top
     "jpeg": JPEG,  # pictures as JPEG on the wire

@@ -8,6 +8,7 @@ interactive library would add megabytes of script.
 from __future__ import annotations
 
 import html
+import importlib.util
 import io
 import math
 import re
@@ -128,18 +129,27 @@ def subplots(rows: int, height_in: float = 1.5) -> tuple[Figure, list[Any]]:
     Raises:
         ImportError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "a report needs matplotlib: run pip install '.[report]' in the folder of gr00t_ros"
-        ) from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10.0, 0.8 + height_in * rows), layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     return figure, list(axes)
+
+
+def require_matplotlib() -> None:
+    """Check that plots can be drawn, before the work that they show.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError(
+            "a report needs matplotlib: run pip install '.[report]' in the folder of gr00t_ros"
+        )
 
 
 def number(value: float | None) -> str:
