@@ -46,8 +46,7 @@ class RecordedDataset:
     def read_video(self, episode_index: int, key: str) -> Iterator[Image]:
         """Decode the frames of a camera over an episode, uint8 (H, W, 3) RGB."""
         self._require("video", [key])
-        frames: Iterator[Image] = self._dataset.read_video(episode_index, key)  # type: ignore[attr-defined]
-        return frames
+        return self._dataset.read_video(episode_index, key)
 
     def read_instructions(self, episode_index: int, key: str) -> list[str]:
         """Read the instruction of each step of an episode."""
