@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gr00t_ros.cli import convert
+from gr00t_ros.cli import convert, diagnose, watch
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `gr00t-policy`."""
     convert.add_command(commands)
+    diagnose.add_command(commands)
+    watch.add_command(commands)
