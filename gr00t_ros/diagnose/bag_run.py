@@ -23,7 +23,7 @@ from trajectory_msgs.msg import JointTrajectory
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.bags.reader import Bag
 from gr00t_ros.diagnose.phases import PhaseLog
-from gr00t_ros.diagnose.run import NAN, Activity, Counters, Run, RunChunk, Series, Topic
+from gr00t_ros.diagnose.run import Activity, Counters, Run, RunChunk, Series, Topic
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
 CHUNK, CONTROL = "gr00t_ros/msg/ActionChunk", "gr00t_ros/msg/ControlStatus"
@@ -224,22 +224,26 @@ class _BagReader:
         return named
 
     def _series(self, parts: list[_JointRows], joints: tuple[str, ...]) -> Series:
-        """The positions of all topics: at each instant the newest of each joint."""
-        merged = sorted(
-            ((t, row) for part in parts for t, row in zip(part.times_s, part.rows, strict=True)),
-            key=lambda entry: entry[0],
-        )
-        newest = dict.fromkeys(joints, NAN)
-        times_s: list[float] = []
-        rows: list[list[float]] = []
-        for time_s, row in merged:
-            known = row.keys() & newest.keys()
-            if not known:
-                continue
-            newest.update({name: row[name] for name in known})
-            times_s.append(time_s)
-            rows.append(list(newest.values()))
-        return Series.of(times_s, rows, len(joints))
+        """The positions of all topics, at the instants of the joint that comes most often.
+
+        Topics of their own come at instants of their own: the others are interpolated, because the
+        newest value would be late by up to a period.
+        """
+        times_s: dict[str, list[float]] = {name: [] for name in joints}
+        values: dict[str, list[float]] = {name: [] for name in joints}
+        for part in parts:
+            for time_s, row in zip(part.times_s, part.rows, strict=True):
+                for name in row.keys() & times_s.keys():
+                    times_s[name].append(time_s)
+                    values[name].append(row[name])
+        of_joints = [
+            Series.of(times_s[name], [[value] for value in values[name]], 1) for name in joints
+        ]
+        if not any(len(series) for series in of_joints):
+            return Series(np.empty(0), np.empty((0, len(joints))))
+        instants_s = max(of_joints, key=len).times_s
+        columns = [_interpolated(series, instants_s) for series in of_joints]
+        return Series(instants_s, np.stack(columns, axis=1))
 
     def _chunk(self, message: ActionChunk, received_s: float, width: int) -> RunChunk | None:
         parts = [
@@ -317,3 +321,10 @@ class _BagReader:
             if phase.activity is Activity.WAITING:
                 waited[phase.reason or "not started"] += phase.duration_s
         return dict(waited)
+
+
+def _interpolated(series: Series, times_s: np.ndarray) -> np.ndarray:
+    """The values of one joint at other instants, (N,); NaN before its first and after its last."""
+    if not len(series):
+        return np.full(len(times_s), np.nan)
+    return np.interp(times_s, series.times_s, series.values[:, 0], left=np.nan, right=np.nan)
