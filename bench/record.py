@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make bench-record: whether the recorder loses anything, and what it costs; docs/benchmarks/record.md."""
+"""make bench-record: whether the recorder loses anything; docs/benchmarks/record.md."""
 
 from __future__ import annotations
 

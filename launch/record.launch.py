@@ -28,7 +28,7 @@ ARGUMENTS = (
     (
         "end_with_launch",
         "true",
-        "the node ends when this launch ends for any reason (true | false)",
+        "the node ends when this launch does (true | false)",
     ),
     ("log_level", "info", "debug | info | warn | error"),
 )

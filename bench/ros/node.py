@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node of a benchmark as a process: python -m bench.ros.node NAME PARAMETER_FILE
 
-`policy_node`, `control_node` and `recorder_node` are the product's; `rclpy_timer` is what is done without them: the
-policy, its observations and the timer that commands the robot in one node. Ends with stdin.
+`policy_node`, `control_node` and `recorder_node` are the product's; `rclpy_timer` is what is done
+without them: the policy, its observations and the timer that commands the robot in one node. Ends
+with stdin.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ python -m bench.ros.recorded_robot RELIABILITY
 
 Publishes from the start, so that subscribers are found. For a line on stdin it stops and says so;
 for the line `SECONDS` after it, it publishes exactly that many seconds of messages, tells how many
-of each topic, and is silent. The messages are serialized once: to publish them costs what it costs in C++.
+of each topic, and is silent. The messages are serialized once: a driver in C++ pays no more.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from gr00t_policy_core.errors import DatasetError, SpecError
 
 _LAYOUTS = {"v2.1": write_v21, "v3.0": write_v30}
 WRITTEN_VERSIONS = tuple(_LAYOUTS)
-UNFINISHED_SUFFIX = ".unfinished"
+UNFINISHED_SUFFIX, OLD_SUFFIX = ".unfinished", ".old"
+ISAAC_STATISTICS = ("mean", "std", "min", "max", "q01", "q99")
 
 
 def write_dataset(
@@ -41,17 +42,16 @@ def write_dataset(
         path: The directory of the dataset.
         episodes: The episodes, as `EpisodeWriter.keep` made them; their folders are left alone.
         version: One of `WRITTEN_VERSIONS`.
-        replace: Replace a dataset that is there.
+        replace: Replace a dataset that is there, or an empty directory.
         extra_files: Further JSON files of `meta/`, by name.
 
     Raises:
         SpecError: There is no episode, or episodes have different keys or sizes.
-        DatasetError: There is something at `path`, and `replace` is not set.
+        DatasetError: There is something at `path` that is not to be replaced.
         ImportError: pyarrow or PyAV is not installed.
     """
     _require_one_schema(episodes)
-    if path.exists() and not replace:
-        raise DatasetError(path, "is there already; choose another name, or remove it")
+    _require_free(path, replace)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -59,9 +59,20 @@ def write_dataset(
     _write_files(unfinished, episodes, version)
     for name, content in (extra_files or {}).items():
         write_json(unfinished / "meta" / name, content)
+    old = path.with_name(path.name + OLD_SUFFIX)
     if path.exists():
-        shutil.rmtree(path)
+        path.rename(old)
     unfinished.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _require_free(path: Path, replace: bool) -> None:
+    if not path.exists():
+        return
+    if not replace:
+        raise DatasetError(path, "is there already; choose another name, or remove it")
+    if not path.is_dir() or (any(path.iterdir()) and not (path / "meta/info.json").is_file()):
+        raise DatasetError(path, "is there and is no dataset, so it is not replaced")
 
 
 def _write_files(root: Path, episodes: Sequence[WrittenEpisode], version: str) -> None:
@@ -82,7 +93,13 @@ def _write_files(root: Path, episodes: Sequence[WrittenEpisode], version: str) -
     }
     write_json(root / "meta/info.json", info)
     write_json(root / "meta/modality.json", schema.modality())
-    write_json(root / "meta/stats.json", dict(_statistics(episodes)))
+    statistics = dict(_statistics(episodes))
+    if version == "v2.1":  # here the file is Isaac-GR00T's; LeRobot has episodes_stats.jsonl
+        statistics = {
+            column: {name: statistics[column][name] for name in ISAAC_STATISTICS}
+            for column in schema.vectors
+        }
+    write_json(root / "meta/stats.json", statistics)
 
 
 def _statistics(episodes: Sequence[WrittenEpisode]) -> Iterator[tuple[str, Any]]:
@@ -129,7 +146,7 @@ def _require_one_schema(episodes: Sequence[WrittenEpisode]) -> None:
             raise SpecError(
                 "bad dataset",
                 [
-                    f"the episodes {first.folder.name} and {episode.folder.name} do not fit into "
+                    f"the episodes {first.folder} and {episode.folder} do not fit into "
                     f"one dataset: {_difference(first, episode)}"
                 ],
             )

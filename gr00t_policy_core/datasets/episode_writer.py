@@ -123,12 +123,12 @@ class EpisodeWriter:
     @property
     def states(self) -> Matrix:
         """The states of all steps, float32 (steps, D)."""
-        return np.array(self._states, dtype=np.float32).reshape(len(self), -1)
+        return np.array(self._states, dtype=np.float32).reshape(len(self), self.schema.widths[0])
 
     @property
     def actions(self) -> Matrix:
         """The actions of all steps, float32 (steps, D)."""
-        return np.array(self._actions, dtype=np.float32).reshape(len(self), -1)
+        return np.array(self._actions, dtype=np.float32).reshape(len(self), self.schema.widths[1])
 
     def add(
         self,
@@ -144,8 +144,13 @@ class EpisodeWriter:
             images: uint8 (H, W, 3) RGB by camera.
 
         Raises:
-            ValueError: A frame has another size than the first one of its camera.
+            ValueError: A row or a frame has another size than the schema says.
         """
+        if (state.shape, action.shape) != tuple((width,) for width in self.schema.widths):
+            raise ValueError(
+                f"rows of shape {state.shape} and {action.shape} in a dataset of "
+                f"{self.schema.widths} values"
+            )
         for key, video in self._videos.items():
             video.add(images[key])
             if len(self) % HISTOGRAM_INTERVAL == 0:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gr00t_policy_core.datasets.keys import DEFAULT_COLUMNS, IMAGE_PREFIX, LANGUAGE_PREFIX
+from gr00t_policy_core.errors import SpecError
 
 INDEX_COLUMNS = ("frame_index", "episode_index", "index", "task_index")
 PIXEL_FORMAT = "yuv420p"
@@ -34,11 +35,18 @@ class CameraKey:
         key: The policy's name for it.
         height: Height of its video in px; None if the dataset only names the camera.
         width: Width of its video in px; None like `height`.
+
+    Raises:
+        SpecError: The key is no name of a file.
     """
 
     key: str
     height: int | None = None
     width: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.key or "/" in self.key or "\0" in self.key:
+            raise SpecError("bad dataset", [f"a camera's videos cannot be named {self.key!r}"])
 
     @property
     def column(self) -> str:
@@ -70,6 +78,12 @@ class DatasetSchema:
     def videos(self) -> tuple[CameraKey, ...]:
         """The cameras that the dataset has videos of."""
         return tuple(camera for camera in self.cameras if camera.height is not None)
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The number of values of a state row and of an action row."""
+        state, action = (sum(len(k.names) for k in keys) for keys in (self.state, self.action))
+        return state, action
 
     @property
     def vectors(self) -> dict[str, tuple[VectorKey, ...]]:

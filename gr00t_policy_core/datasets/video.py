@@ -31,7 +31,7 @@ _ENCODERS = {"h264": "libx264", "av1": "libsvtav1"}
 _QUALITIES = {"h264": 23, "av1": 30}
 _QUALITY_RANGES = {"h264": 51, "av1": 63}
 _OPTIONS = {
-    "h264": {"preset": "fast", "bf": "0", "x264-params": "scenecut=0:log-level=error"},
+    "h264": {"preset": "veryfast", "bf": "0", "x264-params": "scenecut=0:log-level=error"},
     "av1": {"preset": "12", "svtav1-params": "scd=0:pred-struct=1"},
 }
 FPS_DENOMINATOR = 1001  # enough for 29.97 Hz = 30000/1001

@@ -9,8 +9,9 @@ One episode is one bag, a folder that `ros2 bag`, Foxglove and the `mcap` tools 
         episode_000000_0.mcap
       episode_000001.truncated/   a bag like the first, up to the last moment before the disk was
                                   full or the recorder was killed
-      episode_000002.partial/     under way, or left by a recorder that was killed: no metadata.yaml,
-                                  and the MCAP file has no end. `repair` makes it `.truncated`.
+      episode_000002.partial/     under way, or left by a recorder that was killed: there is no
+                                  metadata.yaml, and the MCAP file has no end; `repair` makes it
+                                  `.truncated`
 
 The MCAP file is rosbag2's own layout:
 

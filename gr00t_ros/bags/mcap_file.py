@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mcap.exceptions import McapError
+from mcap.exceptions import EndOfFile, McapError
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
@@ -88,11 +88,9 @@ class McapFile:
         with self._path.open("rb") as stream:
             try:
                 yield from StreamReader(stream, record_size_limit=None).records
-            except EOFError:
+            except (EndOfFile, EOFError, struct.error):
                 self.truncated = CUT_OFF.format(self._path.name)
             except Exception as error:  # decompression libraries raise errors of their own
-                if isinstance(error, GeneratorExit):
-                    raise
                 self.truncated = DAMAGED.format(self._path.name, error)
 
     def _add_topic(self, channel: Channel, schema: Schema | None) -> None:

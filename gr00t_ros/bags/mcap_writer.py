@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes MCAP files that survive: every half second what was recorded is a whole record on disk. Pure.
+"""Writes MCAP files that a killed process leaves readable. Pure.
 
 The `mcap` library has a writer, too. That one ends a chunk only when it is full, which at low rates
-is after minutes; copies each message six times; and leaves a file that it cannot end after a failed
-write. The records themselves are the library's.
+is after minutes, copies each message six times, and cannot end a file after a failed write. The
+records themselves are the library's.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class McapWriter:
         if not self.index.chunks:
             return False
         self._end = self.index.drop_last_chunk()
-        self._file.truncate(self._end)
+        self._cut()
         return True
 
     def finish(self) -> None:
@@ -186,10 +186,14 @@ class McapWriter:
             for part in parts:
                 self._write_all(part)
         except OSError:
-            self._file.truncate(self._end)
-            self._file.seek(self._end)
+            self._cut()
             raise
         self._end += sum(map(len, parts))
+
+    def _cut(self) -> None:
+        """Remove what stands after the last whole record."""
+        self._file.truncate(self._end)
+        self._file.seek(self._end)
 
     def _write_all(self, part: bytes) -> None:
         view = memoryview(part)

@@ -31,7 +31,7 @@ from gr00t_ros.policy.streams import IMAGE_TYPES
 
 CLOCK = "/clock"
 FAILED = "marked as failed"
-PROGRESS_S = 1.0  # of the recording, between two calls of the progress
+PROGRESS_S = 0.25  # of the recording, between two calls of the progress
 
 Progress = Callable[[float], None]
 

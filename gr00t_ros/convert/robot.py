@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_ros.bags.reader import Bag
 from gr00t_ros.contract.contract import Contract, parse_contract
+from gr00t_ros.contract.streams import ActionOutput, StateStream, VideoStream
 from gr00t_ros.node.offline_nodes import contract_of_file
+
+Entry = TypeVar("Entry", VideoStream, StateStream, ActionOutput)
 
 # Parameters that decide over a dataset; others, such as the server's address, may change.
 DECISIVE = ("video.", "state.", "action.", "action_rate_hz", "max_age_s", "max_skew_s", "record.")
@@ -36,7 +39,7 @@ def robot_of_file(file: Path, *, namespace: str) -> Robot:
     Raises:
         SpecError: The file is wrong; one sentence for each problem.
     """
-    contract = contract_of_file(file, namespace=namespace)
+    contract = with_full_names(contract_of_file(file, namespace=namespace), namespace)
     return Robot(contract, f"{namespace}\n{file.read_text(encoding='utf-8')}")
 
 
@@ -60,7 +63,28 @@ def recorded_robot(bags: Sequence[Path]) -> Robot:
         first = parameters
     if first is None:
         raise SpecError("no robot", ["no bag can be read; name the robot's YAML file by --config"])
-    return Robot(parse_contract(first), str(sorted(first.items())))
+    return Robot(with_full_names(parse_contract(first)), str(sorted(first.items())))
+
+
+def with_full_names(contract: Contract, namespace: str = "") -> Contract:
+    """The contract with the topics of its streams and actions by the names that bags have."""
+
+    def full(topic: str) -> str:
+        prefix = f"/{namespace.strip('/')}".rstrip("/")
+        return topic if topic.startswith("/") else f"{prefix}/{topic}"
+
+    def with_full_name(entry: Entry) -> Entry:
+        return replace(entry, topic=full(entry.topic))
+
+    return replace(
+        contract,
+        video=tuple(map(with_full_name, contract.video)),
+        state=tuple(
+            replace(state, streams=tuple(map(with_full_name, state.streams)))
+            for state in contract.state
+        ),
+        action=tuple(map(with_full_name, contract.action)),
+    )
 
 
 def _decisive(path: Path) -> dict[str, Any] | None:

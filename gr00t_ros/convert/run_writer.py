@@ -13,6 +13,7 @@ import numpy as np
 
 from gr00t_policy_core.datasets.episode_writer import Details, EpisodeWriter
 from gr00t_policy_core.datasets.video import KEY_FRAME_INTERVAL
+from gr00t_policy_core.errors import SpecError
 from gr00t_ros.bags.bag_file import BagError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.convert.filters import Recorded, chosen_steps, sharpness
@@ -74,15 +75,15 @@ class RunWriter:
         """Add the step that follows the one before.
 
         Raises:
-            BagError: An image has another size than the first one of its camera.
-            SpecError: A camera has an odd width or height.
+            BagError: An image or a value has another size than the first one, or an image an odd
+                one.
         """
         run = self._run = self._run or self._new_run(step)
         images = self._layout.images(step)
         try:
             run.writer.add(self._layout.state_row(step), self._layout.action_row(step), images)
         except ValueError as error:
-            raise BagError(f"the images of a camera change their size: {error}") from error
+            raise BagError(f"the images or values change their size: {error}") from error
         run.times_ns.append(step.t0_ns)
         if self._settings.filters.blur_share is not None:
             for key, image in images.items():
@@ -117,7 +118,10 @@ class RunWriter:
 
     def _new_run(self, step: Step) -> _Run:
         schema = self._layout.schema(step)
-        return _Run(EpisodeWriter(self._folder / RUN, schema, self._settings.video))
+        try:
+            return _Run(EpisodeWriter(self._folder / RUN, schema, self._settings.video))
+        except SpecError as error:
+            raise BagError(f"{error}; choose another size by --image-size") from error
 
     def _keep_episodes(self, run: _Run, usable: int) -> None:
         """Make episodes of the first steps, those whose action is known."""

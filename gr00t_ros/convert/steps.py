@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the live observation builder over recorded messages, on a grid of times. Pure.
 
-An observation depends on its time t0 alone. The live node takes the newest t0 that every stream has
-reached; here t0 is each time of the grid, as soon as every stream has reached it. For the same t0
-both build the same observation, bit for bit.
+An observation depends on its time t0 alone, as the messages of each stream come in order. The live
+node takes the newest t0 that every stream has reached; here t0 is each time of the grid, as soon as
+every stream has reached it. For the same t0 both build the same observation, bit for bit.
 """
 
 from __future__ import annotations

@@ -120,8 +120,8 @@ class ObservationBuilder:
     def build_at(self, t0_ns: int, instruction: str) -> TimedObservation:
         """Build the observation of an instant that every stream has reached.
 
-        An observation depends on its time alone: messages that come after all streams have reached
-        `t0_ns` do not change it.
+        Where the messages of each stream come in order, an observation depends on its time alone:
+        what comes after all streams have reached `t0_ns` does not change it.
 
         Args:
             t0_ns: The time of the observation, ns; at most what `reached_ns` returned.

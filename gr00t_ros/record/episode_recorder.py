@@ -225,7 +225,7 @@ class EpisodeRecorder:
         Returns:
             Whether they are; what is not stays unfinished and is repaired at the next start.
         """
-        return all([writer.join(timeout_s) for writer in self._ending])
+        return all(writer.join(timeout_s) for writer in self._ending)
 
     def _take_current(self, otherwise: str) -> Episode:
         episode, self.current = self.current, None

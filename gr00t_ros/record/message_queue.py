@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from gr00t_ros.bags.bag_metadata import BagTopic
 
-
 TAKE_BYTES = 4_000_000  # in the hands of the writing thread, beside what waits
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -60,7 +61,10 @@ class RecorderNode(ManagedNode):
         self._pressed_s = 0.0
         self._pedal_is_down = False
         self.create_service(StartEpisode, "~/start", self._on_start)
-        self.create_service(StopEpisode, "~/stop", self._on_stop)
+        # A stop waits for the disk; messages must be received in the meantime.
+        self.create_service(
+            StopEpisode, "~/stop", self._on_stop, callback_group=ReentrantCallbackGroup()
+        )
         self.create_service(Trigger, "~/discard", self._on_discard)
         self.create_service(LabelEpisode, "~/label", self._on_label)
         self._action = RecordAction(self, self._active_control)
@@ -149,6 +153,7 @@ class RecorderNode(ManagedNode):
         except RecordingError as error:
             response.message = str(error)
             return response
+        self._publish_status()
         await ros_future(ended.saved, self)
         self._log_ended(ended)
         response.success, response.message, response.path = ended.outcome()
@@ -162,6 +167,7 @@ class RecorderNode(ManagedNode):
         else:
             response.success = True
             self.get_logger().info(response.message)
+            self._publish_status()
         return response
 
     def _on_label(
@@ -191,6 +197,7 @@ class RecorderNode(ManagedNode):
                 self._begin("")
                 return
             ended = control.end()
+            self._publish_status()
             ended.saved.add_done_callback(lambda _: self._log_ended(ended))
         except RecordingError as error:
             self.get_logger().error(f"pedal: {error}")
@@ -199,6 +206,7 @@ class RecorderNode(ManagedNode):
         episode = self._active_control().begin(task)
         self._fault = ""
         self.get_logger().info(f"{episode.name} begins: {episode.info.task!r}")
+        self._publish_status()  # an operator must not have to wait for the next one
         return episode.name
 
     # What goes wrong

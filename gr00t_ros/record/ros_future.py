@@ -15,6 +15,12 @@ def ros_future(future: Future[Any], node: Node) -> RosFuture[None]:
 
     It has neither result nor exception: those are the other one's.
     """
-    done: RosFuture[None] = RosFuture(executor=node.executor)
-    future.add_done_callback(lambda _: done.set_result(None))
+    executor = node.executor
+    done: RosFuture[None] = RosFuture(executor=executor)
+
+    def finish(_: Future[Any]) -> None:
+        done.set_result(None)
+        executor.wake()  # rclpy looks at waiting callbacks only when something else wakes it
+
+    future.add_done_callback(finish)
     return done

@@ -108,6 +108,7 @@ TOPS: dict[str, dict[str, Any]] = {
     "sync": {**SERVER, "inference": "sync", "replan_interval_s": None},
     "gated": {**SERVER, "enable_topic": "enable"},
     "twist": {**SERVER, **ONLY_TWIST, "max_jump": None},
+    "from state": {**SERVER, "record.action_from": "state"},
 }
 ON_SERVER = TOPS.keys() - {"local"}
 NAMED = TOPS.keys() - {"twist"}
@@ -156,6 +157,16 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "realtime_priority": (50, EVERYWHERE),
     "cpu_affinity": (0, EVERYWHERE),
     "record_path": ("run.jsonl", EVERYWHERE),
+    "record.folder": ("demonstrations", EVERYWHERE),
+    "record.task": ("wave", EVERYWHERE),
+    "record.action_from": (None, EVERYWHERE),
+    "record.action_lead_steps": (2, {"from state"}),
+    "record.topics": (["wrench"], EVERYWHERE),
+    "record.require_streams": (False, EVERYWHERE),
+    "record.pedal_topic": ("pedal", EVERYWHERE),
+    "record.compression": ("lz4", EVERYWHERE),
+    "record.queue_mb": (64, EVERYWHERE),
+    "record.min_free_mb": (100, EVERYWHERE),
     "autostart": (True, EVERYWHERE),
     "end_with_pid": (1234, EVERYWHERE),
 }

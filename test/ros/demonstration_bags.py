@@ -4,23 +4,24 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from builtin_interfaces.msg import Time
+from mcap.writer import Writer
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from gr00t_ros.bags.bag_metadata import BagTopic
+from gr00t_ros.bags.episode_info import EpisodeInfo
+from gr00t_ros.bags.writer import BagWriter
 from gr00t_ros.interfaces.registry import ros_type
-
-pytest.importorskip("mcap", reason="bags need mcap")
-
-from mcap.writer import Writer
 
 START_NS = 1_700_000_000_000_000_000
 HEIGHT, WIDTH = 32, 48
@@ -119,3 +120,48 @@ def write_plain_bag(path: Path, messages: Iterable[Recorded]) -> Path:
             writer.add_message(channels[recorded.topic], time_ns, data, time_ns)
         writer.finish()
     return path
+
+
+def write_episode(bag: Path, messages: Iterable[Recorded], info: EpisodeInfo) -> Path:
+    """Write a bag as our recorder does; returns its folder."""
+    writer = BagWriter(bag, info)
+    for recorded in messages:
+        name = ros_type(type(recorded.message))
+        writer.add_topic(BagTopic(name=recorded.topic, type=name))
+        time_ns = START_NS + round(recorded.time_s * 1e9)
+        data = serialize_message(recorded.message)
+        writer.write(recorded.topic, data, received_ns=time_ns, published_ns=time_ns)
+    return writer.finish(info)
+
+
+def write_sqlite_bag(path: Path, messages: Iterable[Recorded]) -> Path:
+    """Write a .db3 file, the storage of ROS 2 before Iron."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(
+            "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL, "
+            "serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL)"
+        )
+        database.execute(
+            "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, "
+            "timestamp INTEGER NOT NULL, data BLOB NOT NULL)"
+        )
+        topics: dict[str, int] = {}
+        for recorded in messages:
+            if recorded.topic not in topics:
+                topics[recorded.topic] = len(topics) + 1
+                row = (topics[recorded.topic], recorded.topic, ros_type(type(recorded.message)))
+                database.execute("INSERT INTO topics VALUES (?, ?, ?, 'cdr', '')", row)
+            time_ns = START_NS + round(recorded.time_s * 1e9)
+            row = (topics[recorded.topic], time_ns, serialize_message(recorded.message))
+            database.execute(
+                "INSERT INTO messages(topic_id, timestamp, data) VALUES (?, ?, ?)", row
+            )
+        database.commit()
+    return path
+
+
+def truncate(path: Path, share: float = 0.6) -> None:
+    """Cut a file off, as the death of its recorder would."""
+    data = path.read_bytes()
+    path.write_bytes(data[: round(len(data) * share)])
