@@ -128,6 +128,12 @@ def _endpoints(contract: Contract) -> Iterator[_Endpoint]:
         yield _Endpoint("enable_topic", motion.enable_topic, "std_msgs/msg/Bool")
     if contract.record.pedal_topic:
         yield _Endpoint("record.pedal_topic", contract.record.pedal_topic, "std_msgs/msg/Bool")
+    if motion.intervene_topic:
+        yield _Endpoint("intervene_topic", motion.intervene_topic, "std_msgs/msg/Bool")
+    for output in contract.action:
+        if output.teleop_topic:
+            name = f"{output.name}.teleop_topic"
+            yield _Endpoint(name, output.teleop_topic, output.ros_type)
     for topic in motion.robot_description_topics:
         yield _Endpoint("robot_description_topic", topic, "std_msgs/msg/String")
     for output in contract.action:
@@ -151,6 +157,10 @@ def _shared_topic_problems(contract: Contract) -> Iterator[str]:
         outputs = [output for output in contract.action if output.topic == topic]
         if len(outputs) > 1 and not _can_share(outputs):
             yield f"{_names(commands)}: only groups of joints of one type can share topic {topic}"
+        steered = [output for output in contract.action if output.teleop_topic == topic]
+        if len(steered) > 1 and not _can_share(steered):
+            names = ", ".join(f"{output.name}.teleop_topic" for output in steered)
+            yield f"{names}: only groups of joints of one type can share topic {topic}"
 
 
 def _can_share(outputs: Sequence[ActionOutput]) -> bool:

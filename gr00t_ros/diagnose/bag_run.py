@@ -47,6 +47,7 @@ ACTIVITIES = {
     ControlStatus.STATE_RUNNING: Activity.PLAYING,
     ControlStatus.STATE_HOLDING: Activity.HOLDING,
     ControlStatus.STATE_ERROR: Activity.ERROR,
+    ControlStatus.STATE_INTERVENTION: Activity.INTERVENTION,
 }
 # A stream this far below its rate is slow.
 SLOW = 0.9

@@ -19,6 +19,7 @@ STATES = {
     ControlStatus.STATE_RUNNING: ("running", "green"),
     ControlStatus.STATE_HOLDING: ("holding", "yellow"),
     ControlStatus.STATE_ERROR: ("ERROR", "bold red"),
+    ControlStatus.STATE_INTERVENTION: ("a person drives", "cyan"),
 }
 SLOW = 0.9  # a stream this far below its rate is marked
 MIN_WIDTH = 76

@@ -18,6 +18,7 @@ MAX_CHUNKS = 300  # drawn one by one
 SHADES = {
     Activity.HOLDING: ("0.6", 0.25),
     Activity.WAITING: ("0.6", 0.12),
+    Activity.INTERVENTION: ("tab:cyan", 0.2),
     Activity.ERROR: ("tab:red", 0.25),
 }
 

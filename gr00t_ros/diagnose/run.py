@@ -82,6 +82,7 @@ class Activity(Enum):
     WAITING = "waiting"
     PLAYING = "playing"
     HOLDING = "holding"
+    INTERVENTION = "a person drives"
     ERROR = "error"
 
 

@@ -36,6 +36,7 @@ LEVELS = {
     ControlStatus.STATE_HOLDING: DiagnosticStatus.WARN,
     ControlStatus.STATE_ERROR: DiagnosticStatus.ERROR,
     RecorderStatus.STATE_READY: DiagnosticStatus.OK,
+    ControlStatus.STATE_INTERVENTION: DiagnosticStatus.OK,
 }
 SUMMARIES = {
     ControlStatus.STATE_STOPPED: "stopped",
@@ -44,6 +45,7 @@ SUMMARIES = {
     ControlStatus.STATE_HOLDING: "holding",
     ControlStatus.STATE_ERROR: "error",
     RecorderStatus.STATE_READY: "ready",
+    ControlStatus.STATE_INTERVENTION: "a person drives",
 }
 
 
