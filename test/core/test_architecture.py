@@ -43,7 +43,6 @@ HOMES = {
     "sensor_msgs": "gr00t_ros",
     "std_msgs": "gr00t_ros",
     "gr00t_ros": "gr00t_ros",
-    "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
     "mcap": "gr00t_ros.bags",
