@@ -86,8 +86,12 @@ class HtmlPage:
             headings: Of the columns.
             rows: Their cells; numbers are shown with four digits, NaN and None as a dash.
         """
-        head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
-        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+        cells = [list(row) for row in rows]
+        are_texts = (
+            [isinstance(cell, str) for cell in cells[0]] if cells else [False] * len(headings)
+        )
+        head = "".join(map(_heading, headings, are_texts))
+        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in cells)
         self._parts.append(
             f'<div class="table"><table><thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
@@ -157,6 +161,11 @@ def number(value: float | None) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _heading(text: str, is_text: bool) -> str:
+    kind = ' class="text"' if is_text else ""
+    return f"<th{kind}>{html.escape(text)}</th>"
 
 
 def _cell(value: Any) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from contextlib import ExitStack
@@ -24,9 +23,9 @@ from gr00t_policy_core.evaluation.open_loop import EXECUTION_HORIZON, STEPS, Ope
 from gr00t_policy_core.evaluation.recorded_dataset import RecordedDataset
 from gr00t_policy_core.evaluation.report import Report
 from gr00t_policy_core.html_page import require_matplotlib
+from gr00t_policy_core.report_files import HTML_NAME, JSON_NAME, write_report
 
 EPISODES = 5
-HTML_NAME, JSON_NAME = "report.html", "report.json"
 DESCRIPTION = """\
 Ask policies along recorded episodes, open loop as Isaac-GR00T's open_loop_eval.py does, and compare
 their actions with the recorded ones. The report has the errors by key, joint and step of the chunk,
@@ -104,8 +103,7 @@ def run(args: argparse.Namespace) -> int:
     report = Report(str(dataset.path), tuple(policies))
     for line in report.lines():
         write_line(line)
-    (args.output / JSON_NAME).write_text(json.dumps(report.as_json(), indent=1) + "\n", "utf-8")
-    report.html().write(args.output / HTML_NAME)
+    write_report(args.output, report.html(), report.as_json())
     write_line(f"{args.output / HTML_NAME} and {JSON_NAME} have the details")
     return 0
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,8 @@ def plot_episode(results: Mapping[str, EpisodeResult], key: str, names: Sequence
             axis.plot(predicted, color=color, linewidth=1.1, label=policy)
             axis.plot(result.starts, predicted[result.starts], ".", color=color, markersize=4)
         axis.set_ylabel(name, fontsize="small")
-    axes[0].legend(loc="upper right", fontsize="small", ncols=4, frameon=False)
+    above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
+    axes[0].legend(**above, fontsize="small", ncols=4, frameon=False)
     axes[-1].set_xlabel("step")
     return figure
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from gr00t_policy_core.evaluation.accuracy import KeyAccuracy
 from gr00t_policy_core.evaluation.evaluation import PolicyEvaluation
 from gr00t_policy_core.evaluation.finding import Finding
@@ -34,13 +32,12 @@ class Report:
     policies: tuple[PolicyEvaluation, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The numbers as plain lists and dicts; what is not known is null."""
-        content = {
+        """The numbers as plain lists and dicts; NaN for what is not known."""
+        return {
             "dataset": self.dataset,
             "episodes": [result.episode_index for result in self.policies[0].episodes],
             "policies": [_policy_json(policy) for policy in self.policies],
         }
-        return dict(_without_nan(content))
 
     def lines(self) -> Iterator[str]:
         """The result in a few lines."""
@@ -198,14 +195,3 @@ def _add_episodes(page: HtmlPage, policies: Sequence[PolicyEvaluation]) -> None:
     left_out = len(first.episodes) - MAX_PLOTTED_EPISODES
     if left_out > 0:
         page.paragraph(f"{left_out} more episodes are in the numbers and not plotted.")
-
-
-def _without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {str(key): _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(entry) for entry in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return value

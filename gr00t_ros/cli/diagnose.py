@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.common import refuse_without_effect, write_line
 from gr00t_policy_core.html_page import require_matplotlib
+from gr00t_policy_core.report_files import HTML_NAME, JSON_NAME, write_report
 
 if TYPE_CHECKING:
     from gr00t_ros.diagnose.run import Run
 
-HTML_NAME, JSON_NAME = "report.html", "report.json"
 RECORDING_SUFFIXES = (".jsonl", ".json")
 DESCRIPTION = """\
 Measure a run of the two nodes, and say what is wrong with it, worst first: pauses and their
@@ -56,10 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from gr00t_ros.diagnose.report import diagnose
 
     diagnosis = diagnose(_read(args))
-    args.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(diagnosis.as_json(), indent=1)
-    (args.output / JSON_NAME).write_text(f"{text}\n", encoding="utf-8")
-    diagnosis.html().write(args.output / HTML_NAME)
+    write_report(args.output, diagnosis.html(), diagnosis.as_json())
     for line in diagnosis.lines():
         write_line(line)
     write_line(f"{args.output / HTML_NAME} and {JSON_NAME} have the details")

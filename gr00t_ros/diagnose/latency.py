@@ -60,16 +60,15 @@ def measure_latency(run: Run) -> LatencyBudget:
     """Measure the parts of the latency; what the run does not tell is NaN."""
     trips_s = np.array([chunk.round_trip_s for chunk in run.chunks])
     ages_s = np.array([c.received_s - c.round_trip_s - c.t0_s for c in run.chunks])
-    model_p50_s, model_p99_s = _percentiles(run.policy_times_s)
     trip_p50_s, trip_p99_s = _percentiles(trips_s)
+    model_p50_s, model_p99_s = _percentiles(run.policy_times_s)
+    network_p50_s = trip_p50_s - model_p50_s
     how = "chunks: from sending the observation to the answer"
     blending = find_lag(chunk_path(run), run.commands)
     controller = find_lag(run.commands, run.measured)
     parts = (
         _part(OBSERVATION, ages_s, "chunks: from the observation's stamp to its sending"),
-        LatencyPart(
-            NETWORK, trip_p50_s - model_p50_s, trip_p99_s - model_p99_s, "round trip less model"
-        ),
+        LatencyPart(NETWORK, network_p50_s, NAN, "round trip less model"),
         LatencyPart(MODEL, model_p50_s, model_p99_s, "the policy's own report"),
         LatencyPart(
             BLENDING, blending.lag_s, NAN, "cross-correlation of the newest chunk and the command"

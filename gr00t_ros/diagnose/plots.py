@@ -37,7 +37,8 @@ def plot_joints(run: Run) -> Figure:
         axes[0].axvline(chunk.received_s - run.begin_s, ymin=0.94, color=color, linewidth=0.8)
     handles, _ = axes[0].get_legend_handles_labels()
     if handles:
-        axes[0].legend(loc="upper right", fontsize="small", ncols=3, frameon=False)
+        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}
+        axes[0].legend(**above, fontsize="small", ncols=3, frameon=False)
     axes[-1].set_xlabel("time [s]")
     return figure
 

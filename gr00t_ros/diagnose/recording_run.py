@@ -15,16 +15,15 @@ import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import (
-    Allowed,
     Event,
-    Held,
-    Limited,
     Measured,
     Offered,
     Ticked,
     read_events,
+    replay,
 )
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.contract import Contract
@@ -56,7 +55,7 @@ def read_recording(path: Path, contract: Contract | None) -> Run:
     if first is None:
         raise SpecError("nothing to diagnose", [f"{path} has no chunk"])
     if contract is None:
-        layout = ActionLayout({key: rows.shape[1] for key, rows in first.actions.items()})
+        layout = ActionLayout(_dimensions(first))
         return _Reader(path, layout, None).read(events)
     layout = _layout_of(path, contract, first)
     return _Reader(path, layout, make_player(contract, layout, {})).read(events)
@@ -69,7 +68,11 @@ def _layout_of(path: Path, contract: Contract, chunk: Chunk) -> ActionLayout:
             "the recording is of another robot",
             [f"{path} has the action keys {sorted(chunk.actions)}, the YAML file has {missing}"],
         )
-    return make_layout(contract, chunk)
+    return make_layout(contract, _dimensions(chunk))
+
+
+def _dimensions(chunk: Chunk) -> dict[str, int]:
+    return {key: rows.shape[1] for key, rows in chunk.actions.items()}
 
 
 class _Reader:
@@ -95,12 +98,8 @@ class _Reader:
                     self._offer(event)
                 case Ticked():
                     self._tick(event)
-                case Allowed() if self._player is not None:
-                    self._player.inhibit(event.reason_why_not)
-                case Held() if self._player is not None:
-                    self._player.hold(event.now_ns, event.reason)
-                case Limited() if self._player is not None:
-                    self._player.change_limits(event.limits, event.now_ns)
+                case _:
+                    self._repeat(event)
         size = self._layout.size
         return Run(
             source=str(self._path),
@@ -114,8 +113,7 @@ class _Reader:
         )
 
     def _measure(self, event: Measured) -> None:
-        if self._player is not None:
-            self._player.measure(event.positions, event.stamp_ns)
+        self._repeat(event)
         row = [event.positions.get(index, NAN) for index in range(self._layout.size)]
         self._measured_times_s.append(event.stamp_ns * 1e-9)
         self._measured.append(row)
@@ -143,15 +141,21 @@ class _Reader:
         if self._player is None:
             return
         time_s = event.now_ns * 1e-9
-        command = self._player.tick(event.now_ns)
+        (command,) = self._repeat(event)
         if command is None:
             self._phases.observe(time_s, Activity.WAITING, self._player.reason)
             return
         activity = Activity.HOLDING if command.holding else Activity.PLAYING
+        if self._player.is_steered:
+            activity = Activity.INTERVENTION
         self._phases.observe(time_s, activity, self._player.reason)
         row = np.concatenate([command.values[key] for key in self._layout.dimensions])
         self._command_times_s.append(time_s)
         self._commands.append(row.tolist())
+
+    def _repeat(self, event: Event) -> list[Command | None]:
+        """Repeat a recorded call, where there is a player; returns the command of a tick."""
+        return [] if self._player is None else list(replay([event], self._player))
 
     def _counters(self) -> Counters:
         if self._player is None:

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from gr00t_policy_core.html_page import HtmlPage
 from gr00t_ros.diagnose.jitter import Jitter, measure_jitter, measure_joint_jitter
@@ -14,7 +15,9 @@ from gr00t_ros.diagnose.latency import measure_latency
 from gr00t_ros.diagnose.plots import plot_arrivals, plot_joints
 from gr00t_ros.diagnose.rates import measure_rates
 from gr00t_ros.diagnose.run import Run
-from gr00t_ros.diagnose.verdict import Finding, Level, Measurements, judge
+from gr00t_ros.diagnose.symptom import Level, Measurements, Symptom
+from gr00t_ros.diagnose.takeovers import Takeover, find_takeovers
+from gr00t_ros.diagnose.verdict import judge
 
 MAX_PHASES = 100
 
@@ -24,7 +27,8 @@ class Diagnosis:
     """A run, measured and judged."""
 
     measured: Measurements
-    findings: tuple[Finding, ...]
+    takeovers: tuple[Takeover, ...]
+    symptoms: tuple[Symptom, ...]
 
     @property
     def run(self) -> Run:
@@ -32,12 +36,12 @@ class Diagnosis:
         return self.measured.run
 
     def as_json(self) -> dict[str, Any]:
-        """The numbers as plain lists and dicts; what is not known is null."""
+        """The numbers as plain lists and dicts; NaN for what is not known."""
         run = self.run
-        content = {
+        return {
             "run": run.source,
             "duration_s": run.end_s - run.begin_s,
-            "verdict": [{**asdict(f), "level": f.level.name.lower()} for f in self.findings],
+            "verdict": [{**asdict(s), "level": s.level.name.lower()} for s in self.symptoms],
             "chunks": [
                 {
                     "chunk_id": c.chunk_id,
@@ -49,6 +53,10 @@ class Diagnosis:
                     "refused": c.refused,
                 }
                 for c in run.chunks
+            ],
+            "takeovers": [
+                {"chunk_id": t.chunk_id, "time_s": t.time_s, "offsets": t.offsets.tolist()}
+                for t in self.takeovers
             ],
             "phases": [{**asdict(p), "activity": p.activity.value} for p in run.phases],
             "jitter": asdict(self.measured.jitter),
@@ -65,17 +73,16 @@ class Diagnosis:
             "rates": [asdict(rate) for rate in self.measured.rates],
             "counters": asdict(run.counters),
         }
-        return dict(_without_nan(content))
 
     def lines(self) -> Iterator[str]:
         """The verdict in lines, worst first."""
         run = self.run
         yield f"{run.source}: {run.end_s - run.begin_s:.1f} s, {len(run.chunks)} chunks"
-        for finding in self.findings:
-            yield f"{finding.level.name:7}  {finding.title}: {finding.text}"
-            if finding.remedy:
-                yield f"{'':7}  -> {finding.remedy}"
-        if all(finding.level is Level.NOTE for finding in self.findings):
+        for symptom in self.symptoms:
+            yield f"{symptom.level.name:7}  {symptom.title}: {symptom.text}"
+            if symptom.remedy:
+                yield f"{'':7}  -> {symptom.remedy}"
+        if all(symptom.level is Level.NOTE for symptom in self.symptoms):
             yield "GOOD     Nothing is wrong with this run."
 
     def html(self) -> HtmlPage:
@@ -86,8 +93,8 @@ class Diagnosis:
             f"{run.source}, {run.end_s - run.begin_s:.1f} s, {len(run.chunks)} chunks",
         )
         page.heading("Verdict")
-        entries = [(f.level.name.lower(), f.title, f.text, f.remedy) for f in self.findings]
-        if all(finding.level is Level.NOTE for finding in self.findings):
+        entries = [(s.level.name.lower(), s.title, s.text, s.remedy) for s in self.symptoms]
+        if all(symptom.level is Level.NOTE for symptom in self.symptoms):
             entries.insert(0, ("good", "Nothing is wrong with this run", "", ""))
         page.findings(entries)
         self._add_timeline(page)
@@ -111,6 +118,7 @@ class Diagnosis:
                 "Each chunk from its observation to its end; the dot is its arrival. A gap between "
                 "the end of one and the dot of the next is a pause.",
             )
+        self._add_takeovers(page)
         page.heading("What the control node did", 3)
         page.table(
             ["from [s]", "to [s]", "activity", "reason"],
@@ -121,6 +129,21 @@ class Diagnosis:
         )
         if len(run.phases) > MAX_PHASES:
             page.paragraph(f"{len(run.phases) - MAX_PHASES} more are in the JSON file.")
+
+    def _add_takeovers(self, page: HtmlPage) -> None:
+        page.heading("Takeovers", 3)
+        page.paragraph(
+            f"{len(self.takeovers)} chunks arrived while another one was played. The blend takes "
+            "away the distance between the two at that instant, rad or m:"
+        )
+        if not self.takeovers:
+            return
+        distances = np.abs([takeover.offsets for takeover in self.takeovers])
+        p50, p95 = np.percentile(distances, [50, 95], axis=0)
+        rows = zip(
+            self.run.joints, p50.tolist(), p95.tolist(), distances.max(axis=0).tolist(), strict=True
+        )
+        page.table(["joint", "p50", "p95", "max"], rows)
 
     def _add_latency(self, page: HtmlPage) -> None:
         latency = self.measured.latency
@@ -181,15 +204,4 @@ def diagnose(run: Run) -> Diagnosis:
         latency=measure_latency(run),
         rates=tuple(measure_rates(run)),
     )
-    return Diagnosis(measured, tuple(judge(measured)))
-
-
-def _without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {str(key): _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
+    return Diagnosis(measured, tuple(find_takeovers(run)), tuple(judge(measured)))

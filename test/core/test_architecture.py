@@ -17,7 +17,7 @@ SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
     {"antialias", "errors", "html_page", "malloc", "rotation"},
-    {"datasets", "embodiment", "modality", "resize"},
+    {"datasets", "embodiment", "modality", "report_files", "resize"},
     {"policy"},
     {"evaluation", "models", "policies", "serving", "testing"},
     {"cli"},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib", reason="pip install '.[report]'")
-from bags_for_tests import LATENCY_S, Recorded, picture, stamp, write_plain_bag
+from demonstration_bags import LATENCY_S, Recorded, picture, stamp, write_plain_bag
 from run_rig import DT_S, DURATION_S, JOINTS, T0_S, run_with
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -125,7 +125,7 @@ def test_a_bag_of_any_recorder_gives_the_run_back(tmp_path: Path) -> None:
 
 def test_faults_of_a_known_size_are_found_in_a_bag(tmp_path: Path) -> None:
     diagnosis = diagnose(read_bag(bag_of(tmp_path, lag_s=0.13, round_trip_s=0.06)))
-    found = {finding.title: finding.text for finding in diagnosis.findings}
+    found = {finding.title: finding.text for finding in diagnosis.symptoms}
     assert "held for 2.0 s of 11.5 s" in found["The robot paused"]
     assert found["The robot follows its commands late"].startswith("130 ms after")
     assert found["/front/image has gaps"].startswith("20 of 120 messages are missing at 10.0 Hz")
@@ -159,7 +159,7 @@ def test_a_bag_without_statuses_is_diagnosed_as_far_as_it_goes(tmp_path: Path) -
     run = read_bag(write_plain_bag(tmp_path / "run.mcap", made))
     assert run.joints == ("arm[0]", "hand[0]")
     diagnosis = diagnose(run)
-    texts = [finding.text for finding in diagnosis.findings]
+    texts = [finding.text for finding in diagnosis.symptoms]
     assert "no status of the control node names the joints" in texts
     assert len(diagnosis.run.chunks) == 30
 

@@ -20,6 +20,7 @@ from gr00t_ros.diagnose.latency import (
 )
 from gr00t_ros.diagnose.rates import measure_rate
 from gr00t_ros.diagnose.run import RunChunk, Series, Topic
+from gr00t_ros.diagnose.takeovers import find_takeovers
 
 
 @pytest.mark.parametrize("lag_s", [-0.05, 0.0, 0.013, 0.08, 0.25, 0.4])
@@ -134,6 +135,14 @@ def test_a_jump_of_every_second_chunk_is_measured_by_joint() -> None:
         before = measure_joint_jitter(smooth, joint).boundary_jump
         after = measure_joint_jitter(jumping, joint).boundary_jump
         assert after == pytest.approx(0.3, abs=before + 0.01)
+
+
+def test_what_the_blend_takes_away_is_measured_at_each_takeover() -> None:
+    takeovers = find_takeovers(run_with(jump=0.3))
+    assert len(takeovers) == len(chunks()) - 1
+    assert_allclose([np.abs(t.offsets) for t in takeovers], 0.3, atol=0.01)
+    assert takeovers[0].time_s == pytest.approx(chunks()[1].received_s)
+    assert find_takeovers(run_with(replan_s=1.0)) == []
 
 
 def test_noise_within_chunks_is_measured_with_its_size() -> None:

@@ -37,8 +37,7 @@ def recorded(folder: Path) -> tuple[Path, list[float]]:
         text.replace("    control_rate_hz:", "    record_path: run\n    control_rate_hz:")
     )
     contract = contract_of_file(config)
-    first = chunk_at(1, START_NS)
-    player = make_player(contract, make_layout(contract, first), {})
+    player = make_player(contract, make_layout(contract, {"single_arm": 6, "gripper": 1}), {})
     assert isinstance(player, RecordingPlayer)
     commands = []
     for tick in range(600):
@@ -72,7 +71,7 @@ def test_commands_holds_and_refusals_come_back_as_they_were(tmp_path: Path) -> N
     (refused,) = [chunk for chunk in run.chunks if chunk.refused]
     assert refused.chunk_id == 215
     assert run.counters.chunks_rejected == 1
-    titles = [finding.title for finding in diagnose(run).findings]
+    titles = [finding.title for finding in diagnose(run).symptoms]
     assert "Chunks were refused" in titles
 
 

@@ -13,24 +13,25 @@ import pytest
 pytest.importorskip("matplotlib", reason="pip install '.[report]'")
 from run_rig import DURATION_S, T0_S, run_with
 
+from gr00t_policy_core.report_files import finite
 from gr00t_ros.diagnose.report import diagnose
 from gr00t_ros.diagnose.run import Activity, Counters, Phase, Series, Topic
-from gr00t_ros.diagnose.verdict import Level
+from gr00t_ros.diagnose.symptom import Level
 
 
 def titles(**changes: Any) -> list[str]:
-    return [finding.title for finding in diagnose(run_with(**changes)).findings]
+    return [finding.title for finding in diagnose(run_with(**changes)).symptoms]
 
 
 def text_of(title: str, **changes: Any) -> str:
-    found = {f.title: f.text for f in diagnose(run_with(**changes)).findings}
+    found = {f.title: f.text for f in diagnose(run_with(**changes)).symptoms}
     assert list(found) == [title]
     return found[title]
 
 
 def test_a_good_run_is_good() -> None:
     diagnosis = diagnose(run_with())
-    assert diagnosis.findings == ()
+    assert diagnosis.symptoms == ()
     assert "Nothing is wrong" in list(diagnosis.lines())[-1]
 
 
@@ -107,14 +108,14 @@ def test_an_empty_run_and_one_without_commands_are_reported() -> None:
     empty = Series(np.empty(0), np.empty((0, 2)))
     for changes in ({"chunks": (), "phases": ()}, {}):
         diagnosis = diagnose(run_with(commands=empty, measured=empty, **changes))
-        assert diagnosis.findings == ()
+        assert diagnosis.symptoms == ()
         assert "<html" in str(diagnosis.html())
-        json.dumps(diagnosis.as_json(), allow_nan=False)
+        json.dumps(finite(diagnosis.as_json()), allow_nan=False)
 
 
 def test_the_report_holds_the_numbers_and_is_one_file() -> None:
     diagnosis = diagnose(run_with(lag_s=0.18))
-    content = json.loads(json.dumps(diagnosis.as_json(), allow_nan=False))
+    content = json.loads(json.dumps(finite(diagnosis.as_json()), allow_nan=False))
     assert content["joints"]["elbow"]["controller_lag"]["lag_s"] == pytest.approx(0.18, abs=0.005)
     assert [f["level"] for f in content["verdict"]] == [Level.WARNING.name.lower()]
     page = str(diagnosis.html())
