@@ -35,13 +35,16 @@ class LatencyBudget:
 
     Args:
         parts: The parts that add up to the whole.
+        arrival: From the observation's stamp to the arrival of its chunk: the first three parts.
         skew: How far the cameras' newest images are apart at an observation; a part of the age.
         round_trip: Network and model together.
         controller_lags: How long each joint comes after its command.
-        total_s: The sum of the medians that are known, s.
+        total_s: The medians of arrival, blending and controller together, as far as they are
+            known, s.
     """
 
     parts: tuple[LatencyPart, ...]
+    arrival: LatencyPart
     skew: LatencyPart
     round_trip: LatencyPart
     controller_lags: tuple[Lag, ...]
@@ -77,18 +80,17 @@ def measure_latency(run: Run) -> LatencyBudget:
             CONTROLLER, controller.lag_s, NAN, "cross-correlation of command and measurement"
         ),
     )
-    known = [p for p in parts if not np.isnan(p.p50_s)]
-    total_s = sum(part.p50_s for part in known)
-    if np.isnan(model_p50_s) and not np.isnan(trip_p50_s):
-        total_s += trip_p50_s
+    arrivals_s = np.array([chunk.received_s - chunk.t0_s for chunk in run.chunks])
+    arrival = _part("until the chunk arrives", arrivals_s, "chunks: from the observation's stamp")
     return LatencyBudget(
         parts=parts,
+        arrival=arrival,
         skew=_part("camera skew", _skews_s(run), "stamps of the images next to each observation"),
         round_trip=LatencyPart("round trip", trip_p50_s, trip_p99_s, how),
         controller_lags=tuple(
             find_lag(run.commands, run.measured, joint) for joint in range(len(run.joints))
         ),
-        total_s=total_s,
+        total_s=float(np.nansum([arrival.p50_s, blending.lag_s, controller.lag_s])),
     )
 
 

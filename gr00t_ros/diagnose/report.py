@@ -148,12 +148,12 @@ class Diagnosis:
     def _add_latency(self, page: HtmlPage) -> None:
         latency = self.measured.latency
         page.heading("Latency")
-        parts = [*latency.parts, latency.round_trip, latency.skew]
+        parts = [*latency.parts, latency.arrival, latency.round_trip, latency.skew]
         rows = [[p.name, 1e3 * p.p50_s, 1e3 * p.p99_s, p.how] for p in parts]
         page.table(["part", "p50 [ms]", "p99 [ms]", "measured by"], rows)
         page.paragraph(
-            f"The parts that are known add up to {1e3 * latency.total_s:.0f} ms in the median, "
-            "from the observation to the motion."
+            f"Arrival, blending and controller add up to {1e3 * latency.total_s:.0f} ms in the "
+            "median, from the observation to the motion, as far as they are known."
         )
         page.table(
             ["joint", "lag behind the command [ms]", "correlation"],
