@@ -35,3 +35,8 @@ metadata.yaml and the MCAP file differ, metadata.yaml counts: an outcome may be 
 ``config`` is a parameter file of the contract with all topics by their full names, so
 `parse_contract` reads it without the recorder's namespace and remappings.
 """
+
+import importlib.util
+
+if importlib.util.find_spec("mcap") is None:
+    raise ImportError("episodes are MCAP files: run pip install 'mcap>=1.2'")

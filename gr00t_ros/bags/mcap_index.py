@@ -12,22 +12,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-try:
-    from mcap.data_stream import RecordBuilder
-    from mcap.opcode import Opcode
-    from mcap.records import (
-        Channel,
-        ChunkIndex,
-        DataEnd,
-        Footer,
-        McapRecord,
-        MetadataIndex,
-        Schema,
-        Statistics,
-        SummaryOffset,
-    )
-except ImportError as error:
-    raise ImportError(f"bags need mcap: run pip install 'mcap>=1.2' ({error})") from None
+from mcap.data_stream import RecordBuilder
+from mcap.opcode import Opcode
+from mcap.records import (
+    Channel,
+    ChunkIndex,
+    DataEnd,
+    Footer,
+    McapRecord,
+    MetadataIndex,
+    Schema,
+    Statistics,
+    SummaryOffset,
+)
 
 MAGIC = b"\x89MCAP0\r\n"
 FOOTER_START = struct.Struct("<BQQQ")  # the part of the footer that its checksum covers

@@ -102,23 +102,15 @@ def _start(config: Path, args: argparse.Namespace, log: Any) -> subprocess.Popen
 
     profile = Path(get_package_share_directory("gr00t_ros"), "config", "fastdds.xml")
     namespace, _, name = args.node.rpartition("/")
-    arguments = [
-        "-r",
-        f"__node:={name}",
-        "-p",
-        "autostart:=true",
-        "-p",
-        f"end_with_pid:={os.getpid()}",
-    ]
+    executable = Path(get_package_prefix("gr00t_ros"), "lib", "gr00t_ros", "recorder_node")
+    arguments = ["-r", f"__node:={name}"]
+    arguments += ["-p", "autostart:=true", "-p", f"end_with_pid:={os.getpid()}"]
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace.lstrip('/')}"]
     if args.folder:
         arguments += ["-p", f"record.folder:={args.folder}"]
     return subprocess.Popen(
-        [
-            *(str(Path(get_package_prefix("gr00t_ros"), "lib", "gr00t_ros", "recorder_node")),),
-            *("--ros-args", "--params-file", str(config), *arguments),
-        ],
+        [str(executable), "--ros-args", "--params-file", str(config), *arguments],
         env={**os.environ, **process_environment(profile)},
         stdin=subprocess.DEVNULL,
         stdout=log,

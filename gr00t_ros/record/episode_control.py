@@ -110,6 +110,7 @@ class EpisodeControl:
         Raises:
             RecordingError: There is none, or the outcome is none.
         """
+        self.subscriptions.receive_waiting()
         silent = self.subscriptions.silent_topics()
         messages, dropped = self.subscriptions.messages, self.subscriptions.dropped
         episode = self.recorder.end(

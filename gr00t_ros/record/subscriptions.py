@@ -43,6 +43,11 @@ class RecorderSubscriptions:
         for subscription in self._subscriptions.values():
             subscription.begin(sink)
 
+    def receive_waiting(self) -> None:
+        """Receive what has arrived by now and waits in the middleware."""
+        for subscription in self._subscriptions.values():
+            subscription.receive_waiting()
+
     def end(self) -> None:
         """End the episode; its counts stay."""
         self._sink = None

@@ -86,11 +86,16 @@ class TopicSubscription:
 
     def begin(self, sink: Sink) -> None:
         """Begin an episode, with what a latched topic has published before it."""
+        self.receive_waiting()  # does not belong to it
         self.messages = self.dropped = 0
         now_ns = self._clock.now().nanoseconds
         for data, published_ns in self._latched:
             self._put(sink, data, now_ns, published_ns, 0)
         self.sink = sink
+
+    def receive_waiting(self) -> None:
+        """Receive what has arrived by now: on a busy machine that is seconds of messages."""
+        self._receive_waiting(self.qos.depth)
 
     def end(self) -> None:
         """End the episode."""
@@ -106,13 +111,16 @@ class TopicSubscription:
     def _on_message(self, data: bytes, info: Mapping[str, Any]) -> None:
         """Receive a message, and all others that have arrived by now."""
         self._receive(data, info)
+        self._receive_waiting(BATCH)
+        self._received_s = time.monotonic()
+
+    def _receive_waiting(self, most: int) -> None:
         take = self._subscription.handle.take_message
-        for _ in range(BATCH):
+        for _ in range(most):
             taken = take(self._type, True)
             if taken is None:
                 break
             self._receive(*taken)
-        self._received_s = time.monotonic()
 
     def _receive(self, data: bytes, info: Mapping[str, Any]) -> None:
         self._received += 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from helpers import wait_until
+from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
@@ -101,6 +102,34 @@ def test_messages_that_the_disk_is_too_slow_for_are_counted(ros_node: Node) -> N
     assert subscription.messages == 5
     subscription.begin(Sink())
     assert (subscription.messages, subscription.dropped) == (0, 0)
+
+
+def test_what_waits_in_the_middleware_belongs_to_the_episode_that_was_under_way(
+    ros_context: Context,
+) -> None:
+    node = Node("busy", context=ros_context)  # nobody spins it: it is too busy
+    try:
+        subscription, first, second = make_subscription(node), Sink(), Sink()
+        publisher = node.create_publisher(String, "/text", 100)
+        wait_until(publisher.get_subscription_count, what="the subscription is found")
+
+        def publish(*texts: str) -> None:
+            for text in texts:
+                publisher.publish(String(data=text))
+
+        publish("before")
+        subscription.begin(first)
+        publish("a", "b")
+        wait_until(lambda: subscription.receive_waiting() or len(first.messages) >= 2, what="both")
+        subscription.end()
+        publish("between")
+        subscription.begin(second)
+        assert [message[1] for message in first.messages] == [
+            serialize_message(String(data=text)) for text in ("a", "b")
+        ]
+        assert second.messages == []
+    finally:
+        node.destroy_node()
 
 
 def test_messages_are_taken_as_they_are(ros_node: Node) -> None:
