@@ -11,6 +11,7 @@ from gr00t_ros.diagnose.run import NAN, Series, Vector
 
 MAX_LAG_S, MAX_LEAD_S = 0.6, 0.2
 MIN_GRID_S, MAX_GRID_S = 0.002, 0.02
+SMOOTHED_S = 0.06  # commands have no stamps and arrive in bursts; both motions alike, so no lag
 MAX_GAP_S = 0.25  # without a sample: nothing is interpolated across it
 MIN_CORRELATION = 0.5  # below, the two do not show the same motion
 MIN_MOTION = 1e-4  # rad/s or m/s, root mean square
@@ -67,7 +68,7 @@ def _grid(reference: Series, response: Series) -> Vector:
     """Instants at which both can be compared, evenly."""
     if min(len(reference), len(response)) < MIN_SAMPLES:
         return np.empty(0)
-    periods = [float(np.median(np.diff(series.times_s))) for series in (reference, response)]
+    periods = [float(np.mean(np.diff(series.times_s))) for series in (reference, response)]
     step_s = min(max(min(periods), MIN_GRID_S), MAX_GRID_S)
     begin_s = max(reference.times_s[0], response.times_s[0])
     end_s = min(reference.times_s[-1], response.times_s[-1])
@@ -80,7 +81,10 @@ def _velocities(series: Series, column: int, grid: Vector) -> Vector:
     on_grid = np.interp(grid, times_s, values)
     following = np.clip(np.searchsorted(times_s, grid), 1, len(times_s) - 1)
     on_grid[times_s[following] - times_s[following - 1] > MAX_GAP_S] = np.nan
-    velocities: Vector = np.diff(on_grid) / (grid[1] - grid[0])
+    width = max(1, round(SMOOTHED_S / (grid[1] - grid[0])))
+    smooth = np.convolve(on_grid, np.full(width, 1.0 / width), mode="same")
+    smooth[:width] = smooth[-width:] = np.nan  # there, the window reaches beyond the ends
+    velocities: Vector = np.diff(smooth) / (grid[1] - grid[0])
     return velocities
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gr00t_ros.diagnose.run import NAN, Run, Topic, Vector
 
+WINDOW = 10  # messages
 GAP = 1.5  # periods between two messages from which one is missing
 
 
@@ -19,8 +20,9 @@ class TopicRate:
     Args:
         name: Its name.
         messages: How many arrived.
-        rate_hz: By the median of the times between them, Hz; by their stamps where they have some.
-        missing: Messages that such a rate would have brought in the gaps.
+        rate_hz: Between the gaps, by their stamps, Hz; without stamps the mean rate of arrival.
+        missing: Messages that such a rate would have brought in the gaps; 0 without stamps, because
+            messages that are sent evenly arrive in bursts.
         longest_gap_s: The longest time without one, s.
         delay_p50_s: Median time from stamp to arrival, s; NaN without stamps.
     """
@@ -45,16 +47,17 @@ def measure_rates(run: Run) -> list[TopicRate]:
 
 def measure_rate(topic: Topic) -> TopicRate:
     """Measure one topic of at least two messages."""
-    instants_s = topic.stamps_s if _are_times(topic.stamps_s) else topic.received_s
-    gaps_s = np.diff(np.sort(instants_s))
-    period_s = float(np.median(gaps_s))
-    missing = 0
-    if period_s > 0.0:
-        wide = gaps_s[gaps_s > GAP * period_s]
-        missing = int(np.sum(np.round(wide / period_s) - 1))
-    delay_s = NAN
-    if _are_times(topic.stamps_s):
+    is_stamped = _are_times(topic.stamps_s)
+    instants_s = np.sort(topic.stamps_s if is_stamped else topic.received_s)
+    gaps_s = np.diff(instants_s)
+    period_s = float(np.mean(gaps_s))
+    missing, delay_s = 0, NAN
+    if is_stamped:
+        period_s = _usual_period_s(instants_s)
         delay_s = float(np.median(topic.received_s - topic.stamps_s))
+        if period_s > 0.0:
+            wide = gaps_s[gaps_s > GAP * period_s]
+            missing = int(np.sum(np.round(wide / period_s) - 1))
     return TopicRate(
         name=topic.name,
         messages=len(topic.received_s),
@@ -63,6 +66,15 @@ def measure_rate(topic: Topic) -> TopicRate:
         longest_gap_s=float(gaps_s.max()),
         delay_p50_s=delay_s,
     )
+
+
+def _usual_period_s(instants_s: Vector) -> float:
+    """The time between two messages where none is missing, s.
+
+    The median over some messages at a time: single stamps may be rounded, or catch up.
+    """
+    count = min(WINDOW, len(instants_s) - 1)
+    return float(np.median((instants_s[count:] - instants_s[:-count]) / count))
 
 
 def lost_chunks(run: Run) -> int:

@@ -54,6 +54,15 @@ def test_there_is_no_lag_without_motion_or_between_different_motions() -> None:
     assert np.isnan(find_lag(moving, Series(times_s[:5], path(times_s[:5]))).lag_s)
 
 
+def test_commands_that_arrive_in_bursts_have_the_lag_of_even_ones() -> None:
+    sent_s = T0_S + np.arange(0, 10, 0.01)
+    received_s = np.floor(sent_s / 0.04) * 0.04 + 0.04 + np.arange(len(sent_s)) % 4 * 1e-4
+    measured = Series(sent_s, path(sent_s - 0.12))
+    lag = find_lag(Series(received_s, path(sent_s)), measured)
+    # They are received 10 to 40 ms after they are sent, in the mean 25.
+    assert lag.lag_s == pytest.approx(0.12 - 0.025, abs=0.01)
+
+
 def test_a_gap_in_the_measurement_changes_no_lag() -> None:
     times_s = T0_S + np.arange(0, 10, 0.01)
     kept = (times_s < T0_S + 3) | (times_s > T0_S + 5)
@@ -94,6 +103,16 @@ def test_the_skew_of_the_cameras_is_measured_at_the_observations() -> None:
 
     run = run_with(topics=(camera("front", 0.0), camera("wrist", 0.024)))
     assert measure_latency(run).skew.p50_s == pytest.approx(0.024, abs=1e-6)
+
+
+def test_the_rate_of_uneven_stamps_is_their_mean_and_bursts_without_stamps_lose_nothing() -> None:
+    uneven_s = T0_S + np.cumsum(np.tile([0.03, 0.03, 0.04], 40))  # 30 Hz by a clock of 10 ms
+    rate = measure_rate(Topic(name="front", kind="", received_s=uneven_s, stamps_s=uneven_s))
+    assert (rate.missing, rate.rate_hz) == (0, pytest.approx(30.0, rel=0.02))
+    bursts_s = T0_S + np.repeat(np.arange(0, 6, 0.05), 5) + np.tile(np.arange(5) * 1e-4, 120)
+    burst = Topic(name="commands", kind="", received_s=bursts_s, stamps_s=np.zeros(600))
+    rate = measure_rate(burst)
+    assert (rate.missing, rate.rate_hz) == (0, pytest.approx(100.0, rel=0.01))
 
 
 def straight(chunk_id: int, t0_s: float, rows: list[list[float]]) -> RunChunk:
