@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,34 +35,39 @@ class Lag:
     resolution_s: float
 
 
-def find_lag(reference: Series, response: Series, joint: int | None = None) -> Lag:
-    """Find how long `response` comes after `reference`.
+def find_lag(reference: Series, response: Series, joint: int) -> Lag:
+    """Find how long a joint's `response` comes after its `reference`.
 
     Args:
         reference: The motion that is first.
         response: The motion that follows it; the columns are the same.
-        joint: The column; None for all columns together.
+        joint: The column of the joint.
     """
     grid = _grid(reference, response)
     if len(grid) < MIN_SAMPLES:
         return Lag(NAN, NAN, NAN)
     resolution_s = float(grid[1] - grid[0])
-    columns = range(reference.values.shape[1]) if joint is None else (joint,)
-    lags = np.arange(-round(MAX_LEAD_S / resolution_s), round(MAX_LAG_S / resolution_s) + 1)
-    curves = []
-    for column in columns:
-        first = _velocities(reference, column, grid)
-        second = _velocities(response, column, grid)
-        if _moves(first) and _moves(second):
-            curves.append(np.array([_correlation(first, second, int(lag)) for lag in lags]))
-    if not curves:
+    first, second = _velocities(reference, joint, grid), _velocities(response, joint, grid)
+    if not (_moves(first) and _moves(second)):
         return Lag(NAN, NAN, resolution_s)
-    curve = np.mean(curves, axis=0)
+    lags = np.arange(-round(MAX_LEAD_S / resolution_s), round(MAX_LAG_S / resolution_s) + 1)
+    curve = np.array([_correlation(first, second, int(lag)) for lag in lags])
     best = int(np.argmax(curve))
     if not curve[best] >= MIN_CORRELATION:
         return Lag(NAN, float(curve[best]), resolution_s)
     lag_s = float((lags[best] + _peak_offset(curve, best)) * resolution_s)
     return Lag(lag_s, float(curve[best]), resolution_s)
+
+
+def find_lags(reference: Series, response: Series) -> tuple[Lag, ...]:
+    """Find how long each joint of `response` comes after `reference`."""
+    return tuple(find_lag(reference, response, j) for j in range(reference.values.shape[1]))
+
+
+def median_lag_s(lags: Sequence[Lag]) -> float:
+    """The median over the joints whose lag is known, s; NaN if none is."""
+    known = [lag.lag_s for lag in lags if not np.isnan(lag.lag_s)]
+    return float(np.median(known)) if known else NAN
 
 
 def _grid(reference: Series, response: Series) -> Vector:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gr00t_ros.diagnose.lag import Lag, find_lag
+from gr00t_ros.diagnose.lag import Lag, find_lags, median_lag_s
 from gr00t_ros.diagnose.run import NAN, Run, RunChunk, Series, Vector
 
 
@@ -67,17 +67,24 @@ def measure_latency(run: Run) -> LatencyBudget:
     model_p50_s, model_p99_s = _percentiles(run.policy_times_s)
     network_p50_s = trip_p50_s - model_p50_s
     how = "chunks: from sending the observation to the answer"
-    blending = find_lag(chunk_path(run), run.commands)
-    controller = find_lag(run.commands, run.measured)
+    blending_s = median_lag_s(find_lags(chunk_path(run), run.commands))
+    controller_lags = find_lags(run.commands, run.measured)
+    controller_s = median_lag_s(controller_lags)
     parts = (
         _part(OBSERVATION, ages_s, "chunks: from the observation's stamp to its sending"),
         LatencyPart(NETWORK, network_p50_s, NAN, "round trip less model"),
         LatencyPart(MODEL, model_p50_s, model_p99_s, "the policy's own report"),
         LatencyPart(
-            BLENDING, blending.lag_s, NAN, "cross-correlation of the newest chunk and the command"
+            BLENDING,
+            blending_s,
+            NAN,
+            "cross-correlation of chunk and command, median joint",
         ),
         LatencyPart(
-            CONTROLLER, controller.lag_s, NAN, "cross-correlation of command and measurement"
+            CONTROLLER,
+            controller_s,
+            NAN,
+            "cross-correlation of command and robot, median joint",
         ),
     )
     arrivals_s = np.array([chunk.received_s - chunk.t0_s for chunk in run.chunks])
@@ -87,10 +94,8 @@ def measure_latency(run: Run) -> LatencyBudget:
         arrival=arrival,
         skew=_part("camera skew", _skews_s(run), "stamps of the images next to each observation"),
         round_trip=LatencyPart("round trip", trip_p50_s, trip_p99_s, how),
-        controller_lags=tuple(
-            find_lag(run.commands, run.measured, joint) for joint in range(len(run.joints))
-        ),
-        total_s=float(np.nansum([arrival.p50_s, blending.lag_s, controller.lag_s])),
+        controller_lags=controller_lags,
+        total_s=float(np.nansum([arrival.p50_s, blending_s, controller_s])),
     )
 
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from run_rig import DT_S, JOINTS, T0_S, chunks, path, run_with
 
 from gr00t_ros.diagnose.jitter import executed_steps, measure_jitter, measure_joint_jitter
-from gr00t_ros.diagnose.lag import find_lag
+from gr00t_ros.diagnose.lag import find_lag, find_lags, median_lag_s
 from gr00t_ros.diagnose.latency import (
     BLENDING,
     CONTROLLER,
@@ -31,7 +31,7 @@ def test_a_lag_is_found_with_its_size(lag_s: float, measured_hz: float) -> None:
     measured_s = T0_S + np.arange(0.003, 10, 1 / measured_hz)
     commands = Series(commanded_s, path(commanded_s))
     positions = path(measured_s - lag_s) + 0.0005 * rng.standard_normal((len(measured_s), 2))
-    lag = find_lag(commands, Series(measured_s, positions))
+    (lag, _) = find_lags(commands, Series(measured_s, positions))
     assert lag.lag_s == pytest.approx(lag_s, abs=0.005)
     assert lag.correlation > 0.9
 
@@ -40,8 +40,9 @@ def test_the_lag_of_each_joint_is_its_own() -> None:
     times_s = T0_S + np.arange(0, 10, 0.01)
     columns = [path(times_s - 0.03)[:, 0], path(times_s - 0.15)[:, 1]]
     measured = Series(times_s, np.stack(columns, axis=1))
-    lags = [find_lag(Series(times_s, path(times_s)), measured, joint).lag_s for joint in (0, 1)]
-    assert_allclose(lags, [0.03, 0.15], atol=0.004)
+    lags = find_lags(Series(times_s, path(times_s)), measured)
+    assert_allclose([lag.lag_s for lag in lags], [0.03, 0.15], atol=0.004)
+    assert median_lag_s(lags) == pytest.approx(0.09, abs=0.004)
 
 
 def test_there_is_no_lag_without_motion_or_between_different_motions() -> None:
@@ -49,16 +50,16 @@ def test_there_is_no_lag_without_motion_or_between_different_motions() -> None:
     still = Series(times_s, np.ones((len(times_s), 2)))
     moving = Series(times_s, path(times_s))
     noise = Series(times_s, np.random.default_rng(4).standard_normal((len(times_s), 2)))
-    assert np.isnan(find_lag(still, moving).lag_s)
-    assert np.isnan(find_lag(moving, noise).lag_s)
-    assert np.isnan(find_lag(moving, Series(times_s[:5], path(times_s[:5]))).lag_s)
+    assert np.isnan(find_lag(still, moving, 0).lag_s)
+    assert np.isnan(find_lag(moving, noise, 0).lag_s)
+    assert np.isnan(find_lag(moving, Series(times_s[:5], path(times_s[:5])), 0).lag_s)
 
 
 def test_commands_that_arrive_in_bursts_have_the_lag_of_even_ones() -> None:
     sent_s = T0_S + np.arange(0, 10, 0.01)
     received_s = np.floor(sent_s / 0.04) * 0.04 + 0.04 + np.arange(len(sent_s)) % 4 * 1e-4
     measured = Series(sent_s, path(sent_s - 0.12))
-    lag = find_lag(Series(received_s, path(sent_s)), measured)
+    lag = find_lag(Series(received_s, path(sent_s)), measured, 0)
     # They are received 10 to 40 ms after they are sent, in the mean 25.
     assert lag.lag_s == pytest.approx(0.12 - 0.025, abs=0.01)
 
@@ -67,7 +68,7 @@ def test_a_gap_in_the_measurement_changes_no_lag() -> None:
     times_s = T0_S + np.arange(0, 10, 0.01)
     kept = (times_s < T0_S + 3) | (times_s > T0_S + 5)
     measured = Series(times_s[kept], path(times_s[kept] - 0.08))
-    lag = find_lag(Series(times_s, path(times_s)), measured)
+    lag = find_lag(Series(times_s, path(times_s)), measured, 0)
     assert lag.lag_s == pytest.approx(0.08, abs=0.002)
 
 
