@@ -69,6 +69,8 @@ def _wanted(contract: Contract) -> Iterator[RecordedTopic]:
         )
     for output in contract.action:
         yield RecordedTopic(name=output.topic, purpose=output.name)
+        if output.teleop_topic:
+            yield RecordedTopic(name=output.teleop_topic, purpose=f"{output.name} teleoperation")
     yield RecordedTopic(name=contract.chunk_topic, purpose="chunks")
     for topic in NODE_TOPICS:
         yield RecordedTopic(name=topic, purpose=topic.replace("/", " "))
@@ -78,5 +80,7 @@ def _wanted(contract: Contract) -> Iterator[RecordedTopic]:
         yield RecordedTopic(name=topic, purpose="robot description")
     if contract.motion.enable_topic:
         yield RecordedTopic(name=contract.motion.enable_topic, purpose="enable")
+    if contract.motion.intervene_topic:
+        yield RecordedTopic(name=contract.motion.intervene_topic, purpose="intervention")
     for topic in contract.record.topics:
         yield RecordedTopic(name=topic, purpose="record.topics")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,9 @@ class RecorderRig:
 
     def episodes(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir())
+
+
+StartRecorder = Callable[..., RecorderRig]
 
 
 def info_of(bag: Path | str) -> EpisodeInfo:

@@ -34,7 +34,7 @@ COMMON_PACKAGES = ("rcl_interfaces", "type_description_interfaces")
 ROBOT = {
     "policy_node": {"front/image_raw", "joint_states"},
     "control_node": {"joint_states", "commands", "enable", "leader", "pedal"},
-    "recorder_node": {"record_pedal"},
+    "recorder_node": {"begin"},
 }
 FROM_FILE = re.compile(
     r"(?:video|state|action)\.<key>\.(?:teleop_)?topic|(?:enable|intervene)_topic"
@@ -99,7 +99,7 @@ def test_the_page_of_a_node_lists_its_topics_and_services(
         enable_topic="enable",
         intervene_topic="pedal",
         action__arm__teleop_topic="leader",
-        record__pedal_topic="record_pedal",
+        record__pedal_topic="begin",
         record__folder=str(tmp_path),
     )
     arguments: dict[str, Any] = {

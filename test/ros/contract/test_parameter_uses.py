@@ -122,6 +122,7 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "policy.token": ("secret", ON_SERVER),
     "policy.server_key": ("server.key", ON_SERVER),
     "policy.keys": ("me.key_secret", ON_SERVER),
+    "policy.robot_name": ("left arm", ON_SERVER),
     "policy.image_encoding": (None, ON_SERVER),
     "policy.quality": (80, {"jpeg"}),
     "policy.resize": (True, ON_SERVER),

@@ -12,12 +12,10 @@ from nodes_for_tests import Operator, Robot, overrides
 from policies_for_tests import parameters
 from rclpy.context import Context
 from rclpy.node import Node
-from recorder_rig import RecorderRig
+from recorder_rig import RecorderRig, StartRecorder
 
 from gr00t_ros.node.lifecycle import ManagedNode, bring_up
 from gr00t_ros.record.recorder_node import RecorderNode
-
-StartRecorder = Callable[..., RecorderRig]
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from action_msgs.msg import GoalStatus
-from conftest import StartRecorder
 from helpers import wait_until
 from rclpy.action import ActionClient
-from recorder_rig import RecorderRig, info_of
+from recorder_rig import RecorderRig, StartRecorder, info_of
 
 from gr00t_ros.action import RecordEpisode
 from gr00t_ros.msg import RecorderStatus

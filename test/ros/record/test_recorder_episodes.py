@@ -6,11 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import StartRecorder
 from helpers import wait_until
 from nodes_for_tests import ACTIVATE, DEACTIVATE
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from recorder_rig import info_of, messages_of
+from recorder_rig import StartRecorder, info_of, messages_of
 from std_msgs.msg import Bool, String
 from trajectory_msgs.msg import JointTrajectory
 

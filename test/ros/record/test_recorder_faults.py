@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import StartRecorder
 from helpers import wait_until
 from nodes_for_tests import Robot
 from policies_for_tests import parameters
 from rclpy.node import Node
-from recorder_rig import info_of, messages_of, recorder_process
+from recorder_rig import StartRecorder, info_of, messages_of, recorder_process
 
 from gr00t_ros.bags.episode_info import UNFINISHED, config_text
 from gr00t_ros.msg import RecorderStatus
