@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gr00t_ros.cli import convert, diagnose, record, watch
+from gr00t_ros.cli import check, convert, diagnose, new_robot, record, watch
 
 
 def add_commands(commands: Any) -> None:
@@ -18,3 +18,5 @@ def add_commands(commands: Any) -> None:
     convert.add_command(commands)
     diagnose.add_command(commands)
     watch.add_command(commands)
+    check.add_command(commands)
+    new_robot.add_command(commands)
