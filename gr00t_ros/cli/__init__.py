@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gr00t_ros.cli import check, convert, new_robot, record
+from gr00t_ros.cli import check, convert, diagnose, new_robot, record, watch
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `gr00t-policy`."""
     record.add_command(commands)
     convert.add_command(commands)
+    diagnose.add_command(commands)
+    watch.add_command(commands)
     check.add_command(commands)
     new_robot.add_command(commands)

@@ -16,10 +16,10 @@ SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
 
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
-    {"antialias", "errors", "malloc", "rotation"},
-    {"datasets", "embodiment", "kinematics", "modality", "resize"},
+    {"antialias", "errors", "html_page", "malloc", "rotation"},
+    {"datasets", "embodiment", "kinematics", "modality", "report_files", "resize"},
     {"policy"},
-    {"models", "policies", "serving", "testing"},
+    {"evaluation", "models", "policies", "serving", "testing"},
     {"cli"},
     {"__main__"},
     {"__main__"},
@@ -43,7 +43,6 @@ HOMES = {
     "sensor_msgs": "gr00t_ros",
     "std_msgs": "gr00t_ros",
     "gr00t_ros": "gr00t_ros",
-    "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
     "rosbag2_py": "gr00t_ros.bags",
