@@ -68,6 +68,9 @@ class CommandLimiter:
             for index, limits in joints.items()
             if layout.is_velocity[index]
         }
+        self._lowest, self._highest = np.full(layout.size, -np.inf), np.full(layout.size, np.inf)
+        for index in self._joints:
+            self._lowest[index], self._highest[index] = joints[index].lower, joints[index].upper
         self._bodies: list[tuple[slice, BodyLimiter]] = []
         for key, limits in bodies.items():
             part = layout.slices[key]
@@ -98,6 +101,10 @@ class CommandLimiter:
     def braking_s(self) -> float:
         """How long all of it takes to come to rest from the last command on, s."""
         return max((part.braking_s for part in self._parts), default=0.0)
+
+    def within_range(self, vector: Row) -> Row:
+        """A vector, float64 (size,), whose joints are within their ranges."""
+        return np.clip(vector, self._lowest, self._highest)
 
     def bound_by(self) -> dict[int, str]:
         """The joints whose last command a limit changed, and the name of that limit."""

@@ -77,6 +77,14 @@ Event = Measured | Offered | Allowed | Held | Limited | Ticked
 EVENTS = {kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Limited, Ticked)}
 
 
+class _EventLog(list[Event]):
+    """The events of a run. A copy of its player looks ahead: what that does is no part of the run.
+    """
+
+    def __deepcopy__(self, memo: object) -> _EventLog:
+        return _EventLog()
+
+
 class RecordingPlayer(MotionPlayer):
     """A player that keeps its calls in memory.
 
@@ -89,7 +97,7 @@ class RecordingPlayer(MotionPlayer):
 
     def __init__(self, layout: ActionLayout, settings: PlayerSettings) -> None:
         super().__init__(layout, settings)
-        self.events: list[Event] = []
+        self.events: list[Event] = _EventLog()
         self._inhibited = ""
 
     @property

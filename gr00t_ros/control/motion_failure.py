@@ -37,8 +37,10 @@ class MotionFailure:
         brake = self._brake
         if brake is None:
             return None
+        values = layout.split(brake.step())
         return Command(
-            values=layout.split(brake.step()),
+            values=values,
+            targets=values,
             chunk_id=last.chunk_id,
             steps_left=0,
             holding=True,
