@@ -70,6 +70,8 @@ class LookAheadPlayer:
         self._is_forecast = np.zeros(layout.size, dtype=bool)
         for key in forecast_keys:
             self._is_forecast[layout.slices[key]] = True
+        self._positions: dict[int, float] = {}  # as they were measured, by index
+        self._measured_ns: dict[int, int] = {}  # when, ns
         self._newest: Trajectory | None = None
         self._is_forecasting = False
         self._has_departed = False
@@ -112,8 +114,7 @@ class LookAheadPlayer:
         return self._player.braking_s + self.lead_s
 
     def report(self) -> list[JointReport]:
-        """Report every commanded value at the present; targets as far from the commands as ahead.
-        """
+        """Report every commanded value at the present; the targets are moved by the same way."""
         lead = self._way_ahead()
         return [
             replace(
@@ -134,13 +135,15 @@ class LookAheadPlayer:
     # What the player is told
 
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
-        """Store measured positions: as far beside the command ahead as beside the present one.
+        """Store measured positions: as far beside the command ahead as beside that of their time.
 
         Args:
             positions: Positions of joints and of whole poses, by their index, rad (or m).
             stamp_ns: When they were there, ns.
         """
-        self._player.measure(self._moved_ahead(positions), stamp_ns + self._lead_ns)
+        self._measured_ns.update(dict.fromkeys(positions, stamp_ns))
+        self._positions.update(positions)
+        self._player.measure(self._moved_ahead(positions, stamp_ns), stamp_ns + self._lead_ns)
 
     def inhibit(self, reason: str) -> None:
         """Forbid motion for a reason: the robot comes to rest. An empty reason allows motion."""
@@ -156,7 +159,7 @@ class LookAheadPlayer:
         self._player.hold(self._time_ahead(now_ns), reason)
 
     def change_limits(self, limits: Mapping[int, JointLimits], now_ns: int) -> None:
-        """Use other limits of the joints, by index, after coming to rest within the current ones."""
+        """Use other limits of the joints, by index, after coming to rest within these."""
         self._player.change_limits(limits, self._time_ahead(now_ns))
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
@@ -183,7 +186,10 @@ class LookAheadPlayer:
         Args:
             now_ns: The present, on the clock of the stamps, ns.
         """
-        for tick_ns in self._due_ticks(now_ns):
+        due = self._due_ticks(now_ns)
+        for tick_ns in due:
+            if len(due) > 1:
+                self._measure_again()
             self._ticked_ns = tick_ns
             command = self._player.tick(tick_ns)
             self._ahead.append(command)
@@ -240,16 +246,22 @@ class LookAheadPlayer:
             return ahead_ns
         return ticked_ns
 
-    def _moved_ahead(self, positions: Mapping[int, float]) -> Mapping[int, float]:
+    def _measure_again(self) -> None:
+        """Have the measurements go along with the commands, while ticks are made up for."""
+        for stamp_ns in set(self._measured_ns.values()):
+            of_stamp = {i: self._positions[i] for i, s in self._measured_ns.items() if s == stamp_ns}
+            self.measure(of_stamp, stamp_ns)
+
+    def _moved_ahead(self, positions: Mapping[int, float], stamp_ns: int) -> Mapping[int, float]:
         known = self._known()
         if not known or (known[0].at_rest and known[-1].at_rest):
             return positions
-        present, newest = known[0], known[-1]
-        measured = present.vector
-        indices = list(positions)
+        newest = self._newest
+        expected = known[0].vector if newest is None else np.array(newest.row_at(stamp_ns))
+        measured, indices = expected.copy(), list(positions)
         measured[indices] = list(positions.values())
-        beside = self._layout.offset(measured, present.vector)
-        moved = self._layout.with_offset(newest.vector, beside)
+        beside = self._layout.offset(measured, expected)
+        moved = self._layout.with_offset(known[-1].vector, beside)
         return dict(zip(indices, moved[indices].tolist(), strict=True))
 
     def _way_ahead(self) -> Row:

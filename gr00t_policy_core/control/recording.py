@@ -78,8 +78,7 @@ EVENTS = {kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Lim
 
 
 class _EventLog(list[Event]):
-    """The events of a run. A copy of its player looks ahead: what that does is no part of the run.
-    """
+    """The events of a run; a copy of its player, which looks ahead, begins with none."""
 
     def __deepcopy__(self, memo: object) -> _EventLog:
         return _EventLog()

@@ -40,6 +40,10 @@ def _has_positions(command: CommandInterface, _: Settings) -> bool:
     return not command.holds_zero
 
 
+def _sends_trajectories(command: CommandInterface, _: Settings) -> bool:
+    return command.sends_trajectories
+
+
 def _is_measured(command: CommandInterface, settings: Settings) -> bool:
     return not command.holds_zero and not settings["unmeasured"]
 
@@ -57,4 +61,5 @@ BODIES = ActionCondition("a pose or a twist", _is_body)
 POSITIONS = ActionCondition("positions of joints, or a pose", _has_positions)
 MEASURED = ActionCondition("positions or a pose that a state measures", _is_measured)
 ANY_JOINTS = ActionCondition("an action that has joints", _has_joints)
+ANY_TRAJECTORY = ActionCondition("an action that sends whole trajectories", _sends_trajectories)
 ANY_MEASURED = ActionCondition("an action of positions that a state measures", _is_measured)

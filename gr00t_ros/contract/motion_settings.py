@@ -30,6 +30,7 @@ class MotionSettings:
         enable_topic: Its std_msgs/Bool must be true, and repeated within `enable_timeout_s` (s).
         robot_description_topics: Topics of the URDF, in order of preference.
         require_urdf: Whether nothing moves without a URDF that has every commanded joint.
+        trajectory_lead_s: How far ahead of the present whole trajectories are planned, s.
         realtime_priority: SCHED_FIFO priority of the loop.
         cpu_affinity: CPU to which the loop is pinned.
         record_path: File to which a run is recorded.
@@ -45,6 +46,7 @@ class MotionSettings:
     enable_timeout_s: float
     robot_description_topics: tuple[str, ...]
     require_urdf: bool
+    trajectory_lead_s: float
     realtime_priority: int | None
     cpu_affinity: int | None
     record_path: str | None
@@ -69,6 +71,7 @@ class MotionSettings:
                 dict.fromkeys(map(topics.one_name, _description_topics(settings)))
             ),
             require_urdf=settings["require_urdf"],
+            trajectory_lead_s=float(settings["trajectory_lead_s"]),
             realtime_priority=settings["realtime_priority"] or None,
             cpu_affinity=settings["cpu_affinity"] if settings["cpu_affinity"] >= 0 else None,
             record_path=settings["record_path"] or None,

@@ -119,14 +119,15 @@ class ControlNode(ManagedNode):
             self.get_logger().warning(f"rejected: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
     def _check_subscribers(self) -> None:
-        """Forbid motion while a command topic lacks a subscriber, if the contract requires one."""
+        """Forbid motion while nobody takes the commands, or since a controller gave one up."""
         contract, output = self._contract, self._output
         if contract is None or output is None:
             return
         is_required = contract.motion.require_subscribers
-        topics = output.topics_without_subscriber if is_required else []
-        reason = f"nobody subscribes to {', '.join(topics)}" if topics else ""
-        self._gate.block("subscribers", reason)
+        self._gate.block("subscribers", output.problem if is_required else "")
+        failure = output.take_trajectory_failure()
+        if failure:
+            self._gate.stop(f"a trajectory was not carried out: {failure}; ~/start goes on")
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("stopped by ~/stop; ~/start allows motion again")

@@ -116,6 +116,8 @@ class CommandInterface(ABC):
         frame_id: The frame of a pose or a twist; a measured pose must be in the same frame.
         commands_pose: The SI values are x y z (m) and a quaternion x y z w; a state of the same
             key measures the pose.
+        sends_trajectories: Each path goes out as one message of all its points, made of what
+            `trajectory_in` returns; `fill` is not called.
         holds_zero: The values are velocities or steps: to hold is to command zero. Where it is
             false they are positions: to hold is to repeat the last one, and a state has to measure
             them.
@@ -134,10 +136,16 @@ class CommandInterface(ABC):
     frame_id: str = ""
     limited_by: LimitedBy = LimitedBy.NOTHING
     commands_pose: bool = False
+    sends_trajectories: bool = False
     holds_zero: bool = False
 
     def __init__(self, settings: Settings) -> None:
         del settings  # a type without parameters has none to read
+
+    @property
+    def is_action(self) -> bool:
+        """Whether commands are the goals of an action of ROS, not the messages of a topic."""
+        return hasattr(self.message_type, "Goal")
 
     @property
     def command_dimension(self) -> int | None:
@@ -176,6 +184,18 @@ class CommandInterface(ABC):
             stamp: The time of the command, a builtin_interfaces/Time.
         """
 
+    def trajectory_in(self, message: Any) -> Any:
+        """Return the trajectory_msgs/JointTrajectory in a message that sends whole trajectories."""
+        raise NotImplementedError(f"{type(self).__name__} sends no trajectories")
+
+    def outcome(self, result: Any) -> str:
+        """Say how the goal of an action ended, such as "reached 0.04" or "stalled at 0.02".
+
+        Args:
+            result: A `message_type.Result`, where `message_type` is the class of an action.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sends no goals")
+
     def joined(self, others: Sequence[CommandInterface]) -> CommandInterface | None:
         """Return the interface of one message for this command and others that share its topic.
 
@@ -186,3 +206,18 @@ class CommandInterface(ABC):
             An interface with all values in order; None if each command needs a topic of its own.
         """
         return None
+
+
+class GoalInterface(CommandInterface):
+    """An action of ROS that commands are sent to as goals, such as that of a gripper.
+
+    A goal is sent when the target has changed, never at every tick. `message_type` is the class of
+    the action; `make_message` makes a goal, and `fill` writes the target into it.
+
+    Attributes:
+        deadband: A goal is sent when the target is further than this from the last goal, rad or m.
+        min_interval_s: Shortest time between two goals, s.
+    """
+
+    deadband: float
+    min_interval_s: float

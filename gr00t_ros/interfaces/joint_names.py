@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gr00t_ros.contract.parameter import Parameter, Settings
-from gr00t_ros.interfaces.interface import CommandInterface, LimitedBy
+from gr00t_ros.interfaces.interface import CommandInterface, GoalInterface, LimitedBy
+from gr00t_ros.interfaces.optional_types import require_installed
 
 _DESCRIPTION = "names of the joints, in the policy's order"
 JOINTS = Parameter("joints", [], _DESCRIPTION, required=True)
@@ -24,8 +25,42 @@ class JointGroupCommand(CommandInterface):
         self.dimension = len(self.joints)
 
     def joined(self, others: Sequence[CommandInterface]) -> CommandInterface:
+        return type(self)({"joints": self.joint_names_with(others)})
+
+    def joint_names_with(self, others: Sequence[CommandInterface]) -> list[str]:
+        """The joints of this command and of others, each once."""
         joints = [joint for interface in (self, *others) for joint in interface.joints]
-        return type(self)({"joints": list(dict.fromkeys(joints))})
+        return list(dict.fromkeys(joints))
+
+
+class GripperGoalCommand(GoalInterface):
+    """The position of one joint as the goal of an action."""
+
+    parameters = (
+        Parameter("joints", [], "name of the gripper's joint, a list of one", required=True),
+        Parameter(
+            "deadband",
+            0.001,
+            "m or rad, a goal is sent when the target is further than this from the last goal",
+            0.0,
+            10.0,
+        ),
+        Parameter("min_interval_s", 0.1, "s, shortest time between two goals", 0.0, 10.0),
+        Parameter(
+            "max_effort", 0.0, "N or Nm, largest effort; 0: the controller's own", 0.0, 10_000.0
+        ),
+    )
+    limited_by = LimitedBy.JOINT_LIMITS
+    dimension = 1
+
+    def __init__(self, settings: Settings) -> None:
+        require_installed(self.message_type)
+        self.joints = unique_joints(settings)
+        if len(self.joints) != 1:
+            raise ValueError(f"a gripper has one joint, got {list(self.joints)}")
+        self.deadband = float(settings["deadband"])
+        self.min_interval_s = float(settings["min_interval_s"])
+        self.max_effort = float(settings["max_effort"])
 
 
 def unique_joints(settings: Settings) -> tuple[str, ...]:
