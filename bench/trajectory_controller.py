@@ -14,6 +14,7 @@ What it does (control.ros.org, "Trajectory Representation" and "Trajectory Repla
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,7 +57,7 @@ class TrajectoryController:
             now_s: The present, s.
         """
         times_s = [point.time_s for point in points]
-        if not points or any(b <= a for a, b in zip(times_s, times_s[1:], strict=False)):
+        if not points or any(b <= a for a, b in itertools.pairwise(times_s)):
             return "the times of the points do not increase"
         if stamp_s and stamp_s + times_s[-1] < now_s:
             return "it ends in the past"
@@ -93,7 +94,7 @@ class TrajectoryController:
         points = self._points
         if not points:
             return Point(now_s, self.position, np.zeros(len(self.position)))
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             if start.time_s <= now_s < end.time_s:
                 return between(start, end, now_s)
         still = np.zeros(len(self.position))

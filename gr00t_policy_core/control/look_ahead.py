@@ -249,7 +249,9 @@ class LookAheadPlayer:
     def _measure_again(self) -> None:
         """Have the measurements go along with the commands, while ticks are made up for."""
         for stamp_ns in set(self._measured_ns.values()):
-            of_stamp = {i: self._positions[i] for i, s in self._measured_ns.items() if s == stamp_ns}
+            of_stamp = {
+                i: self._positions[i] for i, s in self._measured_ns.items() if s == stamp_ns
+            }
             self.measure(of_stamp, stamp_ns)
 
     def _moved_ahead(self, positions: Mapping[int, float], stamp_ns: int) -> Mapping[int, float]:
