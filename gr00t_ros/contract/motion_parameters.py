@@ -11,6 +11,7 @@ from gr00t_ros.contract.conditions import (
     ANY_TRAJECTORY,
     BLENDED,
     GATED,
+    SWITCHED,
 )
 from gr00t_ros.contract.parameter import Parameter
 
@@ -111,6 +112,18 @@ MOTION_PARAMETERS = (
         0.01,
         1.0,
         only_with=ANY_TRAJECTORY,
+    ),
+    Parameter(
+        "activate_controllers",
+        [],
+        "controllers of ros2_control that are activated with the node, in place of those that hold "
+        "the same joints; switched back when the node is deactivated; empty: none",
+    ),
+    Parameter(
+        "controller_manager",
+        "/controller_manager",
+        "name of the controller manager",
+        only_with=SWITCHED,
     ),
     Parameter("realtime_priority", 0, "SCHED_FIFO priority of the control loop; 0: none", 0, 99),
     Parameter("cpu_affinity", -1, "CPU that the control loop runs on; -1: any", -1, 1023),

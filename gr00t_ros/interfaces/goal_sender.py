@@ -7,6 +7,8 @@ import math
 import time
 from collections.abc import Mapping
 
+import numpy as np
+
 from gr00t_policy_core.control.chunk import Row
 from gr00t_ros.interfaces.goal_client import GoalClient
 from gr00t_ros.interfaces.interface import GoalInterface
@@ -40,7 +42,8 @@ class GoalSender:
         Args:
             targets: Where the commands are going, float64 (D,) by action key.
         """
-        target, now_s = targets[self._key], time.monotonic()
+        now_s = time.monotonic()
+        target = self._goal_of(targets[self._key], now_s)
         since_s = now_s - self._sent_s
         is_rejected = self._client.failure and since_s > RETRY_S
         has_changed = self._last is None or abs(target[0] - self._last) > self._interface.deadband
@@ -50,6 +53,10 @@ class GoalSender:
         goal = self._interface.make_message(self._period_s)
         self._interface.fill(goal, target, None)
         self._client.send(goal)
+
+    def _goal_of(self, target: Row, now_s: float) -> Row:
+        binary = self._interface.binary
+        return target if binary is None else np.array([binary.position(float(target[0]), now_s)])
 
     def cancel(self) -> None:
         """Cancel the goal in progress; the next target is sent in any case."""

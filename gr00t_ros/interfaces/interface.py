@@ -20,6 +20,7 @@ from gr00t_policy_core.control.samples import SampleBuffer
 from gr00t_ros.contract.parameter import Parameter, Settings
 
 if TYPE_CHECKING:
+    from gr00t_ros.interfaces.binary_gripper import BinaryGripper
     from gr00t_ros.interfaces.joint_buffer import Buffer
 
 Values = NDArray[np.float64]
@@ -217,7 +218,9 @@ class GoalInterface(CommandInterface):
     Attributes:
         deadband: A goal is sent when the target is further than this from the last goal, rad or m.
         min_interval_s: Shortest time between two goals, s.
+        binary: Turns targets into open and closed; None where every target is a goal.
     """
 
     deadband: float
     min_interval_s: float
+    binary: BinaryGripper | None = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gr00t_ros.contract.parameter import Parameter, Settings
+from gr00t_ros.interfaces.binary_gripper import BINARY_PARAMETERS, BinaryGripper
 from gr00t_ros.interfaces.interface import CommandInterface, GoalInterface, LimitedBy
 from gr00t_ros.interfaces.optional_types import require_installed
 
@@ -49,6 +50,7 @@ class GripperGoalCommand(GoalInterface):
         Parameter(
             "max_effort", 0.0, "N or Nm, largest effort; 0: the controller's own", 0.0, 10_000.0
         ),
+        *BINARY_PARAMETERS,
     )
     limited_by = LimitedBy.JOINT_LIMITS
     dimension = 1
@@ -61,6 +63,7 @@ class GripperGoalCommand(GoalInterface):
         self.deadband = float(settings["deadband"])
         self.min_interval_s = float(settings["min_interval_s"])
         self.max_effort = float(settings["max_effort"])
+        self.binary = BinaryGripper.of(settings)
 
 
 def unique_joints(settings: Settings) -> tuple[str, ...]:

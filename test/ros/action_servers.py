@@ -56,6 +56,8 @@ class Server:
         self._endings[number].set()
 
     def close(self) -> None:
+        if not self._thread.is_alive():
+            return
         for ending in self._endings:
             ending.set()
         self._executor.shutdown(timeout_sec=5.0)
