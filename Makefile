@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models bench bench-control bench-motion bench-throughput fuzz soak lint docs reference clean build setup
+.PHONY: help demo test test-models bench bench-control bench-motion bench-trajectories bench-throughput fuzz soak lint docs reference clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -23,6 +23,7 @@ help:
 	@echo "make reference   write the pages of docs/reference that are made from the code"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/benchmarks/motion.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-trajectories   what a joint_trajectory_controller makes of each way to command it, docs/benchmarks/trajectories.md"
 	@echo "make bench-control   measure how each control loop keeps its rate, docs/benchmarks/control-loop.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-throughput   answers a second, to 1 … 64 robots at once"
 	@echo "make fuzz    made-up and damaged messages against the decoder and a server (FUZZ_SECONDS=180)"
@@ -69,6 +70,9 @@ bench: build
 
 bench-motion: build
 	@$(ROS); exec python -m bench.motion $(BENCH_ARGS)
+
+bench-trajectories: build
+	@$(ROS); exec python -m bench.trajectories $(BENCH_ARGS)
 
 bench-control: build
 	@$(ROS); exec python -m bench.control $(BENCH_ARGS)

@@ -159,9 +159,7 @@ def _player(way: Way, world: World) -> Callable[[float, Chunk | None], None]:
         limits=dict.fromkeys(range(JOINTS), LIMITS),
     )
     inner = MotionPlayer(layout, settings)
-    ahead = LookAheadPlayer(
-        inner, layout, period_s=PERIOD_S, lead_s=LEAD_S, forecast_keys=("arm",)
-    )
+    ahead = LookAheadPlayer(inner, layout, period_s=PERIOD_S, lead_s=LEAD_S, forecast_keys=("arm",))
     player = ahead if way.kind == "trajectory" else inner
 
     def play(now_s: float, new: Chunk | None) -> None:

@@ -59,6 +59,21 @@ class Command:
         )
 
     @classmethod
+    def steered(
+        cls, values: Mapping[str, Row], targets: Mapping[str, Row], chunk_id: int
+    ) -> Command:
+        """Make a command that a person steers; `chunk_id` is the chunk before."""
+        return cls(
+            values=values,
+            targets=targets,
+            chunk_id=chunk_id,
+            steps_left=0,
+            holding=False,
+            at_rest=False,
+            observed_ns=None,
+        )
+
+    @classmethod
     def holds(
         cls,
         values: Mapping[str, Row],

@@ -99,6 +99,26 @@ class LookAheadPlayer:
         return self._player.reason
 
     @property
+    def is_steered(self) -> bool:
+        """Whether a person steers the robot at present."""
+        return self._player.is_steered
+
+    @property
+    def layout(self) -> ActionLayout:
+        """Layout of the command vector."""
+        return self._layout
+
+    @property
+    def refusal(self) -> str:
+        """Why a chunk was refused since the last one was accepted; empty where none was."""
+        return self._player.refusal
+
+    @property
+    def place(self) -> Row:
+        """Where the robot is told to be, one lead ahead of the present."""
+        return self._player.place
+
+    @property
     def fault(self) -> str:
         """What stopped the motion and needs a person; empty once a chunk is played again."""
         return self._player.fault
@@ -169,6 +189,14 @@ class LookAheadPlayer:
             ChunkRefusedError: As for `MotionPlayer.offer`.
         """
         self._player.offer(chunk, self._time_ahead(now_ns))
+
+    def steer(self, target: Row, now_ns: int) -> None:
+        """Have the robot follow a person's target, one lead after the present.
+
+        Raises:
+            SteeringRefusedError: As for `MotionPlayer.steer`.
+        """
+        self._player.steer(target, self._time_ahead(now_ns))
 
     def refuse(self, reason: str) -> None:
         """Count a chunk that was refused before it could be offered."""

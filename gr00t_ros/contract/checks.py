@@ -30,6 +30,8 @@ def contract_problems(contract: Contract) -> Iterator[str]:
     for output in contract.action:
         yield from _conversion_problems(output)
         yield from _measurement_problems(output, contract)
+        if output.teleop_topic and output.interface.is_action:
+            yield f"{output.name}.teleop_topic: {output.type} is an action, which no device publishes"
     yield from _shared_topic_problems(contract)
     yield from _repeated_joint_problems(contract)
 
@@ -112,6 +114,12 @@ def _endpoints(contract: Contract) -> Iterator[_Endpoint]:
     motion = contract.motion
     if motion.enable_topic:
         yield _Endpoint("enable_topic", motion.enable_topic, "std_msgs/msg/Bool")
+    if motion.intervene_topic:
+        yield _Endpoint("intervene_topic", motion.intervene_topic, "std_msgs/msg/Bool")
+    for output in contract.action:
+        if output.teleop_topic:
+            name = f"{output.name}.teleop_topic"
+            yield _Endpoint(name, output.teleop_topic, output.ros_type)
     for topic in motion.robot_description_topics:
         yield _Endpoint("robot_description_topic", topic, "std_msgs/msg/String")
     for output in contract.action:
@@ -135,6 +143,10 @@ def _shared_topic_problems(contract: Contract) -> Iterator[str]:
         outputs = [output for output in contract.action if output.topic == topic]
         if len(outputs) > 1 and not _can_share(outputs):
             yield f"{_names(commands)}: only groups of joints of one type can share topic {topic}"
+        steered = [output for output in contract.action if output.teleop_topic == topic]
+        if len(steered) > 1 and not _can_share(steered):
+            names = ", ".join(f"{output.name}.teleop_topic" for output in steered)
+            yield f"{names}: only groups of joints of one type can share topic {topic}"
 
 
 def _can_share(outputs: Sequence[ActionOutput]) -> bool:

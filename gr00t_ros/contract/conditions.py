@@ -48,6 +48,10 @@ def _is_measured(command: CommandInterface, settings: Settings) -> bool:
     return not command.holds_zero and not settings["unmeasured"]
 
 
+def _has_teleop_topic(_: CommandInterface, settings: Settings) -> bool:
+    return bool(settings["teleop_topic"])
+
+
 SERVER = Condition("policy.backend: server", _is_on_server)
 LOCAL = Condition("policy.backend: local", lambda s: s["policy.backend"] == "local")
 ONE_HOST = Condition("policy.backend: server, and no policy.hosts without it", _host_is_asked)
@@ -64,3 +68,4 @@ MEASURED = ActionCondition("positions or a pose that a state measures", _is_meas
 ANY_JOINTS = ActionCondition("an action that has joints", _has_joints)
 ANY_TRAJECTORY = ActionCondition("an action that sends whole trajectories", _sends_trajectories)
 ANY_MEASURED = ActionCondition("an action of positions that a state measures", _is_measured)
+ANY_TELEOP = ActionCondition("an action that has a teleop_topic", _has_teleop_topic)

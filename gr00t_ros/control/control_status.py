@@ -49,6 +49,7 @@ def control_status(
     status.forecast_time = activation.forecaster.times()
     status.observation_age = motion.observation_age()
     counts = motion.counts
+    status.shadow = motion.is_shadow
     status.chunk_source = motion.source
     status.chunks_accepted = counts.chunks
     status.chunks_rejected = motion.chunks_rejected

@@ -197,6 +197,22 @@ class CommandInterface(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} sends no goals")
 
+    def read(self, message: Any) -> Values:
+        """Return the values of a command that somebody else published, as `fill` writes them.
+
+        Teleoperation devices and recorded demonstrations are read with it.
+
+        Args:
+            message: A `message_type`.
+
+        Returns:
+            float64 (`command_dimension`,), in SI units and rad.
+
+        Raises:
+            ConversionError: The message lacks these values, or this type is only written.
+        """
+        raise ConversionError(f"{type(self).__name__} has no method read: it is only written")
+
     def joined(self, others: Sequence[CommandInterface]) -> CommandInterface | None:
         """Return the interface of one message for this command and others that share its topic.
 
@@ -224,3 +240,15 @@ class GoalInterface(CommandInterface):
     deadband: float
     min_interval_s: float
     binary: BinaryGripper | None = None
+
+
+def require_frame(message: Any, frame_id: str) -> None:
+    """Require that a stamped message is in a frame.
+
+    Raises:
+        ConversionError: It is in another one.
+    """
+    if message.header.frame_id != frame_id:
+        raise ConversionError(
+            f"the message is in frame {message.header.frame_id!r}, expected {frame_id!r}"
+        )

@@ -33,6 +33,7 @@ LEVELS = {
     ControlStatus.STATE_RUNNING: DiagnosticStatus.OK,
     ControlStatus.STATE_HOLDING: DiagnosticStatus.WARN,
     ControlStatus.STATE_ERROR: DiagnosticStatus.ERROR,
+    ControlStatus.STATE_INTERVENTION: DiagnosticStatus.OK,
 }
 SUMMARIES = {
     ControlStatus.STATE_STOPPED: "stopped",
@@ -40,6 +41,7 @@ SUMMARIES = {
     ControlStatus.STATE_RUNNING: "running",
     ControlStatus.STATE_HOLDING: "holding",
     ControlStatus.STATE_ERROR: "error",
+    ControlStatus.STATE_INTERVENTION: "a person drives",
 }
 
 

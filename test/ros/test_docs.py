@@ -32,9 +32,11 @@ COMMON_PACKAGES = ("rcl_interfaces", "type_description_interfaces")
 # Topics that the YAML file names: their rows on a page stand for those of this robot.
 ROBOT = {
     "policy_node": {"front/image_raw", "joint_states"},
-    "control_node": {"joint_states", "commands", "enable"},
+    "control_node": {"joint_states", "commands", "enable", "leader", "pedal"},
 }
-FROM_FILE = re.compile(r"(?:video|state|action)\.<key>\.topic|enable_topic")
+FROM_FILE = re.compile(
+    r"(?:video|state|action)\.<key>\.(?:teleop_)?topic|(?:enable|intervene)_topic"
+)
 Row = tuple[str, ...]
 
 
@@ -89,7 +91,9 @@ def test_the_page_of_a_node_lists_its_topics_and_services(
     ros_node: Node,
     live: Callable[[ManagedNode], None],
 ) -> None:
-    robot = parameters(enable_topic="enable")
+    robot = parameters(
+        enable_topic="enable", intervene_topic="pedal", action__arm__teleop_topic="leader"
+    )
     arguments: dict[str, Any] = {
         "context": ros_context,
         "namespace": NAMESPACE,

@@ -11,8 +11,8 @@ from builtin_interfaces.msg import Duration
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from gr00t_ros.contract.parameter import Parameter, Settings
-from gr00t_ros.interfaces.interface import CommandInterface, Values
-from gr00t_ros.interfaces.joint_names import JOINTS, JointGroupCommand
+from gr00t_ros.interfaces.interface import CommandInterface, ConversionError, Values
+from gr00t_ros.interfaces.joint_names import JOINTS, JointGroupCommand, values_by_name
 from gr00t_ros.interfaces.registry import command_interface
 
 STREAM, TRAJECTORY = "stream", "trajectory"
@@ -56,3 +56,8 @@ class JointTrajectoryCommand(JointGroupCommand):
         if any(other.sends_trajectories != self.sends_trajectories for other in others):
             return None
         return type(self)({"joints": self.joint_names_with(others), "mode": self._mode})
+
+    def read(self, message: JointTrajectory) -> Values:
+        if len(message.points) != 1:
+            raise ConversionError(f"the trajectory has {len(message.points)} points, expected one")
+        return values_by_name(self.joints, message.joint_names, message.points[0].positions)

@@ -49,6 +49,7 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
     "ignore": (False, EVERYWHERE),
     "type": (None, EVERYWHERE),
     "joints": (["shoulder", "elbow"], POSITIONS | ARRAYS),
+    "teleop_topic": ("leader", EVERYWHERE),
     "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
     "representation": ("xyz_quat", {"pose"}),
     "frame_id": ("base", BODIES),
@@ -107,6 +108,7 @@ TOPS: dict[str, dict[str, Any]] = {
     "rtc": {**SERVER, "blend": "rtc"},
     "sync": {**SERVER, "inference": "sync", "replan_interval_s": None},
     "gated": {**SERVER, "enable_topic": "enable"},
+    "teleoperated": {**SERVER, "action.arm.teleop_topic": "leader"},
     "twist": {**SERVER, **ONLY_TWIST, "max_jump": None},
 }
 ON_SERVER = TOPS.keys() - {"local"}
@@ -151,6 +153,9 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "on_starvation": ("hold", EVERYWHERE),
     "enable_topic": ("enable", EVERYWHERE),
     "enable_timeout_s": (0.5, {"gated"}),
+    "mode": ("shadow", EVERYWHERE),
+    "intervene_topic": ("pedal", {"teleoperated"}),
+    "teleop_timeout_s": (0.5, {"teleoperated"}),
     "robot_description_topic": ("robot_description", NAMED),
     "require_urdf": (True, NAMED),
     "realtime_priority": (50, EVERYWHERE),
