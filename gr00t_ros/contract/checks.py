@@ -31,7 +31,7 @@ def contract_problems(contract: Contract) -> Iterator[str]:
         yield from _conversion_problems(output)
         yield from _measurement_problems(output, contract)
         if output.teleop_topic and output.interface.is_action:
-            yield f"{output.name}.teleop_topic: {output.type} is an action, which no device publishes"
+            yield f"{output.name}.teleop_topic: no device publishes the action {output.type}"
     yield from _shared_topic_problems(contract)
     yield from _repeated_joint_problems(contract)
 
