@@ -36,7 +36,7 @@ class JointTrajectoryCommand(JointGroupCommand):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._mode: str = settings["mode"]
+        self._mode: str = settings.get(MODE.name, MODE.default)
         self.sends_trajectories = self._mode == TRAJECTORY
 
     def make_message(self, period_s: float) -> JointTrajectory:

@@ -109,6 +109,8 @@ TOPS: dict[str, dict[str, Any]] = {
     "sync": {**SERVER, "inference": "sync", "replan_interval_s": None},
     "gated": {**SERVER, "enable_topic": "enable"},
     "teleoperated": {**SERVER, "action.arm.teleop_topic": "leader"},
+    "trajectories": {**SERVER, "action.arm.mode": "trajectory"},
+    "switched": {**SERVER, "activate_controllers": ["arm_controller"]},
     "twist": {**SERVER, **ONLY_TWIST, "max_jump": None},
 }
 ON_SERVER = TOPS.keys() - {"local"}
@@ -158,6 +160,9 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "teleop_timeout_s": (0.5, {"teleoperated"}),
     "robot_description_topic": ("robot_description", NAMED),
     "require_urdf": (True, NAMED),
+    "trajectory_lead_s": (0.2, {"trajectories"}),
+    "activate_controllers": (["arm_controller"], EVERYWHERE),
+    "controller_manager": ("/arm/controller_manager", {"switched"}),
     "realtime_priority": (50, EVERYWHERE),
     "cpu_affinity": (0, EVERYWHERE),
     "record_path": ("run.jsonl", EVERYWHERE),
