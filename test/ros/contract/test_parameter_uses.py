@@ -54,6 +54,7 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
     "representation": ("xyz_quat", {"pose"}),
     "frame_id": ("base", BODIES),
     "when_holding": ("last", ARRAYS),
+    "mode": ("stream", {"joint_trajectory"}),
     "scale": (2.0, EVERYWHERE),
     "offset": (2.0, EVERYWHERE),
     "min_position": (0.0, POSITIONS),
