@@ -9,6 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gr00t_ros.cli import check, convert, new_robot, record
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `gr00t-policy`."""
+    record.add_command(commands)
+    convert.add_command(commands)
+    check.add_command(commands)
+    new_robot.add_command(commands)

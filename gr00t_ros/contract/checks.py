@@ -32,6 +32,8 @@ def contract_problems(contract: Contract) -> Iterator[str]:
         yield from _measurement_problems(output, contract)
         if output.teleop_topic and output.interface.is_action:
             yield f"{output.name}.teleop_topic: no device publishes the action {output.type}"
+        if contract.record.action_lead_steps is not None:
+            yield from _action_from_state_problems(output, contract)
     yield from _shared_topic_problems(contract)
     yield from _repeated_joint_problems(contract)
 
@@ -65,6 +67,18 @@ def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[
         yield f"{output.name}: {lacking}, or say unmeasured: true"
     if output.unmeasured and not lacking:
         yield f"{output.name}.unmeasured: has no effect, states measure all of it; leave it out"
+
+
+def _action_from_state_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
+    """Require a measurement of each action that is to be learnt from what is measured."""
+    if output.interface.holds_zero:
+        lacking = "it commands velocities, which no state measures"
+    elif output.interface.commands_pose:
+        lacking = _unmeasured_pose(output, contract)
+    else:
+        lacking = _unmeasured(output, contract)
+    if lacking:
+        yield f"{output.name}: record.action_from: state needs its measurement: {lacking}"
 
 
 def _unmeasured_pose(output: ActionOutput, contract: Contract) -> str:
@@ -114,6 +128,8 @@ def _endpoints(contract: Contract) -> Iterator[_Endpoint]:
     motion = contract.motion
     if motion.enable_topic:
         yield _Endpoint("enable_topic", motion.enable_topic, "std_msgs/msg/Bool")
+    if contract.record.pedal_topic:
+        yield _Endpoint("record.pedal_topic", contract.record.pedal_topic, "std_msgs/msg/Bool")
     if motion.intervene_topic:
         yield _Endpoint("intervene_topic", motion.intervene_topic, "std_msgs/msg/Bool")
     for output in contract.action:

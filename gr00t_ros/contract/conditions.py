@@ -58,6 +58,7 @@ ONE_HOST = Condition("policy.backend: server, and no policy.hosts without it", _
 JPEG = Condition("policy.image_encoding: jpeg", _sends_jpeg)
 ASYNC = Condition("inference: async", lambda s: s["inference"] == "async")
 BLENDED = Condition(f"blend: {' or '.join(FADING_BLENDS)}", lambda s: s["blend"] in FADING_BLENDS)
+FROM_STATE = Condition("record.action_from: state", lambda s: s["record.action_from"] == "state")
 SWITCHED = Condition("activate_controllers", lambda s: bool(s["activate_controllers"]))
 GATED = Condition("enable_topic", lambda s: bool(s["enable_topic"]))
 JOINTS = ActionCondition("joints", _has_joints)

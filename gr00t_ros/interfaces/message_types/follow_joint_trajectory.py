@@ -30,7 +30,7 @@ class FollowJointTrajectoryCommand(JointGroupCommand):
 
     def make_message(self, period_s: float) -> Any:
         goal = self.message_type.Goal()
-        goal.trajectory.joint_names = list(self.joints)
+        goal.trajectory.joint_names = list(self.message_joints)
         return goal
 
     def fill(self, message: Any, values: Values, stamp: Any) -> None:

@@ -12,7 +12,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from gr00t_ros.contract.parameter import Parameter, Settings
 from gr00t_ros.interfaces.interface import CommandInterface, ConversionError, Values
-from gr00t_ros.interfaces.joint_names import JOINTS, JointGroupCommand, values_by_name
+from gr00t_ros.interfaces.joint_names import JointGroupCommand, values_by_name
 from gr00t_ros.interfaces.registry import command_interface
 
 STREAM, TRAJECTORY = "stream", "trajectory"
@@ -32,19 +32,18 @@ class JointTrajectoryCommand(JointGroupCommand):
     """
 
     message_type = JointTrajectory
-    parameters = (JOINTS, MODE)
+    parameters = (*JointGroupCommand.parameters, MODE)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._mode: str = settings.get(MODE.name, MODE.default)
-        self.sends_trajectories = self._mode == TRAJECTORY
+        self.sends_trajectories = settings.get(MODE.name, MODE.default) == TRAJECTORY
 
     def make_message(self, period_s: float) -> JointTrajectory:
         if self.sends_trajectories:
-            return JointTrajectory(joint_names=list(self.joints))
+            return JointTrajectory(joint_names=list(self.message_joints))
         seconds, nanoseconds = divmod(round(period_s * 1e9), 1_000_000_000)
         point = JointTrajectoryPoint(time_from_start=Duration(sec=seconds, nanosec=nanoseconds))
-        return JointTrajectory(joint_names=list(self.joints), points=[point])
+        return JointTrajectory(joint_names=list(self.message_joints), points=[point])
 
     def fill(self, message: JointTrajectory, values: Values, stamp: Any) -> None:
         message.points[0].positions = array("d", values.tobytes())
@@ -55,9 +54,9 @@ class JointTrajectoryCommand(JointGroupCommand):
     def joined(self, others: Sequence[CommandInterface]) -> CommandInterface | None:
         if any(other.sends_trajectories != self.sends_trajectories for other in others):
             return None
-        return type(self)({"joints": self.joint_names_with(others), "mode": self._mode})
+        return super().joined(others)
 
     def read(self, message: JointTrajectory) -> Values:
         if len(message.points) != 1:
             raise ConversionError(f"the trajectory has {len(message.points)} points, expected one")
-        return values_by_name(self.joints, message.joint_names, message.points[0].positions)
+        return values_by_name(self.message_joints, message.joint_names, message.points[0].positions)

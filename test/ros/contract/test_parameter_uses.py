@@ -49,6 +49,8 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
     "ignore": (False, EVERYWHERE),
     "type": (None, EVERYWHERE),
     "joints": (["shoulder", "elbow"], POSITIONS | ARRAYS),
+    "joint_prefix": ("", EVERYWHERE),  # asks for nothing; these joints share no prefix
+    "axes": (["linear.x", "angular.z"], {"twist"}),
     "teleop_topic": ("leader", EVERYWHERE),
     "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
     "representation": ("xyz_quat", {"pose"}),
@@ -87,6 +89,7 @@ STATE_USES: dict[str, tuple[Any, Any]] = {
     "select": ([1, 0], EVERYWHERE),
     "sources": ([], EVERYWHERE),
     "joints": (["shoulder", "elbow"], {"joints"}),
+    "joint_prefix": ("", EVERYWHERE),
     "field": ("position", {"joints"}),
     "representation": ("xyz_quat", {"pose"}),
     "scale": (2.0, EVERYWHERE),
@@ -113,6 +116,7 @@ TOPS: dict[str, dict[str, Any]] = {
     "trajectories": {**SERVER, "action.arm.mode": "trajectory"},
     "switched": {**SERVER, "activate_controllers": ["arm_controller"]},
     "twist": {**SERVER, **ONLY_TWIST, "max_jump": None},
+    "from state": {**SERVER, "record.action_from": "state"},
 }
 ON_SERVER = TOPS.keys() - {"local"}
 NAMED = TOPS.keys() - {"twist"}
@@ -124,6 +128,7 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "policy.token": ("secret", ON_SERVER),
     "policy.server_key": ("server.key", ON_SERVER),
     "policy.keys": ("me.key_secret", ON_SERVER),
+    "policy.robot_name": ("left arm", ON_SERVER),
     "policy.image_encoding": (None, ON_SERVER),
     "policy.quality": (80, {"jpeg"}),
     "policy.resize": (True, ON_SERVER),
@@ -167,6 +172,16 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "realtime_priority": (50, EVERYWHERE),
     "cpu_affinity": (0, EVERYWHERE),
     "record_path": ("run.jsonl", EVERYWHERE),
+    "record.folder": ("demonstrations", EVERYWHERE),
+    "record.task": ("wave", EVERYWHERE),
+    "record.action_from": (None, EVERYWHERE),
+    "record.action_lead_steps": (2, {"from state"}),
+    "record.topics": (["wrench"], EVERYWHERE),
+    "record.require_streams": (False, EVERYWHERE),
+    "record.pedal_topic": ("pedal", EVERYWHERE),
+    "record.compression": ("lz4", EVERYWHERE),
+    "record.queue_mb": (64, EVERYWHERE),
+    "record.min_free_mb": (100, EVERYWHERE),
     "autostart": (True, EVERYWHERE),
     "end_with_pid": (1234, EVERYWHERE),
 }
