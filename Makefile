@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models bench bench-control bench-ik bench-motion bench-record bench-throughput fuzz soak lint docs reference robot-descriptions clean build setup
+.PHONY: help demo test test-models bench bench-control bench-ik bench-motion bench-record bench-throughput bench-trajectories fuzz soak lint docs reference robot-descriptions clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -24,6 +24,7 @@ help:
 	@echo "make robot-descriptions   fetch the URDFs of robots/ for their tests, 210 MB (2 MB stay)"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/benchmarks/motion.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-trajectories   what a joint_trajectory_controller makes of each way to command it, docs/benchmarks/trajectories.md"
 	@echo "make bench-control   measure how each control loop keeps its rate, docs/benchmarks/control-loop.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-record   measure whether the recorder loses anything, and what it costs, docs/benchmarks/record.md (BENCH_ARGS=--quick: 3 s)"
 	@echo "make bench-ik   the time to solve a chunk of poses for an arm's joints (BENCH_ARGS=--help)"
@@ -76,6 +77,9 @@ bench: build
 
 bench-motion: build
 	@$(ROS); exec python -m bench.motion $(BENCH_ARGS)
+
+bench-trajectories: build
+	@$(ROS); exec python -m bench.trajectories $(BENCH_ARGS)
 
 bench-control: build
 	@$(ROS); exec python -m bench.control $(BENCH_ARGS)

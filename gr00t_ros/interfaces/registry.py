@@ -80,8 +80,9 @@ def find_command(name: str) -> type[CommandInterface]:
 
 
 def ros_type(message_type: type[Any]) -> str:
-    """The name of a message class as ROS writes it, such as ``sensor_msgs/msg/JointState``."""
-    return f"{message_type.__module__.partition('.')[0]}/msg/{message_type.__name__}"
+    """The name of a class as ROS writes it: ``sensor_msgs/msg/JointState``, or of an action."""
+    package, kind, *_ = message_type.__module__.split(".")
+    return f"{package}/{kind}/{message_type.__name__}"
 
 
 def _add(types: dict[str, Any], name: str, cls: type[Any]) -> None:
