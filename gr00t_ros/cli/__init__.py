@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gr00t_ros.cli import run
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `gr00t-policy`."""
+    run.add_command(commands)

@@ -34,7 +34,9 @@ def control_status(
         activation: The current activation; None while the node is inactive.
         output: The command topics; None while the node is not configured.
     """
-    status = ControlStatus(observation_age=no_latencies(), tick_lateness=no_latencies())
+    status = ControlStatus(
+        observation_age=no_latencies(), tick_lateness=no_latencies(), at_rest=True
+    )
     if output is not None:
         status.commands, status.command_topics = output.count, output.status()
     if motion is None or activation is None:
@@ -42,6 +44,7 @@ def control_status(
     if activation.loop is not None:
         status.tick_lateness = activation.loop.lateness()
         status.ticks_missed = activation.loop.ticks_missed
+    status.at_rest = motion.is_at_rest
     status.observation_age = motion.observation_age()
     counts = motion.counts
     status.chunk_source = motion.source

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -16,6 +18,9 @@ from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.interfaces.conversions import commands_from_actions
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.msg import ActionChunk, ActionValues
+from gr00t_ros.policy.info_values import info_values
+
+NO_INFO: Mapping[str, Any] = MappingProxyType({})
 
 
 def chunk_message(
@@ -26,6 +31,8 @@ def chunk_message(
     t0: Time,
     round_trip_s: float,
     source: str = "",
+    instruction: str = "",
+    info: Mapping[str, Any] = NO_INFO,
 ) -> ActionChunk:
     """The message of one answer: the action keys of the contract, the first row of the batch.
 
@@ -36,6 +43,8 @@ def chunk_message(
         t0: Stamp of the observation that was answered.
         round_trip_s: Time from sending the observation to receiving the answer, s.
         source: The run of the policy node that publishes the chunk.
+        instruction: What the policy was asked to do.
+        info: What the policy returned beside the action.
 
     Raises:
         PolicyError: The answer lacks an action key, or its values are not finite, are not a
@@ -53,6 +62,8 @@ def chunk_message(
             ActionValues(name=key, dimension=values.shape[1], values=array("d", values.tobytes()))
             for key, values in rows.items()
         ],
+        instruction=instruction,
+        info=info_values(info),
         round_trip_s=round_trip_s,
         source=source,
     )

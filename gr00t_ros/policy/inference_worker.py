@@ -35,12 +35,14 @@ class InferenceResult:
         info: The second value that the policy returned, beside the action.
         t0_ns: Stamp of the observation, ns.
         round_trip_s: Time from sending the observation to receiving the answer, s.
+        instruction: What the policy was asked to do.
     """
 
     action: Mapping[str, Any]
     info: Mapping[str, Any]
     t0_ns: int
     round_trip_s: float
+    instruction: str = ""
 
     @property
     def policy_time_s(self) -> float:
@@ -203,7 +205,8 @@ class InferenceWorker:
             options = session.options(built.t0_ns)
             action, info = self._policy.get_action(built.observation, options)
             round_trip_s = time.monotonic() - started_s
-            self._deliver(InferenceResult(action, info, built.t0_ns, round_trip_s), run_number)
+            result = InferenceResult(action, info, built.t0_ns, round_trip_s, built.instruction)
+            self._deliver(result, run_number)
         except NotReadyError as problem:
             self._skip(problem)
             return POLL_S if self._session else RETRY_S

@@ -45,13 +45,17 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TimedObservation:
-    """An observation in the policy's layout with B = 1, and its time t0, ns.
+    """An observation in the policy's layout with B = 1.
 
-    A video that is already JPEG may be a `JpegVideo` instead of an array.
+    Args:
+        observation: A video that is already JPEG may be a `JpegVideo` instead of an array.
+        t0_ns: Its time t0, ns.
+        instruction: What the policy is asked to do, also of a policy that reads no language.
     """
 
     observation: dict[str, Any]
     t0_ns: int
+    instruction: str = ""
 
 
 class ObservationBuilder:
@@ -113,7 +117,7 @@ class ObservationBuilder:
             observation["language"] = self._language(self._configs["language"], instruction)
         observation["video"] = {s.key: self._video(s, samples) for s, samples in video}
         observation["state"] = {s.key: self._state(s, state) for s in self._contract.state}
-        return TimedObservation(observation, t0_ns)
+        return TimedObservation(observation, t0_ns, instruction)
 
     def _fresh(self, stream: VideoStream | StateStream, now_ns: int) -> Sample[Any]:
         buffer = self._buffers[stream.name]

@@ -60,13 +60,17 @@ class FeedbackExpert(ModalityPolicy):
     ``options["rtc"]`` makes the chunk go on from the one that is being played, see
     `gr00t_ros.sim.feedback_rtc`: the law then runs on from the steps that are settled.
 
+    Its info says with ``cube`` where each row's cube is, and with ``done`` whether it is in the bin.
+
     Args:
-        arm: The simulated arm, for what anybody may know beforehand: lengths, camera, bin.
+        arm: The simulated arm, for what anybody may know beforehand: lengths, camera, bin; None
+            makes one.
         strict: Check every observation and every action against the modality configs.
     """
 
-    def __init__(self, arm: SimulatedArm, strict: bool = True) -> None:
+    def __init__(self, arm: SimulatedArm | None = None, strict: bool = True) -> None:
         super().__init__(strict)
+        arm = arm or SimulatedArm()
         self._geometry = arm.geometry
         self._camera = PinholeCamera.of(arm.model, "front")
         self._bin = (float(arm.bin_position[0]), float(arm.bin_position[1]))
@@ -105,7 +109,8 @@ class FeedbackExpert(ModalityPolicy):
             cube_states.append(task.cube.value)
         chunk = np.array(rows, dtype=np.float32)
         action = {"single_arm": chunk[..., :ARM_JOINTS], "gripper": chunk[..., ARM_JOINTS:]}
-        return action, {"cube": cube_states}
+        done = [state == CubeState.BIN.value for state in cube_states]
+        return action, {"cube": cube_states, "done": done}
 
     def _task(
         self, history: NDArray[np.float64], seen: SeenCube | None, shape: tuple[int, ...]
