@@ -44,12 +44,12 @@ def declare_parameters(node: Node) -> None:
             )
             continue
         try:
-            node.setdescriptor_of(parameter.name, descriptor_of(parameter))
+            node.set_descriptor(parameter.name, descriptor_of(parameter))
         except InvalidParameterValueException:
-            node.setdescriptor_of(parameter.name, descriptor_of(parameter, with_range=False))
+            node.set_descriptor(parameter.name, descriptor_of(parameter, with_range=False))
     for name in unknown_names(given):
         # With dynamic typing, `ros2 param delete` can remove a mistyped parameter.
-        node.setdescriptor_of(
+        node.set_descriptor(
             name, ParameterDescriptor(description="no such parameter", dynamic_typing=True)
         )
 
