@@ -25,7 +25,7 @@ from bench.ros.robot import CAMERAS, CONFIGS, INSTRUCTION, parameters
 from gr00t_policy_core.control.samples import SampleBuffer
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.policy.observation_builder import NotReadyError, ObservationBuilder
-from gr00t_ros.policy.streams import Sources
+from gr00t_ros.policy.streams import ObservationStreams
 
 BUILD_INTERVAL_S = 0.1
 MICRO_SAMPLES = 200
@@ -48,19 +48,19 @@ class Receiver:
     def __init__(self, node: Node) -> None:
         self._node = node
         contract = parse_contract(parameters())
-        self._sources = Sources(node, contract, self._on_message)
-        self._builder = ObservationBuilder(contract, CONFIGS, self._sources.buffers)
-        self._cameras = [self._sources.buffers[f"video.{key}"] for key in CAMERAS]
+        self._streams = ObservationStreams(node, contract)
+        self._builder = ObservationBuilder(contract, CONFIGS, self._streams.buffers)
+        self._cameras = [self._streams.buffers[f"video.{key}"] for key in CAMERAS]
         self._seen_ns = [0] * len(CAMERAS)
         self._counts = Counts()
         self._ended = threading.Event()
         self._builds = threading.Thread(target=self._build_all)
-        self._sources.subscribe()
+        self._streams.subscribe(self._on_message)
 
     @property
     def is_complete(self) -> bool:
         """Whether every stream has come in."""
-        return all(buffer.latest() is not None for buffer in self._sources.buffers.values())
+        return all(buffer.latest() is not None for buffer in self._streams.buffers.values())
 
     def begin(self) -> None:
         self._counts = Counts()

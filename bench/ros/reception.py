@@ -14,10 +14,10 @@ from gr00t_ros.node.process_environment import (
     PROFILE_VARIABLE,
     process_environment,
 )
+from gr00t_ros.sim.dds_domain import reserve_domain
 
 PROFILE = ROOT / "config" / "fastdds.xml"
 PROFILES = ("default", PROFILE.name)
-DOMAIN = "77"
 
 
 def measure(quick: bool, report: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -29,13 +29,16 @@ def measure(quick: bool, report: Callable[[str], None]) -> list[dict[str, Any]]:
     rows = []
     for profile, malloc in settings:
         report(f"2 x 480x640 at 30 Hz, Fast DDS profile {profile}, malloc {malloc}: {seconds:g} s")
-        rows.append({"profile": profile, "malloc": malloc, **_measure(profile, malloc, seconds)})
+        rows.append({"profile": profile, "malloc": malloc, **measure_one(profile, malloc, seconds)})
     return rows
 
 
-def _measure(profile: str, malloc: str, seconds: float) -> dict[str, Any]:
-    env = _environment(profile, malloc)
+def measure_one(profile: str, malloc: str, seconds: float) -> dict[str, Any]:
+    """One row: what a receiver of two cameras got within so many seconds."""
+    domain, reservation = reserve_domain()
+    env = _environment(profile, malloc, domain)
     with (
+        reservation,
         Worker("bench.ros.publisher", env=env) as publisher,
         Worker("bench.ros.receiver", env=env) as receiver,
     ):
@@ -49,8 +52,8 @@ def _measure(profile: str, malloc: str, seconds: float) -> dict[str, Any]:
         return {"sent_per_s": published / elapsed_s, **receiver.ask("end")}
 
 
-def _environment(profile: str, malloc: str) -> dict[str, str]:
-    local = {"ROS_DOMAIN_ID": DOMAIN, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+def _environment(profile: str, malloc: str, domain: int) -> dict[str, str]:
+    local = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     env = environment(malloc, local)
     for variable in (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE):
         env.pop(variable, None)

@@ -176,6 +176,22 @@ class CommandInterface(ABC):
             stamp: The time of the command, a builtin_interfaces/Time.
         """
 
+    def read(self, message: Any) -> Values:
+        """Return the values of a command that somebody else published, as `fill` writes them.
+
+        Teleoperation devices and recorded demonstrations are read with it.
+
+        Args:
+            message: A `message_type`.
+
+        Returns:
+            float64 (`command_dimension`,), in SI units and rad.
+
+        Raises:
+            ConversionError: The message lacks these values, or this type is only written.
+        """
+        raise ConversionError(f"{type(self).__name__} has no method read: it is only written")
+
     def joined(self, others: Sequence[CommandInterface]) -> CommandInterface | None:
         """Return the interface of one message for this command and others that share its topic.
 
@@ -186,3 +202,15 @@ class CommandInterface(ABC):
             An interface with all values in order; None if each command needs a topic of its own.
         """
         return None
+
+
+def require_frame(message: Any, frame_id: str) -> None:
+    """Require that a stamped message is in a frame.
+
+    Raises:
+        ConversionError: It is in another one.
+    """
+    if message.header.frame_id != frame_id:
+        raise ConversionError(
+            f"the message is in frame {message.header.frame_id!r}, expected {frame_id!r}"
+        )

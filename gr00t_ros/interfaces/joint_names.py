@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from gr00t_ros.contract.parameter import Parameter, Settings
-from gr00t_ros.interfaces.interface import CommandInterface, LimitedBy
+from gr00t_ros.interfaces.interface import CommandInterface, ConversionError, LimitedBy, Values
 
 _DESCRIPTION = "names of the joints, in the policy's order"
 JOINTS = Parameter("joints", [], _DESCRIPTION, required=True)
@@ -39,3 +41,26 @@ def unique_joints(settings: Settings) -> tuple[str, ...]:
     if repeated:
         raise ValueError(f"joints repeats {repeated}")
     return joints
+
+
+def values_by_name(
+    joints: Sequence[str], names: Sequence[str], positions: Sequence[float]
+) -> Values:
+    """Return the position of each joint in a message that may have others, and in any order.
+
+    Args:
+        joints: The joints that are wanted.
+        names: The joints of the message.
+        positions: Their positions, rad (or m).
+
+    Returns:
+        float64 (len(joints),).
+
+    Raises:
+        ConversionError: The message has no position of one of the joints.
+    """
+    known = dict(zip(names, positions, strict=False))
+    missing = [joint for joint in joints if joint not in known]
+    if missing:
+        raise ConversionError(f"the message has no position of {missing}, only of {list(known)}")
+    return np.array([known[joint] for joint in joints], dtype=np.float64)

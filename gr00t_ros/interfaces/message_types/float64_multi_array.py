@@ -28,9 +28,7 @@ class ArrayState(StateInterface):
     message_type = Float64MultiArray
 
     def read(self, message: Float64MultiArray) -> Values:
-        if not len(message.data):
-            raise ConversionError("the message has no values")
-        return np.asarray(message.data, dtype=np.float64)
+        return _values(message)
 
 
 @command_interface("float64_multi_array")
@@ -60,3 +58,15 @@ class ArrayCommand(CommandInterface):
 
     def fill(self, message: Float64MultiArray, values: Values, stamp: Any) -> None:
         message.data = array("d", values.tobytes())
+
+    def read(self, message: Float64MultiArray) -> Values:
+        values = _values(message)
+        if self.dimension is not None and len(values) != self.dimension:
+            raise ConversionError(f"the message has {len(values)} values, not {self.dimension}")
+        return values
+
+
+def _values(message: Float64MultiArray) -> Values:
+    if not len(message.data):
+        raise ConversionError("the message has no values")
+    return np.asarray(message.data, dtype=np.float64)

@@ -13,7 +13,12 @@ from sensor_msgs.msg import JointState
 from gr00t_ros.contract.parameter import Parameter, Settings
 from gr00t_ros.interfaces.interface import StateInterface, Values
 from gr00t_ros.interfaces.joint_buffer import JointBuffer
-from gr00t_ros.interfaces.joint_names import JOINTS, JointGroupCommand, unique_joints
+from gr00t_ros.interfaces.joint_names import (
+    JOINTS,
+    JointGroupCommand,
+    unique_joints,
+    values_by_name,
+)
 from gr00t_ros.interfaces.registry import command_interface, state_interface
 
 FIELDS = ("position", "velocity", "effort")
@@ -58,3 +63,6 @@ class JointStateCommand(JointGroupCommand):
     def fill(self, message: JointState, values: Values, stamp: Any) -> None:
         message.header.stamp = stamp
         message.position = array("d", values.tobytes())
+
+    def read(self, message: JointState) -> Values:
+        return values_by_name(self.joints, message.name, message.position)

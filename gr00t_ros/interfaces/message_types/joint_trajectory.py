@@ -9,8 +9,8 @@ from typing import Any
 from builtin_interfaces.msg import Duration
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from gr00t_ros.interfaces.interface import Values
-from gr00t_ros.interfaces.joint_names import JointGroupCommand
+from gr00t_ros.interfaces.interface import ConversionError, Values
+from gr00t_ros.interfaces.joint_names import JointGroupCommand, values_by_name
 from gr00t_ros.interfaces.registry import command_interface
 
 
@@ -30,3 +30,8 @@ class JointTrajectoryCommand(JointGroupCommand):
 
     def fill(self, message: JointTrajectory, values: Values, stamp: Any) -> None:
         message.points[0].positions = array("d", values.tobytes())
+
+    def read(self, message: JointTrajectory) -> Values:
+        if len(message.points) != 1:
+            raise ConversionError(f"the trajectory has {len(message.points)} points, expected one")
+        return values_by_name(self.joints, message.joint_names, message.points[0].positions)

@@ -11,10 +11,12 @@ from geometry_msgs.msg import PoseStamped
 from gr00t_ros.contract.parameter import Parameter, Settings
 from gr00t_ros.interfaces.interface import (
     CommandInterface,
+    ConversionError,
     LimitedBy,
     MeasuredPose,
     StateInterface,
     Values,
+    require_frame,
 )
 from gr00t_ros.interfaces.pose_representations import (
     DIMENSIONS,
@@ -90,6 +92,14 @@ class PoseCommand(CommandInterface):
             quaternion = -quaternion
         position.x, position.y, position.z = values[:3].tolist()
         orientation.x, orientation.y, orientation.z, orientation.w = quaternion.tolist()
+
+    def read(self, message: PoseStamped) -> Values:
+        require_frame(message, self.frame_id)
+        values = _values(message)
+        length = float(np.linalg.norm(values[3:]))
+        if not length > 0.0:
+            raise ConversionError("the rotation of the pose has length zero")
+        return np.concatenate([values[:3], values[3:] / length])
 
 
 def _values(message: PoseStamped) -> Values:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import TwistStamped
 
 from gr00t_ros.contract.parameter import Parameter, Settings
-from gr00t_ros.interfaces.interface import CommandInterface, LimitedBy, Values
+from gr00t_ros.interfaces.interface import CommandInterface, LimitedBy, Values, require_frame
 from gr00t_ros.interfaces.registry import command_interface
 
 
@@ -35,3 +36,8 @@ class TwistCommand(CommandInterface):
         linear, angular = message.twist.linear, message.twist.angular
         linear.x, linear.y, linear.z = values[:3].tolist()
         angular.x, angular.y, angular.z = values[3:].tolist()
+
+    def read(self, message: TwistStamped) -> Values:
+        require_frame(message, self.frame_id)
+        linear, angular = message.twist.linear, message.twist.angular
+        return np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
