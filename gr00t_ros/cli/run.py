@@ -9,10 +9,10 @@ from typing import Any
 from gr00t_policy_core.cli.common import refuse_without_effect
 
 DESCRIPTION = """\
-Have a robot do what an instruction says, until an ender or the time limit ends it, or Ctrl-C does.
-The command needs task_node beside policy_node and control_node. It shows the progress, then how the
-task ended and whether it succeeded. Exit status: 0 if an ender ended it and it did not fail, 1 if it
-ended otherwise, 130 after Ctrl-C, once the robot is at rest."""
+Have a robot do what an instruction says, until an ender, the time limit or Ctrl-C ends it. The
+command needs task_node beside policy_node and control_node. It shows the progress, then how the
+task ended and whether it succeeded. Exit status: 0 if an ender ended it and it did not fail, 1 if
+it ended otherwise, 130 after Ctrl-C, once the robot is at rest."""
 
 ENDER_HELP = """\
 what ends the task, a type and its settings: "joint: {joint: gripper, below: 0.013, for_s: 0.5}";
@@ -31,9 +31,7 @@ def add_command(commands: Any) -> None:
         metavar="FILE",
         help="YAML file with the goal instead of an instruction, for several instructions in order",
     )
-    parser.add_argument(
-        "--ender", action="append", default=[], metavar="ENDER", help=ENDER_HELP
-    )
+    parser.add_argument("--ender", action="append", default=[], metavar="ENDER", help=ENDER_HELP)
     parser.add_argument(
         "--all-enders",
         action="store_true",

@@ -60,7 +60,8 @@ class FeedbackExpert(ModalityPolicy):
     ``options["rtc"]`` makes the chunk go on from the one that is being played, see
     `gr00t_ros.sim.feedback_rtc`: the law then runs on from the steps that are settled.
 
-    Its info says with ``cube`` where each row's cube is, and with ``done`` whether it is in the bin.
+    Its info says with ``cube`` where the cube of each row is, and with ``done`` whether that is the
+    bin.
 
     Args:
         arm: The simulated arm, for what anybody may know beforehand: lengths, camera, bin; None

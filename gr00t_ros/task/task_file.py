@@ -29,9 +29,7 @@ def goal_from_text(instruction: str, enders: Sequence[str]) -> RunPolicy.Goal:
     Raises:
         ValueError: An ender is no such line.
     """
-    return RunPolicy.Goal(
-        instruction=instruction, enders=[ender_message(text) for text in enders]
-    )
+    return RunPolicy.Goal(instruction=instruction, enders=[ender_message(text) for text in enders])
 
 
 def goal_from_file(path: str | Path) -> RunPolicy.Goal:

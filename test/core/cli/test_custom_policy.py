@@ -50,7 +50,7 @@ def nothing():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The current folder, with a module `own_policy`; what the test imports from it is forgotten."""
+    """The current folder, with a module `own_policy` that is forgotten after the test."""
     (tmp_path / "own_policy.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

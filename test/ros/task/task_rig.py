@@ -21,12 +21,13 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult
 from gr00t_ros.node.qos import CHUNK, STATUS
 
-SLOW_S = 120.0  # starting a process takes seconds on a machine with much else to do
+SLOW_S = 60.0  # starting a process takes seconds on a machine with much else to do
 Result = RunPolicy.Result
 
 
@@ -108,11 +109,40 @@ class TaskPeer:
         wait_until(self._client.server_is_ready, SLOW_S, "the task node is there")
         wait_until(lambda: len(self.policy_statuses) > seen[0] + 1, SLOW_S, "the policy node")
         wait_until(
-            lambda: len(self.control_statuses) > seen[1] + 1
-            and self.control_statuses[-1].state != ControlStatus.STATE_STOPPED,
+            lambda: (
+                len(self.control_statuses) > seen[1] + 1
+                and self.control_statuses[-1].state != ControlStatus.STATE_STOPPED
+            ),
             SLOW_S,
             "the control node",
         )
+
+    @contextlib.contextmanager
+    def found_again(self, name: str) -> Iterator[None]:
+        """Wait for the task node that is started within; one that was killed is known for long."""
+        topic = "task_node/run_policy/_action/status"
+
+        def servers() -> set[bytes]:
+            infos = self.node.get_publishers_info_by_topic(topic)
+            return {bytes(info.endpoint_gid) for info in infos}
+
+        before = servers()
+        yield
+        if name == "task_node":
+            wait_until(lambda: servers() - before, SLOW_S, "the task node is found")
+
+    def allow_motion(self) -> None:
+        """Lift a stop of the control node."""
+        client = self.node.create_client(Trigger, "control_node/start")
+        answered: list[Any] = []
+
+        def ask() -> None:  # the request may go to a node that was killed, and is still known
+            client.call_async(Trigger.Request()).add_done_callback(answered.append)
+
+        timer = self.node.create_timer(0.5, ask)
+        wait_until(lambda: answered, SLOW_S, "control_node/start answers")
+        self.node.destroy_timer(timer)
+        self.node.destroy_client(client)
 
     def send(self, goal: RunPolicy.Goal) -> Any:
         """Send a goal; returns its handle."""
@@ -142,9 +172,9 @@ class TaskPeer:
     ) -> None:
         """Wait until the newest feedback has a state."""
         wait_until(
-            lambda: self.feedbacks
-            and self.feedbacks[-1].state == state
-            and more(self.feedbacks[-1]),
+            lambda: (
+                self.feedbacks and self.feedbacks[-1].state == state and more(self.feedbacks[-1])
+            ),
             SLOW_S,
             f"feedback with state {state}",
         )

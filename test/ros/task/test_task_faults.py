@@ -16,9 +16,10 @@ from collections.abc import Iterator
 import pytest
 from action_msgs.msg import GoalStatus
 from helpers import free_port, wait_until
-from nodes_for_tests import Operator, Robot, patience
+from nodes_for_tests import Robot, patience
 from policies_for_tests import parameters
 from task_rig import SLOW_S, Processes, TaskPeer, fields, node_command, spinning_node
+from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import PolicyStatus, TaskResult
@@ -43,7 +44,8 @@ class Fleet:
         self.peer = peer
         self.processes = processes
         self.robot = Robot(peer.node)
-        self.control = Operator(peer.node, "control_node")
+        # The control node moves nothing that nobody listens to.
+        peer.node.create_subscription(JointTrajectory, "commands", lambda _: None, 10)
 
     def begin(self) -> object:
         """A goal whose robot plays chunks."""
@@ -53,9 +55,10 @@ class Fleet:
 
     def start_again(self, name: str) -> None:
         """Start what was killed, and lift the stop that a fault may have left behind."""
-        self.processes.start(name)
+        with self.peer.found_again(name):
+            self.processes.start(name)
         self.peer.wait_for_nodes(self.processes)
-        self.control.trigger("start")
+        self.peer.allow_motion()
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +74,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             "server": [sys.executable, "-c", SERVER.format(port=port)],
             "policy_node": node_command("policy_node", file),
             "control_node": node_command("control_node", file, autostart=True),
-            "task_node": node_command(
-                "task_node", file, status_timeout_s=2.0, stall_timeout_s=4.0
-            ),
+            "task_node": node_command("task_node", file, status_timeout_s=2.0, stall_timeout_s=4.0),
         },
         folder,
     )
@@ -145,7 +146,7 @@ def test_a_node_that_is_killed_and_comes_back_at_once_is_a_fault_too(fleet: Flee
     fleet.processes.start("policy_node")
     _, result = fleet.peer.result_of(handle)
     fleet.peer.wait_for_nodes(fleet.processes)
-    fleet.control.trigger("start")
+    fleet.peer.allow_motion()
     assert fields(result.task) == FAULT
     assert "policy_node" in result.task.reason
 

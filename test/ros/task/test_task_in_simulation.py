@@ -66,7 +66,9 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]
     parameters = {"policy__port": port, "max_age_s": 2.0}
     processes = Processes(
         {
-            "sim_node": node_command("sim_node", demo, image_rate_hz=10.0, image_width=320, image_height=240),
+            "sim_node": node_command(
+                "sim_node", demo, image_rate_hz=10.0, image_width=320, image_height=240
+            ),
             "policy_node": node_command("policy_node", demo, **parameters),
             "control_node": node_command("control_node", demo, autostart=True),
             "task_node": node_command("task_node", demo),
