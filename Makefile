@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models bench bench-control bench-motion bench-throughput fuzz soak lint docs reference clean build setup
+.PHONY: help demo test test-models bench bench-control bench-motion bench-record bench-throughput fuzz soak lint docs reference clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -24,6 +24,7 @@ help:
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/benchmarks/motion.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-control   measure how each control loop keeps its rate, docs/benchmarks/control-loop.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-record   measure whether the recorder loses anything, and what it costs, docs/benchmarks/record.md (BENCH_ARGS=--quick: 3 s)"
 	@echo "make bench-throughput   answers a second, to 1 … 64 robots at once"
 	@echo "make fuzz    made-up and damaged messages against the decoder and a server (FUZZ_SECONDS=180)"
 	@echo "make soak    a server under load, and its memory before and after (SOAK_SECONDS=600)"
@@ -72,6 +73,9 @@ bench-motion: build
 
 bench-control: build
 	@$(ROS); exec python -m bench.control $(BENCH_ARGS)
+
+bench-record: build
+	@$(ROS); exec python -m bench.record $(BENCH_ARGS)
 
 bench-throughput: build
 	@$(ROS); exec python -m bench.throughput $(BENCH_ARGS)

@@ -12,11 +12,13 @@ METRICS = ["prometheus-client>=0.16"]
 TOP = ["rich>=13"]
 JPEG = ["simplejpeg>=1.7"]
 RAY = ["ray>=2.9"]
+BAGS = ["mcap>=1.2", "rich>=13"]
+CONVERT = [*REPLAY, *BAGS, "av>=15"]
 RESIZE = ["opencv-python-headless>=4.5"]
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
-    *(*REPLAY, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
-    *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8"),
+    *(*CONVERT, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
+    *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8", "mcap-ros2-support>=0.5"),
     # make test runs tests side by side; later ones would replace the pytest 6.2 of ROS 2 Humble.
     *('pytest-xdist>=3.2,<3.6;python_version<"3.11"', 'pytest-xdist>=3.2;python_version>="3.11"'),
 ]
@@ -31,6 +33,7 @@ GR00T = [
 ]
 EXTRAS = {
     "replay": REPLAY,  # policies that play recorded datasets
+    "convert": CONVERT,  # bags to datasets, and the videos of datasets
     "gr00t": GR00T,  # local models
     "control": CONTROL,  # chunks inside the limits of the joints
     "sim": SIM,  # the simulated arm of the demo
@@ -38,6 +41,7 @@ EXTRAS = {
     "top": TOP,  # gr00t-policy top
     "jpeg": JPEG,  # pictures as JPEG on the wire
     "ray": RAY,  # serve --replicas
+    "bags": BAGS,  # the recorder, and what reads its episodes
     "resize": RESIZE,  # pictures at the policy's size on the wire
     "lint": LINT,
     "test": TEST,

@@ -14,12 +14,12 @@ from bench.workload import Size
 
 RESULTS = ROOT / "build" / "bench"
 PLOT = ROOT / "docs" / "benchmarks" / "round-trip.png"
-PARTS = ("server", "ros")
+PARTS = ("server", "ros", "record")
 
 
 def main() -> None:
     args = _arguments()
-    parts = {"server": _measure_server, "ros": _measure_ros}
+    parts = {"server": _measure_server, "ros": _measure_ros, "record": _measure_record}
     for part in args.parts or PARTS:
         parts[part](args)
 
@@ -60,6 +60,16 @@ def _measure_ros(args: argparse.Namespace) -> None:
         report.write_section("ros", text)
 
 
+def _measure_record(args: argparse.Namespace) -> None:
+    try:
+        record = importlib.import_module("bench.record")
+        importlib.import_module("rclpy")
+    except ImportError as error:
+        say(f"recorder: skipped, {error}")
+        return
+    record.main([] if _is_whole(args) else ["--quick"])
+
+
 def _is_whole(args: argparse.Namespace) -> bool:
     """Whether everything was measured in full, so that it may go into the docs."""
     return not (args.quick or args.paths or args.sizes or args.malloc)
@@ -83,7 +93,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m bench",
         description="Measure. A whole run also writes docs/benchmarks/round-trip.md and its plot.",
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; else both")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; else all")
     parser.add_argument("--quick", action="store_true", help="less than a minute, docs untouched")
     parser.add_argument(
         "--paths", nargs="+", choices=transports.TRANSPORTS, help="server: only these ways"

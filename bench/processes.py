@@ -69,6 +69,11 @@ class Worker:
         return self.read()
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._popen.pid
+
+    @property
     def has_ended(self) -> bool:
         """Whether the process has ended."""
         return self._popen.poll() is not None

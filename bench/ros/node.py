@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node of the control benchmark as a process: python -m bench.ros.node NAME PARAMETER_FILE
+"""A node of a benchmark as a process: python -m bench.ros.node NAME PARAMETER_FILE
 
-`policy_node` and `control_node` are the product's; `rclpy_timer` is what is done without them: the
-policy, its observations and the timer that commands the robot in one node. Ends with stdin.
+`policy_node`, `control_node` and `recorder_node` are the product's; `rclpy_timer` is what is done
+without them: the policy, its observations and the timer that commands the robot in one node. Ends
+with stdin.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gr00t_ros.node.lifecycle import spin_node
 from gr00t_ros.node.qos import COMMAND
 from gr00t_ros.policy import policy_node
 from gr00t_ros.policy.policy_node import PolicyNode
+from gr00t_ros.record import recorder_node
 
 
 class TimerNode(PolicyNode):
@@ -50,6 +52,7 @@ class TimerNode(PolicyNode):
 NODES: dict[str, Callable[[list[str]], int]] = {
     "policy_node": policy_node.main,
     "control_node": control_node.main,
+    "recorder_node": recorder_node.main,
     "rclpy_timer": lambda args: spin_node(lambda _: TimerNode(), args),
 }
 

@@ -95,7 +95,12 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
     table = Table(title=shown, title_justify="left", min_width=TITLE_CHARS)
     for heading in ("client", "first seen", "last seen", "requests", "errors", "mean", "last"):
         table.add_column(heading, justify="left" if heading == "client" else "right")
-    for client in sorted(now["clients"], key=lambda c: -c["requests"]):
+    clients = sorted(now["clients"], key=lambda c: -c["requests"])
+    has_info = any(client.get("info") for client in clients)
+    if has_info:
+        for heading in ("robot", "state", "task", "outcomes", "holds"):
+            table.add_column(heading)
+    for client in clients:
         mean_s = client["total_s"] / client["answers"] if client["answers"] else 0.0
         table.add_row(
             Text(printable(client["peer"])),
@@ -105,8 +110,20 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
             str(client["errors"]),
             _ms(mean_s),
             _ms(client["last_total_s"]),
+            *(map(Text, map(printable, _robot(client.get("info") or {}))) if has_info else ()),
         )
     return table
+
+
+def _robot(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name, state with its reason, task, outcomes and holds of a robot; empty where not told."""
+    state, reason = info.get("state", ""), info.get("reason", "")
+    outcomes = ", ".join(f"{count} {name}" for name, count in info.get("outcomes", {}).items())
+    holds = info.get("holds", {})
+    commonest = max(holds, key=holds.__getitem__, default="")
+    held = f"{sum(holds.values())}, mostly: {commonest}" if holds else ""
+    doing = f"{state}: {reason}" if reason else state
+    return info.get("robot", ""), doing, info.get("task", ""), outcomes, held
 
 
 def _replicas(counted: Mapping[str, Any] | None) -> str:

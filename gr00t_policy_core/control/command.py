@@ -46,6 +46,18 @@ class Command:
         )
 
     @classmethod
+    def steered(cls, values: Mapping[str, Row], chunk_id: int) -> Command:
+        """Make a command that a person steers; `chunk_id` is the chunk before."""
+        return cls(
+            values=values,
+            chunk_id=chunk_id,
+            steps_left=0,
+            holding=False,
+            at_rest=False,
+            observed_ns=None,
+        )
+
+    @classmethod
     def holds(cls, values: Mapping[str, Row], chunk_id: int, *, at_rest: bool) -> Command:
         """Make a command after the last chunk, whose number is `chunk_id`."""
         return cls(

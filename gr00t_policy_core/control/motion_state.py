@@ -77,6 +77,11 @@ class MotionState:
         """What stopped the motion and needs a person; empty once a chunk is played again."""
         return self._fault
 
+    @property
+    def refusal(self) -> str:
+        """Why the newest chunk was refused; empty where it was accepted."""
+        return self._refusal
+
     def why_nothing_was_commanded(self) -> str:
         """Say why there was no command yet at the last tick."""
         return self._inhibit_reason or self._refusal or "no chunk received yet"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.active_chunk import ActiveChunk, ChunkProgress
 from gr00t_policy_core.control.admission import ChunkAdmission
+from gr00t_policy_core.control.blend import HandoverState
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
 from gr00t_policy_core.control.command_output import CommandOutput
@@ -23,6 +24,7 @@ from gr00t_policy_core.control.playback_clock import PlaybackClock
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.rest_keeper import RestKeeper
 from gr00t_policy_core.control.schedule import ChunkSchedule
+from gr00t_policy_core.control.steering import Steering, SteeringRefusedError, require_steerable
 from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, StopConditions
 
 
@@ -63,15 +65,42 @@ class MotionPlayer:
         self._output: CommandOutput | None = None  # from the first chunk on
         self._new_limits: Mapping[int, JointLimits] | None = None
         self._progress = ChunkProgress()
+        self._steering: Steering | None = None  # while a person steers
 
     @property
     def reason(self) -> str:
-        """Why no chunk was played at the last tick; empty while a chunk is played."""
-        if self._schedule.is_playing:
+        """Why nothing was followed at the last tick; empty while a chunk or a person is."""
+        if self._schedule.is_playing or self.is_steered:
             return ""
         if self._output is None:
             return self._state.why_nothing_was_commanded()
         return self._state.why_it_holds(self._progress.chunk_id)
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether the commands follow a person."""
+        return self._steering is not None
+
+    @property
+    def layout(self) -> ActionLayout:
+        """The layout of the vector of commands."""
+        return self._layout
+
+    @property
+    def refusal(self) -> str:
+        """Why the newest chunk was refused; empty where it was accepted."""
+        return self._state.refusal
+
+    @property
+    def place(self) -> Row:
+        """Where the robot is told to be, float64 (size,).
+
+        The newest target of a person, else the last command, else the measured position, which is
+        NaN where nothing was measured.
+        """
+        if self._steering is not None:
+            return self._steering.target
+        return self._measured.positions if self._output is None else self._output.last
 
     @property
     def fault(self) -> str:
@@ -149,6 +178,8 @@ class MotionPlayer:
         at_ns = self._clock.at(now_ns)
         set_back_ns = 0
         try:
+            if self.is_steered:
+                raise ChunkRefusedError(f"chunk {chunk.chunk_id}: a person steers the robot")
             self._admission.require_permission(chunk, self._settings, now_ns)
             set_back_ns = self._schedule.advance(at_ns)
             planned, start = self._admission.plan(chunk, self._settings, self._output, at_ns)
@@ -157,6 +188,46 @@ class MotionPlayer:
             self.refuse(str(error))
             raise
         self._play(planned, start, at_ns)
+
+    def steer(self, target: Row, now_ns: int) -> None:
+        """Go where a person wants the robot, in place of any chunk, until `hold` is called.
+
+        The robot also comes to rest where no target comes for `PlayerSettings.steering_timeout_s`.
+
+        Args:
+            target: The person's newest target, float64 (size,), in the order of the layout.
+            now_ns: The present, on the clock of the stamps, ns.
+
+        Raises:
+            SteeringRefusedError: Motion is inhibited, or the target is not one that the robot can
+                go to from where it is or from the target before. What is played continues.
+        """
+        inhibited = self._conditions.why_inhibited(now_ns)
+        if inhibited:
+            raise SteeringRefusedError(inhibited)
+        at_ns = self._clock.at(now_ns)
+        if self._steering is None:
+            self._begin_steering(target, at_ns)
+            return
+        require_steerable(self._layout, self._settings, target=target, origin=self._steering.target)
+        self._steering = self._steering.toward(target, at_ns)
+
+    def _begin_steering(self, target: Row, at_ns: int) -> None:
+        self._hold_if_set_back(self._schedule.advance(at_ns), at_ns)
+        before = self._output
+        if before is not None and self._state.is_moving:
+            start = before.last
+        else:
+            start = self._rest.start(target, before)
+        require_steerable(self._layout, self._settings, target=target, origin=start)
+        output = self._begin(start, at_ns)
+        path = self._schedule.handover(at_ns)
+        handover = HandoverState(start, start) if path is None else output.handover(path, at_ns)
+        self._schedule.rest(at_ns)
+        self._steering = Steering.begin(
+            self._layout, self._settings, target=target, handover=handover, now_ns=at_ns
+        )
+        self._state.accept(is_placed=output is not before)
 
     def refuse(self, reason: str) -> None:
         """Count a chunk that was refused, here or before it could be offered."""
@@ -203,7 +274,7 @@ class MotionPlayer:
             return None
         output = self._moved_before_start(self._output, at_ns)
         self._hold_if_needed(output, now_ns, at_ns)
-        if self._schedule.is_playing:
+        if self._schedule.is_playing or self.is_steered:
             return self._follow(output, at_ns)
         return self._come_to_rest(output, at_ns)
 
@@ -212,6 +283,8 @@ class MotionPlayer:
         self.counts.ticks += 1
         tick = self._clock.tick(now_ns)
         if tick.set_back_ns:
+            if self.is_steered:
+                self._hold_if_set_back(tick.set_back_ns, tick.now_ns)
             self._measured.restamp(now_ns)
             broken_off_ns = self._schedule.set_back(tick.now_ns, tick.set_back_ns)
             self._hold_if_set_back(broken_off_ns, tick.now_ns)
@@ -243,6 +316,10 @@ class MotionPlayer:
         if inhibited:
             self._hold(at_ns, f"no chunk came after a stop: {inhibited}")
             return
+        if self._steering is not None:
+            silent_s, limit_s = self._steering.silent_s(at_ns), self._settings.steering_timeout_s
+            if silent_s > limit_s:
+                self._hold(at_ns, f"no teleoperation command came for {silent_s:.2f} s")
         observed_ns = self._schedule.progress(at_ns).observed_ns
         too_old = self._conditions.why_too_old(observed_ns, now_ns)
         if too_old:
@@ -253,14 +330,19 @@ class MotionPlayer:
             self._hold(at_ns, fault)
 
     def _follow(self, output: CommandOutput, at_ns: int) -> Command:
-        """One tick along the path, inside the limits."""
+        """One tick along the path of the chunks or of a person, inside the limits."""
         self.counts.fresh += 1
-        self._progress = self._schedule.progress(at_ns)
-        path = self._schedule.path_by_ticks(at_ns, self._period_ns)
+        followed = self._steering or self._schedule
+        path = followed.path_by_ticks(at_ns, self._period_ns)
+        if self._steering is None:
+            self._progress = self._schedule.progress(at_ns)
         is_first = self._state.phase is MotionPhase.STARTING
         vector = output.begin(path, at_ns) if is_first else output.follow(path, at_ns)
         self._state.follow()
-        return Command.fresh(self._layout.split(vector), self._progress)
+        values = self._layout.split(vector)
+        if self._steering is not None:
+            return Command.steered(values, self._progress.chunk_id)
+        return Command.fresh(values, self._progress)
 
     def _come_to_rest(self, output: CommandOutput, at_ns: int) -> Command:
         """One tick of settling at the end of the chunk, of braking, or of rest."""
@@ -281,6 +363,9 @@ class MotionPlayer:
         is_starting = self._state.phase is MotionPhase.STARTING
         # Where the first command is still to come, it is where the robot is: nothing moves yet.
         place = self._output.last if is_starting and self._output is not None else None
+        if self._steering is not None:
+            place = self._steering.at(at_ns) if place is None else place
+            self._steering = None
         self._schedule.rest(at_ns, place)
         self._state.hold(reason)
 

@@ -74,6 +74,8 @@ class PlayerSettings:
         max_following_errors: Largest distance between command and measured position by index, rad
             (or m). A larger one stops the motion.
         observation_age: How old the observation behind the motion may be.
+        steering_timeout_s: The robot that a person steers comes to rest where no target of theirs
+            came for this long, s.
         silent_at_rest: Whether the caller publishes nothing at rest, so that the first command
             after it may be anywhere.
     """
@@ -87,6 +89,7 @@ class PlayerSettings:
     max_joint_ages_s: Mapping[int, float] = field(default_factory=dict)
     max_following_errors: Mapping[int, float] = field(default_factory=dict)
     observation_age: ObservationAgeLimit = field(default_factory=ObservationAgeLimit)
+    steering_timeout_s: float = 0.3
     silent_at_rest: bool = False
 
     def ramp_limits(self, layout: ActionLayout) -> RampLimits:

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
+from gr00t_policy_core.control.steering import SteeringRefusedError
 
-FORMAT_KEY, FORMAT = "recording_format", 3
+FORMAT_KEY, FORMAT = "recording_format", 4
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
 
 
@@ -67,14 +68,24 @@ class Limited:
 
 
 @dataclass(frozen=True, slots=True)
+class Steered:
+    """A person's target, by index, and its time, ns."""
+
+    target: tuple[float, ...]
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """A tick, ns."""
 
     now_ns: int
 
 
-Event = Measured | Offered | Allowed | Held | Limited | Ticked
-EVENTS = {kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Limited, Ticked)}
+Event = Measured | Offered | Allowed | Held | Limited | Steered | Ticked
+EVENTS = {
+    kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Limited, Steered, Ticked)
+}
 
 
 class RecordingPlayer(MotionPlayer):
@@ -119,6 +130,10 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Limited(dict(limits), now_ns))
         super().change_limits(limits, now_ns)
 
+    def steer(self, target: Row, now_ns: int) -> None:
+        self._keep(Steered(tuple(target.tolist()), now_ns))
+        super().steer(target, now_ns)
+
     def tick(self, now_ns: int) -> Command | None:
         self._keep(Ticked(now_ns))
         return super().tick(now_ns)
@@ -147,6 +162,8 @@ def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | 
                 player.hold(event.now_ns, event.reason)
             case Limited():
                 player.change_limits(event.limits, event.now_ns)
+            case Steered():
+                _steer(player, event)
             case Ticked():
                 yield player.tick(event.now_ns)
 
@@ -198,6 +215,13 @@ def _offer(player: MotionPlayer, event: Offered) -> None:
         return  # it was refused in the recorded run, too
 
 
+def _steer(player: MotionPlayer, event: Steered) -> None:
+    try:
+        player.steer(np.array(event.target), event.now_ns)
+    except SteeringRefusedError:
+        return  # it was refused in the recorded run, too
+
+
 def _plain(event: Event) -> dict[str, Any]:
     if isinstance(event, Offered):
         chunk = event.chunk
@@ -225,4 +249,6 @@ def _event(fields: dict[str, Any]) -> Event:
     if kind is Limited:
         limits = {int(index): JointLimits(**values) for index, values in fields["limits"].items()}
         return Limited(limits, fields["now_ns"])
+    if kind is Steered:
+        return Steered(tuple(fields["target"]), fields["now_ns"])
     return kind(**fields)

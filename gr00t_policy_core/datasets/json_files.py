@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the JSON files of a dataset; errors name the file."""
+"""Reads and writes the JSON files of a dataset; errors name the file."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +50,13 @@ def parse_json(file: Path, text: str, what: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise DatasetError(file, f"{what} is not JSON: {error}") from error
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a JSON file, indented."""
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_json_lines(file: Path, rows: Iterable[Any]) -> None:
+    """Write a file with a JSON value on each line."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -18,6 +18,7 @@ from gr00t_policy_core.errors import DatasetError
 
 # The column of a key for which modality.json names none (Isaac-GR00T, lerobot_episode_loader.py).
 DEFAULT_COLUMNS = {"state": "observation.state", "action": "action"}
+IMAGE_PREFIX = "observation.images."  # of the feature of a video key, like DEFAULT_COLUMNS
 LANGUAGE_PREFIX = "annotation."
 # The prompt of each episode, which Isaac-GR00T takes from the list of episodes.
 TASK = "task"
@@ -58,10 +59,12 @@ class DatasetKeys:
     Args:
         names: The keys in file order, by modality: ``video``, ``state``, ``action``, ``language``.
         slices: The columns of each ``state`` and ``action`` key, by modality and key.
+        videos: The feature of each ``video`` key.
     """
 
     names: dict[str, list[str]]
     slices: dict[str, dict[str, ColumnSlice]]
+    videos: dict[str, str]
 
     @classmethod
     def of(cls, path: Path, info: Mapping[str, Any]) -> DatasetKeys:
@@ -91,6 +94,11 @@ def _from_modality(file: Path) -> DatasetKeys:
                 for key, entry in _entries(file, modality, name).items()
             }
             for name in DEFAULT_COLUMNS
+        },
+        videos={
+            key: (entry.get("original_key") if isinstance(entry, Mapping) else None)
+            or IMAGE_PREFIX + key
+            for key, entry in _entries(file, modality, "video").items()
         },
     )
 
@@ -122,6 +130,7 @@ def _from_features(file: Path, info: Mapping[str, Any]) -> DatasetKeys:
     """One key for each feature of a plain LeRobot dataset that a policy can read or write."""
     names: dict[str, list[str]] = {"video": [], "state": [], "action": [], "language": [TASK]}
     slices: dict[str, dict[str, ColumnSlice]] = {name: {} for name in DEFAULT_COLUMNS}
+    videos: dict[str, str] = {}
     described = []
     for feature, fields in _features(info):
         modality = _modality_of(feature, fields)
@@ -129,6 +138,8 @@ def _from_features(file: Path, info: Mapping[str, Any]) -> DatasetKeys:
             continue
         key = _key_of(feature)
         names[modality].append(key)
+        if modality == "video":
+            videos[key] = feature
         if modality in slices:
             values = _names_of(fields)
             is_absolute = not any(name.startswith(DELTA_PREFIX) for name in values)
@@ -147,7 +158,7 @@ def _from_features(file: Path, info: Mapping[str, Any]) -> DatasetKeys:
     logger.info(
         "%s: no such file; using the keys of meta/info.json: %s", file, "; ".join(described)
     )
-    return DatasetKeys(names, slices)
+    return DatasetKeys(names, slices, videos)
 
 
 def _features(info: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

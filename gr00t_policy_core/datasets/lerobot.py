@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the numeric columns of a LeRobot dataset, one episode at a time.
+"""Reads the columns and videos of a LeRobot dataset, one episode at a time.
 
 There are two formats:
 
@@ -20,6 +20,8 @@ import numpy as np
 from gr00t_policy_core.datasets.json_files import parse_json, read_object, read_text
 from gr00t_policy_core.datasets.keys import DatasetKeys
 from gr00t_policy_core.datasets.parquet import Matrix, as_matrix, read_table
+from gr00t_policy_core.datasets.video import Image, read_frames
+from gr00t_policy_core.datasets.video_files import find_video
 from gr00t_policy_core.errors import DatasetError
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
@@ -74,6 +76,7 @@ class LeRobotDataset:
             raise DatasetError(self.path / "meta", "the dataset has no episodes")
         keys = DatasetKeys.of(self.path, info)
         self.keys, self.slices = keys.names, keys.slices
+        self._videos = keys.videos
 
     def read(self, episode_index: int, modality: str, keys: Iterable[str]) -> dict[str, Matrix]:
         """Read keys of a modality over a whole episode; it reads no other columns.
@@ -106,6 +109,24 @@ class LeRobotDataset:
             values[key] = column[:, entry.start : entry.end]
             _require_finite(episode, f"{modality}.{key}", values[key])
         return values
+
+    def read_video(self, episode_index: int, key: str) -> Iterator[Image]:
+        """Decode the frames of a camera over a whole episode, one at a time.
+
+        Args:
+            episode_index: The index of an episode, a key of `episodes`.
+            key: A ``video`` key.
+
+        Yields:
+            uint8 (H, W, 3) RGB, one for each step.
+
+        Raises:
+            DatasetError: The video is missing, damaged, or shorter than the episode.
+            ImportError: PyAV is not installed.
+        """
+        episode = self.episodes[episode_index]
+        part = find_video(self.path, episode_index, self._videos[key])
+        yield from read_frames(part.file, first=part.first, count=episode.length, fps=part.fps)
 
 
 def _read_episodes(path: Path, info: Mapping[str, Any]) -> Iterator[Episode]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads numeric columns of parquet files; errors name the file."""
+"""Reads and writes numeric columns of parquet files; errors name the file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,7 @@ def read_table(file: Path, columns: Sequence[str], filters: Any = None) -> Any:
         DatasetError: The file is missing or damaged, or lacks a column.
         ImportError: pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ImportError(
-            "a dataset needs pyarrow: run pip install '.[replay]' in the folder of gr00t_ros"
-        ) from error
-
+    pa, pq = import_pyarrow()
     if not file.is_file():
         raise DatasetError(file, "no such file")
     try:
@@ -74,6 +67,52 @@ def as_matrix(column: Any) -> Matrix:
         raise ValueError(f"expected numbers or lists of numbers, got {kind}")
     matrix: Matrix = column.to_numpy().reshape(rows, width).astype(np.float32)
     return matrix
+
+
+def vector_array(rows: npt.NDArray[Any]) -> Any:
+    """The rows of a column as a `pyarrow.Array`: numbers, or fixed-size lists of them.
+
+    Args:
+        rows: (rows,) or (rows, D).
+
+    Raises:
+        ImportError: pyarrow is not installed.
+    """
+    pa, _ = import_pyarrow()
+    if rows.ndim == 1:
+        return pa.array(rows)
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+
+
+def write_table(columns: Mapping[str, Any], file: Path) -> None:
+    """Write a parquet file.
+
+    Args:
+        columns: The columns by name, each a `pyarrow.Array` or a list.
+        file: The path of the file; its folders are made.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+    """
+    pa, pq = import_pyarrow()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(dict(columns)), file)
+
+
+def import_pyarrow() -> tuple[Any, Any]:
+    """The modules pyarrow and pyarrow.parquet.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ImportError(
+            "a dataset needs pyarrow: run pip install '.[replay]' in the folder of gr00t_ros"
+        ) from error
+    return pa, pq
 
 
 def _why_unreadable(file: Path, error: Exception) -> str:

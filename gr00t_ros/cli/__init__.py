@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gr00t_ros.cli import run
+from gr00t_ros.cli import convert, record, run
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `gr00t-policy`."""
     run.add_command(commands)
+    record.add_command(commands)
+    convert.add_command(commands)

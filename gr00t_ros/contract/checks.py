@@ -30,6 +30,8 @@ def contract_problems(contract: Contract) -> Iterator[str]:
     for output in contract.action:
         yield from _conversion_problems(output)
         yield from _measurement_problems(output, contract)
+        if contract.record.action_lead_steps is not None:
+            yield from _action_from_state_problems(output, contract)
     yield from _shared_topic_problems(contract)
     yield from _repeated_joint_problems(contract)
 
@@ -63,6 +65,18 @@ def _measurement_problems(output: ActionOutput, contract: Contract) -> Iterator[
         yield f"{output.name}: {lacking}, or say unmeasured: true"
     if output.unmeasured and not lacking:
         yield f"{output.name}.unmeasured: has no effect, states measure all of it; leave it out"
+
+
+def _action_from_state_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
+    """Require a measurement of each action that is to be learnt from what is measured."""
+    if output.interface.holds_zero:
+        lacking = "it commands velocities, which no state measures"
+    elif output.interface.commands_pose:
+        lacking = _unmeasured_pose(output, contract)
+    else:
+        lacking = _unmeasured(output, contract)
+    if lacking:
+        yield f"{output.name}: record.action_from: state needs its measurement: {lacking}"
 
 
 def _unmeasured_pose(output: ActionOutput, contract: Contract) -> str:
@@ -112,6 +126,14 @@ def _endpoints(contract: Contract) -> Iterator[_Endpoint]:
     motion = contract.motion
     if motion.enable_topic:
         yield _Endpoint("enable_topic", motion.enable_topic, "std_msgs/msg/Bool")
+    if contract.record.pedal_topic:
+        yield _Endpoint("record.pedal_topic", contract.record.pedal_topic, "std_msgs/msg/Bool")
+    if motion.intervene_topic:
+        yield _Endpoint("intervene_topic", motion.intervene_topic, "std_msgs/msg/Bool")
+    for output in contract.action:
+        if output.teleop_topic:
+            name = f"{output.name}.teleop_topic"
+            yield _Endpoint(name, output.teleop_topic, output.ros_type)
     for topic in motion.robot_description_topics:
         yield _Endpoint("robot_description_topic", topic, "std_msgs/msg/String")
     for output in contract.action:
@@ -135,6 +157,10 @@ def _shared_topic_problems(contract: Contract) -> Iterator[str]:
         outputs = [output for output in contract.action if output.topic == topic]
         if len(outputs) > 1 and not _can_share(outputs):
             yield f"{_names(commands)}: only groups of joints of one type can share topic {topic}"
+        steered = [output for output in contract.action if output.teleop_topic == topic]
+        if len(steered) > 1 and not _can_share(steered):
+            names = ", ".join(f"{output.name}.teleop_topic" for output in steered)
+            yield f"{names}: only groups of joints of one type can share topic {topic}"
 
 
 def _can_share(outputs: Sequence[ActionOutput]) -> bool:

@@ -44,12 +44,17 @@ def _is_measured(command: CommandInterface, settings: Settings) -> bool:
     return not command.holds_zero and not settings["unmeasured"]
 
 
+def _has_teleop_topic(_: CommandInterface, settings: Settings) -> bool:
+    return bool(settings["teleop_topic"])
+
+
 SERVER = Condition("policy.backend: server", _is_on_server)
 LOCAL = Condition("policy.backend: local", lambda s: s["policy.backend"] == "local")
 ONE_HOST = Condition("policy.backend: server, and no policy.hosts without it", _host_is_asked)
 JPEG = Condition("policy.image_encoding: jpeg", _sends_jpeg)
 ASYNC = Condition("inference: async", lambda s: s["inference"] == "async")
 BLENDED = Condition(f"blend: {' or '.join(FADING_BLENDS)}", lambda s: s["blend"] in FADING_BLENDS)
+FROM_STATE = Condition("record.action_from: state", lambda s: s["record.action_from"] == "state")
 GATED = Condition("enable_topic", lambda s: bool(s["enable_topic"]))
 JOINTS = ActionCondition("joints", _has_joints)
 JOINT_POSITIONS = ActionCondition("joints that are commanded in position", _has_joint_positions)
@@ -58,3 +63,4 @@ POSITIONS = ActionCondition("positions of joints, or a pose", _has_positions)
 MEASURED = ActionCondition("positions or a pose that a state measures", _is_measured)
 ANY_JOINTS = ActionCondition("an action that has joints", _has_joints)
 ANY_MEASURED = ActionCondition("an action of positions that a state measures", _is_measured)
+ANY_TELEOP = ActionCondition("an action that has a teleop_topic", _has_teleop_topic)

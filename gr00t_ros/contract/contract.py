@@ -35,6 +35,7 @@ from gr00t_ros.contract.parameters import (
     sources_of,
 )
 from gr00t_ros.contract.policy_settings import PolicySettings
+from gr00t_ros.contract.record_settings import RecordSettings
 from gr00t_ros.contract.streams import ActionOutput, StateInput, StateStream, VideoStream
 from gr00t_ros.contract.topic_names import TopicNames, in_root_namespace
 from gr00t_ros.interfaces.interface import CommandInterface, StateInterface
@@ -45,7 +46,7 @@ Interface = TypeVar("Interface", StateInterface, CommandInterface)
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Everything that the two nodes need to know about robot and policy; names contain the units.
+    """Everything that the nodes need to know about robot and policy; names contain the units.
 
     A topic has a single name here, even if the user wrote it in several forms. `ignored` holds the
     actions of the policy that the robot does not use.
@@ -65,6 +66,7 @@ class Contract:
     max_skew_s: float
     chunk_topic: str
     motion: MotionSettings
+    record: RecordSettings
 
     @property
     def action_keys(self) -> tuple[str, ...]:
@@ -205,6 +207,7 @@ def _contract(
         max_skew_s=float(settings["max_skew_s"]),
         chunk_topic=chunk_topic,
         motion=MotionSettings.of(settings, topics),
+        record=RecordSettings.of(settings, topics),
     )
 
 

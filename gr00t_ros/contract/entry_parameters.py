@@ -117,6 +117,12 @@ ACTION_PARAMETERS = (
     TYPE,
     Parameter("topic", "", "topic that commands are published on", required=True),
     Parameter(
+        "teleop_topic",
+        "",
+        "topic of a teleoperation device that commands this action in the same message type, in SI "
+        "units; it is followed while a person drives (~/intervene); empty: none",
+    ),
+    Parameter(
         "unmeasured",
         False,
         "allow commands that no state measures; max_jump and max_age_s do not apply to them",

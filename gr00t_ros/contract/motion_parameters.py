@@ -8,6 +8,7 @@ from gr00t_policy_core.control.player_settings import OutOfRange
 from gr00t_ros.contract.conditions import (
     ANY_JOINTS,
     ANY_MEASURED,
+    ANY_TELEOP,
     BLENDED,
     GATED,
 )
@@ -16,10 +17,18 @@ from gr00t_ros.contract.parameter import Parameter
 BLEND_MODES = tuple(mode.value for mode in BlendMode)
 INTERPOLATIONS = ("cubic", "linear")
 OUT_OF_RANGE = tuple(mode.value for mode in OutOfRange)
+MODES = ("live", "shadow")
 STARVATIONS = ("hold", "stop_publishing")
 ANY_DESCRIPTION = "auto"  # as robot_description_topic
 
 MOTION_PARAMETERS = (
+    Parameter(
+        "mode",
+        "live",
+        "live: the robot is commanded; shadow: everything is computed and reported, and nothing is "
+        "commanded; ~/go_live and ~/go_shadow change it",
+        choices=MODES,
+    ),
     Parameter("blend", "offset_fade", "how consecutive chunks are blended", choices=BLEND_MODES),
     Parameter(
         "blend_s",
@@ -88,6 +97,22 @@ MOTION_PARAMETERS = (
         0.01,
         60.0,
         only_with=GATED,
+    ),
+    Parameter(
+        "intervene_topic",
+        "",
+        "topic of a std_msgs/Bool, such as a pedal: when it becomes true a person takes over, when "
+        "it becomes false they hand back to the policy; empty: none, ~/intervene does it",
+        only_with=ANY_TELEOP,
+    ),
+    Parameter(
+        "teleop_timeout_s",
+        0.3,
+        "s, the robot comes to rest when no teleoperation command came for this long while a "
+        "person drives",
+        0.02,
+        10.0,
+        only_with=ANY_TELEOP,
     ),
     Parameter(
         "robot_description_topic",

@@ -27,6 +27,9 @@ class MotionSettings:
             for a limit that follows from the chunk.
         require_subscribers: Whether nothing moves while a command topic has no subscriber.
         on_starvation: ``hold`` or ``stop_publishing``, after coming to rest.
+        is_shadow: Whether nothing is commanded at first.
+        intervene_topic: Its std_msgs/Bool says whether a person drives.
+        teleop_timeout_s: The robot comes to rest when a person who drives is silent so long, s.
         enable_topic: Its std_msgs/Bool must be true, and repeated within `enable_timeout_s` (s).
         robot_description_topics: Topics of the URDF, in order of preference.
         require_urdf: Whether nothing moves without a URDF that has every commanded joint.
@@ -35,6 +38,7 @@ class MotionSettings:
         record_path: File to which a run is recorded.
     """
 
+    is_shadow: bool
     schedule: ScheduleSettings
     max_jump: float
     out_of_range: OutOfRange
@@ -43,6 +47,8 @@ class MotionSettings:
     on_starvation: str
     enable_topic: str | None
     enable_timeout_s: float
+    intervene_topic: str | None
+    teleop_timeout_s: float
     robot_description_topics: tuple[str, ...]
     require_urdf: bool
     realtime_priority: int | None
@@ -53,6 +59,7 @@ class MotionSettings:
     def of(cls, settings: Settings, topics: TopicNames) -> MotionSettings:
         """Make the settings from the values of all parameters, already checked one by one."""
         return cls(
+            is_shadow=settings["mode"] == "shadow",
             schedule=ScheduleSettings(
                 blend=BlendMode(settings["blend"]),
                 blend_s=float(settings["blend_s"]),
@@ -65,6 +72,8 @@ class MotionSettings:
             on_starvation=settings["on_starvation"],
             enable_topic=topics.one_name(settings["enable_topic"]) or None,
             enable_timeout_s=float(settings["enable_timeout_s"]),
+            intervene_topic=topics.one_name(settings["intervene_topic"]) or None,
+            teleop_timeout_s=float(settings["teleop_timeout_s"]),
             robot_description_topics=tuple(
                 dict.fromkeys(map(topics.one_name, _description_topics(settings)))
             ),

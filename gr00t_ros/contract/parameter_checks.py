@@ -70,8 +70,9 @@ def value_problem(parameter: Parameter, value: Any) -> str | None:
         return f"must be {quantity} of {allowed}, got {value!r}"
     if not _has_type_of(parameter, value):
         return f"must be {_type_name(parameter)}, got {value!r}"
-    if name.endswith("topic") and value and not _TOPIC.fullmatch(value):
-        return f"{value!r} is not a valid topic name"
+    for topic in _topics(name, value):
+        if not _TOPIC.fullmatch(topic):
+            return f"{topic!r} is not a valid topic name"
     if _is_list_of_numbers(parameter):
         is_fine = np.isfinite if np.isfinite(parameter.default).all() else _is_number
         if not is_fine(value).all():
@@ -136,6 +137,12 @@ def _no_effect(name: str, where: str) -> str:
 def _asks_for_something(parameter: Parameter, value: Any) -> bool:
     is_limit = isinstance(parameter.default, list) and parameter.default  # 0 is one, too
     return bool(value) or bool(is_limit)
+
+
+def _topics(name: str, value: Any) -> list[str]:
+    if name.endswith("topics"):
+        return list(value)
+    return [value] if name.endswith("topic") and value else []
 
 
 def _is_number(value: Any) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every ROS parameter of the two nodes, by its full name.
+"""Every ROS parameter of the nodes, by its full name.
 
 One table serves three readers: the nodes declare from it, the contract is checked against it, and
 `ros2 param describe` shows it.
@@ -23,6 +23,7 @@ from gr00t_ros.contract.entry_parameters import (
 from gr00t_ros.contract.motion_parameters import MOTION_PARAMETERS
 from gr00t_ros.contract.parameter import Parameter
 from gr00t_ros.contract.policy_parameters import POLICY_PARAMETERS
+from gr00t_ros.contract.record_parameters import RECORD_PARAMETERS
 from gr00t_ros.interfaces.interface import CommandInterface, StateInterface
 from gr00t_ros.interfaces.registry import (
     UnknownTypeError,
@@ -87,7 +88,13 @@ PROCESS_PARAMETERS = (
         2**22,
     ),
 )
-TOP = (*POLICY_PARAMETERS, *OBSERVATION_PARAMETERS, *MOTION_PARAMETERS, *PROCESS_PARAMETERS)
+TOP = (
+    *POLICY_PARAMETERS,
+    *OBSERVATION_PARAMETERS,
+    *MOTION_PARAMETERS,
+    *RECORD_PARAMETERS,
+    *PROCESS_PARAMETERS,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,13 @@ POLICY_PARAMETERS = (
         only_with=SERVER,
     ),
     Parameter(
+        "policy.robot_name",
+        "",
+        "name of the robot for those who watch the server (`gr00t-policy top`); empty: the name of "
+        "the host and the node's namespace",
+        only_with=SERVER,
+    ),
+    Parameter(
         "policy.image_encoding",
         "raw",
         "how images travel to the server; jpeg: compressed, if the server accepts JPEG, and "

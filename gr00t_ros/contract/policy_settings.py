@@ -49,8 +49,9 @@ class PolicySettings:
     """Where the policy runs, and how images travel there.
 
     `hosts` is empty where there is only `host`; `token`, `server_key` and `keys` are None where the
-    server requires none. Backend ``local`` runs `model`, prepared for frames of `camera_sizes`
-    (height and width by camera in px, if known); the other fields are for ``server``.
+    server requires none; `robot_name` is empty where the user gave no name. Backend ``local`` runs
+    `model`, prepared for frames of `camera_sizes` (height and width by camera in px, if known); the
+    other fields are for ``server``.
     """
 
     backend: str
@@ -60,6 +61,7 @@ class PolicySettings:
     token: str | None
     server_key: str | None
     keys: str | None
+    robot_name: str
     image_encoding: str
     quality: int
     resize: bool
@@ -80,6 +82,7 @@ class PolicySettings:
             token=settings["policy.token"] or None,
             server_key=settings["policy.server_key"] or None,
             keys=settings["policy.keys"] or None,
+            robot_name=settings["policy.robot_name"],
             image_encoding=settings["policy.image_encoding"],
             quality=settings["policy.quality"],
             resize=settings["policy.resize"],

@@ -129,6 +129,7 @@ class ActionOutput:
         key: The policy's name for the action.
         topic: The topic that commands are published on.
         type: The message type, as the user named it.
+        teleop_topic: Where a teleoperation device commands it; None where none does.
         interface: Converts the values and fills the message.
         unmeasured: Whether the user accepts that no state measures all commanded values.
         scale: Factor from the policy's unit to SI units and rad; 1 or D values.
@@ -143,6 +144,7 @@ class ActionOutput:
     key: str
     topic: str
     type: str
+    teleop_topic: str | None
     interface: CommandInterface
     unmeasured: bool
     scale: tuple[float, ...]
@@ -190,6 +192,7 @@ class ActionOutput:
             key=key,
             topic=topics.one_name(settings["topic"]),
             type=settings["type"],
+            teleop_topic=topics.one_name(settings["teleop_topic"]) or None,
             interface=interface,
             unmeasured=settings["unmeasured"],
             scale=floats(settings["scale"]),

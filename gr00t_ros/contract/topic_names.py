@@ -21,8 +21,10 @@ class TopicNames:
 
     def problems(self, settings: Mapping[str, Any]) -> Iterator[str]:
         """Yield a sentence for each parameter whose value is not a topic name."""
-        for name, topic in settings.items():
-            if name.endswith("topic") and topic:
+        for name, value in settings.items():
+            if not name.endswith(("topic", "topics")):
+                continue
+            for topic in value if isinstance(value, list) else filter(None, [value]):
                 try:
                     self._resolve(topic)
                 except ValueError as error:

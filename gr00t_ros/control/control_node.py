@@ -11,7 +11,7 @@ from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.time import Time
 from rclpy.timer import Timer
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.motion_gate import MotionGate
@@ -22,7 +22,9 @@ from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.control_loop import keep_loop_punctual
 from gr00t_ros.control.control_status import control_status
 from gr00t_ros.control.motion_control import MotionControl
+from gr00t_ros.control.operator_inputs import OperatorInputs
 from gr00t_ros.control.robot_inputs import RobotInputs
+from gr00t_ros.control.supervision import Supervision
 from gr00t_ros.msg import ActionChunk, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
@@ -30,6 +32,7 @@ from gr00t_ros.node.qos import CHUNK
 from gr00t_ros.node.stop_signals import StopRequest
 
 LOG_PERIOD_S = 5.0  # between two logs of the same kind
+NOT_ACTIVE = "the node is not active"
 SUBSCRIBERS_PERIOD_S = 0.2  # between two checks of who subscribes to the commands
 
 
@@ -37,9 +40,10 @@ class ControlNode(ManagedNode):
     """Publishes commands at the control rate while active: the newest chunk, or the last position.
 
     Subscribes to `action_chunk`, to the joint states and poses of the contract, to the robot
-    description and to an enable signal; publishes the command topics of the contract, `~/status`
-    and `/diagnostics`; offers `~/stop` and `~/start`. Nothing is commanded before the first chunk.
-    A stop is in force until `~/start`, across all transitions.
+    description, to an enable signal and to the devices of an operator; publishes the command topics
+    of the contract, `intervention`, `~/status` and `/diagnostics`; offers `~/stop` and `~/start`,
+    `~/intervene`, `~/go_live` and `~/go_shadow`. Nothing is commanded before the first chunk. A
+    stop is in force until `~/start`, across all transitions.
 
     Args:
         stop_request: Says whether the process should end, and whether it should cut braking short.
@@ -54,12 +58,17 @@ class ControlNode(ManagedNode):
         self._output: CommandTopics | None = None
         self._motion: MotionControl | None = None
         self._inputs: RobotInputs | None = None
+        self._supervision: Supervision | None = None
+        self._operator: OperatorInputs | None = None
         self._subscribers_timer: Timer | None = None
         self._activation: Activation | None = None
         self._logged_state = ControlStatus.STATE_STOPPED
         self._chunks = self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/start", self._on_start)
+        self.create_service(SetBool, "~/intervene", self._on_intervene)
+        self.create_service(Trigger, "~/go_live", self._on_go_live)
+        self.create_service(Trigger, "~/go_shadow", self._on_go_shadow)
 
     # Lifecycle
 
@@ -68,6 +77,8 @@ class ControlNode(ManagedNode):
         self._output = CommandTopics(self, contract)
         motion = self._motion = MotionControl(contract, self._gate, {})
         self._inputs = RobotInputs(self, contract, self._gate, motion)
+        supervision = self._supervision = Supervision(contract, self._gate, motion)
+        self._operator = OperatorInputs(self, contract, supervision)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._subscribers_timer = self.create_timer(
             SUBSCRIBERS_PERIOD_S, self._check_subscribers, clock=steady
@@ -90,10 +101,12 @@ class ControlNode(ManagedNode):
             self._output.destroy()
         if self._inputs is not None:
             self._inputs.destroy()
+        if self._operator is not None:
+            self._operator.destroy()
         if self._subscribers_timer is not None:
             self.destroy_timer(self._subscribers_timer)
         self._contract = self._output = self._motion = self._inputs = None
-        self._subscribers_timer = None
+        self._supervision = self._operator = self._subscribers_timer = None
 
     @property
     def has_failed(self) -> bool:
@@ -102,6 +115,8 @@ class ControlNode(ManagedNode):
         return motion is not None and bool(motion.failure) and motion.is_at_rest
 
     def _end_activation(self) -> None:
+        if self._supervision is not None:
+            self._supervision.hand_back(self.get_clock().now().nanoseconds)
         if self._activation is not None:
             self._activation.end()
             self._activation = None
@@ -109,12 +124,12 @@ class ControlNode(ManagedNode):
     # Topics and services
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        motion = self._motion
-        if motion is None or self._activation is None:
+        supervision = self._supervision
+        if supervision is None or self._activation is None:
             return  # a chunk from before the activation must not be played after it
         self._check_subscribers()
         try:
-            motion.accept(message, self.get_clock().now().nanoseconds)
+            supervision.accept(message, self.get_clock().now().nanoseconds)
         except ChunkRefusedError as error:
             self.get_logger().warning(f"rejected: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
@@ -151,12 +166,48 @@ class ControlNode(ManagedNode):
         response.success, response.message = not why_not, why_not or "started"
         return response
 
+    def _on_intervene(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        supervision, now_ns = self._supervision, self.get_clock().now().nanoseconds
+        if supervision is None or self._activation is None:
+            response.success, response.message = False, NOT_ACTIVE
+            return response
+        why_not = ""
+        if request.data:
+            why_not = supervision.intervene(now_ns)
+        else:
+            supervision.hand_back(now_ns)
+        drives = "a person drives" if request.data else "the policy drives"
+        response.success, response.message = not why_not, why_not or drives
+        return response
+
+    def _on_go_live(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        why_not = self._supervision.go_live() if self._supervision is not None else NOT_ACTIVE
+        response.success, response.message = not why_not, why_not or "live: the robot is commanded"
+        return response
+
+    def _on_go_shadow(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        supervision, motion = self._supervision, self._motion
+        if supervision is None or motion is None:
+            response.success, response.message = False, NOT_ACTIVE
+            return response
+        supervision.go_shadow()
+        is_shadow, braking_s = motion.is_shadow, motion.braking_s
+        later = f"in shadow once the robot is at rest, within {braking_s:.2f} s"
+        response.success = True
+        response.message = "in shadow: nothing is commanded" if is_shadow else later
+        return response
+
     # Status
 
     def status(self, now: Time) -> ControlStatus:
         state, reason = self._state_and_reason()
         self._log_state(state, reason)
         status = control_status(self._motion, self._activation, self._output)
+        if self._supervision is not None:
+            status.intervention = self._supervision.is_intervening
+            status.chunks_not_played = self._supervision.chunks_not_played
         status.state, status.reason = state, reason
         status.chunk_publishers = self.count_publishers(self._chunks.topic_name)
         if status.chunk_publishers > 1:
@@ -167,17 +218,20 @@ class ControlNode(ManagedNode):
     def _state_and_reason(self) -> tuple[int, str]:
         motion, activation = self._motion, self._activation
         if motion is None or activation is None:
-            return ControlStatus.STATE_STOPPED, "the node is not active"
+            return ControlStatus.STATE_STOPPED, NOT_ACTIVE
         if activation.is_stuck:
             return ControlStatus.STATE_ERROR, "the control loop does not tick"
         if motion.fault:
             return ControlStatus.STATE_ERROR, motion.fault
+        if self._supervision is not None and self._supervision.is_intervening:
+            return ControlStatus.STATE_INTERVENTION, self._supervision.reason
         command = motion.command
         if command is None:
             return ControlStatus.STATE_WAITING, motion.reason
         if command.holding:
             return ControlStatus.STATE_HOLDING, f"holding: {motion.reason}"
-        return ControlStatus.STATE_RUNNING, motion.chunk_warning
+        would_stop = f"would have stopped: {motion.shadow_fault}" if motion.shadow_fault else ""
+        return ControlStatus.STATE_RUNNING, would_stop or motion.chunk_warning
 
     def _log_state(self, state: int, reason: str) -> None:
         """Log a hold or an error when it begins, and a warning while it lasts."""

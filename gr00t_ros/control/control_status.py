@@ -47,6 +47,7 @@ def control_status(
     status.at_rest = motion.is_at_rest
     status.observation_age = motion.observation_age()
     counts = motion.counts
+    status.shadow = motion.is_shadow
     status.chunk_source = motion.source
     status.chunks_accepted = counts.chunks
     status.chunks_rejected = motion.chunks_rejected

@@ -19,11 +19,13 @@ from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import Event, RecordingPlayer
+from gr00t_policy_core.control.steering import SteeringRefusedError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.control.chunk_reader import read_chunk
 from gr00t_ros.control.chunk_source import ChunkSource
 from gr00t_ros.control.chunk_warnings import unit_warning
+from gr00t_ros.control.intervention import Intervention
 from gr00t_ros.control.motion_failure import MotionFailure
 from gr00t_ros.control.motion_setup import (
     CommandedJoints,
@@ -76,6 +78,22 @@ class MotionControl:
         self._why_not = ""
         self._failure: MotionFailure | None = None
         self._chunk_warning = ""
+        self._is_shadow = contract.motion.is_shadow
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether the commands are computed and reported, and must not be published."""
+        return self._is_shadow
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether the commands follow a person."""
+        return self._player is not None and self._player.is_steered
+
+    @property
+    def refusal(self) -> str:
+        """Why the newest chunk was rejected; empty if it was accepted."""
+        return self._player.refusal if self._player is not None else self._why_not
 
     @property
     def chunk_warning(self) -> str:
@@ -124,8 +142,16 @@ class MotionControl:
 
     @property
     def fault(self) -> str:
-        """The fault that stopped the motion and needs a person; empty if there is none."""
-        return self.failure or (self._player.fault if self._player is not None else "")
+        """The fault that stopped the motion and needs a person; empty if there is none.
+
+        A shadow needs nobody: `shadow_fault` says what would have stopped the robot.
+        """
+        return self.failure or ("" if self._is_shadow else self._player_fault)
+
+    @property
+    def shadow_fault(self) -> str:
+        """The fault that would have stopped the robot; empty if it is commanded, or for none."""
+        return self._player_fault if self._is_shadow else ""
 
     @property
     def reason(self) -> str:
@@ -136,7 +162,7 @@ class MotionControl:
         if player is not None and command is not None:
             return player.reason
         reason = player.reason if player is not None else self._why_not
-        return self._gate.reason(self._monotonic_ns()) or reason or "no chunk received yet"
+        return self._why_inhibited() or reason or "no chunk received yet"
 
     @property
     def is_at_rest(self) -> bool:
@@ -195,6 +221,36 @@ class MotionControl:
             except Exception:  # no message may end the loop
                 self._fail(f"chunk {message.chunk_id} could not be accepted")
 
+    def steer(self, intervention: Intervention, now_ns: int) -> None:
+        """Go where the person who drives wants the robot.
+
+        Args:
+            intervention: The newest commands of their devices.
+            now_ns: The present, on the clock of the observation stamps, ns.
+
+        Raises:
+            SteeringRefusedError: The robot must not go there; the text says why.
+        """
+        with self._lock:
+            if self._failure is not None:
+                raise SteeringRefusedError(self._failure.text)
+            try:
+                self._steer(intervention, now_ns)
+            except SteeringRefusedError:
+                raise
+            except Exception:  # no message may end the loop
+                self._fail("a command of a person could not be followed")
+
+    def use_shadow(self, is_shadow: bool) -> None:
+        """Command nothing from now on, or command the robot again from where it is measured.
+
+        The chunks so far are forgotten: a robot that is to be commanded no more must be at rest.
+        """
+        with self._lock:
+            self._is_shadow = is_shadow
+            self._player = self._layout = self._command = None
+            self._why_not = self._chunk_warning = ""
+
     def hold(self, now_ns: int, reason: str) -> None:
         """Come to rest."""
         with self._lock:
@@ -241,14 +297,17 @@ class MotionControl:
         """Return the last command with zero velocity; None if nothing has been commanded."""
         with self._lock:
             command, layout = self._command, self._layout
-            if command is None or layout is None:
+            if command is None or layout is None or self._is_shadow:
                 return None
             vector = np.concatenate([command.values[key] for key in layout.dimensions])
             vector[layout.is_velocity] = 0.0
             return replace(command, values=layout.split(vector), holding=True)
 
     def tick(self, now_ns: int) -> Command | None:
-        """Return the command of this tick; None before the first one. Never raises.
+        """Return the command of this tick. Never raises.
+
+        None before the first one, and in shadow: whether a command is published is decided where it
+        is computed, or one of the shadow might go out after a change to live.
 
         Args:
             now_ns: The present, on the clock of the observation stamps, ns.
@@ -264,7 +323,7 @@ class MotionControl:
             command = self._command
             if command is not None and command.observed_ns is not None:
                 self._observation_age.add((now_ns - command.observed_ns) * 1e-9)
-            return command
+            return None if self._is_shadow else command
 
     def fail(self, what: str) -> None:
         """Come to rest and do not move again; call it where an exception is handled."""
@@ -278,11 +337,12 @@ class MotionControl:
         try:
             self._source.admit(message.source)
             chunk = read_chunk(self._contract, message)
-            player = self._player or self._make_player(make_layout(self._contract, chunk))
+            sizes = {key: rows.shape[1] for key, rows in chunk.actions.items()}
+            player = self._player or self._make_player(make_layout(self._contract, sizes))
         except ChunkRefusedError as error:
             self._reject(str(error))
             raise
-        player.inhibit(self._gate.reason(self._monotonic_ns()))
+        player.inhibit(self._why_inhibited())
         self._chunk_warning = unit_warning(chunk, self.limits())
         try:
             player.offer(chunk, now_ns)
@@ -292,6 +352,26 @@ class MotionControl:
             explained = f"{error} ({self._chunk_warning})"
             player.explain_refusal(explained)
             raise ChunkRefusedError(explained) from error
+
+    def _steer(self, intervention: Intervention, now_ns: int) -> None:
+        player = self._player
+        if player is None:
+            layout = make_layout(self._contract, intervention.dimensions())
+            try:
+                player = self._make_player(layout)
+            except ChunkRefusedError as error:
+                raise SteeringRefusedError(str(error)) from error
+        player.inhibit(self._why_inhibited())
+        target = intervention.target(player.layout, player.place, now_ns)
+        player.steer(target, now_ns)
+
+    @property
+    def _player_fault(self) -> str:
+        return self._player.fault if self._player is not None else ""
+
+    def _why_inhibited(self) -> str:
+        """Why the robot must not move; a shadow moves nothing, and is never inhibited."""
+        return "" if self._is_shadow else self._gate.reason(self._monotonic_ns())
 
     def _reject(self, reason: str) -> None:
         if self._player is not None:
@@ -303,7 +383,7 @@ class MotionControl:
     def _make_player(self, layout: ActionLayout) -> MotionPlayer:
         """Make the player from the first chunk: only a chunk shows the size of some keys."""
         try:
-            player = make_player(self._contract, layout, self._urdf)
+            player = make_player(self._contract, layout, self._urdf, is_shadow=self._is_shadow)
         except ValueError as error:
             raise ChunkRefusedError(f"the limits contradict each other: {error}") from error
         self._player, self._layout = player, layout
@@ -319,10 +399,10 @@ class MotionControl:
         player = self._player
         if player is None:
             return None
-        player.inhibit(self._gate.reason(self._monotonic_ns()))
+        player.inhibit(self._why_inhibited())
         had_fault = bool(player.fault)
         command = player.tick(now_ns)
-        if player.fault and not had_fault:
+        if player.fault and not had_fault and not self._is_shadow:
             self._gate.stop(f"{player.fault}; ~/start allows motion again")
         return command
 

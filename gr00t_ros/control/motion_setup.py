@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.chunk import Chunk, Row
+from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.measured_state import MAX_MEASURED
 from gr00t_policy_core.control.player import MotionPlayer
@@ -144,9 +144,15 @@ class CommandedJoints:
             player.measure(positions, stamp_ns)
 
 
-def make_layout(contract: Contract, chunk: Chunk) -> ActionLayout:
-    """Make the player's layout from the first chunk: only a chunk shows the size of some keys."""
-    dimensions = {output.key: chunk.actions[output.key].shape[1] for output in contract.action}
+def make_layout(contract: Contract, dimensions: Mapping[str, int]) -> ActionLayout:
+    """Make the layout of the command vector.
+
+    Args:
+        contract: Names the actions, in the order of the vector.
+        dimensions: The number of values of one command, by action key; only a chunk or a
+            teleoperation device shows some of them.
+    """
+    dimensions = {output.key: dimensions[output.key] for output in contract.action}
     poses = [output.key for output in contract.action if output.interface.commands_pose]
     velocities = [output.key for output in contract.action if output.interface.holds_zero]
     names = {output.key: output.joints for output in contract.action if output.joints}
@@ -154,7 +160,11 @@ def make_layout(contract: Contract, chunk: Chunk) -> ActionLayout:
 
 
 def make_player(
-    contract: Contract, layout: ActionLayout, urdf: Mapping[str, UrdfLimits]
+    contract: Contract,
+    layout: ActionLayout,
+    urdf: Mapping[str, UrdfLimits],
+    *,
+    is_shadow: bool = False,
 ) -> MotionPlayer:
     """Make the player for a robot.
 
@@ -162,6 +172,7 @@ def make_player(
         contract: Sets how chunks are played, and holds the user's limits.
         layout: Layout of the command vector.
         urdf: The limits of the robot description, by joint; the tighter limit is in force.
+        is_shadow: Whether nothing is commanded, so that the robot goes its own way at rest.
 
     Raises:
         ValueError: The contract and the robot description contradict each other.
@@ -181,7 +192,8 @@ def make_player(
             replan_interval_s=contract.replan_interval_s or 0.0,
             sync=contract.inference == "sync",
         ),
-        silent_at_rest=motion.on_starvation == "stop_publishing",
+        steering_timeout_s=motion.teleop_timeout_s,
+        silent_at_rest=is_shadow or motion.on_starvation == "stop_publishing",
     )
     kind = RecordingPlayer if motion.record_path else MotionPlayer
     return kind(layout, settings)

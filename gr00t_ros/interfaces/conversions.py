@@ -69,6 +69,35 @@ def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> 
         raise ConversionError(f"{output.name}: {error}") from error
 
 
+def action_from_command(output: ActionOutput, values: Values) -> NDArray[np.float32]:
+    """Convert a command to the policy's units and layout: the opposite of `commands_from_actions`.
+
+    Args:
+        output: The contract's entry for the key.
+        values: float64 in SI units and rad, as `CommandInterface.read` returns them.
+
+    Returns:
+        float32 (D,).
+
+    Raises:
+        ConversionError: The number of values differs from the contract, a value is not finite, or
+            the contract's scale is zero.
+    """
+    values = output.interface.policy_values(values)
+    if len(values) != (output.dimension or len(values)):
+        raise ConversionError(
+            f"{output.name}: {len(values)} values, the parameters give {output.dimension}"
+        )
+    _require_conversion(output, len(values))
+    scale = np.array(output.scale)
+    if not scale.all():
+        raise ConversionError(f"{output.name}: scale is 0, so no action can be found for a command")
+    converted = ((values - np.array(output.offset)) / scale).astype(np.float32)
+    if not np.isfinite(converted).all():
+        raise ConversionError(f"{output.name}: values that are not finite: {values.tolist()}")
+    return converted
+
+
 def _read(stream: StateStream, message: Any) -> Values:
     """Read a message by the interface, and check the result against the declared dimension."""
     values = np.asarray(stream.interface.read(message), dtype=np.float64)

@@ -158,6 +158,20 @@ class CommandInterface(ABC):
         """
         return values
 
+    def policy_values(self, values: Values) -> Values:
+        """Convert one command to the policy's layout: the opposite of `si_values`.
+
+        Args:
+            values: float64 (`command_dimension`,), in SI units and rad, as `read` returns them.
+
+        Returns:
+            float64 (D,), in SI units and rad.
+
+        Raises:
+            ConversionError: The values are not valid, such as a rotation of length zero.
+        """
+        return values
+
     @abstractmethod
     def make_message(self, period_s: float) -> Any:
         """Make the message that `fill` writes every command of this stream into.

@@ -18,21 +18,25 @@ from gr00t_ros.msg import (
     JointStatus,
     LatencyStatistics,
     PolicyStatus,
+    RecordedTopicStatus,
+    RecorderStatus,
     StreamStatus,
 )
 
-Status = PolicyStatus | ControlStatus
+Status = PolicyStatus | ControlStatus | RecorderStatus
 Values = Iterator[tuple[str, str]]
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
-# The states of PolicyStatus have the same numbers.
+# The states of the other nodes have the same numbers.
 LEVELS = {
     ControlStatus.STATE_STOPPED: DiagnosticStatus.OK,
     ControlStatus.STATE_WAITING: DiagnosticStatus.WARN,
     ControlStatus.STATE_RUNNING: DiagnosticStatus.OK,
     ControlStatus.STATE_HOLDING: DiagnosticStatus.WARN,
     ControlStatus.STATE_ERROR: DiagnosticStatus.ERROR,
+    RecorderStatus.STATE_READY: DiagnosticStatus.OK,
+    ControlStatus.STATE_INTERVENTION: DiagnosticStatus.OK,
 }
 SUMMARIES = {
     ControlStatus.STATE_STOPPED: "stopped",
@@ -40,6 +44,8 @@ SUMMARIES = {
     ControlStatus.STATE_RUNNING: "running",
     ControlStatus.STATE_HOLDING: "holding",
     ControlStatus.STATE_ERROR: "error",
+    RecorderStatus.STATE_READY: "ready",
+    ControlStatus.STATE_INTERVENTION: "a person drives",
 }
 
 
@@ -100,6 +106,12 @@ def _streams(_: str, streams: list[StreamStatus]) -> Values:
         yield f"{stream.name} rate_hz", f"{stream.rate_hz:.4g}"
 
 
+def _recorded_topics(_: str, topics: list[RecordedTopicStatus]) -> Values:
+    for topic in topics:
+        yield f"{topic.topic} rate_hz", f"{topic.rate_hz:.4g}"
+        yield f"{topic.topic} dropped", str(topic.dropped)
+
+
 def _command_topics(_: str, topics: list[CommandTopicStatus]) -> Values:
     for topic in topics:
         yield f"{topic.topic} subscription_count", str(topic.subscription_count)
@@ -131,6 +143,7 @@ WRITERS: Mapping[str, Callable[[str, Any], Values]] = {
     "uint64": _count,
     "double": _number,
     "gr00t_ros/LatencyStatistics": _latency,
+    "sequence<gr00t_ros/RecordedTopicStatus>": _recorded_topics,
     "sequence<gr00t_ros/StreamStatus>": _streams,
     "sequence<gr00t_ros/CommandTopicStatus>": _command_topics,
     "sequence<gr00t_ros/JointStatus>": _joints,

@@ -32,16 +32,21 @@ def init_ros(args: Sequence[str] | None) -> bool:
     """
     arguments = sys.argv if args is None else list(args)
     files = files_in(arguments)
-    problems = [why for path in files if (why := why_unreadable(path))]
-    problems += [problem for path in files for problem in mangled_blocks(path)]
+    problems = file_problems(files)
     if not problems:
         try:
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         except Exception as error:  # rclpy's exceptions differ between its versions
-            problems = list(_rejected(files, error))
+            problems = list(rejected_files(files, error))
     for problem in problems:
         get_logger("gr00t_ros").fatal(problem)
     return not problems
+
+
+def file_problems(files: Sequence[Path]) -> list[str]:
+    """A sentence for each file that cannot be read, and for each block that rcl would rename."""
+    problems = [why for path in files if (why := why_unreadable(path))]
+    return problems + [problem for path in files for problem in mangled_blocks(path)]
 
 
 def log_unmatched_files(node: Node, args: Sequence[str] | None) -> None:
@@ -51,8 +56,8 @@ def log_unmatched_files(node: Node, args: Sequence[str] | None) -> None:
         node.get_logger().error(sentence)
 
 
-def _rejected(files: Sequence[Path], error: Exception) -> Iterator[str]:
-    """Yield a sentence for the file that rclpy names, or the text of its error."""
+def rejected_files(files: Sequence[Path], error: Exception) -> Iterator[str]:
+    """Yield a sentence for the file that an error of rclpy names, or the text of the error."""
     text = str(error)
     found = [why_unreadable(path, text) for path in files if f"'{FLAG} {path}'" in text]
     yield from found or [f"ROS rejects the arguments of the process: {text}"]

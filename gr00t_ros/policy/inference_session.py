@@ -18,6 +18,7 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.policy.continuation import CAPABILITY, Continuation
 from gr00t_ros.policy.observation_builder import ObservationBuilder, TimedObservation
 from gr00t_ros.policy.policy_backend import require_loaded, takes_jpeg
+from gr00t_ros.policy.robot_info import RobotInfo
 from gr00t_ros.policy.streams import ObservationStreams
 
 
@@ -55,6 +56,7 @@ class SessionFactory:
         contract: The parameters of the robot, already checked.
         streams: Receive the observations of the robot.
         continuation: Remembers the newest chunk, for a policy that continues chunks.
+        robot_info: Adds what is known of the robot to the options.
         now_ns: The clock of the observation stamps, ns.
         instruction: Returns the newest published instruction; empty if there is none.
         logger: Receives the warnings of a session, each once.
@@ -65,6 +67,7 @@ class SessionFactory:
         contract: Contract,
         streams: ObservationStreams,
         continuation: Continuation,
+        robot_info: RobotInfo,
         *,
         now_ns: Callable[[], int],
         instruction: Callable[[], str],
@@ -73,6 +76,7 @@ class SessionFactory:
         self._contract = contract
         self._streams = streams
         self._continuation = continuation
+        self._robot_info = robot_info
         self._now_ns = now_ns
         self._instruction = instruction
         self._logger = logger
@@ -107,12 +111,16 @@ class SessionFactory:
         def build() -> TimedObservation:
             return builder.build(self._now_ns(), self._instruction() or contract.instruction)
 
-        def continue_chunk(t0_ns: int) -> dict[str, Any] | None:
-            return self._continuation.options(t0_ns, latency_s=timer.latency.value_s)
+        continues = _wants_continuation(contract) and CAPABILITY in capabilities
+
+        def options(t0_ns: int) -> dict[str, Any] | None:
+            continued = None
+            if continues:
+                continued = self._continuation.options(t0_ns, latency_s=timer.latency.value_s)
+            return self._robot_info.with_info(continued, capabilities)
 
         self._continuation.forget()
-        continues = _wants_continuation(contract) and CAPABILITY in capabilities
-        return InferenceSession(build, timer, continue_chunk if continues else no_options)
+        return InferenceSession(build, timer, options)
 
     def _warn(self, warnings: Iterator[str]) -> None:
         """Log each warning once: a new session is made after every failure."""

@@ -107,8 +107,33 @@ class ObservationBuilder:
         Raises:
             NotReadyError: A stream is missing, stale, skewed or unreadable; the text names it.
         """
+        return self.build_at(self.reached_ns(now_ns), instruction)
+
+    def reached_ns(self, now_ns: int) -> int:
+        """The newest instant that every stream has reached, ns.
+
+        Args:
+            now_ns: The current time on the clock of the stamps, ns.
+
+        Raises:
+            NotReadyError: A stream is missing or stale; the text names it.
+        """
         newest = [self._fresh(stream, now_ns) for stream in self._contract.streams]
-        t0_ns = min((sample.stamp_ns for sample in newest), default=now_ns)
+        return min((sample.stamp_ns for sample in newest), default=now_ns)
+
+    def build_at(self, t0_ns: int, instruction: str) -> TimedObservation:
+        """Build the observation of an instant that every stream has reached.
+
+        Where the messages of each stream come in order, an observation depends on its time alone:
+        what comes after all streams have reached `t0_ns` does not change it.
+
+        Args:
+            t0_ns: The time of the observation, ns; at most what `reached_ns` returned.
+            instruction: The prompt for every language key of the policy.
+
+        Raises:
+            NotReadyError: A stream has no sample at the required time, or an unreadable one.
+        """
         # Every sample is found before any is converted: decoding an image takes milliseconds.
         video = [(s, self._samples("video", s, t0_ns)) for s in self._contract.video]
         state = {s.name: self._samples("state", s, t0_ns) for s in self._contract.state_streams}

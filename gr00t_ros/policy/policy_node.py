@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ from gr00t_ros.policy.inference_worker import InferenceReport, InferenceResult, 
 from gr00t_ros.policy.observation_builder import NotReadyError
 from gr00t_ros.policy.policy_backend import close_policy, make_policy
 from gr00t_ros.policy.policy_status import policy_status
+from gr00t_ros.policy.robot_info import RobotInfo
 from gr00t_ros.policy.streams import ObservationStreams
 
 WARNING_PERIOD_S = 10.0  # between two logs of the same warning
@@ -62,6 +64,7 @@ class PolicyNode(ManagedNode):
         self._streams: ObservationStreams | None = None
         self._worker: InferenceWorker | None = None
         self._continuation: Continuation | None = None
+        self._robot_info: RobotInfo | None = None
         self._instruction = ""
         self._is_stopped = False  # by ~/stop: in force until ~/start, across all transitions
         self._active = False
@@ -94,10 +97,14 @@ class PolicyNode(ManagedNode):
         self._contract = contract
         self._streams = streams = ObservationStreams(self, contract)
         self._continuation = Continuation(step_s=1.0 / contract.action_rate_hz)
+        robot_info = self._robot_info = RobotInfo(
+            self, robot=contract.policy.robot_name or self._own_name(), task=self._present_task
+        )
         sessions = SessionFactory(
             contract,
             streams,
             self._continuation,
+            robot_info,
             now_ns=self._now_ns,
             instruction=self._present_instruction,
             logger=self.get_logger(),
@@ -132,6 +139,9 @@ class PolicyNode(ManagedNode):
         worker, streams, policy = self._worker, self._streams, self._policy
         self._worker = self._streams = self._policy = self._contract = self._continuation = None
         self._active = False
+        if self._robot_info is not None:
+            self._robot_info.destroy()
+            self._robot_info = None
         if streams is not None:
             streams.destroy()
         if worker is not None and not worker.close(CLOSE_S):
@@ -148,6 +158,13 @@ class PolicyNode(ManagedNode):
 
     def _present_instruction(self) -> str:
         return self._instruction
+
+    def _own_name(self) -> str:
+        return f"{socket.gethostname()}{self.get_namespace().rstrip('/')}"
+
+    def _present_task(self) -> str:
+        contract = self._contract
+        return self._instruction or (contract.instruction if contract is not None else "")
 
     # Topics and services
 

@@ -16,16 +16,12 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
-from gr00t_policy_core.control.samples import SampleBuffer
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.parameters import VIDEO
 from gr00t_ros.contract.streams import StateStream, VideoStream
-from gr00t_ros.interfaces.interface import ConversionError
-from gr00t_ros.interfaces.joint_buffer import Buffer
 from gr00t_ros.interfaces.registry import ros_type
-from gr00t_ros.interfaces.stamps import stamp_ns
 from gr00t_ros.node.qos import SENSOR
-from gr00t_ros.policy.rejected_messages import AHEAD, UNREADABLE, RejectedMessages
+from gr00t_ros.policy.stream_buffers import StreamBuffers
 
 IMAGE_TYPES = {ros_type(message_type): message_type for message_type in (Image, CompressedImage)}
 GRAPH_POLL_S = 0.5  # a camera's type is known once its publisher is there
@@ -48,14 +44,6 @@ class StreamHealth:
         return self.rate_hz < SLOW * self.expected_hz
 
 
-def buffer_for(stream: VideoStream | StateStream) -> Buffer:
-    """Make the buffer that holds the messages of a stream."""
-    span_ns = round(stream.max_age_s * 1e9)
-    if isinstance(stream, StateStream):
-        return stream.interface.make_buffer(span_ns)
-    return SampleBuffer(span_ns=span_ns)
-
-
 class ObservationStreams:
     """The subscriptions of a contract.
 
@@ -75,9 +63,8 @@ class ObservationStreams:
         self._subscriptions: list[Subscription] = []
         self._graph_timer: Timer | None = None
         self._unseen: list[VideoStream | StateStream] = list(contract.streams)
-        self._skew_ns = round(contract.max_skew_s * 1e9)
-        self.buffers = {stream.name: buffer_for(stream) for stream in contract.streams}
-        self.rejected = RejectedMessages()
+        self._received = StreamBuffers(contract)
+        self.buffers, self.rejected = self._received.buffers, self._received.rejected
 
     def subscribe(self, on_message: Callable[[], None]) -> None:
         """Subscribe to the states now, and to each camera once its type is known.
@@ -155,28 +142,12 @@ class ObservationStreams:
         on_message: Callable[[], None],
     ) -> None:
         def receive(message: Any) -> None:
-            self._receive(stream, message)
+            now_ns = int(self._node.get_clock().now().nanoseconds)
+            self._received.receive(stream, message, now_ns=now_ns, received_ns=time.monotonic_ns())
             on_message()
 
         subscription = self._node.create_subscription(message_type, stream.topic, receive, SENSOR)
         self._subscriptions.append(subscription)
-
-    def _receive(self, stream: VideoStream | StateStream, message: Any) -> None:
-        """Put a message into its buffer, unless its stamp cannot be true."""
-        buffer = self.buffers[stream.name]
-        now_ns = int(self._node.get_clock().now().nanoseconds)
-        stamped_ns = stamp_ns(message, now_ns)
-        if stamped_ns > now_ns + self._skew_ns:
-            ahead = (
-                f"by {(stamped_ns - now_ns) * 1e-9:.2f} s" if now_ns else "there is no /clock yet"
-            )
-            self.rejected.add(stream.name, AHEAD, ahead)
-            return
-        buffer.drop_after(now_ns + self._skew_ns)
-        try:
-            buffer.add(stamped_ns, message, received_ns=time.monotonic_ns())
-        except ConversionError as error:
-            self.rejected.add(stream.name, UNREADABLE, f"{stream.topic}: {error}")
 
 
 def _slow_text(health: StreamHealth) -> str:

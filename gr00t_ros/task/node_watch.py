@@ -85,7 +85,7 @@ class NodeWatch:
     @property
     def human_drives(self) -> bool:
         """Whether a person has taken over."""
-        return self.control is not None and self.control.driver == ControlStatus.DRIVER_HUMAN
+        return self.control is not None and self.control.intervention
 
     def start(self, now_s: float) -> None:
         """The policy node was asked to infer: the robot may take its time from now on."""

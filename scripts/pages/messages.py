@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints docs/reference/messages.md from the message files: `make reference`."""
+"""Prints docs/reference/messages.md from the interface files: `make reference`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / "msg"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "msg"
 INTRODUCTION = """\
 # Messages
 
-The messages of the package, each with the comments of its file in `msg/`. Values are in SI units
-and radians. This page is made from the files by `make reference`; `ros2 interface show
-gr00t_ros/msg/ActionChunk` shows the same.
+The messages, services and actions of the package, each with the comments of its file in `msg/`,
+`srv/` and `action/`. Values are in SI units and radians. This page is made from the files by `make
+reference`; `ros2 interface show gr00t_ros/msg/ActionChunk` shows the same.
 """
 # The messages that nodes publish; all others are parts of these.
-PUBLISHED = ("ActionChunk", "PolicyStatus", "ControlStatus")
+PUBLISHED = ("ActionChunk", "PolicyStatus", "ControlStatus", "RecorderStatus")
+# The parts of a service and of an action, in the order of their files.
+PARTS = {"srv": ("request", "response"), "action": ("goal", "result", "feedback")}
 LINE = re.compile(r"(?P<type>\S+)\s+(?P<name>\w+)(?:=(?P<value>\S+))?\s*(?:#\s*(?P<comment>.*))?$")
 
 
@@ -48,6 +51,19 @@ def _lines() -> Iterator[str]:
         yield from _header(header)
         yield from _table("constant", [member for member in members if member.value], names)
         yield from _table("field", [member for member in members if not member.value], names)
+    for kind, parts in PARTS.items():
+        for path in sorted((ROOT / kind).glob(f"*.{kind}")):
+            yield f"## {path.stem}\n"
+            yield from _sections(path.read_text(encoding="utf-8"), parts, names)
+
+
+def _sections(text: str, parts: Sequence[str], messages: Sequence[str]) -> Iterator[str]:
+    """A service or an action: its opening comment, and a table for each part."""
+    first, *others = text.split("---\n")
+    header, members = parse(first)
+    yield from _header(header)
+    for part, found in zip(parts, (members, *(parse(other)[1] for other in others)), strict=True):
+        yield from _table(part, found, messages)
 
 
 def parse(text: str) -> tuple[list[str], list[Member]]:
@@ -75,7 +91,7 @@ def parse(text: str) -> tuple[list[str], list[Member]]:
 def _header(lines: Sequence[str]) -> Iterator[str]:
     """The opening comment as Markdown: `Name:  text` lines become a list of their own."""
     for line in lines:
-        found = re.match(r"(Published by|Rate|QoS): +(.*)", line)
+        found = re.match(r"(Published by|Offered by|Rate|QoS): +(.*)", line)
         text = _cell(re.sub(r"^ {4,}", "  ", line))
         yield f"- **{found[1]}**: {_cell(found[2])}" if found else text
     yield ""
@@ -90,7 +106,7 @@ def _table(kind: str, members: Sequence[Member], messages: Sequence[str]) -> Ite
         for member in members:
             yield f"| `{member.name}` | {member.value} | {_cell(member.comment)} |"
     else:
-        yield "| field | type | meaning |"
+        yield f"| {kind} | type | meaning |"
         yield "|---|---|---|"
         for member in members:
             kind_of = member.type.removesuffix("[]")

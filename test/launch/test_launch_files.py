@@ -12,10 +12,15 @@ import pytest
 from helpers import free_port, wait_until
 from rclpy.node import Node
 
-from gr00t_ros.msg import ControlStatus, PolicyStatus
+from gr00t_ros.msg import ControlStatus, PolicyStatus, RecorderStatus
 from gr00t_ros.node.diagnostics import Status
 from gr00t_ros.node.qos import STATUS
 
+STATUS_TYPES = {
+    "policy_node": PolicyStatus,
+    "control_node": ControlStatus,
+    "recorder_node": RecorderStatus,
+}
 SLOW_S = 120.0  # for processes to come up, on a busy machine
 ARGUMENTS = (
     *("config", "host", "port", "instruction"),
@@ -51,7 +56,7 @@ def launch(ros2: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen
 
 def newest_status(node: Node, topic: str) -> list[Status]:
     received: list[Status] = []
-    status_type = ControlStatus if "control_node" in topic else PolicyStatus
+    status_type = STATUS_TYPES[topic.split("/")[-2]]
     node.create_subscription(
         status_type, topic, lambda message: received.__setitem__(slice(None), [message]), STATUS
     )
@@ -70,6 +75,21 @@ def test_every_argument_is_described(ros2: str) -> None:
     for name in ARGUMENTS:
         assert f"'{name}':" in shown
     assert "No description given" not in shown
+
+
+def test_the_recorder_launches_and_ends_in_order(
+    launch: Callable[..., subprocess.Popen[str]], ros_node: Node, tmp_path: Path
+) -> None:
+    status = newest_status(ros_node, "/left/recorder_node/status")
+    process = launch("record.launch.py", "namespace:=left", f"folder:={tmp_path}/recordings")
+
+    wait_until(lambda: status and status[0].topics, SLOW_S, "the recorder is up")
+    assert status[0].topics[0].topic == "/left/front/image_raw"
+    process.send_signal(signal.SIGINT)
+    process.wait(SLOW_S)
+
+    log = (tmp_path / "launch.log").read_text()
+    assert log.count("process has finished cleanly") == 1, log
 
 
 def test_the_demo_launches_and_the_arm_is_driven(

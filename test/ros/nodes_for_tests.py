@@ -21,7 +21,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
-from gr00t_ros.msg import ActionChunk, ActionValues, ControlStatus, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ActionValues, ControlStatus, PolicyStatus, RecorderStatus
 from gr00t_ros.node.diagnostics import Status
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.policy.policy_node import PolicyNode
@@ -29,7 +29,11 @@ from gr00t_ros.policy.policy_node import PolicyNode
 MakeNode = Callable[..., PolicyNode]
 Drive = Callable[..., "Robot"]
 
-STATUS_TYPES = {"policy_node": PolicyStatus, "control_node": ControlStatus}
+STATUS_TYPES = {
+    "policy_node": PolicyStatus,
+    "control_node": ControlStatus,
+    "recorder_node": RecorderStatus,
+}
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 CLEANUP = Transition.TRANSITION_CLEANUP

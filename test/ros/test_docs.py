@@ -20,6 +20,7 @@ from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.policy.policy_node import PolicyNode
+from gr00t_ros.record.recorder_node import RecorderNode
 from gr00t_ros.sim.sim_node import SimNode
 
 ROOT = Path(__file__).parents[2]
@@ -32,9 +33,13 @@ COMMON_PACKAGES = ("rcl_interfaces", "type_description_interfaces")
 # Topics that the YAML file names: their rows on a page stand for those of this robot.
 ROBOT = {
     "policy_node": {"front/image_raw", "joint_states"},
-    "control_node": {"joint_states", "commands", "enable"},
+    "control_node": {"joint_states", "commands", "enable", "leader", "pedal"},
+    "recorder_node": {"begin"},
 }
-FROM_FILE = re.compile(r"(?:video|state|action)\.<key>\.topic|enable_topic")
+FROM_FILE = re.compile(
+    r"(?:video|state|action)\.<key>\.(?:teleop_)?topic|(?:enable|intervene)_topic"
+    r"|record\.pedal_topic"
+)
 Row = tuple[str, ...]
 
 
@@ -82,14 +87,21 @@ def test_an_example_of_a_page_is_a_valid_contract(name: str) -> None:
     assert contract.action
 
 
-@pytest.mark.parametrize("make_node", [ControlNode, PolicyNode])
+@pytest.mark.parametrize("make_node", [ControlNode, PolicyNode, RecorderNode])
 def test_the_page_of_a_node_lists_its_topics_and_services(
     make_node: type[ManagedNode],
     ros_context: Context,
     ros_node: Node,
     live: Callable[[ManagedNode], None],
+    tmp_path: Path,
 ) -> None:
-    robot = parameters(enable_topic="enable")
+    robot = parameters(
+        enable_topic="enable",
+        intervene_topic="pedal",
+        action__arm__teleop_topic="leader",
+        record__pedal_topic="begin",
+        record__folder=str(tmp_path),
+    )
     arguments: dict[str, Any] = {
         "context": ros_context,
         "namespace": NAMESPACE,

@@ -188,7 +188,7 @@ class BatchExecutor:
         total_s = time.monotonic() - pending.received_s
         result = _with_timing(result, queue_s, inference_s, total_s)
         body = self._codec.encode(pending.request, result, request.dialect)
-        self._metrics.answered(pending.connection, queue_s, total_s)
+        self._metrics.answered(pending.connection, queue_s, total_s, request.client_info)
         return Reply(pending.route, body)
 
     def _fail_late(self, request: DecodedRequest) -> Reply:

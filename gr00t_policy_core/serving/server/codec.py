@@ -16,6 +16,7 @@ from gr00t_policy_core.serving.server.pending_request import PendingRequest
 from gr00t_policy_core.serving.server.request_limits import RequestLimits
 from gr00t_policy_core.serving.wire import envelope, jpeg
 from gr00t_policy_core.serving.wire.arrays import Dialect
+from gr00t_policy_core.serving.wire.client_info import CLIENT_INFO, ClientInfo
 from gr00t_policy_core.serving.wire.envelope import DEADLINE_OPTION, Request
 from gr00t_policy_core.serving.wire.error_text import error_text
 from gr00t_policy_core.serving.wire.serializer import Decoded, MsgSerializer
@@ -38,6 +39,7 @@ class DecodedRequest:
         batch_key: Requests with equal keys can be answered in one call; None: alone only.
         rows: The B of its observation, where it has a batch key.
         error: Why it cannot be answered; None if it can.
+        client_info: What its client tells about the robot; None if it tells nothing.
     """
 
     pending: PendingRequest
@@ -49,6 +51,7 @@ class DecodedRequest:
     batch_key: Hashable = None
     rows: int = 1
     error: BaseException | None = None
+    client_info: ClientInfo | None = None
 
     @property
     def is_late(self) -> bool:
@@ -99,8 +102,11 @@ class RequestCodec:
         value = _decode_jpeg(decoded.value, limits)
         args, kwargs = endpoint.arguments(value)
         kwargs, deadline_s = _split_deadline(pending, kwargs)
+        kwargs, client_info = _split_client_info(kwargs)
         jpeg_bytes = 0 if value is decoded.value else jpeg.video_bytes(value)
-        return DecodedRequest(pending, dialect, args, kwargs, deadline_s, jpeg_bytes)
+        return DecodedRequest(
+            pending, dialect, args, kwargs, deadline_s, jpeg_bytes, client_info=client_info
+        )
 
     def encode(self, request: Request, result: Any, dialect: Dialect | None) -> bytes:
         """Encode the reply to a request.
@@ -175,3 +181,15 @@ def _split_deadline(
         raise PolicyError(f"options[{DEADLINE_OPTION!r}] must be seconds, got {kind}")
     others = {key: value for key, value in options.items() if key != DEADLINE_OPTION} or None
     return {**kwargs, "options": others}, pending.received_s + float(left_s)
+
+
+def _split_client_info(kwargs: dict[str, Any]) -> tuple[dict[str, Any], ClientInfo | None]:
+    """The arguments without what the client tells about its robot; and that.
+
+    It is not left in the options, because requests with different options are not joined.
+    """
+    options = kwargs.get("options")
+    if not isinstance(options, dict) or CLIENT_INFO not in options:
+        return kwargs, None
+    others = {key: value for key, value in options.items() if key != CLIENT_INFO} or None
+    return {**kwargs, "options": others}, ClientInfo.of(options[CLIENT_INFO])

@@ -16,6 +16,7 @@ from gr00t_policy_core.serving.server.settings import ServerSettings
 from gr00t_policy_core.serving.transport.addresses import is_loopback
 from gr00t_policy_core.serving.transport.base import Message, Transport
 from gr00t_policy_core.serving.wire import jpeg
+from gr00t_policy_core.serving.wire.client_info import CLIENT_INFO
 from gr00t_policy_core.serving.wire.envelope import Request
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ class ControlEndpoints:
         if request.envelope:
             served = self._lifecycle.served
             capabilities = () if served is None else served.capabilities
-            reply["capabilities"] = [*capabilities, *([jpeg.CAPABILITY] * jpeg.is_available())]
+            own = [CLIENT_INFO, *([jpeg.CAPABILITY] * jpeg.is_available())]
+            reply["capabilities"] = [*capabilities, *own]
             reply["run"] = self._lifecycle.run
         if self._lifecycle.state != "ready":
             reply["state"] = self._lifecycle.state

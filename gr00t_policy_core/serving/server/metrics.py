@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gr00t_policy_core.serving.transport.base import Message
+from gr00t_policy_core.serving.wire.client_info import ClientInfo
 
 # Upper bounds in s: from a policy that replays a dataset to one that needs seconds.
 TIME_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -60,6 +61,7 @@ class ClientMetrics:
     answers: int = 0
     total_s: float = 0.0  # of all answers together, from request to reply
     last_total_s: float = 0.0
+    info: ClientInfo | None = None  # the newest that the client told
 
 
 @dataclass(slots=True)
@@ -122,13 +124,16 @@ class Metrics:
             self._batches.add(requests)
             self._inference.add(inference_s)
 
-    def answered(self, connection: bytes, queue_s: float, total_s: float) -> None:
+    def answered(
+        self, connection: bytes, queue_s: float, total_s: float, info: ClientInfo | None = None
+    ) -> None:
         """Count an action chunk for a client.
 
         Args:
             connection: The name of the client's connection.
             queue_s: From the request to the call of the policy.
             total_s: From the request to the reply.
+            info: What the client told about its robot; None leaves what it told before.
         """
         with self._lock:
             self._queue.add(queue_s)
@@ -137,6 +142,7 @@ class Metrics:
                 known.answers += 1
                 known.total_s += total_s
                 known.last_total_s = total_s
+                known.info = known.info if info is None else info
 
     def snapshot(self) -> dict[str, Any]:
         """All counts as plain data; times in s."""
@@ -166,6 +172,7 @@ def _client(client: ClientMetrics, now_s: float) -> dict[str, Any]:
         "answers": client.answers,
         "total_s": client.total_s,
         "last_total_s": client.last_total_s,
+        "info": None if client.info is None else client.info.as_dict(),
     }
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -90,8 +90,37 @@ def families(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
         ("uptime_seconds", "Time since the server was made", snapshot["uptime_s"]),
     ):
         yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=float(value))
+    yield from _robots(snapshot["clients"])
     if "replicas" in snapshot:
         yield from _replicas(snapshot["replicas"])
+
+
+def _robots(clients: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    """What the clients tell about their robots; those of one name count as one robot."""
+    state = GaugeMetricFamily(
+        f"{PREFIX}_robot_state", "1 for the state of a robot", labels=["robot", "state", "task"]
+    )
+    outcomes = CounterMetricFamily(
+        f"{PREFIX}_robot_outcomes",
+        "Ended tasks of a robot, by outcome",
+        labels=["robot", "outcome"],
+    )
+    holds = CounterMetricFamily(
+        f"{PREFIX}_robot_holds", "Times that a robot came to hold", labels=["robot", "reason"]
+    )
+    # By name: a robot that has connected anew is listed twice for a minute; its last word counts.
+    by_name = {
+        client["info"]["robot"] or client["peer"]: client["info"]
+        for client in sorted(clients, key=lambda client: -client["idle_s"])
+        if client["info"] is not None
+    }
+    for robot, info in by_name.items():
+        state.add_metric([robot, info["state"], info["task"]], 1.0)
+        for outcome, count in info["outcomes"].items():
+            outcomes.add_metric([robot, outcome], count)
+        for reason, count in info["holds"].items():
+            holds.add_metric([robot, reason], count)
+    yield from (state, outcomes, holds)
 
 
 def _replicas(counted: Mapping[str, Any]) -> Iterator[Metric]:

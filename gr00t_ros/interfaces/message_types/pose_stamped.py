@@ -74,6 +74,9 @@ class PoseCommand(CommandInterface):
     def si_values(self, values: Values) -> Values:
         return poses_as_quaternions(values, self._representation)
 
+    def policy_values(self, values: Values) -> Values:
+        return represented(values, self._representation)
+
     def make_message(self, period_s: float) -> PoseStamped:
         message = PoseStamped()
         message.header.frame_id = self.frame_id

@@ -134,6 +134,16 @@ def remapped(topic: str) -> str:
             "a topic of their own",
         ),
         (
+            {"action__arm__teleop_topic": "/commands"},
+            "action.arm, action.gripper: topic commands is read by action.arm.teleop_topic; "
+            "commands need a topic of their own",
+        ),
+        (
+            {"action__arm__teleop_topic": "leader", "intervene_topic": "/leader"},
+            "topic leader cannot be read as different messages: intervene_topic as "
+            "std_msgs/msg/Bool, action.arm.teleop_topic as trajectory_msgs/msg/JointTrajectory",
+        ),
+        (
             {"video__front__topic": "/joint_states"},
             "topic /joint_states cannot be read as different messages: video.front as an image, "
             "state.arm as sensor_msgs/msg/JointState, state.gripper as sensor_msgs/msg/JointState",

@@ -94,8 +94,7 @@ def test_the_layout_is_that_of_the_first_chunk_in_the_order_of_the_contract() ->
         action__gripper__joints=None,
         action__gripper__unmeasured=True,
     )
-    actions = {"gripper": np.zeros((4, 3)), "arm": np.zeros((4, 7))}
-    layout = make_layout(contract, Chunk(1, 0, 0.1, actions))
+    layout = make_layout(contract, {"gripper": 3, "arm": 7})
     assert layout.dimensions == {"arm": 7, "gripper": 3}
     assert layout.rotations == (slice(3, 7),)
 

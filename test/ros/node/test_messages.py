@@ -17,6 +17,7 @@ TOPICS = {
     "ActionChunk": "`action_chunk`",
     "PolicyStatus": "`~/status`",
     "ControlStatus": "`~/status`",
+    "RecorderStatus": "`~/status`",
 }
 
 

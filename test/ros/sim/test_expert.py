@@ -15,14 +15,15 @@ parquet = pytest.importorskip("pyarrow.parquet")
 from gr00t_policy_core.policies.replay import ReplayPolicy  # noqa: E402
 from gr00t_ros.sim.expert import minimum_jerk  # noqa: E402
 from gr00t_ros.sim.kinematics import JOINT_NAMES  # noqa: E402
-from gr00t_ros.sim.lerobot_writer import FPS, write_dataset  # noqa: E402
 from gr00t_ros.sim.record import (  # noqa: E402
     DATASET_PATH,
+    FPS,
     ExpertFailedError,
     Trajectory,
     expert_actions,
     main,
     record_episode,
+    write_demonstrations,
 )
 from gr00t_ros.sim.world import CUBE_NAMES, SimulatedArm  # noqa: E402
 
@@ -137,7 +138,7 @@ def test_the_dataset_describes_itself() -> None:
 
 def test_a_dataset_without_episodes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one episode"):
-        write_dataset(tmp_path, [])
+        write_demonstrations(tmp_path, [])
 
 
 def test_the_replay_policy_plays_the_dataset() -> None:

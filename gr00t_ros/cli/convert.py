@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`gr00t-policy convert`: makes a LeRobot dataset of recorded bags."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gr00t_policy_core.cli.common import positive, refuse_without_effect, write_line
+from gr00t_policy_core.datasets.dataset_writer import WRITTEN_VERSIONS
+from gr00t_policy_core.datasets.video import CODECS, VideoSettings
+from gr00t_ros.convert.settings import (
+    BLUR_SHARE,
+    IDLE_MOTION,
+    JUMP_SPEED,
+    MIN_LENGTH_S,
+    ConversionSettings,
+    Filters,
+)
+
+if TYPE_CHECKING:
+    from gr00t_ros.contract.contract import Contract
+    from gr00t_ros.convert.robot import Robot
+
+ACTION_SOURCES = ("command", "state")  # those of record.action_from, whose module needs ROS
+
+
+def add_command(commands: Any) -> None:
+    """Add `convert` to the subparsers of the program."""
+    parser = commands.add_parser(
+        "convert",
+        help="make a LeRobot dataset of recorded bags",
+        description="Make a LeRobot dataset of ROS bags, with the observations that the policy "
+        "node would build of the same messages. Run it again to go on after an interruption.",
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument(
+        "bags", nargs="+", type=Path, metavar="BAG", help="a bag, or a folder with bags below it"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="directory of the new dataset")
+    parser.add_argument(
+        "--config", type=Path, help="the robot's YAML file (default: the one recorded in the bags)"
+    )
+    parser.add_argument("--namespace", default="", help="namespace of the robot (default: none)")
+    parser.add_argument(
+        "--format",
+        choices=WRITTEN_VERSIONS,
+        default=WRITTEN_VERSIONS[0],
+        help=f"format of the dataset; Isaac-GR00T reads v2.1 (default: {WRITTEN_VERSIONS[0]})",
+    )
+    _add_content_flags(parser)
+    _add_video_flags(parser)
+    _add_filter_flags(parser)
+    _add_process_flags(parser)
+
+
+def _add_content_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("content")
+    group.add_argument("--task", default="", help="task of bags that do not name theirs")
+    group.add_argument(
+        "--action-from",
+        choices=ACTION_SOURCES,
+        help="the demonstrated action: commands, or the measured state (default: "
+        "record.action_from of the YAML file)",
+    )
+    group.add_argument(
+        "--action-lead-steps",
+        type=positive,
+        metavar="N",
+        help="steps by which the measured state is ahead (default: as in the YAML file)",
+    )
+    group.add_argument("--robot-type", default="", help="name of the robot in meta/info.json")
+    group.add_argument(
+        "--language-key",
+        default="human.task_description",
+        metavar="KEY",
+        help="the policy's language key without `annotation.` (default: human.task_description)",
+    )
+    group.add_argument(
+        "--use-clock-topic",
+        action="store_true",
+        help="take the time from the bag's /clock: for bags of a simulation that were recorded "
+        "without --use-sim-time",
+    )
+
+
+def _add_video_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("video")
+    group.add_argument("--codec", choices=CODECS, default=CODECS[0], help="default: h264")
+    group.add_argument(
+        "--quality",
+        type=int,
+        metavar="CRF",
+        help="constant rate factor, 0 is lossless (default: 23 for h264, 30 for av1)",
+    )
+    group.add_argument(
+        "--image-size",
+        type=image_size,
+        metavar="WIDTHxHEIGHT",
+        help="px, size of all videos (default: as the policy gets the images)",
+    )
+
+
+def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("filters, each counted in the report")
+    group.add_argument(
+        "--trim-idle",
+        type=positive_float,
+        nargs="?",
+        const=IDLE_MOTION,
+        metavar="MOTION",
+        help="rad or m: leave out the beginning and the end of an episode in which no measured or "
+        f"commanded position moves by more (without a number: {IDLE_MOTION})",
+    )
+    group.add_argument(
+        "--split-jumps",
+        type=positive_float,
+        nargs="?",
+        const=JUMP_SPEED,
+        metavar="SPEED",
+        help="rad/s or m/s: split an episode where a measured position changes faster (without a "
+        f"number: {JUMP_SPEED:g})",
+    )
+    group.add_argument(
+        "--drop-blurred",
+        type=positive_float,
+        nargs="?",
+        const=BLUR_SHARE,
+        metavar="SHARE",
+        help="leave out steps with an image less sharp than this share of its camera's median "
+        f"(without a number: {BLUR_SHARE})",
+    )
+    group.add_argument(
+        "--drop-failed", action="store_true", help="leave out episodes that are marked as failed"
+    )
+    group.add_argument(
+        "--min-length",
+        type=positive_float,
+        default=MIN_LENGTH_S,
+        metavar="SECONDS",
+        help=f"leave out shorter episodes (default: {MIN_LENGTH_S:g})",
+    )
+
+
+def _add_process_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("process")
+    group.add_argument(
+        "--jobs", type=positive, metavar="N", help="bags at a time (default: one for each CPU)"
+    )
+    group.add_argument(
+        "--restart",
+        action="store_true",
+        help="convert every bag anew, also those that were done before an interruption",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and print the report; failure if there is no episode."""
+    from gr00t_ros.bags.reader import find_bags
+
+    if args.config is None:
+        refuse_without_effect(args, ["namespace"], "the bags name their topics in full")
+    bags = find_bags(args.bags)
+    robot = _robot(args, bags)
+    settings = _settings(args, robot.contract)
+    from gr00t_ros.convert.conversion import convert
+
+    with progress_bar(_total_s(bags)) as progress:
+        report = convert(
+            bags,
+            args.output,
+            robot.contract,
+            settings,
+            version=args.format,
+            config=robot.config,
+            jobs=args.jobs or os.cpu_count() or 1,
+            restart=args.restart,
+            progress=progress,
+        )
+    for line in report.lines():
+        write_line(line)
+    if not report.steps:
+        write_line("no dataset: no bag gave an episode")
+        return 1
+    write_line(f"wrote {args.output}")
+    return 0
+
+
+@contextmanager
+def progress_bar(total_s: float) -> Iterator[Callable[[float], None]]:
+    """A progress bar in seconds of recordings, on a terminal with rich; otherwise nothing."""
+    try:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        yield lambda seconds: None
+        return
+    columns = (
+        TextColumn("converting"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task("converting", total=total_s)
+        yield lambda seconds: bar.advance(task, seconds)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """An argparse type: width and height in px, such as 640x480."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT such as 640x480, got {text!r}")
+    return int(width), int(height)
+
+
+def positive_float(text: str) -> float:
+    """An argparse type: a finite number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return number
+
+
+def _robot(args: argparse.Namespace, bags: Sequence[Path]) -> Robot:
+    try:
+        from gr00t_ros.convert.robot import recorded_robot, robot_of_file
+    except ImportError as error:
+        raise ImportError(
+            f"the messages of ROS 2 are needed to convert bags ({error}): source its setup.bash, "
+            "and that of the workspace that holds gr00t_ros"
+        ) from error
+    if args.config is None:
+        return recorded_robot(bags)
+    return robot_of_file(args.config, namespace=args.namespace)
+
+
+def _settings(args: argparse.Namespace, contract: Contract) -> ConversionSettings:
+    return ConversionSettings(
+        lead_steps=_lead_steps(args, contract),
+        task=args.task,
+        robot_type=args.robot_type,
+        language_key=args.language_key,
+        image_size=args.image_size,
+        video=VideoSettings(args.codec, args.quality),
+        filters=_filters(args),
+        clock_topic=args.use_clock_topic,
+    )
+
+
+def _lead_steps(args: argparse.Namespace, contract: Contract) -> int | None:
+    """Steps by which the measured state is ahead; None where the action is what was commanded."""
+    recorded = contract.record.action_lead_steps
+    source = args.action_from or ("command" if recorded is None else "state")
+    if source == "command":
+        if args.action_lead_steps is not None:
+            args.parser.error("--action-lead-steps has no effect without --action-from state")
+        return None
+    steps: int = args.action_lead_steps or recorded or 1
+    return steps
+
+
+def _filters(args: argparse.Namespace) -> Filters:
+    return Filters(
+        idle_motion=args.trim_idle,
+        jump_speed=args.split_jumps,
+        blur_share=args.drop_blurred,
+        failed=args.drop_failed,
+        min_length_s=args.min_length,
+    )
+
+
+def _total_s(bags: Sequence[Path]) -> float:
+    """The duration of all bags, as far as they can be read, s."""
+    from gr00t_policy_core.errors import PolicyError
+    from gr00t_ros.bags.reader import Bag
+
+    total_s = 0.0
+    for path in bags:
+        try:
+            total_s += Bag(path).duration_s
+        except PolicyError:  # the conversion reports it
+            continue
+    return total_s

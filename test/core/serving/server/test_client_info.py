@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients tell about their robots is shown to people, capped, and kept from policies."""
+
+import json
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+from rich.console import Console
+from toy_policy import ToyPolicy, toy_observation
+
+from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
+from gr00t_policy_core.cli.top import view
+from gr00t_policy_core.errors import PolicyError
+from gr00t_policy_core.serving.server import prometheus
+from gr00t_policy_core.serving.wire.client_info import MAX_CHARS, MAX_COUNTS, ClientInfo
+
+INFO = {
+    "robot": "left [cell]",
+    "task": "pick up the apple",
+    "state": "holding",
+    "reason": "the enable signal is off",
+    "outcomes": {"success": 7, "failure": 2},
+    "holds": {"the enable signal is off": 3, "chunk # ended and no other came": 1},
+}
+
+
+def test_the_metrics_and_top_show_what_a_client_tells(server, client):
+    client.get_action(toy_observation(), {"client_info": INFO})
+    client.get_action(toy_observation())  # what was told before stays
+    told = client.call_endpoint("metrics")
+    assert told["clients"][0]["info"] == INFO
+    console = Console(width=250, record=True)
+    console.print(view(told, told, 1.0))
+    text = console.export_text()
+    for shown in ("left [cell]", "holding: the enable", "7 success, 2 failure", "4, mostly: the"):
+        assert shown in text
+    lines = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in prometheus.families(server.metrics())
+        for sample in family.samples
+    }
+    name = "gr00t_policy_robot"
+    assert lines[f"{name}_outcomes_total", "left [cell]", "success"] == 7
+    assert lines[f"{name}_holds_total", "left [cell]", "the enable signal is off"] == 3
+    assert lines[f"{name}_state", "left [cell]", "holding", "pick up the apple"] == 1
+
+
+def test_a_server_says_that_it_takes_the_info(server, client):
+    assert "client_info" in client.get_capabilities()
+
+
+def test_no_policy_gets_to_see_it_and_requests_with_different_ones_are_joined():
+    seen, entered, release = [], threading.Event(), threading.Event()
+
+    class Policy(ToyPolicy):
+        max_batch_size = 4
+
+        def _get_action(self, observation, options=None):
+            seen.append((options, len(next(iter(observation["state"].values())))))
+            entered.set()
+            release.wait(20)
+            return super()._get_action(observation, options)
+
+    with PolicyServer(Policy(), "127.0.0.1", 0, max_batch=4) as server:
+        clients = [PolicyClient("127.0.0.1", server.port) for _ in range(3)]
+        threads = [
+            threading.Thread(
+                target=client.get_action,
+                args=(toy_observation(), {"client_info": {"robot": f"robot {number}"}}),
+            )
+            for number, client in enumerate(clients)
+        ]
+        threads[0].start()
+        assert entered.wait(20)
+        for thread in threads[1:]:
+            thread.start()
+        wait_until(lambda: server.metrics()["waiting"]["requests"] == 2)
+        release.set()
+        for thread in threads:
+            thread.join(20)
+        for client in clients:
+            client.close()
+    assert seen == [(None, 1), (None, 2)]
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        ("left", "must be a map, got str"),
+        ({"robot": 3}, "client_info.robot must be a text, got int"),
+        ({"holds": ["x"]}, "client_info.holds must be a map of counts, got list"),
+        ({"outcomes": {"success": -1}}, "must map texts to counts, has 'success'"),
+        ({"outcomes": {"success": True}}, "must map texts to counts, has 'success'"),
+    ],
+)
+def test_what_is_no_info_is_named(client, info, reason):
+    with pytest.raises(RemoteError, match=reason):
+        client.get_action(toy_observation(), {"client_info": info})
+
+
+def test_an_info_is_capped():
+    many = {f"reason {number}": number for number in range(100)}
+    info = ClientInfo.of({"robot": "x" * 10_000, "holds": many, "unknown": object()})
+    assert info.robot == "x" * MAX_CHARS
+    assert list(info.holds.values()) == list(range(99, 99 - MAX_COUNTS, -1))
+    with pytest.raises(PolicyError, match="must be a map"):
+        ClientInfo.of(None)
+
+
+def test_the_dashboard_asks_only_for_metrics_that_exist(server, client):
+    client.get_action(toy_observation(), {"client_info": INFO})
+    with pytest.raises(RemoteError):
+        client.call_endpoint("get_action", {"observation": {}})
+    exported = {
+        sample.name for family in prometheus.families(server.metrics()) for sample in family.samples
+    }
+    root = Path(__file__).resolve().parents[4]
+    dashboard = json.loads((root / "deploy" / "grafana-dashboard.json").read_text())
+    targets = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(targets) >= 8
+    for expression in targets:
+        names = set(re.findall(r"gr00t_policy_\w+", expression))
+        assert names
+        assert names <= exported, expression

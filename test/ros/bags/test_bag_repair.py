@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a killed recorder left opens up to its last half second, and is marked as truncated."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bags_for_tests import joints, mcap_of, positions, write_joints
+from mcap.reader import make_reader
+
+from gr00t_ros.bags.bag_metadata import custom_data_of
+from gr00t_ros.bags.episode_info import UNFINISHED, EpisodeInfo
+from gr00t_ros.bags.repair import repair_all
+from gr00t_ros.bags.writer import BagWriter
+
+INFO = EpisodeInfo(task="wave", config="", started_ns=5)
+CHUNKS, PER_CHUNK = 6, 50
+
+
+def leave(folder: Path, chunks: int = CHUNKS) -> Path:
+    """Write an episode of some chunks, and leave it as the end of the process would."""
+    bag = BagWriter(folder / "episode_000003", INFO)
+    bag.add_topic(joints())
+    for _ in range(chunks):
+        write_joints(bag, PER_CHUNK)
+        bag.flush()
+    bag.abandon()
+    return folder / "episode_000003.partial"
+
+
+def test_what_was_left_becomes_a_truncated_bag(tmp_path: Path) -> None:
+    partial = leave(tmp_path)
+
+    assert list(repair_all(tmp_path)) == [(partial, tmp_path / "episode_000003.truncated")]
+
+    bag = tmp_path / "episode_000003.truncated"
+    assert len(positions(bag)) == CHUNKS * PER_CHUNK
+    info = EpisodeInfo.from_custom_data(custom_data_of(bag))
+    assert (info.task, info.truncated) == ("wave", UNFINISHED)
+    assert list(repair_all(tmp_path)) == []
+
+
+def test_wherever_the_file_is_cut_the_whole_chunks_before_are_there(tmp_path: Path) -> None:
+    whole = mcap_of(leave(tmp_path / "whole")).read_bytes()
+    cuts = random.Random(1).sample(range(len(whole)), 40)
+    counts = []
+    for cut in sorted(cuts):
+        partial = tmp_path / f"{cut}" / "episode_000003.partial"
+        partial.mkdir(parents=True)
+        (partial / "episode_000003_0.mcap").write_bytes(whole[:cut])
+        ((_, bag),) = repair_all(partial.parent)
+        counts.append(len(positions(bag)) if bag is not None else 0)
+        assert bag is not None or not partial.exists()
+    assert counts == sorted(counts)
+    assert {count % PER_CHUNK for count in counts} == {0}
+    assert len(set(counts)) > 3
+
+
+@pytest.mark.parametrize("damage", [bytes(5000), b"\x06" + bytes([255] * 3000), b"\x05garbage"])
+def test_what_a_power_cut_left_after_the_last_chunk_is_dropped(
+    tmp_path: Path, damage: bytes
+) -> None:
+    partial = leave(tmp_path)
+    with mcap_of(partial).open("ab") as file:
+        file.write(damage)
+
+    ((_, bag),) = repair_all(tmp_path)
+
+    assert bag is not None
+    assert len(positions(bag)) == CHUNKS * PER_CHUNK
+    with open(mcap_of(bag), "rb") as file:
+        assert make_reader(file).get_summary().statistics.chunk_count == CHUNKS
+
+
+def test_an_episode_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    bag = BagWriter(tmp_path / "episode_000003", INFO)
+    bag.add_topic(joints())
+    write_joints(bag, 5)
+    bag.flush()
+
+    assert list(repair_all(tmp_path)) == []
+
+    assert bag.finish(EpisodeInfo(truncated="")).is_dir()
+
+
+def test_an_episode_without_a_message_is_removed(tmp_path: Path) -> None:
+    partial = leave(tmp_path, chunks=0)
+    empty = tmp_path / "episode_000004.partial"
+    empty.mkdir()
+
+    assert list(repair_all(tmp_path)) == [(partial, None), (empty, None)]
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_is_killed_loses_what_it_had_not_flushed(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from bags_for_tests import joints, write_joints\n"
+        "from gr00t_ros.bags.writer import BagWriter\n"
+        "from gr00t_ros.bags.episode_info import EpisodeInfo\n"
+        f"bag = BagWriter(Path({str(tmp_path)!r}, 'episode_000000'), EpisodeInfo(task='wave'))\n"
+        "bag.add_topic(joints()); write_joints(bag, 70); bag.flush(); write_joints(bag, 9)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, timeout=120)
+
+    assert done.returncode == -9
+    ((_, bag),) = repair_all(tmp_path)
+    assert bag is not None
+    assert positions(bag) == [float(index) for index in range(70)]

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder at the keyboard: what keys do, and the whole program in a terminal of its own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers import wait_until
+from nodes_for_tests import Robot
+from policies_for_tests import parameters
+from rclpy.node import Node
+from recorder_rig import info_of
+
+from gr00t_ros.bags.episode_info import config_text
+from gr00t_ros.msg import RecorderStatus
+from gr00t_ros.record.console import RecordConsole
+from gr00t_ros.record.recorder_client import Answer
+from gr00t_ros.record.terminal_keys import BACKSPACE, QUIT, SPACE
+
+pytest.importorskip("rich", reason="pip install rich")
+
+
+class Client:
+    """Remembers what was asked of the recorder."""
+
+    def __init__(self) -> None:
+        self.status: RecorderStatus | None = RecorderStatus(state=RecorderStatus.STATE_READY)
+        self.answers: queue.Queue[Answer] = queue.Queue()
+        self.asked: list[tuple[str, ...]] = []
+
+    def start(self, task: str) -> None:
+        self.asked.append(("start", task))
+
+    def stop(self, outcome: str) -> None:
+        self.asked.append(("stop", outcome))
+
+    def label(self, outcome: str) -> None:
+        self.asked.append(("label", outcome))
+
+    def discard(self) -> None:
+        self.asked.append(("discard",))
+
+
+@pytest.mark.parametrize(
+    ("state", "keys", "asked"),
+    [
+        (RecorderStatus.STATE_READY, SPACE, [("start", "wave")]),
+        (RecorderStatus.STATE_RUNNING, SPACE, [("stop", "")]),
+        (RecorderStatus.STATE_RUNNING, "s", [("stop", "success")]),
+        (RecorderStatus.STATE_RUNNING, "f", [("stop", "failure")]),
+        (RecorderStatus.STATE_READY, "s", [("label", "success")]),
+        (RecorderStatus.STATE_RUNNING, BACKSPACE, [("discard",)]),
+        (RecorderStatus.STATE_READY, BACKSPACE, []),
+        (RecorderStatus.STATE_READY, BACKSPACE * 2, [("discard",)]),
+        (RecorderStatus.STATE_READY, f"{BACKSPACE}x{BACKSPACE}", []),
+        (RecorderStatus.STATE_RUNNING, "x", []),
+    ],
+)
+def test_a_key_asks_for_what_fits_the_state(
+    state: int, keys: str, asked: list[tuple[str, ...]]
+) -> None:
+    client = Client()
+    client.status = RecorderStatus(state=state, episode="episode_000001")
+    console = RecordConsole(client, "wave")
+    for key in keys:
+        assert console.press(key)
+    assert client.asked == asked
+
+
+def test_nobody_quits_in_the_middle_of_an_episode() -> None:
+    client = Client()
+    console = RecordConsole(client, "")
+    assert not console.press(QUIT)
+    client.status = RecorderStatus(state=RecorderStatus.STATE_RUNNING)
+    assert console.press(QUIT)
+    assert "being recorded" in console.message
+
+
+def test_the_bell_rings_once_for_what_was_done_and_twice_for_a_problem() -> None:
+    client = Client()
+    console = RecordConsole(client, "")
+    client.answers.put(Answer(True, "episode_000000: 3.0 s"))
+    console.poll()
+    assert (console.rings, console.message) == (1, "episode_000000: 3.0 s")
+    console.rings = 0
+    client.status = RecorderStatus(state=RecorderStatus.STATE_RUNNING, reason="too slow")
+    console.poll()
+    assert console.rings == 2
+    console.rings = 0
+    console.poll()
+    assert console.rings == 0, "a problem that stays rings once"
+
+
+class Terminal:
+    """A program in a terminal of its own, and everything that it has shown."""
+
+    def __init__(self, *command: str) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self._shown = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def shown(self) -> str:
+        return self._shown.decode(errors="replace")
+
+    def press(self, key: str) -> None:
+        os.write(self._master, key.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Wait until a text is shown from now on."""
+        seen = len(self._shown)
+        wait_until(
+            lambda: text.encode() in self._shown[seen:] or self.process.poll() is not None,
+            what=text,
+        )
+        assert text.encode() in self._shown[seen:], self.shown[-2000:]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(60)
+        self._reader.join(60)
+        os.close(self._master)
+
+    def _read(self) -> None:
+        while self.process.poll() is None or select.select([self._master], [], [], 0)[0]:
+            if not select.select([self._master], [], [], 0.1)[0]:
+                continue
+            try:
+                self._shown += os.read(self._master, 65536)
+            except OSError:  # the program has closed its end
+                time.sleep(0)
+                return
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    terminals: list[Terminal] = []
+
+    def start(*arguments: str) -> Terminal:
+        program = "import sys; from gr00t_policy_core.cli import main; sys.exit(main())"
+        terminals.append(Terminal(sys.executable, "-c", program, "record", *arguments))
+        return terminals[-1]
+
+    yield start
+    for one in terminals:
+        one.close()
+
+
+def test_an_operator_records_and_judges_two_episodes(
+    ros_node: Node, terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    file, folder = tmp_path / "robot.yaml", tmp_path / "recordings"
+    file.write_text(config_text(parameters(max_age_s=5.0, record__min_free_mb=0)))
+    Robot(ros_node)
+    screen = terminal(
+        *("--config", str(file), "--folder", str(folder), "--task", "wave"),
+        *("--node", "console_recorder"),
+    )
+    screen.wait_for("ready")
+    screen.press(" ")
+    screen.wait_for("RECORDING")
+    screen.press("s")
+    screen.wait_for("episode_000000:")
+    screen.wait_for("ready")
+    screen.press(" ")
+    screen.wait_for("RECORDING")
+    screen.press("q")
+    screen.wait_for("end it with space")
+    screen.press("\x7f")
+    screen.wait_for("episode_000001 was discarded")
+    screen.wait_for("ready")
+    screen.press("q")
+    screen.process.wait(90)
+
+    assert screen.process.returncode == 0, screen.shown[-2000:]
+    assert "/front/image_raw" in screen.shown
+    assert "\a" in screen.shown
+    assert [path.name for path in folder.iterdir()] == ["episode_000000"]
+    info = info_of(folder / "episode_000000")
+    assert (info.task, info.outcome) == ("wave", "success")
+
+
+def test_without_a_terminal_or_a_file_it_says_so(tmp_path: Path) -> None:
+    program = "import sys; from gr00t_policy_core.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "record"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "keys are read from a terminal" in done.stderr
