@@ -157,7 +157,7 @@ class NodeWatch:
         return f"the robot has played no chunk for {stalled_s:.1f} s: {self.why_not_moving()}"
 
     def _notice_motion(self, now_s: float) -> None:
-        if self.is_moving:
+        if self.is_moving or self.human_drives:
             self._moved_s, self.has_moved = now_s, True
 
 

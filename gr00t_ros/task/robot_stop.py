@@ -7,13 +7,13 @@ import time
 
 from gr00t_ros.task.driven_nodes import DrivenNodes
 from gr00t_ros.task.outcome import TaskEnd
-from gr00t_ros.task.supervision import Supervision
+from gr00t_ros.task.run_loop import RunLoop
 
 STOP_S = 1.0  # for an answer to a stop, before the other node is asked
 REST_S = 10.0  # for the robot to come to rest
 
 
-def stop_robot(supervision: Supervision, nodes: DrivenNodes) -> str:
+def stop_robot(loop: RunLoop, nodes: DrivenNodes) -> str:
     """Stop inference, and wait until the robot is at rest.
 
     The policy node sends the request to stop on to the control node, which brakes within the
@@ -23,24 +23,24 @@ def stop_robot(supervision: Supervision, nodes: DrivenNodes) -> str:
     Returns:
         What went wrong, in words; empty where the robot is at rest.
     """
-    supervision.begin_stopping()
+    loop.begin_stopping()
     asked_s = time.monotonic()
     problem = ""
     try:
-        supervision.require(nodes.stop, STOP_S)
+        loop.require(nodes.stop, STOP_S)
     except TaskEnd as failed:
         problem = f"{failed.reason}, so control_node was stopped: its ~/start allows motion again"
         try:
-            supervision.require(nodes.stop_control, STOP_S)
+            loop.require(nodes.stop_control, STOP_S)
         except TaskEnd as also_failed:
             return f"neither node could be stopped: {failed.reason}; {also_failed.reason}"
-    watch = supervision.watch
+    watch = loop.watch
 
     def is_over() -> bool:
         now_s = time.monotonic()
         return watch.is_at_rest(asked_s) or watch.human_drives or bool(watch.control_fault(now_s))
 
-    in_time = supervision.wait(is_over, REST_S)
+    in_time = loop.wait(is_over, REST_S)
     if in_time and not watch.is_at_rest(asked_s) and not watch.human_drives:
         unknown = "whether the robot is at rest is not known"
         return f"{problem}; {unknown}".removeprefix("; ")

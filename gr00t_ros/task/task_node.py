@@ -31,7 +31,7 @@ from gr00t_ros.task.ender_goal import ender_message, read_ender
 from gr00t_ros.task.goal_slot import REPLACED, GoalSlot, Interrupt
 from gr00t_ros.task.node_watch import WatchSettings
 from gr00t_ros.task.outcome import Outcome, TaskEnd, Termination
-from gr00t_ros.task.supervision import Supervision
+from gr00t_ros.task.run_loop import RunLoop
 from gr00t_ros.task.task_goal import TaskGoal, read_goal
 from gr00t_ros.task.task_run import TaskRun
 
@@ -125,7 +125,7 @@ class TaskNode(Node):
     def _run(
         self, goal: TaskGoal, handle: ServerGoalHandle, interrupt: Interrupt
     ) -> RunPolicy.Result:
-        supervision = Supervision(
+        loop = RunLoop(
             goal,
             handle,
             interrupt,
@@ -134,7 +134,7 @@ class TaskNode(Node):
             ends_on_takeover=self._ends_on_takeover,
             now_s=self._now_s,
         )
-        run = TaskRun(goal, self._nodes, supervision, now_s=self._now_s, logger=self.get_logger())
+        run = TaskRun(goal, self._nodes, loop, now_s=self._now_s, logger=self.get_logger())
         return run.run()
 
     def _refuse(self, handle: ServerGoalHandle, end: TaskEnd) -> RunPolicy.Result:

@@ -21,7 +21,7 @@ from gr00t_ros.task.outcome import Outcome, TaskEnd, Termination
 from gr00t_ros.task.policy_override import PolicyOverride
 from gr00t_ros.task.robot_stop import stop_robot
 from gr00t_ros.task.subtask_run import SubtaskRun, percentile
-from gr00t_ros.task.supervision import Supervision
+from gr00t_ros.task.run_loop import RunLoop
 from gr00t_ros.task.task_goal import SubtaskGoal, TaskGoal
 
 INSTRUCT_AGAIN_S = 0.5  # an instruction that has no effect yet is published again
@@ -34,7 +34,7 @@ class TaskRun:
     Args:
         goal: What the client asks for.
         nodes: The policy node and the control node.
-        supervision: Waits, and raises what ends the task.
+        loop: Waits, and raises what ends the task.
         now_s: The clock of the task, s.
         logger: Logs what nobody expects.
     """
@@ -43,19 +43,19 @@ class TaskRun:
         self,
         goal: TaskGoal,
         nodes: DrivenNodes,
-        supervision: Supervision,
+        loop: RunLoop,
         *,
         now_s: Callable[[], float],
         logger: RcutilsLogger,
     ) -> None:
         self._goal = goal
         self._nodes = nodes
-        self._supervision = supervision
+        self._loop = loop
         self._now_s = now_s
         self._logger = logger
-        self._override = PolicyOverride(nodes, supervision.ask)
+        self._override = PolicyOverride(nodes, loop.ask)
         self._subtask: SubtaskRun | None = None
-        self._counts = Counts.of(supervision.watch)
+        self._counts = Counts.of(loop.watch)
         self._results: list[TaskResult] = []
 
     def run(self) -> RunPolicy.Result:
@@ -71,7 +71,7 @@ class TaskRun:
             end = TaskEnd(Termination.FAULT, f"{type(error).__name__}: {error}")
         self._nodes.stop_listening(subscriptions)
         result = self._result(end)
-        problems = list(filter(None, (stop_robot(self._supervision, self._nodes), self._restore())))
+        problems = list(filter(None, (stop_robot(self._loop, self._nodes), self._restore())))
         self._nodes.close_inbox()
         result.task.reason = "; ".join((result.task.reason, *problems))
         return result
@@ -88,29 +88,29 @@ class TaskRun:
 
     def _start(self) -> None:
         """Make the policy node infer by the first instruction."""
-        supervision, nodes = self._supervision, self._nodes
-        watch = supervision.watch
-        supervision.wait(lambda: watch.policy is not None and watch.control is not None)
+        loop, nodes = self._loop, self._nodes
+        watch = loop.watch
+        loop.wait(lambda: watch.policy is not None and watch.control is not None)
         self._counts = Counts.of(watch)
         if self._goal.policy:
             self._override.apply(self._goal.policy)
         first = self._goal.subtasks[0].instruction
         self._instruct(first, until=lambda: watch.policy.instruction == first)
         if watch.policy.streams and not self._goal.policy:  # the node is configured
-            supervision.require(nodes.reset)
-            supervision.require(nodes.start)
+            loop.require(nodes.reset)
+            loop.require(nodes.start)
         else:
-            supervision.require(nodes.start, LOAD_S)
+            loop.require(nodes.start, LOAD_S)
 
     def _run_subtask(self, goal: SubtaskGoal, enders: Sequence[Ender], index: int) -> TaskEnd:
         """Run one subtask to its end."""
-        run = SubtaskRun(goal, enders, self._now_s(), Counts.of(self._supervision.watch))
+        run = SubtaskRun(goal, enders, self._now_s(), Counts.of(self._loop.watch))
         self._subtask = run
-        self._supervision.begin_subtask(run, index)
+        self._loop.begin_subtask(run, index)
         self._instruct(
             goal.instruction, until=lambda: run.has_chunks or run.has_ended(self._now_s())
         )
-        self._supervision.wait(lambda: run.has_ended(self._now_s()))
+        self._loop.wait(lambda: run.has_ended(self._now_s()))
         self._finish_subtask(run.ended)
         return run.ended
 
@@ -118,23 +118,23 @@ class TaskRun:
         """Publish an instruction, again and again until it has an effect."""
         while not until():
             self._nodes.instruct(instruction)
-            self._supervision.wait(until, INSTRUCT_AGAIN_S)
+            self._loop.wait(until, INSTRUCT_AGAIN_S)
 
     def _finish_subtask(self, end: TaskEnd) -> None:
         if self._subtask is not None:
-            counts = Counts.of(self._supervision.watch)
+            counts = Counts.of(self._loop.watch)
             self._results.append(self._subtask.result(end, self._now_s(), counts))
             self._subtask = None
 
     def _result(self, end: TaskEnd) -> RunPolicy.Result:
         self._finish_subtask(end)
-        counts = Counts.of(self._supervision.watch).since(self._counts)
-        round_trips_s = self._supervision.round_trips_s
+        counts = Counts.of(self._loop.watch).since(self._counts)
+        round_trips_s = self._loop.round_trips_s
         task = TaskResult(
             termination=end.termination,
             outcome=end.outcome,
             reason=end.reason,
-            elapsed_s=self._supervision.elapsed_s,
+            elapsed_s=self._loop.elapsed_s,
             chunks=len(round_trips_s),
             round_trip_p50_s=percentile(round_trips_s, 50),
             round_trip_p99_s=percentile(round_trips_s, 99),

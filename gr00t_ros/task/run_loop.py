@@ -36,7 +36,7 @@ class GoalHandle(Protocol):
     def publish_feedback(self, feedback: RunPolicy.Feedback) -> None: ...
 
 
-class Supervision:
+class RunLoop:
     """Takes the messages of one run, in the thread that runs the task.
 
     Args:
