@@ -68,15 +68,16 @@ def tree_from(path: str | Path, client: ActionClient) -> py_trees.behaviour.Beha
     return _behaviour(root, client)
 
 
-def _behaviour(
-    element: ElementTree.Element, client: ActionClient
-) -> py_trees.behaviour.Behaviour:
+def _behaviour(element: ElementTree.Element, client: ActionClient) -> py_trees.behaviour.Behaviour:
     name = element.get("name", element.tag)
     if element.tag == "RunPolicy":
         goal = goal_from_text(element.attrib["instruction"], [element.attrib["ender"]])
         goal.time_limit_s = float(element.get("time_limit_s", "0"))
         return RunPolicyBehaviour(name, client, goal)
-    composites = {"Sequence": py_trees.composites.Sequence, "Fallback": py_trees.composites.Selector}
+    composites = {
+        "Sequence": py_trees.composites.Sequence,
+        "Fallback": py_trees.composites.Selector,
+    }
     children = [_behaviour(child, client) for child in element]
     return composites[element.tag](name, memory=True, children=children)
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gr00t_ros.sim.world import is_in_bin
 
 LIFTED_M = 0.06  # a cube's centre this high above the table is in the gripper's hold
+STILL_M, STILL_S = 0.001, 0.5  # a cube that moves less than this for so long has come to rest
 LIFT_S = 15.0  # an arm that has not lifted the cube after this long does not do what it was told
 
 
@@ -62,6 +64,7 @@ class CubeLog:
     requests: list[Request] = field(default_factory=list)
     positions: dict[str, Sequence[float]] = field(default_factory=dict)
     now_s: float = 0.0
+    _moved_s: dict[str, float] = field(default_factory=dict)
 
     def ask(self, colour: str, at_s: float) -> None:
         """Take an instruction; the same again changes nothing while its cube is not put away."""
@@ -79,7 +82,11 @@ class CubeLog:
 
     def see(self, positions: Mapping[str, Sequence[float]], at_s: float) -> None:
         """Take where the cubes are."""
-        self.positions, self.now_s = dict(positions), at_s
+        for colour, position in positions.items():
+            before = self.positions.get(colour)
+            if before is None or math.dist(before, position) > STILL_M:
+                self.positions[colour], self._moved_s[colour] = tuple(position), at_s
+        self.now_s = at_s
         request = self.requests[-1] if self.requests else None
         if request is None or request.ended_s is not None or request.colour not in positions:
             return
@@ -89,9 +96,11 @@ class CubeLog:
             request.binned_s = at_s if self.is_in_bin(request.colour) else None
 
     def is_in_bin(self, colour: str) -> bool:
-        """Whether a cube was last seen in the bin."""
+        """Whether a cube lies still in the bin, maybe on another one."""
         position = self.positions.get(colour)
-        return position is not None and is_in_bin(position, self.bin_position)
+        if position is None or self.now_s - self._moved_s[colour] < STILL_S:
+            return False
+        return is_in_bin(position, self.bin_position, below_m=LIFTED_M)
 
     @property
     def overdue(self) -> list[Request]:

@@ -73,10 +73,18 @@ def sample_scene(seed: int) -> dict[str, CubePlacement]:
     raise RuntimeError(f"no room for {len(CUBE_NAMES)} cubes after {_MAX_DRAWS} draws, seed {seed}")
 
 
-def is_in_bin(position: Sequence[float], bin_position: Sequence[float]) -> bool:
-    """Whether a cube whose centre is there lies inside the bin, below its rim; x y z in m."""
+def is_in_bin(
+    position: Sequence[float], bin_position: Sequence[float], below_m: float = _BIN_RIM_HEIGHT_M
+) -> bool:
+    """Whether a cube whose centre is there lies inside the bin.
+
+    Args:
+        position: Centre of the cube, x y z in m.
+        bin_position: Centre of the bin, x y z in m.
+        below_m: Height of the centre above the table that is still inside, m.
+    """
     x, y, z = (abs(a - b) for a, b in zip(position, bin_position, strict=True))
-    return bool(max(x, y) < _BIN_HALF_SIZE_M and z < _BIN_RIM_HEIGHT_M)
+    return bool(max(x, y) < _BIN_HALF_SIZE_M and z < below_m)
 
 
 def _distance_m(a: CubePlacement, b: CubePlacement) -> float:

@@ -72,7 +72,11 @@ def test_time_passes() -> None:
         ("convergence: {for_s: 0, keys: [hand]}", [(0, chunk([0, 0]))], False),
         ("joint: {joint: j, below: 1}", [(0, joint_state(i=5, j=0.5))], True),
         ("joint: {joint: j, below: 1}", [(0, joint_state(j=1.0))], False),
-        ("joint: {joint: j, above: 0, for_s: 1}", [(0, joint_state(j=1)), (9, joint_state())], False),
+        (
+            "joint: {joint: j, above: 0, for_s: 1}",
+            [(0, joint_state(j=1)), (9, joint_state())],
+            False,
+        ),
         ("joint: {joint: j, above: 0, below: 1}", [(0, joint_state(j=math.nan))], False),
         ("bool: {topic: t}", [(0, Bool(data=True))], True),
         ("bool: {topic: t, for_s: 1}", [(0, Bool(data=True)), (0.9, Bool(data=True))], False),
@@ -141,7 +145,9 @@ def test_what_is_wrong_with_an_ender_is_named(text: str, problem: str) -> None:
 
 def test_a_goal_may_say_what_an_end_means() -> None:
     assert read_ender(ender_message("bool: {topic: t}")).outcome is Outcome.SUCCESS
-    assert read_ender(ender_message("bool: {topic: t, outcome: failure}")).outcome is Outcome.FAILURE
+    assert (
+        read_ender(ender_message("bool: {topic: t, outcome: failure}")).outcome is Outcome.FAILURE
+    )
     assert read_ender(ender_message("time: {after_s: 1}")).outcome is Outcome.UNKNOWN
 
 
