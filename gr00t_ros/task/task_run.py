@@ -20,8 +20,8 @@ from gr00t_ros.task.node_watch import Counts
 from gr00t_ros.task.outcome import Outcome, TaskEnd, Termination
 from gr00t_ros.task.policy_override import PolicyOverride
 from gr00t_ros.task.robot_stop import stop_robot
-from gr00t_ros.task.subtask_run import SubtaskRun, percentile
 from gr00t_ros.task.run_loop import RunLoop
+from gr00t_ros.task.subtask_run import SubtaskRun, percentile
 from gr00t_ros.task.task_goal import SubtaskGoal, TaskGoal
 
 INSTRUCT_AGAIN_S = 0.5  # an instruction that has no effect yet is published again

@@ -33,6 +33,7 @@ STRANGERS = (("wire", "transport"), ("client", "server"))
 NODES = (
     "gr00t_ros.policy.policy_node",
     "gr00t_ros.control.control_node",
+    "gr00t_ros.task.task_node",
     "gr00t_ros.record.recorder_node",
     "gr00t_ros.sim.sim_node",
     "gr00t_ros.sim.demo",
@@ -46,7 +47,6 @@ HOMES = {
     "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
-    "mcap": "gr00t_ros.bags",
     "rosbag2_py": "gr00t_ros.bags",
     "ruckig": "gr00t_policy_core.control",
     "torch": "gr00t_policy_core.models",

@@ -26,7 +26,6 @@ from gr00t_ros.sim.demo_processes import (
 from gr00t_ros.sim.rendering import CameraRenderer, RenderingUnavailableError
 from gr00t_ros.sim.world import SimulatedArm
 
-
 PARTS = 5  # the arm, the policy server, and three nodes
 
 

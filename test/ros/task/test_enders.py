@@ -74,7 +74,7 @@ def test_time_passes() -> None:
         ("joint: {joint: j, below: 1}", [(0, joint_state(j=1.0))], False),
         (
             "joint: {joint: j, above: 0, for_s: 1}",
-            [(0, joint_state(j=1)), (9, joint_state())],
+            [(0, joint_state(j=1)), (9, JointState())],
             False,
         ),
         ("joint: {joint: j, above: 0, below: 1}", [(0, joint_state(j=math.nan))], False),
