@@ -45,6 +45,7 @@ _STILL_M_S = 0.008
 _NEAR_HAND_PX = 45.0
 _BIN_HALF_SIZE_M = 0.05
 _UNDER_HAND_M = 0.02
+_AWAY_M = 0.05  # of the hand from the cube: what is in the jaws then is another one
 _FADE_STEPS = 10
 _REACH_SHARE = 0.999  # of the stretched arm, where the elbow has no side to bend to
 
@@ -140,6 +141,8 @@ class FeedbackExpert(ModalityPolicy):
             over_bin = distance_m(hand, *self._bin) < _BIN_HALF_SIZE_M
             return (CubeState.BIN if over_bin else CubeState.UNKNOWN), under_hand
         place = seen.place
+        if stopped and distance_m(hand, place.x_m, place.y_m) > _AWAY_M:
+            return CubeState.OTHER, place
         if max(abs(place.x_m - self._bin[0]), abs(place.y_m - self._bin[1])) < _BIN_HALF_SIZE_M:
             return CubeState.BIN, place
         if hand.height_m > CLEAR_M:
@@ -223,7 +226,7 @@ def _commands_now(history: NDArray[np.float64], task: Task) -> NDArray[np.float6
     step = STEP_S * velocity
     bend = 0.5 * STEP_S**2 * acceleration
     commands = np.stack([now - step + bend, now, now + step + bend])
-    if task.cube is CubeState.HELD:
+    if task.cube in (CubeState.HELD, CubeState.OTHER):
         commands[:, ARM_JOINTS] = SQUEEZE_M  # the cube keeps the jaws from getting there
     return commands
 
