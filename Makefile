@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models bench bench-control bench-motion bench-record bench-throughput fuzz soak lint docs reference clean build setup
+.PHONY: help demo test test-models bench bench-control bench-ik bench-motion bench-record bench-throughput fuzz soak lint docs reference robot-descriptions clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -21,10 +21,12 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    build the documentation into build/docs; every warning is an error"
 	@echo "make reference   write the pages of docs/reference that are made from the code"
+	@echo "make robot-descriptions   fetch the URDFs of robots/ for their tests, 210 MB (2 MB stay)"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/benchmarks/motion.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-control   measure how each control loop keeps its rate, docs/benchmarks/control-loop.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-record   measure whether the recorder loses anything, and what it costs, docs/benchmarks/record.md (BENCH_ARGS=--quick: 3 s)"
+	@echo "make bench-ik   the time to solve a chunk of poses for an arm's joints (BENCH_ARGS=--help)"
 	@echo "make bench-throughput   answers a second, to 1 … 64 robots at once"
 	@echo "make fuzz    made-up and damaged messages against the decoder and a server (FUZZ_SECONDS=180)"
 	@echo "make soak    a server under load, and its memory before and after (SOAK_SECONDS=600)"
@@ -60,6 +62,10 @@ test: build
 		echo "The tests of the models were skipped, there is no torch: make test-models runs them."; \
 	exit $$failed
 
+# The tests of robots/ compare with these files where they are, and skip that otherwise.
+robot-descriptions: setup
+	@$(ROS); exec python scripts/robot_descriptions.py
+
 # Needs no ROS 2. One thread of torch for each process: the models are tiny.
 test-models:
 	@scripts/setup.bash models
@@ -76,6 +82,9 @@ bench-control: build
 
 bench-record: build
 	@$(ROS); exec python -m bench.record $(BENCH_ARGS)
+
+bench-ik: build
+	@$(ROS); exec python -m bench.ik $(BENCH_ARGS)
 
 bench-throughput: build
 	@$(ROS); exec python -m bench.throughput $(BENCH_ARGS)
@@ -102,7 +111,7 @@ docs:
 
 # The tests compare these pages with the code.
 reference: build
-	@$(ROS); for page in parameters cli messages; do \
+	@$(ROS); for page in parameters cli messages robots; do \
 		python scripts/pages/$$page.py > docs/reference/$$page.md; \
 	done
 

@@ -7,7 +7,9 @@ REQUIRES = ["numpy>=1.21", "msgpack>=1.0", "pyzmq>=22"]
 
 REPLAY = ["pyarrow>=10"]
 CONTROL = ["ruckig>=0.12"]
+KINEMATICS = ["pin>=3"]
 SIM = [*REPLAY, *CONTROL, "mujoco>=3.1", "matplotlib>=3.5", "pillow>=9"]
+REPORT = [*REPLAY, "matplotlib>=3.5"]
 METRICS = ["prometheus-client>=0.16"]
 TOP = ["rich>=13"]
 JPEG = ["simplejpeg>=1.7"]
@@ -15,9 +17,10 @@ RAY = ["ray>=2.9"]
 BAGS = ["mcap>=1.2", "rich>=13"]
 CONVERT = [*REPLAY, *BAGS, "av>=15"]
 RESIZE = ["opencv-python-headless>=4.5"]
+ROBOTS = [*KINEMATICS, "example-robot-data>=6"]  # 130 MB to fetch: SO-101, Panda, G1, ...
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
-    *(*CONVERT, *CONTROL, *METRICS, *TOP, *JPEG, *RESIZE),
+    *(*REPORT, *CONVERT, *CONTROL, *KINEMATICS, *METRICS, *TOP, *JPEG, *RESIZE),
     *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8", "mcap-ros2-support>=0.5"),
     # make test runs tests side by side; later ones would replace the pytest 6.2 of ROS 2 Humble.
     *('pytest-xdist>=3.2,<3.6;python_version<"3.11"', 'pytest-xdist>=3.2;python_version>="3.11"'),
@@ -36,7 +39,10 @@ EXTRAS = {
     "convert": CONVERT,  # bags to datasets, and the videos of datasets
     "gr00t": GR00T,  # local models
     "control": CONTROL,  # chunks inside the limits of the joints
+    "kinematics": KINEMATICS,  # end effectors and workspaces
+    "robots": ROBOTS,  # robot descriptions to test with
     "sim": SIM,  # the simulated arm of the demo
+    "report": REPORT,  # gr00t-policy eval and diagnose
     "metrics": METRICS,  # serve --metrics-port
     "top": TOP,  # gr00t-policy top
     "jpeg": JPEG,  # pictures as JPEG on the wire

@@ -29,7 +29,7 @@ from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.msg import ActionChunk
 from gr00t_ros.node.qos import CHUNK, SENSOR
-from gr00t_ros.policy.chunk_writer import chunk_message
+from gr00t_ros.policy.chunk_writer import chunk_message, command_paths
 
 DEPTH = 2000  # commands that may wait while this process does not get a core
 TURNS_PER_CHUNK = 6
@@ -74,7 +74,8 @@ class Feed:
         self._joints = JointState(name=list(JOINTS), position=[0.0] * len(JOINTS))
         self._joints_publisher = node.create_publisher(JointState, JOINTS_TOPIC, SENSOR)
         self._chunk_publisher = node.create_publisher(ActionChunk, CHUNK_TOPIC, CHUNK)
-        self._action = {"arm": excursion(np.zeros((1, 1, len(JOINTS))))}
+        action = {"arm": excursion(np.zeros((1, 1, len(JOINTS))))}
+        self._paths = command_paths(self._contract, action)
         node.create_timer(1.0 / RATE_HZ, self._publish)
 
     def _publish(self) -> None:
@@ -85,7 +86,7 @@ class Feed:
         if self._turn % TURNS_PER_CHUNK == 0:
             chunk_id = self._turn // TURNS_PER_CHUNK
             message = chunk_message(
-                self._contract, self._action, chunk_id=chunk_id, t0=now, round_trip_s=0.0
+                self._contract, self._paths, chunk_id=chunk_id, t0=now, round_trip_s=0.0
             )
             self._chunk_publisher.publish(message)
 

@@ -13,7 +13,17 @@ import sys
 from collections.abc import Sequence
 
 from gr00t_policy_core import malloc
-from gr00t_policy_core.cli import bench, doctor, extensions, keys, output, query, serve, top
+from gr00t_policy_core.cli import (
+    bench,
+    doctor,
+    evaluate,
+    extensions,
+    keys,
+    output,
+    query,
+    serve,
+    top,
+)
 from gr00t_policy_core.cli.common import OneLineParser
 from gr00t_policy_core.errors import PolicyError, printable
 
@@ -67,6 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     keys.add_command(commands)
     top.add_command(commands)
     bench.add_command(commands)
+    evaluate.add_command(commands)
     doctor.add_command(commands)
     extensions.add_commands(commands)
     return parser

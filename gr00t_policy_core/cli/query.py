@@ -103,11 +103,11 @@ def make_client(args: argparse.Namespace) -> PolicyClient:
         server_key=args.server_key,
         keys=args.keys,
     )
-    _require_known_host(args.host)
+    require_known_host(args.host)
     return client
 
 
-def _require_known_host(host: str) -> None:
+def require_known_host(host: str) -> None:
     if addresses.is_ipc(host):
         return
     try:

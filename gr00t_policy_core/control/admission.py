@@ -8,6 +8,7 @@ from gr00t_policy_core.control.active_chunk import ActiveChunk
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.chunk_checks import (
     require_in_range,
+    require_inside,
     require_near,
     require_recent,
     require_sane,
@@ -74,7 +75,8 @@ class ChunkAdmission:
 
         Raises:
             ChunkRefusedError: The schedule refuses it, it asks for what no robot can do, a joint is
-                outside its range, or the chunk begins too far from where the robot is.
+                outside its range or a tip outside its workspace, or the chunk begins too far from
+                where the robot is.
         """
         if output is None:
             # Nothing was commanded yet: the robot is where the observation saw it.
@@ -88,5 +90,6 @@ class ChunkAdmission:
             start = self._rest.start(entry, output)
             if settings.out_of_range is OutOfRange.REFUSE:
                 require_in_range(chunk, start, self._layout, settings.limits)
+                require_inside(chunk, start, settings.workspaces)
         require_near(chunk, entry, start, self._layout, settings)
         return planned, start

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gr00t_policy_core.control.body_limiter import pose_distances
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
+from gr00t_policy_core.control.workspace import Workspace
 
 # A chunk from further ahead than this was stamped by another clock.
 MAX_FUTURE_NS = 1_000_000_000
@@ -102,6 +103,22 @@ def require_in_range(
             f"range {joint.lower:.3f} to {joint.upper:.3f}; bring it back by hand, or set "
             "out_of_range: return"
         )
+
+
+def require_inside(chunk: Chunk, start: Row, workspaces: Iterable[Workspace]) -> None:
+    """Require that no tip is outside its workspace.
+
+    Args:
+        chunk: The chunk that is named in the error.
+        start: Where the motion begins, float64 (size,).
+        workspaces: Where the tips may be.
+    """
+    for workspace in workspaces:
+        for outside in workspace.outside(start):
+            raise ChunkRefusedError(
+                f"chunk {chunk.chunk_id}: {outside}; bring it back by hand, or set out_of_range: "
+                "return"
+            )
 
 
 def require_near(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limiter import JointLimiter
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.velocity_limiter import VelocityLimiter
+from gr00t_policy_core.control.workspace import Workspace, WorkspaceGuard
 
 PathByTick = Callable[[int], Row]
 """The path in a number of ticks from now, float64 (size,)."""
@@ -46,6 +47,7 @@ class CommandLimiter:
         period_s: Time between two commands, s.
         start: Where the robot stands, float64 (size,).
         limit_hits: Counts the ticks in which a limit changed a command, by the limit's name.
+        workspaces: What the tips of arms never leave; all their joints have limits.
     """
 
     def __init__(
@@ -57,7 +59,10 @@ class CommandLimiter:
         period_s: float,
         start: Row,
         limit_hits: Counter[str],
+        workspaces: Sequence[Workspace] = (),
     ) -> None:
+        self._limit_hits = limit_hits
+        self._why_braked = ""
         self._joints = {
             index: JointLimiter(limits, period_s, float(start[index]), limit_hits)
             for index, limits in joints.items()
@@ -68,6 +73,7 @@ class CommandLimiter:
             for index, limits in joints.items()
             if layout.is_velocity[index]
         }
+        self._guard = WorkspaceGuard(workspaces, self._joints, period_s, start)
         self._bodies: list[tuple[slice, BodyLimiter]] = []
         for key, limits in bodies.items():
             part = layout.slices[key]
@@ -99,6 +105,11 @@ class CommandLimiter:
         """How long all of it takes to come to rest from the last command on, s."""
         return max((part.braking_s for part in self._parts), default=0.0)
 
+    @property
+    def why_braked(self) -> str:
+        """The side of a workspace for which the last command braked; empty where it did not."""
+        return self._why_braked
+
     def bound_by(self) -> dict[int, str]:
         """The joints whose last command a limit changed, and the name of that limit."""
         joints = ((index, joint.bound_by) for index, joint in self._joints.items())
@@ -108,12 +119,24 @@ class CommandLimiter:
     def follow(self, path: PathByTick) -> Row:
         """The commands of this tick towards a path, float64 (size,).
 
+        They brake where a tip could not stop inside its workspace otherwise.
+
         Args:
             path: Where the commands should go; ``path(0)`` belongs to this tick.
         """
         vector = np.array(path(0))
+        marks = {index: joint.mark() for index, joint in self._joints.items()}
         for index, joint in self._joints.items():
             vector[index] = joint.follow(partial(_value, path, index))
+        why_to_brake = self._guard.why_to_brake(vector)
+        if why_to_brake:
+            for index, joint in self._joints.items():
+                joint.undo(marks[index])
+            self._limit_hits["workspace"] += 1
+            vector = self.brake(path(0))
+            self._why_braked = why_to_brake
+            return vector
+        self._why_braked = ""
         for index, velocity in self._velocities.items():
             vector[index] = velocity.follow(partial(_value, path, index))
         for part, body in self._bodies:
@@ -133,6 +156,8 @@ class CommandLimiter:
             vector[index] = velocity.brake()
         for part, body in self._bodies:
             vector[part] = body.follow(partial(_still, np.array(vector[part])))
+        self._guard.allow(vector)
+        self._why_braked = ""
         return vector
 
     def brake(self, vector: Row) -> Row:
@@ -142,6 +167,7 @@ class CommandLimiter:
             vector: What is commanded of the values without limits, float64 (size,).
         """
         vector = np.array(vector)
+        self._why_braked = ""
         for index, joint in self._joints.items():
             vector[index] = joint.brake()
         for index, velocity in self._velocities.items():

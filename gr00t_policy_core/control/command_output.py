@@ -43,6 +43,7 @@ class CommandOutput:
             period_s=settings.period_s,
             start=start,
             limit_hits=limit_hits,
+            workspaces=settings.workspaces,
         )
         self._last = self._before = self._target = start
         self._commanded_ns = 0
@@ -61,6 +62,11 @@ class CommandOutput:
     def is_at_target(self) -> bool:
         """Whether the last command was the target itself, as far as the ranges allow it."""
         return self._limiter.is_following
+
+    @property
+    def why_braked(self) -> str:
+        """The side of a workspace for which the last command braked; empty where it did not."""
+        return self._limiter.why_braked
 
     @property
     def braking_s(self) -> float:

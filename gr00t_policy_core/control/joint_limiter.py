@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, Trajectory
 
 from gr00t_policy_core.control.catch_up import closing_speed
 from gr00t_policy_core.control.joint_limits import JointLimits
+from gr00t_policy_core.control.joint_motion import JointMotion, LimiterMark, WayToRest
 
 # Share of the limits that is planned with. The rest covers the step between differences of
 # commands, by which limits are judged, and the derivatives that Ruckig starts from.
@@ -28,15 +28,6 @@ LOOK_AHEAD_TICKS = 2  # that a target's velocity is taken over: not the jitter o
 AT_REST = 1e-9  # rad, rad/s, rad/s^2 (or m): below it the joint stands still
 # A command that differs from its target by less than this was not changed by a limit, rad (or m).
 ROUNDING = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Position, velocity and acceleration of one joint at one instant."""
-
-    position: float
-    velocity: float
-    acceleration: float
 
 
 Reference = Callable[[int], float]
@@ -65,7 +56,7 @@ class JointLimiter:
         self._planner = Ruckig(1, period_s)
         # What the commands may reach: the range, and the place outside of it where they start.
         self._reach = min(limits.lower, position), max(limits.upper, position)
-        self._state = _State(position, 0.0, 0.0)
+        self._state = JointMotion(position, 0.0, 0.0)
         # The last three commands, newest first: limits are judged by their differences.
         self._commands = (position, position, position)
         self._is_following = True
@@ -108,6 +99,28 @@ class JointLimiter:
     def _stands_still(self) -> bool:
         return max(abs(self._state.velocity), abs(self._state.acceleration)) < AT_REST
 
+    @property
+    def stopping_room(self) -> float:
+        """No less than the way on which the joint comes to rest, rad (or m)."""
+        return self._room(self._state)
+
+    def way_to_rest(self) -> WayToRest:
+        """Where `brake` leads from the last command on."""
+        plan = None if self._stands_still else self._velocity_change(self._state, 0.0)
+        duration_s = plan.duration if plan is not None else 0.0
+        return WayToRest(plan, self.position, *self._reach, duration_s)
+
+    def mark(self) -> LimiterMark:
+        """Remember the last command, so that what follows can be undone."""
+        return LimiterMark(
+            self._reach, self._state, self._commands, self._is_following, self._bound_by
+        )
+
+    def undo(self, mark: LimiterMark) -> None:
+        """Take back every command since a mark."""
+        self._reach, self._state, self._commands = mark.reach, mark.state, mark.commands
+        self._is_following, self._bound_by = mark.is_following, mark.bound_by
+
     def follow(self, reference: Reference) -> float:
         """The command of this tick towards a moving target.
 
@@ -141,10 +154,10 @@ class JointLimiter:
         if self.is_at_rest:
             return self.position
         if self._stands_still:  # what rounding left of the velocity would go on for ever near 0
-            return self._step_to(_State(self.position, 0.0, 0.0))
+            return self._step_to(JointMotion(self.position, 0.0, 0.0))
         return self._step_to(self._towards(0.0))
 
-    def _state_towards(self, reference: Reference) -> _State:
+    def _state_towards(self, reference: Reference) -> JointMotion:
         # A path that only crosses the target's would have to be left at once.
         ticks = range(1 if self._is_following else REJOIN_TICKS)
         wanted = [reference(n) for n in ticks]
@@ -185,13 +198,13 @@ class JointLimiter:
             return "jerk"
         return ""
 
-    def _state_after(self, target: float) -> _State:
+    def _state_after(self, target: float) -> JointMotion:
         """The state after commanding the target: differences, brought to the end of the tick."""
         now, before, _ = self._commands
         period_s, limits = self._period_s, self._limits
         acceleration = (target - 2 * now + before) / period_s**2
         velocity = (target - now) / period_s + acceleration * period_s / 2
-        return _State(
+        return JointMotion(
             target,
             _clipped(velocity, limits.velocity),
             _clipped(acceleration, limits.acceleration),
@@ -210,22 +223,22 @@ class JointLimiter:
         closing = closing_speed(abs(error), period_s, limits.acceleration, limits.jerk)
         return velocity + math.copysign(closing, error)
 
-    def _towards(self, velocity: float) -> _State:
+    def _towards(self, velocity: float) -> JointMotion:
         """One tick towards a velocity, or towards rest where the range would be left otherwise."""
         limit = PLANNED_SHARE * self._limits.velocity
         return self._kept_in_reach(self._one_tick(_clipped(velocity, limit)))
 
-    def _kept_in_reach(self, reached: _State | None) -> _State:
+    def _kept_in_reach(self, reached: JointMotion | None) -> JointMotion:
         """This state, or one tick of braking where the joint could not stop in its reach."""
         if reached is not None and self._can_stop_within(reached, *self._reach):
             return reached
         self._bound_by = "position"
-        return self._one_tick(0.0) or _State(self.position, 0.0, 0.0)
+        return self._one_tick(0.0) or JointMotion(self.position, 0.0, 0.0)
 
-    def _one_tick(self, velocity: float) -> _State | None:
+    def _one_tick(self, velocity: float) -> JointMotion | None:
         return self._after_a_tick(self._velocity_change(self._state, velocity))
 
-    def _one_tick_to(self, position: float) -> _State | None:
+    def _one_tick_to(self, position: float) -> JointMotion | None:
         """One tick on the fastest way to rest at a place: beyond it only as far as it has to."""
         request = self._request(self._state)
         request.control_interface = ControlInterface.Position
@@ -234,13 +247,13 @@ class JointLimiter:
         request.max_velocity = [PLANNED_SHARE * self._limits.velocity]
         return self._after_a_tick(self._plan(request))
 
-    def _after_a_tick(self, plan: Trajectory | None) -> _State | None:
+    def _after_a_tick(self, plan: Trajectory | None) -> JointMotion | None:
         if plan is None:
             return None
         position, velocity, acceleration = plan.at_time(self._period_s)
-        return _State(position[0], velocity[0], acceleration[0])
+        return JointMotion(position[0], velocity[0], acceleration[0])
 
-    def _step_to(self, state: _State) -> float:
+    def _step_to(self, state: JointMotion) -> float:
         now, before, _ = self._commands
         lowest, highest = self._reach
         position = min(max(state.position, lowest), highest)
@@ -254,7 +267,7 @@ class JointLimiter:
     def _within_range(self, position: float) -> float:
         return min(max(position, self._limits.lower), self._limits.upper)
 
-    def _can_level_off(self, state: _State) -> bool:
+    def _can_level_off(self, state: JointMotion) -> bool:
         """Whether the velocity limit is kept while the jerk limit lets the acceleration go.
 
         An acceleration `a` that jerk `j` takes back adds ``a^2 / (2 j)`` to the velocity.
@@ -263,12 +276,8 @@ class JointLimiter:
         gained = acceleration * abs(acceleration) / (2.0 * PLANNED_SHARE * self._limits.jerk)
         return abs(state.velocity + gained) <= self._limits.velocity
 
-    def _can_stop_within(self, state: _State, lowest: float, highest: float) -> bool:
-        limits = self._limits
-        # Generous: the way at constant deceleration, and what the jerk limit delays it by.
-        delay_s = 2 * limits.acceleration / limits.jerk
-        speed = abs(state.velocity) + abs(state.acceleration) * delay_s
-        room = speed * (speed / limits.acceleration + delay_s)
+    def _can_stop_within(self, state: JointMotion, lowest: float, highest: float) -> bool:
+        room = self._room(state)
         if lowest + room <= state.position <= highest - room:
             return True
         plan = self._velocity_change(state, 0.0)
@@ -277,14 +286,21 @@ class JointLimiter:
         extrema = plan.position_extrema[0]
         return bool(lowest - AT_REST <= extrema.min and extrema.max <= highest + AT_REST)
 
-    def _velocity_change(self, state: _State, velocity: float) -> Trajectory | None:
+    def _room(self, state: JointMotion) -> float:
+        """No less than the way to rest: at constant deceleration, delayed by the jerk limit."""
+        limits = self._limits
+        delay_s = 2 * limits.acceleration / limits.jerk
+        speed = abs(state.velocity) + abs(state.acceleration) * delay_s
+        return speed * (speed / limits.acceleration + delay_s)
+
+    def _velocity_change(self, state: JointMotion, velocity: float) -> Trajectory | None:
         """Ruckig's fastest way from a state to a velocity, or None where it finds none."""
         request = self._request(state)
         request.control_interface = ControlInterface.Velocity
         request.target_velocity = [velocity]
         return self._plan(request)
 
-    def _request(self, state: _State) -> InputParameter:
+    def _request(self, state: JointMotion) -> InputParameter:
         request = InputParameter(1)
         request.current_position = [state.position]
         request.current_velocity = [state.velocity]

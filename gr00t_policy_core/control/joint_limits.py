@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-LIMIT_NAMES = ("position", "velocity", "acceleration", "jerk")
+LIMIT_NAMES = ("position", "velocity", "acceleration", "jerk", "workspace")
 
 
 @dataclass(frozen=True, slots=True)

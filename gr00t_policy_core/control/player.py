@@ -26,6 +26,7 @@ from gr00t_policy_core.control.rest_keeper import RestKeeper
 from gr00t_policy_core.control.schedule import ChunkSchedule
 from gr00t_policy_core.control.steering import Steering, SteeringRefusedError, require_steerable
 from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, StopConditions
+from gr00t_policy_core.control.workspace import Workspace
 
 
 class MotionPlayer:
@@ -64,6 +65,7 @@ class MotionPlayer:
         )
         self._output: CommandOutput | None = None  # from the first chunk on
         self._new_limits: Mapping[int, JointLimits] | None = None
+        self._new_workspaces: tuple[Workspace, ...] = ()
         self._progress = ChunkProgress()
         self._steering: Steering | None = None  # while a person steers
 
@@ -117,6 +119,11 @@ class MotionPlayer:
         """How long it takes to come to rest from the last command on, s."""
         return self._output.braking_s if self._output is not None else 0.0
 
+    @property
+    def workspaces(self) -> tuple[Workspace, ...]:
+        """What the tips of arms never leave."""
+        return self._settings.workspaces
+
     def report(self) -> list[JointReport]:
         """Report every commanded value at the last tick; empty before the first command."""
         return [] if self._output is None else self._output.report(self._measured.positions)
@@ -144,13 +151,20 @@ class MotionPlayer:
         """
         self._hold(self._clock.at(now_ns), reason)
 
-    def change_limits(self, limits: Mapping[int, JointLimits], now_ns: int) -> None:
-        """Use other limits of the joints, after coming to rest within the current ones.
+    def change_limits(
+        self,
+        limits: Mapping[int, JointLimits],
+        now_ns: int,
+        workspaces: tuple[Workspace, ...] = (),
+    ) -> None:
+        """Use other limits, after coming to rest within the current ones.
 
         Args:
             limits: Limits of joints, by their index in the layout's vector.
             now_ns: The present, on the clock of the stamps, ns.
+            workspaces: What the tips of arms never leave.
         """
+        self._new_workspaces = workspaces
         if self._output is None:
             self._take_limits(limits)
             return
@@ -172,8 +186,8 @@ class MotionPlayer:
         Raises:
             ChunkRefusedError: The motion is stopped, the schedule refuses the chunk, its
                 observation is too old, it asks for what no robot can do, a joint is outside its
-                range, or the chunk begins further than `max_jump` from where the joints are. What
-                is played continues.
+                range or a tip outside its workspace, or the chunk begins further than `max_jump`
+                from where the joints are. What is played continues.
         """
         at_ns = self._clock.at(now_ns)
         set_back_ns = 0
@@ -274,9 +288,11 @@ class MotionPlayer:
             return None
         output = self._moved_before_start(self._output, at_ns)
         self._hold_if_needed(output, now_ns, at_ns)
-        if self._schedule.is_playing or self.is_steered:
-            return self._follow(output, at_ns)
-        return self._come_to_rest(output, at_ns)
+        follows = self._schedule.is_playing or self.is_steered
+        command = self._follow(output, at_ns) if follows else self._come_to_rest(output, at_ns)
+        if output.why_braked:
+            self._hold(at_ns, output.why_braked)
+        return command
 
     def _pass_time(self, now_ns: int) -> int:
         """Let time pass up to a tick; returns its playback time, ns."""
@@ -379,5 +395,5 @@ class MotionPlayer:
     def _take_limits(self, limits: Mapping[int, JointLimits]) -> None:
         self._new_limits = None
         self._conditions.await_limits(False)
-        self._settings = replace(self._settings, limits=limits)
+        self._settings = replace(self._settings, limits=limits, workspaces=self._new_workspaces)
         self._schedule.change_ramp_limits(self._settings.ramp_limits(self._layout))

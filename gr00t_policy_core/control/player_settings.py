@@ -14,6 +14,7 @@ from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.ramp import RampLimits
 from gr00t_policy_core.control.schedule_settings import ScheduleSettings
+from gr00t_policy_core.control.workspace import Workspace
 
 # The oldest observation that moves the robot by default, s.
 MAX_AGE_S = 2.0
@@ -66,6 +67,7 @@ class PlayerSettings:
         schedule: How chunks are blended and interpolated.
         limits: Limits of joints, by their index in the layout's vector.
         bodies: Limits of poses and twists, by their action key.
+        workspaces: What the tips of arms never leave.
         max_jump: A chunk whose path starts further away than this, in any limited joint or pose,
             is refused: rad and m.
         out_of_range: What becomes of a chunk while a joint is outside its range.
@@ -84,6 +86,7 @@ class PlayerSettings:
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     limits: Mapping[int, JointLimits] = field(default_factory=dict)
     bodies: Mapping[str, BodyLimits] = field(default_factory=dict)
+    workspaces: tuple[Workspace, ...] = ()
     max_jump: float = math.inf
     out_of_range: OutOfRange = OutOfRange.REFUSE
     max_joint_ages_s: Mapping[int, float] = field(default_factory=dict)

@@ -3,7 +3,8 @@
 
 A recording is JSON lines: its format, then one event each. Python writes and reads floats exactly.
 The same events give the same commands only as long as nothing changes how a player moves: then the
-format gets a new number, and recordings of the old one are refused.
+format gets a new number, and recordings of the old one are refused. Workspaces are settings of the
+player, not events: a run in which the robot description moved them is not replayed exactly.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.steering import SteeringRefusedError
+from gr00t_policy_core.control.workspace import Workspace
 
 FORMAT_KEY, FORMAT = "recording_format", 4
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
@@ -126,9 +128,14 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Held(now_ns, reason))
         super().hold(now_ns, reason)
 
-    def change_limits(self, limits: Mapping[int, JointLimits], now_ns: int) -> None:
+    def change_limits(
+        self,
+        limits: Mapping[int, JointLimits],
+        now_ns: int,
+        workspaces: tuple[Workspace, ...] = (),
+    ) -> None:
         self._keep(Limited(dict(limits), now_ns))
-        super().change_limits(limits, now_ns)
+        super().change_limits(limits, now_ns, workspaces)
 
     def steer(self, target: Row, now_ns: int) -> None:
         self._keep(Steered(tuple(target.tolist()), now_ns))
@@ -161,7 +168,7 @@ def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | 
             case Held():
                 player.hold(event.now_ns, event.reason)
             case Limited():
-                player.change_limits(event.limits, event.now_ns)
+                player.change_limits(event.limits, event.now_ns, player.workspaces)
             case Steered():
                 _steer(player, event)
             case Ticked():

@@ -141,7 +141,7 @@ def _from_features(file: Path, info: Mapping[str, Any]) -> DatasetKeys:
         if modality == "video":
             videos[key] = feature
         if modality in slices:
-            values = _names_of(fields)
+            values = value_names(fields)
             is_absolute = not any(name.startswith(DELTA_PREFIX) for name in values)
             slices[modality][key] = ColumnSlice(feature, 0, fields["shape"][0], is_absolute)
             described.append(f"{modality}.{key} = {feature} {values or fields['shape']}")
@@ -187,8 +187,12 @@ def _key_of(feature: str) -> str:
     return name.removeprefix("action.").replace(".", "_")
 
 
-def _names_of(fields: Mapping[str, Any]) -> list[str]:
-    """The names of a feature's values, from a list, {"motors": list}, or {name: index}."""
+def value_names(fields: Mapping[str, Any]) -> list[str]:
+    """The names of a feature's values, from a list, {"motors": list}, or {name: index}.
+
+    Args:
+        fields: The feature's entry in `meta/info.json`.
+    """
     names = fields.get("names")
     if isinstance(names, Mapping):
         lists = [entry for entry in names.values() if isinstance(entry, list)]

@@ -110,6 +110,15 @@ class LeRobotDataset:
             _require_finite(episode, f"{modality}.{key}", values[key])
         return values
 
+    def read_column(self, episode_index: int, column: str) -> Matrix:
+        """Read a numeric column over a whole episode, float32 (length, width).
+
+        Raises:
+            DatasetError: The episode's file is missing, damaged, or has no such column.
+            ImportError: pyarrow is not installed.
+        """
+        return _read_columns(self.episodes[episode_index], [column])[column]
+
     def read_video(self, episode_index: int, key: str) -> Iterator[Image]:
         """Decode the frames of a camera over a whole episode, one at a time.
 

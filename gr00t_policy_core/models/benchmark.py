@@ -7,7 +7,9 @@ import torch
 import transformers
 
 from gr00t_policy_core.models.common.devices import on_device
+from gr00t_policy_core.models.common.model_inputs import DenoisingInputs, VisionInputs
 from gr00t_policy_core.models.common.operator_count import OperatorCount
+from gr00t_policy_core.models.common.options import read_options
 from gr00t_policy_core.models.common.profiling import StageProfile, profile_stage
 from gr00t_policy_core.models.common.runner import images_from_frames
 from gr00t_policy_core.models.common.stopwatch import Stopwatch
@@ -41,12 +43,12 @@ def count_operators(policy: ModelPolicy, observation: Observation) -> dict[str, 
     """
     runner = policy.runner
     with torch.inference_mode(), on_device(policy.device):
-        inputs = policy.model_inputs(observation, SEED, Stopwatch(policy.device))
-        images = images_from_frames(policy.model, inputs.videos)
+        vision, denoising = _inputs(policy, observation)
+        images = images_from_frames(policy.model, vision.videos)
         with OperatorCount() as backbone:
-            features = runner.eager_backbone(*inputs.tokens, images)
+            features = runner.eager_backbone(*vision.tokens, images)
         with OperatorCount() as head:
-            runner.eager_head(features, inputs.state, inputs.noise, None, *inputs.tokens)
+            runner.eager_head(features, denoising.state, denoising.noise, None, *vision.tokens)
     return {"backbone": backbone.total, "head": head.total}
 
 
@@ -54,22 +56,28 @@ def profile(policy: ModelPolicy, observation: Observation) -> list[StageProfile]
     """The kernels of each stage of a call, and their times."""
     runner, model = policy.runner, policy.model
     with torch.inference_mode(), on_device(policy.device):
-        inputs = policy.model_inputs(observation, SEED, Stopwatch(policy.device))
-        features = runner.features(inputs.videos, inputs.tokens)
-        conditions = (inputs.state, inputs.noise, inputs.velocity_scale)
+        vision, denoising = _inputs(policy, observation)
+        features = runner.features(vision.videos, vision.tokens)
+        conditions = (denoising.state, denoising.noise, denoising.velocity_scale)
         return [
             profile_stage(
                 "backbone",
-                lambda: runner.features(inputs.videos, inputs.tokens),
-                lambda: runner.eager_backbone(*inputs.tokens, *inputs.videos),
+                lambda: runner.features(vision.videos, vision.tokens),
+                lambda: runner.eager_backbone(*vision.tokens, *vision.videos),
                 model.backbone.network,
                 policy.device,
             ),
             profile_stage(
                 "head",
-                lambda: runner.actions(features, inputs.tokens, *conditions),
-                lambda: runner.eager_head(features, *conditions, *inputs.tokens),
+                lambda: runner.actions(features, vision.tokens, *conditions),
+                lambda: runner.eager_head(features, *conditions, *vision.tokens),
                 model.head,
                 policy.device,
             ),
         ]
+
+
+def _inputs(policy: ModelPolicy, observation: Observation) -> tuple[VisionInputs, DenoisingInputs]:
+    vision = policy.vision_inputs(observation, Stopwatch(policy.device))
+    options = read_options(SEED, policy.embodiment, vision.rows)
+    return vision, policy.denoising_inputs(observation, options, vision)

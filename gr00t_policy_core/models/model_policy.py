@@ -24,7 +24,11 @@ from gr00t_policy_core.models.common.devices import on_device
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, batch_sizes
 from gr00t_policy_core.models.common.float8 import check_device, use_float8
 from gr00t_policy_core.models.common.model import Model
-from gr00t_policy_core.models.common.model_inputs import ModelInputs, pad_rows
+from gr00t_policy_core.models.common.model_inputs import (
+    DenoisingInputs,
+    VisionInputs,
+    pad_rows,
+)
 from gr00t_policy_core.models.common.options import InferenceOptions, clipped_steps, read_options
 from gr00t_policy_core.models.common.prompts import length_problem
 from gr00t_policy_core.models.common.relative import reference_problem
@@ -267,22 +271,26 @@ class ModelPolicy(ModalityPolicy):
 
     def _infer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
         watch = Stopwatch(self.device)
-        inputs = self.model_inputs(observation, options, watch)
-        features = self.runner.features(inputs.videos, inputs.tokens)
+        parsed = read_options(options, self.embodiment, len(self.instructions(observation)))
+        vision = self.vision_inputs(observation, watch)
+        features = self.runner.features(vision.videos, vision.tokens)
         watch.device_lap("backbone")
+        # The host does this while a GPU computes the features.
+        denoising = self.denoising_inputs(observation, parsed, vision)
+        watch.lap("state")
         output = self.runner.actions(
             features,
-            inputs.tokens,
-            inputs.state,
-            inputs.noise,
-            inputs.velocity_scale,
-            inputs.options.denoising_steps,
+            vision.tokens,
+            denoising.state,
+            denoising.noise,
+            denoising.velocity_scale,
+            parsed.denoising_steps,
         )
         watch.device_lap("head")
-        normalized = output[: inputs.rows].float().cpu().numpy()  # only here does the host wait
+        normalized = output[: vision.rows].float().cpu().numpy()  # only here does the host wait
         watch.resume()
         self._check_finite(normalized)
-        state, rtc = observation["state"], inputs.options.rtc
+        state, rtc = observation["state"], parsed.rtc
         action = self.embodiment.decode_action(normalized, state)
         info: Info = {}
         if rtc is not None:
@@ -299,37 +307,45 @@ class ModelPolicy(ModalityPolicy):
             )
         raise PolicyError("the network's output is not finite: its weights may be damaged")
 
-    def model_inputs(
-        self, observation: Observation, options: Options | None, watch: Stopwatch
-    ) -> ModelInputs:
-        """Prepare the inputs of the networks and copy them to the device in one transfer.
+    def vision_inputs(self, observation: Observation, watch: Stopwatch) -> VisionInputs:
+        """Prepare the inputs of the backbone and copy them to the device in one transfer.
 
         Args:
             observation: An observation that `check_observation` accepts.
-            options: The options of `get_action`; None for none.
-            watch: Receives the laps ``prompts``, ``state`` and ``images``.
+            watch: Receives the laps ``prompts`` and ``images``.
 
         Raises:
-            SpecError: An option is wrong, or an instruction is too long.
+            SpecError: An instruction is too long.
         """
-        frames = self.frames(observation)
-        rows = len(frames)
-        parsed = read_options(options, self.embodiment, rows)
-        batch_size = self.runner.padded_batch_size(rows)
         texts = self.instructions(observation)
+        rows = len(texts)
+        batch_size = self.runner.padded_batch_size(rows)
         tokens = self.runner.token_batch(
             texts + texts[-1:] * (batch_size - rows), self.image_grid(observation)
         )
         watch.lap("prompts")
-        values = self._host_values(parsed, observation["state"], rows)
-        watch.lap("state")
-        videos = self._videos(observation, frames)
-        copied = copy_to_device([*videos, *values], self.device)
-        per_row = copied[: len(videos) + 2]
-        *videos_there, state, noise = (pad_rows(each, rows, batch_size) for each in per_row)
-        scale = copied[-1] if len(values) > 2 else None
+        copied = copy_to_device(self._videos(observation), self.device)
+        videos = [pad_rows(video, rows, batch_size) for video in copied]
         watch.device_lap("images")
-        return ModelInputs(rows, tokens, videos_there, state, noise, scale, parsed)
+        return VisionInputs(rows, batch_size, tokens, videos)
+
+    def denoising_inputs(
+        self, observation: Observation, options: InferenceOptions, vision: VisionInputs
+    ) -> DenoisingInputs:
+        """Prepare the inputs of the action head, and copy them to the device in one transfer.
+
+        Args:
+            observation: The observation of `vision`.
+            options: The checked options of the call.
+            vision: The inputs of the backbone for the same observation.
+        """
+        values = self._host_values(options, observation["state"], vision.rows)
+        state, noise, *scale = copy_to_device(values, self.device)
+        return DenoisingInputs(
+            pad_rows(state, vision.rows, vision.batch_size),
+            pad_rows(noise, vision.rows, vision.batch_size),
+            scale[0] if scale else None,
+        )
 
     def frames(self, observation: Observation) -> list[list[Any]]:
         """The camera frames of each row, by time, then by camera."""
@@ -352,10 +368,10 @@ class ModelPolicy(ModalityPolicy):
         height, width = check_camera_sizes(sizes, backbone.pipeline)
         return backbone.grid(len(sizes) * len(config.delta_indices), height, width)
 
-    def _videos(self, observation: Observation, frames: list[list[Any]]) -> list[Any]:
+    def _videos(self, observation: Observation) -> list[Any]:
         """The frames of each camera; images resized on the host without `device_images`."""
         if not self.settings.device_images:
-            return [self.model.backbone.images(frames)]
+            return [self.model.backbone.images(self.frames(observation))]
         keys = self.embodiment.modalities["video"].modality_keys
         return [observation["video"][key] for key in keys]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gr00t_ros.cli import convert, record, run
+from gr00t_ros.cli import check, convert, diagnose, new_robot, record, run, watch
 
 
 def add_commands(commands: Any) -> None:
@@ -17,3 +17,7 @@ def add_commands(commands: Any) -> None:
     run.add_command(commands)
     record.add_command(commands)
     convert.add_command(commands)
+    diagnose.add_command(commands)
+    watch.add_command(commands)
+    check.add_command(commands)
+    new_robot.add_command(commands)

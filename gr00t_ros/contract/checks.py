@@ -28,10 +28,13 @@ def contract_problems(contract: Contract) -> Iterator[str]:
         if (video.width is None) != (video.height is None):
             yield f"{video.name}: width and height go together"
     for output in contract.action:
+        yield from _key_problems(output, contract)
         yield from _conversion_problems(output)
         yield from _measurement_problems(output, contract)
         if contract.record.action_lead_steps is not None:
             yield from _action_from_state_problems(output, contract)
+        yield from _end_effector_problems(output, contract)
+    yield from _description_problems(contract)
     yield from _shared_topic_problems(contract)
     yield from _repeated_joint_problems(contract)
 
@@ -43,6 +46,22 @@ def _select_problems(stream: StateStream) -> Iterator[str]:
     beyond = [index for index in stream.select if index >= size]
     if beyond:
         yield f"{stream.name}: select has {beyond}, {stream.type} has values 0 to {size - 1}"
+
+
+def _key_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
+    """Yield what is wrong with the keys of the policy that an action is put together from."""
+    repeated = sorted({key for key in output.keys if output.keys.count(key) > 1})
+    if repeated:
+        yield f"{output.name}.keys: repeats {repeated}"
+    for key in output.keys:
+        if key in contract.ignored:
+            yield f"{output.name}.keys: has {key}, which action.{key}.ignore leaves out"
+    expected = output.dimension
+    if output.select and expected not in (None, len(output.select)):
+        yield (
+            f"{output.name}: select has {len(output.select)} indices, {output.type} takes "
+            f"{expected} values"
+        )
 
 
 def _conversion_problems(entry: StateStream | ActionOutput) -> Iterator[str]:
@@ -77,6 +96,35 @@ def _action_from_state_problems(output: ActionOutput, contract: Contract) -> Ite
         lacking = _unmeasured(output, contract)
     if lacking:
         yield f"{output.name}: record.action_from: state needs its measurement: {lacking}"
+
+
+def _end_effector_problems(output: ActionOutput, contract: Contract) -> Iterator[str]:
+    """Require that the end effector of an action is measured as it is commanded."""
+    command = output.interface
+    if not command.needs_description:
+        return
+    if output.unmeasured:
+        yield f"{output.name}.unmeasured: {output.type} begins at the measured joints; leave it out"
+    for state in contract.state:
+        for stream in state.streams:
+            measured = stream.interface.measured_frames
+            if state.key == output.key and measured not in (None, command.commanded_frames):
+                yield (
+                    f"{output.name}: is {command.commanded_frames}, {stream.name} is {measured}: "
+                    "a policy has one convention for both"
+                )
+
+
+def _description_problems(contract: Contract) -> Iterator[str]:
+    """Require a source of the robot description where something cannot do without it."""
+    entries = (*contract.state_streams, *contract.action)
+    names = [entry.name for entry in entries if entry.interface.needs_description]
+    names.extend(workspace.name for workspace in contract.workspaces)
+    if names and not contract.motion.robot_description_topics:
+        yield f"{', '.join(names)}: needs the robot description, robot_description_topic is empty"
+    if contract.workspaces and not any(out.commands_joint_positions for out in contract.action):
+        name = contract.workspaces[0].name
+        yield f"{name}: no action commands joints in position, which is what it can bound"
 
 
 def _unmeasured_pose(output: ActionOutput, contract: Contract) -> str:
@@ -164,9 +212,9 @@ def _shared_topic_problems(contract: Contract) -> Iterator[str]:
 
 
 def _can_share(outputs: Sequence[ActionOutput]) -> bool:
-    if len({output.type for output in outputs}) > 1:
+    first, *others = [output.interface.carrier for output in outputs]
+    if any(type(other) is not type(first) for other in others):
         return False
-    first, *others = [output.interface for output in outputs]
     return first.joined(others) is not None
 
 

@@ -43,8 +43,8 @@ def check_compatibility(
         *_key_problems(VIDEO, [video.key for video in contract.video], configs),
         *_key_problems(STATE, [state.key for state in contract.state], configs),
         *_key_problems(ACTION, contract.action_keys, configs),
-        *_dimension_problems(contract.state, dimensions.get(STATE, {})),
-        *_dimension_problems(contract.action, dimensions.get(ACTION, {})),
+        *_state_dimension_problems(contract.state, dimensions.get(STATE, {})),
+        *_action_dimension_problems(contract.action, dimensions.get(ACTION, {})),
         *_representation_problems(contract, configs.get(ACTION), capabilities),
     ]
     language = configs.get("language")
@@ -69,14 +69,34 @@ def _key_problems(
         yield f"{modality}.{key}: the policy has no such key, it has {list(expected)}{hint}"
 
 
-def _dimension_problems(
-    entries: Iterable[StateInput | ActionOutput], dimensions: Mapping[str, int]
+def _state_dimension_problems(
+    states: Iterable[StateInput], dimensions: Mapping[str, int]
 ) -> Iterator[str]:
-    for entry in entries:
-        expected, dimension = dimensions.get(entry.key), entry.dimension
+    for state in states:
+        expected, dimension = dimensions.get(state.key), state.dimension
         if expected is not None and dimension not in (None, expected):
-            noun = "value" if dimension == 1 else "values"
-            yield f"{entry.name} has {dimension} {noun}, the policy expects {expected}"
+            yield f"{state.name} has {_values(dimension)}, the policy expects {expected}"
+
+
+def _action_dimension_problems(
+    actions: Iterable[ActionOutput], dimensions: Mapping[str, int]
+) -> Iterator[str]:
+    for output in actions:
+        if any(key not in dimensions for key in output.keys):
+            continue
+        answered = sum(dimensions[key] for key in output.keys)
+        beyond = [index for index in output.select if index >= answered]
+        if beyond:
+            yield (
+                f"{output.name}: select has {beyond}, the policy answers values 0 to "
+                f"{answered - 1} of {', '.join(output.keys)}"
+            )
+        elif not output.select and output.dimension not in (None, answered):
+            yield f"{output.name} has {_values(output.dimension)}, the policy expects {answered}"
+
+
+def _values(count: int | None) -> str:
+    return "1 value" if count == 1 else f"{count} values"
 
 
 def undeclared_actions(contract: Contract, configs: Mapping[str, ModalityConfig]) -> list[str]:
@@ -102,13 +122,13 @@ def _representation_problems(
         for key, action in zip(config.modality_keys, config.action_configs, strict=True)
     }
     for output in contract.action:
-        rep = representations.get(output.key)
-        if rep is ActionRepresentation.DELTA and not output.interface.holds_zero:
+        reps = [representations.get(key) for key in output.keys]
+        if ActionRepresentation.DELTA in reps and not output.interface.holds_zero:
             yield (
                 f"{output.name}: the policy answers DELTA steps, which are no positions; use "
                 "twist_stamped, or float64_multi_array with when_holding: zero"
             )
-        if rep is ActionRepresentation.RELATIVE and ABSOLUTE_ACTIONS not in capabilities:
+        if ActionRepresentation.RELATIVE in reps and ABSOLUTE_ACTIONS not in capabilities:
             yield (
                 f"{output.name}: the policy answers RELATIVE steps, measured from the state of the "
                 f"observation; it has to add that state itself, and to say so by the capability "

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from gr00t_policy_core.control.blend import BlendMode
-from gr00t_ros.contract.parameter import ActionCondition, Condition, Settings
+from gr00t_ros.contract.parameter import ActionCondition, AnyOf, Condition, Settings
 from gr00t_ros.interfaces.interface import CommandInterface, LimitedBy
 
 FADING_BLENDS = tuple(mode.value for mode in BlendMode if mode.fades_offset)
@@ -40,6 +40,10 @@ def _has_positions(command: CommandInterface, _: Settings) -> bool:
     return not command.holds_zero
 
 
+def _has_tip(settings: Settings) -> bool:
+    return any(name.endswith(".tip") and value for name, value in settings.items())
+
+
 def _is_measured(command: CommandInterface, settings: Settings) -> bool:
     return not command.holds_zero and not settings["unmeasured"]
 
@@ -63,4 +67,7 @@ POSITIONS = ActionCondition("positions of joints, or a pose", _has_positions)
 MEASURED = ActionCondition("positions or a pose that a state measures", _is_measured)
 ANY_JOINTS = ActionCondition("an action that has joints", _has_joints)
 ANY_MEASURED = ActionCondition("an action of positions that a state measures", _is_measured)
+DESCRIBED = AnyOf(
+    f"{ANY_JOINTS.text}, or a tip", (ANY_JOINTS, Condition("an end effector's tip", _has_tip))
+)
 ANY_TELEOP = ActionCondition("an action that has a teleop_topic", _has_teleop_topic)

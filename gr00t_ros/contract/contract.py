@@ -28,6 +28,7 @@ from gr00t_ros.contract.parameters import (
     CHUNK_TOPIC,
     STATE,
     VIDEO,
+    WORKSPACE,
     Entry,
     entries,
     keys_of,
@@ -38,6 +39,7 @@ from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.contract.record_settings import RecordSettings
 from gr00t_ros.contract.streams import ActionOutput, StateInput, StateStream, VideoStream
 from gr00t_ros.contract.topic_names import TopicNames, in_root_namespace
+from gr00t_ros.contract.workspaces import WorkspaceSettings, workspace_problems
 from gr00t_ros.interfaces.interface import CommandInterface, StateInterface
 from gr00t_ros.interfaces.registry import find_command, find_state
 
@@ -67,11 +69,13 @@ class Contract:
     chunk_topic: str
     motion: MotionSettings
     record: RecordSettings
+    workspaces: tuple[WorkspaceSettings, ...] = ()
 
     @property
     def action_keys(self) -> tuple[str, ...]:
         """All actions of the policy, commanded and ignored."""
-        return (*(output.key for output in self.action), *self.ignored)
+        keys = [key for output in self.action for key in output.keys]
+        return (*dict.fromkeys(keys), *self.ignored)
 
     @property
     def state_streams(self) -> tuple[StateStream, ...]:
@@ -112,6 +116,7 @@ def parse_contract(
         *state_problems,
         *command_problems,
         *_use_problems(values, settings, commands),
+        *_workspace_problems(values),
         *topics.problems(settings),
     )
     contract = _contract(values, settings, topics, states, commands)
@@ -168,6 +173,16 @@ def _use_problems(
             yield f"{entry.name}: {problem}"
 
 
+def _workspace_entries(values: Mapping[str, Any]) -> list[Entry]:
+    return [entry for entry in entries(values) if entry.modality == WORKSPACE]
+
+
+def _workspace_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    for entry in _workspace_entries(values):
+        for problem in workspace_problems(entry.settings(values)):
+            yield f"{entry.name}: {problem}"
+
+
 def _contract(
     values: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -208,6 +223,10 @@ def _contract(
         chunk_topic=chunk_topic,
         motion=MotionSettings.of(settings, topics),
         record=RecordSettings.of(settings, topics),
+        workspaces=tuple(
+            WorkspaceSettings.of(entry.name.removeprefix(f"{WORKSPACE}."), entry.settings(values))
+            for entry in _workspace_entries(values)
+        ),
     )
 
 

@@ -11,6 +11,7 @@ import math
 
 from gr00t_ros.contract.conditions import BODIES, JOINT_POSITIONS, JOINTS, MEASURED, POSITIONS
 from gr00t_ros.contract.parameter import Parameter
+from gr00t_ros.interfaces.end_effector_frames import TIP, TOOL
 
 # Of sensor_msgs/image_encodings, those with 8 bits a channel.
 ENCODINGS = (
@@ -31,6 +32,12 @@ SOURCES = Parameter(
     "names of the streams that make up the state, in order; each has the parameters of a state "
     "under "
     "`state.<key>.<name>.…`; empty: the state is a single stream",
+)
+KEYS = Parameter(
+    "keys",
+    [],
+    "keys of the policy whose values make up the action, in order; empty: the one that the action "
+    "is named after",
 )
 IGNORE = Parameter(
     "ignore", False, "the robot has no use for this key of the policy: nothing is commanded"
@@ -128,8 +135,28 @@ ACTION_PARAMETERS = (
         "allow commands that no state measures; max_jump and max_age_s do not apply to them",
         only_with=POSITIONS,
     ),
+    KEYS,
+    Parameter(
+        "select",
+        [],
+        "indices of the values of those keys that make up the action, in order, from 0; empty: all",
+        minimum=0,
+        maximum=10_000,
+    ),
     *_CONVERSION,
     *_JOINT_LIMITS,
     _FOLLOWING,
     *_BODY_LIMITS,
+)
+WORKSPACE_PARAMETERS = (
+    Parameter("base", "", "link in whose frame box and floor are given", required=True),
+    TIP,
+    TOOL,
+    Parameter("box_min", [-math.inf] * 3, "m, smallest x y z of the tool"),
+    Parameter("box_max", [math.inf] * 3, "m, largest x y z of the tool"),
+    Parameter(
+        "floor",
+        [0.0, 0.0, 1.0, -math.inf],
+        "a b c d: the tool stays where a·x + b·y + c·z >= d, m; 0 0 1 0.02 is 2 cm above the base",
+    ),
 )

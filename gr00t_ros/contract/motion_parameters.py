@@ -10,6 +10,7 @@ from gr00t_ros.contract.conditions import (
     ANY_MEASURED,
     ANY_TELEOP,
     BLENDED,
+    DESCRIBED,
     GATED,
 )
 from gr00t_ros.contract.parameter import Parameter
@@ -117,9 +118,10 @@ MOTION_PARAMETERS = (
     Parameter(
         "robot_description_topic",
         ANY_DESCRIPTION,
-        "topic of a std_msgs/String with the URDF, whose joint limits apply as well; auto: "
+        "topic of a std_msgs/String with the URDF: its joint limits apply as well, and it gives "
+        "the kinematics of end effectors and workspaces; auto: "
         "robot_description in the node's namespace, or /robot_description; empty: none",
-        only_with=ANY_JOINTS,
+        only_with=DESCRIBED,
     ),
     Parameter(
         "require_urdf",

@@ -46,6 +46,19 @@ class ActionCondition:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyOf:
+    """A condition that holds where one of several does.
+
+    Args:
+        text: The condition, to be read after "only with".
+        conditions: The several.
+    """
+
+    text: str
+    conditions: tuple[Condition | ActionCondition, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter, or one field of every entry of a modality.
 
@@ -67,4 +80,4 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     required: bool = False
-    only_with: Condition | ActionCondition | None = None
+    only_with: Condition | ActionCondition | AnyOf | None = None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from gr00t_ros.contract.entry_checks import is_of_another_entry, misplacement_problems
 from gr00t_ros.contract.entry_parameters import TYPE
-from gr00t_ros.contract.parameter import ActionCondition, Condition, Parameter, Settings
+from gr00t_ros.contract.parameter import ActionCondition, AnyOf, Condition, Parameter, Settings
 from gr00t_ros.contract.parameters import (
     ROS_PARAMETERS,
     TOP,
@@ -103,12 +103,21 @@ def top_use_problems(
         condition = parameter.only_with
         if condition is None or parameter.name not in given:
             continue
-        if isinstance(condition, Condition):
-            holds = condition.holds(settings)
-        else:
-            holds = any(condition.holds(*command) for command in commands)
-        if not holds and _asks_for_something(parameter, given[parameter.name]):
+        asks = _asks_for_something(parameter, given[parameter.name])
+        if asks and not _holds(condition, settings, commands):
             yield _no_effect(parameter.name, f"only with {condition.text}")
+
+
+def _holds(
+    condition: Condition | ActionCondition | AnyOf,
+    settings: Settings,
+    commands: Sequence[tuple[CommandInterface, Settings]],
+) -> bool:
+    if isinstance(condition, AnyOf):
+        return any(_holds(one, settings, commands) for one in condition.conditions)
+    if isinstance(condition, Condition):
+        return condition.holds(settings)
+    return any(condition.holds(*command) for command in commands)
 
 
 def action_use_problems(

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from gr00t_ros.contract.parameters import MODALITIES
+from gr00t_ros.contract.parameters import BLOCKS
 
 PARAMETERS = "ros__parameters"
 FLAG = "--params-file"
@@ -166,7 +166,7 @@ def _sections(content: Any, node: str = "") -> Iterator[Section]:
 def _blocks_as_rcl_reads(section: Section) -> Iterator[tuple[str, str]]:
     """Yield the name of each block that has parameters, as written and as rcl reads it."""
     for key, block in section.values.items():
-        if key in MODALITIES and isinstance(block, Mapping):
+        if key in BLOCKS and isinstance(block, Mapping):
             yield from _as_rcl_reads(block, [key], key)
 
 

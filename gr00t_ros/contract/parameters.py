@@ -19,6 +19,7 @@ from gr00t_ros.contract.entry_parameters import (
     STATE_PARAMETERS,
     TYPE,
     VIDEO_PARAMETERS,
+    WORKSPACE_PARAMETERS,
 )
 from gr00t_ros.contract.motion_parameters import MOTION_PARAMETERS
 from gr00t_ros.contract.parameter import Parameter
@@ -35,6 +36,8 @@ from gr00t_ros.interfaces.registry import (
 
 VIDEO, STATE, ACTION = "video", "state", "action"
 MODALITIES = (VIDEO, STATE, ACTION)
+WORKSPACE = "workspace"
+BLOCKS = (*MODALITIES, WORKSPACE)  # of the YAML file, with a block for each key
 CHUNK_TOPIC = "action_chunk"  # from the policy node to the control node
 INFERENCES = ("async", "sync")
 
@@ -99,10 +102,10 @@ TOP = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One block of the YAML file: a camera, a stream that a state is read from, or an action.
+    """One block of the YAML file: a camera, a stream of a state, an action, or a workspace.
 
     Args:
-        modality: The modality of the key: ``video``, ``state`` or ``action``.
+        modality: ``video``, ``state``, ``action`` or ``workspace``.
         name: ``action.arm``; ``state.arm.left`` for a source of a state that has several.
         parameters: Those that it may have, by short name.
     """
@@ -134,7 +137,7 @@ class Entry:
 def keys_of(modality: str, values: Mapping[str, Any]) -> list[str]:
     """The keys of a modality that parameter names have, in the order of their appearance.
 
-    What is a source of a state is no key of its own.
+    What is a source of a state is no key of its own. Workspaces have keys in the same way.
     """
     prefix = f"{modality}."
     found = (name[len(prefix) :].rpartition(".")[0] for name in values if name.startswith(prefix))
@@ -164,6 +167,8 @@ def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
             continue
         of_type = _type_parameters(values, name, find_command)
         yield Entry(ACTION, name, (*ACTION_PARAMETERS, IGNORE, *of_type))
+    for key in keys_of(WORKSPACE, values):
+        yield Entry(WORKSPACE, f"{WORKSPACE}.{key}", WORKSPACE_PARAMETERS)
 
 
 def parameters_for(values: Mapping[str, Any]) -> Iterator[Parameter]:
@@ -205,6 +210,8 @@ def common_parameters(modality: str) -> tuple[Parameter, ...]:
     """The parameters that entries of a modality have whatever their type, by short name."""
     if modality == VIDEO:
         return VIDEO_PARAMETERS
+    if modality == WORKSPACE:
+        return WORKSPACE_PARAMETERS
     return (*STATE_PARAMETERS, SOURCES) if modality == STATE else (*ACTION_PARAMETERS, IGNORE)
 
 

@@ -126,7 +126,9 @@ class ActionOutput:
     """One action of the policy. The command is ``policy value * scale + offset``.
 
     Args:
-        key: The policy's name for the action.
+        key: Names the action; the policy's name for it, where `keys` has no other.
+        keys: The keys of the policy whose values make up the action, in order.
+        select: The indices of those values that the command takes, in order; empty for all.
         topic: The topic that commands are published on.
         type: The message type, as the user named it.
         teleop_topic: Where a teleoperation device commands it; None where none does.
@@ -142,6 +144,8 @@ class ActionOutput:
     """
 
     key: str
+    keys: tuple[str, ...]
+    select: tuple[int, ...]
     topic: str
     type: str
     teleop_topic: str | None
@@ -190,6 +194,8 @@ class ActionOutput:
         """Make the action from its parameters by short name, and from those that the user gave."""
         return cls(
             key=key,
+            keys=tuple(settings["keys"]) or (key,),
+            select=tuple(settings["select"]),
             topic=topics.one_name(settings["topic"]),
             type=settings["type"],
             teleop_topic=topics.one_name(settings["teleop_topic"]) or None,

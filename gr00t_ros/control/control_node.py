@@ -25,6 +25,7 @@ from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.operator_inputs import OperatorInputs
 from gr00t_ros.control.robot_inputs import RobotInputs
 from gr00t_ros.control.supervision import Supervision
+from gr00t_ros.control.workspaces import require_kinematics
 from gr00t_ros.msg import ActionChunk, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
@@ -74,6 +75,7 @@ class ControlNode(ManagedNode):
 
     def configure(self) -> None:
         contract = self._contract = read_contract(self)
+        require_kinematics(contract)
         self._output = CommandTopics(self, contract)
         motion = self._motion = MotionControl(contract, self._gate, {})
         self._inputs = RobotInputs(self, contract, self._gate, motion)

@@ -59,7 +59,7 @@ def teleop_devices(contract: Contract) -> Iterator[TeleopDevice]:
     outputs = [output for output in contract.action if output.teleop_topic is not None]
     for topic in dict.fromkeys(output.teleop_topic for output in outputs):
         of_topic = tuple(output for output in outputs if output.teleop_topic == topic)
-        first, *others = [output.interface for output in of_topic]
+        first, *others = [output.interface.carrier for output in of_topic]
         joined = first.joined(others) if others else first
         yield TeleopDevice(str(topic), of_topic, joined or first)
 

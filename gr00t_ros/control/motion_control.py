@@ -20,6 +20,7 @@ from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import Event, RecordingPlayer
 from gr00t_policy_core.control.steering import SteeringRefusedError
+from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.control.chunk_reader import read_chunk
@@ -36,7 +37,7 @@ from gr00t_ros.control.motion_setup import (
     make_layout,
     make_player,
 )
-from gr00t_ros.control.urdf import UrdfLimits
+from gr00t_ros.control.workspaces import NO_CHAINS, Chains, workspaces_in_force
 from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
 from gr00t_ros.msg import ActionChunk, LatencyStatistics
 from gr00t_ros.node.latency_window import WINDOW_S, LatencyWindow
@@ -65,6 +66,7 @@ class MotionControl:
         self._contract = contract
         self._gate = gate
         self._urdf = urdf
+        self._chains = NO_CHAINS
         self._monotonic_ns = monotonic_ns
         self._lock = threading.Lock()
         self._joints = CommandedJoints(contract)
@@ -276,14 +278,24 @@ class MotionControl:
             self._update_measured()
         return problem
 
-    def take_limits(self, urdf: Mapping[str, UrdfLimits], now_ns: int) -> None:
-        """Use the limits of a robot description; a moving robot comes to rest first."""
+    def take_limits(
+        self, urdf: Mapping[str, UrdfLimits], now_ns: int, chains: Chains = NO_CHAINS
+    ) -> None:
+        """Use the limits of a robot description; a moving robot comes to rest first.
+
+        Args:
+            urdf: The limits by joint.
+            now_ns: The current time on the clock of the observation stamps, ns.
+            chains: The kinematics of the workspaces, by their keys.
+        """
         with self._lock:
             before = self.limits()
-            self._urdf = urdf
-            if self._player is None or self._layout is None or self.limits() == before:
+            self._urdf, self._chains = urdf, chains
+            player, layout = self._player, self._layout
+            if player is None or layout is None or (self.limits() == before and not chains):
                 return
-            self._player.change_limits(limits_by_index(self.limits(), self._layout), now_ns)
+            workspaces = workspaces_in_force(self._contract, chains, layout)
+            player.change_limits(limits_by_index(self.limits(), layout), now_ns, workspaces)
 
     def forget_chunks(self) -> None:
         """End the activation: forget the chunks, keep the measurements."""
@@ -383,7 +395,9 @@ class MotionControl:
     def _make_player(self, layout: ActionLayout) -> MotionPlayer:
         """Make the player from the first chunk: only a chunk shows the size of some keys."""
         try:
-            player = make_player(self._contract, layout, self._urdf, is_shadow=self._is_shadow)
+            player = make_player(
+                self._contract, layout, self._urdf, self._chains, is_shadow=self._is_shadow
+            )
         except ValueError as error:
             raise ChunkRefusedError(f"the limits contradict each other: {error}") from error
         self._player, self._layout = player, layout

@@ -16,9 +16,10 @@ from gr00t_policy_core.control.measured_state import MAX_MEASURED
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
+from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput, StateStream
-from gr00t_ros.control.urdf import UrdfLimits
+from gr00t_ros.control.workspaces import NO_CHAINS, Chains, workspaces_in_force
 from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
 
 LimitSource = Literal["yaml", "urdf", "default"]
@@ -163,6 +164,7 @@ def make_player(
     contract: Contract,
     layout: ActionLayout,
     urdf: Mapping[str, UrdfLimits],
+    chains: Chains = NO_CHAINS,
     *,
     is_shadow: bool = False,
 ) -> MotionPlayer:
@@ -172,6 +174,7 @@ def make_player(
         contract: Sets how chunks are played, and holds the user's limits.
         layout: Layout of the command vector.
         urdf: The limits of the robot description, by joint; the tighter limit is in force.
+        chains: The kinematics of the workspaces, by their keys.
         is_shadow: Whether nothing is commanded, so that the robot goes its own way at rest.
 
     Raises:
@@ -183,6 +186,7 @@ def make_player(
         schedule=motion.schedule,
         limits=limits_by_index(limits_in_force(contract, urdf), layout),
         bodies={o.key: o.body_limits for o in contract.action if o.body_limits is not None},
+        workspaces=workspaces_in_force(contract, chains, layout),
         max_jump=motion.max_jump,
         out_of_range=motion.out_of_range,
         max_joint_ages_s=dict(_max_ages_s(contract, layout)),

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from gr00t_policy_core.kinematics.urdf import UrdfLimits, urdf_limits
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.suggestions import did_you_mean
 from gr00t_ros.control.motion_setup import limits_in_force
-from gr00t_ros.control.urdf import UrdfLimits, urdf_limits
+from gr00t_ros.control.workspaces import Chains, workspace_chains
+from gr00t_ros.node.description_choice import DescriptionChoice
 
 
 class RobotDescription:
@@ -23,9 +25,10 @@ class RobotDescription:
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
-        self._topics = contract.motion.robot_description_topics
-        self._rank = len(self._topics)
+        self._choice = DescriptionChoice(contract.motion.robot_description_topics)
         self._limits: dict[str, UrdfLimits] = {}
+        self._chains: Chains = {}
+        self._workspace_problem = ""
 
     @property
     def limits(self) -> Mapping[str, UrdfLimits]:
@@ -33,9 +36,14 @@ class RobotDescription:
         return self._limits
 
     @property
+    def chains(self) -> Chains:
+        """The kinematics of the workspaces, by their keys; none before a description that fits."""
+        return self._chains
+
+    @property
     def topic(self) -> str:
         """The topic on which the description arrived; empty before that."""
-        return self._topics[self._rank] if self._rank < len(self._topics) else ""
+        return self._choice.topic
 
     def update(self, topic: str, text: str) -> bool:
         """Store the description that was published on a topic.
@@ -50,10 +58,14 @@ class RobotDescription:
         Raises:
             ValueError: The text is not a URDF; the limits stay as they are.
         """
-        limits, rank = urdf_limits(text), self._topics.index(topic)
-        if rank > self._rank:
+        limits = urdf_limits(text)
+        if not self._choice.prefers(topic):
             return False
-        self._limits, self._rank = limits, rank
+        self._limits = limits
+        try:
+            self._chains, self._workspace_problem = workspace_chains(self._contract, text), ""
+        except ValueError as error:
+            self._chains, self._workspace_problem = {}, str(error)
         return True
 
     def warnings(self) -> Iterator[str]:
@@ -75,10 +87,16 @@ class RobotDescription:
             limits_in_force(self._contract, self._limits)
         except ValueError as error:
             return f"the limits contradict each other: {error}"
+        if self._contract.workspaces and not self.topic:
+            name = self._contract.workspaces[0].name
+            return f"{name}: no robot description on {' or '.join(self._choice.topics)}"
+        if self._workspace_problem:
+            return self._workspace_problem
         if not self._contract.motion.require_urdf:
             return ""
         if not self.topic:
-            return f"require_urdf: no robot description has arrived on {' or '.join(self._topics)}"
+            where = " or ".join(self._choice.topics)
+            return f"require_urdf: no robot description has arrived on {where}"
         joints = [joint for output in self._contract.action for joint in output.joints]
         missing = next((joint for joint in joints if joint not in self._limits), None)
         if missing is None:

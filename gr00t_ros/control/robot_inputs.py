@@ -122,7 +122,7 @@ class RobotInputs:
         obstacle = description.motion_obstacle()
         self._gate.block("robot description", obstacle)
         if not obstacle:
-            self._motion.take_limits(description.limits, self._now_ns())
+            self._motion.take_limits(description.limits, self._now_ns(), description.chains)
 
     def _subscribe(
         self, message_type: type[Any], topic: str, callback: Any, qos: QoSProfile

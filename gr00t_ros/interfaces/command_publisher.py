@@ -38,7 +38,7 @@ class CommandPublisher:
     ) -> None:
         self._node = node
         self._keys = [output.key for output in outputs]
-        first, *others = [output.interface for output in outputs]
+        first, *others = [output.interface.carrier for output in outputs]
         interface = first.joined(others) if others else first
         if interface is None:
             raise ValueError(f"{outputs[0].type} cannot carry {', '.join(self._keys)} together")

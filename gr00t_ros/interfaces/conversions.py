@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gr00t_ros.contract.streams import ActionOutput, StateStream
-from gr00t_ros.interfaces.interface import ConversionError, Values
+from gr00t_ros.interfaces.interface import ChunkStart, CommandPath, ConversionError, Values
 
 
 def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:
@@ -41,12 +41,15 @@ def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:
     return values_of
 
 
-def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> Values:
-    """Convert a chunk of one action key to the units and layout of its command.
+def commands_from_actions(
+    output: ActionOutput, values: NDArray[np.float32], start: ChunkStart
+) -> CommandPath:
+    """Convert a chunk of one action to the units and layout of its command.
 
     Args:
-        output: The contract's entry for the key.
+        output: The contract's entry for the action.
         values: float32 (horizon, D) in the policy's units.
+        start: The measured joints where the chunk begins, and its step.
 
     Returns:
         float64 (horizon, D) in SI units and rad; a pose is x y z and a quaternion x y z w whose
@@ -54,7 +57,7 @@ def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> 
 
     Raises:
         ConversionError: The number of values differs from the contract, or they are not valid,
-            such as a rotation of length zero.
+            such as a rotation of length zero, or a pose that is out of reach.
     """
     if values.ndim != 2 or values.shape[1] != (output.dimension or values.shape[1]):
         raise ConversionError(
@@ -64,7 +67,7 @@ def commands_from_actions(output: ActionOutput, values: NDArray[np.float32]) -> 
     _require_conversion(output, values.shape[1])
     converted = values.astype(np.float64) * np.array(output.scale) + np.array(output.offset)
     try:
-        return output.interface.si_values(converted)
+        return output.interface.path(converted, start)
     except ConversionError as error:
         raise ConversionError(f"{output.name}: {error}") from error
 

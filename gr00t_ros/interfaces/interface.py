@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gr00t_policy_core.control.action_layout import POSE_DIMENSION
+from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.samples import SampleBuffer
 from gr00t_ros.contract.parameter import Parameter, Settings
 
@@ -47,6 +48,52 @@ class MeasuredPose:
     frame_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkStart:
+    """Where a chunk begins.
+
+    Args:
+        positions: The joints that the observation measured, by name, rad (or m).
+        step_s: Time between two steps of the chunk, s.
+    """
+
+    positions: Mapping[str, float]
+    step_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PathQuality:
+    """How well the joints of a chunk meet the poses that the policy wants.
+
+    Args:
+        position_error_m, orientation_error_rad: The largest errors of the steps; NaN where no step
+            was solved.
+        manipulability: The smallest of the steps, 0 in a singular posture; NaN where none was.
+        solve_s: How long it took, s.
+        warning: Which steps are unreachable or near-singular; empty where none is.
+    """
+
+    position_error_m: float
+    orientation_error_rad: float
+    manipulability: float
+    solve_s: float
+    warning: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandPath:
+    """The commands of one action over a chunk.
+
+    Args:
+        values: float64 (steps, `command_dimension`); fewer steps than the policy answered where
+            the rest cannot be commanded.
+        quality: How well they meet what the policy wants; None where they are just that.
+    """
+
+    values: Values
+    quality: PathQuality | None = None
+
+
 class StateInterface(ABC):
     """One message type that states are read from. An instance serves one stream of the contract.
 
@@ -57,6 +104,8 @@ class StateInterface(ABC):
         dimension: D, the number of values that `read` returns; None if only a message shows it.
         measured_joints: The joints whose positions it measures, in rad (or m).
         measures_pose: Whether it measures a pose.
+        needs_description: Whether it can be read only with a robot description (`described`).
+        measured_frames: Which pose it measures, in words; None where the message says that.
 
     Args:
         settings: The value of each of `parameters` by name.
@@ -70,6 +119,8 @@ class StateInterface(ABC):
     dimension: int | None = None
     measured_joints: tuple[str, ...] = ()
     measures_pose: bool = False
+    needs_description: bool = False
+    measured_frames: str | None = None
 
     def __init__(self, settings: Settings) -> None:
         del settings  # a type without parameters has none to read
@@ -97,6 +148,18 @@ class StateInterface(ABC):
         """Return names and positions (rad or m) of the joints in a message that measures some."""
         return self.measured_joints, self.read(message).tolist()
 
+    def sampled_positions(self, sample: Any) -> Mapping[str, float]:
+        """Return the positions, rad (or m), of `measured_joints` in a sample of the buffer."""
+        return dict(zip(self.measured_joints, self.read(sample).tolist(), strict=True))
+
+    def described(self, urdf: str) -> StateInterface:
+        """Return the interface of the same stream for the robot of a description.
+
+        Raises:
+            ValueError: The description does not fit; the text goes after "state.<key>: ".
+        """
+        return self
+
     def pose(self, message: Any) -> MeasuredPose:
         """Return the pose in a message; called if `measures_pose` is set."""
         raise NotImplementedError(f"{type(self).__name__} measures a pose and has no method pose")
@@ -119,6 +182,9 @@ class CommandInterface(ABC):
         holds_zero: The values are velocities or steps: to hold is to command zero. Where it is
             false they are positions: to hold is to repeat the last one, and a state has to measure
             them.
+        needs_description: Whether it makes commands only with a robot description (`described`).
+        commanded_frames: Which pose it commands, in words; None where the message says that. A
+            state of the same key measures the same.
 
     Args:
         settings: The value of each of `parameters` by name.
@@ -135,6 +201,8 @@ class CommandInterface(ABC):
     limited_by: LimitedBy = LimitedBy.NOTHING
     commands_pose: bool = False
     holds_zero: bool = False
+    needs_description: bool = False
+    commanded_frames: str | None = None
 
     def __init__(self, settings: Settings) -> None:
         del settings  # a type without parameters has none to read
@@ -143,6 +211,11 @@ class CommandInterface(ABC):
     def command_dimension(self) -> int | None:
         """The number of SI values in one command; None if only the policy's answer shows it."""
         return POSE_DIMENSION if self.commands_pose else self.dimension
+
+    @property
+    def carrier(self) -> CommandInterface:
+        """The interface that writes the commands into messages, by default this one."""
+        return self
 
     def si_values(self, values: Values) -> Values:
         """Convert a chunk to the layout of the commands, in which action chunks are published.
@@ -171,6 +244,30 @@ class CommandInterface(ABC):
             ConversionError: The values are not valid, such as a rotation of length zero.
         """
         return values
+
+    def path(self, values: Values, start: ChunkStart) -> CommandPath:
+        """Return the commands of a chunk, given where it begins; by default `si_values`.
+
+        Args:
+            values: float64 (horizon, D), in SI units and rad.
+            start: The measured joints, and the step of the chunk.
+
+        Raises:
+            ConversionError: The values are not valid, or cannot be commanded.
+        """
+        return CommandPath(self.si_values(values))
+
+    def described(self, urdf: str, limits: Sequence[JointLimits]) -> CommandInterface:
+        """Return the interface of the same action for the robot of a description.
+
+        Args:
+            urdf: The URDF document.
+            limits: The limits of `joints` in the contract.
+
+        Raises:
+            ValueError: The description does not fit; the text goes after "action.<key>: ".
+        """
+        return self
 
     @abstractmethod
     def make_message(self, period_s: float) -> Any:

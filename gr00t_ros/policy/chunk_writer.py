@@ -16,16 +16,41 @@ from gr00t_policy_core.errors import PolicyError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.interfaces.conversions import commands_from_actions
-from gr00t_ros.interfaces.interface import ConversionError
+from gr00t_ros.interfaces.interface import ChunkStart, CommandPath, ConversionError
 from gr00t_ros.msg import ActionChunk, ActionValues
 from gr00t_ros.policy.info_values import info_values
 
 NO_INFO: Mapping[str, Any] = MappingProxyType({})
+NO_POSITIONS: Mapping[str, float] = MappingProxyType({})
+
+
+def command_paths(
+    contract: Contract,
+    action: Mapping[str, NDArray[np.float32]],
+    positions: Mapping[str, float] = NO_POSITIONS,
+) -> dict[str, CommandPath]:
+    """The commands of one answer, by action of the contract: the first row of the batch.
+
+    Args:
+        contract: Names the action keys, their conversions and the action rate.
+        action: float32 (B, horizon, D) by action key, in the policy's units.
+        positions: The joints that the observation measured, by name, rad (or m).
+
+    Raises:
+        PolicyError: The answer lacks an action key, or its values are not finite, are not a
+            rotation, are out of reach, or differ in number from the contract.
+    """
+    keys = [key for output in contract.action for key in output.keys]
+    missing = [f"action.{key}" for key in dict.fromkeys(keys) if key not in action]
+    if missing:
+        raise PolicyError(f"the policy's answer lacks {missing}, it has {list(action)}")
+    start = ChunkStart(positions, 1.0 / contract.action_rate_hz)
+    return {output.key: _path(output, _values(output, action), start) for output in contract.action}
 
 
 def chunk_message(
     contract: Contract,
-    action: Mapping[str, NDArray[np.float32]],
+    paths: Mapping[str, CommandPath],
     *,
     chunk_id: int,
     t0: Time,
@@ -34,30 +59,26 @@ def chunk_message(
     instruction: str = "",
     info: Mapping[str, Any] = NO_INFO,
 ) -> ActionChunk:
-    """The message of one answer: the action keys of the contract, the first row of the batch.
+    """The message of one answer, as long as its shortest path.
 
     Args:
-        contract: Names the action keys, their conversions and the action rate.
-        action: float32 (B, horizon, D) by action key, in the policy's units.
+        contract: Names the action rate.
+        paths: The commands, by action of the contract.
         chunk_id: Number of the chunk, counted from 1.
         t0: Stamp of the observation that was answered.
         round_trip_s: Time from sending the observation to receiving the answer, s.
         source: The run of the policy node that publishes the chunk.
         instruction: What the policy was asked to do.
         info: What the policy returned beside the action.
-
-    Raises:
-        PolicyError: The answer lacks an action key, or its values are not finite, are not a
-            rotation, or differ in number from the contract.
     """
-    missing = [output.name for output in contract.action if output.key not in action]
-    if missing:
-        raise PolicyError(f"the policy's answer lacks {missing}, it has {list(action)}")
-    rows = {output.key: _commands(output, action[output.key][0]) for output in contract.action}
+    horizon = min(len(path.values) for path in paths.values())
+    rows = {
+        key: np.ascontiguousarray(path.values[:horizon], np.float64) for key, path in paths.items()
+    }
     message = ActionChunk(
         chunk_id=chunk_id,
         dt=1.0 / contract.action_rate_hz,
-        horizon=len(next(iter(rows.values()))),
+        horizon=horizon,
         actions=[
             ActionValues(name=key, dimension=values.shape[1], values=array("d", values.tobytes()))
             for key, values in rows.items()
@@ -85,14 +106,30 @@ def stop_message(reason: str, *, chunk_id: int, now: Time, source: str = "") -> 
     return message
 
 
-def _commands(output: ActionOutput, values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Float64 (horizon, D) of one action key, in SI units and radians."""
+def _values(output: ActionOutput, action: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The policy's values of one action, (horizon, D): its keys side by side, or some of them."""
+    parts = [action[key][0] for key in output.keys]
+    shapes = {key: part.shape for key, part in zip(output.keys, parts, strict=True)}
+    if any(part.ndim != 2 or len(part) != len(parts[0]) for part in parts):
+        raise PolicyError(f"{output.name}: the policy answered steps and values of {shapes}")
+    values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+    beyond = [index for index in output.select if index >= values.shape[1]]
+    if beyond:
+        raise PolicyError(
+            f"{output.name}: select has {beyond}, the policy answered {values.shape[1]} values per "
+            "step"
+        )
+    return values[:, list(output.select)] if output.select else values
+
+
+def _path(output: ActionOutput, values: NDArray[np.float32], start: ChunkStart) -> CommandPath:
+    """The commands of one action, in SI units and radians."""
     if not np.isfinite(values).all():
         step = int(np.argwhere(~np.isfinite(values))[0][0])
         raise PolicyError(
             f"the policy answered a value of {output.name} that is not finite, in step {step}"
         )
     try:
-        return np.ascontiguousarray(commands_from_actions(output, values), np.float64)
+        return commands_from_actions(output, values, start)
     except ConversionError as error:
         raise PolicyError(str(error)) from error

@@ -16,6 +16,7 @@ from gr00t_policy_core.resize import first_resize
 from gr00t_ros.contract.compatibility import check_compatibility, undeclared_actions
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.policy.continuation import CAPABILITY, Continuation
+from gr00t_ros.policy.described_contract import DescribedContract
 from gr00t_ros.policy.observation_builder import ObservationBuilder, TimedObservation
 from gr00t_ros.policy.policy_backend import require_loaded, takes_jpeg
 from gr00t_ros.policy.robot_info import RobotInfo
@@ -53,7 +54,7 @@ class SessionFactory:
     """Makes inference sessions for one configuration of the node.
 
     Args:
-        contract: The parameters of the robot, already checked.
+        described: The parameters of the robot, with its description once it has arrived.
         streams: Receive the observations of the robot.
         continuation: Remembers the newest chunk, for a policy that continues chunks.
         robot_info: Adds what is known of the robot to the options.
@@ -64,7 +65,7 @@ class SessionFactory:
 
     def __init__(
         self,
-        contract: Contract,
+        described: DescribedContract,
         streams: ObservationStreams,
         continuation: Continuation,
         robot_info: RobotInfo,
@@ -73,7 +74,7 @@ class SessionFactory:
         instruction: Callable[[], str],
         logger: Logger,
     ) -> None:
-        self._contract = contract
+        self._described = described
         self._streams = streams
         self._continuation = continuation
         self._robot_info = robot_info
@@ -87,9 +88,9 @@ class SessionFactory:
 
         Raises:
             PolicyError: The policy does not answer, or does not fit the robot.
-            NotReadyError: The policy is still being loaded.
+            NotReadyError: The policy is still being loaded, or a robot description is missing.
         """
-        contract = self._contract
+        contract = self._described.contract
         configs = require_compatible(contract, policy)
         capabilities = policy.get_capabilities()
         self._warn(compatibility_warnings(contract, configs, capabilities))

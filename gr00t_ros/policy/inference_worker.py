@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gr00t_policy_core.errors import ClosedError, PolicyError
@@ -35,6 +35,7 @@ class InferenceResult:
         info: The second value that the policy returned, beside the action.
         t0_ns: Stamp of the observation, ns.
         round_trip_s: Time from sending the observation to receiving the answer, s.
+        positions: The joints that the observation measured, by name, rad (or m).
         instruction: What the policy was asked to do.
     """
 
@@ -42,6 +43,7 @@ class InferenceResult:
     info: Mapping[str, Any]
     t0_ns: int
     round_trip_s: float
+    positions: Mapping[str, float] = field(default_factory=dict)
     instruction: str = ""
 
     @property
@@ -172,6 +174,11 @@ class InferenceWorker:
             future.set_exception(ClosedError("the policy was closed before it could be reset"))
         return not self._thread.is_alive()
 
+    def renew_session(self) -> None:
+        """Prepare a new session before the next observation: what it depends on has changed."""
+        self._session = None
+        self._wake.set()
+
     def notice_message(self) -> None:
         """Wake the worker after a new message: an observation may be ready now."""
         if self._awaits_message:
@@ -205,7 +212,9 @@ class InferenceWorker:
             options = session.options(built.t0_ns)
             action, info = self._policy.get_action(built.observation, options)
             round_trip_s = time.monotonic() - started_s
-            result = InferenceResult(action, info, built.t0_ns, round_trip_s, built.instruction)
+            result = InferenceResult(
+                action, info, built.t0_ns, round_trip_s, built.positions, built.instruction
+            )
             self._deliver(result, run_number)
         except NotReadyError as problem:
             self._skip(problem)

@@ -9,7 +9,7 @@ sample that is missing, stale or skewed prevents the observation; nothing is eve
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,11 +50,13 @@ class TimedObservation:
     Args:
         observation: A video that is already JPEG may be a `JpegVideo` instead of an array.
         t0_ns: Its time t0, ns.
+        positions: The joints that the states measure at t0, by name, rad (or m).
         instruction: What the policy is asked to do, also of a policy that reads no language.
     """
 
     observation: dict[str, Any]
     t0_ns: int
+    positions: Mapping[str, float] = field(default_factory=dict)
     instruction: str = ""
 
 
@@ -92,6 +94,12 @@ class ObservationBuilder:
             **{stream.name: image_reader(stream) for stream in contract.video},
             **{stream.name: state_reader(stream) for stream in contract.state_streams},
         }
+        needs_positions = any(o.interface.needs_description for o in contract.action)
+        self._joint_streams = [
+            stream
+            for stream in contract.state_streams
+            if needs_positions and stream.interface.measured_joints
+        ]
         self._reserve_history()
 
     def build(self, now_ns: int, instruction: str) -> TimedObservation:
@@ -142,7 +150,16 @@ class ObservationBuilder:
             observation["language"] = self._language(self._configs["language"], instruction)
         observation["video"] = {s.key: self._video(s, samples) for s, samples in video}
         observation["state"] = {s.key: self._state(s, state) for s in self._contract.state}
-        return TimedObservation(observation, t0_ns, instruction)
+        return TimedObservation(observation, t0_ns, self._positions(t0_ns), instruction)
+
+    def _positions(self, t0_ns: int) -> dict[str, float]:
+        """The measured positions of joints by name, rad (or m), where commands need them."""
+        positions: dict[str, float] = {}
+        for stream in self._joint_streams:
+            sample = self._at(stream, t0_ns)
+            (measured,) = self._each(stream, [sample], stream.interface.sampled_positions)
+            positions |= measured
+        return positions
 
     def _fresh(self, stream: VideoStream | StateStream, now_ns: int) -> Sample[Any]:
         buffer = self._buffers[stream.name]

@@ -6,11 +6,13 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 from rclpy.time import Time
 from std_msgs.msg import String
@@ -24,9 +26,10 @@ from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.node.node_parameters import read_contract
-from gr00t_ros.node.qos import CHUNK, INSTRUCTION
+from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION
 from gr00t_ros.policy.chunk_publisher import ChunkPublisher
 from gr00t_ros.policy.continuation import Continuation
+from gr00t_ros.policy.described_contract import DescribedContract
 from gr00t_ros.policy.inference_session import SessionFactory, require_compatible
 from gr00t_ros.policy.inference_worker import InferenceReport, InferenceResult, InferenceWorker
 from gr00t_ros.policy.observation_builder import NotReadyError
@@ -61,6 +64,8 @@ class PolicyNode(ManagedNode):
         self._policy_factory = policy_factory
         self._policy: BasePolicy | None = None
         self._contract: Contract | None = None
+        self._described: DescribedContract | None = None
+        self._descriptions: list[Subscription] = []
         self._streams: ObservationStreams | None = None
         self._worker: InferenceWorker | None = None
         self._continuation: Continuation | None = None
@@ -85,6 +90,7 @@ class PolicyNode(ManagedNode):
 
     def configure(self) -> None:
         contract = read_contract(self)
+        described = DescribedContract(contract)
         self._policy = policy = self._policy_factory(contract.policy)
         try:
             require_compatible(contract, policy)
@@ -95,13 +101,14 @@ class PolicyNode(ManagedNode):
                 f"the policy does not answer yet, the node goes on without it: {error}"
             )
         self._contract = contract
+        self._described = described
         self._streams = streams = ObservationStreams(self, contract)
         self._continuation = Continuation(step_s=1.0 / contract.action_rate_hz)
         robot_info = self._robot_info = RobotInfo(
             self, robot=contract.policy.robot_name or self._own_name(), task=self._present_task
         )
         sessions = SessionFactory(
-            contract,
+            described,
             streams,
             self._continuation,
             robot_info,
@@ -117,6 +124,12 @@ class PolicyNode(ManagedNode):
             now_s=self._now_s,
         )
         streams.subscribe(on_message=self._worker.notice_message)
+        self._descriptions = [
+            self.create_subscription(
+                String, topic, partial(self._on_description, topic), DESCRIPTION
+            )
+            for topic in described.topics
+        ]
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_activate(state)
@@ -138,6 +151,10 @@ class PolicyNode(ManagedNode):
         self._stop_inference("the policy node was shut down")
         worker, streams, policy = self._worker, self._streams, self._policy
         self._worker = self._streams = self._policy = self._contract = self._continuation = None
+        self._described = None
+        for subscription in self._descriptions:
+            self.destroy_subscription(subscription)
+        self._descriptions.clear()
         self._active = False
         if self._robot_info is not None:
             self._robot_info.destroy()
@@ -201,6 +218,17 @@ class PolicyNode(ManagedNode):
         response.message = f"{outcome.result()}" if error is None else str(error)
         return response
 
+    def _on_description(self, topic: str, message: String) -> None:
+        """Use a robot description, unless one from a preferred topic has arrived."""
+        described, worker = self._described, self._worker
+        if described is None or worker is None or not described.update(topic, message.data):
+            return
+        worker.renew_session()
+        if described.problem:
+            self.get_logger().error(described.problem)
+        else:
+            self.get_logger().info(f"the robot description on {topic} is used")
+
     # Chunks
 
     def _stop_inference(self, reason: str) -> None:
@@ -215,12 +243,13 @@ class PolicyNode(ManagedNode):
 
     def _publish_chunk(self, result: InferenceResult) -> None:
         """Publish a chunk; the worker calls this in its own thread."""
-        contract, continuation = self._contract, self._continuation
-        if contract is None or continuation is None:
+        described, continuation = self._described, self._continuation
+        if described is None or continuation is None:
             return
-        self._chunks.publish(contract, result)
+        contract = described.contract
+        steps = self._chunks.publish(contract, result)
         continuation.remember(
-            {k: result.action[k] for k in contract.action_keys if k in result.action},
+            {k: result.action[k][:, :steps] for k in contract.action_keys if k in result.action},
             result.t0_ns,
             now_ns=self._now_ns(),
         )
@@ -237,6 +266,8 @@ class PolicyNode(ManagedNode):
         status.state, reason = self._state_and_reason(report)
         is_running = status.state == PolicyStatus.STATE_RUNNING
         warnings = list(streams.warnings(now.nanoseconds)) if streams is not None else []
+        if is_running:
+            warnings.extend(self._chunks.end_effectors.warnings())
         if worker is not None and is_running and worker.pace_warning:
             warnings.append(worker.pace_warning)
         if warnings:

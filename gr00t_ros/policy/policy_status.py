@@ -26,6 +26,7 @@ def policy_status(
         observation_age=chunks.observation_age.statistics(),
         round_trip=chunks.round_trip.statistics(),
         policy_time=chunks.policy_time.statistics(),
+        end_effectors=chunks.end_effectors.statuses(),
         chunk_id=chunks.chunk_id,
         inferences=report.inferences,
         inference_errors=report.errors,

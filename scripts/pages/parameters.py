@@ -17,6 +17,7 @@ from gr00t_ros.contract.parameters import (
     STATE,
     TOP,
     VIDEO,
+    WORKSPACE,
     common_parameters,
     types_of,
 )
@@ -43,6 +44,13 @@ NOTES = {
     ACTION: "`type` names the message type; the parameters that it adds are listed below. An "
     "action of the policy that the robot has no use for has `ignore: true` and nothing else.",
 }
+WORKSPACES = """\
+## Each workspace: `workspace.<name>.…`
+
+A box and a floor that the tip of an arm never leaves, see
+[Keep the tip inside a workspace](../how-to/end-effectors.md#keep-the-tip-inside-a-workspace). The
+name is your own.
+"""
 TYPES = """\
 ## Message types
 
@@ -74,6 +82,8 @@ def _lines() -> Iterator[str]:
             yield f"`{ros_type(cls.message_type)}`. {_description(cls)}\n"
             if cls.parameters:
                 yield from _table(cls.parameters)
+    yield WORKSPACES
+    yield from _table(common_parameters(WORKSPACE))
 
 
 def _type_rows() -> Iterator[str]:

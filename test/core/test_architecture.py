@@ -16,10 +16,10 @@ SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
 
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
-    {"antialias", "errors", "malloc", "rotation"},
-    {"datasets", "embodiment", "modality", "resize"},
+    {"antialias", "errors", "html_page", "malloc", "rotation"},
+    {"datasets", "embodiment", "kinematics", "modality", "report_files", "resize"},
     {"policy"},
-    {"models", "policies", "serving", "testing"},
+    {"evaluation", "models", "policies", "serving", "testing"},
     {"cli"},
     {"__main__"},
     {"__main__"},
@@ -44,14 +44,15 @@ HOMES = {
     "sensor_msgs": "gr00t_ros",
     "std_msgs": "gr00t_ros",
     "gr00t_ros": "gr00t_ros",
-    "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
     "rosbag2_py": "gr00t_ros.bags",
+    "pinocchio": "gr00t_policy_core.kinematics",
     "ruckig": "gr00t_policy_core.control",
     "torch": "gr00t_policy_core.models",
     "ray": "gr00t_policy_core.serving.replicas",
     "transformers": "gr00t_policy_core.models",
+    "triton": "gr00t_policy_core.models",
 }
 # What turns a policy's units into SI units, on the policy node's side of the chunk topic.
 CONTROL_ROOM = "gr00t_ros.control"
@@ -341,6 +342,7 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (libraries_stay_at_home, "gr00t_ros.convert.steps", "import av"),
         (libraries_stay_at_home, "gr00t_ros.convert.steps", "from mcap.reader import make_reader"),
         (libraries_stay_at_home, "gr00t_policy_core.serving.server.policy_server", "import ray"),
+        (libraries_stay_at_home, "gr00t_ros.control.workspaces", "import pinocchio"),
         (libraries_stay_at_home, "gr00t_policy_core.cli", "importlib.import_module('rclpy')"),
         (
             the_control_node_knows_no_policy,

@@ -16,7 +16,10 @@ from gr00t_policy_core.control.blend import BlendMode
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
-SOURCES = ("gr00t_policy_core", "gr00t_ros", "bench", "config", "deploy", "launch", "scripts")
+SOURCES = (
+    *("gr00t_policy_core", "gr00t_ros"),
+    *("bench", "config", "deploy", "launch", "robots", "scripts"),
+)
 CODE = [path for folder in (*SOURCES, "docs", "test") for path in (ROOT / folder).rglob("*.*")]
 # Files that a reader writes, and their own packages.
 OF_READERS = {"my_policy.py", "test_my_policy.py", "my_robot.yaml", "my_robot/message_types.py"}
@@ -78,7 +81,7 @@ def test_every_page_that_the_sources_name_exists(folder: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["cli", "messages"])
+@pytest.mark.parametrize("name", ["cli", "messages", "robots"])
 def test_a_page_of_the_reference_is_made_from_the_code(name: str) -> None:
     page = runpy.run_path(str(ROOT / "scripts" / "pages" / f"{name}.py"))["page"]()
 

@@ -8,31 +8,39 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gr00t_policy_core.models.common.options import InferenceOptions
 from gr00t_policy_core.models.common.token_batch import TokenBatch
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInputs:
-    """The inputs of the networks, on the device; B is the padded batch size.
+class VisionInputs:
+    """The inputs of the backbone, on the device.
 
     Args:
-        rows: Rows of the observation; the other B - rows are copies of the last one.
+        rows: Rows of the observation.
+        batch_size: B, the padded number of rows; the other rows are copies of the last one.
         tokens: The tokens of the instructions and their images.
         videos: Camera frames or images, as `Runner.features` takes them.
-        state: Normalized states, (B, T, max_state_dim), in the dtype of the networks.
-        noise: The start of denoising, (B, action_horizon, max_action_dim).
-        velocity_scale: How much each step of the chunk may move, as `ActionHead.sample` takes it.
-        options: The checked options of the call.
     """
 
     rows: int
+    batch_size: int
     tokens: TokenBatch
     videos: list[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class DenoisingInputs:
+    """The inputs of the action head besides the features, on the device.
+
+    Args:
+        state: Normalized states, (B, T, max_state_dim), in the dtype of the networks.
+        noise: The start of denoising, (B, action_horizon, max_action_dim).
+        velocity_scale: How much each step of the chunk may move, as `ActionHead.sample` takes it.
+    """
+
     state: Tensor
     noise: Tensor
     velocity_scale: Tensor | None
-    options: InferenceOptions
 
 
 def pad_rows(values: Tensor, rows: int, batch_size: int) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gr00t_policy_core.models.common import triton_ops
 from gr00t_policy_core.models.common.capture_queue import CaptureQueue
 from gr00t_policy_core.models.common.compiled import CompiledFunction, compile_function
 from gr00t_policy_core.models.common.cuda_graphs import (
@@ -69,6 +70,7 @@ class Runner:
         if capturer is None:
             check_settings(settings, device)
             capturer = CudaGraphCapturer(device) if settings.cuda_graphs else None
+        triton_ops.prepare(device)
         self._device = device
         self.pads_batches = capturer is not None or settings.compile is not None
         self._sizes = batch_sizes(MAX_BATCH_ROWS)

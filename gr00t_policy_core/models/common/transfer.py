@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 ALIGNMENT = 256  # bytes: any kernel may read from such an address
+COPY_THREADS = 4
+PARALLEL_BYTES = 2**21  # an array of this size is copied by several threads
+
+_copiers = ThreadPoolExecutor(COPY_THREADS, "gr00t-copy")
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -54,6 +60,16 @@ def copy_to_device(values: Sequence[Tensor | NDArray[Any]], device: torch.device
     for part, value in zip(parts(staged), values, strict=True):
         if isinstance(value, Tensor):
             part.copy_(value)
-        else:  # torch warns about a tensor of a read-only array, so numpy copies
-            part.numpy()[...] = value
+        else:  # torch warns about a tensor of a read-only array, so NumPy copies
+            _copy(value, part.numpy())
     return parts(staged.to(device, non_blocking=True))
+
+
+def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:
+    """Copy an array; one of many frames in several threads, since NumPy releases the GIL."""
+    if source.nbytes < PARALLEL_BYTES:
+        target[...] = source
+        return
+    parts = min(len(source), COPY_THREADS)
+    sources, targets = np.array_split(source, parts), np.array_split(target, parts)
+    list(_copiers.map(np.copyto, targets, sources))

@@ -16,8 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gr00t_policy_core.models.common import triton_ops
 from gr00t_policy_core.models.common.config import TransformerConfig
-from gr00t_policy_core.models.common.fused_linear import FusedLinear, linear_gelu
+from gr00t_policy_core.models.common.fused_linear import (
+    FusedLinear,
+    linear,
+    linear_add,
+    linear_gelu,
+)
 
 FEED_FORWARD_FACTOR = 4
 TIMESTEP_CHANNELS = 256
@@ -55,7 +61,7 @@ class Modulation:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention of tokens (B, T, width)."""
+    """Multi-head self-attention of tokens (B, T, width), added to `residual`."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -64,15 +70,17 @@ class SelfAttention(nn.Module):
         self.to_qkv = FusedLinear(width, {"to_q": width, "to_k": width, "to_v": width})
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        q, k, v = (split_heads(part, self.heads) for part in self.to_qkv.split_outputs(x))
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        result: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
-        return result
+    def forward(self, x: Tensor, residual: Tensor, bias: Tensor | None = None) -> Tensor:
+        parts = linear(self.to_qkv, x).chunk(3, dim=-1)
+        q, k, v = (split_heads(part, self.heads) for part in parts)
+        return linear_add(self.to_out[0], attend(q, k, v, bias), residual)
 
 
 class CrossAttention(nn.Module):
-    """Multi-head cross-attention of tokens (B, T, width); the DiT computes keys and values."""
+    """Multi-head cross-attention of tokens (B, T, width), added to `residual`.
+
+    The DiT computes keys and values.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -81,20 +89,34 @@ class CrossAttention(nn.Module):
         self.to_q = nn.Linear(width, width)
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        attended = F.scaled_dot_product_attention(
-            split_heads(self.to_q(x), self.heads),
-            context.keys,
-            context.values,
-            attn_mask=context.bias,
-        )
-        result: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
-        return result
+    def forward(self, x: Tensor, residual: Tensor, context: Context) -> Tensor:
+        q = split_heads(linear(self.to_q, x), self.heads)
+        attended = attend(q, context.keys, context.values, context.bias)
+        return linear_add(self.to_out[0], attended, residual)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, T, heads · head_dim) to (B, heads, T, head_dim)."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention of all queries to all keys.
+
+    Args:
+        q: Queries, (B, heads, T, head_dim).
+        k: Keys, (B, heads, S, head_dim).
+        v: Values, (B, heads, S, head_dim).
+        bias: Added to the scores, (B, 1, 1, S), or None.
+
+    Returns:
+        (B, T, heads · head_dim).
+    """
+    if triton_ops.suits(q) and k.shape[2] <= triton_ops.MAX_KEYS:
+        result: Tensor = triton_ops.attention(q, k, v, bias)
+        return result
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    return attended.transpose(1, 2).flatten(2)
 
 
 class TanhGelu(nn.Module):
@@ -109,16 +131,18 @@ class TanhGelu(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU. Element 1 of `net` is training's dropout."""
+    """Two linear layers with GELU, added to `residual`.
+
+    Element 1 of `net` is training's dropout.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         inner = FEED_FORWARD_FACTOR * width
         self.net = nn.Sequential(TanhGelu(width, inner), nn.Identity(), nn.Linear(inner, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.net(x)
-        return result
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return linear_add(self.net[2], self.net[0](x), residual)
 
 
 class SelfAttentionBlock(nn.Module):
@@ -132,8 +156,10 @@ class SelfAttentionBlock(nn.Module):
         self.ff = FeedForward(config.width)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        x = x + self.attn1(self.norm1(x), bias)
-        return torch.add(x, self.ff(self.norm3(x)))
+        x = self.attn1(layer_norm(x, self.norm1.weight, self.norm1.bias), x, bias)
+        normed = layer_norm(x, self.norm3.weight, self.norm3.bias)
+        result: Tensor = self.ff(normed, x)
+        return result
 
 
 class SelfAttentionTransformer(nn.Module):
@@ -165,7 +191,7 @@ class AdaLayerNorm(nn.Module):
         return 1 + scale, shift.clone()
 
     def forward(self, x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
-        return modulate(x, modulation, NORM_EPS)
+        return layer_norm(x, *modulation)
 
 
 class DiTBlock(nn.Module):
@@ -180,8 +206,9 @@ class DiTBlock(nn.Module):
     def forward(
         self, x: Tensor, modulation: tuple[Tensor, Tensor], context: Context | None
     ) -> Tensor:
-        x = x + self.attn1(self.norm1(x, modulation), context)
-        return torch.add(x, self.ff(F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)))
+        x = self.attn1(self.norm1(x, modulation), x, context)
+        result: Tensor = self.ff(layer_norm(x), x)
+        return result
 
 
 class TimestepEmbedder(nn.Module):
@@ -302,11 +329,17 @@ class DiT(nn.Module):
             self.transformer_blocks, modulation.blocks, contexts, strict=True
         ):
             x = block(x, scale_shift, context)
-        result: Tensor = self.proj_out_2(modulate(x, modulation.output, OUTPUT_NORM_EPS))
+        result: Tensor = linear(
+            self.proj_out_2, layer_norm(x, *modulation.output, eps=OUTPUT_NORM_EPS)
+        )
         return result
 
 
-def modulate(x: Tensor, modulation: tuple[Tensor, Tensor], eps: float) -> Tensor:
-    """Layer norm with a timestep's weight and bias, which all rows share: one kernel."""
-    weight, bias = modulation
+def layer_norm(
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, eps: float = NORM_EPS
+) -> Tensor:
+    """Layer norm over the last dimension; weight and bias (width,) are of a layer or a timestep."""
+    if triton_ops.suits(x):
+        result: Tensor = triton_ops.layer_norm(x, weight, bias, eps)
+        return result
     return F.layer_norm(x, x.shape[-1:], weight, bias, eps)

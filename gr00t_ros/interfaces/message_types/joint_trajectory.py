@@ -26,7 +26,7 @@ class JointTrajectoryCommand(JointGroupCommand):
     def make_message(self, period_s: float) -> JointTrajectory:
         seconds, nanoseconds = divmod(round(period_s * 1e9), 1_000_000_000)
         point = JointTrajectoryPoint(time_from_start=Duration(sec=seconds, nanosec=nanoseconds))
-        return JointTrajectory(joint_names=list(self.joints), points=[point])
+        return JointTrajectory(joint_names=list(self.message_joints), points=[point])
 
     def fill(self, message: JointTrajectory, values: Values, stamp: Any) -> None:
         message.points[0].positions = array("d", values.tobytes())
@@ -34,4 +34,4 @@ class JointTrajectoryCommand(JointGroupCommand):
     def read(self, message: JointTrajectory) -> Values:
         if len(message.points) != 1:
             raise ConversionError(f"the trajectory has {len(message.points)} points, expected one")
-        return values_by_name(self.joints, message.joint_names, message.points[0].positions)
+        return values_by_name(self.message_joints, message.joint_names, message.points[0].positions)

@@ -120,7 +120,7 @@ def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, 
 
 def sent_images(policy: ModelPolicy, observation: dict[str, Any]) -> Any:
     """The images as the backbone reads them, on the policy's device."""
-    videos = policy._videos(observation, policy.frames(observation))
+    videos = policy._videos(observation)
     return images_from_frames(policy.model, copy_to_device(videos, policy.device))
 
 

@@ -10,7 +10,7 @@ from models.golden import golden_of, torch
 from gr00t_policy_core.cli import main
 from gr00t_policy_core.models.common.operator_count import OperatorCount
 
-STAGES = ["prompts", "state", "images", "backbone", "head", "decode", "total"]
+STAGES = ["prompts", "images", "backbone", "state", "head", "decode", "total"]
 FEW = ["--device", "cpu", "--runs", "2", "--warm-up", "1"]
 
 

@@ -5,7 +5,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from models.golden import torch
+from models.golden import policy_of, torch
 
 from gr00t_policy_core.models.common.cuda_graphs import WARM_UPS, CudaGraphCapturer
 from gr00t_policy_core.models.common.stopwatch import Stopwatch
@@ -189,3 +189,32 @@ def test_what_is_sent_together_is_one_copy_through_pinned_memory(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "to", copied)
     copy_to_device([torch.ones(3), np.zeros((2, 2), np.uint8), torch.zeros(4)], GPU)
     assert calls == [("empty", True), ("cuda:0", True)]
+
+
+def test_the_host_prepares_denoising_after_it_has_launched_the_backbone(n1d7, monkeypatch):
+    policy = policy_of(n1d7.name)
+    order = []
+
+    def noting(owner, name):
+        original = getattr(owner, name)
+
+        def call(*args, **kwargs):
+            order.append(name)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for name in ("vision_inputs", "denoising_inputs"):
+        noting(policy, name)
+    for name in ("features", "actions"):
+        noting(policy.runner, name)
+    policy.get_action(n1d7.observation("one"))
+    assert order == ["vision_inputs", "features", "denoising_inputs", "actions"]
+
+
+def test_many_frames_are_copied_in_parts_each_as_it_was():
+    rng = np.random.default_rng(0)
+    for rows in (1, 3, 9):
+        frames = rng.integers(0, 256, (rows, 1, 480, 2000, 3), dtype=np.uint8)
+        (sent,) = copy_to_device([frames], torch.device("cpu"))
+        np.testing.assert_array_equal(sent.numpy(), frames)

@@ -15,6 +15,7 @@ from models.golden import CASES, assert_golden, largest, policy_of, rows_of, sen
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.float8 import Float8Linear
 from gr00t_policy_core.models.common.fused_linear import linear_gelu
+from gr00t_policy_core.models.common.options import read_options
 from gr00t_policy_core.models.common.stopwatch import Stopwatch
 from gr00t_policy_core.models.model_policy import ModelPolicy
 
@@ -133,14 +134,14 @@ def test_the_host_does_not_wait_from_images_to_actions(golden):
     observation = golden.observation("batch")
     policy.prepare(observation)
     with torch.inference_mode():
-        policy.model_inputs(
-            observation, None, Stopwatch(policy.device)
-        )  # what is made once is there
+        policy.get_action(observation)  # makes what is made once
+        options = read_options(None, policy.embodiment, len(policy.instructions(observation)))
         with no_waiting():
-            given = policy.model_inputs(observation, None, Stopwatch(policy.device))
-            features = policy.runner.features(given.videos, given.tokens)
+            vision = policy.vision_inputs(observation, Stopwatch(policy.device))
+            features = policy.runner.features(vision.videos, vision.tokens)
+            given = policy.denoising_inputs(observation, options, vision)
             policy.runner.actions(
-                features, given.tokens, given.state, given.noise, given.velocity_scale
+                features, vision.tokens, given.state, given.noise, given.velocity_scale
             )
 
 

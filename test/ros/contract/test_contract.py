@@ -81,7 +81,8 @@ def test_everything_wrong_is_told_at_once() -> None:
     [
         (
             {"state__arm__representation": "xyz_quat"},
-            "state.arm.representation: has no effect here, only with type: pose_stamped; leave it",
+            "state.arm.representation: has no effect here, only with type: end_effector or "
+            "pose_stamped; leave it",
         ),
         ({"video__front__width": 224}, "video.front: width and height go together"),
         (

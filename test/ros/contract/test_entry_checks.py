@@ -92,8 +92,8 @@ def test_a_type_that_is_unknown_is_the_only_problem_of_its_entry() -> None:
         ),
         (
             {"state__arm__representation": "xyz_quat"},
-            "state.arm.representation: has no effect here, only with type: pose_stamped; leave it "
-            "out",
+            "state.arm.representation: has no effect here, only with type: end_effector or "
+            "pose_stamped; leave it out",
         ),
         (
             {"action__arm__frame_id": "base"},

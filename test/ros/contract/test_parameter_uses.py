@@ -49,6 +49,10 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
     "ignore": (False, EVERYWHERE),
     "type": (None, EVERYWHERE),
     "joints": (["shoulder", "elbow"], POSITIONS | ARRAYS),
+    "joint_prefix": ("", EVERYWHERE),  # asks for nothing; these joints share no prefix
+    "axes": (["linear.x", "angular.z"], {"twist"}),
+    "keys": (["arm"], EVERYWHERE),
+    "select": ([1, 0], EVERYWHERE),
     "teleop_topic": ("leader", EVERYWHERE),
     "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
     "representation": ("xyz_quat", {"pose"}),
@@ -86,6 +90,7 @@ STATE_USES: dict[str, tuple[Any, Any]] = {
     "select": ([1, 0], EVERYWHERE),
     "sources": ([], EVERYWHERE),
     "joints": (["shoulder", "elbow"], {"joints"}),
+    "joint_prefix": ("", EVERYWHERE),
     "field": ("position", {"joints"}),
     "representation": ("xyz_quat", {"pose"}),
     "scale": (2.0, EVERYWHERE),

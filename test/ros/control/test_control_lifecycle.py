@@ -84,8 +84,8 @@ def test_configure_fails_with_the_whole_list_and_works_once_all_is_right(
     told = capfd.readouterr().err
     assert "- control_rate_hz: must be 1 to 1000, got 5000.0\n" in told
     assert (
-        "- action.gripper.type: 'servo' is no message type; write one of float64_multi_array |"
-        in told
+        "- action.gripper.type: 'servo' is no message type; write one of end_effector | "
+        "float64_multi_array |" in told
     )
     assert all(
         operator.set_parameters(control_rate_hz=50.0, action__gripper__type="joint_trajectory")

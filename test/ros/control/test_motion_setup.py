@@ -19,6 +19,7 @@ from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_policy_core.control.schedule_settings import ScheduleSettings
+from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.contract.contract import Contract, parse_contract
 from gr00t_ros.control.motion_setup import (
     CommandedJoints,
@@ -27,7 +28,6 @@ from gr00t_ros.control.motion_setup import (
     make_layout,
     make_player,
 )
-from gr00t_ros.control.urdf import UrdfLimits
 from gr00t_ros.interfaces.interface import MeasuredPose
 
 LAYOUT = ActionLayout({"arm": 2, "gripper": 1})

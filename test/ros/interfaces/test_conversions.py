@@ -16,9 +16,10 @@ from std_msgs.msg import Float64MultiArray
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.contract.streams import ActionOutput, StateStream
 from gr00t_ros.interfaces.conversions import commands_from_actions, state_reader
-from gr00t_ros.interfaces.interface import ConversionError
+from gr00t_ros.interfaces.interface import ChunkStart, ConversionError
 
 HALF = np.sqrt(0.5)
+START = ChunkStart({}, 0.1)
 
 
 def state(**changes: Any) -> StateStream:
@@ -131,7 +132,9 @@ def test_a_pose_without_orientation_is_refused() -> None:
 
 def test_a_command_is_in_the_robots_units() -> None:
     output = action("joint_state", joints=["a", "b"], scale=[0.5, 2.0], offset=[1.0, 0.0])
-    commands = commands_from_actions(output, np.array([[2.0, 3.0], [4.0, 5.0]], np.float32))
+    commands = commands_from_actions(
+        output, np.array([[2.0, 3.0], [4.0, 5.0]], np.float32), START
+    ).values
     assert commands.dtype == np.float64
     assert_allclose(commands, [[2.0, 6.0], [3.0, 10.0]])
 
@@ -147,7 +150,7 @@ def test_a_command_is_in_the_robots_units() -> None:
 )
 def test_a_pose_is_commanded_as_a_unit_quaternion(representation: str, values: list[float]) -> None:
     output = action("pose_stamped", representation=representation)
-    commands = commands_from_actions(output, np.array([values], np.float32))
+    commands = commands_from_actions(output, np.array([values], np.float32), START).values
     assert_allclose(commands, [[1, 2, 3, 0, 0, HALF, HALF]], atol=1e-6)
 
 
@@ -155,14 +158,14 @@ def test_neighbouring_poses_are_interpolated_the_short_way() -> None:
     output = action("pose_stamped", representation="xyz_quat")
     q = np.array([0.0, 0.0, HALF, HALF])
     poses = np.array([[0, 0, 0, *q], [0, 0, 0, *-q]], np.float32)
-    commands = commands_from_actions(output, poses)
+    commands = commands_from_actions(output, poses, START).values
     assert_allclose(commands[1], commands[0], atol=1e-6)
 
 
 def test_a_rotation_that_is_none_is_refused() -> None:
     output = action("pose_stamped", representation="xyz_rot6d")
     with pytest.raises(ConversionError, match=r"action.arm: a 6D rotation has a zero row"):
-        commands_from_actions(output, np.zeros((2, 9), np.float32))
+        commands_from_actions(output, np.zeros((2, 9), np.float32), START)
 
 
 @pytest.mark.parametrize(
@@ -180,11 +183,11 @@ def test_another_number_of_values_than_the_command_has_is_refused(
         ConversionError,
         match=f"answered {dimension} values per step, the parameters give {expected}",
     ):
-        commands_from_actions(output, np.zeros((4, dimension), np.float32))
+        commands_from_actions(output, np.zeros((4, dimension), np.float32), START)
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
 def test_an_array_of_another_size_than_its_scale_is_refused_not_stretched(dimension: int) -> None:
     output = action("float64_multi_array", scale=[1.0, 2.0, 3.0])
     with pytest.raises(ConversionError, match=f"scale has 3 values, expected 1 or {dimension}"):
-        commands_from_actions(output, np.ones((4, dimension), np.float32))
+        commands_from_actions(output, np.ones((4, dimension), np.float32), START)

@@ -16,15 +16,19 @@ from gr00t_ros.interfaces.message_types.float64_multi_array import ArrayCommand
 from gr00t_ros.interfaces.message_types.joint_state import JointStateCommand
 from gr00t_ros.interfaces.message_types.joint_trajectory import JointTrajectoryCommand
 from gr00t_ros.interfaces.message_types.pose_stamped import PoseCommand
-from gr00t_ros.interfaces.message_types.twist_stamped import TwistCommand
+from gr00t_ros.interfaces.message_types.twist import TwistCommand
+from gr00t_ros.interfaces.message_types.twist_stamped import TwistStampedCommand
+from gr00t_ros.interfaces.twist_axes import AXES
 
-JOINTS = {"joints": ["a", "b"]}
+JOINTS = {"joints": ["a", "b"], "joint_prefix": ""}
+LEFT_JOINTS = {"joints": ["left_a", "left_b"], "joint_prefix": "left_"}
 INTERFACES = [
     JointStateCommand(JOINTS),
     JointTrajectoryCommand(JOINTS),
     ArrayCommand({"joints": [], "when_holding": "last"}),
     PoseCommand({"representation": "xyz_rpy", "frame_id": "base"}),
-    TwistCommand({"frame_id": "base"}),
+    TwistStampedCommand({"frame_id": "base", "axes": list(AXES)}),
+    TwistCommand({"axes": list(AXES)}),
 ]
 
 
@@ -46,6 +50,7 @@ def test_a_command_is_read_as_it_was_filled_in(interface: CommandInterface) -> N
 def test_joints_are_matched_by_name() -> None:
     message = JointState(name=["x", "b", "a"], position=[9.0, 2.0, 1.0])
     assert JointStateCommand(JOINTS).read(message).tolist() == [1.0, 2.0]
+    assert JointStateCommand(LEFT_JOINTS).read(message).tolist() == [1.0, 2.0]
 
 
 def test_what_cannot_be_a_command_is_rejected_with_the_reason() -> None:

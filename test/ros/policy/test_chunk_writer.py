@@ -17,7 +17,7 @@ from gr00t_policy_core import rotation
 from gr00t_policy_core.errors import PolicyError
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.msg import ActionChunk
-from gr00t_ros.policy.chunk_writer import chunk_message, stop_message
+from gr00t_ros.policy.chunk_writer import chunk_message, command_paths, stop_message
 
 RAD_PER_DEG = math.pi / 180.0
 HORIZON = 4
@@ -27,8 +27,9 @@ def written(arm: np.ndarray, **changes: Any) -> ActionChunk:
     """The message of an answer (horizon, D) for the arm, as a bag or a subscriber reads it."""
     action = {"arm": arm[None].astype(np.float32), "gripper": np.zeros((1, len(arm), 1))}
     contract = parse_contract(parameters(**changes))
+    paths = command_paths(contract, action)
     message = chunk_message(
-        contract, action, chunk_id=7, t0=Time(sec=12), round_trip_s=0.125, source="/policy_node#1"
+        contract, paths, chunk_id=7, t0=Time(sec=12), round_trip_s=0.125, source="/policy_node#1"
     )
     read = deserialize_message(serialize_message(message), ActionChunk)
     assert read == message
@@ -115,13 +116,7 @@ def test_an_answer_that_is_no_command_is_not_written(
 def test_an_answer_without_an_action_key_is_not_written() -> None:
     contract = parse_contract(parameters())
     with pytest.raises(PolicyError, match=r"answer lacks \['action.gripper'\], it has \['arm'\]"):
-        chunk_message(
-            contract,
-            {"arm": np.zeros((1, 2, 2), np.float32)},
-            chunk_id=1,
-            t0=Time(),
-            round_trip_s=0.0,
-        )
+        command_paths(contract, {"arm": np.zeros((1, 2, 2), np.float32)})
 
 
 def test_a_stop_says_why_and_has_no_steps() -> None:

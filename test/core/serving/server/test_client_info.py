@@ -3,15 +3,14 @@
 
 import json
 import re
-import threading
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from crowds import assert_answered, crowded, observe
 from rich.console import Console
-from toy_policy import ToyPolicy, toy_observation
+from toy_policy import toy_observation
 
-from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError
+from gr00t_policy_core import RemoteError
 from gr00t_policy_core.cli.top import view
 from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.serving.server import prometheus
@@ -53,37 +52,16 @@ def test_a_server_says_that_it_takes_the_info(server, client):
 
 
 def test_no_policy_gets_to_see_it_and_requests_with_different_ones_are_joined():
-    seen, entered, release = [], threading.Event(), threading.Event()
-
-    class Policy(ToyPolicy):
-        max_batch_size = 4
-
-        def _get_action(self, observation, options=None):
-            seen.append((options, len(next(iter(observation["state"].values())))))
-            entered.set()
-            release.wait(20)
-            return super()._get_action(observation, options)
-
-    with PolicyServer(Policy(), "127.0.0.1", 0, max_batch=4) as server:
-        clients = [PolicyClient("127.0.0.1", server.port) for _ in range(3)]
-        threads = [
-            threading.Thread(
-                target=client.get_action,
-                args=(toy_observation(), {"client_info": {"robot": f"robot {number}"}}),
-            )
-            for number, client in enumerate(clients)
-        ]
-        threads[0].start()
-        assert entered.wait(20)
-        for thread in threads[1:]:
-            thread.start()
-        wait_until(lambda: server.metrics()["waiting"]["requests"] == 2)
-        release.set()
-        for thread in threads:
-            thread.join(20)
-        for client in clients:
-            client.close()
-    assert seen == [(None, 1), (None, 2)]
+    with crowded(max_batch=4) as crowd:
+        for seed in (1, 2):
+            crowd.ask(seed, observe(seed), {"client_info": {"robot": f"robot {seed}"}})
+        results = crowd.finish()
+        for seed in (1, 2):
+            assert_answered(results[seed], observe(seed))
+        assert crowd.policy.calls[1:] == [(2, None)]
+        infos = [client["info"] for client in crowd.server.metrics()["clients"]]
+        robots = {info["robot"] for info in infos if info is not None}
+        assert robots == {"robot 1", "robot 2"}
 
 
 @pytest.mark.parametrize(

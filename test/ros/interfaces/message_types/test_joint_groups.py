@@ -12,7 +12,9 @@ from gr00t_ros.interfaces.joint_names import JointGroupCommand
 from gr00t_ros.interfaces.message_types.joint_state import JointStateCommand, JointStateState
 from gr00t_ros.interfaces.message_types.joint_trajectory import JointTrajectoryCommand
 
-ARM, GRIPPER = {"joints": ["a", "b"]}, {"joints": ["c"]}
+ARM = {"joints": ["a", "b"], "joint_prefix": ""}
+GRIPPER = {"joints": ["c"], "joint_prefix": ""}
+LEFT = {"joints": ["left_a", "left_b"], "joint_prefix": "left_"}
 
 
 def test_a_trajectory_is_one_point_one_period_ahead_that_begins_at_once() -> None:
@@ -44,7 +46,7 @@ def test_groups_of_joints_make_one_message(cls: type[JointGroupCommand]) -> None
 @pytest.mark.parametrize("cls", [JointStateState, JointStateCommand, JointTrajectoryCommand])
 def test_a_joint_is_named_once(cls: type) -> None:
     with pytest.raises(ValueError, match="joints repeats"):
-        cls({"joints": ["a", "a"], "field": "position"})
+        cls({**ARM, "joints": ["a", "a"], "field": "position"})
 
 
 def test_positions_are_measured_and_other_fields_are_not() -> None:
@@ -56,3 +58,29 @@ def test_the_positions_of_a_message_are_those_of_all_its_joints() -> None:
     message = JointState(name=["z", "a"], position=[0.1, 0.2])
     names, positions = JointStateState({**ARM, "field": "position"}).joint_positions(message)
     assert (list(names), list(positions)) == (["z", "a"], [0.1, 0.2])
+
+
+@pytest.mark.parametrize("cls", [JointStateCommand, JointTrajectoryCommand])
+def test_the_names_in_a_message_lack_the_prefix(cls: type[JointGroupCommand]) -> None:
+    left = cls(LEFT)
+    message = left.make_message(0.02)
+    names = message.name if cls is JointStateCommand else message.joint_names
+    assert (left.joints, list(names)) == (("left_a", "left_b"), ["a", "b"])
+    assert left.joined([cls(ARM)]) is None
+    both = left.joined([cls({"joints": ["left_c"], "joint_prefix": "left_"})])
+    assert (both.joints, both.message_joints) == (("left_a", "left_b", "left_c"), ("a", "b", "c"))
+
+
+def test_a_measured_joint_has_its_prefix() -> None:
+    state = JointStateState({**LEFT, "field": "position"})
+    message = JointState(name=["b", "a"], position=[0.1, 0.2])
+    assert state.joint_positions(message)[0] == ["left_b", "left_a"]
+    buffer = state.make_buffer(10**9)
+    buffer.add(1, message, received_ns=1)
+    assert state.read(buffer.latest().value).tolist() == [0.2, 0.1]
+
+
+@pytest.mark.parametrize("joints", [["a"], ["left_a", "right_b"], ["left_"]])
+def test_every_joint_begins_with_the_prefix(joints: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"joint_prefix is 'left_', .* must begin with it"):
+        JointTrajectoryCommand({"joints": joints, "joint_prefix": "left_"})

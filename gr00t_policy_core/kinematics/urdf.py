@@ -44,19 +44,29 @@ def urdf_limits(description: str) -> dict[str, UrdfLimits]:
     Raises:
         ValueError: The text is not a URDF, has a joint twice, or a limit that is not a number.
     """
-    robot = _parsed(description)
-    if robot.tag != "robot":
-        raise ValueError(
-            f"the robot description is not a URDF: it is a <{robot.tag}>, not a <robot>"
-        )
+    robot = robot_element(description)
     limits: dict[str, UrdfLimits] = {}
     for joint in robot.findall("joint"):
         name = joint.get("name", "")
         if name in limits:
             raise ValueError(f"the robot description has two joints {name}")
         if joint.get("type") in MOVING:
-            limits[name] = _limits(joint)
+            limits[name] = joint_limits(joint)
     return limits
+
+
+def robot_element(description: str) -> ElementTree.Element:
+    """Return the root of a URDF, read as urdfdom reads it.
+
+    Raises:
+        ValueError: The text is not a URDF.
+    """
+    robot = _parsed(description)
+    if robot.tag != "robot":
+        raise ValueError(
+            f"the robot description is not a URDF: it is a <{robot.tag}>, not a <robot>"
+        )
+    return robot
 
 
 def _parsed(description: str) -> ElementTree.Element:
@@ -79,7 +89,12 @@ def _parsed(description: str) -> ElementTree.Element:
     return builder.close()
 
 
-def _limits(joint: ElementTree.Element) -> UrdfLimits:
+def joint_limits(joint: ElementTree.Element) -> UrdfLimits:
+    """Return the limits of the element of a moving joint; see `urdf_limits`.
+
+    Raises:
+        ValueError: A limit is not a number.
+    """
     limit, safety = joint.find("limit"), joint.find("safety_controller")
     # Zero is what exporters write for "not known".
     velocity = _number(joint, limit, "velocity", math.inf) or math.inf

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from gr00t_ros.control.urdf import UrdfLimits, urdf_limits
+from gr00t_policy_core.kinematics.urdf import UrdfLimits, urdf_limits
 
 
 def limits_of(joint: str) -> UrdfLimits:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the workspaces of a contract from the robot description. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.workspace import Workspace
+from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.kinematics.chain import Chain, KinematicsUnavailableError, load_pinocchio
+from gr00t_ros.contract.contract import Contract
+
+Chains = Mapping[str, Chain]
+"""The kinematics of each workspace, by its key."""
+NO_CHAINS: Chains = MappingProxyType({})
+
+
+def require_kinematics(contract: Contract) -> None:
+    """Require what workspaces are computed with.
+
+    Raises:
+        SpecError: A workspace is given, and Pinocchio is not installed.
+    """
+    if not contract.workspaces:
+        return
+    try:
+        load_pinocchio()
+    except KinematicsUnavailableError as error:
+        names = ", ".join(workspace.name for workspace in contract.workspaces)
+        raise SpecError("bad parameters", [f"{names}: {error}"]) from error
+
+
+def workspace_chains(contract: Contract, urdf: str) -> Chains:
+    """Make the kinematics of each workspace.
+
+    Args:
+        contract: Names the links and the commanded joints.
+        urdf: The URDF document.
+
+    Raises:
+        ValueError: The description does not fit, or a joint that moves a tip is not commanded in
+            position: nothing would know where it goes.
+    """
+    places = _places(contract)
+    chains = {}
+    for workspace in contract.workspaces:
+        try:
+            chain = Chain(urdf, workspace.base, workspace.tip, workspace.tool)
+        except ValueError as error:
+            raise ValueError(f"{workspace.name}: {error}") from error
+        free = [joint for joint in chain.joints if joint not in places]
+        if free:
+            raise ValueError(
+                f"{workspace.name}: {', '.join(free)} moves {workspace.tip} against "
+                f"{workspace.base}, and no action commands its position: choose another base"
+            )
+        chains[workspace.key] = chain
+    return chains
+
+
+def workspaces_in_force(
+    contract: Contract, chains: Chains, layout: ActionLayout
+) -> tuple[Workspace, ...]:
+    """Return the workspaces for the command vector of a layout; none before a description."""
+    places = _places(contract)
+
+    def index(joint: str) -> int:
+        key, number = places[joint]
+        return layout.slices[key].start + number
+
+    return tuple(
+        Workspace(
+            name=workspace.name,
+            indices=tuple(map(index, chains[workspace.key].joints)),
+            tip=chains[workspace.key],
+            sides=workspace.sides,
+        )
+        for workspace in contract.workspaces
+        if workspace.key in chains
+    )
+
+
+def _places(contract: Contract) -> dict[str, tuple[str, int]]:
+    """The action of each joint that is commanded in position, and its place in that action."""
+    return {
+        joint: (output.key, number)
+        for output in contract.action
+        if output.commands_joint_positions
+        for number, joint in enumerate(output.joints)
+    }

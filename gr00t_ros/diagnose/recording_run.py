@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a run from the control node's own recording (`record_path`).
+
+The recording holds what the node received. What it commanded is computed again, bit for bit, by a
+player with the robot's limits: from the YAML file, and from the robot description if the limits of
+the run came from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.recording import (
+    Event,
+    Measured,
+    Offered,
+    Ticked,
+    read_events,
+    replay,
+)
+from gr00t_policy_core.errors import SpecError
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.control.motion_setup import make_layout, make_player
+from gr00t_ros.diagnose.phases import PhaseLog
+from gr00t_ros.diagnose.run import NAN, Activity, Counters, Run, RunChunk, Series
+
+NO_COMMANDS = (
+    "a recording holds no commands: with --config, the robot's YAML file, they are computed again"
+)
+
+
+def read_recording(path: Path, contract: Contract | None) -> Run:
+    """Read a run.
+
+    Args:
+        path: The recording.
+        contract: The robot; None where it is not known: commands and holds are then missing.
+
+    Raises:
+        SpecError: The file is no recording, has no chunk, or is of another robot.
+        OSError: The file cannot be read.
+    """
+    try:
+        events = list(read_events(path))
+    except ValueError as error:
+        raise SpecError("cannot read the recording", [str(error)]) from error
+    first = next((event.chunk for event in events if isinstance(event, Offered)), None)
+    if first is None:
+        raise SpecError("nothing to diagnose", [f"{path} has no chunk"])
+    if contract is None:
+        layout = ActionLayout(_dimensions(first))
+        return _Reader(path, layout, None).read(events)
+    layout = _layout_of(path, contract, first)
+    return _Reader(path, layout, make_player(contract, layout, {})).read(events)
+
+
+def _layout_of(path: Path, contract: Contract, chunk: Chunk) -> ActionLayout:
+    missing = [output.key for output in contract.action if output.key not in chunk.actions]
+    if missing:
+        raise SpecError(
+            "the recording is of another robot",
+            [f"{path} has the action keys {sorted(chunk.actions)}, the YAML file has {missing}"],
+        )
+    return make_layout(contract, _dimensions(chunk))
+
+
+def _dimensions(chunk: Chunk) -> dict[str, int]:
+    return {key: rows.shape[1] for key, rows in chunk.actions.items()}
+
+
+class _Reader:
+    """Goes through the events of a recording once."""
+
+    def __init__(self, path: Path, layout: ActionLayout, player: MotionPlayer | None) -> None:
+        self._path = path
+        self._layout = layout
+        self._player = player
+        self._phases = PhaseLog()
+        self._chunks: list[RunChunk] = []
+        self._command_times_s: list[float] = []
+        self._commands: list[list[float]] = []
+        self._measured_times_s: list[float] = []
+        self._measured: list[list[float]] = []
+
+    def read(self, events: Sequence[Event]) -> Run:
+        for event in events:
+            match event:
+                case Measured():
+                    self._measure(event)
+                case Offered():
+                    self._offer(event)
+                case Ticked():
+                    self._tick(event)
+                case _:
+                    self._repeat(event)
+        size = self._layout.size
+        return Run(
+            source=str(self._path),
+            joints=tuple(self._layout.name_of(index) for index in range(size)),
+            chunks=tuple(self._chunks),
+            commands=Series.of(self._command_times_s, self._commands, size),
+            measured=Series.of(self._measured_times_s, self._measured, size),
+            phases=self._phases.phases(),
+            counters=self._counters(),
+            notes=(NO_COMMANDS,) if self._player is None else (),
+        )
+
+    def _measure(self, event: Measured) -> None:
+        self._repeat(event)
+        row = [event.positions.get(index, NAN) for index in range(self._layout.size)]
+        self._measured_times_s.append(event.stamp_ns * 1e-9)
+        self._measured.append(row)
+
+    def _offer(self, event: Offered) -> None:
+        refused = ""
+        if self._player is not None:
+            try:
+                self._player.offer(event.chunk, event.now_ns)
+            except ChunkRefusedError as error:
+                refused = str(error)
+        chunk = event.chunk
+        self._chunks.append(
+            RunChunk(
+                chunk_id=chunk.chunk_id,
+                t0_s=chunk.t0_ns * 1e-9,
+                received_s=event.now_ns * 1e-9,
+                dt_s=chunk.dt_s,
+                values=self._layout.rows(chunk),
+                refused=refused,
+            )
+        )
+
+    def _tick(self, event: Ticked) -> None:
+        if self._player is None:
+            return
+        time_s = event.now_ns * 1e-9
+        (command,) = self._repeat(event)
+        if command is None:
+            self._phases.observe(time_s, Activity.WAITING, self._player.reason)
+            return
+        activity = Activity.HOLDING if command.holding else Activity.PLAYING
+        if self._player.is_steered:
+            activity = Activity.INTERVENTION
+        self._phases.observe(time_s, activity, self._player.reason)
+        row = np.concatenate([command.values[key] for key in self._layout.dimensions])
+        self._command_times_s.append(time_s)
+        self._commands.append(row.tolist())
+
+    def _repeat(self, event: Event) -> list[Command | None]:
+        """Repeat a recorded call, where there is a player; returns the command of a tick."""
+        return [] if self._player is None else list(replay([event], self._player))
+
+    def _counters(self) -> Counters:
+        if self._player is None:
+            return Counters()
+        counts = self._player.counts
+        return Counters(
+            commands=counts.ticks,
+            holds=counts.holds,
+            stalls=counts.stalls,
+            stalled_s=counts.stalled_ns * 1e-9,
+            limiter_hits=counts.limit_hits.total(),
+            chunks_rejected=counts.refused,
+        )

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a proposal as the YAML file of both nodes, with comments for whoever reads it. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gr00t_ros.discovery.matching import Entry, Proposal
+
+IGNORED: Mapping[str, object] = {"ignore": True}
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.]*")
+_NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n", "inf", "nan"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileHead:
+    """What the file says beside the keys.
+
+    Args:
+        host: Of the policy server.
+        port: Its TCP port.
+        action_rate_hz: The rate of the data that the policy was trained on, Hz.
+        has_instruction: Whether the policy takes an instruction.
+        has_description: Whether the robot publishes a description, whose limits apply.
+    """
+
+    host: str
+    port: int
+    action_rate_hz: float
+    has_instruction: bool
+    has_description: bool
+
+
+def robot_yaml(proposal: Proposal, head: FileHead) -> str:
+    """Return the text of the file, which `gr00t-policy check` reads."""
+    return "\n".join(_lines(proposal, head)) + "\n"
+
+
+def _lines(proposal: Proposal, head: FileHead) -> Iterator[str]:
+    yield "# Written by `gr00t-policy new-robot` from a running robot. Names were matched, neither"
+    yield "# units nor directions were: read all of it before the robot moves."
+    yield "/**:"
+    yield "  ros__parameters:"
+    yield f"    policy: {{backend: server, host: {_value(head.host)}, port: {head.port}}}"
+    if head.has_instruction:
+        yield '    instruction: ""           # what the robot is to do'
+    yield f"    action_rate_hz: {head.action_rate_hz}        # Hz, the rate of the training data"
+    yield "    control_rate_hz: 100.0      # Hz, no more than the controllers take"
+    if not head.has_description:
+        yield "    # No robot_description was published: give min_position and max_position below."
+    yield from _section(
+        "video", proposal.video, ["rate_hz: 30.0   # expected; a slower camera is reported"]
+    )
+    yield from _section(
+        "state",
+        proposal.state,
+        ["scale: 57.29577951308232   # where the policy was trained on degrees"],
+    )
+    yield from _section(
+        "action",
+        proposal.action,
+        [
+            "scale: 0.017453292519943295   # where the policy answers degrees",
+            "max_velocity: 3.0   # rad/s or m/s; also max_acceleration and max_jerk",
+        ],
+    )
+
+
+def _section(modality: str, entries: Sequence[Entry], suggestions: Sequence[str]) -> Iterator[str]:
+    """Yield a block for each key; one line for each parameter where a key has a dot.
+
+    When a block ends, rcl drops only the last part of its name, see `parameter_files`.
+    """
+    yield ""
+    is_flat = any("." in entry.key for entry in entries)
+    if not is_flat and any(_parameters(modality, entry) for entry in entries):
+        yield f"    {modality}:"
+    for entry in entries:
+        name = f"{modality}.{entry.key}" if is_flat else _value(entry.key)
+        margin = "    " if is_flat else "      "
+        if entry.why:
+            yield f"{margin}# {_printable(name)}: nothing was found. {_printable(entry.why)}"
+        parameters = _parameters(modality, entry)
+        if parameters and not is_flat:
+            yield f"{margin}{name}:"
+        for parameter, value in parameters.items():
+            place = f"{margin}{name}." if is_flat else f"{margin}  "
+            yield f"{place}{parameter}: {_value(value)}"
+        for alternative in entry.alternatives:
+            yield f"{margin}  # or, if that controller is active: {_printable(alternative)}"
+        if not entry.why:
+            yield from (f"{margin}  # {suggestion}" for suggestion in suggestions)
+
+
+def _parameters(modality: str, entry: Entry) -> Mapping[str, object]:
+    """The parameters of an entry; an action for which nothing was found moves nothing."""
+    return IGNORED if modality == "action" and not entry.parameters else entry.parameters
+
+
+def _value(value: object) -> str:
+    """A value in YAML's flow style. JSON is YAML, and quotes what YAML might read otherwise."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
+        return value
+    return json.dumps(value)
+
+
+def _printable(text: str) -> str:
+    """One line of a comment, whatever names a graph has."""
+    return "".join(c if c.isprintable() else "?" for c in text)

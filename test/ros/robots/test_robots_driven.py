@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each robot of `robots/`, simulated, with both nodes and a policy that asks for too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require_within, wait_until
+from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, overrides
+from rclpy.context import Context
+from rclpy.node import Node
+from robot_library import ROBOTS, RobotFile, joint_facts, published
+from simulated_robot import RandomMotions, SimulatedRobot, proposed_configs
+
+from gr00t_policy_core.control.body_limits import BodyLimits
+from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import ActionOutput
+from gr00t_ros.control.control_node import ControlNode
+from gr00t_ros.interfaces.command_publisher import CommandPublisher
+from gr00t_ros.node.lifecycle import ManagedNode
+from gr00t_ros.node.offline_nodes import contract_of_file
+from gr00t_ros.policy.policy_node import PolicyNode
+
+COMMANDS = 150  # of each key, while running
+CHANGES = {
+    "autostart": True,
+    "replan_interval_s": 0.4,
+    # for a machine so busy that messages are late
+    "max_age_s": 5.0,
+    "max_observation_age_s": 60.0,
+}
+
+
+@pytest.fixture
+def commanded(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[np.ndarray]]]:
+    """Every command by action key, noted before DDS may lose it."""
+    values: dict[str, list[np.ndarray]] = {}
+    publish = CommandPublisher.publish
+
+    def tapped(publisher: CommandPublisher, of_keys: Any, stamp: Any) -> None:
+        for key in publisher._keys:
+            values.setdefault(key, []).append(np.array(of_keys[key]))
+        publish(publisher, of_keys, stamp)
+
+    monkeypatch.setattr(CommandPublisher, "publish", tapped)
+    return values
+
+
+def starting_positions(robot: RobotFile, contract: Contract) -> dict[str, float]:
+    """Somewhere within the limits of each joint; the URDF's where nothing commands it."""
+    random, facts = np.random.default_rng(3), joint_facts(robot.joints)
+    positions = {}
+    for stream in contract.state_streams:
+        for joint in stream.interface.measured_joints:
+            urdf = facts[robot.urdf_name(joint)]
+            lower, upper = max(urdf.lower, -3.0), min(urdf.upper, 3.0)
+            positions[joint] = random.uniform(lower, upper)
+    for output in contract.action:
+        for joint, limits in zip(output.joints, output.limits, strict=True):
+            positions[joint] = random.uniform(limits.lower, limits.upper)
+    return positions
+
+
+def require_inside(output: ActionOutput, commands: np.ndarray, period_s: float) -> None:
+    for index, limits in enumerate(output.limits):
+        values = commands[:, index]
+        assert values.min() >= limits.lower - 1e-9
+        assert values.max() <= limits.upper + 1e-9
+        require_within(
+            values,
+            velocity=limits.velocity,
+            acceleration=limits.acceleration,
+            jerk=limits.jerk,
+            period_s=period_s,
+        )
+    if output.body_limits is not None:
+        require_body_inside(output.body_limits, commands, period_s)
+
+
+def require_body_inside(limits: BodyLimits, twists: np.ndarray, period_s: float) -> None:
+    for part, velocity, acceleration in (
+        (slice(0, 3), limits.linear_velocity, limits.linear_acceleration),
+        (slice(3, 6), limits.angular_velocity, limits.angular_acceleration),
+    ):
+        speeds = np.linalg.norm(twists[:, part], axis=1)
+        changes = np.linalg.norm(np.diff(twists[:, part], axis=0), axis=1) / period_s
+        assert speeds.max() <= velocity + 1e-9
+        assert changes.max() <= acceleration + 1e-6
+
+
+@pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.path)
+def test_every_command_is_inside_every_limit(
+    robot: RobotFile,
+    ros_context: Context,
+    live: Callable[[ManagedNode], None],
+    ros_node: Node,
+    commanded: dict[str, list[np.ndarray]],
+) -> None:
+    contract = contract_of_file(robot.file)
+    needs = published(robot.published) if robot.published else proposed_configs(contract)
+    policy = RandomMotions(contract, *needs)
+    arm = SimulatedRobot(ros_node, contract, starting_positions(robot, contract))
+    arguments = {
+        "context": ros_context,
+        "cli_args": ["--ros-args", "--params-file", str(robot.file)],
+        "parameter_overrides": overrides(CHANGES),
+    }
+    operators = Operator(ros_node, "policy_node"), Operator(ros_node, "control_node")
+    live(ControlNode(**arguments))
+    live(PolicyNode(policy_factory=lambda _: policy, **arguments))
+    for operator in reversed(operators):
+        assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+    for operator in operators:
+        operator.wait_until_running()
+
+    keys = [output.key for output in contract.action]
+    wait_until(
+        lambda: min(len(commanded.get(key, [])) for key in keys) >= COMMANDS,
+        what=f"{COMMANDS} commands of each of {keys}",
+    )
+    assert policy.answers >= 3
+    assert arm.received.keys() == {output.topic for output in contract.action}
+    for output in contract.action:
+        commands = np.array(commanded[output.key])
+        assert np.ptp(commands, axis=0).max() > 0.0, f"{output.name} did not move"
+        require_inside(output, commands, 1.0 / contract.control_rate_hz)
