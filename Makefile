@@ -15,7 +15,7 @@ unexport MAKEFLAGS MFLAGS
 ROS := . scripts/ros_env.bash
 
 help:
-	@echo "make demo    the simulated arm, driven by a policy server through ROS 2 (DEMO_SECONDS=20: end after 20 s)"
+	@echo "make demo    the simulated arm, driven by a policy server through ROS 2 (DEMO_SECONDS=20: end after 20 s; SEED=7: where the cubes lie; POLICY=replay: a recording)"
 	@echo "make test    build and run all tests (TEST_JOBS=1: one after the other)"
 	@echo "make test-models   the tests of the models, with torch in an environment of its own (TRANSFORMERS=4.57.6: with that release)"
 	@echo "make lint    ruff and mypy"
@@ -44,7 +44,7 @@ build: setup
 		--build-base "$$BUILD" --install-base "$$INSTALL" --cmake-args -DBUILD_TESTING=ON
 
 demo: build
-	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo"
+	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo" $(if $(POLICY),--policy $(POLICY)) $(if $(SEED),--seed $(SEED))
 
 # Tests mostly wait, so the suites run side by side, and each of them in as many processes as there
 # are CPUs and a half (pytest-xdist, where it is there). ctest numbers the lines of each suite.

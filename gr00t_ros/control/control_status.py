@@ -35,7 +35,10 @@ def control_status(
         output: The command topics; None while the node is not configured.
     """
     status = ControlStatus(
-        observation_age=no_latencies(), tick_lateness=no_latencies(), forecast_time=no_latencies()
+        observation_age=no_latencies(),
+        tick_lateness=no_latencies(),
+        forecast_time=no_latencies(),
+        at_rest=True,
     )
     if output is not None:
         status.commands, status.command_topics = output.count, output.status()
@@ -47,6 +50,7 @@ def control_status(
         status.ticks_missed = activation.loop.ticks_missed
     status.trajectories_late = activation.forecaster.late
     status.forecast_time = activation.forecaster.times()
+    status.at_rest = motion.is_at_rest
     status.observation_age = motion.observation_age()
     counts = motion.counts
     status.shadow = motion.is_shadow
