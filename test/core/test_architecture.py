@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("gr00t_policy_core", "gr00t_ros")
-SOURCE_FOLDERS = (*PRODUCT, "bench", "launch", "scripts", "test")
+SOURCE_FOLDERS = (*PRODUCT, "bench", "examples", "launch", "scripts", "test")
 
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
@@ -46,6 +46,7 @@ HOMES = {
     "gr00t_ros": "gr00t_ros",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
+    "mcap": "gr00t_ros.bags",
     "rosbag2_py": "gr00t_ros.bags",
     "pinocchio": "gr00t_policy_core.kinematics",
     "ruckig": "gr00t_policy_core.control",

@@ -18,7 +18,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 SOURCES = (
     *("gr00t_policy_core", "gr00t_ros"),
-    *("bench", "config", "deploy", "launch", "robots", "scripts"),
+    *("bench", "config", "deploy", "examples", "launch", "robots", "scripts"),
 )
 CODE = [path for folder in (*SOURCES, "docs", "test") for path in (ROOT / folder).rglob("*.*")]
 # Files that a reader writes, and their own packages.
@@ -161,6 +161,8 @@ def test_the_texts_that_the_page_of_troubles_quotes_stand_in_the_sources() -> No
 def test_every_message_has_a_section() -> None:
     text = (DOCS / "reference" / "messages.md").read_text()
 
-    names = sorted(path.stem for path in (ROOT / "msg").glob("*.msg"))
+    names = sorted(
+        path.stem for kind in ("msg", "srv", "action") for path in (ROOT / kind).glob(f"*.{kind}")
+    )
 
     assert sorted(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == names

@@ -22,7 +22,7 @@ from task_rig import SLOW_S, Processes, TaskPeer, fields, node_command, spinning
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.action import RunPolicy
-from gr00t_ros.msg import PolicyStatus, TaskResult
+from gr00t_ros.msg import Ender, PolicyStatus, TaskResult
 
 pytestmark = pytest.mark.xdist_group("task faults")
 
@@ -180,6 +180,43 @@ def test_a_task_node_that_is_killed_leaves_a_robot_that_its_client_stops(fleet: 
     assert command.returncode == 1, output
     assert "task_node has ended, or hangs; policy_node was stopped: stopped" in output
     assert fleet.peer.policy_statuses[-1].state == PolicyStatus.STATE_STOPPED
+
+
+def test_a_second_goal_is_rejected_and_the_first_one_goes_on(fleet: Fleet) -> None:
+    first = fleet.begin()
+    status, result = fleet.peer.run(GOAL)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.task.termination == TaskResult.TERMINATION_REJECTED
+    assert result.task.reason.startswith("another goal runs: cancel it first")
+    first.cancel_goal_async()
+    assert fields(fleet.peer.result_of(first)[1].task) == CANCELLED
+
+
+def test_a_goal_that_is_wrong_is_rejected_with_every_reason(fleet: Fleet) -> None:
+    _, result = fleet.peer.run(RunPolicy.Goal(enders=[Ender(type="tiem")]))
+    assert result.task.termination == TaskResult.TERMINATION_REJECTED
+    assert "instruction: is empty" in result.task.reason
+    assert "did you mean time?" in result.task.reason
+
+
+def test_a_goal_may_have_another_policy_and_leaves_the_node_as_it_was(fleet: Fleet) -> None:
+    goal = RunPolicy.Goal(instruction="pick up the fig", time_limit_s=20.0)
+    goal.policy = "{port: 1, timeout_s: 0.3}"  # nobody listens there
+    _, result = fleet.peer.run(goal)
+    assert fields(result.task) == FAULT
+    assert "localhost:1" in result.task.reason
+    goal.policy = "{timeout_s: 2.5}"
+    goal.enders = [Ender(type="time", settings="{after_s: 0.5}")]
+    status, result = fleet.peer.run(goal)
+    assert status == GoalStatus.STATUS_SUCCEEDED, result.task.reason
+    goal.policy = ""
+    assert fleet.peer.run(goal)[0] == GoalStatus.STATUS_SUCCEEDED  # at its own server again
+    goal.policy = "{port: 70000}"
+    _, result = fleet.peer.run(goal)
+    assert fields(result.task) == FAULT
+    assert "policy_node" in result.task.reason
+    goal.policy = ""
+    assert fleet.peer.run(goal)[0] == GoalStatus.STATUS_SUCCEEDED
 
 
 def test_after_all_that_a_task_runs_as_ever(fleet: Fleet) -> None:

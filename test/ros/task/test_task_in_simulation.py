@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.xdist_group("task in simulation")
 DONE = Ender(type="policy", settings="{key: done}")
 GRIPPER_CLOSED = "joint: {joint: gripper, above: 0.0115, below: 0.0132, for_s: 0.2}"
 GRASPED = ender_message(GRIPPER_CLOSED)
+EXAMPLES = Path(__file__).parents[3] / "examples"
 SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
 
@@ -188,6 +190,31 @@ def test_another_instruction_on_the_topic_takes_over(simulation: Simulation) -> 
     assert status == GoalStatus.STATUS_ABORTED
     assert fields(result.task) == (TaskResult.TERMINATION_TAKEN_OVER, TaskResult.OUTCOME_UNKNOWN)
     assert "somebody has given another instruction" in result.task.reason
+
+
+def test_a_behaviour_tree_of_the_examples_goes_on_where_a_task_failed(
+    simulation: Simulation, tmp_path: Path
+) -> None:
+    pytest.importorskip("py_trees")
+    tree = (EXAMPLES / "task_tree.xml").read_text()
+    # The first task gets too little time, and the second one has only to begin.
+    first, second = 'time_limit_s="30"', 'ender="policy: {key: done}"'
+    assert tree.count(first) == tree.count(second) == 2
+    tree = tree.replace(first, 'time_limit_s="1"', 1)
+    head, tail = tree.rsplit(second, 1)
+    file = tmp_path / "tree.xml"
+    file.write_text(f'{head}ender="policy: {{key: done, above: -1}}"{tail}')
+    result = subprocess.run(
+        [sys.executable, str(EXAMPLES / "task_tree.py"), str(file)],
+        capture_output=True,
+        text=True,
+        timeout=SLOW_S,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"red \[.*✕", result.stderr), result.stderr
+    assert re.search(r"green \[.*✓", result.stderr), result.stderr
+    assert simulation.peer.control_statuses[-1].at_rest
 
 
 def test_the_command_runs_a_task_to_its_end(simulation: Simulation) -> None:
