@@ -164,7 +164,11 @@ class JointLimiter:
         lowest, highest = self._reach
         self._reach = min(lowest, position), max(highest, position)
         self._bound_by = ""
-        command = self._step_to(self._kept_in_reach(self._one_tick_to(position)))
+        if self._stands_still and abs(position - self.position) <= ROUNDING:
+            # What rounding left of the way would go on for ever near 0.
+            command = self._step_to(JointMotion(self.position, 0.0, 0.0))
+        else:
+            command = self._step_to(self._kept_in_reach(self._one_tick_to(position)))
         self._is_following = command == position
         return command
 
