@@ -153,7 +153,8 @@ def require_arm_driven(scene: Scene, file: Path) -> None:
     scene.wait_for_motion()
     status, control = scene.policy.statuses[-1], scene.control.statuses[-1]
     assert (status.state, status.inference_errors) == (PolicyStatus.STATE_RUNNING, 0)
-    assert control.chunks_rejected == 0
+    # One that begins too far from a late arm is rejected, and the arm goes on with the next.
+    assert control.chunks_accepted > control.chunks_rejected
     assert control.limiter_hits > 0  # the policy asks for more than the limits allow
 
     contract = contract_of_file(file)
