@@ -244,3 +244,22 @@ def test_the_last_resort_brakes_from_where_a_motion_begins() -> None:
     brake = rig.player.fallback_brake()
     assert brake is not None
     assert brake.step()[0] == 0.4
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 4))
+def test_a_robot_that_yields_to_where_it_is_blocked_comes_to_a_standstill(seed: int) -> None:
+    """Also at 0, where what rounding leaves of the way is no multiple of anything."""
+    rng = np.random.default_rng(seed)
+    rig = Rig(measured=True, max_following_errors={0: 0.3, 1: 0.3})
+    rig.see(0.0, 0.0)
+    rig.offer(0.0, 1.0, horizon=200)
+    for _ in range(200):
+        rig.stall(float(rng.uniform(-0.004, 0.006)))
+        rig.run(0.01)
+        rig.player.inhibit(rig.player.fault)
+    for _ in range(400):
+        rig.stall(float(rng.uniform(-0.003, 0.003)))
+        rig.run(0.01)
+    assert rig.player.fault
+    assert abs(rig.arm) < 1e-9
+    assert rig.last.at_rest

@@ -347,7 +347,9 @@ def interrupted(tmp_path: Path, config: Path, sent: signal.Signals) -> tuple[lis
     process = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         wait_until(
-            lambda: has_finished_a_bag() or process.poll() is not None, what="a bag is converted"
+            lambda: has_finished_a_bag() or process.poll() is not None,
+            timeout_s=240.0,  # two encoders on a machine that is busy already
+            what="a bag is converted",
         )
     finally:
         process.send_signal(sent)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
@@ -195,7 +196,7 @@ def test_the_ghost_moves_along_the_chunk_in_a_loop(viewer: MakeViewer) -> None:
     wait_until(lambda: len(ghosts) > 15, what="a moving ghost")
     turns = [dict(zip(g.name, g.position, strict=True))["ghost/shoulder"] for g in ghosts]
     assert max(turns) - min(turns) > 0.5
-    assert any(later < earlier for earlier, later in zip(turns, turns[1:], strict=False))
+    assert any(later < earlier for earlier, later in itertools.pairwise(turns))
 
 
 def test_the_ghosts_description_waits_for_late_viewers(viewer: MakeViewer) -> None:
