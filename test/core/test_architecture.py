@@ -35,6 +35,7 @@ NODES = (
     "gr00t_ros.control.control_node",
     "gr00t_ros.task.task_node",
     "gr00t_ros.record.recorder_node",
+    "gr00t_ros.visualization.visualization_node",
     "gr00t_ros.sim.sim_node",
     "gr00t_ros.sim.demo",
 )
