@@ -8,6 +8,7 @@ import ipaddress
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from gr00t_policy_core.cli.common import port, write_line
 from gr00t_ros.dashboard.access import TOKEN_VARIABLE, new_token, token_problem
@@ -16,7 +17,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: Any) -> None:
     """Add `dashboard` to the subparsers of the program."""
     parser = commands.add_parser(
         "dashboard",

@@ -92,7 +92,7 @@ class RobotLink:
         request.add_done_callback(partial(_pass_on, loop, response))
         try:
             result = await asyncio.wait_for(response, command.answer_s)
-        except asyncio.TimeoutError:  # noqa: UP041, another class before Python 3.11
+        except asyncio.TimeoutError:
             return Answer(False, _no_answer(command))
         finally:
             client.remove_pending_request(request)
