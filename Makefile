@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models bench bench-control bench-ik bench-motion bench-record bench-throughput fuzz soak lint docs reference robot-descriptions clean build setup
+.PHONY: help demo test test-models bench bench-control bench-ik bench-motion bench-record bench-throughput bench-trajectories fuzz soak lint docs reference robot-descriptions clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -15,7 +15,7 @@ unexport MAKEFLAGS MFLAGS
 ROS := . scripts/ros_env.bash
 
 help:
-	@echo "make demo    the simulated arm, driven by a policy server through ROS 2 (DEMO_SECONDS=20: end after 20 s)"
+	@echo "make demo    the simulated arm, driven by a policy server through ROS 2 (DEMO_SECONDS=20: end after 20 s; SEED=7: where the cubes lie; POLICY=replay: a recording)"
 	@echo "make test    build and run all tests (TEST_JOBS=1: one after the other)"
 	@echo "make test-models   the tests of the models, with torch in an environment of its own (TRANSFORMERS=4.57.6: with that release)"
 	@echo "make lint    ruff and mypy"
@@ -24,6 +24,7 @@ help:
 	@echo "make robot-descriptions   fetch the URDFs of robots/ for their tests, 210 MB (2 MB stay)"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
 	@echo "make bench-motion   measure motion under latency in a closed loop, docs/benchmarks/motion.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-trajectories   what a joint_trajectory_controller makes of each way to command it, docs/benchmarks/trajectories.md"
 	@echo "make bench-control   measure how each control loop keeps its rate, docs/benchmarks/control-loop.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-record   measure whether the recorder loses anything, and what it costs, docs/benchmarks/record.md (BENCH_ARGS=--quick: 3 s)"
 	@echo "make bench-ik   the time to solve a chunk of poses for an arm's joints (BENCH_ARGS=--help)"
@@ -43,7 +44,7 @@ build: setup
 		--build-base "$$BUILD" --install-base "$$INSTALL" --cmake-args -DBUILD_TESTING=ON
 
 demo: build
-	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo"
+	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo" $(if $(POLICY),--policy $(POLICY)) $(if $(SEED),--seed $(SEED))
 
 # Tests mostly wait, so the suites run side by side, and each of them in as many processes as there
 # are CPUs and a half (pytest-xdist, where it is there). ctest numbers the lines of each suite.
@@ -76,6 +77,9 @@ bench: build
 
 bench-motion: build
 	@$(ROS); exec python -m bench.motion $(BENCH_ARGS)
+
+bench-trajectories: build
+	@$(ROS); exec python -m bench.trajectories $(BENCH_ARGS)
 
 bench-control: build
 	@$(ROS); exec python -m bench.control $(BENCH_ARGS)

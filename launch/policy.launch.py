@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both nodes of a robot driven by a policy: `policy_node` and `control_node`.
+"""The nodes of a robot driven by a policy: `policy_node`, `control_node` and `task_node`.
 
 ros2 launch gr00t_ros policy.launch.py config:=my_robot.yaml host:=gpu-box
 """
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 
 from gr00t_ros.contract.parameter_files import mangled_blocks, why_unreadable
 from gr00t_ros.node.process_environment import process_environment
@@ -25,6 +26,7 @@ ARGUMENTS = (
     ("port", "", "TCP port of the policy server; empty: as in the config"),
     ("instruction", "", "instruction for the policy; empty: as in the config"),
     ("autostart", "true", "configure, activate and start automatically (true | false)"),
+    ("task", "true", "start task_node, too, which runs tasks (true | false)"),
     ("namespace", "", "namespace of both nodes and of their relative topics"),
     ("use_sim_time", "false", "take the time from /clock (true | false)"),
     (
@@ -36,8 +38,8 @@ ARGUMENTS = (
 )
 
 
-def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
-    """Make the two nodes; the given arguments override the config."""
+def make_nodes(context: LaunchContext) -> list[Node]:
+    """Make the nodes; the given arguments override the config."""
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     config = Path(given["config"]).expanduser()
     if not config.is_file():
@@ -59,18 +61,25 @@ def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
         overrides["policy.port"] = int(given["port"])
     if given["instruction"]:
         overrides["instruction"] = given["instruction"]
-    return [
-        LifecycleNode(
-            package="gr00t_ros",
-            executable=name,
-            name=name,
-            namespace=given["namespace"],
-            parameters=[str(config), overrides],
-            ros_arguments=["--log-level", f"{name}:={given['log_level']}"],
-            output="screen",
-        )
+    nodes = [
+        LifecycleNode(**_arguments(name, given), parameters=[str(config), overrides])
         for name in NODES
     ]
+    if _flag("task", given["task"]):
+        own = {key: overrides[key] for key in ("use_sim_time", "end_with_pid") if key in overrides}
+        nodes.append(Node(**_arguments("task_node", given), parameters=[str(config), own]))
+    return nodes
+
+
+def _arguments(name: str, given: dict[str, str]) -> dict[str, Any]:
+    return {
+        "package": "gr00t_ros",
+        "executable": name,
+        "name": name,
+        "namespace": given["namespace"],
+        "ros_arguments": ["--log-level", f"{name}:={given['log_level']}"],
+        "output": "screen",
+    }
 
 
 def _flag(name: str, text: str) -> bool:

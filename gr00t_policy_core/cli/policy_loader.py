@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from gr00t_policy_core.cli.custom_policy import CustomPolicy
 from gr00t_policy_core.cli.model_flags import execution_arguments
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
@@ -28,9 +29,10 @@ class PolicyLoader:
     Fields without an entry below are arguments of `Gr00tPolicy` or `ReplayPolicy`.
 
     Args:
-        model_path: The checkpoint; None for a replay.
+        custom: A policy of the user's own; None for a model or a replay.
+        model_path: The checkpoint; None for another policy.
         settings: The result of `execution_arguments`, which `Gr00tPolicy` takes.
-        dataset_path: The dataset of a replay; None for a model.
+        dataset_path: The dataset of a replay; None for another policy.
         modality_config_path: A JSON file of modality configs for a replay; None takes all keys.
         max_batch: The model is warmed up for batches of up to this number of rows.
         camera_size: Heights and widths of frames in pixels that the model is warmed up for.
@@ -51,13 +53,17 @@ class PolicyLoader:
     camera_size: Sequence[tuple[int, int]] = ()
     base_model_path: str | None = None
     denoising_steps: int | None = None
+    custom: CustomPolicy | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> PolicyLoader:
         """The loader for the arguments of a command line."""
-        named = {field.name for field in fields(cls)} - {"settings"}
+        named = {field.name for field in fields(cls)} - {"settings", "custom"}
         given = {name: getattr(args, name) for name in named}
-        return cls(**given, settings=execution_arguments(args))
+        custom = None
+        if args.policy is not None:
+            custom = CustomPolicy.in_current_folder(args.policy, dict(args.policy_args))
+        return cls(**given, settings=execution_arguments(args), custom=custom)
 
     def anywhere(self) -> PolicyLoader:
         """The same loader with absolute paths, for a process with another working directory."""
@@ -72,8 +78,9 @@ class PolicyLoader:
 
     @property
     def uses_gpu(self) -> bool:
-        """Whether the policy is a model on a GPU."""
-        return self.model_path is not None and self.device.startswith("cuda")
+        """Whether the policy is a model on a GPU, or may be one."""
+        is_model = self.model_path is not None and self.device.startswith("cuda")
+        return is_model or self.custom is not None
 
     def __call__(self) -> BasePolicy:
         """Load the policy.
@@ -82,7 +89,14 @@ class PolicyLoader:
             PolicyError: A setting, a checkpoint or a dataset is wrong.
             ImportError: A package is not installed.
         """
+        if self.custom is not None:
+            return self._custom(self.custom)
         return self._replay() if self.model_path is None else self._model(self.model_path)
+
+    def _custom(self, custom: CustomPolicy) -> BasePolicy:
+        policy = custom.make()
+        policy.strict = policy.strict and self.strict
+        return policy
 
     def _replay(self) -> BasePolicy:
         if self.dataset_path is None:

@@ -18,6 +18,7 @@ from gr00t_policy_core.cli.common import (
     positive,
     refuse_without_effect,
 )
+from gr00t_policy_core.cli.custom_policy import policy_argument, policy_name
 from gr00t_policy_core.cli.model_flags import MODEL_FLAGS, add_model_flags
 from gr00t_policy_core.cli.output import StderrLog, announce
 from gr00t_policy_core.cli.policy_loader import PolicyLoader
@@ -39,6 +40,7 @@ is loading. SIGINT and SIGTERM finish the requests in progress, reject the other
 server. SIGHUP restarts the replicas of --replicas one after the other, without losing a request."""
 
 REPLAY_FLAGS = ("modality_config_path", "execution_horizon")
+MODEL_ONLY_FLAGS = ("camera_size", "device", "embodiment_tag", *MODEL_FLAGS)
 
 MALLOC_HELP = """\
 do not restart the process with glibc's malloc configured to keep large buffers. The configuration
@@ -51,7 +53,9 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser("serve", help="serve a policy", description=DESCRIPTION)
     parser.set_defaults(run=run, parser=parser)
 
-    policy = parser.add_argument_group("the policy (one of --model-path and --dataset-path)")
+    policy = parser.add_argument_group(
+        "the policy (one of --model-path, --dataset-path and --policy)"
+    )
     policy.add_argument(
         "--model-path",
         metavar="PATH",
@@ -85,6 +89,22 @@ def add_command(commands: Any) -> None:
         type=positive,
         metavar="STEPS",
         help="steps that a replay advances with each request (default: the action horizon)",
+    )
+    policy.add_argument(
+        "--policy",
+        type=policy_name,
+        metavar="MODULE:NAME",
+        help="policy of your own: a class, or a function that returns a policy, in a module of the "
+        "current folder or an installed one",
+    )
+    policy.add_argument(
+        "--policy-args",
+        type=policy_argument,
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="keyword arguments of --policy; a value is JSON, or else text",
     )
     policy.add_argument(
         "--strict",
@@ -160,6 +180,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal or a client stops the server."""
     logging.basicConfig(level=args.log_level.upper(), handlers=[StderrLog()])
     _check_usage(args)
+    _check_replicas(args)
     policy, backend = _policy(args)
     server = PolicyServer(
         policy,
@@ -190,17 +211,29 @@ def _restart_replicas(server: PolicyServer, backend: ReplicaPool | None) -> None
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    if (args.model_path is None) == (args.dataset_path is None):
-        given = "neither" if args.model_path is None else "both"
+    sources = {
+        "--model-path": args.model_path,
+        "--dataset-path": args.dataset_path,
+        "--policy": args.policy,
+    }
+    given = [flag for flag, value in sources.items() if value is not None]
+    if len(given) != 1:
         args.parser.error(
-            f"give either --dataset-path (a dataset to replay) or --model-path (a model), "
-            f"got {given}"
+            "give one of --model-path (a model), --dataset-path (a dataset to replay) and --policy "
+            f"(a policy of your own), got {' and '.join(given) or 'none'}"
         )
-    if args.model_path is None:
-        model_flags = {"camera_size", "device", "embodiment_tag", "max_batch", *MODEL_FLAGS}
-        refuse_without_effect(args, model_flags, "a replay has no model")
-    else:
-        refuse_without_effect(args, REPLAY_FLAGS, "a model does not replay a dataset")
+    if args.policy is None:
+        refuse_without_effect(args, ["policy_args"], "there is no --policy")
+    if args.dataset_path is not None:
+        refuse_without_effect(args, (*MODEL_ONLY_FLAGS, "max_batch"), "a replay has no model")
+        return
+    kind = "a model" if args.policy is None else "a policy of your own"
+    refuse_without_effect(args, REPLAY_FLAGS, f"{kind} does not replay a dataset")
+    if args.policy is not None:
+        refuse_without_effect(args, MODEL_ONLY_FLAGS, "only with --model-path")
+
+
+def _check_replicas(args: argparse.Namespace) -> None:
     if args.ray_address is not None and args.replicas is None:
         args.parser.error("--ray-address needs --replicas")
     if args.replicas is not None and args.device.startswith("cuda:"):
@@ -217,7 +250,7 @@ def _policy(
             load.anywhere(), args.replicas, address=args.ray_address, use_gpus=load.uses_gpu
         )
         return (lambda: _wrapped(pool.start(), args)), pool
-    if args.model_path is not None:
+    if args.dataset_path is None:
         return (lambda: _wrapped(load(), args)), None
     return _wrapped(load(), args), None
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.active_chunk import ChunkProgress
 from gr00t_policy_core.control.chunk import Row
@@ -19,6 +21,8 @@ class Command:
 
     Args:
         values: float64 (D,) by action key, in SI units and rad.
+        targets: Where the values are going, float64 (D,) by action key: the path, within the ranges
+            of the joints, without regard to the other limits.
         chunk_id: The chunk behind the command, or the last chunk before holding.
         steps_left: Steps of that chunk that still lie ahead.
         holding: Whether no valid chunk is left to play.
@@ -27,17 +31,26 @@ class Command:
     """
 
     values: Mapping[str, Row]
+    targets: Mapping[str, Row]
     chunk_id: int
     steps_left: int
     holding: bool
     at_rest: bool
     observed_ns: int | None
 
+    @property
+    def vector(self) -> Row:
+        """All values, float64 (size,), in the order of their layout; a new array."""
+        return np.concatenate(list(self.values.values()))
+
     @classmethod
-    def fresh(cls, values: Mapping[str, Row], progress: ChunkProgress) -> Command:
+    def fresh(
+        cls, values: Mapping[str, Row], targets: Mapping[str, Row], progress: ChunkProgress
+    ) -> Command:
         """Make a command from the chunk that is played."""
         return cls(
             values=values,
+            targets=targets,
             chunk_id=progress.chunk_id,
             steps_left=progress.steps_left,
             holding=False,
@@ -46,10 +59,13 @@ class Command:
         )
 
     @classmethod
-    def steered(cls, values: Mapping[str, Row], chunk_id: int) -> Command:
+    def steered(
+        cls, values: Mapping[str, Row], targets: Mapping[str, Row], chunk_id: int
+    ) -> Command:
         """Make a command that a person steers; `chunk_id` is the chunk before."""
         return cls(
             values=values,
+            targets=targets,
             chunk_id=chunk_id,
             steps_left=0,
             holding=False,
@@ -58,10 +74,18 @@ class Command:
         )
 
     @classmethod
-    def holds(cls, values: Mapping[str, Row], chunk_id: int, *, at_rest: bool) -> Command:
+    def holds(
+        cls,
+        values: Mapping[str, Row],
+        targets: Mapping[str, Row],
+        chunk_id: int,
+        *,
+        at_rest: bool,
+    ) -> Command:
         """Make a command after the last chunk, whose number is `chunk_id`."""
         return cls(
             values=values,
+            targets=targets,
             chunk_id=chunk_id,
             steps_left=0,
             holding=True,

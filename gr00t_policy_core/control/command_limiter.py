@@ -74,6 +74,9 @@ class CommandLimiter:
             if layout.is_velocity[index]
         }
         self._guard = WorkspaceGuard(workspaces, self._joints, period_s, start)
+        self._lowest, self._highest = np.full(layout.size, -np.inf), np.full(layout.size, np.inf)
+        for index in self._joints:
+            self._lowest[index], self._highest[index] = joints[index].lower, joints[index].upper
         self._bodies: list[tuple[slice, BodyLimiter]] = []
         for key, limits in bodies.items():
             part = layout.slices[key]
@@ -109,6 +112,10 @@ class CommandLimiter:
     def why_braked(self) -> str:
         """The side of a workspace for which the last command braked; empty where it did not."""
         return self._why_braked
+
+    def within_range(self, vector: Row) -> Row:
+        """A vector, float64 (size,), whose joints are within their ranges."""
+        return np.clip(vector, self._lowest, self._highest)
 
     def bound_by(self) -> dict[int, str]:
         """The joints whose last command a limit changed, and the name of that limit."""

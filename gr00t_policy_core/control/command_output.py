@@ -54,6 +54,11 @@ class CommandOutput:
         return self._last
 
     @property
+    def target(self) -> Row:
+        """What the last command was going to, within the ranges of the joints, float64 (size,)."""
+        return self._limiter.within_range(self._target)
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether the commands stand still."""
         return self._limiter.is_at_rest

@@ -34,6 +34,27 @@ Reference = Callable[[int], float]
 """The target in a number of ticks from now, rad (or m)."""
 
 
+class _Planner:
+    """Ruckig for one joint. A copy plans with a Ruckig of its own: Ruckig itself has no copies.
+
+    Args:
+        period_s: Time between two commands, s.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._ruckig = Ruckig(1, period_s)
+
+    def __deepcopy__(self, memo: object) -> _Planner:
+        return _Planner(self._period_s)
+
+    def plan(self, request: InputParameter) -> Trajectory | None:
+        """The fastest motion that was asked for, or None where Ruckig finds none."""
+        plan = Trajectory(1)
+        result = self._ruckig.calculate(request, plan)
+        return plan if result in (Result.Working, Result.Finished) else None
+
+
 class JointLimiter:
     """Keeps the commands of one joint inside its limits.
 
@@ -53,7 +74,7 @@ class JointLimiter:
         self._limits = limits
         self._period_s = period_s
         self._limit_hits = limit_hits
-        self._planner = Ruckig(1, period_s)
+        self._planner = _Planner(period_s)
         # What the commands may reach: the range, and the place outside of it where they start.
         self._reach = min(limits.lower, position), max(limits.upper, position)
         self._state = JointMotion(position, 0.0, 0.0)
@@ -245,7 +266,7 @@ class JointLimiter:
         request.target_position = [position]
         request.target_velocity = [0.0]
         request.max_velocity = [PLANNED_SHARE * self._limits.velocity]
-        return self._after_a_tick(self._plan(request))
+        return self._after_a_tick(self._planner.plan(request))
 
     def _after_a_tick(self, plan: Trajectory | None) -> JointMotion | None:
         if plan is None:
@@ -298,7 +319,7 @@ class JointLimiter:
         request = self._request(state)
         request.control_interface = ControlInterface.Velocity
         request.target_velocity = [velocity]
-        return self._plan(request)
+        return self._planner.plan(request)
 
     def _request(self, state: JointMotion) -> InputParameter:
         request = InputParameter(1)
@@ -308,11 +329,6 @@ class JointLimiter:
         request.max_acceleration = [PLANNED_SHARE * self._limits.acceleration]
         request.max_jerk = [PLANNED_SHARE * self._limits.jerk]
         return request
-
-    def _plan(self, request: InputParameter) -> Trajectory | None:
-        plan = Trajectory(1)
-        result = self._planner.calculate(request, plan)
-        return plan if result in (Result.Working, Result.Finished) else None
 
 
 def _clipped(value: float, limit: float) -> float:

@@ -79,6 +79,11 @@ class MeasuredState:
         """
         self._stamps_ns = dict.fromkeys(self._stamps_ns, now_ns)
 
+    def assume_followed(self) -> None:
+        """Judge no measurement from now on: the robot is where it is commanded to be."""
+        self._max_ages_s = {}
+        self._max_errors = np.full(self._layout.size, np.inf)
+
     def over(self, vector: Row) -> Row:
         """A vector, float64 (size,), with the measurement of every value that has one."""
         return np.where(np.isnan(self._positions), vector, self._positions)

@@ -7,6 +7,7 @@ Pure and driven by the clock that it is given: the same calls give the same comm
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 
 from gr00t_policy_core.control.action_layout import ActionLayout
@@ -175,6 +176,12 @@ class MotionPlayer:
     def fallback_brake(self) -> FallbackBrake | None:
         """A way to rest that needs nothing of this player; None where nothing was commanded."""
         return self._output.fallback_brake() if self._output is not None else None
+
+    def copy_ahead(self) -> MotionPlayer:
+        """A copy that shows where the commands go by themselves, if the robot follows them."""
+        copy = deepcopy(self)
+        copy._measured.assume_followed()
+        return copy
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
         """Accept a chunk as the newest.
@@ -355,10 +362,10 @@ class MotionPlayer:
         is_first = self._state.phase is MotionPhase.STARTING
         vector = output.begin(path, at_ns) if is_first else output.follow(path, at_ns)
         self._state.follow()
-        values = self._layout.split(vector)
+        values, targets = self._layout.split(vector), self._layout.split(output.target)
         if self._steering is not None:
-            return Command.steered(values, self._progress.chunk_id)
-        return Command.fresh(values, self._progress)
+            return Command.steered(values, targets, self._progress.chunk_id)
+        return Command.fresh(values, targets, self._progress)
 
     def _come_to_rest(self, output: CommandOutput, at_ns: int) -> Command:
         """One tick of settling at the end of the chunk, of braking, or of rest."""
@@ -367,8 +374,9 @@ class MotionPlayer:
             self._take_limits(self._new_limits)
             output = self._place(output.last)
         vector = self._rest.tick(output, at_ns)
-        values, chunk_id = self._layout.split(vector), self._progress.chunk_id
-        return Command.holds(values, chunk_id, at_rest=output.is_at_rest)
+        values, targets = self._layout.split(vector), self._layout.split(output.target)
+        chunk_id = self._progress.chunk_id
+        return Command.holds(values, targets, chunk_id, at_rest=output.is_at_rest)
 
     def _hold_if_set_back(self, set_back_ns: int, at_ns: int) -> None:
         """Come to rest where a chunk was broken off because the clock was set back, by so much."""

@@ -90,6 +90,13 @@ EVENTS = {
 }
 
 
+class _EventLog(list[Event]):
+    """The events of a run; a copy of its player, which looks ahead, begins with none."""
+
+    def __deepcopy__(self, memo: object) -> _EventLog:
+        return _EventLog()
+
+
 class RecordingPlayer(MotionPlayer):
     """A player that keeps its calls in memory.
 
@@ -102,7 +109,7 @@ class RecordingPlayer(MotionPlayer):
 
     def __init__(self, layout: ActionLayout, settings: PlayerSettings) -> None:
         super().__init__(layout, settings)
-        self.events: list[Event] = []
+        self.events: list[Event] = _EventLog()
         self._inhibited = ""
 
     @property

@@ -31,6 +31,8 @@ def contract_problems(contract: Contract) -> Iterator[str]:
         yield from _key_problems(output, contract)
         yield from _conversion_problems(output)
         yield from _measurement_problems(output, contract)
+        if output.teleop_topic and output.interface.is_action:
+            yield f"{output.name}.teleop_topic: no device publishes the action {output.type}"
         if contract.record.action_lead_steps is not None:
             yield from _action_from_state_problems(output, contract)
         yield from _end_effector_problems(output, contract)

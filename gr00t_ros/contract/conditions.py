@@ -44,6 +44,10 @@ def _has_tip(settings: Settings) -> bool:
     return any(name.endswith(".tip") and value for name, value in settings.items())
 
 
+def _sends_trajectories(command: CommandInterface, _: Settings) -> bool:
+    return command.sends_trajectories
+
+
 def _is_measured(command: CommandInterface, settings: Settings) -> bool:
     return not command.holds_zero and not settings["unmeasured"]
 
@@ -59,6 +63,7 @@ JPEG = Condition("policy.image_encoding: jpeg", _sends_jpeg)
 ASYNC = Condition("inference: async", lambda s: s["inference"] == "async")
 BLENDED = Condition(f"blend: {' or '.join(FADING_BLENDS)}", lambda s: s["blend"] in FADING_BLENDS)
 FROM_STATE = Condition("record.action_from: state", lambda s: s["record.action_from"] == "state")
+SWITCHED = Condition("activate_controllers", lambda s: bool(s["activate_controllers"]))
 GATED = Condition("enable_topic", lambda s: bool(s["enable_topic"]))
 JOINTS = ActionCondition("joints", _has_joints)
 JOINT_POSITIONS = ActionCondition("joints that are commanded in position", _has_joint_positions)
@@ -66,6 +71,7 @@ BODIES = ActionCondition("a pose or a twist", _is_body)
 POSITIONS = ActionCondition("positions of joints, or a pose", _has_positions)
 MEASURED = ActionCondition("positions or a pose that a state measures", _is_measured)
 ANY_JOINTS = ActionCondition("an action that has joints", _has_joints)
+ANY_TRAJECTORY = ActionCondition("an action that sends whole trajectories", _sends_trajectories)
 ANY_MEASURED = ActionCondition("an action of positions that a state measures", _is_measured)
 DESCRIBED = AnyOf(
     f"{ANY_JOINTS.text}, or a tip", (ANY_JOINTS, Condition("an end effector's tip", _has_tip))

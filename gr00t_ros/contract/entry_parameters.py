@@ -122,7 +122,12 @@ STATE_PARAMETERS = (
 )
 ACTION_PARAMETERS = (
     TYPE,
-    Parameter("topic", "", "topic that commands are published on", required=True),
+    Parameter(
+        "topic",
+        "",
+        "topic that commands are published on, or name of the action that they are sent to",
+        required=True,
+    ),
     Parameter(
         "teleop_topic",
         "",

@@ -9,9 +9,11 @@ from gr00t_ros.contract.conditions import (
     ANY_JOINTS,
     ANY_MEASURED,
     ANY_TELEOP,
+    ANY_TRAJECTORY,
     BLENDED,
     DESCRIBED,
     GATED,
+    SWITCHED,
 )
 from gr00t_ros.contract.parameter import Parameter
 
@@ -128,6 +130,27 @@ MOTION_PARAMETERS = (
         False,
         "move only once a URDF with every commanded joint was received",
         only_with=ANY_JOINTS,
+    ),
+    Parameter(
+        "trajectory_lead_s",
+        0.1,
+        "s, a new trajectory departs from the old one this long after the chunk or the stop that "
+        "it is made for; well above the time that making it takes (forecast_time of the status)",
+        0.01,
+        1.0,
+        only_with=ANY_TRAJECTORY,
+    ),
+    Parameter(
+        "activate_controllers",
+        [],
+        "controllers of ros2_control that are activated with the node, in place of those that hold "
+        "the same joints; switched back when the node is deactivated; empty: none",
+    ),
+    Parameter(
+        "controller_manager",
+        "/controller_manager",
+        "name of the controller manager",
+        only_with=SWITCHED,
     ),
     Parameter("realtime_priority", 0, "SCHED_FIFO priority of the control loop; 0: none", 0, 99),
     Parameter("cpu_affinity", -1, "CPU that the control loop runs on; -1: any", -1, 1023),

@@ -33,6 +33,9 @@ class MotionSettings:
         enable_topic: Its std_msgs/Bool must be true, and repeated within `enable_timeout_s` (s).
         robot_description_topics: Topics of the URDF, in order of preference.
         require_urdf: Whether nothing moves without a URDF that has every commanded joint.
+        trajectory_lead_s: How far ahead of the present whole trajectories are planned, s.
+        activate_controllers: Controllers of ros2_control that are activated with the node.
+        controller_manager: The name of their manager.
         realtime_priority: SCHED_FIFO priority of the loop.
         cpu_affinity: CPU to which the loop is pinned.
         record_path: File to which a run is recorded.
@@ -51,6 +54,9 @@ class MotionSettings:
     teleop_timeout_s: float
     robot_description_topics: tuple[str, ...]
     require_urdf: bool
+    trajectory_lead_s: float
+    activate_controllers: tuple[str, ...]
+    controller_manager: str
     realtime_priority: int | None
     cpu_affinity: int | None
     record_path: str | None
@@ -78,6 +84,9 @@ class MotionSettings:
                 dict.fromkeys(map(topics.one_name, _description_topics(settings)))
             ),
             require_urdf=settings["require_urdf"],
+            trajectory_lead_s=float(settings["trajectory_lead_s"]),
+            activate_controllers=tuple(settings["activate_controllers"]),
+            controller_manager=settings["controller_manager"],
             realtime_priority=settings["realtime_priority"] or None,
             cpu_affinity=settings["cpu_affinity"] if settings["cpu_affinity"] >= 0 else None,
             record_path=settings["record_path"] or None,

@@ -16,6 +16,7 @@ from gr00t_policy_core.control.recording import MAX_EVENTS, write_events
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.control_loop import ControlLoop
+from gr00t_ros.control.forecaster import Forecaster, standstill
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.node.stop_signals import StopRequest
 
@@ -53,6 +54,7 @@ class Activation:
         self._stop_request = stop_request
         self._period_s = 1.0 / contract.control_rate_hz
         self._has_logged_failure = False
+        self._forecaster = Forecaster(motion, output, node.get_clock())
         self._loop: ControlLoop | None = None
         self._sim_timer: Timer | None = None
         # All objects of this moment stay alive. To search them for garbage stops all threads for
@@ -74,6 +76,11 @@ class Activation:
         """Whether the loop should tick but does not."""
         return self._loop is not None and self._loop.silent_s > STUCK_S
 
+    @property
+    def forecaster(self) -> Forecaster:
+        """Sends whole trajectories."""
+        return self._forecaster
+
     def end(self) -> None:
         """Bring the robot to rest; afterwards nothing is published and no chunk is kept."""
         motion = self._motion
@@ -82,8 +89,10 @@ class Activation:
             self._node.destroy_timer(self._sim_timer)
         if self._loop is not None:
             self._loop.end()
+        self._forecaster.end()
         if not motion.is_at_rest:
             self._publish_standstill()
+        self._output.cancel_goals()
         gc.unfreeze()  # released objects can be collected again
         self._write_recording()
         motion.forget_chunks()
@@ -94,6 +103,7 @@ class Activation:
         now = self._node.get_clock().now()
         was_at_rest = motion.command is not None and motion.command.at_rest
         command = motion.tick(now.nanoseconds)
+        self._forecaster.start(motion.take_forecast(now.nanoseconds))
         if motion.failure and not self._has_logged_failure:
             self._has_logged_failure = True
             self._node.get_logger().error(motion.failure)
@@ -101,6 +111,7 @@ class Activation:
             return
         try:
             self._output.publish(command.values, now)
+            self._output.send_goals(command.targets)
         except Exception:  # a command that cannot be published must not end the loop unbraked
             motion.fail("a command cannot be published")
 
@@ -147,8 +158,11 @@ class Activation:
     def _publish_standstill(self) -> None:
         """Publish a last command if braking was cut short, so that no velocity stays commanded."""
         command = self._motion.standstill()
-        if command is not None:
-            self._output.publish(command.values, self._node.get_clock().now())
+        if command is None:
+            return
+        now = self._node.get_clock().now()
+        self._output.publish(command.values, now)
+        self._output.send_trajectory(standstill(command, now.nanoseconds, self._period_s))
 
     def _write_recording(self) -> None:
         events = self._motion.events

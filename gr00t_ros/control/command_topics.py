@@ -1,21 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command topics of the robot: where its commands go, and who subscribes to them."""
+"""The command topics and actions of the robot: where its commands go, and who takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
 from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.trajectory import Trajectory
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.interfaces.command_publisher import CommandPublisher, command_publishers
+from gr00t_ros.contract.streams import ActionOutput
+from gr00t_ros.interfaces.command_publisher import CommandPublisher, joined_interface
+from gr00t_ros.interfaces.goal_client import GoalClient
+from gr00t_ros.interfaces.goal_sender import GoalSender
+from gr00t_ros.interfaces.interface import CommandInterface, GoalInterface
+from gr00t_ros.interfaces.trajectory_sender import TrajectorySender
 from gr00t_ros.msg import CommandTopicStatus
+from gr00t_ros.node.side_node import SideNode
+
+CANCELED_S = 1.0  # longest wait for the goals in progress to be canceled
 
 
 class CommandTopics:
-    """Publishes commands on the topics of a contract, and counts them.
+    """Sends commands on the topics and to the actions of a contract, and counts them.
 
     Args:
         node: Owns the publishers, which are silent while the node is not active.
@@ -23,10 +32,18 @@ class CommandTopics:
     """
 
     def __init__(self, node: LifecycleNode, contract: Contract) -> None:
-        self._publishers: list[CommandPublisher] = []
-        self._count = 0
+        self._node = node
+        self._period_s = 1.0 / contract.control_rate_hz
+        self._streams: list[CommandPublisher] = []  # of one command at every tick
+        self._publishers: list[CommandPublisher] = []  # of all topics
+        self._trajectories: list[TrajectorySender] = []
+        self._goals: list[GoalSender] = []
+        self._clients: list[GoalClient] = []  # of all actions
+        self._side_node: SideNode | None = None
+        self._count = self._trajectory_count = 0
         try:
-            self._publishers.extend(command_publishers(node, contract))
+            for topic in dict.fromkeys(output.topic for output in contract.action):
+                self._add([output for output in contract.action if output.topic == topic])
         except Exception:
             self.destroy()
             raise
@@ -37,31 +54,122 @@ class CommandTopics:
         return self._count
 
     @property
-    def topics_without_subscriber(self) -> list[str]:
-        """The command topics that no controller subscribes to, resolved."""
-        return [one.topic for one in self._publishers if not one.subscribers]
+    def trajectory_count(self) -> int:
+        """The number of whole trajectories that were sent."""
+        return self._trajectory_count
+
+    @property
+    def problem(self) -> str:
+        """Why commands would not be carried out; empty where somebody takes each of them."""
+        unheard = [one.topic for one in self._publishers if not one.subscribers]
+        subscribers = [f"nobody subscribes to {', '.join(unheard)}"] if unheard else []
+        servers = [client.problem for client in self._clients if client.problem]
+        return "; ".join([*subscribers, *servers])
+
+    def take_trajectory_failure(self) -> str:
+        """Why a controller gave up the newest trajectory; reported once for each, else empty."""
+        failures = (one.take_failure() for one in self._trajectories)
+        return next(filter(None, failures), "")
 
     def publish(self, values: Mapping[str, Row], now: Time) -> None:
-        """Publish the commands of one tick.
+        """Publish the commands of one tick on the topics that take one at every tick.
 
         Args:
             values: float64 (D,) by action key, in SI units and rad.
             now: Time of the tick, which stamps the messages.
         """
         stamp = now.to_msg()
-        for publisher in self._publishers:
-            publisher.publish(values, stamp)
+        for stream in self._streams:
+            stream.publish(values, stamp)
         self._count += 1
 
+    def send_goals(self, targets: Mapping[str, Row]) -> None:
+        """Send a goal to each gripper whose target has changed.
+
+        Args:
+            targets: Where the commands are going, float64 (D,) by action key.
+        """
+        for goal in self._goals:
+            goal.aim(targets)
+
+    def send_trajectory(self, trajectory: Trajectory) -> None:
+        """Send a path on the topics and to the actions that take whole trajectories."""
+        for sender in self._trajectories:
+            sender.send(trajectory)
+        self._trajectory_count += bool(self._trajectories)
+
+    def cancel_goals(self) -> None:
+        """Cancel every goal in progress, and wait a little for it."""
+        side_node = self._side_node
+        if side_node is None:
+            return
+        for goal in self._goals:
+            goal.cancel()
+        for sender in self._trajectories:
+            sender.cancel()
+        idle = side_node.wait_for(lambda: all(one.is_idle for one in self._clients), CANCELED_S)
+        for client in self._clients:
+            if not idle and not client.is_idle:
+                self._node.get_logger().warning(f"{client.name} does not confirm the cancellation")
+
     def status(self) -> list[CommandTopicStatus]:
-        """The number of subscribers of each command topic."""
-        return [
+        """Who takes the commands of each topic and action, and how the last goals stand."""
+        topics = [
             CommandTopicStatus(topic=one.topic, subscription_count=one.subscribers)
             for one in self._publishers
         ]
+        actions = [
+            CommandTopicStatus(
+                topic=client.name,
+                subscription_count=int(client.is_server_there),
+                goals_sent=client.goals_sent,
+                goal=client.text,
+            )
+            for client in self._clients
+        ]
+        return [*topics, *actions]
 
     def destroy(self) -> None:
         """Destroy the publishers once their last commands have arrived or are not acknowledged."""
         for publisher in self._publishers:
             publisher.destroy()
-        self._publishers.clear()
+        for client in self._clients:
+            client.destroy()
+        if self._side_node is not None:
+            self._side_node.destroy_node()
+            self._side_node = None
+        for parts in (self._streams, self._publishers, self._trajectories, self._goals):
+            parts.clear()
+        self._clients.clear()
+
+    def _add(self, outputs: Sequence[ActionOutput]) -> None:
+        """Add the topic or the action that these outputs share."""
+        interface, period_s = joined_interface(outputs), self._period_s
+        if isinstance(interface, GoalInterface):
+            client = self._make_client(outputs, interface)
+            self._goals.append(GoalSender(client, outputs[0].key, interface, period_s))
+        elif interface.is_action:
+            client = self._make_client(outputs, interface)
+            self._trajectories.append(TrajectorySender(interface, outputs, period_s, client))
+        elif interface.sends_trajectories:
+            publisher = self._make_publisher(outputs, interface)
+            self._trajectories.append(TrajectorySender(interface, outputs, period_s, publisher))
+        else:
+            self._streams.append(self._make_publisher(outputs, interface))
+
+    def _make_publisher(
+        self, outputs: Sequence[ActionOutput], interface: CommandInterface
+    ) -> CommandPublisher:
+        publisher = CommandPublisher(self._node, outputs, interface, self._period_s)
+        self._publishers.append(publisher)
+        return publisher
+
+    def _make_client(
+        self, outputs: Sequence[ActionOutput], interface: CommandInterface
+    ) -> GoalClient:
+        if self._side_node is None:
+            self._side_node = SideNode(self._node, "actions")
+        topic = self._node.resolve_topic_name(outputs[0].topic)
+        client = GoalClient(self._side_node, interface.message_type, topic, interface.outcome)
+        self._clients.append(client)
+        return client

@@ -21,6 +21,7 @@ from gr00t_ros.control.activation import Activation
 from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.control_loop import keep_loop_punctual
 from gr00t_ros.control.control_status import control_status
+from gr00t_ros.control.controller_switch import ControllerSwitch, ControllerSwitchError
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.operator_inputs import OperatorInputs
 from gr00t_ros.control.robot_inputs import RobotInputs
@@ -62,6 +63,7 @@ class ControlNode(ManagedNode):
         self._supervision: Supervision | None = None
         self._operator: OperatorInputs | None = None
         self._subscribers_timer: Timer | None = None
+        self._switch: ControllerSwitch | None = None
         self._activation: Activation | None = None
         self._logged_state = ControlStatus.STATE_STOPPED
         self._chunks = self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
@@ -79,6 +81,7 @@ class ControlNode(ManagedNode):
         self._output = CommandTopics(self, contract)
         motion = self._motion = MotionControl(contract, self._gate, {})
         self._inputs = RobotInputs(self, contract, self._gate, motion)
+        self._switch = self._make_switch(contract)
         supervision = self._supervision = Supervision(contract, self._gate, motion)
         self._operator = OperatorInputs(self, contract, supervision)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -86,7 +89,21 @@ class ControlNode(ManagedNode):
             SUBSCRIBERS_PERIOD_S, self._check_subscribers, clock=steady
         )
 
+    def _make_switch(self, contract: Contract) -> ControllerSwitch | None:
+        motion = contract.motion
+        if not motion.activate_controllers:
+            return None
+        return ControllerSwitch(self, motion.controller_manager, motion.activate_controllers)
+
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._switch is not None:
+            try:
+                self._switch.activate()
+            except ControllerSwitchError as error:
+                self._problem = f"cannot activate: {error}"
+                self.get_logger().error(self._problem)
+                return TransitionCallbackReturn.FAILURE
+        self._problem = ""
         result = super().on_activate(state)
         contract, motion, output = self._contract, self._motion, self._output
         if contract is not None and motion is not None and output is not None:
@@ -105,10 +122,12 @@ class ControlNode(ManagedNode):
             self._inputs.destroy()
         if self._operator is not None:
             self._operator.destroy()
+        if self._switch is not None:
+            self._switch.destroy()
         if self._subscribers_timer is not None:
             self.destroy_timer(self._subscribers_timer)
         self._contract = self._output = self._motion = self._inputs = None
-        self._supervision = self._operator = self._subscribers_timer = None
+        self._supervision = self._operator = self._subscribers_timer = self._switch = None
 
     @property
     def has_failed(self) -> bool:
@@ -122,6 +141,15 @@ class ControlNode(ManagedNode):
         if self._activation is not None:
             self._activation.end()
             self._activation = None
+            self._switch_back()
+
+    def _switch_back(self) -> None:
+        if self._switch is None:
+            return
+        try:
+            self._switch.switch_back()
+        except ControllerSwitchError as error:
+            self.get_logger().error(f"the controllers are not switched back: {error}")
 
     # Topics and services
 
@@ -136,14 +164,15 @@ class ControlNode(ManagedNode):
             self.get_logger().warning(f"rejected: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
     def _check_subscribers(self) -> None:
-        """Forbid motion while a command topic lacks a subscriber, if the contract requires one."""
+        """Forbid motion while nobody takes the commands, or since a controller gave one up."""
         contract, output = self._contract, self._output
         if contract is None or output is None:
             return
         is_required = contract.motion.require_subscribers
-        topics = output.topics_without_subscriber if is_required else []
-        reason = f"nobody subscribes to {', '.join(topics)}" if topics else ""
-        self._gate.block("subscribers", reason)
+        self._gate.block("subscribers", output.problem if is_required else "")
+        failure = output.take_trajectory_failure()
+        if failure:
+            self._gate.stop(f"a trajectory was not carried out: {failure}; ~/start goes on")
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("stopped by ~/stop; ~/start allows motion again")

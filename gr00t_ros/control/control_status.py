@@ -34,14 +34,23 @@ def control_status(
         activation: The current activation; None while the node is inactive.
         output: The command topics; None while the node is not configured.
     """
-    status = ControlStatus(observation_age=no_latencies(), tick_lateness=no_latencies())
+    status = ControlStatus(
+        observation_age=no_latencies(),
+        tick_lateness=no_latencies(),
+        forecast_time=no_latencies(),
+        at_rest=True,
+    )
     if output is not None:
         status.commands, status.command_topics = output.count, output.status()
+        status.trajectories = output.trajectory_count
     if motion is None or activation is None:
         return status
     if activation.loop is not None:
         status.tick_lateness = activation.loop.lateness()
         status.ticks_missed = activation.loop.ticks_missed
+    status.trajectories_late = activation.forecaster.late
+    status.forecast_time = activation.forecaster.times()
+    status.at_rest = motion.is_at_rest
     status.observation_age = motion.observation_age()
     counts = motion.counts
     status.shadow = motion.is_shadow

@@ -16,10 +16,11 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
+from gr00t_policy_core.control.look_ahead import LookAheadPlayer
 from gr00t_policy_core.control.motion_gate import MotionGate
-from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import Event, RecordingPlayer
 from gr00t_policy_core.control.steering import SteeringRefusedError
+from gr00t_policy_core.control.trajectory import Forecast, Trajectory
 from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
@@ -32,6 +33,7 @@ from gr00t_ros.control.motion_setup import (
     CommandedJoints,
     CommandedPoses,
     LimitsInForce,
+    Player,
     limits_by_index,
     limits_in_force,
     make_layout,
@@ -72,7 +74,7 @@ class MotionControl:
         self._joints = CommandedJoints(contract)
         self._poses = CommandedPoses(contract)
         self._source = ChunkSource()
-        self._player: MotionPlayer | None = None
+        self._player: Player | None = None
         self._layout: ActionLayout | None = None
         self._observation_age = self._age_window()
         self._command: Command | None = None
@@ -180,7 +182,9 @@ class MotionControl:
     @property
     def events(self) -> list[Event] | None:
         """The recorded events of the run; None if it is not recorded."""
-        return self._player.events if isinstance(self._player, RecordingPlayer) else None
+        player = self._player
+        recording = player.player if isinstance(player, LookAheadPlayer) else player
+        return recording.events if isinstance(recording, RecordingPlayer) else None
 
     def observation_age(self) -> LatencyStatistics:
         """The age of the observations behind the commands of the last minute."""
@@ -337,6 +341,31 @@ class MotionControl:
                 self._observation_age.add((now_ns - command.observed_ns) * 1e-9)
             return None if self._is_shadow else command
 
+    def take_forecast(self, now_ns: int) -> Forecast | None:
+        """Return a forecast where the path has departed from the trajectory that was sent last.
+
+        Call it after `tick`, run it, send the trajectory, and call `finish_forecast`.
+
+        Args:
+            now_ns: The time of the tick, ns.
+        """
+        with self._lock:
+            player, command, layout = self._player, self._command, self._layout
+            if not isinstance(player, LookAheadPlayer) or layout is None or self._is_shadow:
+                return None
+            if self._failure is None:
+                return player.take_forecast()
+            if command is None:
+                return None
+            period_ns = round(1e9 / self._contract.control_rate_hz)
+            return self._failure.take_forecast(command, layout, now_ns, period_ns)
+
+    def finish_forecast(self, trajectory: Trajectory) -> None:
+        """Go on from a trajectory that was sent."""
+        with self._lock:
+            if isinstance(self._player, LookAheadPlayer):
+                self._player.finish_forecast(trajectory)
+
     def fail(self, what: str) -> None:
         """Come to rest and do not move again; call it where an exception is handled."""
         with self._lock:
@@ -392,7 +421,7 @@ class MotionControl:
             self._rejected += 1
             self._why_not = reason
 
-    def _make_player(self, layout: ActionLayout) -> MotionPlayer:
+    def _make_player(self, layout: ActionLayout) -> Player:
         """Make the player from the first chunk: only a chunk shows the size of some keys."""
         try:
             player = make_player(

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import traceback
+from copy import deepcopy
 
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.command import Command
-from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast
+from gr00t_ros.control.motion_setup import Player
 
 
 class MotionFailure:
@@ -21,11 +23,12 @@ class MotionFailure:
         text: The failure, with its traceback.
     """
 
-    def __init__(self, what: str, player: MotionPlayer | None) -> None:
+    def __init__(self, what: str, player: Player | None) -> None:
         self.text = f"{what}; the robot is brought to rest, and the node ends:\n" + (
             traceback.format_exc()
         )
         self._brake = player.fallback_brake() if player is not None else None
+        self._is_forecast = False
 
     def next_command(self, last: Command, layout: ActionLayout) -> Command | None:
         """Return the next command on the way to rest; None if nothing has been played.
@@ -37,11 +40,30 @@ class MotionFailure:
         brake = self._brake
         if brake is None:
             return None
+        values = layout.split(brake.step())
         return Command(
-            values=layout.split(brake.step()),
+            values=values,
+            targets=values,
             chunk_id=last.chunk_id,
             steps_left=0,
             holding=True,
             at_rest=brake.is_at_rest,
             observed_ns=None,
         )
+
+    def take_forecast(
+        self, last: Command, layout: ActionLayout, tick_ns: int, period_ns: int
+    ) -> Forecast | None:
+        """Return the forecast of the way to rest, once; None where no trajectories are sent.
+
+        Args:
+            last: The newest command that `next_command` has returned.
+            layout: Layout of the command vector.
+            tick_ns: When it is to be carried out, ns.
+            period_ns: Time between two commands, ns.
+        """
+        if self._is_forecast or not isinstance(self._brake, BrakeMotion):
+            return None
+        self._is_forecast = True
+        motion = deepcopy(self._brake)
+        return Forecast(tick_ns, period_ns, [last.vector], motion, layout.slices)

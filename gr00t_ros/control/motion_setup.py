@@ -12,6 +12,7 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limits import JointLimits
+from gr00t_policy_core.control.look_ahead import LookAheadPlayer
 from gr00t_policy_core.control.measured_state import MAX_MEASURED
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
@@ -21,6 +22,8 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput, StateStream
 from gr00t_ros.control.workspaces import NO_CHAINS, Chains, workspaces_in_force
 from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
+
+Player = MotionPlayer | LookAheadPlayer
 
 LimitSource = Literal["yaml", "urdf", "default"]
 """Where a limit comes from: the user's parameters, the robot description, our own defaults."""
@@ -92,7 +95,7 @@ class CommandedPoses:
             self._known[key] = np.concatenate([values[:3], values[3:] / length]), stamp_ns
         return ""
 
-    def update_player(self, player: MotionPlayer, layout: ActionLayout) -> None:
+    def update_player(self, player: Player, layout: ActionLayout) -> None:
         """Pass the known poses to a player."""
         for key, (pose, stamp_ns) in self._known.items():
             start = layout.slices[key].start
@@ -134,7 +137,7 @@ class CommandedJoints:
             if name in self._places and abs(position) <= MAX_MEASURED:
                 self._known[name] = position, stamp_ns
 
-    def update_player(self, player: MotionPlayer, layout: ActionLayout) -> None:
+    def update_player(self, player: Player, layout: ActionLayout) -> None:
         """Pass the known joint positions to a player."""
         by_stamp: dict[int, dict[int, float]] = {}
         for name, (position, stamp_ns) in self._known.items():
@@ -167,8 +170,8 @@ def make_player(
     chains: Chains = NO_CHAINS,
     *,
     is_shadow: bool = False,
-) -> MotionPlayer:
-    """Make the player for a robot.
+) -> Player:
+    """Make the player for a robot; one that looks ahead where whole trajectories are sent.
 
     Args:
         contract: Sets how chunks are played, and holds the user's limits.
@@ -200,7 +203,18 @@ def make_player(
         silent_at_rest=is_shadow or motion.on_starvation == "stop_publishing",
     )
     kind = RecordingPlayer if motion.record_path else MotionPlayer
-    return kind(layout, settings)
+    player = kind(layout, settings)
+    forecast_keys = tuple(o.key for o in contract.action if o.interface.sends_trajectories)
+    if not forecast_keys:
+        return player
+    return LookAheadPlayer(
+        player,
+        layout,
+        period_s=settings.period_s,
+        lead_s=motion.trajectory_lead_s,
+        forecast_keys=forecast_keys,
+        silent_at_rest=settings.silent_at_rest,
+    )
 
 
 def limits_by_index(

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -11,8 +12,8 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 
 from gr00t_policy_core.control.chunk import Row
-from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput
+from gr00t_ros.interfaces.interface import CommandInterface
 from gr00t_ros.node.qos import COMMAND
 
 # Time for the last command, which may be a zero velocity, to arrive before the publisher ends.
@@ -27,21 +28,19 @@ class CommandPublisher:
     Args:
         node: Owns the publisher, which is silent while the node is not active.
         outputs: The contract's actions of the topic, in order.
+        interface: The interface of the message that holds all of them.
         period_s: Time between two commands, s.
-
-    Raises:
-        ValueError: No message of their type can hold all of the actions.
     """
 
     def __init__(
-        self, node: LifecycleNode, outputs: Sequence[ActionOutput], period_s: float
+        self,
+        node: LifecycleNode,
+        outputs: Sequence[ActionOutput],
+        interface: CommandInterface,
+        period_s: float,
     ) -> None:
         self._node = node
         self._keys = [output.key for output in outputs]
-        first, *others = [output.interface.carrier for output in outputs]
-        interface = first.joined(others) if others else first
-        if interface is None:
-            raise ValueError(f"{outputs[0].type} cannot carry {', '.join(self._keys)} together")
         self._interface = interface
         self._message = interface.make_message(period_s)
         self._publisher = node.create_lifecycle_publisher(
@@ -58,7 +57,11 @@ class CommandPublisher:
         rows = [values[key] for key in self._keys]
         row = rows[0] if len(rows) == 1 else np.concatenate(rows)
         self._interface.fill(self._message, row, stamp)
-        self._publisher.publish(self._message)
+        self.send(self._message)
+
+    def send(self, message: Any) -> None:
+        """Publish a message that holds everything already."""
+        self._publisher.publish(message)
 
     @property
     def topic(self) -> str:
@@ -76,10 +79,15 @@ class CommandPublisher:
         self._node.destroy_lifecycle_publisher(self._publisher)
 
 
-def command_publishers(node: LifecycleNode, contract: Contract) -> Iterator[CommandPublisher]:
-    """Make the publishers of a contract: actions that share a topic share a message."""
-    period_s = 1.0 / contract.control_rate_hz
-    topics = dict.fromkeys(output.topic for output in contract.action)
-    for topic in topics:
-        outputs = [output for output in contract.action if output.topic == topic]
-        yield CommandPublisher(node, outputs, period_s)
+def joined_interface(outputs: Sequence[ActionOutput]) -> CommandInterface:
+    """Return the interface of the message that holds all actions of one topic.
+
+    Raises:
+        ValueError: No message of their type can.
+    """
+    first, *others = [output.interface.carrier for output in outputs]
+    interface = first.joined(others) if others else first
+    if interface is None:
+        keys = ", ".join(output.key for output in outputs)
+        raise ValueError(f"{outputs[0].type} cannot carry {keys} together")
+    return interface

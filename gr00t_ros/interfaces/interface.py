@@ -21,6 +21,7 @@ from gr00t_policy_core.control.samples import SampleBuffer
 from gr00t_ros.contract.parameter import Parameter, Settings
 
 if TYPE_CHECKING:
+    from gr00t_ros.interfaces.binary_gripper import BinaryGripper
     from gr00t_ros.interfaces.joint_buffer import Buffer
 
 Values = NDArray[np.float64]
@@ -179,6 +180,8 @@ class CommandInterface(ABC):
         frame_id: The frame of a pose or a twist; a measured pose must be in the same frame.
         commands_pose: The SI values are x y z (m) and a quaternion x y z w; a state of the same
             key measures the pose.
+        sends_trajectories: Each path goes out as one message of all its points, made of what
+            `trajectory_in` returns; `fill` is not called.
         holds_zero: The values are velocities or steps: to hold is to command zero. Where it is
             false they are positions: to hold is to repeat the last one, and a state has to measure
             them.
@@ -200,12 +203,18 @@ class CommandInterface(ABC):
     frame_id: str = ""
     limited_by: LimitedBy = LimitedBy.NOTHING
     commands_pose: bool = False
+    sends_trajectories: bool = False
     holds_zero: bool = False
     needs_description: bool = False
     commanded_frames: str | None = None
 
     def __init__(self, settings: Settings) -> None:
         del settings  # a type without parameters has none to read
+
+    @property
+    def is_action(self) -> bool:
+        """Whether commands are the goals of an action of ROS, not the messages of a topic."""
+        return hasattr(self.message_type, "Goal")
 
     @property
     def command_dimension(self) -> int | None:
@@ -287,6 +296,18 @@ class CommandInterface(ABC):
             stamp: The time of the command, a builtin_interfaces/Time.
         """
 
+    def trajectory_in(self, message: Any) -> Any:
+        """Return the trajectory_msgs/JointTrajectory in a message that sends whole trajectories."""
+        raise NotImplementedError(f"{type(self).__name__} sends no trajectories")
+
+    def outcome(self, result: Any) -> str:
+        """Say how the goal of an action ended, such as "reached 0.04" or "stalled at 0.02".
+
+        Args:
+            result: A `message_type.Result`, where `message_type` is the class of an action.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sends no goals")
+
     def read(self, message: Any) -> Values:
         """Return the values of a command that somebody else published, as `fill` writes them.
 
@@ -313,6 +334,23 @@ class CommandInterface(ABC):
             An interface with all values in order; None if each command needs a topic of its own.
         """
         return None
+
+
+class GoalInterface(CommandInterface):
+    """An action of ROS that commands are sent to as goals, such as that of a gripper.
+
+    A goal is sent when the target has changed, never at every tick. `message_type` is the class of
+    the action; `make_message` makes a goal, and `fill` writes the target into it.
+
+    Attributes:
+        deadband: A goal is sent when the target is further than this from the last goal, rad or m.
+        min_interval_s: Shortest time between two goals, s.
+        binary: Turns targets into open and closed; None where every target is a goal.
+    """
+
+    deadband: float
+    min_interval_s: float
+    binary: BinaryGripper | None = None
 
 
 def require_frame(message: Any, frame_id: str) -> None:

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from gr00t_ros.contract.parameter import Parameter, Settings
-from gr00t_ros.interfaces.interface import CommandInterface, ConversionError, LimitedBy, Values
+from gr00t_ros.interfaces.binary_gripper import BINARY_PARAMETERS, BinaryGripper
+from gr00t_ros.interfaces.interface import (
+    CommandInterface,
+    ConversionError,
+    GoalInterface,
+    LimitedBy,
+    Values,
+)
+from gr00t_ros.interfaces.optional_types import require_installed
 
 _DESCRIPTION = "names of the joints, in the policy's order"
 JOINTS = Parameter("joints", [], _DESCRIPTION, required=True)
@@ -31,6 +39,7 @@ class JointGroupCommand(CommandInterface):
     limited_by = LimitedBy.JOINT_LIMITS
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = dict(settings)
         self.joints = unique_joints(settings)
         self.dimension = len(self.joints)
         self.joint_prefix: str = settings["joint_prefix"]
@@ -40,8 +49,39 @@ class JointGroupCommand(CommandInterface):
         if any(getattr(other, "joint_prefix", "") != self.joint_prefix for other in others):
             return None
         joints = [joint for interface in (self, *others) for joint in interface.joints]
-        settings = {"joints": list(dict.fromkeys(joints)), "joint_prefix": self.joint_prefix}
-        return type(self)(settings)
+        return type(self)({**self._settings, "joints": list(dict.fromkeys(joints))})
+
+
+class GripperGoalCommand(GoalInterface):
+    """The position of one joint as the goal of an action."""
+
+    parameters = (
+        Parameter("joints", [], "name of the gripper's joint, a list of one", required=True),
+        Parameter(
+            "deadband",
+            0.001,
+            "m or rad, a goal is sent when the target is further than this from the last goal",
+            0.0,
+            10.0,
+        ),
+        Parameter("min_interval_s", 0.1, "s, shortest time between two goals", 0.0, 10.0),
+        Parameter(
+            "max_effort", 0.0, "N or Nm, largest effort; 0: the controller's own", 0.0, 10_000.0
+        ),
+        *BINARY_PARAMETERS,
+    )
+    limited_by = LimitedBy.JOINT_LIMITS
+    dimension = 1
+
+    def __init__(self, settings: Settings) -> None:
+        require_installed(self.message_type)
+        self.joints = unique_joints(settings)
+        if len(self.joints) != 1:
+            raise ValueError(f"a gripper has one joint, got {list(self.joints)}")
+        self.deadband = float(settings["deadband"])
+        self.min_interval_s = float(settings["min_interval_s"])
+        self.max_effort = float(settings["max_effort"])
+        self.binary = BinaryGripper.of(settings)
 
 
 def unique_joints(settings: Settings) -> tuple[str, ...]:

@@ -6,11 +6,11 @@ Every module of `gr00t_ros.interfaces.message_types` registers itself here.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
+from gr00t_ros.contract.class_names import UnknownTypeError, import_class, missing_methods
 from gr00t_ros.contract.suggestions import did_you_mean
 from gr00t_ros.interfaces.interface import CommandInterface, StateInterface
 
@@ -21,10 +21,6 @@ Base = TypeVar("Base", StateInterface, CommandInterface)
 MESSAGE_TYPES = "gr00t_ros.interfaces.message_types"
 _STATES: dict[str, type[StateInterface]] = {}
 _COMMANDS: dict[str, type[CommandInterface]] = {}
-
-
-class UnknownTypeError(ValueError):
-    """A `type:` does not name a message type; the text says what is wrong."""
 
 
 def state_interface(name: str) -> Callable[[State], State]:
@@ -80,8 +76,9 @@ def find_command(name: str) -> type[CommandInterface]:
 
 
 def ros_type(message_type: type[Any]) -> str:
-    """The name of a message class as ROS writes it, such as ``sensor_msgs/msg/JointState``."""
-    return f"{message_type.__module__.partition('.')[0]}/msg/{message_type.__name__}"
+    """The name of a class as ROS writes it: ``sensor_msgs/msg/JointState``, or of an action."""
+    package, kind, *_ = message_type.__module__.split(".")
+    return f"{package}/{kind}/{message_type.__name__}"
 
 
 def _add(types: dict[str, Any], name: str, cls: type[Any]) -> None:
@@ -108,17 +105,7 @@ def _not_registered(name: str, types: Mapping[str, object], hint: str) -> str:
 
 def _imported(name: str, base: type[Base]) -> type[Base]:
     """Import and check a class from a user's own module."""
-    module_name, _, class_name = name.partition(":")
-    try:
-        module = import_module(module_name)
-    except Exception as error:  # a user's module may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise UnknownTypeError(f"{module_name} cannot be imported ({reason})") from error
-    cls = getattr(module, class_name, None)
-    if cls is None:
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        hint = did_you_mean(class_name, classes)
-        raise UnknownTypeError(f"{module_name} has no class {class_name}{hint}")
+    cls: type[Base] = import_class(name)
     problem = _class_problem(cls, base)
     if problem:
         raise UnknownTypeError(f"{name} {problem}")
@@ -127,12 +114,9 @@ def _imported(name: str, base: type[Base]) -> type[Base]:
 
 def _class_problem(cls: Any, base: type[Base]) -> str:
     """Say what a class lacks; empty for a complete one."""
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
-        return f"is no subclass of gr00t_ros.interfaces.{base.__name__}"
-    missing = sorted(cls.__abstractmethods__)
-    if missing:
-        noun = "method" if len(missing) == 1 else "methods"
-        return f"lacks the {noun} {', '.join(missing)}"
+    problem = missing_methods(cls, base, f"gr00t_ros.interfaces.{base.__name__}")
+    if problem:
+        return problem
     if not hasattr(getattr(cls, "message_type", None), "get_fields_and_field_types"):
         return "lacks message_type, the class of a ROS message"
     is_state = issubclass(cls, StateInterface)

@@ -40,13 +40,13 @@ def declare_parameters(node: Node) -> None:
         if parameter.name not in given:
             # An override that is missing was deleted in the meantime.
             node.declare_parameter(
-                parameter.name, parameter.default, _descriptor(parameter), ignore_override=True
+                parameter.name, parameter.default, descriptor_of(parameter), ignore_override=True
             )
             continue
         try:
-            node.set_descriptor(parameter.name, _descriptor(parameter))
+            node.set_descriptor(parameter.name, descriptor_of(parameter))
         except InvalidParameterValueException:
-            node.set_descriptor(parameter.name, _descriptor(parameter, with_range=False))
+            node.set_descriptor(parameter.name, descriptor_of(parameter, with_range=False))
     for name in unknown_names(given):
         # With dynamic typing, `ros2 param delete` can remove a mistyped parameter.
         node.set_descriptor(
@@ -85,24 +85,28 @@ def given_values(node: Node) -> dict[str, Any]:
         for name, value in values.items()
         if name not in defaults
         or value != defaults[name]
-        or (name in overrides and value == _plain(overrides[name]))
+        or (name in overrides and value == plain(overrides[name]))
     }
 
 
 def _values(node: Node) -> dict[str, Any]:
     parameters = node.get_parameters_by_prefix("").items()
-    return {name: _plain(parameter) for name, parameter in parameters}
+    return {name: plain(parameter) for name, parameter in parameters}
 
 
-def _plain(parameter: RosParameter) -> Any:
-    """Array parameters as lists; an empty one has no value, or comes as an empty byte array."""
+def plain(parameter: RosParameter) -> Any:
+    """Return the value of a parameter, an array as a list.
+
+    An empty array has no value in ROS, or comes as an empty byte array.
+    """
     value = parameter.value
     if value is None:
         return []
     return value if isinstance(value, (bool, int, float, str)) else list(value)
 
 
-def _descriptor(parameter: Parameter, *, with_range: bool = True) -> ParameterDescriptor:
+def descriptor_of(parameter: Parameter, *, with_range: bool = True) -> ParameterDescriptor:
+    """Describe a parameter as ROS does: its purpose, choices, condition and range."""
     # Dynamic typing lets a user write 1 for 1.0; the contract checks the types.
     descriptor = ParameterDescriptor(description=parameter.description, dynamic_typing=True)
     constraints = []

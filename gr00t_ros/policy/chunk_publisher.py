@@ -63,6 +63,8 @@ class ChunkPublisher:
             t0=Time(nanoseconds=result.t0_ns).to_msg(),
             round_trip_s=result.round_trip_s,
             source=self._source,
+            instruction=result.instruction,
+            info=result.info,
         )
         self._chunk_id += 1
         self._publisher.publish(message)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -17,7 +18,9 @@ from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.interfaces.conversions import commands_from_actions
 from gr00t_ros.interfaces.interface import ChunkStart, CommandPath, ConversionError
 from gr00t_ros.msg import ActionChunk, ActionValues
+from gr00t_ros.policy.info_values import info_values
 
+NO_INFO: Mapping[str, Any] = MappingProxyType({})
 NO_POSITIONS: Mapping[str, float] = MappingProxyType({})
 
 
@@ -53,6 +56,8 @@ def chunk_message(
     t0: Time,
     round_trip_s: float,
     source: str = "",
+    instruction: str = "",
+    info: Mapping[str, Any] = NO_INFO,
 ) -> ActionChunk:
     """The message of one answer, as long as its shortest path.
 
@@ -63,6 +68,8 @@ def chunk_message(
         t0: Stamp of the observation that was answered.
         round_trip_s: Time from sending the observation to receiving the answer, s.
         source: The run of the policy node that publishes the chunk.
+        instruction: What the policy was asked to do.
+        info: What the policy returned beside the action.
     """
     horizon = min(len(path.values) for path in paths.values())
     rows = {
@@ -76,6 +83,8 @@ def chunk_message(
             ActionValues(name=key, dimension=values.shape[1], values=array("d", values.tobytes()))
             for key, values in rows.items()
         ],
+        instruction=instruction,
+        info=info_values(info),
         round_trip_s=round_trip_s,
         source=source,
     )

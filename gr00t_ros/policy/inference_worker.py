@@ -36,6 +36,7 @@ class InferenceResult:
         t0_ns: Stamp of the observation, ns.
         round_trip_s: Time from sending the observation to receiving the answer, s.
         positions: The joints that the observation measured, by name, rad (or m).
+        instruction: What the policy was asked to do.
     """
 
     action: Mapping[str, Any]
@@ -43,6 +44,7 @@ class InferenceResult:
     t0_ns: int
     round_trip_s: float
     positions: Mapping[str, float] = field(default_factory=dict)
+    instruction: str = ""
 
     @property
     def policy_time_s(self) -> float:
@@ -210,7 +212,9 @@ class InferenceWorker:
             options = session.options(built.t0_ns)
             action, info = self._policy.get_action(built.observation, options)
             round_trip_s = time.monotonic() - started_s
-            result = InferenceResult(action, info, built.t0_ns, round_trip_s, built.positions)
+            result = InferenceResult(
+                action, info, built.t0_ns, round_trip_s, built.positions, built.instruction
+            )
             self._deliver(result, run_number)
         except NotReadyError as problem:
             self._skip(problem)

@@ -45,15 +45,19 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TimedObservation:
-    """An observation in the policy's layout with B = 1, and its time t0, ns.
+    """An observation in the policy's layout with B = 1.
 
-    A video that is already JPEG may be a `JpegVideo` instead of an array. `positions` are those of
-    the joints that the states measure at t0, by name, rad (or m).
+    Args:
+        observation: A video that is already JPEG may be a `JpegVideo` instead of an array.
+        t0_ns: Its time t0, ns.
+        positions: The joints that the states measure at t0, by name, rad (or m).
+        instruction: What the policy is asked to do, also of a policy that reads no language.
     """
 
     observation: dict[str, Any]
     t0_ns: int
     positions: Mapping[str, float] = field(default_factory=dict)
+    instruction: str = ""
 
 
 class ObservationBuilder:
@@ -146,7 +150,7 @@ class ObservationBuilder:
             observation["language"] = self._language(self._configs["language"], instruction)
         observation["video"] = {s.key: self._video(s, samples) for s, samples in video}
         observation["state"] = {s.key: self._state(s, state) for s in self._contract.state}
-        return TimedObservation(observation, t0_ns, self._positions(t0_ns))
+        return TimedObservation(observation, t0_ns, self._positions(t0_ns), instruction)
 
     def _positions(self, t0_ns: int) -> dict[str, float]:
         """The measured positions of joints by name, rad (or m), where commands need them."""

@@ -261,6 +261,8 @@ class PolicyNode(ManagedNode):
         report = worker.report if worker is not None else InferenceReport()
         health = streams.health(now.nanoseconds) if streams is not None else []
         status = policy_status(report, self._chunks, health)
+        configured = self._contract.instruction if self._contract is not None else ""
+        status.instruction = self._instruction or configured
         status.state, reason = self._state_and_reason(report)
         is_running = status.state == PolicyStatus.STATE_RUNNING
         warnings = list(streams.warnings(now.nanoseconds)) if streams is not None else []

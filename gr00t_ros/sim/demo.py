@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo: a simulated arm driven through ROS 2 by a policy server. `make demo` runs it.
 
-Starts the simulated arm, `gr00t-policy serve` on the recorded episodes, and both nodes, as
-processes, and watches them over DDS. Ends at Ctrl-C, or by itself after DEMO_SECONDS of motion.
+Starts the simulated arm, `gr00t-policy serve`, both nodes and the task node, as processes, and
+watches them over DDS. Ends at Ctrl-C, or by itself after DEMO_SECONDS of motion.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import math
 import os
+import random
 import shutil
 import signal
 import sys
@@ -23,10 +25,12 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from gr00t_ros.msg import ControlStatus
+from gr00t_ros.msg import ControlStatus, PolicyStatus
 from gr00t_ros.sim.dds_domain import reserve_domain
+from gr00t_ros.sim.demo_director import DemoDirector
 from gr00t_ros.sim.demo_processes import (
     DATASET,
+    POLICIES,
     DemoError,
     DemoProcesses,
     demo_environment,
@@ -35,15 +39,19 @@ from gr00t_ros.sim.demo_processes import (
     node_command,
     port_from_log,
     serve_command,
+    task_command,
 )
 from gr00t_ros.sim.demo_recorder import DemoRecorder
 from gr00t_ros.sim.demo_report import summarise, write_pictures
+from gr00t_ros.sim.world import SimulatedArm
 
 FOLDER = Path("demo")
 START_S = 180.0  # for all parts to come up, on a busy machine
 LOOK_AGAIN_S = 0.05
 LINE_PERIOD_S = 0.5
 PAUSE_S = 0.7  # between the end of one episode and the start of the next
+REPLAYED = "pick up the red cube and put it into the bin"  # what the first episode shows
+SEEDS = 2**31
 
 
 def write_line(text: str) -> None:
@@ -56,11 +64,12 @@ def main(args: list[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0 when the arm followed, or Ctrl-C came before it moved; 1 when it did not follow, when a
-        busy machine left that open, or when a process failed; 2 for a bad DEMO_SECONDS; 130 when
-        Ctrl-C came before the first process was started, or once more while the pictures were
-        drawn.
+        0 when the arm followed and lifted every cube that it had time for, or Ctrl-C came before it
+        moved; 1 when it did not, when a busy machine left that open, or when a process failed; 2
+        for wrong arguments or a bad DEMO_SECONDS; 130 when Ctrl-C came before the first process was
+        started, or once more while the pictures were drawn.
     """
+    choices = _choices(args)
     try:
         duration_s = _duration_s(os.environ.get("DEMO_SECONDS", ""))
     except ValueError as error:
@@ -68,7 +77,7 @@ def main(args: list[str] | None = None) -> int:
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _demo(args, duration_s)
+        return _demo(choices, duration_s)
     except KeyboardInterrupt:
         write_line("\ndemo: ended")
         return 130
@@ -85,13 +94,46 @@ def main(args: list[str] | None = None) -> int:
         return 1
 
 
-def _demo(args: list[str] | None, duration_s: float) -> int:
+def _choices(args: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="demo",
+        description="A simulated arm, driven through ROS 2 by a policy server. DEMO_SECONDS in the "
+        "environment ends it after so many seconds of motion.",
+    )
+    parser.add_argument(
+        "--policy",
+        choices=POLICIES,
+        default="feedback",
+        help="feedback: finds the cube that the instruction names in the front picture; replay: "
+        "plays a recorded episode, whatever the pictures show (default: feedback)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="where the cubes lie at first, for --policy feedback (default: somewhere else in each "
+        "run)",
+    )
+    choices = parser.parse_args(args)
+    if choices.policy == "replay" and choices.seed is not None:
+        parser.error(
+            "--seed has no effect with --policy replay: its cubes lie as they were recorded"
+        )
+    if choices.seed is None:
+        choices.seed = random.SystemRandom().randrange(SEEDS)
+    if not 0 <= choices.seed < SEEDS:
+        parser.error(f"--seed must be from 0 to {SEEDS - 1}, got {choices.seed}")
+    return choices
+
+
+def _demo(choices: argparse.Namespace, duration_s: float) -> int:
     with _own_domain() as domain:
         # This process talks DDS too.
         os.environ.update({**demo_environment(), "ROS_DOMAIN_ID": domain})
-        with _spinning_recorder(args) as recorder:
+        with _spinning_recorder() as recorder:
             with demo_processes(FOLDER / "log") as processes:
-                was_interrupted = _interrupted(lambda: _run(recorder, processes, duration_s))
+                was_interrupted = _interrupted(
+                    lambda: _run(recorder, processes, choices, duration_s)
+                )
             recorder.catch_up()
     if was_interrupted and not recorder.commanded.times_s:
         write_line("demo: ended before the arm moved")
@@ -125,10 +167,10 @@ def _own_domain() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _spinning_recorder(args: list[str] | None) -> Iterator[DemoRecorder]:
+def _spinning_recorder() -> Iterator[DemoRecorder]:
     # Ctrl-C must reach this process, which ends the parts; rclpy would shut down under it.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    recorder = DemoRecorder()
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    recorder = DemoRecorder(SimulatedArm().bin_position.tolist())
     spinner = _spin(recorder)
     try:
         yield recorder
@@ -137,55 +179,88 @@ def _spinning_recorder(args: list[str] | None) -> Iterator[DemoRecorder]:
         spinner.join(5.0)
 
 
-def _run(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) -> None:
-    write_line("demo: starting the simulated arm, the policy server and both nodes")
+def _run(
+    recorder: DemoRecorder,
+    processes: DemoProcesses,
+    choices: argparse.Namespace,
+    duration_s: float,
+) -> None:
+    write_line("demo: starting the simulated arm, the policy server and the nodes")
     processes.start("sim_node", [str(executable("sim_node"))])
-    server = processes.start("policy_server", [*serve_command(), "--port", "0"])
+    server = processes.start("policy_server", [*serve_command(choices.policy), "--port", "0"])
     port = _wait(processes, lambda: port_from_log(server.log), "the policy server listens")
     for name in ("policy_node", "control_node"):
         processes.start(name, node_command(name, port))
+    processes.start("task_node", task_command())
     recorder.start()
     _wait(processes, lambda: recorder.measured.times_s, "the arm sends joint states")
     _wait(processes, lambda: recorder.policy_status, "the policy node is up")
     _wait(processes, lambda: recorder.control_status, "the control node is up")
     ends = "" if math.isinf(duration_s) else f" for {duration_s:g} s"
     write_line(f"demo: running{ends}, Ctrl-C ends it; logs are in {FOLDER / 'log'}")
-    _play_episodes(recorder, processes, duration_s)
+    if choices.policy == "replay":
+        _play_episodes(recorder, processes, duration_s)
+        return
+    if sys.stdin is not None and sys.stdin.isatty():
+        write_line("demo: type red, green, blue or an instruction, and Enter")
+    director = DemoDirector(recorder, processes, choices.seed, write_line)
+    director.play(time.monotonic() + duration_s, _StatusLine(recorder).show)
 
 
 def _play_episodes(recorder: DemoRecorder, processes: DemoProcesses, duration_s: float) -> None:
     """Play the first episode again and again, each time from its own scene."""
     episode_s = _episode_s()
+    status = _StatusLine(recorder)
     end_s = time.monotonic() + duration_s
     while time.monotonic() < end_s:
         recorder.call("policy_node/stop")
+        recorder.pause()
         recorder.call("sim_node/reset")
+        recorder.ask(REPLAYED)
         recorder.call("policy_node/start")
         recorder.call("policy_node/reset")
         episode_end_s = min(time.monotonic() + episode_s + PAUSE_S, end_s)
         while (now_s := time.monotonic()) < episode_end_s:
-            _show_status(recorder)
+            status.show()
             processes.let_run(min(LINE_PERIOD_S, episode_end_s - now_s))
     recorder.call("policy_node/stop")
 
 
-def _show_status(recorder: DemoRecorder) -> None:
-    """Write one line of status; on a terminal it overwrites the line before."""
-    policy, control = recorder.policy_status, recorder.control_status
-    if policy is None or control is None:
-        return
+class _StatusLine:
+    """One line of status; on a terminal it overwrites the line before."""
+
+    def __init__(self, recorder: DemoRecorder) -> None:
+        self._recorder = recorder
+        self._due_s = -math.inf
+
+    def show(self) -> None:
+        """Write the line anew, at most every `LINE_PERIOD_S`."""
+        policy, control = self._recorder.policy_status, self._recorder.control_status
+        now_s = time.monotonic()
+        if policy is None or control is None or now_s < self._due_s:
+            return
+        self._due_s = now_s + LINE_PERIOD_S
+        _write_status(status_text(policy, control))
+
+
+def status_text(policy: PolicyStatus, control: ControlStatus) -> str:
+    """What both nodes do, in one line."""
     playing = control.state == ControlStatus.STATE_RUNNING
     rates = " ".join(
         f"{stream.name.split('.')[-1]} {stream.rate_hz:.0f}" for stream in policy.streams
     )
-    line = (
-        f"demo: chunk {policy.chunk_id:4d} {'playing' if playing else 'holding'}"
+    return (
+        f"demo: {policy.instruction}"
+        f" | chunk {policy.chunk_id:4d} {'playing' if playing else 'holding'}"
         f" | {control.commands} commands, {control.holds} holds"
         f" | Hz: {rates}"
         f" | round trip {1e3 * policy.round_trip.last_s:.1f} ms"
         f", age {control.observation_age.last_s:.2f} s"
         f"{' | ' + policy.reason if policy.reason else ''}"
     )
+
+
+def _write_status(line: str) -> None:
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns - 1  # a line that is folded stays
         sys.stdout.write(f"\r\x1b[K{line[:width]}")
@@ -202,7 +277,7 @@ def _report(recorder: DemoRecorder) -> int:
             write_line(f"demo: wrote {picture}")
     except OSError as error:
         write_line(f"demo: no picture could be written to {FOLDER.absolute()}: {error.strerror}")
-    return 0 if summary.followed else 1
+    return 0 if summary.succeeded else 1
 
 
 def _wait(processes: DemoProcesses, ready: Callable[[], object], what: str) -> object:

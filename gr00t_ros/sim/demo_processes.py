@@ -20,6 +20,7 @@ from gr00t_ros.node.process_environment import process_environment
 from gr00t_ros.node.stop_signals import STOP_SIGNALS
 
 DATASET = Path(__file__).with_name("dataset")
+POLICIES = ("feedback", "replay")
 EXECUTION_HORIZON = 8  # steps of 1/30 s: config/demo.yaml replans at this interval
 LISTENING = "listening on "
 
@@ -43,13 +44,21 @@ def config(name: str) -> Path:
     return Path(get_package_share_directory("gr00t_ros"), "config", name)
 
 
-def serve_command() -> list[str]:
-    """The policy server on the demo's dataset, without its port."""
-    return [
-        str(executable("gr00t-policy")),
-        *("serve", "--dataset-path", str(DATASET)),
-        *("--execution-horizon", str(EXECUTION_HORIZON)),
-    ]
+def serve_command(policy: str) -> list[str]:
+    """The policy server without its port.
+
+    Args:
+        policy: One of `POLICIES`: the policy that looks at the pictures, served as users serve
+            their own, or the replay of the demo's dataset.
+    """
+    what = {
+        "feedback": ["--policy", "gr00t_ros.sim.feedback:FeedbackExpert"],
+        "replay": [
+            *("--dataset-path", str(DATASET)),
+            *("--execution-horizon", str(EXECUTION_HORIZON)),
+        ],
+    }
+    return [str(executable("gr00t-policy")), "serve", *what[policy]]
 
 
 def node_command(name: str, port: int) -> list[str]:
@@ -73,6 +82,11 @@ def ends_with_its_parent() -> list[str]:
     # This process may have been killed before the kernel was told to watch it.
     unless_orphaned = '[ "$PPID" = "$0" ] && exec "$@"'
     return [setpriv, "--pdeathsig", "TERM", shell, "-c", unless_orphaned, str(os.getpid())]
+
+
+def task_command() -> list[str]:
+    """The task node, for tasks that somebody gives to the demo's arm."""
+    return [str(executable("task_node")), "--ros-args", "--params-file", str(config("demo.yaml"))]
 
 
 def demo_environment() -> dict[str, str]:

@@ -11,25 +11,37 @@ from typing import Any
 
 import numpy as np
 import rclpy.subscription
+from action_msgs.msg import GoalStatus, GoalStatusArray
 from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
+from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, qos_profile_action_status_default
 from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.interfaces.image_decoding import rgb_from_image
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
-from gr00t_ros.node.qos import CHUNK, SENSOR, STATUS
+from gr00t_ros.node.qos import CHUNK, INSTRUCTION, SENSOR, STATUS
+from gr00t_ros.sim.cube_log import LIFTED_M, CubeLog
+from gr00t_ros.sim.feedback import colour_in
+from gr00t_ros.sim.world import CUBE_NAMES
 
 # Deep enough that a busy recorder gets every message, late or not.
 EVERY_MESSAGE = QoSProfile(depth=1000)
+RUNNING_GOAL = (
+    GoalStatus.STATUS_ACCEPTED,
+    GoalStatus.STATUS_EXECUTING,
+    GoalStatus.STATUS_CANCELING,
+)
 CATCH_UP_S, QUIET_S = 30.0, 0.5  # longest; and with nothing new for so long, all is in
-LIFTED_M = 0.06  # a cube's centre this high above the table is in the gripper's hold
 
 
 @dataclass
@@ -67,10 +79,17 @@ class DemoRecorder(Node):
         first_control_status: The first after commands were published, or None.
         lifted_picture: uint8 (H, W, 3) RGB of the front camera when a cube was highest, or None.
         lifted_at_s: The time of that picture, s.
+        cubes: The instructions, and what became of each.
+        runs_task: Whether the task node runs a goal.
+
+    Args:
+        bin_position: Centre of the bin, x y z in m.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bin_position: Sequence[float]) -> None:
         super().__init__("demo")
+        self.cubes = CubeLog(bin_position)
+        self.runs_task = False
         self.commanded, self.measured = JointHistory(), JointHistory()
         self.round_trips_s: list[float] = []
         self.policy_status: PolicyStatus | None = None
@@ -78,7 +97,6 @@ class DemoRecorder(Node):
         self.first_control_status: ControlStatus | None = None
         self.lifted_picture: NDArray[np.uint8] | None = None
         self.lifted_at_s: float | None = None
-        self.cube_heights_m: list[float] = []
         self._highest_m = LIFTED_M
         self._received = threading.Event()
         self._recording = False
@@ -89,6 +107,16 @@ class DemoRecorder(Node):
         self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
         self.create_subscription(Image, "front/image_raw", self._on_image, SENSOR, raw=True)
         self.create_subscription(PoseArray, "sim_node/cubes", self._on_cubes, SENSOR)
+        self._instruction = self.create_publisher(String, "policy_node/instruction", INSTRUCTION)
+        self.create_subscription(
+            String, "policy_node/instruction", self._on_instruction, INSTRUCTION
+        )
+        self.create_subscription(
+            GoalStatusArray,
+            "task_node/run_policy/_action/status",
+            self._on_goals,
+            qos_profile_action_status_default,
+        )
         self.create_subscription(PolicyStatus, "policy_node/status", self._on_policy, STATUS)
         self.create_subscription(ControlStatus, "control_node/status", self._on_control, STATUS)
 
@@ -101,6 +129,34 @@ class DemoRecorder(Node):
         ends_at_s = time.monotonic() + CATCH_UP_S
         while self._received.wait(QUIET_S) and time.monotonic() < ends_at_s:
             self._received.clear()
+
+    def pause(self) -> None:
+        """The arm is stopped: what it was asked for is judged no further."""
+        self.cubes.pause(self._now_s())
+
+    def instruct(self, instruction: str) -> None:
+        """Ask the arm to do something else."""
+        self._instruction.publish(String(data=instruction))
+
+    def ask(self, instruction: str) -> None:
+        """Note that the arm is asked for something by the configuration of the policy node."""
+        self.cubes.ask(named_colour(instruction), self._now_s())
+
+    def set_scene(self, seed: int, timeout_s: float = 60.0) -> None:
+        """Choose the scene of the next `sim_node/reset`.
+
+        Raises:
+            TimeoutError: The simulation does not answer.
+        """
+        client = self.create_client(SetParameters, "sim_node/set_parameters")
+        seed_parameter = Parameter("scene_seed", value=seed).to_parameter_msg()
+        try:
+            if not client.wait_for_service(timeout_s):
+                raise TimeoutError(f"no service {client.srv_name} within {timeout_s:g} s")
+            request = SetParameters.Request(parameters=[seed_parameter])
+            self._answer(client.call_async(request), client.srv_name, timeout_s)
+        finally:
+            self.destroy_client(client)
 
     def call(self, service: str, timeout_s: float = 60.0) -> None:
         """Call a Trigger service while another thread spins this node.
@@ -137,7 +193,7 @@ class DemoRecorder(Node):
         if hasattr(rclpy.subscription, "MessageInfo"):
             return lambda message, info: self._on_command(message, 1e-9 * info["source_timestamp"])
         # Humble does not report when a message was sent: the time of its arrival is used instead.
-        return lambda message: self._on_command(message, 1e-9 * self.get_clock().now().nanoseconds)
+        return lambda message: self._on_command(message, self._now_s())
 
     def _on_command(self, message: JointTrajectory, sent_s: float) -> None:
         self._received.set()
@@ -149,16 +205,30 @@ class DemoRecorder(Node):
             self.round_trips_s.append(message.round_trip_s)
 
     def _on_cubes(self, message: PoseArray) -> None:
-        self.cube_heights_m = [pose.position.z for pose in message.poses]
+        points = [pose.position for pose in message.poses]
+        positions = {
+            name: (point.x, point.y, point.z)
+            for name, point in zip(CUBE_NAMES, points, strict=True)
+        }
+        self.cubes.see(positions, self._now_s())
 
     def _on_image(self, serialized: bytes) -> None:
         """Keep the picture of the highest lift so far, a little apart from the last one kept."""
-        height_m = max(self.cube_heights_m, default=0.0)
+        height_m = max((z for _, _, z in self.cubes.positions.values()), default=0.0)
         if self._recording and height_m > self._highest_m + 0.005:
             self._highest_m = height_m
             message = deserialize_message(serialized, Image)
             self.lifted_picture = rgb_from_image(message).copy()
             self.lifted_at_s = stamp_s(message)
+
+    def _on_instruction(self, message: String) -> None:
+        self.ask(message.data)
+
+    def _on_goals(self, message: GoalStatusArray) -> None:
+        self.runs_task = any(status.status in RUNNING_GOAL for status in message.status_list)
+
+    def _now_s(self) -> float:
+        return float(1e-9 * self.get_clock().now().nanoseconds)
 
     def _on_policy(self, message: PolicyStatus) -> None:
         self.policy_status = message
@@ -167,6 +237,14 @@ class DemoRecorder(Node):
         self.control_status = message
         if message.commands and self.first_control_status is None:
             self.first_control_status = message
+
+
+def named_colour(instruction: str) -> str:
+    """The cube that an instruction names; empty where it names none, or several."""
+    try:
+        return colour_in(instruction)
+    except SpecError:
+        return ""
 
 
 def stamp_s(message: Any) -> float:

@@ -47,12 +47,18 @@ class Summary:
     tracking_error_rad: float
     lag_s: float
     travel_rad: float
-    lifts: bool
+    cubes: str
+    overdue: tuple[str, ...]
 
     @property
     def followed(self) -> bool:
         """Whether the arm moved, and stayed with what was commanded."""
         return self.travel_rad > MOVED_RAD and self.tracking_error_rad < FOLLOWED_RMS_RAD
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the arm followed, and lifted every cube that it had time for."""
+        return self.followed and not self.overdue
 
     @property
     def busy(self) -> str:
@@ -69,10 +75,14 @@ class Summary:
 
     @property
     def verdict(self) -> str:
-        """Whether the arm followed, in words."""
-        if self.followed:
+        """Whether the arm followed and did what it was asked for, in words."""
+        if not self.followed:
+            did_not = "the arm did NOT follow"
+            return did_not if not self.busy else "cannot tell whether the arm followed"
+        if not self.overdue:
             return "the arm followed"
-        return "the arm did NOT follow" if not self.busy else "cannot tell whether the arm followed"
+        missed = f"the arm followed, and did NOT lift {', '.join(self.overdue)}"
+        return f"{missed}, maybe since this machine is busy" if self.busy else missed
 
     def __str__(self) -> str:
         busy = f"\ndemo: this machine is busy: {self.busy}" if self.busy else ""
@@ -82,7 +92,7 @@ class Summary:
             f"p99 {1e3 * self.round_trip_p99_s:.1f} ms, "
             f"tracking error {self.tracking_error_rad:.4f} rad RMS "
             f"after {1e3 * self.lag_s:.0f} ms, "
-            f"cube {'lifted' if self.lifts else 'not lifted'}: {self.verdict}{busy}"
+            f"{self.cubes}: {self.verdict}{busy}"
         )
 
 
@@ -102,7 +112,8 @@ def summarise(recorder: DemoRecorder) -> Summary:
         tracking_error_rad=error_rad,
         lag_s=lag_s,
         travel_rad=_travel_rad(measured),
-        lifts=recorder.lifted_picture is not None,
+        cubes=str(recorder.cubes),
+        overdue=tuple(request.colour for request in recorder.cubes.overdue),
     )
 
 

@@ -45,6 +45,7 @@ _STILL_M_S = 0.008
 _NEAR_HAND_PX = 45.0
 _BIN_HALF_SIZE_M = 0.05
 _UNDER_HAND_M = 0.02
+_AWAY_M = 0.05  # of the hand from the cube: what is in the jaws then is another one
 _FADE_STEPS = 10
 _REACH_SHARE = 0.999  # of the stretched arm, where the elbow has no side to bend to
 
@@ -60,13 +61,18 @@ class FeedbackExpert(ModalityPolicy):
     ``options["rtc"]`` makes the chunk go on from the one that is being played, see
     `gr00t_ros.sim.feedback_rtc`: the law then runs on from the steps that are settled.
 
+    Its info says with ``cube`` where the cube of each row is, and with ``done`` whether that is the
+    bin.
+
     Args:
-        arm: The simulated arm, for what anybody may know beforehand: lengths, camera, bin.
+        arm: The simulated arm, for what anybody may know beforehand: lengths, camera, bin; None
+            makes one.
         strict: Check every observation and every action against the modality configs.
     """
 
-    def __init__(self, arm: SimulatedArm, strict: bool = True) -> None:
+    def __init__(self, arm: SimulatedArm | None = None, strict: bool = True) -> None:
         super().__init__(strict)
+        arm = arm or SimulatedArm()
         self._geometry = arm.geometry
         self._camera = PinholeCamera.of(arm.model, "front")
         self._bin = (float(arm.bin_position[0]), float(arm.bin_position[1]))
@@ -105,7 +111,8 @@ class FeedbackExpert(ModalityPolicy):
             cube_states.append(task.cube.value)
         chunk = np.array(rows, dtype=np.float32)
         action = {"single_arm": chunk[..., :ARM_JOINTS], "gripper": chunk[..., ARM_JOINTS:]}
-        return action, {"cube": cube_states}
+        done = [state == CubeState.BIN.value for state in cube_states]
+        return action, {"cube": cube_states, "done": done}
 
     def _task(
         self, history: NDArray[np.float64], seen: SeenCube | None, shape: tuple[int, ...]
@@ -134,6 +141,8 @@ class FeedbackExpert(ModalityPolicy):
             over_bin = distance_m(hand, *self._bin) < _BIN_HALF_SIZE_M
             return (CubeState.BIN if over_bin else CubeState.UNKNOWN), under_hand
         place = seen.place
+        if stopped and distance_m(hand, place.x_m, place.y_m) > _AWAY_M:
+            return CubeState.OTHER, place
         if max(abs(place.x_m - self._bin[0]), abs(place.y_m - self._bin[1])) < _BIN_HALF_SIZE_M:
             return CubeState.BIN, place
         if hand.height_m > CLEAR_M:
@@ -217,7 +226,7 @@ def _commands_now(history: NDArray[np.float64], task: Task) -> NDArray[np.float6
     step = STEP_S * velocity
     bend = 0.5 * STEP_S**2 * acceleration
     commands = np.stack([now - step + bend, now, now + step + bend])
-    if task.cube is CubeState.HELD:
+    if task.cube in (CubeState.HELD, CubeState.OTHER):
         commands[:, ARM_JOINTS] = SQUEEZE_M  # the cube keeps the jaws from getting there
     return commands
 

@@ -47,6 +47,7 @@ _CAPTURED_M = 0.012  # a cube this near to the middle slides there when the jaws
 _AT_HEIGHT_M = 0.0025
 _OPEN_ENOUGH_M = 0.018
 _RELEASED_M = 0.0145
+_NEAR_BIN_M = 0.09  # a hand so near cannot go down to the table
 
 
 class CubeState(Enum):
@@ -55,6 +56,7 @@ class CubeState(Enum):
     TABLE = "table"
     HELD = "held"
     BIN = "bin"
+    OTHER = "other"  # it lies somewhere, and another cube is in the jaws
     UNKNOWN = "unknown"
 
 
@@ -95,6 +97,8 @@ def next_goal(hand: HandPose, task: Task) -> HandPose:
         return _goal_holding(hand, task)
     if task.cube is CubeState.BIN:
         return _goal_done(hand, task)
+    if task.cube is CubeState.OTHER:
+        return _goal_putting_down(hand, task)
     if task.cube is CubeState.TABLE:
         return _goal_fetching(hand, task.place)
     return HOME if hand.height_m > CLEAR_M else _lifted(hand)
@@ -172,6 +176,8 @@ def foreseen(hand: HandPose, task: Task) -> Task:
         return replace(task, cube=CubeState.HELD)
     if task.cube is CubeState.HELD and hand.gripper_m > _RELEASED_M:
         return replace(task, cube=CubeState.BIN)
+    if task.cube is CubeState.OTHER and hand.gripper_m > _RELEASED_M:
+        return replace(task, cube=CubeState.TABLE)
     return task
 
 
@@ -202,6 +208,15 @@ def _goal_holding(hand: HandPose, task: Task) -> HandPose:
         return _lifted(hand) if hand.height_m < CLEAR_M else over
     lowered = hand.height_m < RELEASE_HEIGHT_M + _AT_HEIGHT_M
     return replace(over, height_m=RELEASE_HEIGHT_M, gripper_m=OPEN_M if lowered else SQUEEZE_M)
+
+
+def _goal_putting_down(hand: HandPose, task: Task) -> HandPose:
+    """Down to the table with what is in the jaws, and open them; near the bin, into that."""
+    if distance_m(hand, task.bin_x_m, task.bin_y_m) < _NEAR_BIN_M:
+        return _goal_holding(hand, task)
+    low = replace(hand, height_m=GRASP_HEIGHT_M)
+    lowered = hand.height_m < GRASP_HEIGHT_M + _AT_HEIGHT_M
+    return replace(low, gripper_m=OPEN_M if lowered else SQUEEZE_M)
 
 
 def _goal_done(hand: HandPose, task: Task) -> HandPose:

@@ -12,6 +12,8 @@ Publishes:
 Subscribes:
     arm/joint_trajectory (trajectory_msgs/JointTrajectory): any joints in any order, by name. It
         starts when it arrives; a single point at 0 s means: go there now.
+    ~/cubes/red, ~/cubes/green, ~/cubes/blue (geometry_msgs/Point): lays that cube down at x, y on
+        the table; z is not used.
 
 Services:
     ~/reset (std_srvs/Trigger): the arm home and the cubes as in scene ``scene_seed``.
@@ -20,6 +22,7 @@ Services:
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
 import time
@@ -48,7 +51,7 @@ from gr00t_ros.sim.trajectory import (
     TrajectoryPoint,
     TrajectoryRefusedError,
 )
-from gr00t_ros.sim.world import CAMERA_NAMES, CUBE_NAMES, SimulatedArm
+from gr00t_ros.sim.world import CAMERA_NAMES, CUBE_NAMES, CubePlacement, SimulatedArm
 
 _BASE_FRAME = "base"
 _CUBES_PERIOD_S = 1 / 30
@@ -83,6 +86,9 @@ class SimNode(Node):
         self._cubes = self.create_publisher(PoseArray, "~/cubes", 10)
         self._cameras = self._make_cameras() if self._value("publish_images") else []
         self.create_subscription(JointTrajectory, "arm/joint_trajectory", self._on_trajectory, 10)
+        for name in CUBE_NAMES:
+            place = functools.partial(self._on_cube, name)
+            self.create_subscription(Point, f"~/cubes/{name}", place, 10)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_timer(_CUBES_PERIOD_S, self._publish_cubes)
 
@@ -171,6 +177,14 @@ class SimNode(Node):
             self.get_logger().warning(
                 f"joint trajectory refused: {error}", throttle_duration_sec=1.0
             )
+
+    def _on_cube(self, name: str, message: Point) -> None:
+        try:
+            with self._lock:
+                yaw_rad = self._arm.cube_yaw_rad(name)
+                self._arm.place_cube(name, CubePlacement(message.x, message.y, yaw_rad))
+        except ValueError as error:
+            self.get_logger().warning(str(error))
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         seed = self._scene_seed()

@@ -31,6 +31,11 @@ _CUBE_AZIMUTH_RAD = (-0.20, 1.00)
 _CUBE_SPACING_M = 0.065
 _MAX_DRAWS = 10_000
 
+# Where a cube may be laid by hand: on the table, and not into another cube or the jaws.
+_TABLE_RADIUS_M = 0.30
+_BASE_RADIUS_M = 0.08
+_CLEARANCE_M = 0.04
+
 
 @dataclass(frozen=True, slots=True)
 class CubePlacement:
@@ -66,6 +71,20 @@ def sample_scene(seed: int) -> dict[str, CubePlacement]:
         if len(scene) == len(CUBE_NAMES):
             return scene
     raise RuntimeError(f"no room for {len(CUBE_NAMES)} cubes after {_MAX_DRAWS} draws, seed {seed}")
+
+
+def is_in_bin(
+    position: Sequence[float], bin_position: Sequence[float], below_m: float = _BIN_RIM_HEIGHT_M
+) -> bool:
+    """Whether a cube whose centre is there lies inside the bin.
+
+    Args:
+        position: Centre of the cube, x y z in m.
+        bin_position: Centre of the bin, x y z in m.
+        below_m: Height of the centre above the table that is still inside, m.
+    """
+    x, y, z = (abs(a - b) for a, b in zip(position, bin_position, strict=True))
+    return bool(max(x, y) < _BIN_HALF_SIZE_M and z < below_m)
 
 
 def _distance_m(a: CubePlacement, b: CubePlacement) -> float:
@@ -145,13 +164,42 @@ class SimulatedArm:
         self._data.qpos[int(self.model.joint("gripper_mirror").qposadr[0])] = HOME.gripper_m
         self.set_targets(dict(zip(JOINT_NAMES, home, strict=True)))
         for name, place in sample_scene(seed).items():
-            start = int(self.model.jnt_qposadr[self.model.body_jntadr[self._cube[name]]])
-            half_yaw = place.yaw_rad / 2
-            self._data.qpos[start : start + 7] = (
-                *(place.x_m, place.y_m, CUBE_HALF_SIZE_M),
-                *(math.cos(half_yaw), 0.0, 0.0, math.sin(half_yaw)),
-            )
+            self._lay_down(name, place)
         mujoco.mj_forward(self.model, self._data)
+
+    def place_cube(self, name: str, place: CubePlacement) -> None:
+        """Take a cube from where it is, and lay it down at rest somewhere else on the table.
+
+        Raises:
+            ValueError: There is no such cube, or no room for it there; then nothing is changed.
+        """
+        if name not in self._cube:
+            raise ValueError(f"no cube {name!r}, there are {', '.join(CUBE_NAMES)}")
+        x_m, y_m = place.x_m, place.y_m
+        if not math.hypot(x_m, y_m) < _TABLE_RADIUS_M:  # NaN, too
+            raise ValueError(
+                f"the {name} cube must lie within {_TABLE_RADIUS_M:g} m of the base, got "
+                f"x {x_m:g}, y {y_m:g}"
+            )
+        if math.hypot(x_m, y_m) < _BASE_RADIUS_M:
+            raise ValueError(f"x {x_m:g}, y {y_m:g} is inside the base of the arm")
+        others = {f"the {other} cube": self.cube_position(other) for other in CUBE_NAMES}
+        del others[f"the {name} cube"]
+        for thing, (x, y, z) in {**others, "the hand": self.grasp_point()}.items():
+            if z < _CLEARANCE_M and math.hypot(x_m - x, y_m - y) < _CLEARANCE_M:
+                raise ValueError(f"there is no room for the {name} cube: {thing} is there")
+        self._lay_down(name, place)
+        velocity = int(self.model.jnt_dofadr[self.model.body_jntadr[self._cube[name]]])
+        self._data.qvel[velocity : velocity + 6] = 0.0
+        mujoco.mj_forward(self.model, self._data)
+
+    def _lay_down(self, name: str, place: CubePlacement) -> None:
+        start = int(self.model.jnt_qposadr[self.model.body_jntadr[self._cube[name]]])
+        half_yaw = place.yaw_rad / 2
+        self._data.qpos[start : start + 7] = (
+            *(place.x_m, place.y_m, CUBE_HALF_SIZE_M),
+            *(math.cos(half_yaw), 0.0, 0.0, math.sin(half_yaw)),
+        )
 
     def set_targets(self, targets: Mapping[str, float]) -> None:
         """Command some joints; the others keep their targets. Beyond a joint's range means its end.
@@ -203,8 +251,7 @@ class SimulatedArm:
 
     def cube_in_bin(self, name: str) -> bool:
         """Whether a cube's centre is inside the bin and below its rim."""
-        offset = np.abs(self.cube_position(name) - self.bin_position)
-        return bool(max(offset[:2]) < _BIN_HALF_SIZE_M and offset[2] < _BIN_RIM_HEIGHT_M)
+        return is_in_bin(self.cube_position(name).tolist(), self.bin_position.tolist())
 
     def grasp_point(self) -> NDArray[np.float64]:
         """Where the middle between the jaws is, float64 (3,) in m."""

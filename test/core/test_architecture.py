@@ -33,6 +33,7 @@ STRANGERS = (("wire", "transport"), ("client", "server"))
 NODES = (
     "gr00t_ros.policy.policy_node",
     "gr00t_ros.control.control_node",
+    "gr00t_ros.task.task_node",
     "gr00t_ros.record.recorder_node",
     "gr00t_ros.sim.sim_node",
     "gr00t_ros.sim.demo",

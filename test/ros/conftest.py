@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
+import built_interfaces
 import pytest
 import rclpy
 from nodes_for_tests import close_node
@@ -17,6 +18,9 @@ from rclpy.node import Node
 
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.sim.dds_domain import reserve_domain
+
+# Before gr00t_ros looks for them.
+built_interfaces.make_importable()
 
 # At import, before any test module: processes that tests start inherit it.
 _domain, _domain_lock = reserve_domain()

@@ -380,6 +380,24 @@ def test_flags_of_bench_that_have_no_effect_are_a_usage_error(capsys, flags, nam
     assert named in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ([], "got none (see"),
+        (["--policy", "m:P", "--model-path", "x"], "got --model-path and --policy"),
+        (["--policy", "m:P", "--device", "cpu"], "--device has no effect: only with --model-path"),
+        (["--policy", "m:P", "--execution-horizon", "3"], "--execution-horizon has no effect"),
+        (["--model-path", "x", "--policy-args", "a=1"], "--policy-args has no effect"),
+        (["--policy", "no_colon"], "must be MODULE:NAME, such as my_module:MyPolicy"),
+        (["--policy", "m:P", "--policy-args", "=1"], "must be NAME=VALUE, got '=1'"),
+    ],
+)
+def test_what_is_served_must_be_one_thing(capsys, flags, named):
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", *flags])
+    assert named in capsys.readouterr().err
+
+
 def test_a_number_as_device_is_that_gpu():
     args = make_parser().parse_args(["serve", "--model-path", "x", "--device", "1"])
     assert args.device == "cuda:1"

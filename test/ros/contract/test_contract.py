@@ -70,8 +70,9 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert "action_rate_hz: no action_rate_hz given" in problems
     assert "policy.port: must be 1 to 65535, got 0" in problems
     assert (
-        "action.arm.type is missing: write `type: float64_multi_array` or `type: joint_state` or "
-        "`type: joint_trajectory`"
+        "action.arm.type is missing: write `type: float64_multi_array` or "
+        "`type: follow_joint_trajectory` or `type: gripper_command` or `type: joint_state` or "
+        "`type: joint_trajectory` or `type: parallel_gripper_command`"
     ) in problems
     assert len(problems) == 7
 

@@ -48,7 +48,10 @@ TOOL = {
             pose_action(action__arm__type=None),
             "action.arm.type is missing: write `type: pose_stamped`",
         ),
-        ({"state__arm__type": None}, "state.arm.type is missing: write `type: joint_state`"),
+        (
+            {"state__arm__type": None},
+            "state.arm.type is missing: write `type: controller_state` or `type: joint_state`",
+        ),
         (
             {**POSE_STATE, "state__arm__type": None},
             "state.arm.type is missing: write `type: pose_stamped`",
@@ -56,8 +59,9 @@ TOOL = {
         ({"state__arm__type": 7}, "state.arm.type: must be text, got 7"),
         (
             {"action__arm__type": None, "action__arm__interface": ["a"]},
-            "action.arm.type is missing: write `type: float64_multi_array` or `type: joint_state` "
-            "or `type: joint_trajectory`",
+            "action.arm.type is missing: write `type: float64_multi_array` or "
+            "`type: follow_joint_trajectory` or `type: gripper_command` or `type: joint_state` or "
+            "`type: joint_trajectory` or `type: parallel_gripper_command`",
         ),
     ],
 )
@@ -154,7 +158,7 @@ def test_a_pose_among_the_sources_measures_the_command_of_the_key() -> None:
         ({**TOOL, "state__arm__pose__topic": None}, "state.arm.pose: no topic given"),
         (
             {**TOOL, "state__arm__grip__type": None},
-            "state.arm.grip.type is missing: write `type: joint_state`",
+            "state.arm.grip.type is missing: write `type: controller_state` or `type: joint_state`",
         ),
         ({**TOOL, "state__arm__sources": ["pose", "pose"]}, "state.arm.sources: repeats ['pose']"),
         (

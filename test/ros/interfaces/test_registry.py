@@ -65,7 +65,7 @@ def test_a_ros_type_is_written_as_ros_writes_it() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("servo", "'servo' is no message type; write one of end_effector | float64_multi_array | "),
+        ("servo", "'servo' is no message type; write one of controller_state | end_effector | "),
         ("pose_stampd", "for one of your own (did you mean pose_stamped?)"),
         ("twist_stamped", "'twist_stamped' is for actions, not for states; write one of "),
         ("users_types:Nothing", "users_types cannot be imported (ModuleNotFoundError: No module"),
@@ -80,7 +80,7 @@ def test_a_name_that_is_no_type_is_told_with_those_that_are(name: str, told: str
 
 def test_a_state_is_no_command() -> None:
     with pytest.raises(
-        UnknownTypeError, match=r"one of end_effector \| float64_multi_array \| joint_state"
+        UnknownTypeError, match=r"one of end_effector \| float64_multi_array \| follow_joint"
     ):
         find_command("servo")
 

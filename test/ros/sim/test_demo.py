@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import wait_until
 
+from gr00t_ros.sim import demo as demo_module
 from gr00t_ros.sim import demo_processes
 from gr00t_ros.sim.demo_processes import (
     DemoError,
@@ -24,6 +25,8 @@ from gr00t_ros.sim.demo_processes import (
 )
 from gr00t_ros.sim.rendering import CameraRenderer, RenderingUnavailableError
 from gr00t_ros.sim.world import SimulatedArm
+
+PARTS = 5  # the arm, the policy server, and three nodes
 
 
 def require_rendering() -> None:
@@ -75,7 +78,7 @@ def test_the_demo_ends_by_itself_having_moved_the_arm(
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
 def test_ctrl_c_ends_the_demo_and_leaves_no_process_behind(demo: subprocess.Popen[str]) -> None:
-    wait_until(lambda: len(parts_of(demo)) == 4, timeout_s=90, what="all parts are started")
+    wait_until(lambda: len(parts_of(demo)) == PARTS, timeout_s=90, what="all parts are started")
     parts = parts_of(demo)
 
     demo.send_signal(signal.SIGINT)
@@ -86,7 +89,7 @@ def test_ctrl_c_ends_the_demo_and_leaves_no_process_behind(demo: subprocess.Pope
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
 def test_ctrl_c_may_be_pressed_again_and_again(demo: subprocess.Popen[str]) -> None:
-    wait_until(lambda: len(parts_of(demo)) == 4, timeout_s=90, what="all parts are started")
+    wait_until(lambda: len(parts_of(demo)) == PARTS, timeout_s=90, what="all parts are started")
     parts = parts_of(demo)
 
     while any(map(is_alive, parts)):
@@ -101,12 +104,28 @@ def test_ctrl_c_may_be_pressed_again_and_again(demo: subprocess.Popen[str]) -> N
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")
 def test_a_demo_that_is_killed_takes_its_parts_with_it(demo: subprocess.Popen[str]) -> None:
-    wait_until(lambda: len(parts_of(demo)) == 4, timeout_s=90, what="all parts are started")
+    wait_until(lambda: len(parts_of(demo)) == PARTS, timeout_s=90, what="all parts are started")
     parts = parts_of(demo)
 
     demo.kill()
 
     wait_until(lambda: not any(map(is_alive, parts)), timeout_s=30, what="all parts have ended")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--policy", "replay", "--seed", "3"], "--seed has no effect with --policy replay"),
+        (["--seed", "-1"], "--seed must be from 0 to"),
+        (["--policy", "magic"], "invalid choice: 'magic'"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        demo_module.main(arguments)
+    assert problem in capsys.readouterr().err
 
 
 def test_a_demo_for_a_senseless_time_is_refused(tmp_path: Path) -> None:

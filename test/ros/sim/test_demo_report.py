@@ -24,11 +24,13 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from gr00t_ros.msg import ControlStatus
 from gr00t_ros.sim import demo
+from gr00t_ros.sim.cube_log import LIFT_S, CubeLog
 from gr00t_ros.sim.demo_processes import config
 from gr00t_ros.sim.demo_recorder import DemoRecorder, JointHistory
 from gr00t_ros.sim.demo_report import JOINTS, RATE_HZ, Summary, summarise
 
 LASTED_S = 6.0
+BIN = (0.125, -0.16, 0.0)
 
 
 def wave(times_s: np.ndarray, size_rad: float = 0.5) -> JointHistory:
@@ -43,7 +45,11 @@ def status(commands: int, ticks_missed: int) -> ControlStatus:
 
 
 def recorder_of(
-    commanded: JointHistory, measured: JointHistory, *, ticks_missed: int = 0
+    commanded: JointHistory,
+    measured: JointHistory,
+    *,
+    ticks_missed: int = 0,
+    cubes: CubeLog | None = None,
 ) -> SimpleNamespace:
     return SimpleNamespace(
         commanded=commanded,
@@ -52,6 +58,7 @@ def recorder_of(
         first_control_status=status(10, 3),
         control_status=status(10 + len(commanded.times_s), 3 + ticks_missed),
         lifted_picture=None,
+        cubes=cubes or CubeLog(BIN),
     )
 
 
@@ -114,6 +121,53 @@ def test_a_busy_machine_is_named_and_not_the_arm() -> None:
     assert "this machine is busy: the control node missed 20% of its ticks" in str(summary)
 
 
+def test_a_cube_that_was_asked_for_in_time_and_not_lifted_fails_the_demo() -> None:
+    cubes = CubeLog(BIN)
+    cubes.ask("red", 0.0)
+    cubes.see({"red": (0.2, 0.0, 0.0125)}, LIFT_S + 1.0)
+    follows = wave(ticks())
+    summary = summarise(recorder_of(follows, follows, cubes=cubes))
+    assert summary.followed
+    assert not summary.succeeded
+    assert "red NOT lifted in 16.0 s: the arm followed, and did NOT lift red" in str(summary)
+
+
+def test_what_became_of_each_cube_is_told() -> None:
+    cubes = CubeLog(BIN)
+    cubes.ask("red", 0.0)
+    cubes.see({"red": (0.2, 0.0, 0.1)}, 3.0)
+    cubes.ask("red", 4.0)  # the same again
+    cubes.see({"red": (0.125, -0.16, 0.013)}, 7.0)
+    assert not cubes.is_in_bin("red")  # it may still move
+    cubes.see({"red": (0.125, -0.16, 0.013)}, 8.0)
+    cubes.ask("green", 9.0)
+    cubes.see({"red": (0.125, -0.16, 0.013), "green": (0.2, 0.0, 0.1)}, 12.0)
+    cubes.ask("", 13.0)
+    assert str(cubes) == (
+        "red in the bin after 8.0 s, green lifted after 3.0 s, an instruction that names no cube"
+    )
+    assert cubes.is_in_bin("red")
+    assert not cubes.is_in_bin("green")
+    assert cubes.overdue == []
+
+
+def test_a_cube_that_was_never_lifted_is_not_put_away_by_rolling_into_the_bin() -> None:
+    cubes = CubeLog(BIN)
+    cubes.ask("red", 0.0)
+    cubes.see({"red": (0.125, -0.16, 0.013)}, 8.0)
+    assert cubes.requests[0].binned_s is None
+
+
+def test_an_instruction_that_is_withdrawn_early_is_not_overdue() -> None:
+    cubes = CubeLog(BIN)
+    cubes.ask("red", 0.0)
+    cubes.ask("blue", 5.0)
+    cubes.pause(9.0)
+    cubes.see({"red": (0.2, 0.0, 0.0125), "blue": (0.2, 0.1, 0.0125)}, 60.0)
+    assert cubes.overdue == []
+    assert str(cubes) == "red NOT lifted in 5.0 s, blue NOT lifted in 4.0 s"
+
+
 def test_the_rate_that_is_expected_is_that_of_the_demo() -> None:
     parameters = yaml.safe_load(config("demo.yaml").read_text())["/**"]["ros__parameters"]
 
@@ -128,7 +182,7 @@ def test_a_recorder_that_comes_to_it_late_knows_when_it_was_said(
     ros_context: Context, ros_node: Node
 ) -> None:
     rclpy.init()  # the recorder lives in the default context, as in the demo
-    recorder = DemoRecorder()
+    recorder = DemoRecorder(BIN)
     executor = SingleThreadedExecutor()
     executor.add_node(recorder)
     try:

@@ -130,6 +130,24 @@ def test_a_cube_that_is_moved_on_the_way_is_still_fetched(
     run.until(run.at_rest)
 
 
+@pytest.mark.parametrize("carried_s", [0.3, 1.0], ids=["just lifted", "on the way"])
+def test_another_instruction_has_the_cube_in_the_jaws_put_down_and_the_other_one_fetched(
+    arm: SimulatedArm, expert: FeedbackExpert, carried_s: float
+) -> None:
+    run = Run(arm, expert, 203, "red")
+    run.until(lambda: arm.cube_position("red")[2] > 0.06)
+    lifted_s = arm.time_s
+    run.until(lambda: arm.time_s > lifted_s + carried_s)
+    run.cube, run.seen = "green", []
+
+    run.until(lambda: arm.positions[6] > 0.0145)  # the jaws let go
+
+    is_down = arm.cube_position("red")[2] < 0.02
+    assert is_down or abs(arm.cube_position("red")[1] - arm.bin_position[1]) < 0.09
+    run.until(run.at_rest)
+    assert list(dict.fromkeys(run.seen)) == ["other", "table", "held", "bin"]
+
+
 def test_the_same_observation_gives_the_same_chunk_and_rows_of_a_batch_do_not_mix(
     arm: SimulatedArm, expert: FeedbackExpert
 ) -> None:

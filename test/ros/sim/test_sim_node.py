@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import PoseArray
+from geometry_msgs.msg import Point, PoseArray
 from helpers import wait_for_log, wait_until
 from rclpy.context import Context
 from rclpy.node import Node
@@ -167,6 +167,33 @@ def test_a_refusal_names_the_joint_in_the_log(
 ) -> None:
     trajectory_publisher(ros_node).publish(trajectory(["tail"], (0.0, [0.5])))
     wait_for_log(capfd, "unknown joint 'tail'")
+
+
+def test_a_cube_is_moved_by_hand_and_not_into_another_one(
+    ros_node: Node, start_sim: StartSim, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cubes = Watcher(ros_node, PoseArray, "sim_node/cubes")
+    start_sim(scene_seed=4)
+    places = {
+        name: ros_node.create_publisher(Point, f"sim_node/cubes/{name}", 1) for name in CUBE_NAMES
+    }
+    for publisher in places.values():
+        wait_until(publisher.get_subscription_count, what="the simulation listens")
+
+    def position(name: str) -> tuple[float, float]:
+        point = cubes.newest.poses[CUBE_NAMES.index(name)].position
+        return point.x, point.y
+
+    wait_until(lambda: cubes.newest is not None, what="the cubes")
+    places["red"].publish(Point(x=0.05, y=0.25))
+    wait_until(lambda: np.allclose(position("red"), (0.05, 0.25), atol=1e-3), what="red moved")
+    places["green"].publish(Point(x=0.05, y=0.26))
+    wait_for_log(capfd, "there is no room for the green cube: the red cube is there")
+    places["green"].publish(Point(x=0.0, y=math.nan))
+    wait_for_log(capfd, "the green cube must lie within 0.3 m of the base, got x 0, y nan")
+    places["green"].publish(Point())
+    wait_for_log(capfd, "is inside the base of the arm")
+    assert np.allclose(position("red"), (0.05, 0.25), atol=1e-3)
 
 
 def test_reset_brings_back_the_arm_and_the_scene_of_the_parameter(

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs task_tree.xml with py_trees: each leaf is one task of the robot.
+
+pip install py_trees; then, beside a robot with its task node: python task_tree.py [FILE]
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import py_trees
+import rclpy
+from py_trees.common import Status
+from rclpy.action import ActionClient
+from rclpy.node import Node
+
+from gr00t_ros.action import RunPolicy
+from gr00t_ros.msg import TaskResult
+from gr00t_ros.task.task_file import goal_from_text
+
+TICK_S = 0.1
+STATUSES = {TaskResult.OUTCOME_SUCCESS: Status.SUCCESS, TaskResult.OUTCOME_FAILURE: Status.FAILURE}
+
+
+class RunPolicyBehaviour(py_trees.behaviour.Behaviour):
+    """Has the robot do one task: succeeds if the task did what was asked, and fails otherwise.
+
+    Args:
+        name: Name of the behaviour in the tree.
+        client: A client of the action `task_node/run_policy`.
+        goal: The task.
+    """
+
+    def __init__(self, name: str, client: ActionClient, goal: RunPolicy.Goal) -> None:
+        super().__init__(name)
+        self._client = client
+        self._goal = goal
+
+    def initialise(self) -> None:
+        self._handle = self._answer = None
+        self._sent = self._client.send_goal_async(self._goal)
+
+    def update(self) -> Status:
+        if self._handle is None:
+            if not self._sent.done():
+                return Status.RUNNING
+            self._handle = self._sent.result()
+            self._answer = self._handle.get_result_async()
+        if not self._answer.done():
+            return Status.RUNNING
+        task = self._answer.result().result.task
+        self.feedback_message = task.reason
+        return STATUSES.get(task.outcome, Status.FAILURE)
+
+    def terminate(self, new_status: Status) -> None:
+        """Cancel the task where the tree turns to something else."""
+        is_running = self._answer is not None and not self._answer.done()
+        if new_status is Status.INVALID and self._handle is not None and is_running:
+            self._handle.cancel_goal_async()
+
+
+def tree_from(path: str | Path, client: ActionClient) -> py_trees.behaviour.Behaviour:
+    """The tree of a file of BehaviorTree.CPP: Sequence, Fallback and RunPolicy."""
+    (root,) = ElementTree.parse(path).getroot().find("BehaviorTree")
+    return _behaviour(root, client)
+
+
+def _behaviour(element: ElementTree.Element, client: ActionClient) -> py_trees.behaviour.Behaviour:
+    name = element.get("name", element.tag)
+    if element.tag == "RunPolicy":
+        goal = goal_from_text(element.attrib["instruction"], [element.attrib["ender"]])
+        goal.time_limit_s = float(element.get("time_limit_s", "0"))
+        return RunPolicyBehaviour(name, client, goal)
+    composites = {
+        "Sequence": py_trees.composites.Sequence,
+        "Fallback": py_trees.composites.Selector,
+    }
+    children = [_behaviour(child, client) for child in element]
+    return composites[element.tag](name, memory=True, children=children)
+
+
+def main() -> int:
+    """Run the tree once; returns 0 if it succeeded."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    file = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("task_tree.xml")
+    rclpy.init(args=[])
+    node = Node("task_tree")
+    client = ActionClient(node, RunPolicy, "task_node/run_policy")
+    client.wait_for_server()
+    tree = py_trees.trees.BehaviourTree(tree_from(file, client))
+    try:
+        while tree.root.status not in (Status.SUCCESS, Status.FAILURE):
+            tree.tick()
+            rclpy.spin_once(node, timeout_sec=TICK_S)
+    finally:
+        tree.interrupt()  # cancels what runs
+        rclpy.spin_once(node, timeout_sec=TICK_S)
+        rclpy.shutdown()
+    logging.info(py_trees.display.unicode_tree(tree.root, show_status=True))
+    return 0 if tree.root.status is Status.SUCCESS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs forecasts and sends their trajectories, in a thread beside the control loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import SimpleQueue
+
+import numpy as np
+from rclpy.clock import Clock
+
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.trajectory import Forecast, Trajectory
+from gr00t_ros.control.command_topics import CommandTopics
+from gr00t_ros.control.motion_control import MotionControl
+from gr00t_ros.msg import LatencyStatistics
+from gr00t_ros.node.latency_window import LatencyWindow
+
+WINDOW = 1000  # forecasts whose times are kept, at most
+JOIN_S = 5.0
+
+
+class Forecaster:
+    """Turns forecasts into trajectories that are sent; one is under way at a time.
+
+    Args:
+        motion: Makes the forecasts, and learns what was sent.
+        output: Sends the trajectories.
+        clock: The clock of the trajectories.
+    """
+
+    def __init__(self, motion: MotionControl, output: CommandTopics, clock: Clock) -> None:
+        self._motion = motion
+        self._output = output
+        self._clock = clock
+        self._times = LatencyWindow(WINDOW)
+        self._late = 0
+        self._forecasts: SimpleQueue[Forecast | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="forecasts", daemon=True)
+        self._thread.start()
+
+    @property
+    def late(self) -> int:
+        """Trajectories that were sent after the robot should have departed from the one before."""
+        return self._late
+
+    def times(self) -> LatencyStatistics:
+        """How long forecasts of the last minute took."""
+        return self._times.statistics()
+
+    def start(self, forecast: Forecast | None) -> None:
+        """Run a forecast and send its trajectory; nothing for None."""
+        if forecast is not None:
+            self._forecasts.put(forecast)
+
+    def end(self) -> None:
+        """End the thread once the last trajectory is sent."""
+        self._forecasts.put(None)
+        self._thread.join(JOIN_S)
+
+    def _run(self) -> None:
+        while (forecast := self._forecasts.get()) is not None:
+            try:
+                self._send(forecast)
+            except Exception:  # the robot must come to rest, whatever it is
+                self._motion.fail("a trajectory cannot be forecast or sent")
+
+    def _send(self, forecast: Forecast) -> None:
+        begun_s = time.monotonic()
+        trajectory = forecast.run()
+        self._output.send_trajectory(trajectory)
+        self._motion.finish_forecast(trajectory)
+        self._times.add(time.monotonic() - begun_s)
+        self._late += int(self._clock.now().nanoseconds) > forecast.departure_ns
+
+
+def standstill(command: Command, now_ns: int, period_s: float) -> Trajectory:
+    """The trajectory that stays at a command.
+
+    Args:
+        command: Where to stay.
+        now_ns: The present, ns.
+        period_s: Time between two commands, s.
+    """
+    slices, start = {}, 0
+    for key, values in command.values.items():
+        slices[key] = slice(start, start + len(values))
+        start += len(values)
+    rows = np.stack([command.vector, command.vector])
+    return Trajectory(now_ns, round(period_s * 1e9), rows, slices)

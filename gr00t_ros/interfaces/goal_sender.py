@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sends the target of a command as the goal of an action, when it changes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from gr00t_policy_core.control.chunk import Row
+from gr00t_ros.interfaces.goal_client import GoalClient
+from gr00t_ros.interfaces.interface import GoalInterface
+
+RETRY_S = 1.0  # after a goal that the server has rejected
+
+
+class GoalSender:
+    """Sends goals for one action of the contract, and no more of them than its interface allows.
+
+    Args:
+        client: Sends the goals.
+        key: The action key.
+        interface: Makes the goals, and says how often.
+        period_s: Time between two commands, s.
+    """
+
+    def __init__(
+        self, client: GoalClient, key: str, interface: GoalInterface, period_s: float
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._interface = interface
+        self._period_s = period_s
+        self._last: float | None = None  # the last goal, rad (or m)
+        self._sent_s = -math.inf
+
+    def aim(self, targets: Mapping[str, Row]) -> None:
+        """Send a goal if the target is far enough from the last one, and long enough after it.
+
+        Args:
+            targets: Where the commands are going, float64 (D,) by action key.
+        """
+        now_s = time.monotonic()
+        target = self._goal_of(targets[self._key], now_s)
+        since_s = now_s - self._sent_s
+        is_rejected = self._client.failure and since_s > RETRY_S
+        has_changed = self._last is None or abs(target[0] - self._last) > self._interface.deadband
+        if not (has_changed or is_rejected) or since_s < self._interface.min_interval_s:
+            return
+        self._last, self._sent_s = float(target[0]), now_s
+        goal = self._interface.make_message(self._period_s)
+        self._interface.fill(goal, target, None)
+        self._client.send(goal)
+
+    def _goal_of(self, target: Row, now_s: float) -> Row:
+        binary = self._interface.binary
+        return target if binary is None else np.array([binary.position(float(target[0]), now_s)])
+
+    def cancel(self) -> None:
+        """Cancel the goal in progress; the next target is sent in any case."""
+        self._last = None
+        self._client.cancel()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy node and the control node, as the task node drives and hears them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.client import Client
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from gr00t_ros.contract.parameters import CHUNK_TOPIC
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
+from gr00t_ros.node.qos import CHUNK, INSTRUCTION, SENSOR, STATUS
+from gr00t_ros.task.ender import Ender
+
+POLICY_NODE, CONTROL_NODE = "policy_node", "control_node"
+
+# Who asked for a message, None for the task itself; and the message.
+Received = tuple[Ender | None, Any]
+
+
+class DrivenNodes:
+    """The topics and services of both nodes, in the namespace of the task node.
+
+    Args:
+        node: The task node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._inbox: SimpleQueue[Received] | None = None
+        self._instruction = node.create_publisher(String, f"{POLICY_NODE}/instruction", INSTRUCTION)
+        # Answers must arrive while other callbacks wait for them.
+        self._answers = ReentrantCallbackGroup()
+        self.start = self._client(Trigger, POLICY_NODE, "start")
+        self.stop = self._client(Trigger, POLICY_NODE, "stop")
+        self.reset = self._client(Trigger, POLICY_NODE, "reset")
+        self.stop_control = self._client(Trigger, CONTROL_NODE, "stop")
+        self.get_state = self._client(GetState, POLICY_NODE, "get_state")
+        self.change_state = self._client(ChangeState, POLICY_NODE, "change_state")
+        self.get_parameters = self._client(GetParameters, POLICY_NODE, "get_parameters")
+        self.set_parameters = self._client(SetParameters, POLICY_NODE, "set_parameters")
+        node.create_subscription(PolicyStatus, f"{POLICY_NODE}/status", self._receive, STATUS)
+        node.create_subscription(ControlStatus, f"{CONTROL_NODE}/status", self._receive, STATUS)
+        node.create_subscription(ActionChunk, CHUNK_TOPIC, self._receive, CHUNK)
+
+    def open_inbox(self) -> SimpleQueue[Received]:
+        """Return a queue that all messages go into from now on, until `close_inbox`."""
+        self._inbox = SimpleQueue()
+        return self._inbox
+
+    def close_inbox(self) -> None:
+        """Drop all messages from now on."""
+        self._inbox = None
+
+    def listen_for(self, enders: Sequence[Ender]) -> list[Subscription]:
+        """Subscribe to the topics of enders; `stop_listening` ends it."""
+        return [self._listen(ender) for ender in enders if ender.message_type is not None]
+
+    def stop_listening(self, subscriptions: Sequence[Subscription]) -> None:
+        """End subscriptions of `listen_for`."""
+        for subscription in subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def instruct(self, instruction: str) -> None:
+        """Ask the policy to do something else."""
+        self._instruction.publish(String(data=instruction))
+
+    def _client(self, kind: Any, node: str, service: str) -> Client:
+        name = f"{node}/{service}"
+        return self._node.create_client(kind, name, callback_group=self._answers)
+
+    def _listen(self, ender: Ender) -> Subscription:
+        def receive(message: Any) -> None:
+            self._post(ender, message)
+
+        return self._node.create_subscription(ender.message_type, ender.topic, receive, SENSOR)
+
+    def _receive(self, message: Any) -> None:
+        self._post(None, message)
+
+    def _post(self, ender: Ender | None, message: Any) -> None:
+        inbox = self._inbox
+        if inbox is not None:
+            inbox.put((ender, message))

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sends one goal to the task node from a terminal, and shows how it goes."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from gr00t_policy_core.errors import ClosedError, PolicyError, PolicyTimeoutError, printable
+from gr00t_ros.action import RunPolicy
+from gr00t_ros.msg import TaskResult
+from gr00t_ros.node.stop_signals import StopRequest, stop_signals
+from gr00t_ros.task.outcome import Outcome, Termination
+
+ACTION = "task_node/run_policy"
+SERVER_S = 15.0  # for the task node to be found
+SILENCE_S = 5.0  # feedback comes at 4 Hz
+STOP_S = 2.0  # for the answer of a node that is stopped because the task node has ended
+POLL_S = 0.05
+LINE_PERIOD_S = 2.0  # between two lines of progress where they cannot overwrite each other
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+STATES = {
+    RunPolicy.Feedback.STATE_STARTING: "starting",
+    RunPolicy.Feedback.STATE_RUNNING: "running",
+    RunPolicy.Feedback.STATE_WAITING: "waiting",
+    RunPolicy.Feedback.STATE_STOPPING: "stopping",
+}
+
+
+def run_task(goal: RunPolicy.Goal, *, namespace: str = "") -> int:
+    """Run a goal to its end; the first Ctrl-C cancels it, the second one leaves it alone.
+
+    Args:
+        goal: What the robot is to do.
+        namespace: The namespace of the robot's nodes.
+
+    Returns:
+        The exit status of the command: 0, `EXIT_FAILED` or `EXIT_INTERRUPTED`.
+
+    Raises:
+        PolicyError: There is no task node, or it has ended during the task.
+    """
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    with stop_signals() as stopping:
+        client = TaskClient(namespace, stopping)
+        try:
+            return client.run(goal)
+        finally:
+            client.close()
+            rclpy.try_shutdown()
+
+
+class TaskClient:
+    """One run of a task, seen from a terminal.
+
+    Args:
+        namespace: The namespace of the robot's nodes.
+        stopping: Whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, namespace: str, stopping: StopRequest) -> None:
+        self._node = Node(f"task_client_{os.getpid()}", namespace=namespace)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._client = ActionClient(self._node, RunPolicy, ACTION)
+        self._stopping = stopping
+        self._is_started = False
+        self._heard_s = time.monotonic()
+        self._progress = _Progress()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown(timeout_sec=1.0)
+        self._node.destroy_node()
+
+    def run(self, goal: RunPolicy.Goal) -> int:
+        """Send the goal and wait for its result."""
+        name = self._node.resolve_topic_name(ACTION)
+        if not self._spin_until(self._client.server_is_ready, SERVER_S):
+            raise PolicyTimeoutError(
+                f"nobody serves {name} within {SERVER_S:g} s: start task_node beside the robot's "
+                "other nodes (--namespace, if they have one)"
+            )
+        sent = self._client.send_goal_async(goal, feedback_callback=self._on_feedback)
+        self._spin_until_done(sent)
+        handle = sent.result()
+        if not handle.accepted:
+            raise PolicyError(f"{name} has not accepted the goal; the log of task_node says why")
+        answer = handle.get_result_async()
+        self._is_started = True
+        self._heard_s = time.monotonic()
+        cancelled = False
+        while not answer.done():
+            self._spin_once()
+            if self._stopping.is_set() and not cancelled:
+                cancelled = True
+                self._progress.close()
+                write_line("run: cancelling, the robot brakes; Ctrl-C again does not wait for it")
+                handle.cancel_goal_async()
+            if self._stopping.is_repeated():
+                raise ClosedError("left before the result came; the robot may still move")
+            if time.monotonic() - self._heard_s > SILENCE_S:
+                raise PolicyTimeoutError(self._stop_robot(name))
+        self._progress.close()
+        result = answer.result().result
+        show_result(result)
+        return exit_status(result.task, was_interrupted=cancelled)
+
+    def _on_feedback(self, message: Any) -> None:
+        self._heard_s = time.monotonic()
+        self._progress.show(message.feedback)
+
+    def _stop_robot(self, name: str) -> str:
+        """Stop the robot, whose task nobody watches any more; returns what happened, in words."""
+        self._progress.close()
+        text = f"{name} has sent nothing for {SILENCE_S:g} s: task_node has ended, or hangs"
+        for node in ("policy_node", "control_node"):
+            client = self._node.create_client(Trigger, f"{node}/stop")
+            self._spin_until(client.service_is_ready, STOP_S)
+            future = client.call_async(Trigger.Request())
+            if self._spin_until(future.done, STOP_S) and future.result().success:
+                return f"{text}; {node} was stopped: {future.result().message}"
+        return f"{text}; neither node could be stopped: the robot may still move"
+
+    def _spin_once(self) -> None:
+        self._executor.spin_once(timeout_sec=POLL_S)
+
+    def _spin_until_done(self, future: Any) -> None:
+        if not self._spin_until(future.done, SERVER_S):
+            raise PolicyTimeoutError(f"{ACTION} does not answer within {SERVER_S:g} s")
+
+    def _spin_until(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
+        ends_s = time.monotonic() + timeout_s
+        while not predicate():
+            if self._stopping.is_set() and not self._is_started:
+                raise ClosedError("interrupted before the task started")
+            if time.monotonic() > ends_s:
+                return False
+            self._spin_once()
+        return True
+
+
+class _Progress:
+    """Lines of progress; on a terminal each overwrites the one before."""
+
+    def __init__(self) -> None:
+        self._overwrites = sys.stdout.isatty()
+        self._shown: tuple[int, int] | None = None
+        self._shown_s = -math.inf
+        self._is_open = False
+
+    def show(self, feedback: RunPolicy.Feedback) -> None:
+        """Show a feedback, if it is time to."""
+        now_s = time.monotonic()
+        present = (feedback.subtask, feedback.state)
+        if self._overwrites:
+            width = shutil.get_terminal_size().columns - 1  # a line that is folded stays
+            sys.stdout.write(f"\r\x1b[K{progress_text(feedback)[:width]}")
+            sys.stdout.flush()
+            self._is_open = True
+        elif present != self._shown or now_s - self._shown_s >= LINE_PERIOD_S:
+            write_line(progress_text(feedback))
+            self._shown, self._shown_s = present, now_s
+
+    def close(self) -> None:
+        """End the line that was overwritten last."""
+        if self._is_open:
+            write_line("")
+            self._is_open = False
+
+
+def progress_text(feedback: RunPolicy.Feedback) -> str:
+    """One line of progress."""
+    count = f"{feedback.subtask + 1}/{feedback.subtask_count} " * (feedback.subtask_count > 1)
+    parts = [
+        f"run: {count}{feedback.instruction}",
+        f"{feedback.elapsed_s:.1f} s",
+        STATES.get(feedback.state, "unknown"),
+    ]
+    if feedback.state == RunPolicy.Feedback.STATE_WAITING:
+        parts.append(feedback.reason)
+    if not math.isnan(feedback.round_trip_s):
+        trip = f"chunk {feedback.chunk_id}, round trip {1e3 * feedback.round_trip_s:.0f} ms"
+        parts.append(trip)
+    parts += [f"{ender.progress:.0%} {ender.text}" for ender in feedback.enders]
+    return printable(" | ".join(parts))
+
+
+def show_result(result: RunPolicy.Result) -> None:
+    """Write how the task ended, and each subtask where there are several."""
+    if len(result.subtasks) > 1:
+        for index, subtask in enumerate(result.subtasks, start=1):
+            write_line(f"run: {index}. {subtask.instruction}: {result_text(subtask)}")
+    write_line(f"run: {result_text(result.task)}")
+
+
+def result_text(result: TaskResult) -> str:
+    """How a task or a subtask ended, in words and figures."""
+    termination, outcome = Termination(result.termination), Outcome(result.outcome)
+    text = f"{termination.text} after {result.elapsed_s:.1f} s, outcome {outcome.text}"
+    text += f": {result.reason}"
+    if result.chunks:
+        text += (
+            f" ({result.chunks} chunks, round trip p50 {1e3 * result.round_trip_p50_s:.0f} ms p99 "
+            f"{1e3 * result.round_trip_p99_s:.0f} ms, {result.holds} holds, "
+            f"{result.inference_errors} errors)"
+        )
+    return printable(text)
+
+
+def exit_status(task: TaskResult, *, was_interrupted: bool) -> int:
+    """The exit status of the command for a result."""
+    if was_interrupted and task.termination == TaskResult.TERMINATION_CANCELLED:
+        return EXIT_INTERRUPTED
+    has_ended = task.termination == TaskResult.TERMINATION_ENDER
+    return 0 if has_ended and task.outcome != TaskResult.OUTCOME_FAILURE else EXIT_FAILED
+
+
+def write_line(text: str) -> None:
+    """Write a line to the terminal."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

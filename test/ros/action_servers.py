@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action servers that play a gripper's controller, and a joint_trajectory_controller."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+
+
+class Server:
+    """An action server on a node of its own, whose goals end when the test says so.
+
+    Args:
+        context: Of the node.
+        action_type: Class of the action.
+        name: Name of the action.
+        preempts: Whether a new goal aborts the one in progress, as ros2_control's servers do.
+    """
+
+    def __init__(
+        self, context: Context, action_type: type[Any], name: str, *, preempts: bool = True
+    ) -> None:
+        self.goals: list[Any] = []
+        self.canceled: list[int] = []
+        self.aborted: list[int] = []
+        self.accepts = True
+        self._preempts = preempts
+        self._result_type = action_type.Result
+        self._endings: list[threading.Event] = []
+        self._results: dict[int, tuple[str, Any]] = {}
+        self._node = Node(f"server_{id(self)}", context=context)
+        self._server = ActionServer(
+            self._node,
+            action_type,
+            name,
+            self._execute,
+            goal_callback=self._on_goal,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        self._executor = MultiThreadedExecutor(8, context=context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def finish(self, number: int, ending: str, **fields: Any) -> None:
+        """End a goal: `ending` is succeed or abort, the fields are those of its result."""
+        self._results[number] = ending, self._result_type(**fields)
+        self._endings[number].set()
+
+    def close(self) -> None:
+        if not self._thread.is_alive():
+            return
+        for ending in self._endings:
+            ending.set()
+        self._executor.shutdown(timeout_sec=5.0)
+        self._thread.join(5.0)
+        self._server.destroy()
+        self._node.destroy_node()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def _on_goal(self, _: Any) -> GoalResponse:
+        return GoalResponse.ACCEPT if self.accepts else GoalResponse.REJECT
+
+    def _execute(self, handle: ServerGoalHandle) -> Any:
+        number = len(self.goals)
+        ending = threading.Event()
+        self._endings.append(ending)
+        self.goals.append(handle.request)
+        while not ending.wait(0.005):
+            if handle.is_cancel_requested:
+                self.canceled.append(number)
+                handle.canceled()
+                return self._result_type()
+            if self._preempts and len(self.goals) > number + 1:
+                self.aborted.append(number)
+                handle.abort()
+                return self._result_type()
+        how, result = self._results.get(number, ("abort", self._result_type()))
+        getattr(handle, how)()
+        return result

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mode: trajectory over DDS: what a controller of whole trajectories receives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from control_ramps import MakeNode, now_ns
+from helpers import require_within, wait_until
+from nodes_for_tests import DEACTIVATE, Operator, chunk_of
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from bench.trajectory_controller import Point, TrajectoryController
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.trajectory import Forecast
+from gr00t_ros.msg import ControlStatus
+
+NAMES = ["shoulder", "elbow", "finger"]
+PERIOD_S = 0.01
+LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}
+MODE = {"action__arm__mode": "trajectory", "action__gripper__mode": "trajectory"}
+
+
+def points_of(message: JointTrajectory) -> list[Point]:
+    return [
+        Point(
+            point.time_from_start.sec + point.time_from_start.nanosec * 1e-9,
+            np.array(point.positions),
+            np.array(point.velocities),
+            np.array(point.accelerations),
+        )
+        for point in message.points
+    ]
+
+
+class Robot:
+    """A controller that plays the trajectories it receives, and joint states of where it is."""
+
+    def __init__(self, peer: Node) -> None:
+        self._peer = peer
+        self.controller = TrajectoryController(np.zeros(3))
+        self.received: list[JointTrajectory] = []
+        self.rejections: list[str] = []
+        self.path: list[tuple[float, np.ndarray]] = []
+        peer.create_subscription(JointTrajectory, "commands", self._on_trajectory, 10)
+        self._states = peer.create_publisher(JointState, "joint_states", 10)
+        peer.create_timer(0.005, self._update)
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        self.received.append(message)
+        assert list(message.joint_names) == NAMES
+        stamp_s = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+        why = self.controller.receive(stamp_s, points_of(message), now_ns(self._peer) * 1e-9)
+        if why:
+            self.rejections.append(why)
+
+    def _update(self) -> None:
+        stamp_ns = now_ns(self._peer)
+        position = self.controller.update(stamp_ns * 1e-9, self.controller.position)
+        self.path.append((stamp_ns * 1e-9, position.copy()))
+        message = JointState(name=NAMES, position=position.tolist())
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+        self._states.publish(message)
+
+
+def play(chunks: Publisher, peer: Node, number: int, *, start: float, speed: float = 0.5) -> None:
+    """A chunk of one second in which all joints climb."""
+    climb = start + speed * 0.05 * np.arange(20)[:, None]
+    values = {"arm": np.hstack([climb, climb]), "gripper": climb}
+    chunks.publish(chunk_of(values, t0_ns=now_ns(peer), dt_s=0.05, chunk_id=number))
+
+
+def running(activate_node: MakeNode, ros_node: Node, **changes: object) -> Robot:
+    robot = Robot(ros_node)
+    node = activate_node(stands_at=(0.0, 0.0, 0.0), **MODE, **changes)
+    node.arm._timer.cancel()  # the robot here is the controller's
+    robot.node = node
+    return robot
+
+
+def require_trajectory(message: JointTrajectory) -> None:
+    """Positions that keep the limits, with their own derivatives, from the stamp to a rest."""
+    points = points_of(message)
+    positions = np.stack([point.position for point in points])
+    velocities = np.stack([point.velocity for point in points])
+    accelerations = np.stack([point.acceleration for point in points])
+    times_s = np.array([point.time_s for point in points])
+    assert np.allclose(times_s, PERIOD_S * np.arange(len(points)))
+    assert np.allclose(velocities[1:-1], (positions[2:] - positions[:-2]) / (2 * PERIOD_S))
+    assert np.allclose(accelerations[1:-1], np.diff(positions, n=2, axis=0) / PERIOD_S**2)
+    assert not velocities[-1].any()
+    assert not accelerations[-1].any()
+    for joint in range(3):
+        require_within(positions[:, joint], period_s=PERIOD_S, **LIMITS)
+
+
+def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
+    activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
+) -> None:
+    robot = running(activate_node, ros_node)
+    play(chunks, ros_node, 1, start=0.0)
+    wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
+    play(chunks, ros_node, 2, start=float(robot.controller.position[0]))
+    wait_until(lambda: robot.controller.position[0] > 0.3, what="it moves on")
+    status = operator.wait_for_status(lambda s: s.chunk_id == 2, "chunk 2")
+    assert status.state == ControlStatus.STATE_RUNNING
+    assert operator.trigger("stop").success
+    status = operator.wait_for_status(lambda s: s.state == ControlStatus.STATE_HOLDING, "a hold")
+    at_rest = robot.controller.position[0]
+    assert at_rest < 0.75  # the second chunk would end at more
+    assert [robot.rejections, len(robot.received)] == [[], 3]
+    assert status.trajectories == 3
+    assert status.forecast_time.p50_s < 1.0
+    for message in robot.received:
+        require_trajectory(message)
+    braking = points_of(robot.received[-1])
+    assert braking[-1].time_s < 0.1 + 0.01 + 0.4
+
+
+def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
+    activate_node: MakeNode, chunks: Publisher, ros_node: Node
+) -> None:
+    """The end of the trajectory is a rest; nothing more has to come for it."""
+    robot = running(activate_node, ros_node)
+    play(chunks, ros_node, 1, start=0.0)
+    wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
+    robot.node._activation.loop.end()  # nothing is commanded from here on
+    sent = len(robot.received)
+    end = points_of(robot.received[-1])[-1].position
+    wait_until(lambda: np.array_equal(robot.controller.position, end), what="the end")
+    assert len(robot.received) == sent
+    times_s = np.array([time_s for time_s, _ in robot.path])
+    positions = np.stack([position for _, position in robot.path])
+    speeds = np.abs(np.diff(positions, axis=0)) / np.diff(times_s)[:, None]
+    # A trajectory that a busy machine sends too late is counted, and joined with a step.
+    assert speeds.max() < 0.55 or robot.node._activation.forecaster.late
+
+
+def test_deactivation_ends_when_the_controller_has_braked(
+    activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
+) -> None:
+    robot = running(activate_node, ros_node)
+    play(chunks, ros_node, 1, start=0.0, speed=1.0)
+    wait_until(lambda: robot.controller.position[0] > 0.2, what="it moves")
+    assert operator.change_state(DEACTIVATE) == [True]
+    ended_s = now_ns(ros_node) * 1e-9
+    last = robot.received[-1]
+    points = points_of(last)
+    end_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9 + points[-1].time_s
+    assert end_s < ended_s + 0.05
+    require_trajectory(last)
+    assert points[-1].position[0] < 0.8
+
+
+def test_a_motion_that_fails_is_braked_by_a_trajectory(
+    activate_node: MakeNode,
+    chunks: Publisher,
+    operator: Operator,
+    ros_node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    robot = running(activate_node, ros_node)
+    play(chunks, ros_node, 1, start=0.0)
+    wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(MotionPlayer, "tick", broken)
+    operator.wait_for_reason("out of order")
+    wait_until(lambda: len(robot.received) == 2, what="a trajectory that brakes")
+    positions = np.stack([point.position for point in points_of(robot.received[-1])])
+    for joint in range(3):
+        require_within(positions[:, joint], period_s=PERIOD_S, **{**LIMITS, "jerk": np.inf})
+    wait_until(lambda: np.array_equal(robot.controller.position, positions[-1]), what="rest")
+
+
+def test_trajectories_that_are_late_are_counted(
+    activate_node: MakeNode,
+    chunks: Publisher,
+    operator: Operator,
+    ros_node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    robot = running(activate_node, ros_node, trajectory_lead_s=0.02)
+    run = Forecast.run
+
+    def slow(forecast: Forecast) -> object:
+        begun_ns = now_ns(ros_node)
+        wait_until(lambda: now_ns(ros_node) - begun_ns > 10**8, what="0.1 s")
+        return run(forecast)
+
+    monkeypatch.setattr(Forecast, "run", slow)
+    play(chunks, ros_node, 1, start=0.0)
+    status = operator.wait_for_status(lambda s: s.trajectories == 1, "a trajectory")
+    assert status.trajectories_late == 1
+    wait_until(lambda: robot.received, what="the trajectory arrives")

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot with all its processes, and a client of its task node, for the tests of tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import helpers
+import rclpy
+from helpers import wait_until
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from gr00t_ros.action import RunPolicy
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult
+from gr00t_ros.node.qos import CHUNK, STATUS
+
+SLOW_S = 60.0  # starting a process takes seconds on a machine with much else to do
+Result = RunPolicy.Result
+
+
+class Processes:
+    """Processes by name; each may be killed and started again.
+
+    Args:
+        commands: The command of each.
+        folder: Gets the log of each.
+    """
+
+    def __init__(self, commands: Mapping[str, Sequence[str]], folder: Path) -> None:
+        self._commands = dict(commands)
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            with self.log(name).open("ab") as file:
+                self._running[name] = subprocess.Popen(
+                    self._commands[name],
+                    cwd=Path(__file__).parents[1],
+                    stdout=file,
+                    stderr=file,
+                    stdin=subprocess.DEVNULL,
+                )
+
+    def log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def signal(self, name: str, number: int) -> None:
+        self._running[name].send_signal(number)
+
+    def kill(self, name: str) -> None:
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
+    def require_running(self) -> None:
+        """Fail where a process has ended by itself."""
+        ended = [name for name, process in self._running.items() if process.poll() is not None]
+        assert not ended, f"{ended} ended:\n{self.log(ended[0]).read_text(errors='replace')}"
+
+    def end(self) -> str:
+        """Kill them all; returns what they have said."""
+        for process in self._running.values():
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+        logs = sorted(self._folder.glob("*.log"))
+        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')}" for log in logs)
+
+
+class TaskPeer:
+    """A client of the task node, which also hears what the robot's nodes say."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.feedbacks: list[RunPolicy.Feedback] = []
+        self.policy_statuses: list[PolicyStatus] = []
+        self.control_statuses: list[ControlStatus] = []
+        self.chunks: list[ActionChunk] = []
+        self._client = ActionClient(node, RunPolicy, "task_node/run_policy")
+        node.create_subscription(
+            PolicyStatus, "policy_node/status", self.policy_statuses.append, STATUS
+        )
+        node.create_subscription(
+            ControlStatus, "control_node/status", self.control_statuses.append, STATUS
+        )
+        node.create_subscription(ActionChunk, "action_chunk", self.chunks.append, CHUNK)
+
+    def wait_for_nodes(self, processes: Processes) -> None:
+        """Wait until all nodes are there, with statuses of their own."""
+        seen = len(self.policy_statuses), len(self.control_statuses)
+
+        def wait_until(predicate: Callable[[], object], timeout_s: float, what: str) -> None:
+            helpers.wait_until(lambda: predicate() or processes.require_running(), timeout_s, what)
+
+        wait_until(self._client.server_is_ready, SLOW_S, "the task node is there")
+        wait_until(lambda: len(self.policy_statuses) > seen[0] + 1, SLOW_S, "the policy node")
+        wait_until(
+            lambda: (
+                len(self.control_statuses) > seen[1] + 1
+                and self.control_statuses[-1].state != ControlStatus.STATE_STOPPED
+            ),
+            SLOW_S,
+            "the control node",
+        )
+
+    @contextlib.contextmanager
+    def found_again(self, name: str) -> Iterator[None]:
+        """Wait for the task node that is started within; one that was killed is known for long."""
+        topic = "task_node/run_policy/_action/status"
+
+        def servers() -> set[bytes]:
+            infos = self.node.get_publishers_info_by_topic(topic)
+            return {bytes(info.endpoint_gid) for info in infos}
+
+        before = servers()
+        yield
+        if name == "task_node":
+            wait_until(lambda: servers() - before, SLOW_S, "the task node is found")
+
+    def allow_motion(self) -> None:
+        """Lift a stop of the control node."""
+        client = self.node.create_client(Trigger, "control_node/start")
+        answered: list[Any] = []
+
+        def ask() -> None:  # the request may go to a node that was killed, and is still known
+            client.call_async(Trigger.Request()).add_done_callback(answered.append)
+
+        timer = self.node.create_timer(0.5, ask)
+        wait_until(lambda: answered, SLOW_S, "control_node/start answers")
+        self.node.destroy_timer(timer)
+        self.node.destroy_client(client)
+
+    def send(self, goal: RunPolicy.Goal) -> Any:
+        """Send a goal; returns its handle."""
+        wait_until(self._client.server_is_ready, SLOW_S, "the task node is there")
+        self.feedbacks.clear()
+
+        def take(message: Any) -> None:
+            self.feedbacks.append(message.feedback)
+
+        future = self._client.send_goal_async(goal, feedback_callback=take)
+        wait_until(future.done, SLOW_S, "the goal is answered")
+        assert future.result().accepted
+        return future.result()
+
+    def result_of(self, handle: Any, timeout_s: float = SLOW_S) -> tuple[int, Result]:
+        """The status and the result of a goal."""
+        future = handle.get_result_async()
+        wait_until(future.done, timeout_s, "the result of the goal")
+        return future.result().status, future.result().result
+
+    def run(self, goal: RunPolicy.Goal) -> tuple[int, Result]:
+        """Run a goal to its end."""
+        return self.result_of(self.send(goal))
+
+    def wait_for_feedback(
+        self, state: int, more: Callable[[RunPolicy.Feedback], object] = lambda _: True
+    ) -> None:
+        """Wait until the newest feedback has a state."""
+        wait_until(
+            lambda: (
+                self.feedbacks and self.feedbacks[-1].state == state and more(self.feedbacks[-1])
+            ),
+            SLOW_S,
+            f"feedback with state {state}",
+        )
+
+
+@contextlib.contextmanager
+def spinning_node(name: str) -> Iterator[Node]:
+    """A node of a context of its own, whose callbacks run in a thread."""
+    context = Context()
+    rclpy.init(context=context)
+    node = Node(name, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def spin() -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=spin, name=name, daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        context.try_shutdown()
+        thread.join(10.0)
+        executor.shutdown()
+        node.destroy_node()
+
+
+def node_command(name: str, parameters_file: Path, **changes: Any) -> list[str]:
+    """The command of one node, which ends with this process."""
+    code = f"import sys; from gr00t_ros.{name.removesuffix('_node')}.{name} import main"
+    values = {"end_with_pid": os.getpid(), **changes}
+    overrides = [
+        part
+        for key, value in values.items()
+        for part in ("-p", f"{key.replace('__', '.')}:={str(value).lower()}")
+    ]
+    arguments = ["--ros-args", "--params-file", str(parameters_file), *overrides]
+    return [sys.executable, "-c", f"{code}; sys.exit(main())", *arguments]
+
+
+def fields(result: TaskResult) -> tuple[int, int]:
+    """Termination and outcome of a result."""
+    return result.termination, result.outcome
+
+
+def sleepless(seconds: float) -> None:
+    """Let time pass where nothing tells when it is over."""
+    ends_s = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > ends_s, seconds + 1.0)

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SIGKILL of each process in each phase of a task, and what the result says of it.
+
+One robot for all tests of this file: each starts again what it has killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from action_msgs.msg import GoalStatus
+from helpers import free_port, wait_until
+from nodes_for_tests import Robot, patience
+from policies_for_tests import parameters
+from task_rig import SLOW_S, Processes, TaskPeer, fields, node_command, spinning_node
+from trajectory_msgs.msg import JointTrajectory
+
+from gr00t_ros.action import RunPolicy
+from gr00t_ros.msg import PolicyStatus, TaskResult
+
+pytestmark = pytest.mark.xdist_group("task faults")
+
+SERVER = """
+from gr00t_policy_core import PolicyServer
+from policies_for_tests import EchoPolicy
+PolicyServer(EchoPolicy(), host="127.0.0.1", port={port}).run()
+"""
+FAULT = (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
+CANCELLED = (TaskResult.TERMINATION_CANCELLED, TaskResult.OUTCOME_UNKNOWN)
+GOAL = RunPolicy.Goal(instruction="pick up the pear")
+Feedback = RunPolicy.Feedback
+
+
+class Fleet:
+    """The robot in this process, its nodes and the server in others."""
+
+    def __init__(self, peer: TaskPeer, processes: Processes) -> None:
+        self.peer = peer
+        self.processes = processes
+        self.robot = Robot(peer.node)
+        # The control node moves nothing that nobody listens to.
+        peer.node.create_subscription(JointTrajectory, "commands", lambda _: None, 10)
+
+    def begin(self) -> object:
+        """A goal whose robot plays chunks."""
+        handle = self.peer.send(GOAL)
+        self.peer.wait_for_feedback(Feedback.STATE_RUNNING)
+        return handle
+
+    def start_again(self, name: str) -> None:
+        """Start what was killed, and lift the stop that a fault may have left behind."""
+        with self.peer.found_again(name):
+            self.processes.start(name)
+        self.peer.wait_for_nodes(self.processes)
+        self.peer.allow_motion()
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("fleet")
+    port = free_port()
+    settings = {"policy__port": port, "policy__timeout_s": 1.0}
+    file = folder / "robot.yaml"
+    values = parameters(**patience(settings))
+    file.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
+    processes = Processes(
+        {
+            "server": [sys.executable, "-c", SERVER.format(port=port)],
+            "policy_node": node_command("policy_node", file),
+            "control_node": node_command("control_node", file, autostart=True),
+            "task_node": node_command("task_node", file, status_timeout_s=2.0, stall_timeout_s=4.0),
+        },
+        folder,
+    )
+    with spinning_node("fleet") as node:
+        try:
+            processes.start("server", "policy_node", "control_node", "task_node")
+            peer = TaskPeer(node)
+            peer.wait_for_nodes(processes)
+            yield Fleet(peer, processes)
+        finally:
+            print(processes.end())  # noqa: T201 - pytest shows it where a test fails
+
+
+@pytest.mark.parametrize("name", ["policy_node", "control_node"])
+def test_a_node_that_is_killed_while_the_robot_moves_is_a_fault(fleet: Fleet, name: str) -> None:
+    handle = fleet.begin()
+    fleet.processes.kill(name)
+    status, result = fleet.peer.result_of(handle)
+    fleet.start_again(name)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == FAULT
+    assert f"{name} has sent no status" in result.task.reason
+    assert "it has ended, or hangs" in result.task.reason
+    assert [fields(subtask) for subtask in result.subtasks] == [FAULT]
+
+
+@pytest.mark.parametrize("name", ["policy_node", "control_node"])
+def test_a_node_that_is_killed_before_the_first_chunk_is_a_fault(fleet: Fleet, name: str) -> None:
+    fleet.processes.signal("server", signal.SIGSTOP)
+    handle = fleet.peer.send(GOAL)
+    fleet.peer.wait_for_feedback(Feedback.STATE_STARTING)
+    fleet.processes.kill(name)
+    status, result = fleet.peer.result_of(handle)
+    fleet.processes.signal("server", signal.SIGCONT)
+    fleet.start_again(name)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == FAULT
+    assert name in result.task.reason
+    assert result.task.chunks == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("policy_node", "so control_node was stopped: its ~/start allows motion again"),
+        ("control_node", "whether the robot is at rest is not known"),
+    ],
+)
+def test_a_node_that_is_killed_while_the_robot_brakes_is_told_beside_the_end(
+    fleet: Fleet, name: str, problem: str
+) -> None:
+    handle = fleet.begin()
+    fleet.processes.signal(name, signal.SIGSTOP)
+    handle.cancel_goal_async()
+    fleet.peer.wait_for_feedback(Feedback.STATE_STOPPING)
+    fleet.processes.kill(name)
+    status, result = fleet.peer.result_of(handle)
+    fleet.start_again(name)
+    assert status == GoalStatus.STATUS_CANCELED
+    assert fields(result.task) == CANCELLED
+    assert result.task.reason.startswith("cancelled by the client; ")
+    assert problem in result.task.reason
+
+
+def test_a_node_that_is_killed_and_comes_back_at_once_is_a_fault_too(fleet: Fleet) -> None:
+    handle = fleet.begin()
+    wait_until(lambda: fleet.peer.policy_statuses[-1].inferences > 2, SLOW_S, "some inferences")
+    fleet.processes.kill("policy_node")
+    fleet.processes.start("policy_node")
+    _, result = fleet.peer.result_of(handle)
+    fleet.peer.wait_for_nodes(fleet.processes)
+    fleet.peer.allow_motion()
+    assert fields(result.task) == FAULT
+    assert "policy_node" in result.task.reason
+
+
+def test_a_server_that_is_killed_ends_the_task_once_the_robot_stands_still(fleet: Fleet) -> None:
+    handle = fleet.begin()
+    fleet.processes.kill("server")
+    status, result = fleet.peer.result_of(handle)
+    assert any(f.state == Feedback.STATE_WAITING for f in fleet.peer.feedbacks)
+    fleet.start_again("server")
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == FAULT
+    assert "the robot has played no chunk for 4" in result.task.reason
+    assert "policy_node: " in result.task.reason
+    assert result.task.inference_errors > 0
+
+
+def test_a_task_node_that_is_killed_leaves_a_robot_that_its_client_stops(fleet: Fleet) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "gr00t_policy_core", "run", "pick up the pear"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=dict(os.environ),
+    )
+    assert command.stdout is not None
+    assert any("| running" in line for line in iter(command.stdout.readline, ""))
+    fleet.processes.kill("task_node")
+    output, _ = command.communicate(timeout=SLOW_S)
+    fleet.start_again("task_node")
+    assert command.returncode == 1, output
+    assert "task_node has ended, or hangs; policy_node was stopped: stopped" in output
+    assert fleet.peer.policy_statuses[-1].state == PolicyStatus.STATE_STOPPED
+
+
+def test_after_all_that_a_task_runs_as_ever(fleet: Fleet) -> None:
+    status, result = fleet.peer.run(
+        RunPolicy.Goal(instruction="pick up the pear", time_limit_s=1.0)
+    )
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.task.termination == TaskResult.TERMINATION_TIME_LIMIT
+    assert result.task.outcome == TaskResult.OUTCOME_UNKNOWN  # nothing could have seen success

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks in the simulated arm: every node and the policy server a process, DDS between them.
+
+One simulated arm for all tests of this file, which leave it at rest.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from helpers import require_within, wait_until
+from std_msgs.msg import String
+from task_rig import SLOW_S, Processes, TaskPeer, fields, node_command, spinning_node
+from trajectory_msgs.msg import JointTrajectory
+
+from gr00t_ros.action import RunPolicy
+from gr00t_ros.msg import Ender, Subtask, TaskResult
+from gr00t_ros.sim.demo_processes import config, port_from_log
+from gr00t_ros.task.ender_goal import ender_message
+
+pytestmark = pytest.mark.xdist_group("task in simulation")
+
+DONE = Ender(type="policy", settings="{key: done}")
+GRIPPER_CLOSED = "joint: {joint: gripper, above: 0.0115, below: 0.0132, for_s: 0.2}"
+GRASPED = ender_message(GRIPPER_CLOSED)
+SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
+
+
+def put(colour: str) -> str:
+    return f"pick up the {colour} cube and put it into the bin"
+
+
+class Simulation:
+    """The simulated arm with its nodes, and a peer."""
+
+    def __init__(self, peer: TaskPeer, processes: Processes) -> None:
+        self.peer = peer
+        self.processes = processes
+        self.commands: list[JointTrajectory] = []
+        peer.node.create_subscription(
+            JointTrajectory, "arm/joint_trajectory", self.commands.append, 1000
+        )
+        self._instruction = peer.node.create_publisher(String, "policy_node/instruction", 1)
+
+    def instruct(self, instruction: str) -> None:
+        """Publish an instruction, as an operator may."""
+        self._instruction.publish(String(data=instruction))
+
+
+@pytest.fixture(scope="module")
+def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
+    folder = tmp_path_factory.mktemp("simulation")
+    demo = config("demo.yaml")
+    python = [sys.executable, "-m"]
+    server = Processes({"server": [*python, "gr00t_policy_core", *SERVE]}, folder)
+    server.start("server")
+    wait_until(lambda: port_from_log(server.log("server")), SLOW_S, "the server listens")
+    port = port_from_log(server.log("server"))
+    parameters = {"policy__port": port, "max_age_s": 2.0}
+    processes = Processes(
+        {
+            "sim_node": node_command(
+                "sim_node", demo, image_rate_hz=10.0, image_width=320, image_height=240
+            ),
+            "policy_node": node_command("policy_node", demo, **parameters),
+            "control_node": node_command("control_node", demo, autostart=True),
+            "task_node": node_command("task_node", demo),
+        },
+        folder,
+    )
+    with spinning_node("task_peer") as node:
+        try:
+            processes.start("sim_node", "policy_node", "control_node", "task_node")
+            peer = TaskPeer(node)
+            peer.wait_for_nodes(processes)
+            yield Simulation(peer, processes)
+        finally:
+            server.end()
+            print(processes.end())  # noqa: T201 - pytest shows it where a test fails
+
+
+def test_three_instructions_in_a_row_the_last_of_which_runs_out_of_time(
+    simulation: Simulation,
+) -> None:
+    goal = RunPolicy.Goal(
+        subtasks=[
+            Subtask(instruction=put("red"), enders=[DONE], time_limit_s=60.0),
+            Subtask(instruction=put("green"), enders=[GRASPED], time_limit_s=60.0),
+            Subtask(instruction=put("green"), enders=[DONE], time_limit_s=1.0),
+        ]
+    )
+
+    status, result = simulation.peer.run(goal)
+
+    assert status == GoalStatus.STATUS_ABORTED
+    ended = [fields(subtask) for subtask in result.subtasks]
+    assert ended == [
+        (TaskResult.TERMINATION_ENDER, TaskResult.OUTCOME_SUCCESS),
+        (TaskResult.TERMINATION_ENDER, TaskResult.OUTCOME_SUCCESS),
+        (TaskResult.TERMINATION_TIME_LIMIT, TaskResult.OUTCOME_FAILURE),
+    ]
+    assert [subtask.instruction for subtask in result.subtasks] == [
+        subtask.instruction for subtask in goal.subtasks
+    ]
+    assert fields(result.task) == fields(result.subtasks[-1])
+    assert "the time limit of 1 s has passed: done is 0" in result.task.reason
+    assert result.task.chunks == sum(subtask.chunks for subtask in result.subtasks) > 10
+    assert 0.0 < result.task.round_trip_p50_s <= result.task.round_trip_p99_s
+    assert simulation.peer.control_statuses[-1].at_rest
+
+
+def is_moving(simulation: Simulation) -> bool:
+    """Whether a joint has moved by some mrad within the last commands."""
+    recent = [command.points[0].positions for command in simulation.commands[-10:]]
+    return len(recent) == 10 and bool(np.ptp(recent, axis=0).max() > 0.005)
+
+
+def test_cancel_brakes_in_mid_motion_within_the_limits(simulation: Simulation) -> None:
+    peer = simulation.peer
+    handle = peer.send(RunPolicy.Goal(instruction=put("blue"), enders=[DONE]))
+    peer.wait_for_feedback(RunPolicy.Feedback.STATE_RUNNING)
+    wait_until(lambda: is_moving(simulation), SLOW_S, "the arm moves")
+    simulation.commands.clear()
+
+    asked = len(peer.chunks)
+    handle.cancel_goal_async()
+    status, result = peer.result_of(handle)
+
+    assert status == GoalStatus.STATUS_CANCELED
+    assert fields(result.task) == (TaskResult.TERMINATION_CANCELLED, TaskResult.OUTCOME_UNKNOWN)
+    assert result.task.reason == "cancelled by the client"
+    assert any(chunk.stop for chunk in peer.chunks[asked:])
+    joints = peer.control_statuses[-1].joints
+    names = list(simulation.commands[0].joint_names)
+    positions = np.array([command.points[0].positions for command in simulation.commands])
+    for joint in joints:
+        require_within(
+            positions[:, names.index(joint.name)],
+            velocity=joint.max_velocity,
+            acceleration=joint.max_acceleration,
+            jerk=joint.max_jerk,
+            period_s=0.01,
+        )
+    assert np.abs(np.diff(positions[-5:], axis=0)).max() == 0.0  # at rest when the result comes
+
+
+def run_command(*arguments: str) -> subprocess.Popen[str]:
+    """A running `gr00t-policy run`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gr00t_policy_core", "run", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_ctrl_c_of_the_command_cancels_and_waits_until_the_robot_is_at_rest(
+    simulation: Simulation,
+) -> None:
+    command = run_command(put("blue"), "--ender", "policy: {key: done}")
+    assert command.stdout is not None
+    lines = iter(command.stdout.readline, "")
+    assert any("| running" in line for line in lines)
+
+    command.send_signal(signal.SIGINT)
+    output, _ = command.communicate(timeout=SLOW_S)
+
+    assert command.returncode == 130, output
+    assert "run: cancelling, the robot brakes" in output
+    assert re.search(r"run: cancelled after \d+\.\d s, outcome unknown: cancelled by the", output)
+    assert simulation.peer.control_statuses[-1].at_rest
+    assert not is_moving(simulation)
+
+
+def test_another_instruction_on_the_topic_takes_over(simulation: Simulation) -> None:
+    peer = simulation.peer
+    handle = peer.send(RunPolicy.Goal(instruction=put("blue"), enders=[DONE]))
+    peer.wait_for_feedback(RunPolicy.Feedback.STATE_RUNNING)
+    simulation.instruct(put("green"))
+    status, result = peer.result_of(handle)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == (TaskResult.TERMINATION_TAKEN_OVER, TaskResult.OUTCOME_UNKNOWN)
+    assert "somebody has given another instruction" in result.task.reason
+
+
+def test_the_command_runs_a_task_to_its_end(simulation: Simulation) -> None:
+    command = run_command(put("blue"), "--ender", GRIPPER_CLOSED, "--time-limit", "60")
+    output, _ = command.communicate(timeout=SLOW_S)
+    assert command.returncode == 0, output
+    assert "outcome success: joint" in output
