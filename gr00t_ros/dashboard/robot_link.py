@@ -65,7 +65,6 @@ class RobotLink:
         for kind, (topic, message_type) in STATUSES.items():
             node.create_subscription(message_type, topic, self._show(kind), STATUS)
         node.create_subscription(ActionChunk, contract.chunk_topic, self._show("chunk"), CHUNK)
-        node.create_subscription(String, INSTRUCTION_TOPIC, self._show("instruction"), INSTRUCTION)
         self._instruction = node.create_publisher(String, INSTRUCTION_TOPIC, INSTRUCTION)
         self._cameras = Cameras(node, contract.video, feed)
         self._clients = {

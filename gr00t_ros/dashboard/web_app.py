@@ -45,7 +45,7 @@ def make_app(contract: Contract, feed: Feed, link: RobotLink) -> FastAPI:
     """Make the app, which belongs behind a `TokenGate`.
 
     Args:
-        contract: Names the cameras and the instruction.
+        contract: Names the cameras and the joints.
         feed: What the pages are shown.
         link: What the buttons reach.
     """
@@ -56,7 +56,6 @@ def make_app(contract: Contract, feed: Feed, link: RobotLink) -> FastAPI:
         """What the page has to know before the first value."""
         return {
             "cameras": [stream.key for stream in contract.video],
-            "instruction": contract.instruction,
             "joints": {output.key: output.joints for output in contract.action},
         }
 

@@ -24,7 +24,7 @@ const latency = ({ last_s, p50_s, p99_s }) =>
 
 const received = new Map(); // kind of status -> when the newest came, ms
 const plots = new Plots(find("#joints .plots"));
-let robot = { cameras: [], instruction: "", joints: {} };
+let robot = { cameras: [], joints: {} };
 let pictures = [];
 
 function setBadge(badge, [text, style]) {
@@ -49,6 +49,7 @@ function showStatus(kind, status, states, figures) {
 }
 
 function showPolicy(status) {
+  showInstruction(status.instruction);
   showStatus("policy", status, STATES, [
     ["chunk", status.chunk_id],
     ["round trip", latency(status.round_trip)],
@@ -93,13 +94,13 @@ const SHOW = {
   control: showControl,
   recorder: showRecorder,
   chunk: (chunk) => plots.addChunk(chunk, robot.joints),
-  instruction: ({ data }) => showInstruction(data || robot.instruction),
 };
 
+/** The instruction in force, unless somebody is writing another one. */
 function showInstruction(text) {
   const field = find("#instruction");
-  field.placeholder = text;
-  if (document.activeElement !== field) field.value = text;
+  if (field.value === field.dataset.shown) field.value = text;
+  field.dataset.shown = text;
 }
 
 function showAnswer({ success, message }) {
@@ -130,13 +131,17 @@ function makePicture(name) {
   figure.id = `camera-${name}`;
   figure.append(image, caption);
   find(".pictures").append(figure);
-  return { name, figure, count: 0, received: 0 };
+  return { name, figure, count: 0, received: -SILENT_MS };
 }
 
 function showConnection(isOpen, why) {
   const badge = find("#connection");
   badge.textContent = isOpen ? "connected" : why || "not connected";
   badge.className = `badge ${isOpen ? "good" : "bad"}`;
+  if (isOpen) return;
+  received.clear();
+  for (const picture of pictures) picture.received = -SILENT_MS;
+  markSilence();
 }
 
 /** What has not come for a while is shown as such: an old picture must not look live. */
@@ -190,10 +195,13 @@ async function main() {
   }
   find("#instruct").addEventListener("submit", async (event) => {
     event.preventDefault();
-    showAnswer(await ask("instruction", find("#instruction").value));
+    const field = find("#instruction");
+    const answer = await ask("instruction", field.value);
+    if (answer.success) field.dataset.shown = field.value;
+    showAnswer(answer);
   });
   robot = await (await fetch("robot")).json();
-  showInstruction(robot.instruction);
+  find("#instruction").dataset.shown = "";
   pictures = robot.cameras.map(makePicture);
   setInterval(markSilence, 500);
   new Live({

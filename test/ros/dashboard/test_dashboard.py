@@ -56,7 +56,7 @@ def test_an_instruction_reaches_the_policy_and_the_other_pages(rig: DashboardRig
     with client.connect(rig.live_url) as page:
         answer = rig.request("POST", "instruction", {"text": "pick up the pear"})
         assert json.loads(answer.body)["success"]
-        wait_for(page, "instruction", lambda m: m["data"] == "pick up the pear")
+        wait_for(page, "policy", lambda m: m["instruction"] == "pick up the pear")
     wait_until(lambda: "pick up the pear" in str(rig.policy.observations[-1]), what="the pear")
 
 

@@ -21,12 +21,13 @@ from gr00t_ros.sim.demo_processes import (
     DemoProcess,
     DemoProcesses,
     executable,
+    has_dashboard,
     port_from_log,
 )
 from gr00t_ros.sim.rendering import CameraRenderer, RenderingUnavailableError
 from gr00t_ros.sim.world import SimulatedArm
 
-PARTS = 5  # the arm, the policy server, and three nodes
+PARTS = 5 + has_dashboard()  # the arm, the policy server, three nodes, and the page
 
 
 def require_rendering() -> None:
