@@ -45,6 +45,7 @@ HOMES = {
     "std_msgs": "gr00t_ros",
     "gr00t_ros": "gr00t_ros",
     "fastapi": "gr00t_ros.dashboard",
+    "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
     "rosbag2_py": "gr00t_ros.bags",
