@@ -45,6 +45,8 @@ HOMES = {
     "sensor_msgs": "gr00t_ros",
     "std_msgs": "gr00t_ros",
     "gr00t_ros": "gr00t_ros",
+    "fastapi": "gr00t_ros.dashboard",
+    "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
     "mcap": "gr00t_ros.bags",
@@ -54,6 +56,7 @@ HOMES = {
     "torch": "gr00t_policy_core.models",
     "ray": "gr00t_policy_core.serving.replicas",
     "transformers": "gr00t_policy_core.models",
+    "uvicorn": "gr00t_ros.dashboard",
     "triton": "gr00t_policy_core.models",
 }
 # What turns a policy's units into SI units, on the policy node's side of the chunk topic.
@@ -342,6 +345,7 @@ def test_the_product_keeps_the_rule(rule: Rule) -> None:
         (libraries_stay_at_home, "gr00t_ros.policy.policy_node", "from torch import nn"),
         (libraries_stay_at_home, "gr00t_ros.policy.streams", "import mujoco"),
         (libraries_stay_at_home, "gr00t_ros.convert.steps", "import av"),
+        (libraries_stay_at_home, "gr00t_ros.cli.dashboard", "import uvicorn"),
         (libraries_stay_at_home, "gr00t_ros.convert.steps", "from mcap.reader import make_reader"),
         (libraries_stay_at_home, "gr00t_policy_core.serving.server.policy_server", "import ray"),
         (libraries_stay_at_home, "gr00t_ros.control.workspaces", "import pinocchio"),
