@@ -49,7 +49,6 @@ HOMES = {
     "mcap": "gr00t_ros.bags",
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
-    "mcap": "gr00t_ros.bags",
     "rosbag2_py": "gr00t_ros.bags",
     "pinocchio": "gr00t_policy_core.kinematics",
     "ruckig": "gr00t_policy_core.control",
