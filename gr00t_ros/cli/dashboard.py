@@ -67,13 +67,16 @@ def run(args: argparse.Namespace) -> int:
     server = DashboardServer(
         contract, host=args.host, port=args.port, token=token, namespace=args.namespace
     )
-    write_line(f"dashboard: {server.url}")
-    if not _is_loopback(args.host):
-        sys.stderr.write(
-            f"gr00t-policy dashboard: listens on {args.host} without encryption: whoever reads "
-            "along on the network learns the token and can move the robot\n"
-        )
-    server.run()
+    try:  # a signal may come before the server waits for one
+        write_line(f"dashboard: {server.url}")
+        if not _is_loopback(args.host):
+            sys.stderr.write(
+                f"gr00t-policy dashboard: listens on {args.host} without encryption: whoever reads "
+                "along on the network learns the token and can move the robot\n"
+            )
+        server.run()
+    finally:
+        server.close()
     return 0
 
 

@@ -70,8 +70,12 @@ class DashboardServer:
         try:
             self._server.run(sockets=[self._socket])
         finally:
-            self._link.close()
-            self._socket.close()
+            self.close()
+
+    def close(self) -> None:
+        """Listen no more, and end the thread of ROS; may be called again."""
+        self._link.close()
+        self._socket.close()
 
     def stop(self) -> None:
         """Have `run` return, from any thread."""
