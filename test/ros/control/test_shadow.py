@@ -13,7 +13,7 @@ from gr00t_ros.msg import ControlStatus
 def test_a_shadow_reports_what_would_have_been_and_commands_nothing(rig: Rig) -> None:
     rig.joints = [0.0, 0.0, 0.0]
     rig.start(mode="shadow", action__arm__max_following_error=0.3)
-    rig.play(speed=1.5, horizon=400)
+    rig.play(speed=0.2, horizon=400)
     status = rig.operator.wait_for_status(
         lambda s: s.state == ControlStatus.STATE_RUNNING and s.joints[0].command > 0.1, "it plays"
     )
