@@ -13,6 +13,7 @@ REPORT = [*REPLAY, "matplotlib>=3.5"]
 METRICS = ["prometheus-client>=0.16"]
 TOP = ["rich>=13"]
 JPEG = ["simplejpeg>=1.7"]
+DASHBOARD = ["fastapi>=0.110", "uvicorn>=0.30", "websockets>=15"]
 RAY = ["ray>=2.9"]
 BAGS = ["mcap>=1.2", "rich>=13"]
 CONVERT = [*REPLAY, *BAGS, "av>=15"]
@@ -20,7 +21,7 @@ RESIZE = ["opencv-python-headless>=4.5"]
 ROBOTS = [*KINEMATICS, "example-robot-data>=6"]  # 130 MB to fetch: SO-101, Panda, G1, ...
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
-    *(*REPORT, *CONVERT, *CONTROL, *KINEMATICS, *METRICS, *TOP, *JPEG, *RESIZE),
+    *(*REPORT, *CONVERT, *CONTROL, *KINEMATICS, *METRICS, *TOP, *JPEG, *RESIZE, *DASHBOARD),
     *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8", "mcap-ros2-support>=0.5"),
     "py_trees>=2.2",  # the example of a behaviour tree
     # make test runs tests side by side; later ones would replace the pytest 6.2 of ROS 2 Humble.
@@ -46,6 +47,7 @@ EXTRAS = {
     "report": REPORT,  # gr00t-policy eval and diagnose
     "metrics": METRICS,  # serve --metrics-port
     "top": TOP,  # gr00t-policy top
+    "dashboard": DASHBOARD,  # gr00t-policy dashboard
     "jpeg": JPEG,  # pictures as JPEG on the wire
     "ray": RAY,  # serve --replicas
     "bags": BAGS,  # the recorder, and what reads its episodes

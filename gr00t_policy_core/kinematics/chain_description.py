@@ -61,7 +61,7 @@ def describe_chain(
     ElementTree.SubElement(chain, "link", name=base)
     for joint in elements:
         ElementTree.SubElement(chain, "link", name=_link(joint, "child"))
-        chain.append(_plain(joint))
+        chain.append(plain_joint(joint))
     return ChainDescription(
         urdf=ElementTree.tostring(chain, encoding="unicode"),
         joints=tuple(joint.get("name", "") for joint in moving),
@@ -97,7 +97,7 @@ def _require_one_value(joint: ElementTree.Element) -> None:
         raise ValueError(f"joint {name} mimics {mimic.get('joint')}: it cannot be solved for")
 
 
-def _plain(joint: ElementTree.Element) -> ElementTree.Element:
+def plain_joint(joint: ElementTree.Element) -> ElementTree.Element:
     """The joint with its place and its axis alone; its limits are kept apart."""
     kind = joint.get("type", "")
     is_turning = kind in ("revolute", "continuous")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gr00t_ros.cli import check, convert, diagnose, new_robot, record, run, watch
+from gr00t_ros.cli import check, convert, dashboard, diagnose, new_robot, record, run, watch
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the subparsers of `gr00t-policy`."""
     run.add_command(commands)
+    dashboard.add_command(commands)
     record.add_command(commands)
     convert.add_command(commands)
     diagnose.add_command(commands)

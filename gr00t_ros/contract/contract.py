@@ -39,6 +39,7 @@ from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.contract.record_settings import RecordSettings
 from gr00t_ros.contract.streams import ActionOutput, StateInput, StateStream, VideoStream
 from gr00t_ros.contract.topic_names import TopicNames, in_root_namespace
+from gr00t_ros.contract.visualize_settings import VisualizeSettings, visualize_problems
 from gr00t_ros.contract.workspaces import WorkspaceSettings, workspace_problems
 from gr00t_ros.interfaces.interface import CommandInterface, StateInterface
 from gr00t_ros.interfaces.registry import find_command, find_state
@@ -69,6 +70,7 @@ class Contract:
     chunk_topic: str
     motion: MotionSettings
     record: RecordSettings
+    visualize: VisualizeSettings
     workspaces: tuple[WorkspaceSettings, ...] = ()
 
     @property
@@ -117,6 +119,7 @@ def parse_contract(
         *command_problems,
         *_use_problems(values, settings, commands),
         *_workspace_problems(values),
+        *visualize_problems(settings),
         *topics.problems(settings),
     )
     contract = _contract(values, settings, topics, states, commands)
@@ -223,6 +226,7 @@ def _contract(
         chunk_topic=chunk_topic,
         motion=MotionSettings.of(settings, topics),
         record=RecordSettings.of(settings, topics),
+        visualize=VisualizeSettings.of(settings),
         workspaces=tuple(
             WorkspaceSettings.of(entry.name.removeprefix(f"{WORKSPACE}."), entry.settings(values))
             for entry in _workspace_entries(values)

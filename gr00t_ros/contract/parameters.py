@@ -25,6 +25,7 @@ from gr00t_ros.contract.motion_parameters import MOTION_PARAMETERS
 from gr00t_ros.contract.parameter import Parameter
 from gr00t_ros.contract.policy_parameters import POLICY_PARAMETERS
 from gr00t_ros.contract.record_parameters import RECORD_PARAMETERS
+from gr00t_ros.contract.visualize_parameters import VISUALIZE_PARAMETERS
 from gr00t_ros.interfaces.interface import CommandInterface, StateInterface
 from gr00t_ros.interfaces.registry import (
     UnknownTypeError,
@@ -96,6 +97,7 @@ TOP = (
     *OBSERVATION_PARAMETERS,
     *MOTION_PARAMETERS,
     *RECORD_PARAMETERS,
+    *VISUALIZE_PARAMETERS,
     *PROCESS_PARAMETERS,
 )
 

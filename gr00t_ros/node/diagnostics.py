@@ -21,9 +21,10 @@ from gr00t_ros.msg import (
     RecordedTopicStatus,
     RecorderStatus,
     StreamStatus,
+    VisualizationStatus,
 )
 
-Status = PolicyStatus | ControlStatus | RecorderStatus
+Status = PolicyStatus | ControlStatus | RecorderStatus | VisualizationStatus
 Values = Iterator[tuple[str, str]]
 
 DIAGNOSTICS_PERIOD_S = 1.0

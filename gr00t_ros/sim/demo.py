@@ -33,10 +33,13 @@ from gr00t_ros.sim.demo_processes import (
     POLICIES,
     DemoError,
     DemoProcesses,
+    dashboard_command,
     demo_environment,
     demo_processes,
     executable,
+    has_dashboard,
     node_command,
+    page_from_log,
     port_from_log,
     serve_command,
     task_command,
@@ -192,10 +195,16 @@ def _run(
     for name in ("policy_node", "control_node"):
         processes.start(name, node_command(name, port))
     processes.start("task_node", task_command())
+    page = processes.start("dashboard", dashboard_command()) if has_dashboard() else None
     recorder.start()
     _wait(processes, lambda: recorder.measured.times_s, "the arm sends joint states")
     _wait(processes, lambda: recorder.policy_status, "the policy node is up")
     _wait(processes, lambda: recorder.control_status, "the control node is up")
+    if page is None:
+        write_line("demo: for a page in the browser: pip install fastapi uvicorn websockets")
+    else:
+        address = _wait(processes, lambda: page_from_log(page.log), "the dashboard serves its page")
+        write_line(f"demo: open {address} in a browser")
     ends = "" if math.isinf(duration_s) else f" for {duration_s:g} s"
     write_line(f"demo: running{ends}, Ctrl-C ends it; logs are in {FOLDER / 'log'}")
     if choices.policy == "replay":

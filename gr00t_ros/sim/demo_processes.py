@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ DATASET = Path(__file__).with_name("dataset")
 POLICIES = ("feedback", "replay")
 EXECUTION_HORIZON = 8  # steps of 1/30 s: config/demo.yaml replans at this interval
 LISTENING = "listening on "
+PAGE = "dashboard: "  # before the address of the page
 
 # How a part is ended: each signal, and the wait before the next, harder one.
 ENDING = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
@@ -89,6 +91,17 @@ def task_command() -> list[str]:
     return [str(executable("task_node")), "--ros-args", "--params-file", str(config("demo.yaml"))]
 
 
+def has_dashboard() -> bool:
+    """Whether the libraries of the dashboard are installed."""
+    return all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn", "websockets"))
+
+
+def dashboard_command() -> list[str]:
+    """The web page that shows the demo's arm, on a free port of this machine."""
+    config_file = str(config("demo.yaml"))
+    return [str(executable("gr00t-policy")), "dashboard", "--config", config_file, "--port", "0"]
+
+
 def demo_environment() -> dict[str, str]:
     """The environment of every process: image settings, and DDS kept on this machine.
 
@@ -137,7 +150,10 @@ class DemoProcesses:
     def start(self, name: str, command: Sequence[str]) -> DemoProcess:
         """Start a part; its output goes to ``<name>.log``."""
         log = self._log_folder / f"{name}.log"
-        with log.open("wb") as output:
+        log.unlink(missing_ok=True)
+        # The dashboard's log holds its token: other users of the machine must not read it.
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as output:
             popen = subprocess.Popen(
                 [*ends_with_its_parent(), *command],
                 env=self._environment,
@@ -219,6 +235,13 @@ def port_from_log(log: Path) -> int | None:
     lines = log.read_text(errors="replace").splitlines()
     said = [line.rpartition(":")[2] for line in lines if line.startswith(LISTENING)]
     return int(said[0]) if said else None
+
+
+def page_from_log(log: Path) -> str | None:
+    """The address of the page that a dashboard says it serves, or None before it does."""
+    lines = log.read_text(errors="replace").splitlines()
+    said = [line.removeprefix(PAGE) for line in lines if line.startswith(f"{PAGE}http")]
+    return said[0] if said else None
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -22,7 +22,13 @@ SOURCES = (
 )
 CODE = [path for folder in (*SOURCES, "docs", "test") for path in (ROOT / folder).rglob("*.*")]
 # Files that a reader writes, and their own packages.
-OF_READERS = {"my_policy.py", "test_my_policy.py", "my_robot.yaml", "my_robot/message_types.py"}
+OF_READERS = {
+    "metadata.yaml",
+    "my_policy.py",
+    "test_my_policy.py",
+    "my_robot.yaml",
+    "my_robot/message_types.py",
+}
 # [text](target), where the target is no address of another site.
 LINK = re.compile(r"\[[^]]*\]\((?!https?:)([^)\s]+)\)")
 

@@ -21,7 +21,14 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
-from gr00t_ros.msg import ActionChunk, ActionValues, ControlStatus, PolicyStatus, RecorderStatus
+from gr00t_ros.msg import (
+    ActionChunk,
+    ActionValues,
+    ControlStatus,
+    PolicyStatus,
+    RecorderStatus,
+    VisualizationStatus,
+)
 from gr00t_ros.node.diagnostics import Status
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.policy.policy_node import PolicyNode
@@ -33,6 +40,7 @@ STATUS_TYPES = {
     "policy_node": PolicyStatus,
     "control_node": ControlStatus,
     "recorder_node": RecorderStatus,
+    "visualization_node": VisualizationStatus,
 }
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE

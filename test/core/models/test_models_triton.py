@@ -12,7 +12,7 @@ from models.golden import torch
 ON_GPU = torch.cuda.is_available()
 if not ON_GPU:
     os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it when it is imported
-pytest.importorskip("triton", reason="Triton is not installed; it comes with torch for GPUs")
+pytest.importorskip("triton", reason="Triton is not installed; CONTRIBUTING.md says how")
 F = torch.nn.functional
 DEVICE = "cuda" if ON_GPU else "cpu"
 DTYPE = torch.bfloat16 if ON_GPU else torch.float32

@@ -184,6 +184,10 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "record.compression": ("lz4", EVERYWHERE),
     "record.queue_mb": (64, EVERYWHERE),
     "record.min_free_mb": (100, EVERYWHERE),
+    "visualize.tips": (["tool0"], EVERYWHERE),
+    "visualize.rate_hz": (10.0, EVERYWHERE),
+    "visualize.ghost": ("loop", EVERYWHERE),
+    "visualize.image_resize": ("resize:area:256", EVERYWHERE),
     "autostart": (True, EVERYWHERE),
     "end_with_pid": (1234, EVERYWHERE),
 }

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import require_within, wait_until
+from action_limits import require_inside
+from helpers import wait_until
 from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, overrides
 from rclpy.context import Context
 from rclpy.node import Node
 from robot_library import ROBOTS, RobotFile, joint_facts, published
 from simulated_robot import RandomMotions, SimulatedRobot, proposed_configs
 
-from gr00t_policy_core.control.body_limits import BodyLimits
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.interfaces.command_publisher import CommandPublisher
 from gr00t_ros.node.lifecycle import ManagedNode
@@ -62,33 +61,6 @@ def starting_positions(robot: RobotFile, contract: Contract) -> dict[str, float]
         for joint, limits in zip(output.joints, output.limits, strict=True):
             positions[joint] = random.uniform(limits.lower, limits.upper)
     return positions
-
-
-def require_inside(output: ActionOutput, commands: np.ndarray, period_s: float) -> None:
-    for index, limits in enumerate(output.limits):
-        values = commands[:, index]
-        assert values.min() >= limits.lower - 1e-9
-        assert values.max() <= limits.upper + 1e-9
-        require_within(
-            values,
-            velocity=limits.velocity,
-            acceleration=limits.acceleration,
-            jerk=limits.jerk,
-            period_s=period_s,
-        )
-    if output.body_limits is not None:
-        require_body_inside(output.body_limits, commands, period_s)
-
-
-def require_body_inside(limits: BodyLimits, twists: np.ndarray, period_s: float) -> None:
-    for part, velocity, acceleration in (
-        (slice(0, 3), limits.linear_velocity, limits.linear_acceleration),
-        (slice(3, 6), limits.angular_velocity, limits.angular_acceleration),
-    ):
-        speeds = np.linalg.norm(twists[:, part], axis=1)
-        changes = np.linalg.norm(np.diff(twists[:, part], axis=0), axis=1) / period_s
-        assert speeds.max() <= velocity + 1e-9
-        assert changes.max() <= acceleration + 1e-6
 
 
 @pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.path)

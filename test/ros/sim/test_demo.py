@@ -21,12 +21,14 @@ from gr00t_ros.sim.demo_processes import (
     DemoProcess,
     DemoProcesses,
     executable,
+    has_dashboard,
+    page_from_log,
     port_from_log,
 )
 from gr00t_ros.sim.rendering import CameraRenderer, RenderingUnavailableError
 from gr00t_ros.sim.world import SimulatedArm
 
-PARTS = 5  # the arm, the policy server, and three nodes
+PARTS = 5 + has_dashboard()  # the arm, the policy server, three nodes, and the page
 
 
 def require_rendering() -> None:
@@ -73,6 +75,7 @@ def test_the_demo_ends_by_itself_having_moved_the_arm(
 
     assert demo.returncode == 0, output
     assert "the arm followed" in output
+    assert ("demo: open http://127.0.0.1:" in output) is has_dashboard()
     assert (tmp_path / "demo" / "joints.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -228,3 +231,12 @@ def test_the_port_is_read_from_what_the_server_says(tmp_path: Path) -> None:
 
     log.write_text("starting\nlistening on 127.0.0.1:40123\n")
     assert port_from_log(log) == 40123
+
+
+def test_the_page_is_the_one_that_the_dashboard_says(tmp_path: Path) -> None:
+    log = tmp_path / "dashboard.log"
+    log.write_text("starting\n")
+    assert page_from_log(log) is None
+
+    log.write_text("starting\ndashboard: http://127.0.0.1:40123/token/\n")
+    assert page_from_log(log) == "http://127.0.0.1:40123/token/"
