@@ -12,7 +12,7 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.client import Client
 from rclpy.node import Node
-from rclpy.subscription import Subscription
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -22,6 +22,9 @@ from gr00t_ros.node.qos import CHUNK, INSTRUCTION, SENSOR, STATUS
 from gr00t_ros.task.ender import Ender
 
 POLICY_NODE, CONTROL_NODE = "policy_node", "control_node"
+
+MAX_TOPICS = 64
+Topic = tuple[type[Any], str]  # the class of its messages, and its full name
 
 # Who asked for a message, None for the task itself; and the message.
 Received = tuple[Ender | None, Any]
@@ -37,6 +40,8 @@ class DrivenNodes:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._inbox: SimpleQueue[Received] | None = None
+        self._listening: dict[Topic, list[Ender]] = {}
+        self._subscribed: set[Topic] = set()
         self._instruction = node.create_publisher(String, f"{POLICY_NODE}/instruction", INSTRUCTION)
         # Answers must arrive while other callbacks wait for them.
         self._answers = ReentrantCallbackGroup()
@@ -61,14 +66,20 @@ class DrivenNodes:
         """Drop all messages from now on."""
         self._inbox = None
 
-    def listen_for(self, enders: Sequence[Ender]) -> list[Subscription]:
-        """Subscribe to the topics of enders; `stop_listening` ends it."""
-        return [self._listen(ender) for ender in enders if ender.message_type is not None]
+    def listen_for(self, enders: Sequence[Ender]) -> None:
+        """Receive messages for these enders from now on, and for no others.
 
-    def stop_listening(self, subscriptions: Sequence[Subscription]) -> None:
-        """End subscriptions of `listen_for`."""
-        for subscription in subscriptions:
-            self._node.destroy_subscription(subscription)
+        Raises:
+            ValueError: Enders have named more than `MAX_TOPICS` topics since the node started.
+        """
+        listening: dict[Topic, list[Ender]] = {}
+        for ender in enders:
+            if ender.message_type is not None:
+                topic = ender.message_type, self._node.resolve_topic_name(ender.topic)
+                listening.setdefault(topic, []).append(ender)
+        self._listening = listening
+        for topic in listening.keys() - self._subscribed:
+            self._subscribe(topic)
 
     def instruct(self, instruction: str) -> None:
         """Ask the policy to do something else."""
@@ -78,11 +89,24 @@ class DrivenNodes:
         name = f"{node}/{service}"
         return self._node.create_client(kind, name, callback_group=self._answers)
 
-    def _listen(self, ender: Ender) -> Subscription:
-        def receive(message: Any) -> None:
-            self._post(ender, message)
+    def _subscribe(self, topic: Topic) -> None:
+        """Subscribe for good: rclpy's executor may crash when a subscription ends while it waits.
 
-        return self._node.create_subscription(ender.message_type, ender.topic, receive, SENSOR)
+        The messages of a topic that nobody listens to any more are not even deserialized.
+        """
+        if len(self._subscribed) >= MAX_TOPICS:
+            raise ValueError(f"enders have named more than {MAX_TOPICS} topics: restart task_node")
+        self._subscribed.add(topic)
+        message_type, name = topic
+
+        def receive(serialized: bytes) -> None:
+            enders = self._listening.get(topic, [])
+            if enders and self._inbox is not None:
+                message = deserialize_message(serialized, message_type)
+                for ender in enders:
+                    self._post(ender, message)
+
+        self._node.create_subscription(message_type, name, receive, SENSOR, raw=True)
 
     def _receive(self, message: Any) -> None:
         self._post(None, message)

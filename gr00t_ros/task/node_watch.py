@@ -88,8 +88,12 @@ class NodeWatch:
         return self.control is not None and self.control.intervention
 
     def start(self, now_s: float) -> None:
-        """The policy node was asked to infer: the robot may take its time from now on."""
+        """The policy node infers: from now on the robot has to move, and no node may restart.
+
+        Before that the policy node may have been configured anew, for this task.
+        """
         self._moved_s, self.has_moved = now_s, False
+        self._restarted = ""
 
     def policy_fault(self, now_s: float) -> str:
         """Why the policy node cannot go on; empty while it can."""

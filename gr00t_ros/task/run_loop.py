@@ -91,6 +91,7 @@ class RunLoop:
     def begin_stopping(self) -> None:
         """Raise nothing any more: the end is decided, and the robot is brought to rest."""
         self._is_stopping = True
+        self._subtask = None  # an ender of a user's that raises must not keep the robot moving
 
     def wait(self, until: Callable[[], bool], timeout_s: float = math.inf) -> bool:
         """Wait for something; returns whether it is so before the time is up.

@@ -61,15 +61,15 @@ class TaskRun:
     def run(self) -> RunPolicy.Result:
         """Run the goal to its end, and stop the robot."""
         enders = [[ender.make() for ender in subtask.enders] for subtask in self._goal.subtasks]
-        subscriptions = self._nodes.listen_for([ender for group in enders for ender in group])
         try:
+            self._nodes.listen_for([ender for group in enders for ender in group])
             end = self._run_to_the_end(enders)
         except TaskEnd as ended:
             end = ended
         except Exception as error:  # an ender of the user's may raise anything
             self._logger.error(f"the task failed:\n{traceback.format_exc()}")
             end = TaskEnd(Termination.FAULT, f"{type(error).__name__}: {error}")
-        self._nodes.stop_listening(subscriptions)
+        self._nodes.listen_for([])
         result = self._result(end)
         problems = list(filter(None, (stop_robot(self._loop, self._nodes), self._restore())))
         self._nodes.close_inbox()

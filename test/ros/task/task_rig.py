@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -220,9 +219,3 @@ def node_command(name: str, parameters_file: Path, **changes: Any) -> list[str]:
 def fields(result: TaskResult) -> tuple[int, int]:
     """Termination and outcome of a result."""
     return result.termination, result.outcome
-
-
-def sleepless(seconds: float) -> None:
-    """Let time pass where nothing tells when it is over."""
-    ends_s = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() > ends_s, seconds + 1.0)

@@ -64,6 +64,8 @@ def test_a_restart_is_a_fault() -> None:
     watch = watch_of({"inferences": 5}, {"commands": 7})
     watch.receive_policy(P(state=P.STATE_RUNNING, inferences=1), 0.5)
     assert watch.fault(1.0) == "policy_node was restarted"
+    watch.start(1.0)  # it was configured anew for the task
+    assert watch.fault(1.0) == ""
     watch = watch_of({}, {"commands": 7})
     watch.receive_control(C(state=C.STATE_RUNNING, commands=2), 0.5)
     assert watch.fault(1.0) == "control_node was restarted"

@@ -219,6 +219,16 @@ def test_a_goal_may_have_another_policy_and_leaves_the_node_as_it_was(fleet: Fle
     assert fleet.peer.run(goal)[0] == GoalStatus.STATUS_SUCCEEDED
 
 
+def test_an_ender_that_raises_ends_the_task_and_stops_the_robot(fleet: Fleet) -> None:
+    goal = RunPolicy.Goal(instruction="pick up the pear")
+    goal.enders = [Ender(type="enders_for_tests:BrokenEnder")]
+    status, result = fleet.peer.run(goal)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == FAULT
+    assert result.task.reason == "ZeroDivisionError: no scale"
+    assert fleet.peer.control_statuses[-1].at_rest
+
+
 def test_after_all_that_a_task_runs_as_ever(fleet: Fleet) -> None:
     status, result = fleet.peer.run(
         RunPolicy.Goal(instruction="pick up the pear", time_limit_s=1.0)
