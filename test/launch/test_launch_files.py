@@ -24,7 +24,7 @@ STATUS_TYPES = {
 SLOW_S = 120.0  # for processes to come up, on a busy machine
 ARGUMENTS = (
     *("config", "host", "port", "instruction"),
-    *("autostart", "namespace", "use_sim_time", "end_with_launch", "log_level"),
+    *("autostart", "task", "namespace", "use_sim_time", "end_with_launch", "log_level"),
 )
 
 
