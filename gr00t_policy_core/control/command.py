@@ -47,7 +47,7 @@ class Command:
     def fresh(
         cls, values: Mapping[str, Row], targets: Mapping[str, Row], progress: ChunkProgress
     ) -> Command:
-        """Make a command from the chunk that is played."""
+        """Make a command of a path: of the chunk that is played, or of a person who steers."""
         return cls(
             values=values,
             targets=targets,
@@ -56,21 +56,6 @@ class Command:
             holding=False,
             at_rest=False,
             observed_ns=progress.observed_ns,
-        )
-
-    @classmethod
-    def steered(
-        cls, values: Mapping[str, Row], targets: Mapping[str, Row], chunk_id: int
-    ) -> Command:
-        """Make a command that a person steers; `chunk_id` is the chunk before."""
-        return cls(
-            values=values,
-            targets=targets,
-            chunk_id=chunk_id,
-            steps_left=0,
-            holding=False,
-            at_rest=False,
-            observed_ns=None,
         )
 
     @classmethod

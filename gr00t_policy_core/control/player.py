@@ -245,6 +245,8 @@ class MotionPlayer:
         path = self._schedule.handover(at_ns)
         handover = HandoverState(start, start) if path is None else output.handover(path, at_ns)
         self._schedule.rest(at_ns)
+        # No observation is behind what a person commands, and no step of the chunk is left.
+        self._progress = ChunkProgress(self._progress.chunk_id)
         self._steering = Steering.begin(
             self._layout, self._settings, target=target, handover=handover, now_ns=at_ns
         )
@@ -363,8 +365,6 @@ class MotionPlayer:
         vector = output.begin(path, at_ns) if is_first else output.follow(path, at_ns)
         self._state.follow()
         values, targets = self._layout.split(vector), self._layout.split(output.target)
-        if self._steering is not None:
-            return Command.steered(values, targets, self._progress.chunk_id)
         return Command.fresh(values, targets, self._progress)
 
     def _come_to_rest(self, output: CommandOutput, at_ns: int) -> Command:
