@@ -106,7 +106,7 @@ def test_the_demo_launches_and_the_arm_is_driven(
     process.wait(SLOW_S)
     log = (tmp_path / "launch.log").read_text()
     assert "process has died" not in log, log
-    assert log.count("process has finished cleanly") == 4, log
+    assert log.count("process has finished cleanly") == 5, log
 
 
 def parts_of(folder: Path) -> list[int]:
