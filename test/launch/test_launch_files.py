@@ -131,7 +131,7 @@ def test_a_launch_that_is_killed_leaves_nothing_running(
     process = launch("demo.launch.py", f"port:={free_port()}")
     wait_until(lambda: control and control[0].commands > 50, SLOW_S, "commands go out")
     parts = parts_of(tmp_path)
-    assert len(parts) == 4
+    assert len(parts) == 5
     assert all(map(is_alive, parts))
 
     process.send_signal(number)
