@@ -4,19 +4,26 @@
 ros2 launch gr00t_ros visualize.launch.py config:=my_robot.yaml urdf:=my_robot.urdf
 """
 
-import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from gr00t_policy_core.kinematics.prefixed_urdf import prefixed_urdf
 from gr00t_policy_core.kinematics.urdf import robot_element
-from gr00t_ros.contract.parameter_files import mangled_blocks, why_unreadable
-from gr00t_ros.node.process_environment import process_environment
+from gr00t_ros.node.launch_arguments import (
+    END_WITH_LAUNCH,
+    LOG_LEVEL,
+    NAMESPACE,
+    USE_SIM_TIME,
+    config_file,
+    flag,
+    given_arguments,
+    launch_description,
+    node_arguments,
+    parameter_overrides,
+)
 
 GHOST = "ghost/"
 
@@ -27,45 +34,24 @@ ARGUMENTS = (
     ("urdf", "", "URDF file of the robot, for the ghost's transforms; empty: no ghost"),
     ("rviz", "false", "start RViz with the configuration of the package (true | false)"),
     ("autostart", "true", "configure and activate automatically (true | false)"),
-    ("namespace", "", "namespace of the node and of its relative topics"),
-    ("use_sim_time", "false", "take the time from /clock (true | false)"),
-    (
-        "end_with_launch",
-        "true",
-        "the node ends when this launch does (true | false)",
-    ),
-    ("log_level", "info", "debug | info | warn | error"),
+    NAMESPACE,
+    USE_SIM_TIME,
+    END_WITH_LAUNCH,
+    LOG_LEVEL,
 )
 
 
 def make_nodes(context: LaunchContext) -> list[Node]:
     """Make the node, the ghost and RViz; the given arguments override the config."""
-    given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    config = Path(given["config"]).expanduser()
-    if not config.is_file():
-        raise FileNotFoundError(f"config:={config}: there is no such file")
-    unreadable = why_unreadable(config) or "; ".join(mangled_blocks(config))
-    if unreadable:
-        raise ValueError(f"config:={unreadable}")
-    overrides = {
-        "autostart": _flag("autostart", given["autostart"]),
-        "use_sim_time": _flag("use_sim_time", given["use_sim_time"]),
-    }
-    if _flag("end_with_launch", given["end_with_launch"]):
-        overrides["end_with_pid"] = os.getpid()
+    given = given_arguments(context, ARGUMENTS)
+    config, overrides = config_file(given), parameter_overrides(given)
     ghost = _ghost(Path(given["urdf"]).expanduser(), given["namespace"]) if given["urdf"] else []
-    rviz = [_rviz(given["namespace"])] if _flag("rviz", given["rviz"]) else []
+    rviz = [_rviz(given["namespace"])] if flag("rviz", given["rviz"]) else []
     return [
         *ghost,
         *rviz,
         LifecycleNode(
-            package="gr00t_ros",
-            executable="visualization_node",
-            name="visualization_node",
-            namespace=given["namespace"],
-            parameters=[str(config), overrides],
-            ros_arguments=["--log-level", f"visualization_node:={given['log_level']}"],
-            output="screen",
+            **node_arguments("visualization_node", given), parameters=[str(config), overrides]
         ),
     ]
 
@@ -112,21 +98,5 @@ def _rviz(namespace: str) -> Node:
     )
 
 
-def _flag(name: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(f"{name}:={text}: must be true or false")
-    return text.lower() == "true"
-
-
 def generate_launch_description() -> LaunchDescription:
-    environment = process_environment(CONFIG / "fastdds.xml")
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=description)
-                for name, default, description in ARGUMENTS
-            ),
-            *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
-            OpaqueFunction(function=make_nodes),
-        ]
-    )
+    return launch_description(ARGUMENTS, make_nodes, CONFIG)
