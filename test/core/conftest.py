@@ -3,6 +3,7 @@
 
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from toy_policy import ToyPolicy
 from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyServer
 
 RUNNING = {"status": "ok", "message": "Server is running"}
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # the benchmarks are not installed
 WIRE = Path(__file__).resolve().parents[1] / "data" / "wire"
 
 

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmarks run, and an echo that lies is no benchmark."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # bench is not installed
 
 from bench import peer, report, transports, workload
 from bench.round_trip import Row, Turns, measure_size

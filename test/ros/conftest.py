@@ -4,8 +4,10 @@
 import contextlib
 import gc
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import built_interfaces
 import pytest
@@ -21,6 +23,8 @@ from gr00t_ros.sim.dds_domain import reserve_domain
 
 # Before gr00t_ros looks for them.
 built_interfaces.make_importable()
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # the benchmarks are not installed
 
 # At import, before any test module: processes that tests start inherit it.
 _domain, _domain_lock = reserve_domain()

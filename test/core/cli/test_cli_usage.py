@@ -12,7 +12,10 @@ from gr00t_policy_core.cli import main
         ([], "COMMAND"),
         (["dance"], "dance"),
         (["serve"], "--dataset-path"),
-        (["serve", "--dataset-path", "a", "--model-path", "b"], "got both"),
+        (
+            ["serve", "--dataset-path", "a", "--model-path", "b"],
+            "got --model-path and --dataset-path",
+        ),
         (["serve", "--dataset-path", "a", "--execution-horizon", "0"], "at least 1"),
         (["serve", "--dataset-path", "a", "--port", "65536"], "0 to 65535"),
         (["serve", "--dataset-path", "a", "--port", "http"], "integer"),

@@ -3,14 +3,11 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import wait_until
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from bench import control
 from bench.busy_policy import HORIZON, REACH_RAD, excursion

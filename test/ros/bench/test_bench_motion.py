@@ -3,7 +3,6 @@
 
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ import gr00t_ros.sim  # noqa: F401  # chooses the OpenGL backend, so before mujo
 
 pytest.importorskip("mujoco")
 pytest.importorskip("cv2")
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-
 from bench import motion
 from bench.motion_link import TIMEOUT_S, fates
 from bench.motion_metrics import BOUNDARY_TICKS, PERIOD_S, boundary_jumps, summarize

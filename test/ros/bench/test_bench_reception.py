@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reception benchmark runs through, and measures what was sent."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-
 from bench.ros import reception
 
 

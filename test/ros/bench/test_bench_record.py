@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recording benchmark: it counts what is missing, and it runs through."""
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from bench import record
 from bench.record_report import Row, report

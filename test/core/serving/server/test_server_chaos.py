@@ -21,10 +21,8 @@ from conftest import wait_until
 from robots import robots
 from toy_policy import ToyPolicy, toy_observation
 
-from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, RemoteError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
 from bench.fuzz import fuzz  # the repository's root is on the path only now
+from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, RemoteError
 
 CYCLES = 100  # of each kind of violence
 PATIENT_MS = 20_000  # for those that nothing shall happen to, on a busy machine

@@ -5,8 +5,6 @@
 """
 
 import json
-import sys
-from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -17,7 +15,6 @@ hypothesis = pytest.importorskip("hypothesis", reason="makes up the messages of 
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
 from bench.fuzz import SIZE, exchange, valid_messages  # noqa: E402
 from bench.fuzz_decoder import UnsoundError, fixed_corpus, require_sound  # noqa: E402
 from gr00t_policy_core.serving.wire.serializer import MsgSerializer  # noqa: E402
