@@ -32,6 +32,7 @@ class Server:
         self.aborted: list[int] = []
         self.accepts = True
         self._preempts = preempts
+        self._lock = threading.Lock()
         self._result_type = action_type.Result
         self._endings: list[threading.Event] = []
         self._results: dict[int, tuple[str, Any]] = {}
@@ -75,18 +76,20 @@ class Server:
         return GoalResponse.ACCEPT if self.accepts else GoalResponse.REJECT
 
     def _execute(self, handle: ServerGoalHandle) -> Any:
-        number = len(self.goals)
         ending = threading.Event()
-        self._endings.append(ending)
-        self.goals.append(handle.request)
+        with self._lock:  # two goals may begin at once
+            number = len(self.goals)
+            self._endings.append(ending)
+            self.goals.append(handle.request)
         while not ending.wait(0.005):
-            if handle.is_cancel_requested:
-                self.canceled.append(number)
-                handle.canceled()
-                return self._result_type()
+            # First, because a client may cancel at the same time what its newer goal replaces.
             if self._preempts and len(self.goals) > number + 1:
                 self.aborted.append(number)
                 handle.abort()
+                return self._result_type()
+            if handle.is_cancel_requested:
+                self.canceled.append(number)
+                handle.canceled()
                 return self._result_type()
         how, result = self._results.get(number, ("abort", self._result_type()))
         getattr(handle, how)()
