@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -269,11 +268,18 @@ class RemoteServer:
         try:
             check(configs)
         except SpecError:
-            if were_known:
-                with contextlib.suppress(PolicyError):
-                    self.call("ping")
+            if were_known and not self._answers_ping():
+                # The connection may have ended without the client's notice: this one is another.
+                self._answers_ping()
             raise
         return configs
+
+    def _answers_ping(self) -> bool:
+        try:
+            self.call("ping")
+        except PolicyError:
+            return False
+        return True
 
 
 def expect_map(server: str, endpoint: str, reply: Any) -> dict[str, Any]:

@@ -7,10 +7,13 @@ import threading
 import numpy as np
 import pytest
 import zmq
+from conftest import wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import ModalityConfig, PolicyClient, PolicyServer
+from gr00t_policy_core.serving.transport.curve_client import CurveChannel
 from gr00t_policy_core.serving.transport.curve_keys import write_keys
+from gr00t_policy_core.serving.transport.deadline import Deadline
 
 pytest.importorskip("cv2")
 
@@ -73,6 +76,12 @@ def serve(policy, port=0, **settings):
     return PolicyServer(policy, host="127.0.0.1", port=port, **settings)
 
 
+def notices_the_end(client):
+    """A request on a connection whose end libzmq has not told yet would be lost, as documented."""
+    channel = client._protocol._connection._channel
+    wait_until(lambda: not channel.is_open(Deadline(1000)))
+
+
 @SECURED
 def test_pictures_keep_their_size_for_a_server_that_took_the_place_of_one_that_shrinks(
     secured, keys
@@ -81,6 +90,7 @@ def test_pictures_keep_their_size_for_a_server_that_took_the_place_of_one_that_s
     with serve(Shrinking(), **servers) as first:
         client = PolicyClient("127.0.0.1", first.port, resize=True, **mine)
         client.get_action(toy_observation(height=HEIGHT, width=WIDTH))
+    notices_the_end(client)
     policy = Seeing()
     with serve(policy, first.port, **servers), client:
         for _ in range(2):
@@ -99,12 +109,24 @@ def test_observations_are_checked_against_the_configs_of_the_server_that_gets_th
         client.check_observation(legged_observation())
 
 
+def test_also_where_the_client_has_not_noticed_that_the_connection_ended(keys, monkeypatch):
+    servers, mine = settings_of(keys, secured=True)
+    with serve(ToyPolicy(), **servers) as first:
+        client = PolicyClient("127.0.0.1", first.port, **mine)
+        client.get_action(toy_observation())
+    # libzmq tells the end of a connection in its own time: here never before a request is lost.
+    monkeypatch.setattr(CurveChannel, "is_open", lambda self, deadline: True)
+    with serve(WithLegs(), first.port, **servers), client:
+        client.get_action(legged_observation())
+
+
 @SECURED
 def test_threads_that_share_a_client_all_notice(secured, keys):
     servers, mine = settings_of(keys, secured)
     with serve(Shrinking(), **servers) as first:
         client = PolicyClient("127.0.0.1", first.port, timeout_ms=30_000, resize=True, **mine)
         client.get_action(toy_observation(height=HEIGHT, width=WIDTH))
+    notices_the_end(client)
     policy = Seeing()
     failures = []
 
