@@ -22,8 +22,9 @@ ROBOTS = [*KINEMATICS, "example-robot-data>=6"]  # 130 MB to fetch: SO-101, Pand
 LINT = ["ruff==0.17.6", "mypy==2.4.1"]
 TEST = [
     *(*REPORT, *CONVERT, *CONTROL, *KINEMATICS, *METRICS, *TOP, *JPEG, *RESIZE, *DASHBOARD),
-    *("pytest>=6.2", "hypothesis>=6", "msgpack-numpy==0.4.8", "mcap-ros2-support>=0.5"),
+    *("pytest>=6.2,<9.2", "hypothesis>=6", "msgpack-numpy==0.4.8", "mcap-ros2-support>=0.5"),
     "py_trees>=2.2",  # the example of a behaviour tree
+    # xdist 3.8 marks groups in a field that pytest 9.2 does not read: groups would be taken apart.
     # make test runs tests side by side; later ones would replace the pytest 6.2 of ROS 2 Humble.
     *('pytest-xdist>=3.2,<3.6;python_version<"3.11"', 'pytest-xdist>=3.2;python_version>="3.11"'),
 ]
