@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import tempfile
 from pathlib import Path
@@ -11,10 +12,15 @@ from typing import IO
 # Above 101 the domain's ports run into those that Linux hands out (docs.ros.org, "ROS_DOMAIN_ID");
 # 0 is everybody's, and low ones are chosen by hand.
 DOMAINS = range(101, 0, -1)
+FIRST_PORT, PORTS = 7400, 250  # of domain 0, and of each domain (DDSI-RTPS 2.5, 9.6.2.3)
+SHARED_MEMORY = Path("/dev/shm")
+INITIALIZED = (2).to_bytes(4, "little")  # how boost::interprocess begins a segment that is complete
 
 
 def reserve_domain() -> tuple[int, IO[str]]:
     """Reserve a domain, for as long as the file is open, that nobody else on this machine has.
+
+    What a process that was killed has left of its ports there is removed.
 
     Returns:
         The domain's number, and the file that keeps it.
@@ -33,5 +39,22 @@ def reserve_domain() -> tuple[int, IO[str]]:
         except BlockingIOError:
             file.close()
             continue
+        _remove_incomplete_ports(domain)
         return domain, file
     raise RuntimeError(f"all DDS domains of {DOMAINS} are taken")
+
+
+def _remove_incomplete_ports(domain: int) -> None:
+    """Remove the ports in shared memory whose making was cut off.
+
+    Fast DDS waits for the end of their making, for ever: no process with such a port would start.
+    """
+    first = FIRST_PORT + PORTS * domain
+    for name in ("fastdds_port", "fastrtps_port"):
+        for port in range(first, first + PORTS):
+            path = SHARED_MEMORY / f"{name}{port}"
+            with contextlib.suppress(OSError):  # it is not there, or another user's
+                with open(path, "rb") as file:
+                    is_complete = file.read(len(INITIALIZED)) == INITIALIZED
+                if not is_complete:
+                    path.unlink()

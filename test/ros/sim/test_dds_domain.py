@@ -48,3 +48,20 @@ def test_without_a_free_domain_it_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     _, file = reserve_domain()
     with file, pytest.raises(RuntimeError, match="all DDS domains"):
         reserve_domain()
+
+
+def test_ports_whose_making_was_cut_off_are_removed_from_the_domain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dds_domain, "DOMAINS", [99])
+    monkeypatch.setattr(dds_domain, "SHARED_MEMORY", tmp_path)
+    complete, empty, begun, of_domain_100 = (
+        tmp_path / f"fastdds_port{port}" for port in (32150, 32165, 32167, 32400)
+    )
+    complete.write_bytes((2).to_bytes(4, "little") + bytes(60))
+    empty.touch()
+    begun.write_bytes((1).to_bytes(4, "little") + bytes(60))
+    of_domain_100.touch()
+    _, file = reserve_domain()
+    file.close()
+    assert sorted(tmp_path.glob("fastdds_port*")) == [complete, of_domain_100]
