@@ -47,9 +47,10 @@ demo: build
 	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo" $(if $(POLICY),--policy $(POLICY)) $(if $(SEED),--seed $(SEED))
 
 # Tests mostly wait, so the suites run side by side, and each of them in as many processes as there
-# are CPUs and a half (pytest-xdist, where it is there). ctest numbers the lines of each suite.
+# are CPUs and a half (pytest-xdist, where it is there). ctest numbers the lines of each suite. The
+# messages that only tests need are compiled first: compilers beside tests of time would disturb them.
 test: build
-	@$(ROS); failed=0; \
+	@$(ROS); python test/ros/built_interfaces.py; failed=0; \
 	jobs=$${TEST_JOBS:-$$(( $$(nproc) < 6 ? (3 * $$(nproc) + 1) / 2 : 8 ))}; \
 	if [ "$$jobs" -gt 1 ] && python -c 'import xdist' 2>/dev/null; then \
 		export PYTEST_ADDOPTS="--numprocesses=$$jobs --dist=loadgroup $${PYTEST_ADDOPTS:-}"; \

@@ -66,11 +66,26 @@ class Robot:
         self._states.publish(message)
 
 
-def play(chunks: Publisher, peer: Node, number: int, *, start: float, speed: float = 0.5) -> None:
-    """A chunk of one second in which all joints climb."""
+def play(
+    robot: Robot, chunks: Publisher, peer: Node, number: int, *, start: float, speed: float = 0.5
+) -> None:
+    """A chunk of one second in which all joints climb.
+
+    One that arrives after its last step is rejected; then a fresh one follows, as from a policy.
+    """
     climb = start + speed * 0.05 * np.arange(20)[:, None]
     values = {"arm": np.hstack([climb, climb]), "gripper": climb}
-    chunks.publish(chunk_of(values, t0_ns=now_ns(peer), dt_s=0.05, chunk_id=number))
+    motion = robot.node._motion
+    accepted, rejected = motion.counts.chunks, motion.chunks_rejected - 1
+
+    def is_accepted() -> bool:
+        nonlocal rejected
+        if motion.counts.chunks == accepted and motion.chunks_rejected > rejected:
+            rejected = motion.chunks_rejected
+            chunks.publish(chunk_of(values, t0_ns=now_ns(peer), dt_s=0.05, chunk_id=number))
+        return motion.counts.chunks > accepted
+
+    wait_until(is_accepted, what=f"chunk {number} is accepted")
 
 
 def running(activate_node: MakeNode, ros_node: Node, **changes: object) -> Robot:
@@ -101,9 +116,9 @@ def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
     robot = running(activate_node, ros_node)
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
-    play(chunks, ros_node, 2, start=float(robot.controller.position[0]))
+    play(robot, chunks, ros_node, 2, start=float(robot.controller.position[0]))
     wait_until(lambda: robot.controller.position[0] > 0.3, what="it moves on")
     status = operator.wait_for_status(lambda s: s.chunk_id == 2, "chunk 2")
     assert status.state == ControlStatus.STATE_RUNNING
@@ -125,7 +140,7 @@ def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
 ) -> None:
     """The end of the trajectory is a rest; nothing more has to come for it."""
     robot = running(activate_node, ros_node)
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
     robot.node._activation.loop.end()  # nothing is commanded from here on
     sent = len(robot.received)
@@ -143,7 +158,7 @@ def test_deactivation_ends_when_the_controller_has_braked(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
     robot = running(activate_node, ros_node)
-    play(chunks, ros_node, 1, start=0.0, speed=1.0)
+    play(robot, chunks, ros_node, 1, start=0.0, speed=1.0)
     wait_until(lambda: robot.controller.position[0] > 0.2, what="it moves")
     assert operator.change_state(DEACTIVATE) == [True]
     ended_s = now_ns(ros_node) * 1e-9
@@ -163,7 +178,7 @@ def test_a_motion_that_fails_is_braked_by_a_trajectory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     robot = running(activate_node, ros_node)
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
 
     def broken(*_: object) -> None:
@@ -194,7 +209,7 @@ def test_trajectories_that_are_late_are_counted(
         return run(forecast)
 
     monkeypatch.setattr(Forecast, "run", slow)
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     status = operator.wait_for_status(lambda s: s.trajectories == 1, "a trajectory")
     assert status.trajectories_late == 1
     wait_until(lambda: robot.received, what="the trajectory arrives")
