@@ -23,7 +23,7 @@ help:
 	@echo "make reference   write the pages of docs/reference that are made from the code"
 	@echo "make robot-descriptions   fetch the URDFs of robots/ for their tests, 210 MB (2 MB stay)"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
-	@echo "make bench-motion   measure motion under latency in a closed loop, docs/benchmarks/motion.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-motion   measure motion under latency and a person's correction, docs/benchmarks/motion.md (BENCH_ARGS=--quick: two minutes)"
 	@echo "make bench-trajectories   what a joint_trajectory_controller makes of each way to command it, docs/benchmarks/trajectories.md"
 	@echo "make bench-control   measure how each control loop keeps its rate, docs/benchmarks/control-loop.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-record   measure whether the recorder loses anything, and what it costs, docs/benchmarks/record.md (BENCH_ARGS=--quick: 3 s)"
@@ -77,7 +77,7 @@ bench: build
 	@$(ROS); exec python -m bench $(BENCH_ARGS)
 
 bench-motion: build
-	@$(ROS); exec python -m bench.motion $(BENCH_ARGS)
+	@$(ROS); python -m bench.motion $(BENCH_ARGS) && exec python -m bench.motion_handover $(BENCH_ARGS)
 
 bench-trajectories: build
 	@$(ROS); exec python -m bench.trajectories $(BENCH_ARGS)

@@ -20,6 +20,7 @@ from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.contract.suggestions import did_you_mean
 from gr00t_ros.convert.actions import ActionSource, action_source
 from gr00t_ros.convert.filters import counted
+from gr00t_ros.convert.interventions import Interventions, intervention_topic
 from gr00t_ros.convert.report import BagReport
 from gr00t_ros.convert.run_writer import RunWriter
 from gr00t_ros.convert.settings import ConversionSettings
@@ -75,6 +76,8 @@ def _converted(
     received = StreamBuffers(contract)
     actions = action_source(settings.lead_steps, contract, received)
     types = _message_types(bag, contract, actions, settings)
+    interventions = _interventions(bag, contract, settings)
+    types |= interventions.topics
     task = (bag.info.task if bag.info is not None else "") or settings.task or contract.record.task
     if not task:
         raise BagError("it names no task; give one by --task or by `instruction` in the YAML file")
@@ -85,7 +88,8 @@ def _converted(
     messages = _messages(bag, types, unreadable, progress)
     details = {"bag": bag.path.name, "outcome": outcome}
     with RunWriter(folder, contract, settings, task=task, details=details) as writer:
-        for event in StepBuilder(contract, received, actions).events(messages):
+        builder = StepBuilder(contract, received, actions, interventions)
+        for event in builder.events(messages):
             if not isinstance(event, Dropped):
                 writer.add(event)
                 continue
@@ -103,12 +107,29 @@ def _converted(
         outcome=outcome,
         steps=sum(writer.episodes),
         episodes=writer.episodes,
+        interventions=writer.interventions,
+        intervention_steps=writer.intervention_steps,
         missing=counted(missing),
         filtered=counted(writer.filtered),
         interruptions=counted(interruptions),
         rejected={**rejected, **_rejected(contract, received)},
         sharpness=writer.median_sharpness(),
     )
+
+
+def _interventions(bag: Bag, contract: Contract, settings: ConversionSettings) -> Interventions:
+    """Who drove in a bag.
+
+    Raises:
+        BagError: Only corrections are wanted, and the bag does not say which they are.
+    """
+    topic = intervention_topic(bag, contract)
+    if topic is None and settings.filters.corrections_only:
+        raise BagError(
+            f"it has no topic {contract.intervention_topic} of std_msgs/msg/Bool, which says when "
+            "a person corrected the policy"
+        )
+    return Interventions(topic)
 
 
 def _message_types(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -200,12 +201,13 @@ def spinning_node(name: str) -> Iterator[Node]:
 
 def node_command(name: str, parameters_file: Path, **changes: Any) -> list[str]:
     """The command of one node, which ends with this process."""
-    code = f"import sys; from gr00t_ros.{name.removesuffix('_node')}.{name} import main"
+    room = "record" if name == "recorder_node" else name.removesuffix("_node")
+    code = f"import sys; from gr00t_ros.{room}.{name} import main"
     values = {"end_with_pid": os.getpid(), **changes}
     overrides = [
         part
         for key, value in values.items()
-        for part in ("-p", f"{key.replace('__', '.')}:={str(value).lower()}")
+        for part in ("-p", f"{key.replace('__', '.')}:={json.dumps(value)}")
     ]
     arguments = ["--ros-args", "--params-file", str(parameters_file), *overrides]
     return [sys.executable, "-c", f"{code}; sys.exit(main())", *arguments]
