@@ -12,40 +12,40 @@ from collections.abc import Collection, Iterable, Iterator
 
 from gr00t_ros.bags.bag_file import BagMessage
 
-WINDOW_NS = 2_000_000_000
+WAITING_BYTES = 64_000_000
 SET_BACK_NS = 50_000_000  # messages of one topic, from several publishers, may cross by less
 
 
 def in_order_of_reception(
-    messages: Iterable[BagMessage], topics: Collection[str]
+    messages: Iterable[BagMessage],
+    topics: Collection[str],
+    *,
+    waiting_bytes: int = WAITING_BYTES,
 ) -> Iterator[BagMessage]:
     """Sort messages by their reception.
 
-    A message waits until every topic has come as far, or any topic is two seconds further. Where
-    the messages of a topic go back in time the clock was set: the messages before come first.
+    A message waits until every topic has come as far. Where the messages of a topic go back in time
+    the clock was set: what was received before comes first, of all topics.
 
     Args:
         messages: In the order in which they were written.
         topics: Those that may come.
+        waiting_bytes: The most that waits for a silent topic.
     """
-    waiting: list[tuple[int, int, BagMessage]] = []
-    newest_ns: dict[str, int] = {}
+    waiting: list[tuple[int, int, int, BagMessage]] = []
+    reached: dict[str, tuple[int, int]] = {}  # how often its clock was set, and the newest time
+    size = 0
     for number, message in enumerate(messages):
-        topic, received_ns = message.topic, message.received_ns
-        if received_ns < newest_ns.get(topic, received_ns) - SET_BACK_NS:
-            yield from _taken(waiting)
-            newest_ns.clear()
-        newest_ns[topic] = max(received_ns, newest_ns.get(topic, received_ns))
-        heapq.heappush(waiting, (received_ns, number, message))
-        reached_ns = max(newest_ns.values()) - WINDOW_NS
-        if len(newest_ns) == len(topics):
-            reached_ns = max(reached_ns, min(newest_ns.values()))
-        yield from _taken(waiting, reached_ns)
-    yield from _taken(waiting)
-
-
-def _taken(
-    waiting: list[tuple[int, int, BagMessage]], until_ns: int | None = None
-) -> Iterator[BagMessage]:
-    while waiting and (until_ns is None or waiting[0][0] <= until_ns):
-        yield heapq.heappop(waiting)[2]
+        settings, newest_ns = reached.get(message.topic, (0, message.received_ns))
+        if message.received_ns < newest_ns - SET_BACK_NS:
+            settings, newest_ns = settings + 1, message.received_ns
+        reached[message.topic] = (settings, max(newest_ns, message.received_ns))
+        heapq.heappush(waiting, (settings, message.received_ns, number, message))
+        size += len(message.data)
+        slowest = min(reached.values()) if len(reached) == len(topics) else (-1, 0)
+        while waiting and (size > waiting_bytes or waiting[0][:2] <= slowest):
+            taken = heapq.heappop(waiting)[3]
+            size -= len(taken.data)
+            yield taken
+    while waiting:
+        yield heapq.heappop(waiting)[3]

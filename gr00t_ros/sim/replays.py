@@ -22,6 +22,7 @@ from gr00t_ros.sim.scene import Scene
 from gr00t_ros.sim.service_calls import call_trigger
 from gr00t_ros.sim.world import SimulatedArm
 
+ATTEMPTS = 3  # of a replay: where chunks come late it does not reach the cube in time
 LATE_S = 15.0  # more than the episode took: chunks that come late delay the replay
 
 
@@ -53,12 +54,12 @@ class Replay:
     success: bool
 
 
-def serve_episode_command(episode: Episode, port: int) -> list[str]:
-    """A policy server that replays one episode."""
+def serve_episode_command(episode: Episode) -> list[str]:
+    """A policy server on a free port that replays one episode."""
     return [
         *(str(executable("gr00t-policy")), "serve", "--dataset-path", str(episode.dataset)),
         *("--episode-index", str(episode.index), "--execution-horizon", str(EXECUTION_HORIZON)),
-        *("--port", str(port)),
+        *("--port", "0"),
     ]
 
 
@@ -80,7 +81,7 @@ class ReplayRunner:
         self._scene = Scene(node, SimulatedArm().bin_position.tolist())
 
     def play(self, episodes: list[Episode], tell: Callable[[str], None]) -> Iterator[Replay]:
-        """Replay episodes, one after the other.
+        """Replay episodes, one after the other; a failed one is replayed again.
 
         Args:
             episodes: The episodes.
@@ -88,20 +89,27 @@ class ReplayRunner:
         """
         call_trigger(self._node, "control_node/start")  # an error if it cannot be configured
         for episode in episodes:
-            server = self._processes.start("policy_server", serve_episode_command(episode, 0))
-            port = self._processes.wait_until(
-                lambda server=server: port_from_log(server.log), "the policy server listens"
-            )
-            policy = self._processes.start("policy_node", node_command("policy_node", port, CONFIG))
-            replay = self._replay(episode)
-            for part in (policy, server):
-                self._processes.stop(part)
-            outcome = "in the bin" if replay.success else "NOT in the bin"
-            tell(
-                f"{replay.bag.name}, {episode.dataset.name} episode {episode.index}: "
-                f"{episode.cube} {outcome}"
-            )
-            yield replay
+            for _ in range(ATTEMPTS):
+                replay = self._served_replay(episode)
+                outcome = "in the bin" if replay.success else "NOT in the bin"
+                tell(
+                    f"{replay.bag.name}, {episode.dataset.name} episode {episode.index}: "
+                    f"{episode.cube} {outcome}"
+                )
+                yield replay
+                if replay.success:
+                    break
+
+    def _served_replay(self, episode: Episode) -> Replay:
+        """Replay an episode with a policy server and a policy node of its own."""
+        processes = self._processes
+        server = processes.start("policy_server", serve_episode_command(episode))
+        port = processes.wait_until(lambda: port_from_log(server.log), "the policy server listens")
+        policy = processes.start("policy_node", node_command("policy_node", port, CONFIG))
+        replay = self._replay(episode)
+        for part in (policy, server):
+            processes.stop(part)
+        return replay
 
     def _replay(self, episode: Episode) -> Replay:
         scene, cube = self._scene, episode.cube
