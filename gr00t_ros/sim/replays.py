@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from gr00t_ros.sim.demo_processes import (
     EXECUTION_HORIZON,
@@ -19,7 +20,7 @@ from gr00t_ros.sim.demo_processes import (
 from gr00t_ros.sim.demonstrations import simulation_command, task_of
 from gr00t_ros.sim.recording_session import CONFIG, RecordingSession
 from gr00t_ros.sim.scene import Scene
-from gr00t_ros.sim.service_calls import call_trigger
+from gr00t_ros.sim.service_calls import call, call_trigger
 from gr00t_ros.sim.world import SimulatedArm
 
 ATTEMPTS = 3  # of a replay: where chunks come late it does not reach the cube in time
@@ -87,7 +88,7 @@ class ReplayRunner:
             episodes: The episodes.
             tell: Takes a line for each replay.
         """
-        call_trigger(self._node, "control_node/start")  # an error if it cannot be configured
+        self._processes.wait_until(self._has_control, "the control node can command the arm")
         for episode in episodes:
             for _ in range(ATTEMPTS):
                 replay = self._served_replay(episode)
@@ -99,6 +100,10 @@ class ReplayRunner:
                 yield replay
                 if replay.success:
                     break
+
+    def _has_control(self) -> bool:
+        request = Trigger.Request()
+        return bool(call(self._node, Trigger, "control_node/start", request).success)
 
     def _served_replay(self, episode: Episode) -> Replay:
         """Replay an episode with a policy server and a policy node of its own."""
