@@ -43,10 +43,10 @@ def task_of(cube: str) -> str:
 
 
 def simulation_command() -> list[str]:
-    """The simulated arm at half of the demo's rates, with small images."""
+    """The simulated arm with small images at half the demo's rate."""
     return [
-        *(str(executable("sim_node")), "--ros-args", "-p", "joint_state_rate_hz:=50.0"),
-        *("-p", "image_rate_hz:=15.0", "-p", "image_width:=160", "-p", "image_height:=120"),
+        *(str(executable("sim_node")), "--ros-args", "-p", "image_rate_hz:=15.0"),
+        *("-p", "image_width:=160", "-p", "image_height:=120"),
     ]
 
 

@@ -13,11 +13,11 @@ from gr00t_ros.sim.expert import Plan, plan_duration_s, targets_at
 from gr00t_ros.sim.kinematics import HOME, JOINT_NAMES, ArmGeometry, joint_targets
 
 TOPIC = "arm/joint_trajectory"
-RATE_HZ = 50.0
+RATE_HZ = 100.0
 
 
 class LeaderArm:
-    """Publishes commands at 50 Hz: home, or along a plan of the expert.
+    """Publishes commands at 100 Hz: home, or along a plan of the expert.
 
     Args:
         node: Publishes; another thread spins it.

@@ -118,7 +118,10 @@ class ReplayRunner:
 
     def _replay(self, episode: Episode) -> Replay:
         scene, cube = self._scene, episode.cube
+        # The scene moves the arm home at once, away from a command that is held.
+        call_trigger(self._node, "control_node/stop")
         scene.begin(episode.scene_seed, self._processes)
+        self._processes.wait_until(self._has_control, "the control node can command the arm")
         self._recorder.begin(task_of(cube))
         call_trigger(self._node, "policy_node/start")
         longest_s = episode.duration_s + LATE_S
