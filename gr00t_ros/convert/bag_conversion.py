@@ -15,6 +15,7 @@ from gr00t_policy_core.errors import PolicyError
 from gr00t_ros.bags.bag_file import BagError
 from gr00t_ros.bags.episode_info import FAILURE
 from gr00t_ros.bags.reader import Bag
+from gr00t_ros.bags.reception_order import in_order_of_reception
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.contract.suggestions import did_you_mean
@@ -179,7 +180,7 @@ def _messages(
     """Deserialize the messages; with /clock among the types, they come at its time."""
     clock_ns: int | None = None
     reported_ns: int | None = None
-    for message in bag.messages(types):
+    for message in in_order_of_reception(bag.messages(types), types):
         try:
             content = deserialize_message(message.data, types[message.topic])
         except Exception:  # rclpy's exceptions differ between its versions
