@@ -26,7 +26,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from gr00t_ros.msg import ControlStatus, PolicyStatus
-from gr00t_ros.sim.dds_domain import reserve_domain
+from gr00t_ros.node.dds_domain import reserve_domain
 from gr00t_ros.sim.demo_director import DemoDirector
 from gr00t_ros.sim.demo_processes import (
     DATASET,

@@ -18,8 +18,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
+from gr00t_ros.node.dds_domain import reserve_domain
 from gr00t_ros.node.lifecycle import ManagedNode
-from gr00t_ros.sim.dds_domain import reserve_domain
 
 # Before gr00t_ros looks for them.
 built_interfaces.make_importable()
