@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.evaluation.open_loop import AskingPlan, EpisodeResult
 from gr00t_ros.bags.reader import Bag
 from gr00t_ros.convert.bag_messages import message_types, rejections, task_of, timed_messages
@@ -155,6 +156,9 @@ class BagEvaluation:
         except NotReadyError as error:
             self._done.left_out[error.cause] += 1
             return  # asked again at the next step
+        except PolicyError as error:
+            where = f"{self._bag.path.name}, step {number}"
+            raise PolicyError(f"{where}: the policy failed: {error}") from error
         episode.answers.append(answer)
         episode.next_step = number + self._plan.stride
 
