@@ -94,15 +94,8 @@ def test_a_bag_and_its_dataset_give_the_same_numbers_and_the_replay_none(
     dataset = tmp_path / "d"
     made = ["convert", str(bag), "--config", str(config), "--output", str(dataset), *flags]
     assert cli.main(made) == 0
-    evaluated = [
-        "--output",
-        str(tmp_path / "bag"),
-        "--policy",
-        ECHO,
-        "--policy",
-        f"again={dataset}",
-    ]
-    assert cli.main(["eval", *of_bag, *evaluated]) == 0
+    policies = ["--policy", ECHO, "--policy", f"again={dataset}"]
+    assert cli.main(["eval", *of_bag, *policies, "--output", str(tmp_path / "bag")]) == 0
     asked = ["--output", str(tmp_path / "dataset"), "--policy", ECHO]
     assert cli.main(["eval", "--dataset", str(dataset), *asked]) == 0
 
