@@ -62,12 +62,15 @@ class InferenceReport:
 
     Args:
         reason: Why the worker does not infer; empty while it does.
+        cause: The reason without its numbers, the same for the same problem; empty where there is
+            no problem.
         inferences: Calls that the policy answered.
         errors: Calls that failed, and answers that could not be published.
         skipped: Number of times that there was no observation to send.
     """
 
     reason: str = "stopped"
+    cause: str = ""
     inferences: int = 0
     errors: int = 0
     skipped: int = 0
@@ -102,7 +105,6 @@ class InferenceWorker:
         self._logger = logger
         self._session: InferenceSession | None = None
         self._report = InferenceReport()
-        self._cause = ""
         self._logged_s: dict[str, float] = {}  # when each cause was last logged
         self._logged_problem = False
         self._asked_s = self._due_s = -math.inf  # by now_s
@@ -140,9 +142,8 @@ class InferenceWorker:
         with self._lock:
             self._started = True
             self._run_number += 1
-            self._cause = ""
             self._logged_s.clear()
-            self._update_report(reason="starting")
+            self._update_report(reason="starting", cause="")
         self._wake.set()
 
     def stop(self) -> None:
@@ -150,7 +151,7 @@ class InferenceWorker:
         with self._lock:
             self._started = False
             self._run_number += 1
-            self._update_report(reason="stopped")
+            self._update_report(reason="stopped", cause="")
         self._wake.set()
 
     def reset(self) -> Future[dict[str, Any]]:
@@ -254,8 +255,8 @@ class InferenceWorker:
             self._publish(answer)
             if self._logged_problem:
                 self._logger.info(f"inferring again, after waiting: {self._report.reason}")
-            self._cause, self._logged_problem = "", False
-            self._update_report(reason="", inferences=self._report.inferences + 1)
+            self._logged_problem = False
+            self._update_report(reason="", cause="", inferences=self._report.inferences + 1)
 
     def _skip(self, problem: NotReadyError) -> None:
         """Count a skip, at the rate of inference and not at the rate of the attempts."""
@@ -275,10 +276,10 @@ class InferenceWorker:
         with self._lock:
             if not self._started:
                 return
-            self._update_report(reason=reason)
-            if cause == self._cause:
+            is_known = cause == self._report.cause
+            self._update_report(reason=reason, cause=cause)
+            if is_known:
                 return
-            self._cause = cause
             now_s = time.monotonic()
             if now_s - self._logged_s.get(cause, -math.inf) < LOG_AGAIN_S:
                 return
