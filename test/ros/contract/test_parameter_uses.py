@@ -58,6 +58,9 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
     "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
     "representation": ("xyz_quat", {"pose"}),
     "frame_id": ("base", BODIES),
+    "box_min": ([0.0, -1.0, 0.0], {"pose"}),
+    "box_max": ([1.0, 1.0, 1.0], {"pose"}),
+    "floor": ([0.0, 0.0, 1.0, 0.02], {"pose"}),
     "when_holding": ("last", ARRAYS),
     "mode": ("stream", {"joint_trajectory", "binary"}),
     "binary": (True, POSITIONS),
