@@ -130,7 +130,9 @@ class TaskRun:
         self._finish_subtask(end)
         counts = Counts.of(self._loop.watch).since(self._counts)
         round_trips_s = self._loop.round_trips_s
+        last = self._results[-1].instruction if self._results else ""
         task = TaskResult(
+            instruction=last,
             termination=end.termination,
             outcome=end.outcome,
             reason=end.reason,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client tells about the robot that it drives: with each request for actions, and between them.
+"""What a client tells about the robot that it drives, with its requests and between them.
 
 It is for the people who watch a fleet (`gr00t-policy top`, metrics): no policy gets to see it.
 """

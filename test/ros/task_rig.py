@@ -23,7 +23,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from gr00t_ros.action import RunPolicy
-from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult, TaskStatus
 from gr00t_ros.node.qos import CHUNK, STATUS
 
 SLOW_S = 60.0  # starting a process takes seconds on a machine with much else to do
@@ -48,7 +48,7 @@ class Processes:
             with self.log(name).open("ab") as file:
                 self._running[name] = subprocess.Popen(
                     self._commands[name],
-                    cwd=Path(__file__).parents[1],
+                    cwd=Path(__file__).parent,
                     stdout=file,
                     stderr=file,
                     stdin=subprocess.DEVNULL,
@@ -88,6 +88,7 @@ class TaskPeer:
         self.feedbacks: list[RunPolicy.Feedback] = []
         self.policy_statuses: list[PolicyStatus] = []
         self.control_statuses: list[ControlStatus] = []
+        self.task_statuses: list[TaskStatus] = []
         self.chunks: list[ActionChunk] = []
         self._client = ActionClient(node, RunPolicy, "task_node/run_policy")
         node.create_subscription(
@@ -96,6 +97,7 @@ class TaskPeer:
         node.create_subscription(
             ControlStatus, "control_node/status", self.control_statuses.append, STATUS
         )
+        node.create_subscription(TaskStatus, "task_node/status", self.task_statuses.append, STATUS)
         node.create_subscription(ActionChunk, "action_chunk", self.chunks.append, CHUNK)
 
     def wait_for_nodes(self, processes: Processes) -> None:
@@ -165,6 +167,17 @@ class TaskPeer:
     def run(self, goal: RunPolicy.Goal) -> tuple[int, Result]:
         """Run a goal to its end."""
         return self.result_of(self.send(goal))
+
+    def wait_for_policy(self, text: str) -> None:
+        """Wait until the policy node is stopped, for a reason."""
+        wait_until(
+            lambda: (
+                self.policy_statuses[-1].state == PolicyStatus.STATE_STOPPED
+                and text in self.policy_statuses[-1].reason
+            ),
+            SLOW_S,
+            f"the policy node is stopped: {text}",
+        )
 
     def wait_for_feedback(
         self, state: int, more: Callable[[RunPolicy.Feedback], object] = lambda _: True
