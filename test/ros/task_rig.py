@@ -121,16 +121,26 @@ class TaskPeer:
     @contextlib.contextmanager
     def found_again(self, name: str) -> Iterator[None]:
         """Wait for the task node that is started within; one that was killed is known for long."""
-        topic = "task_node/run_policy/_action/status"
-
-        def servers() -> set[bytes]:
-            infos = self.node.get_publishers_info_by_topic(topic)
-            return {bytes(info.endpoint_gid) for info in infos}
-
-        before = servers()
+        before = {status.source for status in self.task_statuses}
         yield
         if name == "task_node":
-            wait_until(lambda: servers() - before, SLOW_S, "the task node is found")
+            wait_until(
+                lambda: {status.source for status in self.task_statuses} - before,
+                SLOW_S,
+                "the task node is found",
+            )
+            self._wait_for_an_answer()
+
+    def _wait_for_an_answer(self) -> None:
+        """Send goals that nothing can run until one is answered: the first ones may be lost."""
+        answered: list[Any] = []
+
+        def ask() -> None:
+            self._client.send_goal_async(RunPolicy.Goal()).add_done_callback(answered.append)
+
+        timer = self.node.create_timer(1.0, ask)
+        wait_until(lambda: answered, SLOW_S, "the task node answers")
+        self.node.destroy_timer(timer)
 
     def allow_motion(self) -> None:
         """Lift a stop of the control node."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page beside the simulated arm and every node of a robot, each a process, in a real browser."""
+"""The page in a real browser, beside the simulated arm and every node, each a process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from pathlib import Path
 import pytest
 from browser import Page, browser_page, find_browser
 from helpers import wait_until
-from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import JointState
+from leader_arm import TELEOP_TOPIC, LeaderArm
 from task_rig import SLOW_S, Processes, node_command, spinning_node
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from gr00t_ros.sim.demo_processes import config, page_from_log, port_from_log
 
@@ -25,26 +22,11 @@ pytest.importorskip("mujoco", reason="pip install mujoco")
 BROWSER = find_browser()
 SCREENSHOTS = os.environ.get("DASHBOARD_SCREENSHOTS")
 SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
-TELEOP_TOPIC = "leader/joint_trajectory"
-ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_yaw", "wrist_roll")
 
 pytestmark = [
     pytest.mark.xdist_group("task in simulation"),  # not beside another simulated arm
     pytest.mark.skipif(BROWSER is None, reason="no browser: apt install chromium"),
 ]
-
-
-class Leader:
-    """A teleoperation device that follows the arm, until somebody drives with it."""
-
-    def __init__(self, node: Node) -> None:
-        self._publisher = node.create_publisher(JointTrajectory, TELEOP_TOPIC, 1)
-        node.create_subscription(JointState, "joint_states", self._follow, qos_profile_sensor_data)
-
-    def _follow(self, state: JointState) -> None:
-        measured = dict(zip(state.name, state.position, strict=True))
-        point = JointTrajectoryPoint(positions=[measured[name] for name in ARM])
-        self._publisher.publish(JointTrajectory(joint_names=ARM, points=[point]))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +45,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     nodes: Processes | None = None
     with spinning_node("leader") as node:
         try:
-            Leader(node)
+            LeaderArm(node)
             wait_until(lambda: port_from_log(outer.log("server")), SLOW_S, "the server listens")
             port = port_from_log(outer.log("server"))
             patient = {"max_age_s": 5.0, "max_observation_age_s": 60.0, "teleop_timeout_s": 5.0}
