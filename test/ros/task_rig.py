@@ -228,7 +228,8 @@ def spinning_node(name: str) -> Iterator[Node]:
 
 def node_command(name: str, parameters_file: Path, **changes: Any) -> list[str]:
     """The command of one node, which ends with this process."""
-    code = f"import sys; from gr00t_ros.{name.removesuffix('_node')}.{name} import main"
+    room = {"recorder_node": "record"}.get(name, name.removesuffix("_node"))
+    code = f"import sys; from gr00t_ros.{room}.{name} import main"
     values = {"end_with_pid": os.getpid(), **changes}
     overrides = [
         part

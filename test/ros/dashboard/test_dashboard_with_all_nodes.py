@@ -48,20 +48,19 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             LeaderArm(node)
             wait_until(lambda: port_from_log(outer.log("server")), SLOW_S, "the server listens")
             port = port_from_log(outer.log("server"))
-            patient = {"max_age_s": 5.0, "max_observation_age_s": 60.0, "teleop_timeout_s": 5.0}
+            robot = {
+                "max_age_s": 5.0,
+                "max_observation_age_s": 60.0,
+                "teleop_timeout_s": 5.0,
+                "action__single_arm__teleop_topic": TELEOP_TOPIC,
+            }
             nodes = Processes(
                 {
                     "sim_node": node_command(
                         "sim_node", demo, image_rate_hz=5.0, image_width=320, image_height=240
                     ),
-                    "policy_node": node_command("policy_node", demo, policy__port=port, **patient),
-                    "control_node": node_command(
-                        "control_node",
-                        demo,
-                        autostart=True,
-                        action__single_arm__teleop_topic=TELEOP_TOPIC,
-                        **patient,
-                    ),
+                    "policy_node": node_command("policy_node", demo, policy__port=port, **robot),
+                    "control_node": node_command("control_node", demo, autostart=True, **robot),
                     "recorder_node": [
                         *node_command("recorder_node", demo, autostart=True),
                         *("-p", f"record.folder:={folder / 'episodes'}"),

@@ -277,7 +277,7 @@ def test_the_server_hears_how_a_task_has_ended_though_nothing_is_asked_any_more(
             return [info for listed_client in listed if (info := listed_client["info"])]
 
         wait_until(
-            lambda: any(i["outcomes"].get("unknown: ender") == count for i in infos()),
+            lambda: any(i["outcomes"].get("unknown: ender", 0) >= count for i in infos()),
             SLOW_S,
             "the outcome",
         )
