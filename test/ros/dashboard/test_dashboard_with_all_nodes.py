@@ -111,6 +111,17 @@ def caption(page: Page) -> str:
     return page.text("#camera-front figcaption")
 
 
+def has_green_line(page: Page) -> bool:
+    """Whether a plot has a line in the colour of what is measured."""
+    return page.value(
+        "[...document.querySelectorAll('#joints canvas')].some((c) => {"
+        "const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "for (let i = 0; i < p.length; i += 4)"
+        " if (p[i + 3] > 200 && p[i + 1] > p[i] + 50 && p[i + 1] > p[i + 2] + 30) return true;"
+        "return false; })"
+    )
+
+
 def take_picture(page: Page, name: str) -> None:
     if SCREENSHOTS:
         page.screenshot(Path(SCREENSHOTS, f"{name}.png"))
@@ -123,6 +134,8 @@ def test_a_person_runs_the_robot_from_the_page(page: Page) -> None:
     page.wait_for_text("#control .state", "running")
     seen = caption(page)
     wait_until(lambda: "picture" in caption(page) != seen, SLOW_S, "the picture changes")
+
+    wait_until(lambda: has_green_line(page), SLOW_S, "a plot in its colours")
 
     click_until(page, "start_episode", lambda: page.text("#recorder .state") == "recording")
     click_until(page, "intervene", lambda: page.text("#control .state") == "a person drives")
