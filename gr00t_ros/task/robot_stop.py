@@ -49,17 +49,19 @@ def stop_robot(loop: RunLoop, nodes: DrivenNodes) -> str:
         return f"{problem}; {unknown}".removeprefix("; ")
     if not in_time:
         return f"{problem}; the robot is not at rest after {REST_S:g} s".removeprefix("; ")
-    return f"{problem}; {_why_unmeasured(loop, asked_s)}".removeprefix("; ").removesuffix("; ")
+    return f"{problem}; {_why_unmeasured(loop, time.monotonic())}".removeprefix("; ").removesuffix(
+        "; "
+    )
 
 
-def _why_unmeasured(loop: RunLoop, asked_s: float) -> str:
-    """Which states have not been measured since the stop: rest is what is commanded, till then."""
+def _why_unmeasured(loop: RunLoop, rested_s: float) -> str:
+    """Which states are not measured after the command came to rest; empty where all are."""
     watch = loop.watch
 
     def is_known() -> bool:
-        return not (watch.unmeasured(asked_s) and watch.hears_policy(time.monotonic()))
+        return not (watch.unmeasured(rested_s) and watch.hears_policy(time.monotonic()))
 
     if loop.wait(is_known, MEASURED_S):
         return ""
-    silent = ", ".join(watch.unmeasured(asked_s))
-    return f"{silent} silent since the stop: whether the robot is at rest is not known"
+    silent = ", ".join(watch.unmeasured(rested_s))
+    return f"{silent} silent since the commands ended: whether the robot is at rest is not known"

@@ -37,7 +37,7 @@ DONE = Ender(type="policy", settings="{key: done}")
 GRIPPER_CLOSED = "joint: {joint: gripper, above: 0.0115, below: 0.0132, for_s: 0.2}"
 GRASPED = ender_message(GRIPPER_CLOSED)
 EXAMPLES = Path(__file__).parents[3] / "examples"
-STALE = re.compile("stale on /?(joint_states|front/image_raw|wrist/image_raw)")
+STALE = re.compile("(stale|received) on /?(joint_states|front/image_raw|wrist/image_raw)")
 SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
 
@@ -353,6 +353,7 @@ def test_an_arm_that_is_killed_while_it_brakes_is_told_beside_the_end(
     assert status == GoalStatus.STATUS_CANCELED
     assert fields(result.task) == (TaskResult.TERMINATION_CANCELLED, TaskResult.OUTCOME_UNKNOWN)
     assert result.task.reason == (
-        "cancelled by the client; state.single_arm, state.gripper silent since the stop: whether "
-        "the robot is at rest is not known"
+        "cancelled by the client; state.single_arm, state.gripper silent since the commands "
+        "ended: "
+        "whether the robot is at rest is not known"
     )
