@@ -19,6 +19,7 @@ from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.policy.inference_session import InferenceSession, Logger
 from gr00t_ros.policy.observation_builder import NotReadyError
+from gr00t_ros.policy.policy_backend import tell_server
 
 RETRY_S = 0.5  # between attempts while the policy fails: a short outage, and no flood of requests
 POLL_S = 0.1  # longest wait for a new message while an observation is not ready
@@ -113,6 +114,7 @@ class InferenceWorker:
         self._started = False
         self._closing = False
         self._resets: list[Future[dict[str, Any]]] = []
+        self._news: Mapping[str, Any] | None = None
         self._awaits_message = False
         self._skip_counted_s = 0.0
         # Guards what other threads access, and the moment of publishing.
@@ -133,6 +135,12 @@ class InferenceWorker:
         return session.timer.pace_problem if session is not None else ""
 
     @property
+    def image_resize(self) -> str:
+        """What the policy does first with an image, as it names it; empty while it is not known."""
+        session = self._session
+        return session.image_resize if session is not None else ""
+
+    @property
     def started(self) -> bool:
         """Whether the worker was asked to infer."""
         return self._started
@@ -146,12 +154,16 @@ class InferenceWorker:
             self._update_report(reason="starting", cause="")
         self._wake.set()
 
-    def stop(self) -> None:
-        """Stop inferring; the worker drops an answer that is still on its way."""
+    def stop(self, reason: str = "stopped") -> None:
+        """Stop inferring; the worker drops an answer that is still on its way.
+
+        Args:
+            reason: What the report says until the next start.
+        """
         with self._lock:
             self._started = False
             self._run_number += 1
-            self._update_report(reason="stopped", cause="")
+            self._update_report(reason=reason, cause="")
         self._wake.set()
 
     def reset(self) -> Future[dict[str, Any]]:
@@ -175,6 +187,11 @@ class InferenceWorker:
             self._run_number += 1
             self._due_s = -math.inf
             self._earliest_ns = since_ns
+        self._wake.set()
+
+    def tell(self, news: Mapping[str, Any]) -> None:
+        """Tell the server between two inferences what the robot does; the newest news count."""
+        self._news = news
         self._wake.set()
 
     def close(self, timeout_s: float) -> bool:
@@ -204,6 +221,7 @@ class InferenceWorker:
             if self._closing:
                 return
             self._serve_resets()
+            self._tell_news()
             self._wake.wait(self._step() if self._started else None)
 
     def _step(self) -> float:
@@ -293,6 +311,16 @@ class InferenceWorker:
                 future.set_result(self._policy.reset())
             except Exception as error:  # passed on to the caller of `reset`
                 future.set_exception(error)
+
+    def _tell_news(self) -> None:
+        """Pass on the news, unless the policy has just failed: it would cost another timeout."""
+        news, self._news = self._news, None
+        if news is None or (self._started and self._session is None):
+            return
+        try:
+            tell_server(self._policy, news)
+        except Exception as error:  # nobody but the people who watch a fleet misses anything
+            self._logger.debug(f"the server was not told what the robot does: {error}")
 
     def _take_resets(self) -> list[Future[dict[str, Any]]]:
         with self._lock:
