@@ -25,6 +25,7 @@ from gr00t_ros.convert.run_writer import RunWriter
 from gr00t_ros.convert.settings import ConversionSettings
 from gr00t_ros.convert.steps import Dropped, StepBuilder, TimedMessage
 from gr00t_ros.interfaces.registry import ros_type
+from gr00t_ros.interfaces.transform_buffer import TransformBuffer
 from gr00t_ros.policy.rejected_messages import UNREADABLE
 from gr00t_ros.policy.stream_buffers import StreamBuffers
 from gr00t_ros.policy.streams import IMAGE_TYPES
@@ -74,7 +75,7 @@ def _converted(
 ) -> BagReport:
     received = StreamBuffers(contract)
     actions = action_source(settings.lead_steps, contract, received)
-    types = _message_types(bag, contract, actions, settings)
+    types = _message_types(bag, contract, received, actions, settings)
     task = (bag.info.task if bag.info is not None else "") or settings.task or contract.record.task
     if not task:
         raise BagError("it names no task; give one by --task or by `instruction` in the YAML file")
@@ -112,7 +113,11 @@ def _converted(
 
 
 def _message_types(
-    bag: Bag, contract: Contract, actions: ActionSource, settings: ConversionSettings
+    bag: Bag,
+    contract: Contract,
+    received: StreamBuffers,
+    actions: ActionSource,
+    settings: ConversionSettings,
 ) -> dict[str, type[Any]]:
     """The class of the messages of each topic that is needed.
 
@@ -124,6 +129,9 @@ def _message_types(
     for stream in contract.streams:
         expected = list(IMAGE_TYPES.values())
         if isinstance(stream, StateStream):
+            if isinstance(received.buffers[stream.name], TransformBuffer):
+                problems.append(f"{stream.name}: source tf is not converted, use joint_states")
+                continue
             expected = [stream.interface.message_type]
         problems += _add_type(bag, types, stream.name, stream.topic, expected)
     for topic, message_type in actions.topics.items():
