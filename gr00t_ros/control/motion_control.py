@@ -348,7 +348,8 @@ class MotionControl:
     def take_forecast(self, now_ns: int) -> Forecast | None:
         """Return a forecast where the path has departed from the trajectory that was sent last.
 
-        Call it after `tick`, run it, send the trajectory, and call `finish_forecast`.
+        Call it after `tick`, run it, and send the trajectory if it is still awaited, then call
+        `finish_forecast`; or call `retry` where it came too late.
 
         Args:
             now_ns: The time of the tick, ns.
@@ -364,11 +365,30 @@ class MotionControl:
             period_ns = round(1e9 / self._contract.control_rate_hz)
             return self._failure.take_forecast(command, layout, now_ns, period_ns)
 
-    def finish_forecast(self, trajectory: Trajectory) -> None:
+    def awaits(self, forecast: Forecast) -> bool:
+        """Whether a forecast is still to be sent: no stop and no failure has come meanwhile."""
+        with self._lock:
+            player, failure = self._player, self._failure
+            if failure is not None:
+                return failure.awaits(forecast)
+            return isinstance(player, LookAheadPlayer) and player.awaits(forecast)
+
+    def finish_forecast(self, forecast: Forecast, trajectory: Trajectory) -> None:
         """Go on from a trajectory that was sent."""
         with self._lock:
             if isinstance(self._player, LookAheadPlayer):
-                self._player.finish_forecast(trajectory)
+                self._player.finish_forecast(forecast, trajectory)
+
+    def retry(self, forecast: Forecast, now_ns: int) -> None:
+        """Plan again from the present, because a forecast came too late.
+
+        Args:
+            forecast: The forecast; one that is awaited no more changes nothing.
+            now_ns: The current time on the clock of the observation stamps, ns.
+        """
+        with self._lock:
+            if isinstance(self._player, LookAheadPlayer):
+                self._player.retry(forecast, now_ns)
 
     def fail(self, what: str) -> None:
         """Come to rest and do not move again; call it where an exception is handled."""

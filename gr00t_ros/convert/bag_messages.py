@@ -19,6 +19,7 @@ from gr00t_ros.contract.suggestions import did_you_mean
 from gr00t_ros.convert.actions import ActionSource
 from gr00t_ros.convert.steps import TimedMessage
 from gr00t_ros.interfaces.registry import ros_type
+from gr00t_ros.interfaces.transform_buffer import TransformBuffer
 from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
 from gr00t_ros.policy.streams import IMAGE_TYPES
 
@@ -63,6 +64,9 @@ def message_types(
     for stream in contract.streams:
         expected = list(IMAGE_TYPES.values())
         if isinstance(stream, StateStream):
+            if isinstance(stream.interface.make_buffer(0), TransformBuffer):
+                problems.append(f"{stream.name}: source tf is not converted, use joint_states")
+                continue
             expected = [stream.interface.message_type]
         problems += _add_type(bag, types, stream.name, stream.topic, expected)
     for topic, message_type in actions.topics.items():

@@ -49,6 +49,7 @@ HOMES = {
     "mujoco": "gr00t_ros.sim",
     "av": "gr00t_policy_core.datasets",
     "rosbag2_py": "gr00t_ros.bags",
+    "tf2_ros": "gr00t_ros.interfaces.transform_buffer",
     "pinocchio": "gr00t_policy_core.kinematics",
     "ruckig": "gr00t_policy_core.control",
     "torch": "gr00t_policy_core.models",
