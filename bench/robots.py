@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from bench.processes import Worker, end_with_stdin, environment, tell
+from bench.processes import Worker, ask_all, end_with_stdin, environment, tell
 from bench.transports.isaac_gr00t import N1D6
 from gr00t_policy_core import PolicyClient, PolicyServer
 from gr00t_policy_core.cli.common import OneLineParser, refuse_without_effect
@@ -119,8 +119,8 @@ def measure(server: Worker, port: int, name: str, clients: int, seconds: float) 
         ]
         for worker in workers:
             worker.read()
-        together(workers, WARM_UP_S)
-        times_ms = 1e3 * np.concatenate(together(workers, seconds))
+        ask_all(workers, WARM_UP_S)
+        times_ms = 1e3 * np.concatenate(ask_all(workers, seconds))
     p50, p99 = np.percentile(times_ms, [50, 99])
     return {
         "server": name,
@@ -130,20 +130,6 @@ def measure(server: Worker, port: int, name: str, clients: int, seconds: float) 
         "p99_ms": float(p99),
         "worst_ms": float(times_ms.max()),
     }
-
-
-def together(workers: list[Worker], seconds: float) -> list[Any]:
-    results: list[Any] = [None] * len(workers)
-
-    def ask(index: int) -> None:
-        results[index] = workers[index].ask(seconds)
-
-    threads = [threading.Thread(target=ask, args=(index,)) for index in range(len(workers))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 def main() -> None:

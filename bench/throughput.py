@@ -13,6 +13,7 @@ REP socket, one request at a time. All clients of a run live in a few processes 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import threading
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from bench import meta, report, transports, workload
-from bench.processes import ROOT, Worker, end_with_stdin, environment, tell
+from bench.processes import ROOT, Worker, ask_all, end_with_stdin, environment, tell
 from bench.transports import isaac_gr00t, ours
 from bench.workload import STATE_KEY, Size
 from gr00t_policy_core import PolicyServer
@@ -145,23 +146,9 @@ def measure(name: str, clients: int, seconds: float) -> Row:
             workers.append(stack.enter_context(worker))
         for worker in workers:
             worker.read()
-        _together(workers, min(1.0, seconds))  # warm-up
-        times = _together(workers, seconds)
+        ask_all(workers, min(1.0, seconds))  # warm-up
+        times = list(itertools.chain.from_iterable(ask_all(workers, seconds)))
     return row(name, clients, seconds, times)
-
-
-def _together(workers: Sequence[Worker], seconds: float) -> list[list[float]]:
-    results: list[list[list[float]]] = [[] for _ in workers]
-
-    def ask(index: int) -> None:
-        results[index] = workers[index].ask(seconds)
-
-    threads = [threading.Thread(target=ask, args=(index,)) for index in range(len(workers))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [times for result in results for times in result]
 
 
 def row(name: str, clients: int, seconds: float, times: Sequence[Sequence[float]]) -> Row:

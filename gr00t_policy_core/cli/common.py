@@ -13,6 +13,7 @@ from gr00t_policy_core.errors import printable
 
 TOKEN_VARIABLE = "GR00T_API_TOKEN"
 DEFAULT_PORT = 5555
+DEFAULT_TIMEOUT_MS = 5000
 EXIT_USAGE = 2
 
 
@@ -71,6 +72,16 @@ def add_key_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--keys", metavar="FILE", help="this client's own NAME.key_secret, with --server-key"
+    )
+
+
+def add_timeout_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the time that a request may take."""
+    parser.add_argument(
+        "--timeout-ms",
+        type=positive,
+        default=DEFAULT_TIMEOUT_MS,
+        help=f"timeout of each request, ms (default: {DEFAULT_TIMEOUT_MS})",
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from gr00t_policy_core.cli.common import (
     add_key_flags,
     add_server_flags,
+    add_timeout_flag,
     api_token,
-    positive,
     write_line,
 )
 from gr00t_policy_core.errors import AddressError
@@ -25,7 +25,6 @@ from gr00t_policy_core.serving.client.policy_client import PolicyClient
 from gr00t_policy_core.serving.transport import addresses
 from gr00t_policy_core.serving.wire.arrays import Dialect
 
-DEFAULT_TIMEOUT_MS = 5000
 PINGS = 5
 
 
@@ -44,12 +43,7 @@ def add_commands(commands: Any) -> None:
         parser.set_defaults(run=run)
         add_server_flags(parser, "localhost", "host of the server, or ipc:///path")
         add_key_flags(parser)
-        parser.add_argument(
-            "--timeout-ms",
-            type=positive,
-            default=DEFAULT_TIMEOUT_MS,
-            help=f"timeout of each request, ms (default: {DEFAULT_TIMEOUT_MS})",
-        )
+        add_timeout_flag(parser)
 
 
 def run_ping(args: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gr00t_policy_core.cli.common import add_key_flags, add_server_flags
-from gr00t_policy_core.cli.query import DEFAULT_TIMEOUT_MS, make_client
+from gr00t_policy_core.cli.common import DEFAULT_TIMEOUT_MS, add_key_flags, add_server_flags
+from gr00t_policy_core.cli.query import make_client
 from gr00t_policy_core.errors import PolicyError, ProtocolError, printable
 from gr00t_policy_core.serving.server.metrics import quantile
 

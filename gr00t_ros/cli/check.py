@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.common import (
     add_key_flags,
+    add_timeout_flag,
     api_token,
     port,
-    positive,
     refuse_without_effect,
     write_line,
 )
-from gr00t_policy_core.cli.query import DEFAULT_TIMEOUT_MS, require_known_host
+from gr00t_policy_core.cli.query import require_known_host
 from gr00t_policy_core.errors import PolicyError, SpecError
 
 if TYPE_CHECKING:
@@ -60,12 +60,7 @@ def add_command(commands: Any) -> None:
         "--api-token", metavar="TOKEN", help="the server's token (default: as in the file)"
     )
     add_key_flags(parser)
-    parser.add_argument(
-        "--timeout-ms",
-        type=positive,
-        default=DEFAULT_TIMEOUT_MS,
-        help=f"timeout of each request, ms (default: {DEFAULT_TIMEOUT_MS})",
-    )
+    add_timeout_flag(parser)
     parser.add_argument(
         "--urdf",
         type=Path,

@@ -139,11 +139,24 @@ def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
         "--drop-failed", action="store_true", help="leave out episodes that are marked as failed"
     )
     group.add_argument(
+        "--corrections-only",
+        action="store_true",
+        help="leave out what the policy drove: each intervention of a person becomes an episode",
+    )
+    group.add_argument(
+        "--lead-in",
+        type=positive_float,
+        metavar="SECONDS",
+        help="with --corrections-only: begin each episode so long before the person took over, "
+        "with the policy's actions (default: 0)",
+    )
+    group.add_argument(
         "--min-length",
         type=positive_float,
         default=MIN_LENGTH_S,
         metavar="SECONDS",
-        help=f"leave out shorter episodes (default: {MIN_LENGTH_S:g})",
+        help="leave out shorter episodes; of a correction, what the person drove counts (default: "
+        f"{MIN_LENGTH_S:g})",
     )
 
 
@@ -165,6 +178,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.config is None:
         refuse_without_effect(args, ["namespace"], "the bags name their topics in full")
+    if not args.corrections_only:
+        refuse_without_effect(args, ["lead_in"], "it needs --corrections-only")
     bags = find_bags(args.bags)
     robot = _robot(args, bags)
     settings = _settings(args, robot.contract)
@@ -274,6 +289,8 @@ def _filters(args: argparse.Namespace) -> Filters:
         blur_share=args.drop_blurred,
         failed=args.drop_failed,
         min_length_s=args.min_length,
+        corrections_only=args.corrections_only,
+        lead_in_s=args.lead_in or 0.0,
     )
 
 

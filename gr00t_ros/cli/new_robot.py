@@ -7,8 +7,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gr00t_policy_core.cli.common import add_key_flags, add_server_flags, positive, write_line
-from gr00t_policy_core.cli.query import DEFAULT_TIMEOUT_MS, make_client
+from gr00t_policy_core.cli.common import (
+    add_key_flags,
+    add_server_flags,
+    add_timeout_flag,
+    write_line,
+)
+from gr00t_policy_core.cli.query import make_client
 from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -30,12 +35,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("file", type=Path, help="the file to write")
     add_server_flags(parser, "localhost", "host of the policy server, or ipc:///path")
     add_key_flags(parser)
-    parser.add_argument(
-        "--timeout-ms",
-        type=positive,
-        default=DEFAULT_TIMEOUT_MS,
-        help=f"timeout of each request, ms (default: {DEFAULT_TIMEOUT_MS})",
-    )
+    add_timeout_flag(parser)
     parser.add_argument(
         "--action-rate-hz",
         type=float,

@@ -26,6 +26,7 @@ from gr00t_ros.contract.parameter_checks import (
 from gr00t_ros.contract.parameters import (
     ACTION,
     CHUNK_TOPIC,
+    INTERVENTION_TOPIC,
     STATE,
     VIDEO,
     WORKSPACE,
@@ -68,6 +69,7 @@ class Contract:
     max_age_s: float
     max_skew_s: float
     chunk_topic: str
+    intervention_topic: str
     motion: MotionSettings
     record: RecordSettings
     visualize: VisualizeSettings
@@ -224,6 +226,7 @@ def _contract(
         max_age_s=float(settings["max_age_s"]),
         max_skew_s=float(settings["max_skew_s"]),
         chunk_topic=chunk_topic,
+        intervention_topic=topics.one_name(INTERVENTION_TOPIC),
         motion=MotionSettings.of(settings, topics),
         record=RecordSettings.of(settings, topics),
         visualize=VisualizeSettings.of(settings),

@@ -40,6 +40,7 @@ MODALITIES = (VIDEO, STATE, ACTION)
 WORKSPACE = "workspace"
 BLOCKS = (*MODALITIES, WORKSPACE)  # of the YAML file, with a block for each key
 CHUNK_TOPIC = "action_chunk"  # from the policy node to the control node
+INTERVENTION_TOPIC = "intervention"  # from the control node: whether a person drives
 INFERENCES = ("async", "sync")
 
 # Parameters that rclpy itself declares or understands.

@@ -15,11 +15,13 @@ from gr00t_policy_core.errors import PolicyError
 from gr00t_ros.bags.bag_file import BagError
 from gr00t_ros.bags.episode_info import FAILURE
 from gr00t_ros.bags.reader import Bag
+from gr00t_ros.bags.reception_order import in_order_of_reception
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.contract.suggestions import did_you_mean
 from gr00t_ros.convert.actions import ActionSource, action_source
 from gr00t_ros.convert.filters import counted
+from gr00t_ros.convert.interventions import Interventions, intervention_topic
 from gr00t_ros.convert.report import BagReport
 from gr00t_ros.convert.run_writer import RunWriter
 from gr00t_ros.convert.settings import ConversionSettings
@@ -76,6 +78,8 @@ def _converted(
     received = StreamBuffers(contract)
     actions = action_source(settings.lead_steps, contract, received)
     types = _message_types(bag, contract, received, actions, settings)
+    interventions = _interventions(bag, contract, settings)
+    types |= interventions.topics
     task = (bag.info.task if bag.info is not None else "") or settings.task or contract.record.task
     if not task:
         raise BagError("it names no task; give one by --task or by `instruction` in the YAML file")
@@ -86,7 +90,8 @@ def _converted(
     messages = _messages(bag, types, unreadable, progress)
     details = {"bag": bag.path.name, "outcome": outcome}
     with RunWriter(folder, contract, settings, task=task, details=details) as writer:
-        for event in StepBuilder(contract, received, actions).events(messages):
+        builder = StepBuilder(contract, received, actions, interventions)
+        for event in builder.events(messages):
             if not isinstance(event, Dropped):
                 writer.add(event)
                 continue
@@ -104,12 +109,29 @@ def _converted(
         outcome=outcome,
         steps=sum(writer.episodes),
         episodes=writer.episodes,
+        interventions=writer.interventions,
+        intervention_steps=writer.intervention_steps,
         missing=counted(missing),
         filtered=counted(writer.filtered),
         interruptions=counted(interruptions),
         rejected={**rejected, **_rejected(contract, received)},
         sharpness=writer.median_sharpness(),
     )
+
+
+def _interventions(bag: Bag, contract: Contract, settings: ConversionSettings) -> Interventions:
+    """Who drove in a bag.
+
+    Raises:
+        BagError: Only corrections are wanted, and the bag does not say which they are.
+    """
+    topic = intervention_topic(bag, contract)
+    if topic is None and settings.filters.corrections_only:
+        raise BagError(
+            f"it has no topic {contract.intervention_topic} of std_msgs/msg/Bool, which says when "
+            "a person corrected the policy"
+        )
+    return Interventions(topic)
 
 
 def _message_types(
@@ -166,7 +188,7 @@ def _messages(
     """Deserialize the messages; with /clock among the types, they come at its time."""
     clock_ns: int | None = None
     reported_ns: int | None = None
-    for message in bag.messages(types):
+    for message in in_order_of_reception(bag.messages(types), types):
         try:
             content = deserialize_message(message.data, types[message.topic])
         except Exception:  # rclpy's exceptions differ between its versions

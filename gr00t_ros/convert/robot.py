@@ -78,6 +78,7 @@ def with_full_names(contract: Contract, namespace: str = "") -> Contract:
 
     return replace(
         contract,
+        intervention_topic=full(contract.intervention_topic),
         video=tuple(map(with_full_name, contract.video)),
         state=tuple(
             replace(state, streams=tuple(map(with_full_name, state.streams)))

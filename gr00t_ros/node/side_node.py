@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+
+from gr00t_ros.node.spin_thread import SpinThread
 
 JOIN_S = 5.0
 POLL_S = 0.005
@@ -34,10 +36,9 @@ class SideNode(Node):
             start_parameter_services=False,
             enable_rosout=False,
         )
-        self._own_executor = SingleThreadedExecutor(context=owner.context)
-        self._own_executor.add_node(self)
-        self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
-        self._thread.start()
+        executor = SingleThreadedExecutor(context=owner.context)
+        executor.add_node(self)
+        self._spinning = SpinThread(executor, self.get_name())
 
     def wait_for(self, is_done: Callable[[], object], timeout_s: float) -> bool:
         """Wait in another thread than its own; returns whether it is done in time."""
@@ -49,13 +50,6 @@ class SideNode(Node):
         return True
 
     def destroy_node(self) -> None:
-        """End the thread, then the node."""
-        self._own_executor.shutdown(timeout_sec=JOIN_S)
-        self._thread.join(JOIN_S)
-        super().destroy_node()
-
-    def _run(self) -> None:
-        try:
-            self._own_executor.spin()
-        except ExternalShutdownException:
-            return  # the context ends: so does the process
+        """End the thread, then the node; a node whose thread does not end ends with the process."""
+        if self._spinning.end(JOIN_S):
+            super().destroy_node()

@@ -107,6 +107,7 @@ class InferenceWorker:
         self._logged_problem = False
         self._asked_s = self._due_s = -math.inf  # by now_s
         self._run_number = self._due_run = 0
+        self._earliest_ns = 0
         self._started = False
         self._closing = False
         self._resets: list[Future[dict[str, Any]]] = []
@@ -164,6 +165,17 @@ class InferenceWorker:
         self._wake.set()
         return future
 
+    def ask_anew(self, since_ns: int) -> None:
+        """Ask as soon as there is an observation since a time, by the clock of the stamps, ns.
+
+        The worker drops answers to observations from before.
+        """
+        with self._lock:
+            self._run_number += 1
+            self._due_s = -math.inf
+            self._earliest_ns = since_ns
+        self._wake.set()
+
     def close(self, timeout_s: float) -> bool:
         """End the thread; returns whether it ended within the time (a policy may hang)."""
         self.stop()
@@ -208,6 +220,10 @@ class InferenceWorker:
         try:
             session = self._session = session or self._prepare(self._policy)
             built = session.build()
+            # A clock that was set back has forgotten that time.
+            if built.t0_ns < self._earliest_ns <= now_s * 1e9:
+                self._awaits_message = True
+                return POLL_S
             self._asked_s, started_s = now_s, time.monotonic()
             options = session.options(built.t0_ns)
             action, info = self._policy.get_action(built.observation, options)

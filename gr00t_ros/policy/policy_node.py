@@ -15,18 +15,18 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.subscription import Subscription
 from rclpy.task import Future
 from rclpy.time import Time
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.contract.parameters import CHUNK_TOPIC
+from gr00t_ros.contract.parameters import CHUNK_TOPIC, INTERVENTION_TOPIC
 from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.node.node_parameters import read_contract
-from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION
+from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION, LATCHED
 from gr00t_ros.policy.chunk_publisher import ChunkPublisher
 from gr00t_ros.policy.continuation import Continuation
 from gr00t_ros.policy.described_contract import DescribedContract
@@ -73,12 +73,14 @@ class PolicyNode(ManagedNode):
         self._instruction = ""
         self._is_stopped = False  # by ~/stop: in force until ~/start, across all transitions
         self._active = False
+        self._a_person_drives = False
         self._chunks = ChunkPublisher(
             self.create_lifecycle_publisher(ActionChunk, CHUNK_TOPIC, CHUNK),
             self.get_clock(),
             source=f"{self.get_fully_qualified_name()}#{secrets.token_hex(4)}",
         )
         self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
+        self.create_subscription(Bool, INTERVENTION_TOPIC, self._on_intervention, LATCHED)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
         # A reset waits for the policy; other services must be answered in the meantime.
@@ -188,6 +190,15 @@ class PolicyNode(ManagedNode):
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data
         self.get_logger().info(f"instruction: {message.data!r}")
+
+    def _on_intervention(self, message: Bool) -> None:
+        """Ask anew where a person has let go: the control node plays no chunk from before."""
+        has_let_go = self._a_person_drives and not message.data
+        self._a_person_drives = message.data
+        if has_let_go and self._worker is not None and self._continuation is not None:
+            now_ns = self._now_ns()
+            self._continuation.forget(now_ns)
+            self._worker.ask_anew(now_ns)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not bring_up(self) or self._worker is None:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -35,3 +38,19 @@ def reserve_domain() -> tuple[int, IO[str]]:
             continue
         return domain, file
     raise RuntimeError(f"all DDS domains of {DOMAINS} are taken")
+
+
+@contextlib.contextmanager
+def own_domain() -> Iterator[str]:
+    """The domain of the environment, or else one that nobody else on this machine has.
+
+    Raises:
+        RuntimeError: All of them are taken.
+    """
+    given = os.environ.get("ROS_DOMAIN_ID")
+    if given:
+        yield given
+        return
+    domain, lock = reserve_domain()
+    with lock:
+        yield str(domain)

@@ -33,6 +33,7 @@ NODES = (
     "gr00t_ros.visualization.visualization_node",
     "gr00t_ros.sim.sim_node",
     "gr00t_ros.sim.demo",
+    "gr00t_ros.sim.demo_data",
 )
 # The only room that imports a library.
 HOMES = {

@@ -164,6 +164,12 @@ def test_the_texts_that_the_page_of_troubles_quotes_stand_in_the_sources() -> No
     assert [part for part in parts if part not in source] == []
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    pages = {path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md")}
+    assert {page for page in pages if f"({page}" not in text} == {"docs/contributing.md"}
+
+
 def test_every_message_has_a_section() -> None:
     text = (DOCS / "reference" / "messages.md").read_text()
 

@@ -10,8 +10,10 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
+
+from gr00t_ros.node.spin_thread import SpinThread
 
 
 class Server:
@@ -46,10 +48,10 @@ class Server:
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=ReentrantCallbackGroup(),
         )
-        self._executor = MultiThreadedExecutor(8, context=context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
+        executor = MultiThreadedExecutor(8, context=context)
+        executor.add_node(self._node)
+        self._spinning = SpinThread(executor, "action server")
+        self._is_closed = False
 
     def finish(self, number: int, ending: str, **fields: Any) -> None:
         """End a goal: `ending` is succeed or abort, the fields are those of its result."""
@@ -57,20 +59,14 @@ class Server:
         self._endings[number].set()
 
     def close(self) -> None:
-        if not self._thread.is_alive():
+        if self._is_closed:
             return
+        self._is_closed = True
         for ending in self._endings:
             ending.set()
-        self._executor.shutdown(timeout_sec=5.0)
-        self._thread.join(5.0)
+        assert self._spinning.end(60.0), "a callback does not end"
         self._server.destroy()
         self._node.destroy_node()
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
 
     def _on_goal(self, _: Any) -> GoalResponse:
         return GoalResponse.ACCEPT if self.accepts else GoalResponse.REJECT

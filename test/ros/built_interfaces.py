@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes control_msgs and controller_manager_msgs importable, where no ROS distribution has them.
 
-Their definitions in test/ros/interface_packages are built once for each state of them.
+Their definitions in test/ros/interface_packages are built once for each state of them: by
+`make test`, which runs this file before any test, or else by the first test process.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def make_importable() -> None:
     Raises:
         RuntimeError: The build has failed; the text is its output.
     """
-    if all(find_spec(name) for name in NAMES) or not shutil.which("colcon"):
+    install = build()
+    if install is None:
         return
-    install = _built()
     _prepend("AMENT_PREFIX_PATH", install)
     _prepend("LD_LIBRARY_PATH", install / "lib")
     python = next(install.glob("lib/python*/site-packages"))
@@ -43,8 +44,16 @@ def make_importable() -> None:
         ctypes.CDLL(str(library))
 
 
-def _built() -> Path:
-    """The install folder of these definitions for this interpreter."""
+def build() -> Path | None:
+    """Build the packages, unless that was done before; returns their install folder.
+
+    None where the packages are installed, or there is no colcon to build them with.
+
+    Raises:
+        RuntimeError: The build has failed; the text is its output.
+    """
+    if all(find_spec(name) for name in NAMES) or not shutil.which("colcon"):
+        return None
     folder = BUILDS / _digest()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -80,3 +89,7 @@ def _digest() -> str:
 def _prepend(name: str, folder: Path) -> None:
     rest = os.environ.get(name)
     os.environ[name] = os.pathsep.join(filter(None, (str(folder), rest)))
+
+
+if __name__ == "__main__":
+    build()

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every test process gets a DDS domain of its own, so that suites can run side by side."""
 
-import contextlib
 import gc
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,11 +12,12 @@ import pytest
 import rclpy
 from nodes_for_tests import close_node
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
 from gr00t_ros.node.lifecycle import ManagedNode
+from gr00t_ros.node.spin_thread import SpinThread
 from gr00t_ros.sim.dds_domain import reserve_domain
 
 # Before gr00t_ros looks for them.
@@ -53,27 +52,16 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     The nodes must be made with `context=ros_context`; they are destroyed afterwards.
     """
     executor: SingleThreadedExecutor | None = SingleThreadedExecutor(context=ros_context)
+    spinning = SpinThread(executor, "test executor")
     nodes: list[Node] = []
-    ending = threading.Event()
-
-    def run() -> None:
-        with contextlib.suppress(ExternalShutdownException):  # a test may shut its context down
-            while ros_context.ok() and not ending.is_set():
-                executor.spin_once()
 
     def add(node: Node) -> Node:
         nodes.append(node)
         executor.add_node(node)
         return node
 
-    thread = threading.Thread(target=run, name="test executor", daemon=True)
-    thread.start()
     yield add
-    ending.set()
-    executor.create_task(lambda: None)  # `wake` alone does not end a `spin_once` without work
-    thread.join(timeout=60.0)
-    assert not thread.is_alive()
-    executor.shutdown()
+    assert spinning.end(60.0), "a callback does not end"
     while nodes:
         _destroy(nodes.pop())
     executor = None  # it refers to the nodes, and `add` to it

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 
-def wait_until(predicate: Callable[[], object], timeout_s: float = 60.0, what: str = "") -> None:
+def wait_until(
+    predicate: Callable[[], object],
+    timeout_s: float = 60.0,
+    what: str = "",
+    *,
+    poll_s: float = 0.01,
+) -> None:
     """Returns as soon as `predicate()` is true; AssertionError when it is not within `timeout_s`.
 
     `what` says in the error what was waited for. The deadline only ends a broken test: make it
@@ -19,7 +25,7 @@ def wait_until(predicate: Callable[[], object], timeout_s: float = 60.0, what: s
     while not predicate():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what or predicate}")
-        time.sleep(0.01)
+        time.sleep(poll_s)
 
 
 def wait_for_log(capfd: pytest.CaptureFixture[str], text: str, timeout_s: float = 60.0) -> None:

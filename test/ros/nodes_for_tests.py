@@ -55,7 +55,7 @@ def patience(changes: dict[str, Any]) -> dict[str, Any]:
     Args:
         changes: What the test itself wants of `policies_for_tests.parameters`.
     """
-    patient: dict[str, Any] = {"max_age_s": 5.0, "max_observation_age_s": 60.0}
+    patient: dict[str, Any] = {"max_age_s": 60.0, "max_observation_age_s": 60.0}
     for key in ("arm", "gripper"):
         names = ("joints", "unmeasured", "when_holding")
         if not any(f"action__{key}__{name}" in changes for name in names):

@@ -146,7 +146,7 @@ class AreaCrop:
 
     Args:
         edge: Shorter side of the result, pixels.
-        fraction: NamedModule of each side that the crop keeps.
+        fraction: Share of each side that the crop keeps.
         letter_box: Whether black bars make frames square first.
     """
 
@@ -224,7 +224,7 @@ class BicubicCrop:
 
     Args:
         edge: Height and width before the crop, pixels.
-        fraction: NamedModule of each side that the crop keeps, rounded to the nearest pixel.
+        fraction: Share of each side that the crop keeps, rounded to the nearest pixel.
         target: Height and width of the result, pixels.
         letter_box: Whether black bars make frames square first.
     """

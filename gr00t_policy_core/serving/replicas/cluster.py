@@ -17,17 +17,26 @@ from typing import Any
 from gr00t_policy_core.errors import AddressError, ClosedError, SpecError
 from gr00t_policy_core.serving.replicas import signals
 from gr00t_policy_core.serving.replicas.orphan_reaper import OrphanReaper
+from gr00t_policy_core.serving.replicas.ray_servers import ended_server
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 CONNECT_S = 5.0  # to find out whether a cluster is there; Ray itself waits for minutes
+LOOK_S = 1.0  # between two looks at whether Ray's processes still live while they start
 LEAVE_S = 20.0  # Ray takes about 5 s to start, and 2 s to end
 NO_SIGTERM_HANDLER = "SIGTERM handler is not set"
 # Ray reads these variables when its processes start. What the user has set stays.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_COLOR_PREFIX": "0"}  # no reports, no colours
 # Without it all of Ray but its dashboard listens on every interface, not on loopback alone.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# Ray gives its processes 30 s to start, which they may not manage on a busy or slow machine. Here
+# they are waited for as long as they live: `join` notices when one ends.
+PATIENT = {
+    "RAY_gcs_server_port_wait_time_s": "600",
+    "RAY_raylet_start_wait_time_s": "600",
+    "RAY_agent_register_timeout_ms": "600000",
+}
 AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 
 
@@ -54,6 +63,7 @@ class Cluster:
         self._address = address
         self._ray: Any = None
         self._error: BaseException | None = None
+        self._has_failed = False  # a process of Ray has ended; Ray itself still waits for it
         self._state = threading.Lock()
         self._connected = threading.Event()
         self._leave = threading.Event()
@@ -72,7 +82,13 @@ class Cluster:
             if self._leave.is_set():
                 raise ClosedError("Ray was left before it was joined")
             self._thread.start()
-        self._connected.wait()
+        while not self._connected.wait(LOOK_S):
+            if self._address is None and (name := ended_server()):
+                self._has_failed = True
+                raise AddressError(
+                    f"cannot start Ray on this machine: its process {name} has ended; see its log "
+                    "in /tmp/ray/session_latest/logs"
+                )
         if self._error is not None:
             where = "on this machine" if self._address is None else f"at {self._address}"
             raise AddressError(
@@ -84,7 +100,7 @@ class Cluster:
         """End Ray if it was started here; a joined cluster goes on. May be called again."""
         with self._state:
             self._leave.set()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self._has_failed:
             self._thread.join(LEAVE_S)
 
     def _stay(self) -> None:
@@ -126,7 +142,7 @@ class Cluster:
     def _environment(self) -> dict[str, str]:
         if self._address is not None:
             return QUIET
-        settings = {**QUIET, **LOOPBACK_ONLY}
+        settings = {**QUIET, **LOOPBACK_ONLY, **PATIENT}
         if AUTH_MODE not in os.environ and AUTH_TOKEN not in os.environ:
             settings |= {AUTH_MODE: "token", AUTH_TOKEN: secrets.token_hex(32)}
         return settings

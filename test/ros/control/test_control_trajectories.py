@@ -37,6 +37,12 @@ def points_of(message: JointTrajectory) -> list[Point]:
     ]
 
 
+def moving_until_s(message: JointTrajectory) -> float:
+    """How long after its stamp the path comes to rest, s."""
+    moving = [p.time_s for p in points_of(message) if np.abs(p.velocity).max() > 1e-9]
+    return max(moving, default=0.0)
+
+
 class Robot:
     """A controller that plays the trajectories it receives, and joint states of where it is."""
 
@@ -67,11 +73,26 @@ class Robot:
         self._states.publish(message)
 
 
-def play(chunks: Publisher, peer: Node, number: int, *, start: float, speed: float = 0.5) -> None:
-    """A chunk of one second in which all joints climb."""
+def play(
+    robot: Robot, chunks: Publisher, peer: Node, number: int, *, start: float, speed: float = 0.5
+) -> None:
+    """A chunk of one second in which all joints climb.
+
+    One that arrives after its last step is rejected; then a fresh one follows, as from a policy.
+    """
     climb = start + speed * 0.05 * np.arange(20)[:, None]
     values = {"arm": np.hstack([climb, climb]), "gripper": climb}
-    chunks.publish(chunk_of(values, t0_ns=now_ns(peer), dt_s=0.05, chunk_id=number))
+    motion = robot.node._motion
+    accepted, rejected = motion.counts.chunks, motion.chunks_rejected - 1
+
+    def is_accepted() -> bool:
+        nonlocal rejected
+        if motion.counts.chunks == accepted and motion.chunks_rejected > rejected:
+            rejected = motion.chunks_rejected
+            chunks.publish(chunk_of(values, t0_ns=now_ns(peer), dt_s=0.05, chunk_id=number))
+        return motion.counts.chunks > accepted
+
+    wait_until(is_accepted, what=f"chunk {number} is accepted")
 
 
 def running(activate_node: MakeNode, ros_node: Node, **changes: object) -> Robot:
@@ -102,9 +123,9 @@ def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
     robot = running(activate_node, ros_node)
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
-    play(chunks, ros_node, 2, start=float(robot.controller.position[0]))
+    play(robot, chunks, ros_node, 2, start=float(robot.controller.position[0]))
     wait_until(lambda: robot.controller.position[0] > 0.3, what="it moves on")
     status = operator.wait_for_status(lambda s: s.chunk_id == 2, "chunk 2")
     assert status.state == ControlStatus.STATE_RUNNING
@@ -117,8 +138,7 @@ def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
     assert status.forecast_time.p50_s < 1.0
     for message in robot.received:
         require_trajectory(message)
-    braking = points_of(robot.received[-1])
-    assert braking[-1].time_s < 0.02 + 0.01 + 0.4
+    assert moving_until_s(robot.received[-1]) < 0.02 + 0.01 + 0.4
 
 
 def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
@@ -126,7 +146,7 @@ def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
 ) -> None:
     """The end of the trajectory is a rest; nothing more has to come for it."""
     robot = running(activate_node, ros_node)
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
     robot.node._activation.loop.end()  # nothing is commanded from here on
     sent = len(robot.received)
@@ -144,13 +164,13 @@ def test_deactivation_ends_when_the_controller_has_braked(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
     robot = running(activate_node, ros_node)
-    play(chunks, ros_node, 1, start=0.0, speed=1.0)
+    play(robot, chunks, ros_node, 1, start=0.0, speed=1.0)
     wait_until(lambda: robot.controller.position[0] > 0.2, what="it moves")
     assert operator.change_state(DEACTIVATE) == [True]
     ended_s = now_ns(ros_node) * 1e-9
     last = robot.received[-1]
     points = points_of(last)
-    end_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9 + points[-1].time_s
+    end_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9 + moving_until_s(last)
     assert end_s < ended_s + 0.05
     require_trajectory(last)
     assert points[-1].position[0] < 0.8
@@ -164,7 +184,7 @@ def test_a_motion_that_fails_is_braked_by_a_trajectory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     robot = running(activate_node, ros_node)
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
 
     def broken(*_: object) -> None:
@@ -184,7 +204,7 @@ def test_a_stop_departs_at_once_and_does_not_wait_for_the_lead(
 ) -> None:
     """The lead is 0.8 s: a stop that waited for it would come when the motion is nearly over."""
     robot = running(activate_node, ros_node, trajectory_lead_s=0.8)
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.05, what="it moves")
     stopped_s = now_ns(ros_node) * 1e-9
     assert operator.trigger("stop").success
@@ -192,8 +212,7 @@ def test_a_stop_departs_at_once_and_does_not_wait_for_the_lead(
     last = robot.received[-1]
     require_trajectory(last)
     start_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9
-    moving_s = [point.time_s for point in points_of(last) if np.abs(point.velocity).max() > 1e-9]
-    assert start_s + moving_s[-1] < stopped_s + 0.75
+    assert start_s + moving_until_s(last) < stopped_s + 0.75
     end = points_of(last)[-1].position
     wait_until(lambda: np.array_equal(robot.controller.position, end), what="rest")
     assert not robot.rejections
@@ -206,7 +225,7 @@ def test_a_person_steers_a_robot_that_takes_whole_trajectories(
     robot = running(activate_node, ros_node, teleop_timeout_s=2.0, **topics)
     leader = ros_node.create_publisher(JointTrajectory, "leader", 10)
     wait_until(leader.get_subscription_count, what="the node listens to the leader")
-    play(chunks, ros_node, 1, start=0.0)
+    play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.1, what="the policy drives")
     response = operator.call("intervene", SetBool, SetBool.Request(data=True))
     assert response.success, response.message
@@ -248,8 +267,12 @@ def test_a_trajectory_that_is_late_is_not_sent_and_its_chunk_is_refused(
         return run(forecast)
 
     monkeypatch.setattr(Forecast, "run", slow)
-    play(chunks, ros_node, 1, start=0.0)
+    climb = 0.025 * np.arange(20)[:, None]
+    values = {"arm": np.hstack([climb, climb]), "gripper": climb}
+    chunks.publish(chunk_of(values, t0_ns=now_ns(ros_node), dt_s=0.05, chunk_id=1))
     status = operator.wait_for_status(lambda s: s.trajectories_late >= 2, "late trajectories")
     operator.wait_for_reason("trajectory_lead_s 0.02 is too short")
-    assert status.trajectories == 0
-    assert not robot.received
+    assert status.state != ControlStatus.STATE_ERROR
+    for message in robot.received:  # to stay where it is
+        assert not np.ptp([point.positions for point in message.points], axis=0).any()
+    assert not robot.controller.position.any()

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ import rclpy
 from helpers import wait_until
 from rclpy.action import ActionClient
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult
 from gr00t_ros.node.qos import CHUNK, STATUS
+from gr00t_ros.node.spin_thread import SpinThread
 
 SLOW_S = 60.0  # starting a process takes seconds on a machine with much else to do
 Result = RunPolicy.Result
@@ -90,6 +91,10 @@ class TaskPeer:
         self.control_statuses: list[ControlStatus] = []
         self.chunks: list[ActionChunk] = []
         self._client = ActionClient(node, RunPolicy, "task_node/run_policy")
+        self._start = node.create_client(Trigger, "control_node/start")
+        self._answers: list[Any] = []
+        self._asking = node.create_timer(0.5, self._ask_to_start)
+        self._asking.cancel()
         node.create_subscription(
             PolicyStatus, "policy_node/status", self.policy_statuses.append, STATUS
         )
@@ -132,16 +137,14 @@ class TaskPeer:
 
     def allow_motion(self) -> None:
         """Lift a stop of the control node."""
-        client = self.node.create_client(Trigger, "control_node/start")
-        answered: list[Any] = []
+        self._answers.clear()
+        self._asking.reset()
+        wait_until(lambda: self._answers, SLOW_S, "control_node/start answers")
+        self._asking.cancel()
 
-        def ask() -> None:  # the request may go to a node that was killed, and is still known
-            client.call_async(Trigger.Request()).add_done_callback(answered.append)
-
-        timer = self.node.create_timer(0.5, ask)
-        wait_until(lambda: answered, SLOW_S, "control_node/start answers")
-        self.node.destroy_timer(timer)
-        self.node.destroy_client(client)
+    def _ask_to_start(self) -> None:
+        """Call `~/start`; the request may go to a node that was killed, and is still known."""
+        self._start.call_async(Trigger.Request()).add_done_callback(self._answers.append)
 
     def send(self, goal: RunPolicy.Goal) -> Any:
         """Send a goal; returns its handle."""
@@ -187,30 +190,24 @@ def spinning_node(name: str) -> Iterator[Node]:
     node = Node(name, context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-
-    def spin() -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
-
-    thread = threading.Thread(target=spin, name=name, daemon=True)
-    thread.start()
+    spinning = SpinThread(executor, name)
     try:
         yield node
     finally:
-        context.try_shutdown()
-        thread.join(10.0)
-        executor.shutdown()
+        assert spinning.end(60.0), "a callback does not end"
         node.destroy_node()
+        context.try_shutdown()
 
 
 def node_command(name: str, parameters_file: Path, **changes: Any) -> list[str]:
     """The command of one node, which ends with this process."""
-    code = f"import sys; from gr00t_ros.{name.removesuffix('_node')}.{name} import main"
+    room = "record" if name == "recorder_node" else name.removesuffix("_node")
+    code = f"import sys; from gr00t_ros.{room}.{name} import main"
     values = {"end_with_pid": os.getpid(), **changes}
     overrides = [
         part
         for key, value in values.items()
-        for part in ("-p", f"{key.replace('__', '.')}:={str(value).lower()}")
+        for part in ("-p", f"{key.replace('__', '.')}:={json.dumps(value)}")
     ]
     arguments = ["--ros-args", "--params-file", str(parameters_file), *overrides]
     return [sys.executable, "-c", f"{code}; sys.exit(main())", *arguments]

@@ -20,6 +20,7 @@ from replicas_helpers import WAIT_S, needs_ray
 
 from gr00t_policy_core import PolicyClient
 from gr00t_policy_core.policies import ReplayPolicy
+from gr00t_policy_core.serving.replicas.cluster import PATIENT
 
 needs_ray()
 MARK = "GR00T_TEST_PROCESSES"  # all that a server starts inherits it
@@ -112,7 +113,7 @@ def cluster(**environment: str) -> Iterator[tuple[str, subprocess.Popen]]:
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     command += [f"--port={port}", "--include-dashboard=false"]
     head = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+        command, env={**os.environ, **PATIENT, **environment}, stdout=subprocess.PIPE, text=True
     )
     try:
         assert any("Ray runtime started" in line for line in iter(head.stdout.readline, ""))
@@ -120,6 +121,10 @@ def cluster(**environment: str) -> Iterator[tuple[str, subprocess.Popen]]:
     finally:
         head.terminate()
         head.communicate(timeout=WAIT_S)
+
+
+def name_of(pid: int) -> str:
+    return read(Path(f"/proc/{pid}/comm")).decode().strip()
 
 
 def read(path: Path) -> bytes:
@@ -192,6 +197,19 @@ def test_a_server_that_still_loads_its_replicas_stops_with_0(dataset, ray_begins
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(WAIT_S) == 0
         wait_until(lambda: server.processes() == [], WAIT_S)
+
+
+def test_where_ray_ends_while_it_starts_the_server_says_so(dataset) -> None:
+    with serving("--dataset-path", dataset, "--replicas", 1) as server:
+
+        def raylets() -> list[int]:
+            return [pid for pid in server.processes() if name_of(pid) == "raylet"]
+
+        wait_until(raylets, WAIT_S)
+        os.kill(raylets()[0], signal.SIGKILL)
+        assert server.process.wait(WAIT_S) == 1
+        wait_until(lambda: server.processes() == [], WAIT_S)
+    assert "cannot start Ray on this machine: its process raylet has ended" in server.log[-1]
 
 
 def test_sighup_restarts_the_replicas_and_nobody_gets_an_error(dataset) -> None:
