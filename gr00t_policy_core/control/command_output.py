@@ -44,6 +44,7 @@ class CommandOutput:
             start=start,
             limit_hits=limit_hits,
             workspaces=settings.workspaces,
+            body_workspaces=settings.body_workspaces,
         )
         self._last = self._before = self._target = start
         self._commanded_ns = 0

@@ -66,6 +66,7 @@ class Contract:
     control_rate_hz: float
     inference: str
     replan_interval_s: float | None
+    task_timeout_s: float
     max_age_s: float
     max_skew_s: float
     chunk_topic: str
@@ -223,6 +224,7 @@ def _contract(
         control_rate_hz=float(settings["control_rate_hz"]),
         inference=settings["inference"],
         replan_interval_s=float(settings["replan_interval_s"]) or None,
+        task_timeout_s=float(settings["task_timeout_s"]),
         max_age_s=float(settings["max_age_s"]),
         max_skew_s=float(settings["max_skew_s"]),
         chunk_topic=chunk_topic,

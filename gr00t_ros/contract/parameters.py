@@ -72,6 +72,14 @@ OBSERVATION_PARAMETERS = (
         60.0,
         only_with=ASYNC,
     ),
+    Parameter(
+        "task_timeout_s",
+        3.0,
+        "s, a task node that sends no status for this long while its task runs has ended, or "
+        "hangs, and inference stops; it sends one every 0.5 s",
+        1.0,
+        600.0,
+    ),
     Parameter("max_age_s", 0.5, "s, maximum age of a stream's newest message", 0.001, 60.0),
     Parameter(
         "max_skew_s",

@@ -24,6 +24,7 @@ from gr00t_policy_core.control.trajectory import Forecast, Trajectory
 from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
+from gr00t_ros.control.binary_grips import BinaryGrips
 from gr00t_ros.control.chunk_reader import read_chunk
 from gr00t_ros.control.chunk_source import ChunkSource
 from gr00t_ros.control.chunk_warnings import unit_warning
@@ -74,6 +75,7 @@ class MotionControl:
         self._joints = CommandedJoints(contract)
         self._poses = CommandedPoses(contract)
         self._source = ChunkSource()
+        self._grips = BinaryGrips(contract)
         self._player: Player | None = None
         self._layout: ActionLayout | None = None
         self._observation_age = self._age_window()
@@ -255,6 +257,7 @@ class MotionControl:
         with self._lock:
             self._is_shadow = is_shadow
             self._player = self._layout = self._command = None
+            self._grips = BinaryGrips(self._contract)
             self._why_not = self._chunk_warning = ""
 
     def hold(self, now_ns: int, reason: str) -> None:
@@ -306,6 +309,7 @@ class MotionControl:
         with self._lock:
             self._player = self._layout = self._command = None
             self._source = ChunkSource()
+            self._grips = BinaryGrips(self._contract)
             self._observation_age = self._age_window()
             self._rejected, self._why_not, self._chunk_warning = 0, "", ""
 
@@ -410,9 +414,13 @@ class MotionControl:
             self._reject(str(error))
             raise
         player.inhibit(self._why_inhibited())
-        self._chunk_warning = unit_warning(chunk, self.limits())
+        # One that only opens and closes jumps between its two positions.
+        smooth = [limits for limits in self.limits() if limits.key not in self._grips.keys]
+        self._chunk_warning = unit_warning(chunk, smooth)
+        grips = self._grips.plan(chunk, now_ns, self._joints.positions)
         try:
-            player.offer(chunk, now_ns)
+            player.offer(self._grips.steps(chunk, grips), now_ns)
+            self._grips.keep(grips)
         except ChunkRefusedError as error:
             if not self._chunk_warning:
                 raise

@@ -56,6 +56,7 @@ class ObservationStreams:
     Attributes:
         buffers: The received messages, by stream name.
         rejected: The received messages that were rejected.
+        received: The number of messages that came, by stream name.
     """
 
     def __init__(self, node: Node, contract: Contract) -> None:
@@ -68,6 +69,7 @@ class ObservationStreams:
         self._unseen: list[VideoStream | StateStream] = list(contract.streams)
         self._received = StreamBuffers(contract)
         self.buffers, self.rejected = self._received.buffers, self._received.rejected
+        self.received = {stream.name: 0 for stream in contract.streams}
 
     def subscribe(self, on_message: Callable[[], None]) -> None:
         """Subscribe to the states now, and to each camera once its type is known.
@@ -166,6 +168,7 @@ class ObservationStreams:
         def receive(message: Any) -> None:
             now_ns = int(self._node.get_clock().now().nanoseconds)
             self._received.receive(stream, message, now_ns=now_ns, received_ns=time.monotonic_ns())
+            self.received[stream.name] += 1
             on_message()
 
         subscription = self._node.create_subscription(message_type, stream.topic, receive, SENSOR)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gr00t_ros.msg import ControlStatus, PolicyStatus
-from gr00t_ros.sim.dds_domain import own_domain
+from gr00t_ros.node.dds_domain import own_domain
 from gr00t_ros.sim.demo_director import DemoDirector
 from gr00t_ros.sim.demo_processes import (
     DATASET,

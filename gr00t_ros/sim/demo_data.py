@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rclpy.node import Node
 
+from gr00t_ros.node.dds_domain import own_domain
 from gr00t_ros.sim.data_summary import (
     FLIPPED,
     REPLAY,
@@ -27,7 +28,6 @@ from gr00t_ros.sim.data_summary import (
     evaluation_problems,
     replayable_episodes,
 )
-from gr00t_ros.sim.dds_domain import own_domain
 from gr00t_ros.sim.demo_processes import (
     DemoProcesses,
     demo_environment,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DDS domain for each demo and each test process, so that they do not mix. Pure."""
+"""A DDS domain for each demo, evaluation and test process, so that they do not mix. Pure."""
 
 from __future__ import annotations
 
