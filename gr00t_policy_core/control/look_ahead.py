@@ -26,6 +26,10 @@ from gr00t_policy_core.control.sent_path import SentPath
 from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, PlayerMotion, Trajectory
 from gr00t_policy_core.control.workspace import Workspace
 
+# A late trajectory that makes a smaller step is sent, rad (or m): about what a streamed command
+# makes of a tick that is late (docs/benchmarks/trajectories.md).
+MAX_LATE_STEP = 0.002
+
 
 class LookAheadPlayer:
     """A player that is ticked ahead of time; what it commands at a tick comes out one lead later.
@@ -266,6 +270,10 @@ class LookAheadPlayer:
         """Whether a forecast is still to be sent: no stop has come since it was taken."""
         return self._path.is_awaited(forecast)
 
+    def would_step(self, trajectory: Trajectory, now_ns: int) -> bool:
+        """Whether the robot would jump if this path were sent now, ns, because it is late."""
+        return self._path.step_to(trajectory, now_ns) > MAX_LATE_STEP
+
     def finish_forecast(self, forecast: Forecast, trajectory: Trajectory) -> None:
         """Go on from a forecast that has been sent."""
         if not self._path.is_awaited(forecast):
@@ -307,7 +315,9 @@ class LookAheadPlayer:
     def _go_back(self) -> int:
         """Undo what the robot has not begun; returns the present, ns."""
         self._unsent = None
-        return self._ahead.go_back()
+        present_ns = self._ahead.go_back()
+        self.player.inhibit(self._inhibited)  # what was forbidden or allowed since is not undone
+        return present_ns
 
     def _stop_from_here(self, present_ns: int) -> None:
         """Go on from a stop, which nothing undoes."""

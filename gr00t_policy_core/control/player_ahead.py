@@ -143,9 +143,11 @@ class PlayerAhead:
         if self._is_clock_steady(now_ns):
             self._tick_until(now_ns + self.lead_ns, now_ns)
             return True
+        is_first = self._ticked_ns is None
         self._tick_once(now_ns + self.lead_ns)
-        self.keep()  # what was before the jump is of another time
-        return False
+        if not is_first:
+            self.keep()  # what was before the jump is of another time
+        return is_first
 
     def advance(self) -> None:
         """Give up what a stop need not undo any more."""

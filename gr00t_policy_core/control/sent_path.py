@@ -30,6 +30,7 @@ class SentPath:
         self._newest: Trajectory | None = None
         self._forecast: Forecast | None = None
         self._has_departed = False
+        self._begins_at: Row | None = None  # the first command, while no trajectory was sent
 
     @property
     def is_forecasting(self) -> bool:
@@ -52,6 +53,8 @@ class SentPath:
 
     def follow(self, row: Row, tick_ns: int) -> None:
         """Compare the command of a tick, float64 (size,), unless a forecast is under way."""
+        if self._newest is None and self._begins_at is None:
+            self._begins_at = row
         if self._forecast is None:
             self._has_departed |= self._departs(row, tick_ns)
 
@@ -62,6 +65,17 @@ class SentPath:
                 self._has_departed = True
                 return index
         return len(rows)
+
+    def step_to(self, trajectory: Trajectory, now_ns: int) -> float:
+        """The largest step, rad (or m), if another trajectory took over at an instant, ns.
+
+        Before the first trajectory the robot is where the first command is.
+        """
+        sent = self.row_at(now_ns)
+        here = sent if sent is not None else self._begins_at
+        if here is None:
+            return 0.0
+        return float(np.abs(trajectory.row_at(now_ns) - here)[self._is_sent].max())
 
     def begin(self, forecast: Forecast) -> None:
         """Wait for a forecast of the commands so far."""
@@ -79,7 +93,7 @@ class SentPath:
         """Drop the forecast that is under way: the commands have become others."""
         if self._forecast is not None:
             self._forecast.cancel()
-        self._forecast, self._has_departed = None, False
+        self._forecast, self._has_departed, self._begins_at = None, False, None
 
     def _departs(self, row: Row, tick_ns: int) -> bool:
         if self._newest is None:

@@ -15,6 +15,9 @@ from gr00t_policy_core.control.player import MotionPlayer
 
 # A motion that goes on for longer is brought to rest in the forecast, s. The next forecast goes on.
 MAX_FORECAST_S = 10.0
+# A controller rejects a trajectory that ended before it arrived, and goes on with the one before:
+# the way to rest of a stop, which may be short, ends with a rest of this length, s.
+STOP_REST_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,11 @@ class Forecast:
                 self._motion.brake()
             rows.append(self._motion.step())
             if self._motion.is_at_rest:
-                path = np.stack([*rows, rows[-1]])
-                return Trajectory(self._start_ns, self._period_ns, path, self._slices)
+                return self._trajectory(rows)
         raise RuntimeError(f"the motion does not come to rest within {2 * MAX_FORECAST_S:g} s")
+
+    def _trajectory(self, rows: list[Row]) -> Trajectory:
+        """The path to its rest; a stop stays there, so that no controller finds it in the past."""
+        rests = round(STOP_REST_S * 1e9 / self._period_ns) if self.is_stop else 1
+        path = np.stack([*rows, *[rows[-1]] * max(1, rests)])
+        return Trajectory(self._start_ns, self._period_ns, path, self._slices)

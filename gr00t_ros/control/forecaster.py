@@ -74,7 +74,7 @@ class Forecaster:
         now_ns = int(self._clock.now().nanoseconds)
         is_late = now_ns > forecast.departure_ns
         self._late += is_late
-        if is_late and not forecast.is_stop:
+        if is_late and not forecast.is_stop and self._motion.would_step(trajectory, now_ns):
             self._times.add(time.monotonic() - begun_s)
             self._motion.retry(forecast, now_ns)
             return

@@ -373,6 +373,12 @@ class MotionControl:
                 return failure.awaits(forecast)
             return isinstance(player, LookAheadPlayer) and player.awaits(forecast)
 
+    def would_step(self, trajectory: Trajectory, now_ns: int) -> bool:
+        """Whether the robot would jump if a path were sent now, ns, because it is late."""
+        with self._lock:
+            player = self._player
+            return isinstance(player, LookAheadPlayer) and player.would_step(trajectory, now_ns)
+
     def finish_forecast(self, forecast: Forecast, trajectory: Trajectory) -> None:
         """Go on from a trajectory that was sent."""
         with self._lock:

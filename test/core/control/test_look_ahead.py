@@ -95,7 +95,8 @@ class Run:
             self.player.measure(dict(enumerate(self.measured.tolist())), self.now_ns)
             self.player.tick(self.now_ns)
             late = self.player.take_forecast() or late
-            self.measured = self.sent[-1][1].row_at(self.now_ns)
+            if self.sent:
+                self.measured = self.sent[-1][1].row_at(self.now_ns)
         return late
 
     def offer(self, number: int = 1, *, amplitude: float = 0.5, age_s: float = 0.1) -> None:
@@ -129,7 +130,8 @@ def test_a_trajectory_is_what_is_commanded_afterwards_to_the_bit() -> None:
     run.tick_until_rest()
     [(tick, trajectory)] = run.sent  # nothing happened: it is sent once
     path = run.path()
-    assert np.array_equal(path, trajectory.rows[: len(path)])
+    assert np.array_equal(path[: len(trajectory.rows)], trajectory.rows[: len(path)])
+    assert (path[len(trajectory.rows) :] == trajectory.rows[-1]).all()
     assert trajectory.start_ns - (START_NS + tick * PERIOD_NS) <= LEAD_TICKS * PERIOD_NS + 2_000_000
     assert not trajectory.velocities()[-1].any()
     assert not trajectory.accelerations()[-1].any()
@@ -163,7 +165,7 @@ def require_brake(run: Run, stopped_at: int, before: Trajectory) -> None:
     """The newest trajectory leaves the one before at the stop's lead, and comes to rest soon."""
     tick, braking = run.sent[-1]
     assert tick <= stopped_at + 1
-    assert len(braking.rows) < STOP_TICKS + 40
+    assert np.ptp(braking.rows[STOP_TICKS + 40 :], axis=0).max() == 0.0
     stopped_ns = START_NS + stopped_at * PERIOD_NS
     departs_ns = stopped_ns + (STOP_TICKS + 1) * PERIOD_NS
     for instant_ns in (departs_ns - 2 * PERIOD_NS, departs_ns - PERIOD_NS):
@@ -242,6 +244,29 @@ def test_new_limits_bring_the_robot_to_rest_at_once_and_count_from_then_on() -> 
     require_within(run.path()[begins:, 0], slow, PERIOD_NS * 1e-9)
 
 
+def test_motion_that_is_allowed_again_stays_allowed_when_a_late_trajectory_is_dropped() -> None:
+    run = moving_run()
+    run.player.inhibit("emergency stop")
+    run.tick_until_rest()
+    run.player.inhibit("")
+    run.offer(2)
+    late = run.begin_late_forecast()
+    assert late is not None
+    run.player.retry(late, run.now_ns)
+    run.tick(LEAD_TICKS + 10)
+    assert not run.commands[-1].holding
+    assert not run.player.refusal
+
+
+def test_a_short_stop_outlasts_its_way_to_the_controller() -> None:
+    run = moving_run()
+    run.player.hold(run.now_ns, "enough")
+    run.tick()
+    braking = run.sent[-1][1]
+    assert len(braking.rows) * PERIOD_NS > 0.5e9
+    assert np.ptp(braking.rows[-50:], axis=0).max() == 0.0
+
+
 def test_the_counts_are_never_taken_back() -> None:
     run = moving_run()
     ticks, chunks = 0, 0
@@ -265,6 +290,10 @@ def late_run() -> tuple[Run, Forecast]:
     assert forecast is not None
     assert run.now_ns > forecast.departure_ns
     assert not forecast.is_stop
+    trajectory = forecast.run()
+    assert trajectory is not None
+    assert run.player.would_step(trajectory, run.now_ns)
+    assert not run.player.would_step(trajectory, forecast.departure_ns)
     return run, forecast
 
 
@@ -302,13 +331,30 @@ def test_a_chunk_that_is_late_a_second_time_is_refused_and_the_robot_stays_on_it
     assert not run.player.fault
 
 
+def test_a_first_chunk_that_is_late_twice_leaves_the_robot_where_it_is() -> None:
+    """The player is made with its first chunk: no tick comes before it."""
+    run = Run()
+    run.player.measure(dict(enumerate(run.measured.tolist())), run.now_ns)
+    run.offer(age_s=0.0)
+    for _ in range(2):
+        late = run.begin_late_forecast()
+        assert late is not None
+        trajectory = late.run()
+        assert trajectory is not None
+        assert run.player.would_step(trajectory, run.now_ns)
+        run.player.retry(late, run.now_ns)
+    assert "its trajectory was ready after" in run.player.refusal
+    run.tick(60)
+    assert not run.sent
+    assert not run.commands
+
+
 def test_a_stop_cancels_the_forecast_under_way_and_brakes_on_the_path_that_was_sent() -> None:
     run, forecast = late_run()
     before = run.sent[0][1]
     run.measured = before.row_at(run.now_ns)
     stopped_at = run.tick_number
     run.player.hold(run.now_ns, "enough")
-    assert forecast.run() is None
     assert not run.player.awaits(forecast)
     run.player.retry(forecast, run.now_ns)  # changes nothing
     run.tick()
@@ -382,7 +428,7 @@ def test_a_joint_that_does_not_follow_stops_the_robot_by_a_trajectory() -> None:
     assert run.sent[1][0] == stopped_at
     assert run.commands[-1].at_rest
     braking = run.sent[1][1]
-    assert len(braking.rows) < STOP_TICKS + 40
+    assert np.ptp(braking.rows[STOP_TICKS + 40 :], axis=0).max() == 0.0
 
 
 def test_measurements_that_stop_coming_stop_the_robot() -> None:
