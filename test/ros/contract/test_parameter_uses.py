@@ -169,6 +169,7 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "max_jump": (0.5, NAMED),
     "out_of_range": ("return", NAMED),
     "max_observation_age_s": (1.0, EVERYWHERE),
+    "task_timeout_s": (1.0, EVERYWHERE),
     "require_subscribers": (False, EVERYWHERE),
     "on_starvation": ("hold", EVERYWHERE),
     "enable_topic": ("enable", EVERYWHERE),
