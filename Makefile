@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models bench bench-control bench-ik bench-motion bench-record bench-throughput bench-trajectories fuzz soak lint docs reference robot-descriptions clean build setup
+.PHONY: help demo demo-data test test-models bench bench-control bench-ik bench-motion bench-record bench-throughput bench-trajectories fuzz soak lint docs reference robot-descriptions clean build setup
 
 # DISTRO: the ROS 2 to install where none is sourced. PYTHON: the interpreter to do it with.
 PYTHON ?= python3
@@ -16,6 +16,7 @@ ROS := . scripts/ros_env.bash
 
 help:
 	@echo "make demo    the simulated arm, driven by a policy server through ROS 2 (DEMO_SECONDS=20: end after 20 s; SEED=7: where the cubes lie; POLICY=replay: a recording)"
+	@echo "make demo-data   demonstrations of that arm, recorded, converted, replayed, evaluated and diagnosed: build/demo-data (DEMO_EPISODES=2: so many)"
 	@echo "make test    build and run all tests (TEST_JOBS=1: one after the other)"
 	@echo "make test-models   the tests of the models, with torch in an environment of its own (TRANSFORMERS=4.57.6: with that release)"
 	@echo "make lint    ruff and mypy"
@@ -23,7 +24,7 @@ help:
 	@echo "make reference   write the pages of docs/reference that are made from the code"
 	@echo "make robot-descriptions   fetch the URDFs of robots/ for their tests, 210 MB (2 MB stay)"
 	@echo "make bench   measure (BENCH_ARGS=...: what and how, --help lists it)"
-	@echo "make bench-motion   measure motion under latency in a closed loop, docs/benchmarks/motion.md (BENCH_ARGS=--quick: a minute)"
+	@echo "make bench-motion   measure motion under latency and a person's correction, docs/benchmarks/motion.md (BENCH_ARGS=--quick: two minutes)"
 	@echo "make bench-trajectories   what a joint_trajectory_controller makes of each way to command it, docs/benchmarks/trajectories.md"
 	@echo "make bench-control   measure how each control loop keeps its rate, docs/benchmarks/control-loop.md (BENCH_ARGS=--quick: a minute)"
 	@echo "make bench-record   measure whether the recorder loses anything, and what it costs, docs/benchmarks/record.md (BENCH_ARGS=--quick: 3 s)"
@@ -33,7 +34,7 @@ help:
 	@echo "make soak    a server under load, and its memory before and after (SOAK_SECONDS=600)"
 	@echo "make clean   remove what building and running made; the ROS 2 set-up in .venv stays"
 	@echo
-	@echo "Where no ROS 2 is sourced, demo, test and bench set one up in .venv first: kilted, or DISTRO=jazzy."
+	@echo "Where no ROS 2 is sourced, demo, demo-data, test and bench set one up in .venv first: kilted, or DISTRO=jazzy."
 	@echo "PYTHON=python3.12 chooses the interpreter for that."
 
 setup:
@@ -45,6 +46,9 @@ build: setup
 
 demo: build
 	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo" $(if $(POLICY),--policy $(POLICY)) $(if $(SEED),--seed $(SEED))
+
+demo-data: build
+	@$(ROS); exec "$$INSTALL/gr00t_ros/lib/gr00t_ros/demo_data" --output build/demo-data
 
 # Tests mostly wait, so the suites run side by side, and each of them in as many processes as there
 # are CPUs and a half (pytest-xdist, where it is there). ctest numbers the lines of each suite. The
@@ -77,7 +81,7 @@ bench: build
 	@$(ROS); exec python -m bench $(BENCH_ARGS)
 
 bench-motion: build
-	@$(ROS); exec python -m bench.motion $(BENCH_ARGS)
+	@$(ROS); python -m bench.motion $(BENCH_ARGS) && exec python -m bench.motion_handover $(BENCH_ARGS)
 
 bench-trajectories: build
 	@$(ROS); exec python -m bench.trajectories $(BENCH_ARGS)

@@ -21,8 +21,8 @@ from bench.control_report import BUSY, CONTROL_NODE, FIFO, FLOOR, IDLE, TIMER, R
 from bench.processes import ROOT, Worker
 from bench.report import meta_report, say, write_result, write_section
 from bench.ros.robot import parameters
+from gr00t_ros.node.dds_domain import reserve_domain
 from gr00t_ros.node.process_environment import process_environment
-from gr00t_ros.sim.dds_domain import reserve_domain
 
 RESULT = ROOT / "build" / "bench" / "control.json"
 PAGE = ROOT / "docs" / "benchmarks" / "control-loop.md"

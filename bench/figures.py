@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.motion import Bench
-from bench.motion_run import DIMENSIONS, Case, Episode, Strategy, demo_contract
+from bench.motion_parts import DIMENSIONS, Case, Strategy, demo_contract
+from bench.motion_run import Episode
 from bench.processes import ROOT
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.blend import BlendMode

@@ -8,13 +8,15 @@ import contextlib
 import functools
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any, TypeVar
 
 from bench import meta, motion_link, motion_report
 from bench.motion_metrics import Row, summarize
-from bench.motion_run import STRATEGIES, Case, Recording, Strategy, run_case
+from bench.motion_parts import STRATEGIES, Case, Strategy
+from bench.motion_run import Recording, run_case
 from bench.processes import ROOT
 from bench.report import meta_report, say, write_result, write_section
 from gr00t_ros.sim.feedback import FeedbackExpert
@@ -28,6 +30,7 @@ LATENCIES_S = (0.0, 0.05, 0.1, 0.2, 0.35)
 QUICK_LATENCIES_S = (0.0, 0.2, 0.35)
 SEEDS, QUICK_SEEDS = 20, 3
 PACKAGES = ("mujoco", "ruckig", "opencv-python-headless")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +63,42 @@ def measure(
         for latency_s in latencies_s
         for seed in range(seeds)
     ]
+    yield from in_groups(run_all(_run, cases, jobs), seeds)
+
+
+def run_all(run: Callable[[Case], Result], cases: Sequence[Case], jobs: int) -> Iterator[Result]:
+    """The result of each case, in order, from `jobs` processes; `run` is a function of a module."""
     # Each process renders for itself: with more threads they would only wait for each other.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     # Not forked: OpenGL contexts and OpenCV's threads do not survive that.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        recordings: list[Recording] = []
-        for recording in pool.imap(_run, cases, chunksize=2):
-            recordings.append(recording)
-            if len(recordings) == seeds:
-                yield recordings
-                recordings = []
+        yield from pool.imap(run, cases, chunksize=2)
+
+
+def in_groups(results: Iterable[Result], size: int) -> Iterator[list[Result]]:
+    """The results in lists of `size`, each as soon as it is full."""
+    group: list[Result] = []
+    for result in results:
+        group.append(result)
+        if len(group) == size:
+            yield group
+            group = []
 
 
 def _run(case: Case) -> Recording:
-    bench = _bench_of_this_process()
+    bench = bench_of_this_process()
     return run_case(bench.arm, bench.expert, case)
 
 
 @functools.cache
-def _bench_of_this_process() -> Bench:
+def bench_of_this_process() -> Bench:
+    """What this process runs episodes with, made once."""
     return Bench.make()
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Command line; see ``--help``."""
-    options = _options(args)
+    options = parse_options(args, prog="python -m bench.motion", description=__doc__)
     try:
         Bench.make().arm.render("front")
     except RenderingUnavailableError as error:
@@ -98,8 +112,7 @@ def main(args: Sequence[str] | None = None) -> int:
         rows.append(summarize(recordings))
         shown += recordings[:1]
         say(motion_report.progress(rows[-1]))
-    about = {**meta.describe(load_before), "link": _link(), "quick": options.quick}
-    about["versions"] |= dict(_versions())
+    about = describe(load_before, options)
     write_result(RESULT, about, [row.as_json() for row in rows])
     text = f"{meta_report(about)}\n\n{motion_report.report(rows)}"
     say(f"\n{text}\n")
@@ -110,6 +123,13 @@ def main(args: Sequence[str] | None = None) -> int:
         write_section("motion", text, PAGE)
         motion_plot.draw(rows, shown, PLOT)
     return 0
+
+
+def describe(load_before: float, options: argparse.Namespace) -> dict[str, Any]:
+    """What the measurement was made with; `load_before` is the load average before it."""
+    about = {**meta.describe(load_before), "link": _link(), "quick": options.quick}
+    about["versions"] |= dict(_versions())
+    return about
 
 
 def _link() -> dict[str, float]:
@@ -128,8 +148,11 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
 
 
-def _options(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.motion", description=__doc__)
+def parse_options(
+    args: Sequence[str] | None, *, prog: str, description: str | None
+) -> argparse.Namespace:
+    """The options of a benchmark of motion: ``quick``, ``seeds`` and ``jobs``."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--quick", action="store_true", help="a minute's look, docs untouched")
     parser.add_argument("--seeds", type=int, help=f"episodes of each (default: {SEEDS})")
     parser.add_argument(

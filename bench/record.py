@@ -19,8 +19,8 @@ from bench.processes import ROOT, Worker
 from bench.record_report import Row, report
 from bench.report import meta_report, say, write_result, write_section
 from bench.ros.recorded_robot import ARMS, CAMERAS, JOINTS, image_topic, joints_topic
+from gr00t_ros.node.dds_domain import reserve_domain
 from gr00t_ros.node.process_environment import process_environment
-from gr00t_ros.sim.dds_domain import reserve_domain
 
 RESULT = ROOT / "build" / "bench" / "record.json"
 PAGE = ROOT / "docs" / "benchmarks" / "record.md"

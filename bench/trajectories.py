@@ -172,11 +172,11 @@ def _player(way: Way, world: World) -> Callable[[float, Chunk | None], None]:
         if way.kind == "stream" and command is not None:
             world.send(now_s, 0.0, [Point(PERIOD_S, command.vector)])
         forecast = ahead.take_forecast() if player is ahead else None
-        if forecast is not None:
-            trajectory = forecast.run()
+        trajectory = forecast.run() if forecast is not None else None
+        if forecast is not None and trajectory is not None:
             start_s = (trajectory.start_ns - START_NS) * 1e-9
             world.send(now_s + 0.03, start_s, _points(trajectory, way.derivatives))  # its time
-            ahead.finish_forecast(trajectory)
+            ahead.finish_forecast(forecast, trajectory)
 
     return play
 

@@ -9,12 +9,12 @@ from itertools import product
 from typing import Any
 
 from bench.processes import MALLOC, ROOT, Worker, environment
+from gr00t_ros.node.dds_domain import reserve_domain
 from gr00t_ros.node.process_environment import (
     OLD_PROFILE_VARIABLE,
     PROFILE_VARIABLE,
     process_environment,
 )
-from gr00t_ros.sim.dds_domain import reserve_domain
 
 PROFILE = ROOT / "config" / "fastdds.xml"
 PROFILES = ("default", PROFILE.name)

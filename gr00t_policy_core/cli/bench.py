@@ -145,8 +145,8 @@ def _measure(
         median, worst = np.percentile(values_ms, [50, 99])
         stages[stage] = {"p50_ms": float(median), "p99_ms": float(worst)}
     return {
-        "batch": len(policy.frames(observation)),
-        "image_tokens": policy.image_grid(observation).tokens_per_image,
+        "batch": len(policy.preprocessor.frames(observation)),
+        "image_tokens": policy.preprocessor.image_grid(observation).tokens_per_image,
         "runs": runs,
         "ready_s": ready_s,
         "stages": stages,

@@ -6,11 +6,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from gr00t_policy_core.cli.common import positive, write_line
+from gr00t_policy_core.cli import extensions
+from gr00t_policy_core.cli.bag_flags import BAG_FLAGS, add_bag_flags
+from gr00t_policy_core.cli.common import positive, refuse_without_effect, write_line
 from gr00t_policy_core.cli.policy_sources import add_policy_flags, open_policies
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.evaluation.evaluation import (
@@ -28,7 +31,8 @@ from gr00t_policy_core.report_files import HTML_NAME, JSON_NAME, write_report
 EPISODES = 5
 DESCRIPTION = """\
 Ask policies along recorded episodes, open loop as Isaac-GR00T's open_loop_eval.py does, and compare
-their actions with the recorded ones. The report has the errors by key, joint and step of the chunk,
+their actions with the recorded ones. The episodes are those of a dataset, or bags that are played
+to the policy node in simulated time. The report has the errors by key, joint and step of the chunk,
 the latency, and known mistakes by name: units, signs, shifts, swapped joints and cameras. It is one
 HTML page and one JSON file."""
 
@@ -39,8 +43,15 @@ def add_command(commands: Any) -> None:
         "eval", help="compare policies with a recorded dataset", description=DESCRIPTION
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument(
-        "--dataset", required=True, metavar="DIR", help="LeRobot v2.1 or v3.0 dataset"
+    recordings = parser.add_mutually_exclusive_group(required=True)
+    recordings.add_argument("--dataset", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset")
+    recordings.add_argument(
+        "--through-nodes",
+        type=Path,
+        nargs="+",
+        metavar="BAG",
+        help="bags, or folders with bags below them, which are played to the policy node; needs "
+        "ROS 2",
     )
     parser.add_argument(
         "--episodes",
@@ -53,7 +64,7 @@ def add_command(commands: Any) -> None:
         "--steps",
         type=positive,
         default=STEPS,
-        help=f"steps of each episode, at most (default: {STEPS})",
+        help=f"steps of each episode, or of each bag, at most (default: {STEPS})",
     )
     parser.add_argument(
         "--execution-horizon",
@@ -80,6 +91,8 @@ def add_command(commands: Any) -> None:
         metavar="DIR",
         help=f"folder for {HTML_NAME} and {JSON_NAME} (default: evaluation)",
     )
+    bags = parser.add_argument_group("with --through-nodes")
+    add_bag_flags(bags)
     add_policy_flags(parser)
 
 
@@ -88,6 +101,20 @@ def run(args: argparse.Namespace) -> int:
     require_matplotlib()
     args.output.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    if args.through_nodes is None:
+        refuse_without_effect(args, BAG_FLAGS, "there is no --through-nodes")
+        report = _on_dataset(args)
+    else:
+        refuse_without_effect(args, ["episodes"], "name the bags themselves")
+        report = extensions.through_nodes().evaluate(args)
+    for line in report.lines():
+        write_line(line)
+    write_report(args.output, report.html(), report.as_json())
+    write_line(f"{args.output / HTML_NAME} and {JSON_NAME} have the details")
+    return 0
+
+
+def _on_dataset(args: argparse.Namespace) -> Report:
     dataset = RecordedDataset(args.dataset)
     settings = EvaluationSettings(
         episodes=dataset.chosen(args.episodes, EPISODES),
@@ -99,19 +126,23 @@ def run(args: argparse.Namespace) -> int:
             evaluate(source.name, policy, dataset, dataset.names_of, settings)
             for source, policy in open_policies(args, stack)
         ]
-    _require_same_keys(policies)
-    report = Report(str(dataset.path), tuple(policies))
-    for line in report.lines():
-        write_line(line)
-    write_report(args.output, report.html(), report.as_json())
-    write_line(f"{args.output / HTML_NAME} and {JSON_NAME} have the details")
-    return 0
+    return compared(str(dataset.path), policies)
 
 
-def _require_same_keys(policies: list[PolicyEvaluation]) -> None:
+def compared(recordings: str, policies: Sequence[PolicyEvaluation]) -> Report:
+    """The report of policies that were evaluated on the same recordings.
+
+    Raises:
+        SpecError: They have not the same action keys, or not the same episodes.
+    """
     if len({tuple(policy.names) for policy in policies}) > 1:
         keys = "; ".join(f"{policy.name} has {list(policy.names)}" for policy in policies)
         raise SpecError("cannot compare the policies", [f"{keys}: choose some with --action-keys"])
+    episodes = {policy.name: [result.name for result in policy.episodes] for policy in policies}
+    if len({tuple(names) for names in episodes.values()}) > 1:
+        answered = "; ".join(f"{name} answered in {found}" for name, found in episodes.items())
+        raise SpecError("cannot compare the policies", [answered])
+    return Report(recordings, tuple(policies))
 
 
 def _episode(text: str) -> int:

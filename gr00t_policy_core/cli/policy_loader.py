@@ -50,6 +50,7 @@ class PolicyLoader:
     execution_horizon: int | None
     strict: bool
     max_batch: int
+    episode_index: int | None = None
     camera_size: Sequence[tuple[int, int]] = ()
     base_model_path: str | None = None
     denoising_steps: int | None = None
@@ -105,6 +106,7 @@ class PolicyLoader:
             self.dataset_path,
             _modality_configs(self.modality_config_path),
             self.execution_horizon,
+            episode_index=self.episode_index,
             strict=self.strict,
         )
 

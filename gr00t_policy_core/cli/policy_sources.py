@@ -97,6 +97,8 @@ def policy_source(text: str) -> PolicySource:
 def policy_sources(args: argparse.Namespace) -> list[PolicySource]:
     """The policies that a command line names, in its order; the server where it names none.
 
+    It exits with a usage error for flags that belong to no policy.
+
     Raises:
         SpecError: Two policies have one name.
     """
@@ -111,6 +113,11 @@ def policy_sources(args: argparse.Namespace) -> list[PolicySource]:
     if twice:
         raise SpecError("bad policies", [f"two have the name {twice}: give each its own"])
     return sources
+
+
+def names_a_policy(args: argparse.Namespace) -> bool:
+    """Whether a command line names any policy."""
+    return bool(args.policy or args.model_path is not None or {"host", "port"} & args.given)
 
 
 def open_policies(
@@ -129,7 +136,29 @@ def open_policies(
         PolicyError: A policy cannot be reached or loaded.
     """
     for source in policy_sources(args):
-        yield source, _open(source.where, args, stack)
+        yield source, open_policy(source, args, stack)
+
+
+def open_policy(source: PolicySource, args: argparse.Namespace, stack: ExitStack) -> BasePolicy:
+    """Open one policy.
+
+    Args:
+        source: Where it is.
+        args: The arguments of the command.
+        stack: Closes the connection to a server.
+
+    Raises:
+        PolicyError: The policy cannot be reached or loaded.
+    """
+    return _open(source.where, args, stack)
+
+
+def server_arguments(source: PolicySource, args: argparse.Namespace) -> argparse.Namespace | None:
+    """The arguments of the command with the host and the port of a policy that is a server.
+
+    None for a policy that is none.
+    """
+    return _server_arguments(source.where, args) if _is_server(source.where) else None
 
 
 def _refuse_unused(args: argparse.Namespace, sources: Sequence[PolicySource]) -> None:
@@ -141,8 +170,12 @@ def _refuse_unused(args: argparse.Namespace, sources: Sequence[PolicySource]) ->
         refuse_without_effect(args, LOCAL_FLAGS, "no policy is a model on this machine")
 
 
+def _is_server(where: str) -> bool:
+    return where.startswith("ipc://") or _SERVER.fullmatch(where) is not None
+
+
 def _kind(where: str) -> _Kind:
-    if where.startswith("ipc://") or _SERVER.fullmatch(where):
+    if _is_server(where):
         return _Kind.SERVER
     if (Path(where) / "meta/info.json").exists():
         return _Kind.REPLAY

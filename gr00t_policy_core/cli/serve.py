@@ -39,7 +39,7 @@ HOST:PORT" when the policy is ready; while a model loads, the server answers pin
 is loading. SIGINT and SIGTERM finish the requests in progress, reject the others and stop the
 server. SIGHUP restarts the replicas of --replicas one after the other, without losing a request."""
 
-REPLAY_FLAGS = ("modality_config_path", "execution_horizon")
+REPLAY_FLAGS = ("modality_config_path", "execution_horizon", "episode_index")
 MODEL_ONLY_FLAGS = ("camera_size", "device", "embodiment_tag", *MODEL_FLAGS)
 
 MALLOC_HELP = """\
@@ -89,6 +89,12 @@ def add_command(commands: Any) -> None:
         type=positive,
         metavar="STEPS",
         help="steps that a replay advances with each request (default: the action horizon)",
+    )
+    policy.add_argument(
+        "--episode-index",
+        type=int,
+        metavar="INDEX",
+        help="episode that a replay begins with (default: the first one)",
     )
     policy.add_argument(
         "--policy",

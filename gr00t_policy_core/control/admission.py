@@ -75,8 +75,8 @@ class ChunkAdmission:
 
         Raises:
             ChunkRefusedError: The schedule refuses it, it asks for what no robot can do, a joint is
-                outside its range or a tip outside its workspace, or the chunk begins too far from
-                where the robot is.
+                outside its range, a tip or a pose outside its workspace, or the chunk begins too
+                far from where the robot is.
         """
         if output is None:
             # Nothing was commanded yet: the robot is where the observation saw it.
@@ -90,6 +90,6 @@ class ChunkAdmission:
             start = self._rest.start(entry, output)
             if settings.out_of_range is OutOfRange.REFUSE:
                 require_in_range(chunk, start, self._layout, settings.limits)
-                require_inside(chunk, start, settings.workspaces)
+                require_inside(chunk, start, (*settings.workspaces, *settings.body_workspaces))
         require_near(chunk, entry, start, self._layout, settings)
         return planned, start

@@ -12,6 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,6 +50,14 @@ class _LimitedVelocity:
     def braking_s(self) -> float:
         """How long it takes to become zero, s."""
         return _length(self.value) / self._acceleration
+
+    @property
+    def braking_way(self) -> Row:
+        """How far it goes on the fastest way to zero, m or rad (3,): straight on."""
+        speed, change = _length(self.value), self._acceleration * self._period_s
+        ticks = math.floor(speed / change)
+        way = self._period_s * ticks * (speed - 0.5 * change * (ticks + 1))
+        return self.value * (way / max(speed, AT_REST))
 
     def allows(self, wanted: Row) -> bool:
         """Whether it may be the velocity of this tick; counts the limit that it would break."""
@@ -89,6 +98,16 @@ class _LimitedVelocity:
         return _length(wanted - before) <= self._acceleration * self._period_s
 
 
+@dataclass(frozen=True, slots=True)
+class BodyMark:
+    """The state of a `BodyLimiter`; with the pose, (7,), where it limits one."""
+
+    linear: Row
+    angular: Row
+    is_following: bool
+    pose: Row | None = None
+
+
 class BodyLimiter(ABC):
     """Keeps the commands of one body inside its limits.
 
@@ -124,6 +143,15 @@ class BodyLimiter(ABC):
         """How long it takes to come to rest from the last command on, s."""
         return max(self._linear.braking_s, self._angular.braking_s)
 
+    def mark(self) -> BodyMark:
+        """Return the present state, for `undo`."""
+        return BodyMark(self._linear.value, self._angular.value, self._is_following)
+
+    def undo(self, mark: BodyMark) -> None:
+        """Go back to a mark: the command since then is not sent."""
+        self._linear.value, self._angular.value = mark.linear, mark.angular
+        self._is_following = mark.is_following
+
     @abstractmethod
     def ahead(self, seconds: float) -> Row:
         """Return the command `seconds` after the last one, if nothing changed."""
@@ -156,6 +184,24 @@ class PoseLimiter(BodyLimiter):
     ) -> None:
         super().__init__(limits, period_s, limit_hits)
         self._pose = np.array(pose)
+
+    @property
+    def position(self) -> Row:
+        """Where the last command is, float64 (3,), m."""
+        return self._pose[LINEAR]
+
+    @property
+    def resting_position(self) -> Row:
+        """Where it comes to rest if it brakes from the last command on, float64 (3,), m."""
+        return self.position + self._linear.braking_way
+
+    def mark(self) -> BodyMark:
+        return replace(super().mark(), pose=self._pose)
+
+    def undo(self, mark: BodyMark) -> None:
+        super().undo(mark)
+        if mark.pose is not None:
+            self._pose = mark.pose
 
     def ahead(self, seconds: float) -> Row:
         return _moved(self._pose, self._linear.value * seconds, self._angular.value * seconds)

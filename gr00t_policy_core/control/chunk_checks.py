@@ -10,6 +10,7 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.active_chunk import ActiveChunk
 from gr00t_policy_core.control.body_limiter import pose_distances
+from gr00t_policy_core.control.body_workspace import BodyWorkspace
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
@@ -105,13 +106,15 @@ def require_in_range(
         )
 
 
-def require_inside(chunk: Chunk, start: Row, workspaces: Iterable[Workspace]) -> None:
-    """Require that no tip is outside its workspace.
+def require_inside(
+    chunk: Chunk, start: Row, workspaces: Iterable[Workspace | BodyWorkspace]
+) -> None:
+    """Require that no tip and no pose is outside its workspace.
 
     Args:
         chunk: The chunk that is named in the error.
         start: Where the motion begins, float64 (size,).
-        workspaces: Where the tips may be.
+        workspaces: Where the tips and the poses may be.
     """
     for workspace in workspaces:
         for outside in workspace.outside(start):

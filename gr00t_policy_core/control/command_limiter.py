@@ -13,6 +13,7 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.body_limiter import BodyLimiter, PoseLimiter, TwistLimiter
 from gr00t_policy_core.control.body_limits import BodyLimits
+from gr00t_policy_core.control.body_workspace import BodyGuard, BodyWorkspace
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limiter import JointLimiter
 from gr00t_policy_core.control.joint_limits import JointLimits
@@ -48,6 +49,7 @@ class CommandLimiter:
         start: Where the robot stands, float64 (size,).
         limit_hits: Counts the ticks in which a limit changed a command, by the limit's name.
         workspaces: What the tips of arms never leave; all their joints have limits.
+        body_workspaces: What poses never leave; all of them have limits.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class CommandLimiter:
         start: Row,
         limit_hits: Counter[str],
         workspaces: Sequence[Workspace] = (),
+        body_workspaces: Sequence[BodyWorkspace] = (),
     ) -> None:
         self._limit_hits = limit_hits
         self._why_braked = ""
@@ -77,20 +80,23 @@ class CommandLimiter:
         self._lowest, self._highest = np.full(layout.size, -np.inf), np.full(layout.size, np.inf)
         for index in self._joints:
             self._lowest[index], self._highest[index] = joints[index].lower, joints[index].upper
-        self._bodies: list[tuple[slice, BodyLimiter]] = []
-        for key, limits in bodies.items():
-            part = layout.slices[key]
-            body = (
-                PoseLimiter(limits, period_s, start[part], limit_hits)
-                if key in layout.poses
-                else TwistLimiter(limits, period_s, limit_hits)
-            )
-            self._bodies.append((part, body))
-        bodies_only = (body for _, body in self._bodies)
+        self._poses = {
+            key: PoseLimiter(limits, period_s, start[layout.slices[key]], limit_hits)
+            for key, limits in bodies.items()
+            if key in layout.poses
+        }
+        twists = {
+            key: TwistLimiter(limits, period_s, limit_hits)
+            for key, limits in bodies.items()
+            if key not in layout.poses
+        }
+        self._body_guards = [BodyGuard(one, self._poses[one.key]) for one in body_workspaces]
+        of_bodies: dict[str, BodyLimiter] = {**self._poses, **twists}
+        self._bodies = [(layout.slices[key], body) for key, body in of_bodies.items()]
         self._parts: list[_Limiter] = [
             *self._joints.values(),
             *self._velocities.values(),
-            *bodies_only,
+            *of_bodies.values(),
         ]
 
     @property
@@ -126,19 +132,24 @@ class CommandLimiter:
     def follow(self, path: PathByTick) -> Row:
         """The commands of this tick towards a path, float64 (size,).
 
-        They brake where a tip could not stop inside its workspace otherwise.
+        They brake where a tip or a pose could not stop inside its workspace otherwise.
 
         Args:
             path: Where the commands should go; ``path(0)`` belongs to this tick.
         """
         vector = np.array(path(0))
-        marks = {index: joint.mark() for index, joint in self._joints.items()}
+        joint_marks = {index: joint.mark() for index, joint in self._joints.items()}
+        body_marks = [body.mark() for _, body in self._bodies]
         for index, joint in self._joints.items():
             vector[index] = joint.follow(partial(_value, path, index))
-        why_to_brake = self._guard.why_to_brake(vector)
+        for part, body in self._bodies:
+            vector[part] = body.follow(partial(_part, path, part))
+        why_to_brake = self._why_to_brake(vector)
         if why_to_brake:
             for index, joint in self._joints.items():
-                joint.undo(marks[index])
+                joint.undo(joint_marks[index])
+            for (_, body), mark in zip(self._bodies, body_marks, strict=True):
+                body.undo(mark)
             self._limit_hits["workspace"] += 1
             vector = self.brake(path(0))
             self._why_braked = why_to_brake
@@ -146,9 +157,11 @@ class CommandLimiter:
         self._why_braked = ""
         for index, velocity in self._velocities.items():
             vector[index] = velocity.follow(partial(_value, path, index))
-        for part, body in self._bodies:
-            vector[part] = body.follow(partial(_part, path, part))
         return vector
+
+    def _why_to_brake(self, vector: Row) -> str:
+        bodies = (guard.why_to_brake() for guard in self._body_guards)
+        return self._guard.why_to_brake(vector) or next(filter(None, bodies), "")
 
     def yield_to(self, vector: Row) -> Row:
         """The commands of this tick on the way to rest where somebody has moved the robot.
@@ -164,6 +177,8 @@ class CommandLimiter:
         for part, body in self._bodies:
             vector[part] = body.follow(partial(_still, np.array(vector[part])))
         self._guard.allow(vector)
+        for guard in self._body_guards:
+            guard.allow()
         self._why_braked = ""
         return vector
 

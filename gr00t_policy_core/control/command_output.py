@@ -44,6 +44,7 @@ class CommandOutput:
             start=start,
             limit_hits=limit_hits,
             workspaces=settings.workspaces,
+            body_workspaces=settings.body_workspaces,
         )
         self._last = self._before = self._target = start
         self._commanded_ns = 0
@@ -130,15 +131,20 @@ class CommandOutput:
         bound_by = self._limiter.bound_by()
         return joint_reports(self._layout, self._target, self._last, measured, bound_by)
 
-    def fallback_brake(self) -> FallbackBrake:
-        """A way to rest from the last command on that needs nothing of this object."""
+    def fallback_brake(self, path: tuple[Row, Row] | None = None) -> FallbackBrake:
+        """A way to rest from the last command on that needs nothing of this object.
+
+        Args:
+            path: Other commands than the last two, the older one first, float64 (size,) each.
+        """
+        before, last = path or (self._before, self._last)
         return FallbackBrake(
             self._layout,
             self._settings.limits,
             self._settings.bodies,
             period_s=self._settings.period_s,
-            last=self._last,
-            before=self._before,
+            last=last,
+            before=before,
         )
 
     def _commit(self, command: Row, target: Row, now_ns: int) -> Row:

@@ -3,31 +3,32 @@
 
 The player lives in the future by the lead: what it commands at a tick is what the robot should do
 one lead later. So there is time to forecast the path to its end, and to send it, before the robot
-gets to where it departs from the path before. Everything that the player is told, it is told as of
-the future: its stop reasons, checks and limits are the same as without a lead.
+gets to where it departs from the path before. A stop does not wait for the lead: the player goes
+back to where the robot is about to be, and brakes from there.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.chunk import Chunk, Row
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
 from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.player_ahead import PlayerAhead
+from gr00t_policy_core.control.recording import Allowed, Held, Offered, Steered
+from gr00t_policy_core.control.sent_path import SentPath
 from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, PlayerMotion, Trajectory
+from gr00t_policy_core.control.workspace import Workspace
 
-# After a longer pause of the control loop the missed ticks are not made up for, s.
-MAX_CATCH_UP_S = 1.0
-# Commands closer to the forecast than this follow it, rad (or m).
-SAME = 1e-9
+# A late trajectory that makes a smaller step is sent, rad (or m): about what a streamed command
+# makes of a tick that is late (docs/benchmarks/trajectories.md).
+MAX_LATE_STEP = 0.002
 
 
 class LookAheadPlayer:
@@ -56,52 +57,48 @@ class LookAheadPlayer:
         forecast_keys: tuple[str, ...],
         silent_at_rest: bool = False,
     ) -> None:
-        self._player = player
         self._layout = layout
-        self._silent_at_rest = silent_at_rest
         self._period_ns = round(period_s * 1e9)
-        self._lead_ticks = max(1, math.ceil(lead_s / period_s - 1e-9))
-        self._lead_ns = self._lead_ticks * self._period_ns
-        self._ticked_ns: int | None = None  # the newest tick of the player
-        # The commands from the present tick to the newest; None where there was none yet.
-        self._ahead: deque[Command | None] = deque(
-            [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
+        self._path = SentPath(layout, forecast_keys)
+        self._ahead = PlayerAhead(
+            player,
+            layout,
+            self._path,
+            period_s=period_s,
+            lead_s=lead_s,
+            silent_at_rest=silent_at_rest,
         )
-        self._is_forecast = np.zeros(layout.size, dtype=bool)
-        for key in forecast_keys:
-            self._is_forecast[layout.slices[key]] = True
-        self._positions: dict[int, float] = {}  # as they were measured, by index
-        self._measured_ns: dict[int, int] = {}  # when, ns
-        self._newest: Trajectory | None = None
-        self._is_forecasting = False
-        self._has_departed = False
+        self._inhibited = ""
+        self._is_stopping = False  # whether the way to rest of a stop is still to be sent
+        self._unsent: Chunk | None = None  # the newest chunk, while its trajectory is not sent
+        self._retried: Chunk | None = None  # the newest chunk that was offered a second time
 
     # What the player says of itself
 
     @property
     def player(self) -> MotionPlayer:
         """The player that is ticked ahead."""
-        return self._player
+        return self._ahead.player
 
     @property
     def lead_s(self) -> float:
         """How far the player is ahead of the present, s."""
-        return self._lead_ns * 1e-9
+        return self._ahead.lead_ns * 1e-9
 
     @property
     def counts(self) -> PlayerCounts:
-        """The player's counts."""
-        return self._player.counts
+        """The player's counts, without what a stop at this moment would undo."""
+        return self._ahead.player_at_stop.counts
 
     @property
     def reason(self) -> str:
         """Why no chunk is played; empty while a chunk is."""
-        return self._player.reason
+        return self.player.reason
 
     @property
     def is_steered(self) -> bool:
         """Whether a person steers the robot at present."""
-        return self._player.is_steered
+        return self.player.is_steered
 
     @property
     def layout(self) -> ActionLayout:
@@ -111,27 +108,27 @@ class LookAheadPlayer:
     @property
     def refusal(self) -> str:
         """Why a chunk was refused since the last one was accepted; empty where none was."""
-        return self._player.refusal
+        return self.player.refusal
 
     @property
     def place(self) -> Row:
         """Where the robot is told to be, one lead ahead of the present."""
-        return self._player.place
+        return self.player.place
 
     @property
     def fault(self) -> str:
         """What stopped the motion and needs a person; empty once a chunk is played again."""
-        return self._player.fault
+        return self.player.fault
 
     @property
     def chunk_jump(self) -> float:
         """The largest distance of the newest chunk from the path on its arrival, rad or m."""
-        return self._player.chunk_jump
+        return self.player.chunk_jump
 
     @property
     def braking_s(self) -> float:
         """How long it takes to come to rest from the present command on, s."""
-        return self._player.braking_s + self.lead_s
+        return self._ahead.player_at_stop.braking_s + self._ahead.stop_lead_ns * 1e-9
 
     def report(self) -> list[JointReport]:
         """Report every commanded value at the present; the targets are moved by the same way."""
@@ -143,14 +140,14 @@ class LookAheadPlayer:
                 command=one.command - way,
                 measured=one.measured - way,
             )
-            for one, way in zip(self._player.report(), lead.tolist(), strict=False)
+            for one, way in zip(self.player.report(), lead.tolist(), strict=False)
         ]
 
     def fallback_brake(self) -> BrakeMotion | None:
-        """The commands to come, and a way to rest after them; None where nothing was commanded."""
-        brake = self._player.fallback_brake()
-        left = [command.vector for command in self._known()[1:]]
-        return BrakeMotion(left, brake) if brake is not None else None
+        """The next commands, and a way to rest after them; None where nothing was commanded."""
+        rows = self._ahead.sent_rows()
+        brake = self.player.fallback_brake((rows[-2], rows[-1]) if len(rows) > 1 else None)
+        return BrakeMotion(rows[1:], brake) if brake is not None else None
 
     # What the player is told
 
@@ -161,26 +158,42 @@ class LookAheadPlayer:
             positions: Positions of joints and of whole poses, by their index, rad (or m).
             stamp_ns: When they were there, ns.
         """
-        self._measured_ns.update(dict.fromkeys(positions, stamp_ns))
-        self._positions.update(positions)
-        self._player.measure(self._moved_ahead(positions, stamp_ns), stamp_ns + self._lead_ns)
+        self._ahead.measure(positions, stamp_ns)
 
     def inhibit(self, reason: str) -> None:
         """Forbid motion for a reason: the robot comes to rest. An empty reason allows motion."""
-        self._player.inhibit(reason)
+        if reason == self._inhibited:
+            return
+        was_allowed, self._inhibited = not self._inhibited, reason
+        if was_allowed:
+            present_ns = self._go_back()
+            self.player.inhibit(reason)
+            self._stop_from_here(present_ns)
+        else:
+            self._ahead.note(Allowed(reason))
+            self.player.inhibit(reason)
 
     def hold(self, now_ns: int, reason: str) -> None:
-        """Come to rest, one lead after the present.
+        """Come to rest, as soon as a trajectory can be sent.
 
         Args:
             now_ns: The present, on the clock of the stamps, ns.
             reason: The value of `reason` until the next chunk is accepted.
         """
-        self._player.hold(self._time_ahead(now_ns), reason)
+        present_ns = self._go_back()
+        self.player.hold(self._ahead.ticked_ns or now_ns, reason)
+        self._stop_from_here(present_ns)
 
-    def change_limits(self, limits: Mapping[int, JointLimits], now_ns: int) -> None:
-        """Use other limits of the joints, by index, after coming to rest within these."""
-        self._player.change_limits(limits, self._time_ahead(now_ns))
+    def change_limits(
+        self,
+        limits: Mapping[int, JointLimits],
+        now_ns: int,
+        workspaces: tuple[Workspace, ...] = (),
+    ) -> None:
+        """Use other limits after coming to rest within these; as `MotionPlayer.change_limits`."""
+        present_ns = self._go_back()
+        self.player.change_limits(limits, self._ahead.ticked_ns or now_ns, workspaces)
+        self._stop_from_here(present_ns)
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
         """Accept a chunk as the newest; it takes over one lead after the present.
@@ -188,7 +201,14 @@ class LookAheadPlayer:
         Raises:
             ChunkRefusedError: As for `MotionPlayer.offer`.
         """
-        self._player.offer(chunk, self._time_ahead(now_ns))
+        ahead_ns = self._ahead.time_ahead(now_ns)
+        try:
+            self.player.offer(chunk, ahead_ns)
+        except ChunkRefusedError as error:
+            self._ahead.player_at_stop.refuse(str(error))
+            raise
+        self._ahead.note(Offered(chunk, ahead_ns))
+        self._unsent = chunk
 
     def steer(self, target: Row, now_ns: int) -> None:
         """Have the robot follow a person's target, one lead after the present.
@@ -196,15 +216,19 @@ class LookAheadPlayer:
         Raises:
             SteeringRefusedError: As for `MotionPlayer.steer`.
         """
-        self._player.steer(target, self._time_ahead(now_ns))
+        ahead_ns = self._ahead.time_ahead(now_ns)
+        self.player.steer(target, ahead_ns)
+        self._ahead.note(Steered(tuple(target.tolist()), ahead_ns))
+        self._unsent = None
 
     def refuse(self, reason: str) -> None:
         """Count a chunk that was refused before it could be offered."""
-        self._player.refuse(reason)
+        for player in (self.player, self._ahead.player_at_stop):
+            player.refuse(reason)
 
     def explain_refusal(self, reason: str) -> None:
         """Replace the reason of the last refusal by one that says more."""
-        self._player.explain_refusal(reason)
+        self.player.explain_refusal(reason)
 
     # Ticks and forecasts
 
@@ -214,87 +238,103 @@ class LookAheadPlayer:
         Args:
             now_ns: The present, on the clock of the stamps, ns.
         """
-        due = self._due_ticks(now_ns)
-        for tick_ns in due:
-            if len(due) > 1:
-                self._measure_again()
-            self._ticked_ns = tick_ns
-            command = self._player.tick(tick_ns)
-            self._ahead.append(command)
-            if command is not None and not self._is_forecasting:
-                self._has_departed |= self._departs(command.vector, tick_ns)
-        return self._ahead[0]
+        was_braking = self.player.is_braking
+        is_steady = self._ahead.tick(now_ns)
+        begins_to_brake = self.player.is_braking and not was_braking
+        if is_steady and begins_to_brake and not self._path.is_current:
+            self._brake_at_present(self.player.reason)
+        self._ahead.advance()
+        return self._ahead.present
 
     def take_forecast(self) -> Forecast | None:
         """A forecast of the path if it has departed from the last one, and none is under way.
 
-        `finish_forecast` ends it.
+        `finish_forecast` or `retry` ends it.
         """
-        if self._is_forecasting or not self._has_departed or self._ticked_ns is None:
+        ticked_ns = self._ahead.ticked_ns
+        if self._path.is_forecasting or not self._path.has_departed or ticked_ns is None:
             return None
-        self._is_forecasting, self._has_departed = True, False
-        motion = PlayerMotion(self._player.copy_ahead(), self._ticked_ns, self._period_ns)
-        rows = [command.vector for command in self._known()]
-        start_ns = self._ticked_ns - (len(rows) - 1) * self._period_ns
-        return Forecast(start_ns, self._period_ns, rows, motion, self._layout.slices)
+        forecast = Forecast(
+            self._ahead.known_from_ns,
+            self._period_ns,
+            [command.vector for command in self._ahead.known],
+            PlayerMotion(self.player.copy_ahead(), ticked_ns, self._period_ns),
+            self._layout.slices,
+            departure_ns=self._ahead.departure_ns,
+            is_stop=self._is_stopping,
+        )
+        self._path.begin(forecast)
+        return forecast
 
-    def finish_forecast(self, trajectory: Trajectory) -> None:
+    def awaits(self, forecast: Forecast) -> bool:
+        """Whether a forecast is still to be sent: no stop has come since it was taken."""
+        return self._path.is_awaited(forecast)
+
+    def would_step(self, trajectory: Trajectory, now_ns: int) -> bool:
+        """Whether the robot would jump if this path were sent now, ns, because it is late."""
+        return self._path.step_to(trajectory, now_ns) > MAX_LATE_STEP
+
+    def finish_forecast(self, forecast: Forecast, trajectory: Trajectory) -> None:
         """Go on from a forecast that has been sent."""
-        self._newest = trajectory
-        self._is_forecasting = False
+        if not self._path.is_awaited(forecast):
+            return
+        self._path.finish(trajectory)
+        self._is_stopping &= not forecast.is_stop
+        self._ahead.compare()
+        if self._path.is_current:
+            self._unsent = None
 
-    def _known(self) -> list[Command]:
-        """The commands that go out or went out, from the present to the newest."""
-        known = [command for command in self._ahead if command is not None]
-        if not self._silent_at_rest:
-            return known
-        return [command for command in known if not command.at_rest] or known[-1:]
+    def retry(self, forecast: Forecast, now_ns: int) -> None:
+        """Plan again from the present, because the robot should have departed already.
 
-    def _departs(self, row: Row, tick_ns: int) -> bool:
-        if self._newest is None:
-            return True
-        distances = np.abs(row - self._newest.row_at(tick_ns))
-        return bool((distances[self._is_forecast] > SAME).any())
+        The newest chunk is offered once more. If that is late, too, it is refused: the robot stays
+        on the path that it was sent.
 
-    def _due_ticks(self, now_ns: int) -> range:
-        """The ticks that the player has to make until it is one lead ahead of the present, ns."""
-        ahead_ns, period_ns = now_ns + self._lead_ns, self._period_ns
-        if self._ticked_ns is None:
-            return range(ahead_ns, ahead_ns + 1)
-        due_ns = ahead_ns - self._ticked_ns
-        if not -CLOCK_JUMP_NS < due_ns < MAX_CATCH_UP_S * 1e9:
-            return range(ahead_ns, ahead_ns + 1)  # the player deals with clocks that jump
-        first_ns = self._ticked_ns + period_ns
-        return range(first_ns, first_ns + round(due_ns / period_ns) * period_ns, period_ns)
+        Args:
+            forecast: The forecast that came too late.
+            now_ns: The present, on the clock of the stamps, ns.
+        """
+        if not self._path.is_awaited(forecast):
+            return
+        chunk = self._unsent
+        present_ns = self._go_back()
+        self._ahead.keep()
+        self._ahead.go_ahead(present_ns)
+        if chunk is None:
+            return
+        if chunk is self._retried:
+            self.refuse(
+                f"chunk {chunk.chunk_id}: its trajectory was ready after the robot had to depart, "
+                f"trajectory_lead_s {self.lead_s:g} is too short"
+            )
+            return
+        self._retried = chunk
+        with contextlib.suppress(ChunkRefusedError):
+            self.offer(chunk, now_ns)
 
-    def _time_ahead(self, now_ns: int) -> int:
-        """The player's time at the present: its newest tick, unless the clock was set."""
-        ticked_ns, ahead_ns = self._ticked_ns, now_ns + self._lead_ns
-        if ticked_ns is None or abs(ahead_ns - ticked_ns) > CLOCK_JUMP_NS:
-            return ahead_ns
-        return ticked_ns
+    def _go_back(self) -> int:
+        """Undo what the robot has not begun; returns the present, ns."""
+        self._unsent = None
+        present_ns = self._ahead.go_back()
+        self.player.inhibit(self._inhibited)  # what was forbidden or allowed since is not undone
+        return present_ns
 
-    def _measure_again(self) -> None:
-        """Have the measurements go along with the commands, while ticks are made up for."""
-        for stamp_ns in set(self._measured_ns.values()):
-            of_stamp = {
-                i: self._positions[i] for i, s in self._measured_ns.items() if s == stamp_ns
-            }
-            self.measure(of_stamp, stamp_ns)
+    def _stop_from_here(self, present_ns: int) -> None:
+        """Go on from a stop, which nothing undoes."""
+        self._ahead.keep()
+        self._is_stopping = True
+        self._ahead.go_ahead(present_ns)
 
-    def _moved_ahead(self, positions: Mapping[int, float], stamp_ns: int) -> Mapping[int, float]:
-        known = self._known()
-        if not known or (known[0].at_rest and known[-1].at_rest):
-            return positions
-        newest = self._newest
-        expected = known[0].vector if newest is None else np.array(newest.row_at(stamp_ns))
-        measured, indices = expected.copy(), list(positions)
-        measured[indices] = list(positions.values())
-        beside = self._layout.offset(measured, expected)
-        moved = self._layout.with_offset(known[-1].vector, beside)
-        return dict(zip(indices, moved[indices].tolist(), strict=True))
+    def _brake_at_present(self, reason: str) -> None:
+        """Brake already where the robot is, for what the player has found one lead ahead."""
+        present_ns = self._go_back()
+        self._stop_from_here(present_ns)
+        ticked_ns = self._ahead.ticked_ns
+        if not self.player.is_braking and ticked_ns is not None:
+            self._ahead.note(Held(ticked_ns, reason))
+            self.player.hold(ticked_ns, reason)
 
     def _way_ahead(self) -> Row:
         """How far the newest command is ahead of the present one, float64 (size,)."""
-        known = self._known()
+        known = self._ahead.known
         return known[-1].vector - known[0].vector if known else np.zeros(self._layout.size)

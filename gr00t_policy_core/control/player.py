@@ -80,6 +80,11 @@ class MotionPlayer:
         return self._state.why_it_holds(self._progress.chunk_id)
 
     @property
+    def is_braking(self) -> bool:
+        """Whether the commands come to rest as fast as the limits allow."""
+        return self._state.phase is MotionPhase.BRAKING
+
+    @property
     def is_steered(self) -> bool:
         """Whether the commands follow a person."""
         return self._steering is not None
@@ -173,9 +178,18 @@ class MotionPlayer:
         self._conditions.await_limits(True)
         self.hold(now_ns, NEW_LIMITS)
 
-    def fallback_brake(self) -> FallbackBrake | None:
-        """A way to rest that needs nothing of this player; None where nothing was commanded."""
-        return self._output.fallback_brake() if self._output is not None else None
+    def fallback_brake(self, path: tuple[Row, Row] | None = None) -> FallbackBrake | None:
+        """A way to rest that needs nothing of this player; None where nothing was commanded.
+
+        Args:
+            path: The command before the last and the last, float64 (size,) each, where they are not
+                this player's own.
+        """
+        return self._output.fallback_brake(path) if self._output is not None else None
+
+    def copy_with_history(self) -> MotionPlayer:
+        """A copy that goes on like this player, with everything that is recorded of it."""
+        return deepcopy(self)
 
     def copy_ahead(self) -> MotionPlayer:
         """A copy that shows where the commands go by themselves, if the robot follows them."""

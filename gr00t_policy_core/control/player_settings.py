@@ -10,6 +10,7 @@ from enum import Enum
 
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.body_limits import BodyLimits
+from gr00t_policy_core.control.body_workspace import BodyWorkspace
 from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.ramp import RampLimits
@@ -68,6 +69,7 @@ class PlayerSettings:
         limits: Limits of joints, by their index in the layout's vector.
         bodies: Limits of poses and twists, by their action key.
         workspaces: What the tips of arms never leave.
+        body_workspaces: What commanded poses never leave.
         max_jump: A chunk whose path starts further away than this, in any limited joint or pose,
             is refused: rad and m.
         out_of_range: What becomes of a chunk while a joint is outside its range.
@@ -87,6 +89,7 @@ class PlayerSettings:
     limits: Mapping[int, JointLimits] = field(default_factory=dict)
     bodies: Mapping[str, BodyLimits] = field(default_factory=dict)
     workspaces: tuple[Workspace, ...] = ()
+    body_workspaces: tuple[BodyWorkspace, ...] = ()
     max_jump: float = math.inf
     out_of_range: OutOfRange = OutOfRange.REFUSE
     max_joint_ages_s: Mapping[int, float] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,11 @@ class RecordingPlayer(MotionPlayer):
         """Whether no more events are kept."""
         return len(self.events) >= MAX_EVENTS
 
+    def copy_with_history(self) -> RecordingPlayer:
+        copy = deepcopy(self)
+        copy.events.extend(self.events)
+        return copy
+
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
         self._keep(Measured(dict(positions), stamp_ns))
         super().measure(positions, stamp_ns)
@@ -165,21 +171,29 @@ def replay(events: Iterable[Event], player: MotionPlayer) -> Iterator[Command | 
         player: A player with the layout and the settings of the recorded one.
     """
     for event in events:
-        match event:
-            case Measured():
-                player.measure(event.positions, event.stamp_ns)
-            case Offered():
-                _offer(player, event)
-            case Allowed():
-                player.inhibit(event.reason_why_not)
-            case Held():
-                player.hold(event.now_ns, event.reason)
-            case Limited():
-                player.change_limits(event.limits, event.now_ns, player.workspaces)
-            case Steered():
-                _steer(player, event)
-            case Ticked():
-                yield player.tick(event.now_ns)
+        command = repeat(event, player)
+        if isinstance(event, Ticked):
+            yield command
+
+
+def repeat(event: Event, player: MotionPlayer) -> Command | None:
+    """Repeat a recorded call on a player; returns the command of a tick, None for other calls."""
+    match event:
+        case Measured():
+            player.measure(event.positions, event.stamp_ns)
+        case Offered():
+            _offer(player, event)
+        case Allowed():
+            player.inhibit(event.reason_why_not)
+        case Held():
+            player.hold(event.now_ns, event.reason)
+        case Limited():
+            player.change_limits(event.limits, event.now_ns, player.workspaces)
+        case Steered():
+            _steer(player, event)
+        case Ticked():
+            return player.tick(event.now_ns)
+    return None
 
 
 def write_events(path: Path, events: Iterable[Event]) -> None:

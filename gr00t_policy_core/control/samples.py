@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -110,20 +111,31 @@ class SampleBuffer(Generic[T]):
             now_ns: The present on the clock of `received_ns`, ns.
         """
         with self._lock:
-            recent = [t for t in self._receptions if now_ns - t <= RATE_SPAN_NS]
-        if len(recent) < 2:
-            return 0.0
-        # The gap since the last message counts once it is longer than the usual one, so that the
-        # rate of a stream that has just died falls at once.
-        period_ns = (recent[-1] - recent[0]) / (len(recent) - 1)
-        silence_ns = max(0.0, now_ns - recent[-1] - period_ns)
-        return 1e9 * (len(recent) - 1) / max(recent[-1] - recent[0] + silence_ns, 1.0)
+            receptions = list(self._receptions)
+        return recent_rate_hz(receptions, now_ns)
 
     def clear(self) -> None:
         """Drop all samples, and the receptions that the rate is taken over."""
         with self._lock:
             self._samples.clear()
             self._receptions.clear()
+
+
+def recent_rate_hz(receptions: Iterable[int], now_ns: int) -> float:
+    """How often something was received in the last `RATE_SPAN_NS`, Hz.
+
+    Args:
+        receptions: When, ns, in order.
+        now_ns: The present on the same clock, ns.
+    """
+    recent = [t for t in receptions if now_ns - t <= RATE_SPAN_NS]
+    if len(recent) < 2:
+        return 0.0
+    # The gap since the last message counts once it is longer than the usual one, so that the rate
+    # of a stream that has just died falls at once.
+    period_ns = (recent[-1] - recent[0]) / (len(recent) - 1)
+    silence_ns = max(0.0, now_ns - recent[-1] - period_ns)
+    return 1e9 * (len(recent) - 1) / max(recent[-1] - recent[0] + silence_ns, 1.0)
 
 
 def _stamp(sample: Sample[T]) -> int:

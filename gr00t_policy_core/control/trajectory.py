@@ -15,6 +15,9 @@ from gr00t_policy_core.control.player import MotionPlayer
 
 # A motion that goes on for longer is brought to rest in the forecast, s. The next forecast goes on.
 MAX_FORECAST_S = 10.0
+# A controller rejects a trajectory that ended before it arrived, and goes on with the one before:
+# the way to rest of a stop, which may be short, ends with a rest of this length, s.
+STOP_REST_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ class Forecast:
         known: The commands that stand already, float64 (size,) each, oldest first; at least one.
         motion: How it goes on after them; this object steps it.
         slices: Where each action key lies in a command.
+        departure_ns: The last instant at which the path is still the one that was sent before, ns.
+        is_stop: Whether the robot comes to rest on this path for a reason that is not to wait.
     """
 
     def __init__(
@@ -138,30 +143,45 @@ class Forecast:
         known: Sequence[Row],
         motion: Motion,
         slices: Mapping[str, slice],
+        *,
+        departure_ns: int,
+        is_stop: bool,
     ) -> None:
         self._start_ns = start_ns
         self._period_ns = period_ns
         self._known = list(known)
         self._motion = motion
         self._slices = slices
+        self._is_canceled = False
+        self.departure_ns = departure_ns
+        self.is_stop = is_stop
 
-    @property
-    def departure_ns(self) -> int:
-        """The instant of the last known command, ns: until then the controller has this path."""
-        return self._start_ns + (len(self._known) - 1) * self._period_ns
+    def cancel(self) -> None:
+        """End `run` early; any thread may call it."""
+        self._is_canceled = True
 
-    def run(self) -> Trajectory:
+    def run(self) -> Trajectory | None:
         """Step the motion to its rest: about 0.2 ms a tick for an arm of seven joints.
+
+        Returns:
+            The path; None where the forecast was canceled.
 
         Raises:
             RuntimeError: It does not come to rest.
         """
         rows, most = list(self._known), round(MAX_FORECAST_S * 1e9 / self._period_ns)
         for ticks in range(2 * most):
+            if self._is_canceled:
+                return None
             if ticks == most:
                 self._motion.brake()
             rows.append(self._motion.step())
             if self._motion.is_at_rest:
-                path = np.stack([*rows, rows[-1]])
-                return Trajectory(self._start_ns, self._period_ns, path, self._slices)
+                return self._trajectory(rows)
         raise RuntimeError(f"the motion does not come to rest within {2 * MAX_FORECAST_S:g} s")
+
+    def _trajectory(self, rows: list[Row]) -> Trajectory:
+        """The path to its rest; a stop stays there, so that no controller finds it in the past."""
+        rests = round(STOP_REST_S * 1e9 / self._period_ns) if self.is_stop else 1
+        path = np.stack([*rows, *[rows[-1]] * max(1, rests)])
+        return Trajectory(self._start_ns, self._period_ns, path, self._slices)

@@ -64,6 +64,12 @@ class Side:
     normal: tuple[float, float, float]
     offset_m: float
 
+    @property
+    def text(self) -> str:
+        """Its name and its bound: ``x_max (0.800 m)``."""
+        sign = -1.0 if self.name.endswith("_max") else 1.0  # given along the negative axis
+        return f"{self.name} ({self.offset_m * sign:.3f} m)"
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -93,7 +99,7 @@ class Workspace:
             if beyond_m > OUTSIDE_TOLERANCE_M:
                 yield (
                     f"the tip of {self.name} is {beyond_m:.3f} m outside, beyond {side.name}, at "
-                    f"{_point(tip)}"
+                    f"{point_text(tip)}"
                 )
 
 
@@ -228,16 +234,12 @@ class _GuardedArm:
         tip = self._workspace.tip.position(vector[self._indices])
         name, beyond = self._workspace.name, self._workspace.sides[side]
         return (
-            f"the tip of {name} cannot go further: it would cross {beyond.name} "
-            f"({beyond.offset_m * _sign(beyond):.3f} m), and is at {_point(tip)}"
+            f"the tip of {name} cannot go further: it would cross {beyond.text}, and is at "
+            f"{point_text(tip)}"
         )
 
 
-def _sign(side: Side) -> float:
-    """1, or -1 for a side whose bound is given along the negative axis."""
-    return -1.0 if side.name.endswith("_max") else 1.0
-
-
-def _point(tip: Row) -> str:
-    x, y, z = tip.tolist()
+def point_text(point: Row) -> str:
+    """A point, float64 (3,), m, as reasons name it."""
+    x, y, z = point.tolist()
     return f"x {x:.3f}, y {y:.3f}, z {z:.3f} m"

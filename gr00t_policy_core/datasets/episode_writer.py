@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from gr00t_policy_core.datasets.json_files import read_object
 from gr00t_policy_core.datasets.parquet import Matrix, vector_array, write_table
-from gr00t_policy_core.datasets.schema import DatasetSchema
+from gr00t_policy_core.datasets.schema import INTERVENTION_COLUMN, DatasetSchema
 from gr00t_policy_core.datasets.statistics import Histogram, pixel_histogram, pixel_statistics
 from gr00t_policy_core.datasets.video import (
     KEY_FRAME_INTERVAL,
@@ -99,6 +99,7 @@ class EpisodeWriter:
         self._settings = video
         self._states: list[npt.NDArray[np.float32]] = []
         self._actions: list[npt.NDArray[np.float32]] = []
+        self._interventions: list[bool] = []
         self._histograms: dict[str, list[Histogram]] = {c.key: [] for c in schema.videos}
         folder.mkdir(parents=True)
         self._videos: dict[str, VideoWriter] = {}
@@ -130,11 +131,18 @@ class EpisodeWriter:
         """The actions of all steps, float32 (steps, D)."""
         return np.array(self._actions, dtype=np.float32).reshape(len(self), self.schema.widths[1])
 
+    @property
+    def interventions(self) -> npt.NDArray[np.bool_]:
+        """Whether a person drove, of all steps, bool (steps,)."""
+        return np.array(self._interventions, dtype=bool)
+
     def add(
         self,
         state: npt.NDArray[np.float32],
         action: npt.NDArray[np.float32],
         images: Mapping[str, Image],
+        *,
+        intervention: bool = False,
     ) -> None:
         """Add one step.
 
@@ -142,6 +150,7 @@ class EpisodeWriter:
             state: float32 (D,), the values of all state keys in order.
             action: float32 (D,), the values of all action keys in order.
             images: uint8 (H, W, 3) RGB by camera.
+            intervention: Whether a person drove in place of the policy.
 
         Raises:
             ValueError: A row or a frame has another size than the schema says.
@@ -157,6 +166,7 @@ class EpisodeWriter:
                 self._histograms[key].append(pixel_histogram(images[key]))
         self._states.append(state)
         self._actions.append(action)
+        self._interventions.append(intervention)
 
     def close(self) -> None:
         """End the videos; `keep` may be called from now on."""
@@ -190,11 +200,16 @@ class EpisodeWriter:
         if not steps or (self._videos and steps.start % KEY_FRAME_INTERVAL):
             raise ValueError(f"no episode can be made of the steps {steps}")
         folder.mkdir(parents=True)
-        columns = {"observation.state": self.states, "action": self.actions}
-        if actions is not None:
-            columns["action"] = actions
-        chosen = {c: columns[c][steps.start : steps.stop] for c in self.schema.vectors}
-        write_table({name: vector_array(rows) for name, rows in chosen.items()}, folder / STEPS)
+        columns: dict[str, npt.NDArray[Any]] = {
+            "observation.state": self.states,
+            "action": self.actions if actions is None else actions,
+            INTERVENTION_COLUMN: self.interventions,
+        }
+        chosen = {
+            name: vector_array(columns[name][steps.start : steps.stop])
+            for name in (*self.schema.vectors, INTERVENTION_COLUMN)
+        }
+        write_table(chosen, folder / STEPS)
         for key in self._videos:
             self._copy_video(key, folder / f"{key}.mp4", steps)
         episode = WrittenEpisode(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gr00t_policy_core.datasets.episode_writer import STEPS, WrittenEpisode
 from gr00t_policy_core.datasets.parquet import as_matrix, read_table
+from gr00t_policy_core.datasets.schema import INTERVENTION_COLUMN
 from gr00t_policy_core.datasets.statistics import column_statistics
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -42,9 +43,10 @@ class NumberedEpisode:
         """The columns of the dataset over the steps of this episode, (length,) or (length, D)."""
         schema, frames = self.written.schema, np.arange(self.length, dtype=np.int64)
         vectors = list(schema.vectors)
-        table = read_table(self.written.folder / STEPS, vectors)
+        table = read_table(self.written.folder / STEPS, [*vectors, INTERVENTION_COLUMN])
         return {
             **{name: as_matrix(table.column(name)) for name in vectors},
+            INTERVENTION_COLUMN: table.column(INTERVENTION_COLUMN).to_numpy(),
             "timestamp": (frames / schema.fps).astype(np.float32),
             "frame_index": frames,
             "episode_index": np.full_like(frames, self.index),

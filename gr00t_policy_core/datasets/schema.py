@@ -12,6 +12,8 @@ from gr00t_policy_core.errors import SpecError
 
 INDEX_COLUMNS = ("frame_index", "episode_index", "index", "task_index")
 PIXEL_FORMAT = "yuv420p"
+# Whether a person drove: LeRobot's column in recordings for DAgger (rollout/strategies/dagger.py).
+INTERVENTION_COLUMN = "intervention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +113,17 @@ class DatasetSchema:
         return {
             **{column: _vector_feature(keys) for column, keys in self.vectors.items()},
             **{camera.column: self._video_feature(camera, codec) for camera in self.videos},
+            INTERVENTION_COLUMN: {"dtype": "bool", **scalar},
             "timestamp": {"dtype": "float32", **scalar},
             **{name: {"dtype": "int64", **scalar} for name in INDEX_COLUMNS},
             self.language_column: {"dtype": "int64", **scalar},
         }
 
     def modality(self) -> dict[str, Any]:
-        """The content of `meta/modality.json`, as Isaac-GR00T defines it."""
+        """The content of `meta/modality.json`, as Isaac-GR00T defines it.
+
+        It lists what a policy reads and writes, so who drove is not in it.
+        """
         return {
             "state": _slices(self.state),
             "action": _slices(self.action),

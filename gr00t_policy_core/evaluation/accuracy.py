@@ -138,22 +138,16 @@ def _key_accuracy(results: Sequence[EpisodeResult], key: str, names: Sequence[st
 
 
 def _errors(result: EpisodeResult, key: str) -> Vector:
-    return result.predicted[key].astype(np.float64) - result.compared(key)
+    return result.predicted[key].astype(np.float64) - result.recorded[key]
 
 
 def _errors_by_step(results: Sequence[EpisodeResult], key: str) -> list[Vector]:
     """The errors at each step of the chunks, float64 (chunks that reach so far, D)."""
-    horizon = results[0].chunks[key].shape[1]
-    errors = []
-    for step in range(horizon):
-        parts = []
-        for result in results:
-            recorded = result.recorded[key]
-            within = result.starts + step < len(recorded)
-            there = result.starts[within] + step
-            parts.append(result.chunks[key][within, step].astype(np.float64) - recorded[there])
-        errors.append(np.concatenate(parts))
-    return errors
+    recorded = np.concatenate([r.recorded_chunks[key] for r in results]).swapaxes(0, 1)
+    predicted = np.concatenate([r.chunks[key] for r in results]).swapaxes(0, 1)
+    is_known = ~np.isnan(recorded).any(axis=2)
+    errors = predicted.astype(np.float64) - recorded
+    return [of_step[known] for of_step, known in zip(errors, is_known, strict=True)]
 
 
 def _mean(values: Vector) -> float:

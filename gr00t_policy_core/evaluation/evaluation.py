@@ -6,15 +6,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gr00t_policy_core.datasets.parquet import Matrix
 from gr00t_policy_core.evaluation.accuracy import Accuracy, measure_accuracy
 from gr00t_policy_core.evaluation.episode_observations import EpisodeReader
 from gr00t_policy_core.evaluation.faults import find_faults
 from gr00t_policy_core.evaluation.finding import Finding
-from gr00t_policy_core.evaluation.open_loop import EpisodeResult, OpenLoop, OpenLoopSettings
+from gr00t_policy_core.evaluation.open_loop import (
+    AskingPlan,
+    EpisodeResult,
+    OpenLoop,
+    OpenLoopSettings,
+)
 from gr00t_policy_core.evaluation.swapped_inputs import ProbeStep, find_swapped_inputs
 from gr00t_policy_core.evaluation.traces import KeyTrace
 from gr00t_policy_core.policy import BasePolicy
@@ -58,6 +65,8 @@ class PolicyEvaluation:
         latency: Of its calls.
         findings: What is wrong, the largest errors first.
         tried_swaps: Whether it was asked with inputs exchanged.
+        left_out: Recorded steps at which it could not be asked, by reason.
+        notes: What else there is to know, a sentence each.
     """
 
     name: str
@@ -69,6 +78,8 @@ class PolicyEvaluation:
     latency: Latency
     findings: tuple[Finding, ...]
     tried_swaps: bool
+    left_out: Mapping[str, int]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,26 +124,71 @@ def evaluate(
     for index, length in settings.episodes.items():
         results.append(run.run(index, length))
         logger.info("%s: episode %d, %d steps", name, index, results[-1].steps)
-    names = {key: names_of("action", key) for key in run.keys}
-    traces = [KeyTrace.of(results, key, names[key]) for key in run.keys]
-    findings = find_faults(traces)
-    tries_swaps = settings.probe_steps > 0 and not run.is_replay
-    if tries_swaps:
-        steps = _probe_steps(run, results, settings)
-        spreads = {trace.key: trace.spread for trace in traces}
+    names = {key: names_of("action", key) for key in run.plan.keys}
+    swaps = None
+    if settings.probe_steps > 0 and not run.is_replay:
         state_names = {key: names_of("state", key) for key in results[0].states}
-        findings += find_swapped_inputs(policy, steps, spreads, state_names)
+        swaps = SwapProbe(policy, _probe_steps(run, results, settings), state_names)
+    return judge(name, results, names, run.plan, swaps)
+
+
+@dataclass(frozen=True, slots=True)
+class SwapProbe:
+    """What it takes to find swapped inputs: the policy is asked again at some steps.
+
+    Args:
+        policy: It must answer an observation by itself, whatever came before.
+        steps: Observations from different parts of the episodes.
+        state_names: The names of the values of each state key.
+    """
+
+    policy: BasePolicy
+    steps: Sequence[ProbeStep]
+    state_names: Mapping[str, Sequence[str]]
+
+
+def judge(
+    name: str,
+    results: Sequence[EpisodeResult],
+    names: Mapping[str, tuple[str, ...]],
+    plan: AskingPlan,
+    swaps: SwapProbe | None,
+    *,
+    left_out: Mapping[str, int] = MappingProxyType({}),
+    notes: Sequence[str] = (),
+) -> PolicyEvaluation:
+    """Judge what a policy answered.
+
+    Args:
+        name: What the report calls it.
+        results: Its answers along each episode; at least one.
+        names: The names of the values of each compared action key.
+        plan: How it was asked.
+        swaps: How swapped inputs are found; None where they are not looked for.
+        left_out: Recorded steps at which it could not be asked, by reason.
+        notes: What else there is to know, a sentence each.
+
+    Raises:
+        PolicyError: The policy fails when it is asked again.
+    """
+    traces = [KeyTrace.of(results, key, names[key]) for key in plan.keys]
+    findings = find_faults(traces)
+    if swaps is not None:
+        spreads = {trace.key: trace.spread for trace in traces}
+        findings += find_swapped_inputs(swaps.policy, swaps.steps, spreads, swaps.state_names)
         findings.sort(key=lambda finding: -finding.before)
     return PolicyEvaluation(
         name=name,
         episodes=tuple(results),
-        names=names,
-        stride=run.stride,
-        horizon=run.horizon,
+        names=dict(names),
+        stride=plan.stride,
+        horizon=plan.horizon,
         accuracy=measure_accuracy(results, names),
         latency=Latency.of(np.concatenate([result.latencies_s for result in results])),
         findings=tuple(findings),
-        tried_swaps=tries_swaps,
+        tried_swaps=swaps is not None,
+        left_out=left_out,
+        notes=tuple(notes),
     )
 
 
@@ -140,17 +196,25 @@ def _probe_steps(
     run: OpenLoop, results: Sequence[EpisodeResult], settings: EvaluationSettings
 ) -> list[ProbeStep]:
     """Steps from all parts of the episodes, evenly."""
-    places = [(result, int(start)) for result in results for start in result.starts]
+    places = [(result, number) for result in results for number in range(len(result.starts))]
     count = min(settings.probe_steps, len(places))
     chosen = [places[i] for i in np.linspace(0, len(places) - 1, count).round().astype(int)]
     steps = []
     for result in results:
-        at = [start for of, start in chosen if of is result]
-        if not at:
+        numbers = [number for of, number in chosen if of is result]
+        if not numbers:
             continue
+        at = result.starts[numbers].tolist()
         length = settings.episodes[result.episode_index]
         observations = run.observations(result.episode_index, length, at)
-        for start in at:
-            recorded = {k: v[start : start + run.horizon] for k, v in result.recorded.items()}
-            steps.append(ProbeStep(observations.at(start), recorded))
+        steps += [
+            ProbeStep(observations.at(start), recorded_ahead(result, number))
+            for start, number in zip(at, numbers, strict=True)
+        ]
     return steps
+
+
+def recorded_ahead(result: EpisodeResult, number: int) -> dict[str, Matrix]:
+    """The recorded actions of one chunk as far as the episode has them, float32 (steps, D)."""
+    ahead = {key: chunks[number] for key, chunks in result.recorded_chunks.items()}
+    return {key: rows[~np.isnan(rows).any(axis=1)] for key, rows in ahead.items()}

@@ -22,6 +22,8 @@ from gr00t_policy_core.evaluation.episode_observations import EpisodeObservation
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import BasePolicy
 
+Chunks = NDArray[np.float32]
+
 # Isaac-GR00T's defaults.
 STEPS, EXECUTION_HORIZON = 200, 16
 
@@ -43,24 +45,67 @@ class OpenLoopSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskingPlan:
+    """At which steps one policy is asked, and what of its answers is compared.
+
+    Args:
+        keys: The compared action keys.
+        horizon: Steps of a chunk.
+        stride: Steps from one observation to the next.
+        max_steps: Steps of each episode that are compared, at most.
+    """
+
+    keys: tuple[str, ...]
+    horizon: int
+    stride: int
+    max_steps: int
+
+    @classmethod
+    def of(cls, configs: Mapping[str, ModalityConfig], settings: OpenLoopSettings) -> AskingPlan:
+        """Make the plan of a policy.
+
+        Args:
+            configs: Its modality configs.
+            settings: How far and how often it is asked.
+
+        Raises:
+            SpecError: The policy does not describe its action keys, its action steps have gaps, or
+                a setting does not fit it.
+        """
+        action = _require_action(configs)
+        horizon = len(action.delta_indices)
+        return cls(
+            keys=_compared_keys(settings.keys, action),
+            horizon=horizon,
+            stride=_stride(settings.execution_horizon, horizon),
+            max_steps=settings.steps,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeResult:
     """What a policy answered along one episode.
 
     Args:
         episode_index: The episode.
+        name: What a report calls it.
         starts: int (N,): the step of each observation.
-        recorded: The recorded actions of the whole episode by key, float32 (length, D).
+        recorded: The recorded actions of the compared steps by key, float32 (steps, D).
         predicted: The executed steps of all chunks by key, float32 (steps, D).
         chunks: All steps of each chunk by key, float32 (N, horizon, D).
+        recorded_chunks: The recorded actions of the same steps, float32 (N, horizon, D); NaN where
+            the episode records none.
         states: The newest state of each observation by state key, float32 (N, D).
         latencies_s: How long each call took, float64 (N,), s.
     """
 
     episode_index: int
+    name: str
     starts: NDArray[np.int64]
     recorded: dict[str, Matrix]
     predicted: dict[str, Matrix]
-    chunks: dict[str, NDArray[np.float32]]
+    chunks: dict[str, Chunks]
+    recorded_chunks: dict[str, Chunks]
     states: dict[str, Matrix]
     latencies_s: NDArray[np.float64]
 
@@ -68,10 +113,6 @@ class EpisodeResult:
     def steps(self) -> int:
         """The number of steps that were compared."""
         return len(next(iter(self.predicted.values())))
-
-    def compared(self, key: str) -> Matrix:
-        """The recorded actions of a key over the compared steps, float32 (steps, D)."""
-        return self.recorded[key][: self.steps]
 
 
 class OpenLoop:
@@ -91,13 +132,9 @@ class OpenLoop:
         self, policy: BasePolicy, dataset: EpisodeReader, settings: OpenLoopSettings
     ) -> None:
         self.configs = policy.get_modality_config()
-        action = _require_action(self.configs)
+        self.plan = AskingPlan.of(self.configs, settings)
         self._policy = policy
         self._dataset = dataset
-        self.horizon = len(action.delta_indices)
-        self.stride = _stride(settings.execution_horizon, self.horizon)
-        self.keys = _compared_keys(settings.keys, action)
-        self._max_steps = settings.steps
         self.is_replay = False
 
     def run(self, episode_index: int, length: int) -> EpisodeResult:
@@ -110,10 +147,11 @@ class OpenLoop:
             episode_index: The episode.
             length: Its steps.
         """
-        steps = min(self._max_steps, length)
-        starts = np.arange(0, steps, self.stride)
+        plan = self.plan
+        steps = min(plan.max_steps, length)
+        starts = np.arange(0, steps, plan.stride)
         observations = self.observations(episode_index, length, starts.tolist())
-        recorded = self._dataset.read(episode_index, "action", self.keys)
+        recorded = self._dataset.read(episode_index, "action", plan.keys)
         info = self._policy.reset({"episode_index": episode_index})
         self.is_replay = "step_index" in info
         answers, latencies_s = [], []
@@ -125,14 +163,18 @@ class OpenLoop:
             action, _ = self._policy.get_action(observation)
             latencies_s.append(time.perf_counter() - begun_s)
             answers.append((observation.get("state", {}), action))
-        chunks = {key: _chunks(answers, key, self.horizon) for key in self.keys}
+        chunks = {key: _chunks(answers, key, plan.horizon) for key in plan.keys}
         _require_widths(chunks, recorded)
         return EpisodeResult(
             episode_index=episode_index,
+            name=f"episode {episode_index}",
             starts=starts,
-            recorded=recorded,
+            recorded={key: values[:steps] for key, values in recorded.items()},
             predicted={key: self._executed(value, steps) for key, value in chunks.items()},
             chunks=chunks,
+            recorded_chunks={
+                key: _ahead(values, starts, plan.horizon) for key, values in recorded.items()
+            },
             states={key: np.stack([s[key][0, -1] for s, _ in answers]) for key in answers[0][0]},
             latencies_s=np.array(latencies_s),
         )
@@ -143,8 +185,8 @@ class OpenLoop:
         """The observations of an episode at some of its steps, for this policy."""
         return EpisodeObservations(self._dataset, episode_index, length, self.configs, steps)
 
-    def _executed(self, chunks: NDArray[np.float32], steps: int) -> Matrix:
-        executed = chunks[:, : self.stride]
+    def _executed(self, chunks: Chunks, steps: int) -> Matrix:
+        executed = chunks[:, : self.plan.stride]
         return executed.reshape(-1, chunks.shape[-1])[:steps]
 
 
@@ -170,19 +212,25 @@ def _stride(execution_horizon: int | None, horizon: int) -> int:
     return execution_horizon
 
 
-def _compared_keys(keys: Sequence[str] | None, action: ModalityConfig) -> list[str]:
+def _compared_keys(keys: Sequence[str] | None, action: ModalityConfig) -> tuple[str, ...]:
     unknown = [key for key in keys or () if key not in action.modality_keys]
     if unknown:
         raise SpecError(
             "cannot evaluate",
             [f"the policy has no action key {unknown}, it has {action.modality_keys}"],
         )
-    return list(keys or action.modality_keys)
+    return tuple(keys or action.modality_keys)
 
 
-def _chunks(
-    answers: Sequence[tuple[Any, Mapping[str, Any]]], key: str, horizon: int
-) -> NDArray[np.float32]:
+def _ahead(recorded: Matrix, starts: NDArray[np.int64], horizon: int) -> Chunks:
+    """The recorded actions from each start on, (N, horizon, D); NaN behind the end."""
+    behind = np.full((horizon, recorded.shape[1]), np.nan, np.float32)
+    padded = np.concatenate([recorded, behind])
+    ahead: Chunks = padded[starts[:, np.newaxis] + np.arange(horizon)]
+    return ahead
+
+
+def _chunks(answers: Sequence[tuple[Any, Mapping[str, Any]]], key: str, horizon: int) -> Chunks:
     missing = next((action for _, action in answers if key not in action), None)
     if missing is not None:
         raise SpecError("bad action", [f"action.{key}: missing, got only {sorted(missing)}"])
@@ -194,9 +242,7 @@ def _chunks(
     return chunks
 
 
-def _require_widths(
-    chunks: Mapping[str, NDArray[np.float32]], recorded: Mapping[str, Matrix]
-) -> None:
+def _require_widths(chunks: Mapping[str, Chunks], recorded: Mapping[str, Matrix]) -> None:
     problems = [
         f"action.{key} has {chunks[key].shape[-1]} values, the dataset records {values.shape[-1]}"
         for key, values in recorded.items()

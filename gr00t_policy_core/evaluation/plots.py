@@ -27,7 +27,7 @@ def plot_episode(results: Mapping[str, EpisodeResult], key: str, names: Sequence
     figure, axes = subplots(len(names))
     for number, (axis, name) in enumerate(zip(axes, names, strict=True)):
         first = next(iter(results.values()))
-        axis.plot(first.compared(key)[:, number], color="black", linewidth=1.6, label="recorded")
+        axis.plot(first.recorded[key][:, number], color="black", linewidth=1.6, label="recorded")
         for place, (policy, result) in enumerate(results.items()):
             predicted = result.predicted[key][:, number]
             color = f"C{place}"

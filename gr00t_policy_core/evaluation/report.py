@@ -21,21 +21,22 @@ MAX_PLOTTED_EPISODES = 3
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The evaluation of one or several policies on a dataset.
+    """The evaluation of one or several policies on the same recordings.
 
     Args:
-        dataset: Its path.
+        recordings: The path of the dataset, or of the bags.
         policies: Evaluated on the same episodes; at least one.
     """
 
-    dataset: str
+    recordings: str
     policies: tuple[PolicyEvaluation, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The numbers as plain lists and dicts; NaN for what is not known."""
         return {
-            "dataset": self.dataset,
+            "recordings": self.recordings,
             "episodes": [result.episode_index for result in self.policies[0].episodes],
+            "episode_names": [result.name for result in self.policies[0].episodes],
             "policies": [_policy_json(policy) for policy in self.policies],
         }
 
@@ -44,23 +45,30 @@ class Report:
         width = max(len(policy.name) for policy in self.policies)
         for policy in self.policies:
             steps = sum(result.steps for result in policy.episodes)
+            count = len(policy.episodes)
+            episodes = f"{count} episode{'s' if count > 1 else ''}"
             yield (
                 f"{policy.name:{width}}  MSE {policy.accuracy.mse:.4g}, MAE "
-                f"{policy.accuracy.mae:.4g} over {steps} steps of {len(policy.episodes)} episodes, "
+                f"{policy.accuracy.mae:.4g} over {steps} steps of {episodes}, "
                 f"a call p50 {1e3 * policy.latency.p50_s:.1f} ms"
             )
             for finding in policy.findings:
                 yield f"{'':{width}}  {_title(finding)}: {finding.text}"
+            for reason, steps in policy.left_out.items():
+                yield f"{'':{width}}  left out: {steps} steps: {reason}"
+            for note in policy.notes:
+                yield f"{'':{width}}  {note}"
 
     def html(self) -> HtmlPage:
         """The report as a page."""
         episodes = len(self.policies[0].episodes)
         page = HtmlPage(
             "Open-loop evaluation",
-            f"{self.dataset}, {episodes} episode{'s' if episodes > 1 else ''}",
+            f"{self.recordings}, {episodes} episode{'s' if episodes > 1 else ''}",
         )
         _add_findings(page, self.policies)
         _add_summary(page, self.policies)
+        _add_left_out(page, self.policies)
         _add_keys(page, self.policies)
         _add_episodes(page, self.policies)
         page.paragraph(
@@ -89,6 +97,8 @@ def _policy_json(policy: PolicyEvaluation) -> dict[str, Any]:
             for finding in policy.findings
         ],
         "swaps_tried": policy.tried_swaps,
+        "left_out": dict(policy.left_out),
+        "notes": list(policy.notes),
     }
 
 
@@ -155,27 +165,42 @@ def _add_summary(page: HtmlPage, policies: Sequence[PolicyEvaluation]) -> None:
         ["episode", *(f"{m}, {p.name}" for p in policies for m in ("MSE", "MAE"))],
         [
             [
-                str(index),
+                result.name,
                 *(
-                    errors[index]
+                    errors[result.episode_index]
                     for policy in policies
                     for errors in (policy.accuracy.mse_by_episode, policy.accuracy.mae_by_episode)
                 ),
             ]
-            for index in policies[0].accuracy.mse_by_episode
+            for result in policies[0].episodes
         ],
     )
 
 
+def _add_left_out(page: HtmlPage, policies: Sequence[PolicyEvaluation]) -> None:
+    reasons = list(dict.fromkeys(reason for policy in policies for reason in policy.left_out))
+    if reasons:
+        page.heading("Steps that were left out", 3)
+        page.table(
+            ["reason", *(policy.name for policy in policies)],
+            [[reason, *(p.left_out.get(reason, 0) for p in policies)] for reason in reasons],
+        )
+    for policy in policies:
+        for note in policy.notes:
+            page.paragraph(f"{policy.name}: {note}" if len(policies) > 1 else note)
+
+
 def _add_keys(page: HtmlPage, policies: Sequence[PolicyEvaluation]) -> None:
     page.heading("By key and joint")
+    episode_names = {result.episode_index: result.name for result in policies[0].episodes}
     for number, key in enumerate(policies[0].accuracy.keys):
         page.heading(key.key, 3)
         rows = []
         for policy in policies:
             for joint in policy.accuracy.keys[number].joints:
                 worst = joint.worst
-                place = f"{worst.error:+.4g} at episode {worst.episode_index}, step {worst.step}"
+                episode = episode_names[worst.episode_index]
+                place = f"{worst.error:+.4g} at {episode}, step {worst.step}"
                 rows.append([joint.name, policy.name, joint.mse, joint.mae, place])
         page.table(["joint", "policy", "MSE", "MAE", "worst step"], rows)
         by_policy = {policy.name: policy.accuracy.keys[number] for policy in policies}
@@ -190,7 +215,7 @@ def _add_episodes(page: HtmlPage, policies: Sequence[PolicyEvaluation]) -> None:
         for key, names in first.names.items():
             page.figure(
                 plot_episode(results, key, names),
-                f"Episode {result.episode_index}, {key}. Dots: the steps of the observations.",
+                f"{result.name}, {key}. Dots: the steps of the observations.",
             )
     left_out = len(first.episodes) - MAX_PLOTTED_EPISODES
     if left_out > 0:

@@ -57,7 +57,7 @@ class KeyTrace:
             key=key,
             names=tuple(names),
             predicted=[r.predicted[key].astype(np.float64) for r in results],
-            recorded=[r.compared(key).astype(np.float64) for r in results],
+            recorded=[r.recorded[key].astype(np.float64) for r in results],
             observed=observed,
             starts=[r.starts for r in results],
         )

@@ -78,6 +78,6 @@ def profile(policy: ModelPolicy, observation: Observation) -> list[StageProfile]
 
 
 def _inputs(policy: ModelPolicy, observation: Observation) -> tuple[VisionInputs, DenoisingInputs]:
-    vision = policy.vision_inputs(observation, Stopwatch(policy.device))
+    vision = policy.preprocessor.vision_inputs(observation, Stopwatch(policy.device))
     options = read_options(SEED, policy.embodiment, vision.rows)
-    return vision, policy.denoising_inputs(observation, options, vision)
+    return vision, policy.preprocessor.denoising_inputs(observation, options, vision)

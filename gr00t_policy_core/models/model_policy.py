@@ -8,35 +8,25 @@ import itertools
 import logging
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.modality import ModalityConfig
-from gr00t_policy_core.models.common.camera_sizes import check_camera_sizes
 from gr00t_policy_core.models.common.cuda_graphs import Capturer
 from gr00t_policy_core.models.common.devices import on_device
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, batch_sizes
 from gr00t_policy_core.models.common.float8 import check_device, use_float8
 from gr00t_policy_core.models.common.model import Model
-from gr00t_policy_core.models.common.model_inputs import (
-    DenoisingInputs,
-    VisionInputs,
-    pad_rows,
-)
-from gr00t_policy_core.models.common.options import InferenceOptions, clipped_steps, read_options
-from gr00t_policy_core.models.common.prompts import length_problem
+from gr00t_policy_core.models.common.options import clipped_steps, read_options
+from gr00t_policy_core.models.common.preprocessor import Preprocessor
 from gr00t_policy_core.models.common.relative import reference_problem
 from gr00t_policy_core.models.common.runner import MAX_BATCH_ROWS, Runner
 from gr00t_policy_core.models.common.stopwatch import Stopwatch
 from gr00t_policy_core.models.common.synthetic import DEFAULT_IMAGE_SIZE, synthetic_observation
-from gr00t_policy_core.models.common.token_batch import ImageGrid
-from gr00t_policy_core.models.common.transfer import copy_to_device
 from gr00t_policy_core.policy import (
     ABSOLUTE_ACTIONS,
     Action,
@@ -88,6 +78,9 @@ class ModelPolicy(ModalityPolicy):
             check_device(device)
             self.float8_layers = use_float8(model)
         self.runner = Runner(model, device, dtype, self.settings, capturer)
+        self.preprocessor = Preprocessor(
+            model, self.runner, device, dtype, device_images=bool(self.settings.device_images)
+        )
         self.model = model
         self.embodiment = model.embodiment
         self.device = device
@@ -135,7 +128,7 @@ class ModelPolicy(ModalityPolicy):
         sizes = batch_sizes(max_batch) if self.runner.pads_batches else (1,)
         robots = camera_sizes or (DEFAULT_IMAGE_SIZE,)
         for robot in robots:  # reject a wrong size before the first computation
-            self.image_grid(self.synthetic_observation(1, robot))
+            self.preprocessor.image_grid(self.synthetic_observation(1, robot))
         for robot, size in itertools.product(robots, sizes):
             self.prepare(self.synthetic_observation(size, robot))
         settings = ", ".join(f"{name} {value}" for name, value in self.active_settings().items())
@@ -192,9 +185,9 @@ class ModelPolicy(ModalityPolicy):
             return None
         if self._ignores_padding:
             return ()
-        grid = self.image_grid(observation)
+        grid = self.preprocessor.image_grid(observation)
         backbone = self.model.backbone
-        texts = set(self.instructions(observation))
+        texts = set(self.preprocessor.instructions(observation))
         lengths = {backbone.prompts([text], grid).length for text in texts}
         return lengths.pop() if len(lengths) == 1 else None
 
@@ -225,8 +218,8 @@ class ModelPolicy(ModalityPolicy):
         It also rejects cameras whose images end up in different sizes.
         """
         super().check_observation(observation)
-        self.instructions(observation)
-        self.image_grid(observation)
+        self.preprocessor.instructions(observation)
+        self.preprocessor.image_grid(observation)
         problems = []
         for key in self.embodiment.states:
             state = observation["state"][key.name]
@@ -271,12 +264,14 @@ class ModelPolicy(ModalityPolicy):
 
     def _infer(self, observation: Observation, options: Options | None) -> tuple[Action, Info]:
         watch = Stopwatch(self.device)
-        parsed = read_options(options, self.embodiment, len(self.instructions(observation)))
-        vision = self.vision_inputs(observation, watch)
+        parsed = read_options(
+            options, self.embodiment, len(self.preprocessor.instructions(observation))
+        )
+        vision = self.preprocessor.vision_inputs(observation, watch)
         features = self.runner.features(vision.videos, vision.tokens)
         watch.device_lap("backbone")
         # The host does this while a GPU computes the features.
-        denoising = self.denoising_inputs(observation, parsed, vision)
+        denoising = self.preprocessor.denoising_inputs(observation, parsed, vision)
         watch.lap("state")
         output = self.runner.actions(
             features,
@@ -306,122 +301,3 @@ class ModelPolicy(ModalityPolicy):
                 "float16 overflowed in the network (its maximum is 65504): use bfloat16 or float32"
             )
         raise PolicyError("the network's output is not finite: its weights may be damaged")
-
-    def vision_inputs(self, observation: Observation, watch: Stopwatch) -> VisionInputs:
-        """Prepare the inputs of the backbone and copy them to the device in one transfer.
-
-        Args:
-            observation: An observation that `check_observation` accepts.
-            watch: Receives the laps ``prompts`` and ``images``.
-
-        Raises:
-            SpecError: An instruction is too long.
-        """
-        texts = self.instructions(observation)
-        rows = len(texts)
-        batch_size = self.runner.padded_batch_size(rows)
-        tokens = self.runner.token_batch(
-            texts + texts[-1:] * (batch_size - rows), self.image_grid(observation)
-        )
-        watch.lap("prompts")
-        copied = copy_to_device(self._videos(observation), self.device)
-        videos = [pad_rows(video, rows, batch_size) for video in copied]
-        watch.device_lap("images")
-        return VisionInputs(rows, batch_size, tokens, videos)
-
-    def denoising_inputs(
-        self, observation: Observation, options: InferenceOptions, vision: VisionInputs
-    ) -> DenoisingInputs:
-        """Prepare the inputs of the action head, and copy them to the device in one transfer.
-
-        Args:
-            observation: The observation of `vision`.
-            options: The checked options of the call.
-            vision: The inputs of the backbone for the same observation.
-        """
-        values = self._host_values(options, observation["state"], vision.rows)
-        state, noise, *scale = copy_to_device(values, self.device)
-        return DenoisingInputs(
-            pad_rows(state, vision.rows, vision.batch_size),
-            pad_rows(noise, vision.rows, vision.batch_size),
-            scale[0] if scale else None,
-        )
-
-    def frames(self, observation: Observation) -> list[list[Any]]:
-        """The camera frames of each row, by time, then by camera."""
-        config = self.embodiment.modalities["video"]
-        videos = [observation["video"][key] for key in config.modality_keys]
-        steps = range(len(config.delta_indices))
-        rows = range(len(videos[0]))
-        return [[video[row, step] for step in steps for video in videos] for row in rows]
-
-    def image_grid(self, observation: Observation) -> ImageGrid:
-        """The image tokens of a row.
-
-        Raises:
-            SpecError: The cameras' images end up in different sizes, or a frame has a size that
-                models do not accept.
-        """
-        config = self.embodiment.modalities["video"]
-        sizes = {key: observation["video"][key].shape[2:4] for key in config.modality_keys}
-        backbone = self.model.backbone
-        height, width = check_camera_sizes(sizes, backbone.pipeline)
-        return backbone.grid(len(sizes) * len(config.delta_indices), height, width)
-
-    def _videos(self, observation: Observation) -> list[Any]:
-        """The frames of each camera; images resized on the host without `device_images`."""
-        if not self.settings.device_images:
-            return [self.model.backbone.images(self.frames(observation))]
-        keys = self.embodiment.modalities["video"].modality_keys
-        return [observation["video"][key] for key in keys]
-
-    def instructions(self, observation: Observation) -> list[str]:
-        """The instruction of each row.
-
-        A checkpoint with several language keys was trained on paraphrases; the first key counts.
-
-        Raises:
-            SpecError: An instruction is too long.
-        """
-        key = self.language_key
-        empty = self.embodiment.empty_instruction
-        texts = [prompts[0] or empty for prompts in observation["language"][key]]
-        for text in texts:
-            problem = length_problem(text)
-            if problem is not None:
-                raise SpecError("bad observation", [f"language.{key}: {problem}"])
-        return texts
-
-    def _host_values(
-        self, options: InferenceOptions, state: Mapping[str, Any], rows: int
-    ) -> list[Tensor]:
-        """The normalized state, the start of denoising and, if needed, the velocity scale."""
-        config = self.model.head.config
-        encoded = torch.from_numpy(self.embodiment.encode_state(state, config.max_state_dim))
-        start = initial_noise(options.seed, (rows, config.action_horizon, config.max_action_dim))
-        scale = torch.ones(config.action_horizon, 1)
-        if options.rtc is not None:
-            prefix = self.embodiment.encode_action(options.rtc.prefix, state, config.max_action_dim)
-            start[:, : options.rtc.overlap_steps] = torch.from_numpy(prefix)
-            scale = options.rtc.velocity_scale(config.action_horizon)
-        values = [encoded, start]
-        if (
-            options.rtc is not None or self.runner.pads_batches
-        ):  # one recording serves with and without
-            values.append(scale)
-        return [value.to(self.dtype) for value in values]
-
-
-def initial_noise(seed: int | None, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal float32 values, drawn on the host so that a seed gives the same everywhere.
-
-    Args:
-        seed: Seed of the generator; None takes a random one.
-        shape: (B, action_horizon, max_action_dim).
-    """
-    generator = torch.Generator(device="cpu")
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float32)

@@ -5,24 +5,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.common import (
     add_key_flags,
     add_timeout_flag,
-    api_token,
     port,
     refuse_without_effect,
     write_line,
 )
 from gr00t_policy_core.cli.query import require_known_host
 from gr00t_policy_core.errors import PolicyError, SpecError
+from gr00t_ros.cli.asked_server import asked_server
 
 if TYPE_CHECKING:
     from gr00t_ros.contract.contract import Contract
-    from gr00t_ros.contract.policy_settings import PolicySettings
 
 SERVER_FLAGS = ("port", "api_token", "server_key", "keys", "timeout_ms")
 
@@ -135,7 +134,7 @@ def _policy_warnings(contract: Contract, args: argparse.Namespace) -> list[str]:
     from gr00t_ros.policy.policy_backend import close_policy, make_policy
 
     require_known_host(args.host)
-    policy = make_policy(_asked_server(contract.policy, args))
+    policy = make_policy(asked_server(contract.policy, args))
     try:
         configs = require_compatible(contract, policy)
         return list(compatibility_warnings(contract, configs, policy.get_capabilities()))
@@ -143,21 +142,6 @@ def _policy_warnings(contract: Contract, args: argparse.Namespace) -> list[str]:
         raise PolicyError(str(error)) from error
     finally:
         close_policy(policy)
-
-
-def _asked_server(settings: PolicySettings, args: argparse.Namespace) -> PolicySettings:
-    """The file's settings, for the server that the command line names."""
-    return replace(
-        settings,
-        backend="server",
-        host=args.host,
-        hosts=(),
-        port=settings.port if args.port is None else args.port,
-        token=api_token(args) or settings.token,
-        server_key=args.server_key or settings.server_key,
-        keys=args.keys or settings.keys,
-        timeout_s=args.timeout_ms / 1000,
-    )
 
 
 def _description_findings(contract: Contract, text: str) -> Findings:

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gr00t_policy_core.cli.bag_flags import add_bag_flags, lead_steps
 from gr00t_policy_core.cli.common import positive, refuse_without_effect, write_line
 from gr00t_policy_core.datasets.dataset_writer import WRITTEN_VERSIONS
 from gr00t_policy_core.datasets.video import CODECS, VideoSettings
+from gr00t_ros.cli.recorded_robot import robot_of
 from gr00t_ros.convert.settings import (
     BLUR_SHARE,
     IDLE_MOTION,
@@ -25,9 +27,6 @@ from gr00t_ros.convert.settings import (
 
 if TYPE_CHECKING:
     from gr00t_ros.contract.contract import Contract
-    from gr00t_ros.convert.robot import Robot
-
-ACTION_SOURCES = ("command", "state")  # those of record.action_from, whose module needs ROS
 
 
 def add_command(commands: Any) -> None:
@@ -44,10 +43,6 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--output", required=True, type=Path, help="directory of the new dataset")
     parser.add_argument(
-        "--config", type=Path, help="the robot's YAML file (default: the one recorded in the bags)"
-    )
-    parser.add_argument("--namespace", default="", help="namespace of the robot (default: none)")
-    parser.add_argument(
         "--format",
         choices=WRITTEN_VERSIONS,
         default=WRITTEN_VERSIONS[0],
@@ -61,31 +56,13 @@ def add_command(commands: Any) -> None:
 
 def _add_content_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("content")
-    group.add_argument("--task", default="", help="task of bags that do not name theirs")
-    group.add_argument(
-        "--action-from",
-        choices=ACTION_SOURCES,
-        help="the demonstrated action: commands, or the measured state (default: "
-        "record.action_from of the YAML file)",
-    )
-    group.add_argument(
-        "--action-lead-steps",
-        type=positive,
-        metavar="N",
-        help="steps by which the measured state is ahead (default: as in the YAML file)",
-    )
+    add_bag_flags(group)
     group.add_argument("--robot-type", default="", help="name of the robot in meta/info.json")
     group.add_argument(
         "--language-key",
         default="human.task_description",
         metavar="KEY",
         help="the policy's language key without `annotation.` (default: human.task_description)",
-    )
-    group.add_argument(
-        "--use-clock-topic",
-        action="store_true",
-        help="take the time from the bag's /clock: for bags of a simulation that were recorded "
-        "without --use-sim-time",
     )
 
 
@@ -139,11 +116,24 @@ def _add_filter_flags(parser: argparse.ArgumentParser) -> None:
         "--drop-failed", action="store_true", help="leave out episodes that are marked as failed"
     )
     group.add_argument(
+        "--corrections-only",
+        action="store_true",
+        help="leave out what the policy drove: each intervention of a person becomes an episode",
+    )
+    group.add_argument(
+        "--lead-in",
+        type=positive_float,
+        metavar="SECONDS",
+        help="with --corrections-only: begin each episode so long before the person took over, "
+        "with the policy's actions (default: 0)",
+    )
+    group.add_argument(
         "--min-length",
         type=positive_float,
         default=MIN_LENGTH_S,
         metavar="SECONDS",
-        help=f"leave out shorter episodes (default: {MIN_LENGTH_S:g})",
+        help="leave out shorter episodes; of a correction, what the person drove counts (default: "
+        f"{MIN_LENGTH_S:g})",
     )
 
 
@@ -163,10 +153,10 @@ def run(args: argparse.Namespace) -> int:
     """Convert, and print the report; failure if there is no episode."""
     from gr00t_ros.bags.reader import find_bags
 
-    if args.config is None:
-        refuse_without_effect(args, ["namespace"], "the bags name their topics in full")
+    if not args.corrections_only:
+        refuse_without_effect(args, ["lead_in"], "it needs --corrections-only")
     bags = find_bags(args.bags)
-    robot = _robot(args, bags)
+    robot = robot_of(args, bags)
     settings = _settings(args, robot.contract)
     from gr00t_ros.convert.conversion import convert
 
@@ -229,22 +219,9 @@ def positive_float(text: str) -> float:
     return number
 
 
-def _robot(args: argparse.Namespace, bags: Sequence[Path]) -> Robot:
-    try:
-        from gr00t_ros.convert.robot import recorded_robot, robot_of_file
-    except ImportError as error:
-        raise ImportError(
-            f"the messages of ROS 2 are needed to convert bags ({error}): source its setup.bash, "
-            "and that of the workspace that holds gr00t_ros"
-        ) from error
-    if args.config is None:
-        return recorded_robot(bags)
-    return robot_of_file(args.config, namespace=args.namespace)
-
-
 def _settings(args: argparse.Namespace, contract: Contract) -> ConversionSettings:
     return ConversionSettings(
-        lead_steps=_lead_steps(args, contract),
+        lead_steps=lead_steps(args, contract.record.action_lead_steps),
         task=args.task,
         robot_type=args.robot_type,
         language_key=args.language_key,
@@ -255,18 +232,6 @@ def _settings(args: argparse.Namespace, contract: Contract) -> ConversionSetting
     )
 
 
-def _lead_steps(args: argparse.Namespace, contract: Contract) -> int | None:
-    """Steps by which the measured state is ahead; None where the action is what was commanded."""
-    recorded = contract.record.action_lead_steps
-    source = args.action_from or ("command" if recorded is None else "state")
-    if source == "command":
-        if args.action_lead_steps is not None:
-            args.parser.error("--action-lead-steps has no effect without --action-from state")
-        return None
-    steps: int = args.action_lead_steps or recorded or 1
-    return steps
-
-
 def _filters(args: argparse.Namespace) -> Filters:
     return Filters(
         idle_motion=args.trim_idle,
@@ -274,6 +239,8 @@ def _filters(args: argparse.Namespace) -> Filters:
         blur_share=args.drop_blurred,
         failed=args.drop_failed,
         min_length_s=args.min_length,
+        corrections_only=args.corrections_only,
+        lead_in_s=args.lead_in or 0.0,
     )
 
 

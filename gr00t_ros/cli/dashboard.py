@@ -23,8 +23,8 @@ def add_command(commands: Any) -> None:
         "dashboard",
         help="show the robot in a browser",
         description="Serve a web page until Ctrl-C: cameras, joints, chunks and states, and "
-        "buttons for the policy, the control node and the recorder. The page's address, which is "
-        "printed once, holds a token; whoever has it can move the robot.",
+        "buttons for the policy, the control node, tasks and the recorder. The page's address, "
+        "which is printed once, holds a token; whoever has it can move the robot.",
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(

@@ -169,6 +169,9 @@ class _Endpoint:
 
 def _endpoints(contract: Contract) -> Iterator[_Endpoint]:
     yield _Endpoint("the nodes themselves", contract.chunk_topic, "gr00t_ros/msg/ActionChunk")
+    yield _Endpoint(
+        "the control node itself", contract.intervention_topic, "std_msgs/msg/Bool", is_command=True
+    )
     for video in contract.video:
         yield _Endpoint(video.name, video.topic, IMAGE_MESSAGE)
     for stream in contract.state_streams:

@@ -26,6 +26,7 @@ from gr00t_ros.contract.parameter_checks import (
 from gr00t_ros.contract.parameters import (
     ACTION,
     CHUNK_TOPIC,
+    INTERVENTION_TOPIC,
     STATE,
     VIDEO,
     WORKSPACE,
@@ -65,9 +66,11 @@ class Contract:
     control_rate_hz: float
     inference: str
     replan_interval_s: float | None
+    task_timeout_s: float
     max_age_s: float
     max_skew_s: float
     chunk_topic: str
+    intervention_topic: str
     motion: MotionSettings
     record: RecordSettings
     visualize: VisualizeSettings
@@ -221,9 +224,11 @@ def _contract(
         control_rate_hz=float(settings["control_rate_hz"]),
         inference=settings["inference"],
         replan_interval_s=float(settings["replan_interval_s"]) or None,
+        task_timeout_s=float(settings["task_timeout_s"]),
         max_age_s=float(settings["max_age_s"]),
         max_skew_s=float(settings["max_skew_s"]),
         chunk_topic=chunk_topic,
+        intervention_topic=topics.one_name(INTERVENTION_TOPIC),
         motion=MotionSettings.of(settings, topics),
         record=RecordSettings.of(settings, topics),
         visualize=VisualizeSettings.of(settings),

@@ -11,6 +11,7 @@ import math
 
 from gr00t_ros.contract.conditions import BODIES, JOINT_POSITIONS, JOINTS, MEASURED, POSITIONS
 from gr00t_ros.contract.parameter import Parameter
+from gr00t_ros.contract.workspace_sides import SIDES_PARAMETERS
 from gr00t_ros.interfaces.end_effector_frames import TIP, TOOL
 
 # Of sensor_msgs/image_encodings, those with 8 bits a channel.
@@ -157,11 +158,5 @@ WORKSPACE_PARAMETERS = (
     Parameter("base", "", "link in whose frame box and floor are given", required=True),
     TIP,
     TOOL,
-    Parameter("box_min", [-math.inf] * 3, "m, smallest x y z of the tool"),
-    Parameter("box_max", [math.inf] * 3, "m, largest x y z of the tool"),
-    Parameter(
-        "floor",
-        [0.0, 0.0, 1.0, -math.inf],
-        "a b c d: the tool stays where a·x + b·y + c·z >= d, m; 0 0 1 0.02 is 2 cm above the base",
-    ),
+    *SIDES_PARAMETERS,
 )

@@ -134,8 +134,8 @@ MOTION_PARAMETERS = (
     Parameter(
         "trajectory_lead_s",
         0.1,
-        "s, a new trajectory departs from the old one this long after the chunk or the stop that "
-        "it is made for; well above the time that making it takes (forecast_time of the status)",
+        "s, a new trajectory departs from the old one this long after its chunk, a stop at once; "
+        "well above the time that making it takes (forecast_time of the status)",
         0.01,
         1.0,
         only_with=ANY_TRAJECTORY,

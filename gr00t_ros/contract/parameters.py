@@ -40,6 +40,7 @@ MODALITIES = (VIDEO, STATE, ACTION)
 WORKSPACE = "workspace"
 BLOCKS = (*MODALITIES, WORKSPACE)  # of the YAML file, with a block for each key
 CHUNK_TOPIC = "action_chunk"  # from the policy node to the control node
+INTERVENTION_TOPIC = "intervention"  # from the control node: whether a person drives
 INFERENCES = ("async", "sync")
 
 # Parameters that rclpy itself declares or understands.
@@ -70,6 +71,14 @@ OBSERVATION_PARAMETERS = (
         0.0,
         60.0,
         only_with=ASYNC,
+    ),
+    Parameter(
+        "task_timeout_s",
+        3.0,
+        "s, a task node that sends no status for this long while its task runs has ended, or "
+        "hangs, and inference stops; it sends one every 0.5 s",
+        1.0,
+        600.0,
     ),
     Parameter("max_age_s", 0.5, "s, maximum age of a stream's newest message", 0.001, 60.0),
     Parameter(

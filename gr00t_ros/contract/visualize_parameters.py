@@ -31,6 +31,6 @@ VISUALIZE_PARAMETERS = (
         "visualize.image_resize",
         "",
         "first resize of the policy's images, as its server names it among its capabilities, for "
-        "example resize:area:256; empty: images are shown in the size of the contract",
+        "example resize:area:256; empty: as the policy node says",
     ),
 )

@@ -138,6 +138,8 @@ class ControlNode(ManagedNode):
     def _end_activation(self) -> None:
         if self._supervision is not None:
             self._supervision.hand_back(self.get_clock().now().nanoseconds)
+        if self._operator is not None:
+            self._operator.update()
         if self._activation is not None:
             self._activation.end()
             self._activation = None
@@ -209,6 +211,8 @@ class ControlNode(ManagedNode):
             why_not = supervision.intervene(now_ns)
         else:
             supervision.hand_back(now_ns)
+        if self._operator is not None:
+            self._operator.update()
         drives = "a person drives" if request.data else "the policy drives"
         response.success, response.message = not why_not, why_not or drives
         return response

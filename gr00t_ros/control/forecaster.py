@@ -42,7 +42,7 @@ class Forecaster:
 
     @property
     def late(self) -> int:
-        """Trajectories that were sent after the robot should have departed from the one before."""
+        """Trajectories that were ready after the robot should have departed from the one before."""
         return self._late
 
     def times(self) -> LatencyStatistics:
@@ -69,10 +69,18 @@ class Forecaster:
     def _send(self, forecast: Forecast) -> None:
         begun_s = time.monotonic()
         trajectory = forecast.run()
+        if trajectory is None or not self._motion.awaits(forecast):
+            return  # a stop has come meanwhile, and has a forecast of its own
+        now_ns = int(self._clock.now().nanoseconds)
+        is_late = now_ns > forecast.departure_ns
+        self._late += is_late
+        if is_late and not forecast.is_stop and self._motion.would_step(trajectory, now_ns):
+            self._times.add(time.monotonic() - begun_s)
+            self._motion.retry(forecast, now_ns)
+            return
         self._output.send_trajectory(trajectory)
-        self._motion.finish_forecast(trajectory)
+        self._motion.finish_forecast(forecast, trajectory)
         self._times.add(time.monotonic() - begun_s)
-        self._late += int(self._clock.now().nanoseconds) > forecast.departure_ns
 
 
 def standstill(command: Command, now_ns: int, period_s: float) -> Trajectory:

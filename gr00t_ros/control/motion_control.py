@@ -24,6 +24,7 @@ from gr00t_policy_core.control.trajectory import Forecast, Trajectory
 from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream
+from gr00t_ros.control.binary_grips import BinaryGrips
 from gr00t_ros.control.chunk_reader import read_chunk
 from gr00t_ros.control.chunk_source import ChunkSource
 from gr00t_ros.control.chunk_warnings import unit_warning
@@ -74,6 +75,7 @@ class MotionControl:
         self._joints = CommandedJoints(contract)
         self._poses = CommandedPoses(contract)
         self._source = ChunkSource()
+        self._grips = BinaryGrips(contract)
         self._player: Player | None = None
         self._layout: ActionLayout | None = None
         self._observation_age = self._age_window()
@@ -255,6 +257,7 @@ class MotionControl:
         with self._lock:
             self._is_shadow = is_shadow
             self._player = self._layout = self._command = None
+            self._grips = BinaryGrips(self._contract)
             self._why_not = self._chunk_warning = ""
 
     def hold(self, now_ns: int, reason: str) -> None:
@@ -306,6 +309,7 @@ class MotionControl:
         with self._lock:
             self._player = self._layout = self._command = None
             self._source = ChunkSource()
+            self._grips = BinaryGrips(self._contract)
             self._observation_age = self._age_window()
             self._rejected, self._why_not, self._chunk_warning = 0, "", ""
 
@@ -344,7 +348,8 @@ class MotionControl:
     def take_forecast(self, now_ns: int) -> Forecast | None:
         """Return a forecast where the path has departed from the trajectory that was sent last.
 
-        Call it after `tick`, run it, send the trajectory, and call `finish_forecast`.
+        Call it after `tick`, run it, and send the trajectory if it is still awaited, then call
+        `finish_forecast`; or call `retry` where it came too late.
 
         Args:
             now_ns: The time of the tick, ns.
@@ -360,11 +365,36 @@ class MotionControl:
             period_ns = round(1e9 / self._contract.control_rate_hz)
             return self._failure.take_forecast(command, layout, now_ns, period_ns)
 
-    def finish_forecast(self, trajectory: Trajectory) -> None:
+    def awaits(self, forecast: Forecast) -> bool:
+        """Whether a forecast is still to be sent: no stop and no failure has come meanwhile."""
+        with self._lock:
+            player, failure = self._player, self._failure
+            if failure is not None:
+                return failure.awaits(forecast)
+            return isinstance(player, LookAheadPlayer) and player.awaits(forecast)
+
+    def would_step(self, trajectory: Trajectory, now_ns: int) -> bool:
+        """Whether the robot would jump if a path were sent now, ns, because it is late."""
+        with self._lock:
+            player = self._player
+            return isinstance(player, LookAheadPlayer) and player.would_step(trajectory, now_ns)
+
+    def finish_forecast(self, forecast: Forecast, trajectory: Trajectory) -> None:
         """Go on from a trajectory that was sent."""
         with self._lock:
             if isinstance(self._player, LookAheadPlayer):
-                self._player.finish_forecast(trajectory)
+                self._player.finish_forecast(forecast, trajectory)
+
+    def retry(self, forecast: Forecast, now_ns: int) -> None:
+        """Plan again from the present, because a forecast came too late.
+
+        Args:
+            forecast: The forecast; one that is awaited no more changes nothing.
+            now_ns: The current time on the clock of the observation stamps, ns.
+        """
+        with self._lock:
+            if isinstance(self._player, LookAheadPlayer):
+                self._player.retry(forecast, now_ns)
 
     def fail(self, what: str) -> None:
         """Come to rest and do not move again; call it where an exception is handled."""
@@ -384,9 +414,13 @@ class MotionControl:
             self._reject(str(error))
             raise
         player.inhibit(self._why_inhibited())
-        self._chunk_warning = unit_warning(chunk, self.limits())
+        # One that only opens and closes jumps between its two positions.
+        smooth = [limits for limits in self.limits() if limits.key not in self._grips.keys]
+        self._chunk_warning = unit_warning(chunk, smooth)
+        grips = self._grips.plan(chunk, now_ns, self._joints.positions)
         try:
-            player.offer(chunk, now_ns)
+            player.offer(self._grips.steps(chunk, grips), now_ns)
+            self._grips.keep(grips)
         except ChunkRefusedError as error:
             if not self._chunk_warning:
                 raise

@@ -28,7 +28,7 @@ class MotionFailure:
             traceback.format_exc()
         )
         self._brake = player.fallback_brake() if player is not None else None
-        self._is_forecast = False
+        self._forecast: Forecast | None = None
 
     def next_command(self, last: Command, layout: ActionLayout) -> Command | None:
         """Return the next command on the way to rest; None if nothing has been played.
@@ -62,8 +62,19 @@ class MotionFailure:
             tick_ns: When it is to be carried out, ns.
             period_ns: Time between two commands, ns.
         """
-        if self._is_forecast or not isinstance(self._brake, BrakeMotion):
+        if self._forecast is not None or not isinstance(self._brake, BrakeMotion):
             return None
-        self._is_forecast = True
-        motion = deepcopy(self._brake)
-        return Forecast(tick_ns, period_ns, [last.vector], motion, layout.slices)
+        self._forecast = Forecast(
+            tick_ns,
+            period_ns,
+            [last.vector],
+            deepcopy(self._brake),
+            layout.slices,
+            departure_ns=tick_ns,
+            is_stop=True,
+        )
+        return self._forecast
+
+    def awaits(self, forecast: Forecast) -> bool:
+        """Whether this is the forecast of the way to rest."""
+        return forecast is self._forecast

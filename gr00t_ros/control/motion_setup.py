@@ -20,7 +20,12 @@ from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput, StateStream
-from gr00t_ros.control.workspaces import NO_CHAINS, Chains, workspaces_in_force
+from gr00t_ros.control.workspaces import (
+    NO_CHAINS,
+    Chains,
+    body_workspaces,
+    workspaces_in_force,
+)
 from gr00t_ros.interfaces.interface import MeasuredPose, StateInterface
 
 Player = MotionPlayer | LookAheadPlayer
@@ -190,6 +195,7 @@ def make_player(
         limits=limits_by_index(limits_in_force(contract, urdf), layout),
         bodies={o.key: o.body_limits for o in contract.action if o.body_limits is not None},
         workspaces=workspaces_in_force(contract, chains, layout),
+        body_workspaces=body_workspaces(contract, layout),
         max_jump=motion.max_jump,
         out_of_range=motion.out_of_range,
         max_joint_ages_s=dict(_max_ages_s(contract, layout)),

@@ -12,11 +12,11 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Bool
 
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.parameters import INTERVENTION_TOPIC
 from gr00t_ros.control.intervention import TeleopDevice
 from gr00t_ros.control.supervision import Supervision
 from gr00t_ros.node.qos import LATCHED, SENSOR
 
-INTERVENTION_TOPIC = "intervention"
 UPDATE_PERIOD_S = 0.1  # between two messages about who drives
 WARNING_PERIOD_S = 5.0  # between two logs of a command that is not followed
 

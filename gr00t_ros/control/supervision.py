@@ -99,9 +99,10 @@ class Supervision:
             return "the node runs in shadow, where nothing is commanded: call ~/go_live first"
         if not self._intervention.is_active:
             self._intervention.begin()
-            self._motion.hold(now_ns, TAKEN_OVER)
-            if self._intervention.is_commanded(now_ns):
-                self._follow(now_ns)
+            # Before the chunk is left: the person's path takes over its speed.
+            follows = self._intervention.is_commanded(now_ns) and not self._follow(now_ns)
+            if not follows:
+                self._motion.hold(now_ns, TAKEN_OVER)
         return ""
 
     def hand_back(self, now_ns: int) -> None:

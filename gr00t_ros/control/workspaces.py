@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.body_workspace import BodyWorkspace
 from gr00t_policy_core.control.workspace import Workspace
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.kinematics.chain import Chain, KinematicsUnavailableError, load_pinocchio
@@ -79,6 +80,15 @@ def workspaces_in_force(
         )
         for workspace in contract.workspaces
         if workspace.key in chains
+    )
+
+
+def body_workspaces(contract: Contract, layout: ActionLayout) -> tuple[BodyWorkspace, ...]:
+    """Return the workspaces of the poses that are commanded straight to a controller."""
+    return tuple(
+        BodyWorkspace(output.name, output.key, layout.slices[output.key], output.interface.sides)
+        for output in contract.action
+        if output.interface.sides
     )
 
 

@@ -19,7 +19,8 @@ from gr00t_policy_core.datasets.dataset_writer import write_dataset
 from gr00t_policy_core.errors import DatasetError, PolicyError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.convert.actions import action_source
-from gr00t_ros.convert.bag_conversion import Progress, convert_bag
+from gr00t_ros.convert.bag_conversion import convert_bag
+from gr00t_ros.convert.bag_messages import Progress
 from gr00t_ros.convert.report import BagReport, ConversionReport
 from gr00t_ros.convert.settings import ConversionSettings
 from gr00t_ros.convert.workspace import Workspace

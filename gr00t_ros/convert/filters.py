@@ -2,8 +2,9 @@
 """Chooses the steps of a recording that become episodes. Pure.
 
 The filters are those of Isaac-GR00T's guide to real-world deployment: jumps of the state, blurred
-frames, idle heads and tails. A step that is left out ends an episode, because the steps of an
-episode follow each other at the rate of the dataset.
+frames, idle heads and tails; and what the policy drove, which HG-DAgger leaves out. A step that is
+left out ends an episode, because the steps of an episode follow each other at the rate of the
+dataset.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from gr00t_ros.convert.settings import Filters
 
 IDLE, JUMP, BLURRED, SHORT = "idle", "jump of the state", "blurred", "too short an episode"
+POLICY = "driven by the policy"
 SHARPNESS_WIDTH = 320  # px; noise of large images would count as sharp
 
 Values = NDArray[np.floating]
@@ -33,12 +35,14 @@ class Recorded:
         measured: Measured positions in rad or m, (steps, D).
         positions: Measured and commanded positions in rad or m, (steps, D).
         sharpness: The sharpness of each image by camera, (steps,); empty if nobody asks.
+        corrected: Whether the action of each step is a person's in place of the policy's, (steps,).
         fps: Steps per second.
     """
 
     measured: Values
     positions: Values
     sharpness: Mapping[str, Values]
+    corrected: Flags
     fps: float
 
 
@@ -58,13 +62,17 @@ def chosen_steps(
     dropped[BLURRED] += int(blurred.sum())
     jumps = _jumps(recorded, filters.jump_speed, steps)
     dropped[JUMP] += int(jumps.sum())
+    wanted, begins = _wanted(recorded, filters)
+    dropped[POLICY] += int((~wanted & ~blurred).sum())
+    demonstrated = recorded.corrected if filters.corrections_only else wanted
     parts = []
-    for part in _runs(~blurred, jumps):
+    for part in _runs(wanted & ~blurred, jumps | begins):
         moving = _without_idle(recorded.positions, part, filters.idle_motion)
         start = -(-moving.start // grain) * grain
         kept = range(min(start, moving.stop), moving.stop)
         dropped[IDLE] += len(part) - len(moving)
-        if len(kept) < max(1.0, filters.min_length_s * recorded.fps):
+        length = demonstrated[kept.start : kept.stop].sum()
+        if length < max(1.0, filters.min_length_s * recorded.fps):
             dropped[SHORT] += len(moving)
             continue
         dropped[SHORT] += len(moving) - len(kept)
@@ -82,6 +90,22 @@ def sharpness(image: NDArray[np.uint8]) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
+def _wanted(recorded: Recorded, filters: Filters) -> tuple[Flags, Flags]:
+    """The steps to make episodes of, and those of them that begin another episode."""
+    corrected = recorded.corrected
+    begins = np.zeros(len(corrected), dtype=bool)
+    if not filters.corrections_only:
+        return ~begins, begins
+    wanted = corrected.copy()
+    lead_in = round(filters.lead_in_s * recorded.fps)
+    before = 0
+    for correction in runs(corrected):
+        first = max(before, correction.start - lead_in)
+        wanted[first : correction.start] = begins[first] = True
+        before = correction.stop
+    return wanted, begins
+
+
 def _blurred(recorded: Recorded, share: float | None, steps: int) -> Flags:
     blurred = np.zeros(steps, dtype=bool)
     if share is not None:
@@ -97,6 +121,11 @@ def _jumps(recorded: Recorded, speed: float | None, steps: int) -> Flags:
         moved = np.abs(np.diff(recorded.measured, axis=0)).max(axis=1)
         jumps[1:] = moved * recorded.fps > speed
     return jumps
+
+
+def runs(flags: Flags) -> Iterator[range]:
+    """The runs of steps with the flag."""
+    return _runs(flags, np.zeros(len(flags), dtype=bool))
 
 
 def _runs(usable: Flags, begins: Flags) -> Iterator[range]:

@@ -23,6 +23,8 @@ class BagReport:
         outcome: The outcome that was recorded with it.
         steps: The steps in the dataset.
         episodes: The steps of each episode.
+        interventions: How often a person drove in place of the policy.
+        intervention_steps: The steps in the dataset that a person drove.
         missing: Steps without an observation or an action, by cause.
         filtered: Steps that the filters left out, by filter.
         interruptions: How often the grid began anew, by cause.
@@ -37,6 +39,8 @@ class BagReport:
     outcome: str = ""
     steps: int = 0
     episodes: Sequence[int] = ()
+    interventions: int = 0
+    intervention_steps: int = 0
     missing: Mapping[str, int] = field(default_factory=dict)
     filtered: Mapping[str, int] = field(default_factory=dict)
     interruptions: Mapping[str, int] = field(default_factory=dict)
@@ -65,6 +69,16 @@ class ConversionReport:
         """The steps in the dataset."""
         return sum(bag.steps for bag in self.bags)
 
+    @property
+    def interventions(self) -> int:
+        """How often a person drove in place of the policy."""
+        return sum(bag.interventions for bag in self.bags)
+
+    @property
+    def intervention_steps(self) -> int:
+        """The steps in the dataset that a person drove."""
+        return sum(bag.intervention_steps for bag in self.bags)
+
     def totals(self, counts: str) -> dict[str, int]:
         """The sum over all bags of ``missing``, ``filtered`` or ``interruptions``."""
         total: Counter[str] = Counter()
@@ -77,6 +91,8 @@ class ConversionReport:
         return {
             "steps": self.steps,
             "episodes": sum(len(bag.episodes) for bag in self.bags),
+            "interventions": self.interventions,
+            "intervention_steps": self.intervention_steps,
             **{name: self.totals(name) for name in ("missing", "filtered", "interruptions")},
             "bags": [bag.as_json() for bag in self.bags],
         }
@@ -89,6 +105,11 @@ class ConversionReport:
             f"{len(converted)} of {len(self.bags)} bags, {episodes} episodes, {self.steps} steps "
             f"({self.steps / self.fps:.1f} s at {self.fps:g} Hz)"
         )
+        if self.interventions:
+            yield (
+                f"interventions: {self.interventions}, a person drove {self.intervention_steps} of "
+                f"the {self.steps} steps"
+            )
         for title, name in (
             ("steps missing", "missing"),
             ("steps filtered", "filtered"),

@@ -12,7 +12,7 @@ from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_ros.bags.reader import Bag
 from gr00t_ros.contract.contract import Contract, parse_contract
 from gr00t_ros.contract.streams import ActionOutput, StateStream, VideoStream
-from gr00t_ros.node.offline_nodes import contract_of_file
+from gr00t_ros.node.offline_nodes import contract_of_file, parameters_of_file
 
 Entry = TypeVar("Entry", VideoStream, StateStream, ActionOutput)
 
@@ -27,10 +27,14 @@ class Robot:
     Args:
         contract: Its contract.
         config: The text that tells whether two conversions are of the same robot.
+        parameters: Those of the policy node by full name, as they were given.
+        namespace: The namespace of its nodes.
     """
 
     contract: Contract
     config: str
+    parameters: Mapping[str, Any]
+    namespace: str
 
 
 def robot_of_file(file: Path, *, namespace: str) -> Robot:
@@ -40,7 +44,8 @@ def robot_of_file(file: Path, *, namespace: str) -> Robot:
         SpecError: The file is wrong; one sentence for each problem.
     """
     contract = with_full_names(contract_of_file(file, namespace=namespace), namespace)
-    return Robot(contract, f"{namespace}\n{file.read_text(encoding='utf-8')}")
+    config = f"{namespace}\n{file.read_text(encoding='utf-8')}"
+    return Robot(contract, config, parameters_of_file(file, namespace=namespace), namespace)
 
 
 def recorded_robot(bags: Sequence[Path]) -> Robot:
@@ -63,7 +68,8 @@ def recorded_robot(bags: Sequence[Path]) -> Robot:
         first = parameters
     if first is None:
         raise SpecError("no robot", ["no bag can be read; name the robot's YAML file by --config"])
-    return Robot(with_full_names(parse_contract(first)), str(sorted(first.items())))
+    config = str(sorted(first.items()))
+    return Robot(with_full_names(parse_contract(first)), config, first, namespace="")
 
 
 def with_full_names(contract: Contract, namespace: str = "") -> Contract:
@@ -78,6 +84,7 @@ def with_full_names(contract: Contract, namespace: str = "") -> Contract:
 
     return replace(
         contract,
+        intervention_topic=full(contract.intervention_topic),
         video=tuple(map(with_full_name, contract.video)),
         state=tuple(
             replace(state, streams=tuple(map(with_full_name, state.streams)))

@@ -16,7 +16,7 @@ from gr00t_policy_core.datasets.video import KEY_FRAME_INTERVAL
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.bags.bag_file import BagError
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.convert.filters import Recorded, chosen_steps, sharpness
+from gr00t_ros.convert.filters import Recorded, chosen_steps, runs, sharpness
 from gr00t_ros.convert.settings import ConversionSettings
 from gr00t_ros.convert.step_layout import StepLayout
 from gr00t_ros.convert.steps import Step
@@ -47,6 +47,8 @@ class RunWriter:
     Attributes:
         episodes: The steps of each episode so far.
         filtered: The steps that were left out so far, by filter.
+        interventions: How often a person has driven so far.
+        intervention_steps: The steps of the episodes that a person drove, so far.
         sharpest: The sharpness of all images by camera, if a filter asks for it.
     """
 
@@ -69,6 +71,7 @@ class RunWriter:
         self._run: _Run | None = None
         self.episodes: list[int] = []
         self.filtered: Counter[str] = Counter()
+        self.interventions = self.intervention_steps = 0
         self.sharpest: dict[str, list[float]] = {}
 
     def add(self, step: Step) -> None:
@@ -81,7 +84,12 @@ class RunWriter:
         run = self._run = self._run or self._new_run(step)
         images = self._layout.images(step)
         try:
-            run.writer.add(self._layout.state_row(step), self._layout.action_row(step), images)
+            run.writer.add(
+                self._layout.state_row(step),
+                self._layout.action_row(step),
+                images,
+                intervention=step.intervention,
+            )
         except ValueError as error:
             raise BagError(f"the images or values change their size: {error}") from error
         run.times_ns.append(step.t0_ns)
@@ -96,6 +104,7 @@ class RunWriter:
             return
         with run.writer as writer:
             writer.close()
+            self.interventions += len(list(runs(writer.interventions)))
             usable = len(writer) - self._lead
             self.filtered[BEHIND_THE_END] += len(writer) - max(0, usable)
             if usable > 0:
@@ -133,12 +142,20 @@ class RunWriter:
             measured=measured,
             positions=np.hstack([measured, commanded]),
             sharpness={key: np.array(v[:usable]) for key, v in run.sharpness.items()},
+            # A state that is the action is measured some steps later: then, too, a person drives.
+            corrected=writer.interventions[:usable] & writer.interventions[self._lead :],
             fps=self._fps,
         )
         filters, grain = self._settings.filters, KEY_FRAME_INTERVAL
         for steps in chosen_steps(recorded, filters, grain=grain, dropped=self.filtered):
             folder = self._folder / f"{len(self.episodes):03d}"
-            details: Details = {**self._details, "started_ns": run.times_ns[steps.start]}
+            driven = int(writer.interventions[steps.start : steps.stop].sum())
+            details: Details = {
+                **self._details,
+                "started_ns": run.times_ns[steps.start],
+                "intervention_steps": driven,
+            }
+            self.intervention_steps += driven
             writer.keep(folder, steps, task=self._task, details=details, actions=actions)
             self.episodes.append(len(steps))
 

@@ -24,7 +24,9 @@ class Filters:
         jump_speed: rad/s or m/s; where a measured position changes faster, the episode is split.
         blur_share: Steps with an image less sharp than this share of the camera's median.
         failed: Episodes whose outcome is failure.
-        min_length_s: s, shorter episodes.
+        min_length_s: s, shorter episodes; of a correction, the part that the person drove counts.
+        corrections_only: What the policy drove: each intervention of a person is an episode.
+        lead_in_s: s, that such an episode begins before the person took over.
     """
 
     idle_motion: float | None = None
@@ -32,6 +34,8 @@ class Filters:
     blur_share: float | None = None
     failed: bool = False
     min_length_s: float = MIN_LENGTH_S
+    corrections_only: bool = False
+    lead_in_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

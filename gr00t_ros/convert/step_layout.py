@@ -37,11 +37,11 @@ class StepLayout:
         return DatasetSchema(
             fps=contract.action_rate_hz,
             state=tuple(
-                VectorKey(state.key, _state_names(state, len(step.state[state.key])))
+                VectorKey(state.key, state_names(state, len(step.state[state.key])))
                 for state in contract.state
             ),
             action=tuple(
-                VectorKey(output.key, _action_names(output, len(step.action[output.key])))
+                VectorKey(output.key, action_names(output, len(step.action[output.key])))
                 for output in contract.action
             ),
             cameras=tuple(
@@ -103,7 +103,8 @@ class StepLayout:
         return [(s, s.dimension if s.dimension is not None else width - known) for s in streams]
 
 
-def _state_names(state: StateInput, size: int) -> tuple[str, ...]:
+def state_names(state: StateInput, size: int) -> tuple[str, ...]:
+    """The names of the values of a state: its joints, or numbers where it has none."""
     names = [name for stream in state.streams for name in _stream_names(stream)]
     return tuple(names) if len(names) == size else _numbered(state.key, size)
 
@@ -113,7 +114,8 @@ def _stream_names(stream: StateStream) -> Sequence[str]:
     return [joints[index] for index in stream.select] if joints and stream.select else joints
 
 
-def _action_names(output: ActionOutput, size: int) -> tuple[str, ...]:
+def action_names(output: ActionOutput, size: int) -> tuple[str, ...]:
+    """The names of the values of an action: its joints, or numbers where it has none."""
     return output.joints if len(output.joints) == size else _numbered(output.key, size)
 
 

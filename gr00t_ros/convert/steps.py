@@ -19,6 +19,7 @@ from gr00t_policy_core.modality import ModalityConfig
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream, VideoStream
 from gr00t_ros.convert.actions import Action, ActionSource
+from gr00t_ros.convert.interventions import Interventions
 from gr00t_ros.policy.observation_builder import NotReadyError, ObservationBuilder
 from gr00t_ros.policy.stream_buffers import StreamBuffers
 
@@ -49,12 +50,14 @@ class Step:
         images: uint8 (H, W, 3) RGB by camera; views of the messages where possible.
         state: float32 (D,) by state key, in the policy's units.
         action: float32 (D,) by action key, in the policy's units.
+        intervention: Whether a person drove in place of the policy.
     """
 
     t0_ns: int
     images: Mapping[str, NDArray[np.uint8]]
     state: Mapping[str, NDArray[np.float32]]
     action: Mapping[str, Action]
+    intervention: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,20 @@ class StepBuilder:
         contract: The robot: streams, ages, skew and `action_rate_hz`.
         received: Where the messages of the streams are put.
         actions: Knows the action at a time.
+        interventions: Knows who drove at a time.
     """
 
-    def __init__(self, contract: Contract, received: StreamBuffers, actions: ActionSource) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        received: StreamBuffers,
+        actions: ActionSource,
+        interventions: Interventions,
+    ) -> None:
         self._contract = contract
         self._received = received
         self._actions = actions
+        self._interventions = interventions
         self._builder = ObservationBuilder(
             contract, _present(contract), received.buffers, rejected=received.rejected
         )
@@ -108,7 +119,8 @@ class StepBuilder:
         """Yield every step of the grid, or why it is left out, in order.
 
         Args:
-            messages: The messages of the streams and of the actions, in the order of reception.
+            messages: The messages of the streams, of the actions and of who drove, in the order of
+                reception.
         """
         for message in messages:
             cause = self._interruption(message.now_ns)
@@ -133,6 +145,7 @@ class StepBuilder:
             {key: image[0, 0] for key, image in observation["video"].items()},
             {key: values[0, 0] for key, values in observation["state"].items()},
             action,
+            self._interventions.at(t0_ns),
         )
 
     def _begin(self) -> None:
@@ -144,6 +157,7 @@ class StepBuilder:
         for buffer in self._received.buffers.values():
             buffer.clear()
         self._actions.clear()
+        self._interventions.clear()
 
     def _interruption(self, now_ns: int) -> str:
         """Why the grid has to begin anew; empty if it goes on."""
@@ -161,6 +175,7 @@ class StepBuilder:
         self._now_ns = message.now_ns
         if message.topic in self._actions.topics:
             self._actions.receive(message.topic, message.message, message.now_ns)
+        self._interventions.receive(message.topic, message.message, message.now_ns)
         for stream in self._streams.get(message.topic, ()):
             self._received.receive(
                 stream, message.message, now_ns=message.now_ns, received_ns=message.now_ns

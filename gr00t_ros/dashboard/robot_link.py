@@ -8,8 +8,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import rclpy
@@ -20,11 +18,14 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.dashboard.answer import Answer, no_answer, not_there
 from gr00t_ros.dashboard.cameras import Cameras
-from gr00t_ros.dashboard.commands import COMMANDS, Command
+from gr00t_ros.dashboard.commands import COMMANDS
 from gr00t_ros.dashboard.feed import Feed
 from gr00t_ros.dashboard.plain_messages import json_of
-from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, RecorderStatus
+from gr00t_ros.dashboard.ros_futures import result_of
+from gr00t_ros.dashboard.task_link import TaskLink
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, RecorderStatus, TaskStatus
 from gr00t_ros.node.qos import CHUNK, INSTRUCTION, STATUS
 
 INSTRUCTION_TOPIC = "policy_node/instruction"
@@ -33,15 +34,8 @@ STATUSES = {
     "policy": ("policy_node/status", PolicyStatus),
     "control": ("control_node/status", ControlStatus),
     "recorder": ("recorder_node/status", RecorderStatus),
+    "task": ("task_node/status", TaskStatus),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a node has answered to a command."""
-
-    success: bool
-    message: str
 
 
 class RobotLink:
@@ -53,6 +47,9 @@ class RobotLink:
         contract: The robot's cameras and its chunk topic.
         feed: Gets everything that is received.
         namespace: The namespace of the nodes.
+
+    Attributes:
+        tasks: Starts and cancels tasks.
     """
 
     def __init__(self, contract: Contract, feed: Feed, *, namespace: str = "") -> None:
@@ -66,6 +63,7 @@ class RobotLink:
             node.create_subscription(message_type, topic, self._show(kind), STATUS)
         node.create_subscription(ActionChunk, contract.chunk_topic, self._show("chunk"), CHUNK)
         self._instruction = node.create_publisher(String, INSTRUCTION_TOPIC, INSTRUCTION)
+        self.tasks = TaskLink(node)
         self._cameras = Cameras(node, contract.video, feed)
         self._clients = {
             name: node.create_client(command.kind, command.service)
@@ -84,15 +82,12 @@ class RobotLink:
         command = COMMANDS[name]
         client = self._clients[name]
         if not client.service_is_ready():
-            return Answer(False, f"there is no {command.node}: is it running?")
-        loop = asyncio.get_running_loop()
-        response: asyncio.Future[Any] = loop.create_future()
+            return not_there(command.node)
         request = client.call_async(command.request(text))
-        request.add_done_callback(partial(_pass_on, loop, response))
         try:
-            result = await asyncio.wait_for(response, command.answer_s)
+            result = await result_of(request, command.answer_s)
         except asyncio.TimeoutError:
-            return Answer(False, _no_answer(command))
+            return no_answer(command.service, command.answer_s)
         finally:
             client.remove_pending_request(request)
         return Answer(result.success, result.message)
@@ -100,7 +95,7 @@ class RobotLink:
     def instruct(self, text: str) -> Answer:
         """Give the policy node an instruction; an empty one brings back that of its file."""
         if not self._instruction.get_subscription_count():
-            return Answer(False, "there is no policy_node: is it running?")
+            return not_there("policy_node")
         self._instruction.publish(String(data=text))
         return Answer(True, f"instruction: {text}" if text else "the instruction of the file")
 
@@ -120,22 +115,3 @@ class RobotLink:
         executor.add_node(self._node)
         with contextlib.suppress(ExternalShutdownException):
             executor.spin()
-
-
-def _pass_on(loop: asyncio.AbstractEventLoop, response: asyncio.Future[Any], done: Any) -> None:
-    """Bring a response from the ROS thread to the thread that waits for it."""
-
-    def finish() -> None:
-        if not response.done():
-            response.set_result(done.result())
-
-    if not done.cancelled():
-        with contextlib.suppress(RuntimeError):  # the server has ended in the meantime
-            loop.call_soon_threadsafe(finish)
-
-
-def _no_answer(command: Command) -> str:
-    return (
-        f"{command.service} has not answered within {command.answer_s:g} s; what was asked for may "
-        "still happen: see the state"
-    )

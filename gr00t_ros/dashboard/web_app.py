@@ -10,23 +10,38 @@ from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, WebSocket, WebSocketDisconnect
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.dashboard.answer import Answer
 from gr00t_ros.dashboard.commands import COMMANDS
 from gr00t_ros.dashboard.feed import Feed, Mailbox, TooManyPagesError
-from gr00t_ros.dashboard.robot_link import Answer, RobotLink
+from gr00t_ros.dashboard.robot_link import RobotLink
 
 PAGE = Path(__file__).with_name("page")
 SEND_S = 10.0  # a page that reads nothing for this long is disconnected
 MAX_TEXT_CHARS = 1000
+MAX_ENDERS = 16
+MAX_TIME_LIMIT_S = 86_400.0
 TRY_AGAIN_LATER = 1013  # code of a closed WebSocket
+
+
+ShortText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 
 
 class Text(BaseModel):
     """What comes with a button."""
 
-    text: Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)] = ""
+    text: ShortText = ""
+
+
+class Task(BaseModel):
+    """What the form of a task holds: each ender is one line of YAML; a limit of 0 s is none."""
+
+    instruction: ShortText
+    enders: Annotated[list[ShortText], Field(max_length=MAX_ENDERS)] = []
+    needs_all: bool = False
+    time_limit_s: Annotated[float, Field(ge=0.0, le=MAX_TIME_LIMIT_S, allow_inf_nan=False)] = 0.0
 
 
 class AnswerBody(BaseModel):
@@ -68,6 +83,20 @@ def make_app(contract: Contract, feed: Feed, link: RobotLink) -> FastAPI:
     @app.post("/instruction")
     def instruction(body: Text) -> AnswerBody:
         return AnswerBody.of(link.instruct(body.text))
+
+    @app.post("/task")
+    async def start_task(body: Task) -> AnswerBody:
+        answer = await link.tasks.start(
+            body.instruction,
+            body.enders,
+            needs_all=body.needs_all,
+            time_limit_s=body.time_limit_s,
+        )
+        return AnswerBody.of(answer)
+
+    @app.post("/task/cancel")
+    async def cancel_task(body: Text) -> AnswerBody:
+        return AnswerBody.of(await link.tasks.cancel())
 
     @app.websocket("/live")
     async def live(websocket: WebSocket) -> None:

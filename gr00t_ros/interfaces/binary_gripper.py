@@ -1,42 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A gripper that only opens and closes: a threshold with hysteresis, and a hold time. Pure."""
+"""Grippers and hands that only open and close: threshold, hysteresis, hold time. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from gr00t_ros.contract.parameter import Parameter, Settings
+import numpy as np
 
+from gr00t_policy_core.control.chunk import Row
+from gr00t_ros.contract.conditions import JOINT_POSITIONS
+from gr00t_ros.contract.parameter import ActionCondition, Parameter, Settings
+
+BINARY = ActionCondition("binary: true", lambda command, _: command.binary is not None)
 BINARY_PARAMETERS = (
     Parameter(
         "binary",
         False,
-        "the gripper only opens and closes: a target above the threshold means closed_position, "
-        "one below it open_position",
+        "the gripper or hand only opens and closes: a target that is far enough from open_position "
+        "towards closed_position becomes closed_position, any other open_position",
+        only_with=JOINT_POSITIONS,
     ),
-    Parameter("threshold", 0.0, "m or rad, after scale and offset; with binary", -1e3, 1e3),
+    Parameter(
+        "threshold",
+        0.5,
+        "where closed begins on the way from open_position (0) to closed_position (1)",
+        0.0,
+        1.0,
+        only_with=BINARY,
+    ),
     Parameter(
         "hysteresis",
         0.0,
-        "m or rad, the target has to cross the threshold by half of it; with binary",
+        "part of that way, the target has to cross the threshold by half of it",
         0.0,
-        1e3,
+        1.0,
+        only_with=BINARY,
     ),
-    Parameter("min_hold_s", 0.0, "s, shortest time open or closed; with binary", 0.0, 60.0),
-    Parameter("open_position", 0.0, "m or rad, the goal that opens; with binary", -1e3, 1e3),
-    Parameter("closed_position", 0.0, "m or rad, the goal that closes; with binary", -1e3, 1e3),
+    Parameter("min_hold_s", 0.0, "s, shortest time open or closed", 0.0, 60.0, only_with=BINARY),
+    Parameter("open_position", [0.0], "m or rad, open; 1 or D values", -1e3, 1e3, only_with=BINARY),
+    Parameter(
+        "closed_position", [0.0], "m or rad, closed; 1 or D values", -1e3, 1e3, only_with=BINARY
+    ),
 )
+NOT_BINARY = {parameter.name: parameter.default for parameter in BINARY_PARAMETERS}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Grip:
+    """Open or closed, and since when: s on a clock of the caller's."""
+
+    is_closed: bool
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BinaryGripper:
-    """Turns targets into two positions.
+    """Turns the targets of a gripper or a hand into two positions.
 
     Args:
-        threshold: A target above it closes, m or rad.
-        hysteresis: The target has to cross the threshold by half of it, m or rad.
+        threshold: Where closed begins, as a part of the way from open to closed.
+        hysteresis: The target has to cross the threshold by half of it, a part of that way.
         min_hold_s: Shortest time between two changes, s.
-        open_position, closed_position: The two positions, m or rad.
+        open_position, closed_position: The two positions, rad or m, one for each joint.
 
     Raises:
         ValueError: The two positions are the same.
@@ -45,46 +71,66 @@ class BinaryGripper:
     threshold: float
     hysteresis: float
     min_hold_s: float
-    open_position: float
-    closed_position: float
-    _is_closed: bool | None = None
-    _changed_s: float = 0.0
+    open_position: tuple[float, ...]
+    closed_position: tuple[float, ...]
 
     def __post_init__(self) -> None:
         if self.open_position == self.closed_position:
-            raise ValueError(
-                f"binary: open_position and closed_position are both {self.open_position:g}"
-            )
+            values = ", ".join(f"{value:g}" for value in self.open_position)
+            raise ValueError(f"binary: open_position and closed_position are both {values}")
 
     @classmethod
-    def of(cls, settings: Settings) -> BinaryGripper | None:
+    def of(cls, settings: Settings, joints: int) -> BinaryGripper | None:
         """Make it from the parameters of an action; None where the gripper is not binary.
 
-        Raises:
-            ValueError: The parameters contradict each other, or have no effect.
-        """
-        names = [parameter.name for parameter in BINARY_PARAMETERS[1:]]
-        if settings["binary"]:
-            return cls(**{name: float(settings[name]) for name in names})
-        given = [name for name in names if settings[name]]
-        if given:
-            raise ValueError(f"{', '.join(given)}: no effect without binary: true")
-        return None
+        Args:
+            settings: The value of each of `BINARY_PARAMETERS` by name.
+            joints: D, the number of joints.
 
-    def position(self, target: float, now_s: float) -> float:
-        """The position for a target.
+        Raises:
+            ValueError: The two positions are the same, or have a wrong number of values.
+        """
+        settings = {**NOT_BINARY, **settings}
+        if not settings["binary"]:
+            return None
+        return cls(
+            threshold=float(settings["threshold"]),
+            hysteresis=float(settings["hysteresis"]),
+            min_hold_s=float(settings["min_hold_s"]),
+            open_position=_positions("open_position", settings, joints),
+            closed_position=_positions("closed_position", settings, joints),
+        )
+
+    def grip(self, target: Row, now_s: float, before: Grip | None) -> Grip:
+        """Return whether the gripper is open or closed from now on.
 
         Args:
-            target: What the policy wants, m or rad.
-            now_s: The present on a monotonic clock, s.
+            target: What the policy wants, float64 (D,), rad or m.
+            now_s: The present, s, on the clock of `before`.
+            before: The grip so far; None at the start.
         """
-        wants_closed = target > self.threshold
-        if self._is_closed is None or (
-            wants_closed != self._is_closed and self._may_change(target, now_s)
-        ):
-            self._is_closed, self._changed_s = wants_closed, now_s
-        return self.closed_position if self._is_closed else self.open_position
+        closure = self._closure(target)
+        wants_closed = closure > self.threshold
+        if before is None:
+            return Grip(wants_closed, now_s)
+        is_beyond = abs(closure - self.threshold) >= 0.5 * self.hysteresis
+        has_held = now_s - before.since_s >= self.min_hold_s
+        may_change = wants_closed != before.is_closed and is_beyond and has_held
+        return Grip(wants_closed, now_s) if may_change else before
 
-    def _may_change(self, target: float, now_s: float) -> bool:
-        is_beyond = abs(target - self.threshold) >= 0.5 * self.hysteresis
-        return is_beyond and now_s - self._changed_s >= self.min_hold_s
+    def position(self, grip: Grip) -> Row:
+        """Return the position of a grip, float64 (D,), rad or m."""
+        return np.array(self.closed_position if grip.is_closed else self.open_position)
+
+    def _closure(self, target: Row) -> float:
+        """How far a target is on the way from open (0) to closed (1)."""
+        way = np.subtract(self.closed_position, self.open_position)
+        return float((target - self.open_position) @ way / (way @ way))
+
+
+def _positions(name: str, settings: Settings, joints: int) -> tuple[float, ...]:
+    value: Any = settings[name]
+    values = tuple(map(float, value if isinstance(value, list) else [value]))
+    if len(values) not in (1, joints):
+        raise ValueError(f"{name} needs 1 or {joints} values, got {len(values)}")
+    return values * joints if len(values) == 1 else values

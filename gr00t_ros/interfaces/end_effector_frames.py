@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gr00t_policy_core import rotation
 from gr00t_policy_core.kinematics.chain import NO_TOOL, Chain
 from gr00t_policy_core.kinematics.pose_convention import NO_ROTATION, PoseConvention
 from gr00t_ros.contract.parameter import Parameter, Settings
+from gr00t_ros.interfaces.interface import Values
 from gr00t_ros.interfaces.joint_names import JOINTS, unique_joints
 from gr00t_ros.interfaces.pose_representations import DIMENSIONS, FORMS
 
@@ -20,8 +22,7 @@ TOOL = Parameter(
     list(NO_TOOL),
     "pose of the tool in the frame of the tip: x y z in m, and a quaternion x y z w",
 )
-PARAMETERS = (
-    JOINTS,
+FRAME_PARAMETERS = (
     BASE,
     TIP,
     TOOL,
@@ -45,6 +46,7 @@ PARAMETERS = (
         required=True,
     ),
 )
+PARAMETERS = (JOINTS, *FRAME_PARAMETERS)
 SIZES = {"tool": 7, "rotation_before": 4, "rotation_after": 4}
 
 
@@ -53,7 +55,8 @@ class EndEffectorFrames:
     """Which joints move which tool in which frame, and how the policy writes its pose.
 
     Args:
-        joints: The joints between `base` and `tip`, in the order of the robot's messages.
+        joints: The joints between `base` and `tip`, in the order of the messages; none where
+            tf measures the pose.
         base: The link in which poses are expressed.
         tip: The link that carries the tool.
         tool: The pose of the tool in the tip: x y z, m, and a quaternion x y z w.
@@ -131,3 +134,16 @@ class EndEffectorFrames:
                 f"that do are {', '.join(chain.joints)}"
             )
         return chain
+
+
+def with_tool(pose: Values, tool: tuple[float, ...]) -> Values:
+    """The pose of a tool that a body carries, float64 (7,).
+
+    Args:
+        pose: The pose of the body: x y z, m, and a quaternion x y z w.
+        tool: The pose of the tool in the body, in the same form.
+    """
+    offset = np.array(tool)
+    position = pose[:3] + rotation.matrix_from_quaternion(pose[3:]) @ offset[:3]
+    turned = rotation.quaternion_product(pose[3:], offset[3:] / np.linalg.norm(offset[3:]))
+    return np.concatenate([position, turned])

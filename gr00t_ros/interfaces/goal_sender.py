@@ -7,9 +7,8 @@ import math
 import time
 from collections.abc import Mapping
 
-import numpy as np
-
 from gr00t_policy_core.control.chunk import Row
+from gr00t_ros.interfaces.binary_gripper import Grip
 from gr00t_ros.interfaces.goal_client import GoalClient
 from gr00t_ros.interfaces.interface import GoalInterface
 
@@ -35,6 +34,7 @@ class GoalSender:
         self._period_s = period_s
         self._last: float | None = None  # the last goal, rad (or m)
         self._sent_s = -math.inf
+        self._grip: Grip | None = None
 
     def aim(self, targets: Mapping[str, Row]) -> None:
         """Send a goal if the target is far enough from the last one, and long enough after it.
@@ -56,7 +56,10 @@ class GoalSender:
 
     def _goal_of(self, target: Row, now_s: float) -> Row:
         binary = self._interface.binary
-        return target if binary is None else np.array([binary.position(float(target[0]), now_s)])
+        if binary is None:
+            return target
+        self._grip = binary.grip(target, now_s, self._grip)
+        return binary.position(self._grip)
 
     def cancel(self) -> None:
         """Cancel the goal in progress; the next target is sent in any case."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gr00t_policy_core.control.action_layout import POSE_DIMENSION
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.samples import SampleBuffer
+from gr00t_policy_core.control.workspace import Side
 from gr00t_ros.contract.parameter import Parameter, Settings
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ class CommandInterface(ABC):
         needs_description: Whether it makes commands only with a robot description (`described`).
         commanded_frames: Which pose it commands, in words; None where the message says that. A
             state of the same key measures the same.
+        sides: Box and floor in `frame_id` that the commanded pose never leaves.
+        binary: Turns targets into open and closed; None where every target is commanded as it is.
 
     Args:
         settings: The value of each of `parameters` by name.
@@ -207,6 +210,8 @@ class CommandInterface(ABC):
     holds_zero: bool = False
     needs_description: bool = False
     commanded_frames: str | None = None
+    sides: tuple[Side, ...] = ()
+    binary: BinaryGripper | None = None
 
     def __init__(self, settings: Settings) -> None:
         del settings  # a type without parameters has none to read
@@ -345,12 +350,10 @@ class GoalInterface(CommandInterface):
     Attributes:
         deadband: A goal is sent when the target is further than this from the last goal, rad or m.
         min_interval_s: Shortest time between two goals, s.
-        binary: Turns targets into open and closed; None where every target is a goal.
     """
 
     deadband: float
     min_interval_s: float
-    binary: BinaryGripper | None = None
 
 
 def require_frame(message: Any, frame_id: str) -> None:

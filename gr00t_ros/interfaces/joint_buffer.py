@@ -16,6 +16,7 @@ import numpy as np
 
 from gr00t_policy_core.control.samples import Sample, SampleBuffer
 from gr00t_ros.interfaces.interface import ConversionError, Values
+from gr00t_ros.interfaces.transform_buffer import TransformBuffer
 
 NAMES_KEPT = 200  # received joint names that an error can list; no robot has more
 MAX_PARTS = 16  # groups of joints that share messages; few robots have more than three
@@ -170,4 +171,4 @@ class JointBuffer:
         return stamps, values
 
 
-Buffer: TypeAlias = SampleBuffer[Any] | JointBuffer
+Buffer: TypeAlias = SampleBuffer[Any] | JointBuffer | TransformBuffer

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gr00t_ros.contract.parameter import Parameter, Settings
-from gr00t_ros.interfaces.binary_gripper import BINARY_PARAMETERS, BinaryGripper
+from gr00t_ros.interfaces.binary_gripper import BINARY_PARAMETERS, NOT_BINARY, BinaryGripper
 from gr00t_ros.interfaces.interface import (
     CommandInterface,
     ConversionError,
@@ -35,7 +35,7 @@ class JointGroupCommand(CommandInterface):
     `message_joints` are the names that the messages have.
     """
 
-    parameters = (JOINTS, JOINT_PREFIX)
+    parameters = (JOINTS, JOINT_PREFIX, *BINARY_PARAMETERS)
     limited_by = LimitedBy.JOINT_LIMITS
 
     def __init__(self, settings: Settings) -> None:
@@ -44,12 +44,14 @@ class JointGroupCommand(CommandInterface):
         self.dimension = len(self.joints)
         self.joint_prefix: str = settings["joint_prefix"]
         self.message_joints = without_prefix(self.joints, self.joint_prefix)
+        self.binary = BinaryGripper.of(settings, len(self.joints))
 
     def joined(self, others: Sequence[CommandInterface]) -> CommandInterface | None:
         if any(getattr(other, "joint_prefix", "") != self.joint_prefix for other in others):
             return None
         joints = [joint for interface in (self, *others) for joint in interface.joints]
-        return type(self)({**self._settings, "joints": list(dict.fromkeys(joints))})
+        settings = {**self._settings, **NOT_BINARY}  # each of them has made its targets already
+        return type(self)({**settings, "joints": list(dict.fromkeys(joints))})
 
 
 class GripperGoalCommand(GoalInterface):
@@ -81,7 +83,7 @@ class GripperGoalCommand(GoalInterface):
         self.deadband = float(settings["deadband"])
         self.min_interval_s = float(settings["min_interval_s"])
         self.max_effort = float(settings["max_effort"])
-        self.binary = BinaryGripper.of(settings)
+        self.binary = BinaryGripper.of(settings, len(self.joints))
 
 
 def unique_joints(settings: Settings) -> tuple[str, ...]:

@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import rclpy
-from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.parameter_files import FLAG, unmatched
-from gr00t_ros.node.node_parameters import declare_overrides, read_contract
+from gr00t_ros.node.isolation import isolated_context
+from gr00t_ros.node.node_parameters import (
+    declare_overrides,
+    declare_parameters,
+    given_values,
+    read_contract,
+)
 from gr00t_ros.node.startup import file_problems, rejected_files
 
 NODE_NAMES = ("policy_node", "control_node")
-# Nodes that nobody discovers: since Iron, and the nearest that Humble has.
-NO_DISCOVERY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF", "ROS_LOCALHOST_ONLY": "1"}
 
 
 def contract_of_file(path: Path, *, namespace: str = "") -> Contract:
@@ -49,6 +50,18 @@ def contract_of_file(path: Path, *, namespace: str = "") -> Contract:
     return next(contract for contract in read if isinstance(contract, Contract))
 
 
+def parameters_of_file(path: Path, *, namespace: str = "") -> dict[str, Any]:
+    """Read the values that a parameter file gives to the policy node, by full name.
+
+    Args:
+        path: The parameter file, which `contract_of_file` accepts.
+        namespace: The namespace of the nodes.
+    """
+    with _node(path, NODE_NAMES[0], namespace) as node:
+        declare_parameters(node)
+        return given_values(node)
+
+
 def _contract_or_error(path: Path, name: str, namespace: str) -> Contract | SpecError:
     try:
         with _node(path, name, namespace) as node:
@@ -68,42 +81,20 @@ def _node(path: Path, name: str, namespace: str) -> Iterator[Node]:
     Raises:
         SpecError: rcl rejects the file.
     """
-    context = Context()
-    with _environment(NO_DISCOVERY):
+    with contextlib.ExitStack() as stack:
         try:
-            rclpy.init(
-                args=["--ros-args", FLAG, str(path)],
-                context=context,
-                signal_handler_options=SignalHandlerOptions.NO,
-            )
+            context = stack.enter_context(isolated_context(["--ros-args", FLAG, str(path)]))
         except Exception as error:  # rclpy's exceptions differ between its versions
             problems = list(rejected_files([path], error))
             raise SpecError("the file cannot be read", problems) from error
-        try:
-            node = Node(
-                name,
-                namespace=namespace,
-                context=context,
-                allow_undeclared_parameters=True,
-                enable_rosout=False,
-                start_parameter_services=False,
-            )
-            declare_overrides(node)
-            yield node
-            node.destroy_node()
-        finally:
-            context.try_shutdown()
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        node = Node(
+            name,
+            namespace=namespace,
+            context=context,
+            allow_undeclared_parameters=True,
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
+        declare_overrides(node)
+        yield node
+        node.destroy_node()

@@ -35,15 +35,20 @@ class InferenceSession:
         build: Builds an observation of the current time, or raises `NotReadyError`.
         timer: Decides when the next observation is sent.
         options: Makes the options that go with an observation, given its time t0, ns.
+        image_resize: What the policy does first with an image, as it names it; empty where it names
+            nothing.
     """
 
     build: Callable[[], TimedObservation]
     timer: ReplanTimer
     options: Callable[[int], dict[str, Any] | None] = no_options
+    image_resize: str = ""
 
 
 class Logger(Protocol):
     """The methods that `logging` and rclpy's loggers have in common."""
+
+    def debug(self, message: str) -> Any: ...
 
     def info(self, message: str) -> Any: ...
 
@@ -121,7 +126,10 @@ class SessionFactory:
             return self._robot_info.with_info(continued, capabilities)
 
         self._continuation.forget()
-        return InferenceSession(build, timer, options)
+        resize = first_resize(capabilities)
+        return InferenceSession(
+            build, timer, options, image_resize=resize.capability if resize is not None else ""
+        )
 
     def _warn(self, warnings: Iterator[str]) -> None:
         """Log each warning once: a new session is made after every failure."""

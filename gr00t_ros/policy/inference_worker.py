@@ -19,6 +19,7 @@ from gr00t_policy_core.errors import ClosedError, PolicyError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.policy.inference_session import InferenceSession, Logger
 from gr00t_ros.policy.observation_builder import NotReadyError
+from gr00t_ros.policy.policy_backend import tell_server
 
 RETRY_S = 0.5  # between attempts while the policy fails: a short outage, and no flood of requests
 POLL_S = 0.1  # longest wait for a new message while an observation is not ready
@@ -62,12 +63,15 @@ class InferenceReport:
 
     Args:
         reason: Why the worker does not infer; empty while it does.
+        cause: The reason without its numbers, the same for the same problem; empty where there is
+            no problem.
         inferences: Calls that the policy answered.
         errors: Calls that failed, and answers that could not be published.
         skipped: Number of times that there was no observation to send.
     """
 
     reason: str = "stopped"
+    cause: str = ""
     inferences: int = 0
     errors: int = 0
     skipped: int = 0
@@ -102,14 +106,15 @@ class InferenceWorker:
         self._logger = logger
         self._session: InferenceSession | None = None
         self._report = InferenceReport()
-        self._cause = ""
         self._logged_s: dict[str, float] = {}  # when each cause was last logged
         self._logged_problem = False
         self._asked_s = self._due_s = -math.inf  # by now_s
         self._run_number = self._due_run = 0
+        self._earliest_ns = 0
         self._started = False
         self._closing = False
         self._resets: list[Future[dict[str, Any]]] = []
+        self._news: Mapping[str, Any] | None = None
         self._awaits_message = False
         self._skip_counted_s = 0.0
         # Guards what other threads access, and the moment of publishing.
@@ -130,6 +135,12 @@ class InferenceWorker:
         return session.timer.pace_problem if session is not None else ""
 
     @property
+    def image_resize(self) -> str:
+        """What the policy does first with an image, as it names it; empty while it is not known."""
+        session = self._session
+        return session.image_resize if session is not None else ""
+
+    @property
     def started(self) -> bool:
         """Whether the worker was asked to infer."""
         return self._started
@@ -139,17 +150,20 @@ class InferenceWorker:
         with self._lock:
             self._started = True
             self._run_number += 1
-            self._cause = ""
             self._logged_s.clear()
-            self._update_report(reason="starting")
+            self._update_report(reason="starting", cause="")
         self._wake.set()
 
-    def stop(self) -> None:
-        """Stop inferring; the worker drops an answer that is still on its way."""
+    def stop(self, reason: str = "stopped") -> None:
+        """Stop inferring; the worker drops an answer that is still on its way.
+
+        Args:
+            reason: What the report says until the next start.
+        """
         with self._lock:
             self._started = False
             self._run_number += 1
-            self._update_report(reason="stopped")
+            self._update_report(reason=reason, cause="")
         self._wake.set()
 
     def reset(self) -> Future[dict[str, Any]]:
@@ -163,6 +177,22 @@ class InferenceWorker:
             self._resets.append(future)
         self._wake.set()
         return future
+
+    def ask_anew(self, since_ns: int) -> None:
+        """Ask as soon as there is an observation since a time, by the clock of the stamps, ns.
+
+        The worker drops answers to observations from before.
+        """
+        with self._lock:
+            self._run_number += 1
+            self._due_s = -math.inf
+            self._earliest_ns = since_ns
+        self._wake.set()
+
+    def tell(self, news: Mapping[str, Any]) -> None:
+        """Tell the server between two inferences what the robot does; the newest news count."""
+        self._news = news
+        self._wake.set()
 
     def close(self, timeout_s: float) -> bool:
         """End the thread; returns whether it ended within the time (a policy may hang)."""
@@ -191,6 +221,7 @@ class InferenceWorker:
             if self._closing:
                 return
             self._serve_resets()
+            self._tell_news()
             self._wake.wait(self._step() if self._started else None)
 
     def _step(self) -> float:
@@ -208,6 +239,10 @@ class InferenceWorker:
         try:
             session = self._session = session or self._prepare(self._policy)
             built = session.build()
+            # A clock that was set back has forgotten that time.
+            if built.t0_ns < self._earliest_ns <= now_s * 1e9:
+                self._awaits_message = True
+                return POLL_S
             self._asked_s, started_s = now_s, time.monotonic()
             options = session.options(built.t0_ns)
             action, info = self._policy.get_action(built.observation, options)
@@ -238,8 +273,8 @@ class InferenceWorker:
             self._publish(answer)
             if self._logged_problem:
                 self._logger.info(f"inferring again, after waiting: {self._report.reason}")
-            self._cause, self._logged_problem = "", False
-            self._update_report(reason="", inferences=self._report.inferences + 1)
+            self._logged_problem = False
+            self._update_report(reason="", cause="", inferences=self._report.inferences + 1)
 
     def _skip(self, problem: NotReadyError) -> None:
         """Count a skip, at the rate of inference and not at the rate of the attempts."""
@@ -259,10 +294,10 @@ class InferenceWorker:
         with self._lock:
             if not self._started:
                 return
-            self._update_report(reason=reason)
-            if cause == self._cause:
+            is_known = cause == self._report.cause
+            self._update_report(reason=reason, cause=cause)
+            if is_known:
                 return
-            self._cause = cause
             now_s = time.monotonic()
             if now_s - self._logged_s.get(cause, -math.inf) < LOG_AGAIN_S:
                 return
@@ -276,6 +311,16 @@ class InferenceWorker:
                 future.set_result(self._policy.reset())
             except Exception as error:  # passed on to the caller of `reset`
                 future.set_exception(error)
+
+    def _tell_news(self) -> None:
+        """Pass on the news, unless the policy has just failed: it would cost another timeout."""
+        news, self._news = self._news, None
+        if news is None or (self._started and self._session is None):
+            return
+        try:
+            tell_server(self._policy, news)
+        except Exception as error:  # nobody but the people who watch a fleet misses anything
+            self._logger.debug(f"the server was not told what the robot does: {error}")
 
     def _take_resets(self) -> list[Future[dict[str, Any]]]:
         with self._lock:

@@ -25,9 +25,12 @@ from gr00t_ros.interfaces.image_decoding import image_reader
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
 from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_complete
+from gr00t_ros.interfaces.transform_buffer import TransformBuffer
 from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
 
 Buffers = Mapping[str, Buffer]
+
+NO_TRANSFORM = "tf has no such transform"
 
 
 class NotReadyError(Exception):
@@ -180,6 +183,8 @@ class ObservationBuilder:
     def _nothing(self, stream: VideoStream | StateStream) -> NotReadyError:
         """The error that says why a stream has no sample at all."""
         buffer, rejection = self._buffers[stream.name], self._rejected.latest(stream.name)
+        if isinstance(buffer, TransformBuffer):
+            return NotReadyError(f"{stream.name}: {NO_TRANSFORM}", buffer.what_is_missing())
         if isinstance(buffer, JointBuffer) and (missing := buffer.what_is_missing()):
             return NotReadyError(f"{stream.name}: joints missing on {stream.topic}", missing)
         if rejection is not None:
@@ -242,7 +247,10 @@ class ObservationBuilder:
     def _at(self, stream: VideoStream | StateStream, stamp_ns: int) -> Sample[Any]:
         sample = self._buffers[stream.name].nearest(stamp_ns)
         if sample is None:
-            raise self._nothing(stream)
+            problem = self._nothing(stream)
+            if isinstance(self._buffers[stream.name], TransformBuffer):
+                self._rejected.add(stream.name, NO_TRANSFORM, str(problem))
+            raise problem
         skew_ns = abs(sample.stamp_ns - stamp_ns)
         if skew_ns > self._skew_ns:
             raise NotReadyError(

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from gr00t_policy_core import PolicyClient
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_policy_core.serving.wire import jpeg
+from gr00t_policy_core.serving.wire.client_info import CLIENT_INFO
 from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.policy.observation_builder import NotReadyError
 
@@ -41,6 +43,16 @@ def takes_jpeg(settings: PolicySettings, capabilities: Sequence[str]) -> bool:
     """Whether images travel as JPEG: the parameters ask for it, and the server can decode them."""
     wanted = settings.backend == "server" and settings.image_encoding == "jpeg"
     return wanted and jpeg.CAPABILITY in capabilities
+
+
+def tell_server(policy: BasePolicy, info: Mapping[str, Any]) -> None:
+    """Tell a server that takes it what the robot does, without a request for actions.
+
+    Raises:
+        PolicyError: The server does not answer, or refuses it.
+    """
+    if isinstance(policy, PolicyClient) and CLIENT_INFO in policy.get_capabilities():
+        policy.call_endpoint(CLIENT_INFO, dict(info))
 
 
 def close_policy(policy: BasePolicy) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import socket
 from collections.abc import Callable
@@ -10,23 +11,24 @@ from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import State as LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.subscription import Subscription
 from rclpy.task import Future
 from rclpy.time import Time
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.policy import BasePolicy
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.contract.parameters import CHUNK_TOPIC
+from gr00t_ros.contract.parameters import CHUNK_TOPIC, INTERVENTION_TOPIC
 from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.node.node_parameters import read_contract
-from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION
+from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION, LATCHED
 from gr00t_ros.policy.chunk_publisher import ChunkPublisher
 from gr00t_ros.policy.continuation import Continuation
 from gr00t_ros.policy.described_contract import DescribedContract
@@ -37,8 +39,10 @@ from gr00t_ros.policy.policy_backend import close_policy, make_policy
 from gr00t_ros.policy.policy_status import policy_status
 from gr00t_ros.policy.robot_info import RobotInfo
 from gr00t_ros.policy.streams import ObservationStreams
+from gr00t_ros.policy.task_watch import TaskWatch
 
 WARNING_PERIOD_S = 10.0  # between two logs of the same warning
+NEWS_PERIOD_S = 1.0  # between two looks at whether the server should be told of the robot
 CLOSE_S = 2.0  # for the worker to end; a policy that hangs is left behind
 
 
@@ -46,8 +50,10 @@ class PolicyNode(ManagedNode):
     """Asks a policy for action chunks while active and started.
 
     Publishes `action_chunk`, `~/status` and `/diagnostics`; offers `~/start`, `~/stop` and
-    `~/reset`; subscribes to `~/instruction` and to the observation streams. When inference stops,
-    it publishes a chunk message with `stop` set, and the control node brings the robot to rest.
+    `~/reset`; subscribes to `~/instruction`, to the observation streams and to the statuses of the
+    control node and the task node. When inference stops, it publishes a chunk message with `stop`
+    set, and the control node brings the robot to rest. It also stops when a task has started it
+    whose task node has ended.
 
     Args:
         policy_factory: Makes the policy that the parameters name; a test may pass another factory.
@@ -73,18 +79,23 @@ class PolicyNode(ManagedNode):
         self._instruction = ""
         self._is_stopped = False  # by ~/stop: in force until ~/start, across all transitions
         self._active = False
+        self._a_person_drives = False
         self._chunks = ChunkPublisher(
             self.create_lifecycle_publisher(ActionChunk, CHUNK_TOPIC, CHUNK),
             self.get_clock(),
             source=f"{self.get_fully_qualified_name()}#{secrets.token_hex(4)}",
         )
         self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
+        self.create_subscription(Bool, INTERVENTION_TOPIC, self._on_intervention, LATCHED)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
         # A reset waits for the policy; other services must be answered in the meantime.
         self.create_service(
             Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
         )
+        self._task_watch = TaskWatch(self, self._task_timeout_s, self._on_task_lost)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(NEWS_PERIOD_S, self._tell_news, clock=steady)
 
     # Lifecycle
 
@@ -189,6 +200,15 @@ class PolicyNode(ManagedNode):
         self._instruction = message.data
         self.get_logger().info(f"instruction: {message.data!r}")
 
+    def _on_intervention(self, message: Bool) -> None:
+        """Ask anew where a person has let go: the control node plays no chunk from before."""
+        has_let_go = self._a_person_drives and not message.data
+        self._a_person_drives = message.data
+        if has_let_go and self._worker is not None and self._continuation is not None:
+            now_ns = self._now_ns()
+            self._continuation.forget(now_ns)
+            self._worker.ask_anew(now_ns)
+
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not bring_up(self) or self._worker is None:
             response.message = "the node could not be configured; its log says what is wrong"
@@ -218,6 +238,17 @@ class PolicyNode(ManagedNode):
         response.message = f"{outcome.result()}" if error is None else str(error)
         return response
 
+    def _task_timeout_s(self) -> float:
+        contract = self._contract
+        return contract.task_timeout_s if contract is not None else math.inf
+
+    def _on_task_lost(self, reason: str) -> None:
+        """Stop as `~/stop` does: nobody would end what the task has begun."""
+        if self._worker is not None and self._worker.started:
+            self.get_logger().error(f"stopping: {reason}")
+            self._is_stopped = True
+            self._stop_inference(reason, report=f"stopped: {reason}")
+
     def _on_description(self, topic: str, message: String) -> None:
         """Use a robot description, unless one from a preferred topic has arrived."""
         described, worker = self._described, self._worker
@@ -231,9 +262,10 @@ class PolicyNode(ManagedNode):
 
     # Chunks
 
-    def _stop_inference(self, reason: str) -> None:
+    def _stop_inference(self, reason: str, *, report: str = "stopped") -> None:
+        self._task_watch.release()
         if self._worker is not None and self._worker.started:
-            self._worker.stop()
+            self._worker.stop(report)
             self._publish_stop(reason)
 
     def _publish_stop(self, reason: str) -> None:
@@ -256,6 +288,12 @@ class PolicyNode(ManagedNode):
 
     # Status
 
+    def _tell_news(self) -> None:
+        """Tell the server what the robot does where no request takes it there."""
+        info, worker = self._robot_info, self._worker
+        if info is not None and worker is not None and (news := info.news()):
+            worker.tell(news)
+
     def status(self, now: Time) -> PolicyStatus:
         worker, streams = self._worker, self._streams
         report = worker.report if worker is not None else InferenceReport()
@@ -263,6 +301,7 @@ class PolicyNode(ManagedNode):
         status = policy_status(report, self._chunks, health)
         configured = self._contract.instruction if self._contract is not None else ""
         status.instruction = self._instruction or configured
+        status.image_resize = worker.image_resize if worker is not None else ""
         status.state, reason = self._state_and_reason(report)
         is_running = status.state == PolicyStatus.STATE_RUNNING
         warnings = list(streams.warnings(now.nanoseconds)) if streams is not None else []

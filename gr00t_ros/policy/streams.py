@@ -16,10 +16,12 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
+from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.parameters import VIDEO
 from gr00t_ros.contract.streams import StateStream, VideoStream
 from gr00t_ros.interfaces.registry import ros_type
+from gr00t_ros.interfaces.transform_buffer import TF_TOPIC, TransformBuffer, TransformFeed
 from gr00t_ros.node.qos import SENSOR
 from gr00t_ros.policy.stream_buffers import StreamBuffers
 
@@ -54,6 +56,7 @@ class ObservationStreams:
     Attributes:
         buffers: The received messages, by stream name.
         rejected: The received messages that were rejected.
+        received: The number of messages that came, by stream name.
     """
 
     def __init__(self, node: Node, contract: Contract) -> None:
@@ -61,10 +64,12 @@ class ObservationStreams:
         self._contract = contract
         self._started_s = time.monotonic()
         self._subscriptions: list[Subscription] = []
+        self._feeds: list[TransformFeed] = []
         self._graph_timer: Timer | None = None
         self._unseen: list[VideoStream | StateStream] = list(contract.streams)
         self._received = StreamBuffers(contract)
         self.buffers, self.rejected = self._received.buffers, self._received.rejected
+        self.received = {stream.name: 0 for stream in contract.streams}
 
     def subscribe(self, on_message: Callable[[], None]) -> None:
         """Subscribe to the states now, and to each camera once its type is known.
@@ -73,6 +78,11 @@ class ObservationStreams:
             on_message: Called after each reception, in the executor's thread.
         """
         for stream in self._contract.state_streams:
+            buffer = self.buffers[stream.name]
+            if isinstance(buffer, TransformBuffer):
+                self._require_tf_topic(stream)
+                self._feeds.append(buffer.listen(self._node, on_message))
+                continue
             self._subscribe(stream, stream.interface.message_type, on_message)
         discover = partial(self._discover, on_message)
         # The timer uses a clock that runs while simulated time stands still.
@@ -106,6 +116,9 @@ class ObservationStreams:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
+        for feed in self._feeds:
+            feed.destroy()
+        self._feeds.clear()
 
     def _health_of(self, stream: VideoStream | StateStream, now_ns: int) -> StreamHealth:
         buffer = self.buffers[stream.name]
@@ -116,6 +129,17 @@ class ObservationStreams:
             rate_hz=buffer.rate_hz(time.monotonic_ns()),
             expected_hz=stream.rate_hz or math.nan,
         )
+
+    def _require_tf_topic(self, stream: StateStream) -> None:
+        topic = self._node.resolve_topic_name(TF_TOPIC)
+        if stream.topic != topic:
+            raise SpecError(
+                "bad parameters",
+                [
+                    f"{stream.name}.topic is {stream.topic}: source tf listens to {topic}; write "
+                    f"topic: {TF_TOPIC}, and remap {TF_TOPIC} where the transforms are elsewhere"
+                ],
+            )
 
     def _discover(self, on_message: Callable[[], None]) -> None:
         """Compare the types of the publishers with the types that a camera may have."""
@@ -144,6 +168,7 @@ class ObservationStreams:
         def receive(message: Any) -> None:
             now_ns = int(self._node.get_clock().now().nanoseconds)
             self._received.receive(stream, message, now_ns=now_ns, received_ns=time.monotonic_ns())
+            self.received[stream.name] += 1
             on_message()
 
         subscription = self._node.create_subscription(message_type, stream.topic, receive, SENSOR)

@@ -72,6 +72,7 @@ def _wanted(contract: Contract) -> Iterator[RecordedTopic]:
         if output.teleop_topic:
             yield RecordedTopic(name=output.teleop_topic, purpose=f"{output.name} teleoperation")
     yield RecordedTopic(name=contract.chunk_topic, purpose="chunks")
+    yield RecordedTopic(name=contract.intervention_topic, purpose="who drives")
     for topic in NODE_TOPICS:
         yield RecordedTopic(name=topic, purpose=topic.replace("/", " "))
     for topic in TRANSFORM_TOPICS:

@@ -8,30 +8,22 @@ watches them over DDS. Ends at Ctrl-C, or by itself after DEMO_SECONDS of motion
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
 import random
 import shutil
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
-
 from gr00t_ros.msg import ControlStatus, PolicyStatus
-from gr00t_ros.sim.dds_domain import reserve_domain
+from gr00t_ros.node.dds_domain import own_domain
 from gr00t_ros.sim.demo_director import DemoDirector
 from gr00t_ros.sim.demo_processes import (
     DATASET,
     POLICIES,
-    DemoError,
     DemoProcesses,
     dashboard_command,
     demo_environment,
@@ -44,23 +36,18 @@ from gr00t_ros.sim.demo_processes import (
     serve_command,
     task_command,
 )
+from gr00t_ros.sim.demo_program import exit_status, write_line
 from gr00t_ros.sim.demo_recorder import DemoRecorder
 from gr00t_ros.sim.demo_report import summarise, write_pictures
+from gr00t_ros.sim.node_thread import spinning
+from gr00t_ros.sim.service_calls import call_trigger
 from gr00t_ros.sim.world import SimulatedArm
 
 FOLDER = Path("demo")
-START_S = 180.0  # for all parts to come up, on a busy machine
-LOOK_AGAIN_S = 0.05
 LINE_PERIOD_S = 0.5
 PAUSE_S = 0.7  # between the end of one episode and the start of the next
 REPLAYED = "pick up the red cube and put it into the bin"  # what the first episode shows
 SEEDS = 2**31
-
-
-def write_line(text: str) -> None:
-    """Write a line to the terminal."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def main(args: list[str] | None = None) -> int:
@@ -78,23 +65,7 @@ def main(args: list[str] | None = None) -> int:
     except ValueError as error:
         write_line(f"demo: {error}")
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return _demo(choices, duration_s)
-    except KeyboardInterrupt:
-        write_line("\ndemo: ended")
-        return 130
-    except BrokenPipeError:  # the reader has gone, as in `make demo | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        write_line(
-            f"\ndemo: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-        )
-        return 1
-    except RuntimeError as error:
-        write_line(f"\ndemo: {error}")
-        return 1
+    return exit_status("demo", lambda: _demo(choices, duration_s))
 
 
 def _choices(args: list[str] | None) -> argparse.Namespace:
@@ -129,10 +100,16 @@ def _choices(args: list[str] | None) -> argparse.Namespace:
 
 
 def _demo(choices: argparse.Namespace, duration_s: float) -> int:
-    with _own_domain() as domain:
+    bin_position = SimulatedArm().bin_position.tolist()
+    with own_domain() as domain:
+        if not os.environ.get("ROS_DOMAIN_ID"):
+            write_line(
+                f"demo: `ROS_DOMAIN_ID={domain} ros2 topic list` in another terminal shows its "
+                "topics"
+            )
         # This process talks DDS too.
         os.environ.update({**demo_environment(), "ROS_DOMAIN_ID": domain})
-        with _spinning_recorder() as recorder:
+        with spinning(lambda: DemoRecorder(bin_position)) as recorder:
             with demo_processes(FOLDER / "log") as processes:
                 was_interrupted = _interrupted(
                     lambda: _run(recorder, processes, choices, duration_s)
@@ -154,34 +131,6 @@ def _interrupted(run: Callable[[], None]) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _own_domain() -> Iterator[str]:
-    """The DDS domain of the environment, or else one that no other demo has."""
-    given = os.environ.get("ROS_DOMAIN_ID")
-    if given:
-        yield given
-        return
-    domain, lock = reserve_domain()
-    with lock:
-        write_line(
-            f"demo: `ROS_DOMAIN_ID={domain} ros2 topic list` in another terminal shows its topics"
-        )
-        yield str(domain)
-
-
-@contextlib.contextmanager
-def _spinning_recorder() -> Iterator[DemoRecorder]:
-    # Ctrl-C must reach this process, which ends the parts; rclpy would shut down under it.
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    recorder = DemoRecorder(SimulatedArm().bin_position.tolist())
-    spinner = _spin(recorder)
-    try:
-        yield recorder
-    finally:
-        rclpy.try_shutdown()
-        spinner.join(5.0)
-
-
 def _run(
     recorder: DemoRecorder,
     processes: DemoProcesses,
@@ -191,19 +140,20 @@ def _run(
     write_line("demo: starting the simulated arm, the policy server and the nodes")
     processes.start("sim_node", [str(executable("sim_node"))])
     server = processes.start("policy_server", [*serve_command(choices.policy), "--port", "0"])
-    port = _wait(processes, lambda: port_from_log(server.log), "the policy server listens")
+    port = processes.wait_until(lambda: port_from_log(server.log), "the policy server listens")
     for name in ("policy_node", "control_node"):
         processes.start(name, node_command(name, port))
     processes.start("task_node", task_command())
     page = processes.start("dashboard", dashboard_command()) if has_dashboard() else None
     recorder.start()
-    _wait(processes, lambda: recorder.measured.times_s, "the arm sends joint states")
-    _wait(processes, lambda: recorder.policy_status, "the policy node is up")
-    _wait(processes, lambda: recorder.control_status, "the control node is up")
+    processes.wait_until(lambda: recorder.measured.times_s, "the arm sends joint states")
+    processes.wait_until(lambda: recorder.policy_status, "the policy node is up")
+    processes.wait_until(lambda: recorder.control_status, "the control node is up")
     if page is None:
         write_line("demo: for a page in the browser: pip install fastapi uvicorn websockets")
     else:
-        address = _wait(processes, lambda: page_from_log(page.log), "the dashboard serves its page")
+        what = "the dashboard serves its page"
+        address = processes.wait_until(lambda: page_from_log(page.log), what)
         write_line(f"demo: open {address} in a browser")
     ends = "" if math.isinf(duration_s) else f" for {duration_s:g} s"
     write_line(f"demo: running{ends}, Ctrl-C ends it; logs are in {FOLDER / 'log'}")
@@ -222,17 +172,17 @@ def _play_episodes(recorder: DemoRecorder, processes: DemoProcesses, duration_s:
     status = _StatusLine(recorder)
     end_s = time.monotonic() + duration_s
     while time.monotonic() < end_s:
-        recorder.call("policy_node/stop")
+        call_trigger(recorder, "policy_node/stop")
         recorder.pause()
-        recorder.call("sim_node/reset")
+        call_trigger(recorder, "sim_node/reset")
         recorder.ask(REPLAYED)
-        recorder.call("policy_node/start")
-        recorder.call("policy_node/reset")
+        call_trigger(recorder, "policy_node/start")
+        call_trigger(recorder, "policy_node/reset")
         episode_end_s = min(time.monotonic() + episode_s + PAUSE_S, end_s)
         while (now_s := time.monotonic()) < episode_end_s:
             status.show()
             processes.let_run(min(LINE_PERIOD_S, episode_end_s - now_s))
-    recorder.call("policy_node/stop")
+    call_trigger(recorder, "policy_node/stop")
 
 
 class _StatusLine:
@@ -287,30 +237,6 @@ def _report(recorder: DemoRecorder) -> int:
     except OSError as error:
         write_line(f"demo: no picture could be written to {FOLDER.absolute()}: {error.strerror}")
     return 0 if summary.succeeded else 1
-
-
-def _wait(processes: DemoProcesses, ready: Callable[[], object], what: str) -> object:
-    deadline_s = time.monotonic() + START_S
-    while not (result := ready()):
-        if time.monotonic() > deadline_s:
-            raise DemoError(f"not within {START_S:g} s: {what}; see the logs in {FOLDER / 'log'}")
-        processes.let_run(LOOK_AGAIN_S)
-    return result
-
-
-def _spin(recorder: DemoRecorder) -> threading.Thread:
-    executor = SingleThreadedExecutor()
-    executor.add_node(recorder)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            return
-
-    thread = threading.Thread(target=spin, name="demo recorder", daemon=True)
-    thread.start()
-    return thread
 
 
 def _episode_s() -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from gr00t_ros.sim.cube_log import LIFT_S
 from gr00t_ros.sim.demo_processes import DemoProcesses
 from gr00t_ros.sim.demo_recorder import DemoRecorder
+from gr00t_ros.sim.service_calls import begin_scene, call_trigger
 from gr00t_ros.sim.world import CUBE_NAMES
 
 STEP_S = 0.1
@@ -25,7 +26,7 @@ class DemoDirector:
     mid-motion, and a task of the task node is left alone until it has ended.
 
     Args:
-        recorder: Hears and calls the nodes.
+        recorder: Hears the nodes, and calls their services.
         processes: All parts of the demo.
         seed: The first scene.
         write_line: Writes a line to the terminal.
@@ -61,19 +62,18 @@ class DemoDirector:
             elif self._is_over(now_s):
                 self._go_on()
             self._processes.let_run(min(STEP_S, max(end_s - now_s, 0.0)))
-        self._recorder.call("policy_node/stop")
+        call_trigger(self._recorder, "policy_node/stop")
 
     def _begin_scene(self) -> None:
         recorder = self._recorder
         self._write_line(f"\ndemo: scene {self._seed}")
-        recorder.call("policy_node/stop")
+        call_trigger(recorder, "policy_node/stop")
         recorder.pause()
-        recorder.set_scene(self._seed)
-        recorder.call("sim_node/reset")
+        begin_scene(recorder, self._seed)
         self._seed = (self._seed + 1) % 2**31
         self._ask(CUBE_NAMES[self._seed % len(CUBE_NAMES)])
-        recorder.call("policy_node/start")
-        recorder.call("policy_node/reset")
+        call_trigger(recorder, "policy_node/start")
+        call_trigger(recorder, "policy_node/reset")
 
     def _go_on(self) -> None:
         """Ask for the next cube, or begin a new scene where all are put away."""
@@ -120,7 +120,7 @@ class DemoDirector:
             self._begin_scene()
             return
         self._ask(left[0])
-        self._recorder.call("policy_node/start")
+        call_trigger(self._recorder, "policy_node/start")
 
 
 def _typed_lines() -> list[str]:

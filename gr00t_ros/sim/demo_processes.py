@@ -11,14 +11,17 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 
 from gr00t_ros.node.process_environment import process_environment
 from gr00t_ros.node.stop_signals import STOP_SIGNALS
+
+Result = TypeVar("Result")
 
 DATASET = Path(__file__).with_name("dataset")
 POLICIES = ("feedback", "replay")
@@ -29,6 +32,7 @@ PAGE = "dashboard: "  # before the address of the page
 # How a part is ended: each signal, and the wait before the next, harder one.
 ENDING = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 LOOK_AGAIN_S = 0.1
+START_S = 180.0  # for a part to come up, on a busy machine
 ROOM_BYTES = 4 * 2**20  # for the logs of some minutes, and two pictures (0.3 MB)
 
 
@@ -63,12 +67,19 @@ def serve_command(policy: str) -> list[str]:
     return [str(executable("gr00t-policy")), "serve", *what[policy]]
 
 
-def node_command(name: str, port: int) -> list[str]:
-    """The policy node or the control node with the demo's parameters."""
-    overrides = {"policy.port": port, "autostart": name == "control_node"}
-    arguments = [f"{key}:={str(value).lower()}" for key, value in overrides.items()]
+def node_command(name: str, port: int | None, config_file: str = "demo.yaml") -> list[str]:
+    """The policy node or the control node with the parameters of a configuration file.
+
+    Args:
+        name: Its executable.
+        port: The port of the policy server; None as in the file.
+        config_file: One of config/.
+    """
+    arguments = [f"autostart:={str(name == 'control_node').lower()}"]
+    if port is not None:
+        arguments.append(f"policy.port:={port}")
     return [
-        *(str(executable(name)), "--ros-args", "--params-file", str(config("demo.yaml"))),
+        *(str(executable(name)), "--ros-args", "--params-file", str(config(config_file))),
         *(part for argument in arguments for part in ("-p", argument)),
     ]
 
@@ -148,7 +159,84 @@ class DemoProcesses:
         self._require_room()
 
     def start(self, name: str, command: Sequence[str]) -> DemoProcess:
-        """Start a part; its output goes to ``<name>.log``."""
+        """Start a part, which runs until it is ended; its output goes to ``<name>.log``."""
+        part = self._launch(name, command)
+        threading.Thread(target=self._notice_the_end_of, args=[part], daemon=True).start()
+        return part
+
+    def run(self, name: str, command: Sequence[str]) -> str:
+        """Run a command to its end, while all parts run, and return its output.
+
+        Raises:
+            DemoError: It has failed, or a part has ended by itself; with the last lines of its log.
+        """
+        process = self._launch(name, command)
+        while process.popen.poll() is None:
+            self.let_run(LOOK_AGAIN_S)
+        self._processes.remove(process)
+        if process.popen.returncode:
+            self._raise_for(process)
+        return process.log.read_text(errors="replace")
+
+    def wait_until(self, ready: Callable[[], Result | None], what: str) -> Result:
+        """Wait for something, while all parts run, and return it.
+
+        Args:
+            ready: Returns it, or something false.
+            what: Says in the error what was waited for.
+
+        Raises:
+            DemoError: It does not come within `START_S`, or a part has ended by itself.
+        """
+        found: list[Result] = []
+
+        def look() -> bool:
+            result = ready()
+            found[:] = [result] if result else []
+            return bool(found)
+
+        if not self.holds_within(look, START_S):
+            raise DemoError(f"not within {START_S:g} s: {what}; see the logs in {self._log_folder}")
+        return found[0]
+
+    def holds_within(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Whether a condition comes to hold within a time, s, while all parts run."""
+        deadline_s = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline_s:
+                return False
+            self.let_run(LOOK_AGAIN_S)
+        return True
+
+    def let_run(self, seconds: float) -> None:
+        """Wait for a time, s, while all parts run.
+
+        Raises:
+            DemoError: At once when a part has ended by itself; with the last lines of its log.
+        """
+        if not self._one_has_ended.wait(seconds):
+            return
+        for process in self._processes:
+            if process.popen.poll() is not None:
+                self._raise_for(process)
+
+    def stop(self, part: DemoProcess) -> None:
+        """End one part; the others go on."""
+        self._processes.remove(part)
+        self._end([part])
+
+    def interrupt(self, *_: object) -> None:
+        """The handler of Ctrl-C: the first one ends the demo, each further one the patience."""
+        self._interrupts += 1
+        if self._interrupts == 1:
+            raise KeyboardInterrupt
+
+    def end(self) -> None:
+        """End every part: SIGINT, then SIGTERM, then SIGKILL, to its whole session."""
+        self._interrupts = max(1, self._interrupts)
+        self._end(list(reversed(self._processes)))
+
+    def _launch(self, name: str, command: Sequence[str]) -> DemoProcess:
         log = self._log_folder / f"{name}.log"
         log.unlink(missing_ok=True)
         # The dashboard's log holds its token: other users of the machine must not read it.
@@ -164,35 +252,10 @@ class DemoProcesses:
             )
         process = DemoProcess(name, popen, log)
         self._processes.append(process)
-        threading.Thread(target=self._notice_the_end_of, args=[popen], daemon=True).start()
         return process
 
-    def let_run(self, seconds: float) -> None:
-        """Wait for a time, s, while all parts run.
-
-        Raises:
-            DemoError: At once when a part has ended by itself; with the last lines of its log.
-        """
-        if not self._one_has_ended.wait(seconds):
-            return
-        for process in self._processes:
-            if process.popen.poll() is not None:
-                self._require_room()  # a part without any may end without a last word
-                raise DemoError(
-                    f"{process.name} ended with status {process.popen.returncode}:\n"
-                    f"{_tail(process.log)}\n(all of it: {process.log})"
-                )
-
-    def interrupt(self, *_: object) -> None:
-        """The handler of Ctrl-C: the first one ends the demo, each further one the patience."""
-        self._interrupts += 1
-        if self._interrupts == 1:
-            raise KeyboardInterrupt
-
-    def end(self) -> None:
-        """End every part: SIGINT, then SIGTERM, then SIGKILL, to its whole session."""
-        self._interrupts = max(1, self._interrupts)
-        running = [p for p in reversed(self._processes) if p.popen.poll() is None]
+    def _end(self, processes: Sequence[DemoProcess]) -> None:
+        running = [p for p in processes if p.popen.poll() is None]
         for interrupts, (number, patience_s) in enumerate(ENDING, start=1):
             for process in running:
                 with contextlib.suppress(ProcessLookupError):
@@ -203,6 +266,13 @@ class DemoProcesses:
                     running[0].popen.wait(LOOK_AGAIN_S)
                 running = [p for p in running if p.popen.poll() is None]
 
+    def _raise_for(self, process: DemoProcess) -> NoReturn:
+        self._require_room()  # a process without any may end without a last word
+        raise DemoError(
+            f"{process.name} ended with status {process.popen.returncode}:\n"
+            f"{_tail(process.log)}\n(all of it: {process.log})"
+        )
+
     def _require_room(self) -> None:
         free = shutil.disk_usage(self._log_folder).free
         if free < ROOM_BYTES:
@@ -211,9 +281,10 @@ class DemoProcesses:
                 f"{self._log_folder.absolute()}, logs and pictures need {ROOM_BYTES // 2**20}"
             )
 
-    def _notice_the_end_of(self, popen: subprocess.Popen[bytes]) -> None:
-        popen.wait()
-        self._one_has_ended.set()
+    def _notice_the_end_of(self, part: DemoProcess) -> None:
+        part.popen.wait()
+        if part in self._processes:
+            self._one_has_ended.set()
 
 
 @contextlib.contextmanager

@@ -14,15 +14,11 @@ import rclpy.subscription
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
-from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_action_status_default
 from rclpy.serialization import deserialize_message
-from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_policy_core.errors import SpecError
@@ -69,7 +65,7 @@ class JointHistory:
 
 
 class DemoRecorder(Node):
-    """Listens to the demo's topics, and calls its services.
+    """Listens to the demo's topics, and gives instructions.
 
     Attributes:
         commanded, measured: The joints over time: when a command was published, and when the arm
@@ -141,47 +137,6 @@ class DemoRecorder(Node):
     def ask(self, instruction: str) -> None:
         """Note that the arm is asked for something by the configuration of the policy node."""
         self.cubes.ask(named_colour(instruction), self._now_s())
-
-    def set_scene(self, seed: int, timeout_s: float = 60.0) -> None:
-        """Choose the scene of the next `sim_node/reset`.
-
-        Raises:
-            TimeoutError: The simulation does not answer.
-        """
-        client = self.create_client(SetParameters, "sim_node/set_parameters")
-        seed_parameter = Parameter("scene_seed", value=seed).to_parameter_msg()
-        try:
-            if not client.wait_for_service(timeout_s):
-                raise TimeoutError(f"no service {client.srv_name} within {timeout_s:g} s")
-            request = SetParameters.Request(parameters=[seed_parameter])
-            self._answer(client.call_async(request), client.srv_name, timeout_s)
-        finally:
-            self.destroy_client(client)
-
-    def call(self, service: str, timeout_s: float = 60.0) -> None:
-        """Call a Trigger service while another thread spins this node.
-
-        Raises:
-            TimeoutError: It is not there, or does not answer.
-            RuntimeError: It answered that it could not.
-        """
-        client = self.create_client(Trigger, service)
-        try:
-            if not client.wait_for_service(timeout_s):
-                raise TimeoutError(f"no service {service} within {timeout_s:g} s")
-            response = self._answer(client.call_async(Trigger.Request()), service, timeout_s)
-        finally:
-            self.destroy_client(client)
-        if not response.success:
-            raise RuntimeError(f"{service} failed: {response.message}")
-
-    @staticmethod
-    def _answer(future: Future[Any], service: str, timeout_s: float) -> Any:
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(timeout_s):
-            raise TimeoutError(f"{service} did not answer within {timeout_s:g} s")
-        return future.result()
 
     def _on_joints(self, message: JointState) -> None:
         self._received.set()

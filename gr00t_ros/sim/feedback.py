@@ -44,6 +44,7 @@ _EMPTY_M = 0.0105
 _STILL_M_S = 0.008
 _NEAR_HAND_PX = 45.0
 _BIN_HALF_SIZE_M = 0.05
+_DROP_PITCH_M = 0.03  # from the middle of one cube in the bin to the next, 25 mm wide
 _UNDER_HAND_M = 0.02
 _AWAY_M = 0.05  # of the hand from the cube: what is in the jaws then is another one
 _FADE_STEPS = 10
@@ -76,6 +77,7 @@ class FeedbackExpert(ModalityPolicy):
         self._geometry = arm.geometry
         self._camera = PinholeCamera.of(arm.model, "front")
         self._bin = (float(arm.bin_position[0]), float(arm.bin_position[1]))
+        self._drops = places_in_bin(*self._bin)
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
         groups = ["single_arm", "gripper"]
@@ -106,7 +108,7 @@ class FeedbackExpert(ModalityPolicy):
         for row, history in enumerate(states):
             picture = observation["video"]["front"][row, 0]
             colour = colour_in(observation["language"][LANGUAGE_KEY][row][0])
-            task = self._task(history, find_cube(picture, colour, self._camera), picture.shape)
+            task = self._task(history, picture, colour)
             rows.append(self._chunk(history, task, settled[row] if settled else None))
             cube_states.append(task.cube.value)
         chunk = np.array(rows, dtype=np.float32)
@@ -114,12 +116,27 @@ class FeedbackExpert(ModalityPolicy):
         done = [state == CubeState.BIN.value for state in cube_states]
         return action, {"cube": cube_states, "done": done}
 
-    def _task(
-        self, history: NDArray[np.float64], seen: SeenCube | None, shape: tuple[int, ...]
-    ) -> Task:
+    def _task(self, history: NDArray[np.float64], picture: NDArray[np.uint8], colour: str) -> Task:
         """Where the cube is, from what is seen of it and how the jaws stand."""
         hand = hand_pose(self._geometry, history[-1])
-        return Task(*self._cube_state(hand, _speed(history)[-1], seen, shape), *self._bin)
+        seen = find_cube(picture, colour, self._camera)
+        state, place = self._cube_state(hand, _speed(history)[-1], seen, picture.shape)
+        held = self._other_in_jaws(hand, picture, colour) if state is CubeState.OTHER else colour
+        return Task(state, place, *self._bin, *self._drops[held])
+
+    def _other_in_jaws(self, hand: HandPose, picture: NDArray[np.uint8], colour: str) -> str:
+        """The cube in the jaws that is not ``colour``: hidden by them, or seen next to them."""
+
+        def away_px(other: str) -> float:
+            seen = find_cube(picture, other, self._camera)
+            return self._away_px(hand, seen, picture.shape) if seen else 0.0
+
+        return min((name for name in CUBE_NAMES if name != colour), key=away_px)
+
+    def _away_px(self, hand: HandPose, seen: SeenCube, shape: tuple[int, ...]) -> float:
+        """How far from the grasp point a cube is seen in the picture."""
+        grasp = np.array([*ground_position(hand), hand.height_m])
+        return float(np.linalg.norm(self._camera.project(grasp, shape[:2]) - seen.pixel))
 
     def _cube_state(
         self,
@@ -130,10 +147,7 @@ class FeedbackExpert(ModalityPolicy):
     ) -> tuple[CubeState, CubePlacement]:
         x, y = ground_position(hand)
         under_hand = CubePlacement(x, y, hand.yaw_rad + hand.azimuth_rad)
-        if seen is not None:
-            at_hand = self._camera.project(np.array([x, y, hand.height_m]), shape[:2])
-            away_px = float(np.linalg.norm(at_hand - seen.pixel))
-        between_jaws = seen is None or away_px < _NEAR_HAND_PX
+        between_jaws = seen is None or self._away_px(hand, seen, shape) < _NEAR_HAND_PX
         stopped = _HELD_M[0] < hand.gripper_m < _HELD_M[1] and abs(jaw_speed_m_s) < _STILL_M_S
         if between_jaws and stopped:
             return CubeState.HELD, under_hand
@@ -192,6 +206,22 @@ class FeedbackExpert(ModalityPolicy):
         reach_m = _REACH_SHARE * (geometry.upper_arm_m + geometry.forearm_m)
         farthest_m = math.sqrt(max(reach_m**2 - rise_m**2, 0.0))
         return joint_targets(geometry, replace(hand, radius_m=min(hand.radius_m, farthest_m)))
+
+
+def places_in_bin(bin_x_m: float, bin_y_m: float) -> dict[str, tuple[float, float]]:
+    """A place in the bin for each of ``CUBE_NAMES``, x and y in m.
+
+    They are a row that leads away from the base: the jaws open across it, clear of the neighbours.
+    """
+    middle_m, azimuth_rad = math.hypot(bin_x_m, bin_y_m), math.atan2(bin_y_m, bin_x_m)
+    first_m = middle_m - _DROP_PITCH_M * (len(CUBE_NAMES) - 1) / 2
+    return {
+        name: (
+            (first_m + index * _DROP_PITCH_M) * math.cos(azimuth_rad),
+            (first_m + index * _DROP_PITCH_M) * math.sin(azimuth_rad),
+        )
+        for index, name in enumerate(CUBE_NAMES)
+    }
 
 
 def colour_in(instruction: str) -> str:

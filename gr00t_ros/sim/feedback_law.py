@@ -68,12 +68,15 @@ class Task:
         cube: Where the cube is.
         place: Where it lies on the table; of meaning with ``CubeState.TABLE`` only.
         bin_x_m, bin_y_m: Middle of the bin in the base frame.
+        drop_x_m, drop_y_m: Where in the bin the cube belongs that is in the jaws, or was.
     """
 
     cube: CubeState
     place: CubePlacement
     bin_x_m: float
     bin_y_m: float
+    drop_x_m: float
+    drop_y_m: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +206,8 @@ def _goal_fetching(hand: HandPose, place: CubePlacement) -> HandPose:
 
 
 def _goal_holding(hand: HandPose, task: Task) -> HandPose:
-    over = replace(pose_over((task.bin_x_m, task.bin_y_m), yaw_rad=None), gripper_m=SQUEEZE_M)
-    if distance_m(hand, task.bin_x_m, task.bin_y_m) > _CAPTURED_M:
+    over = replace(pose_over((task.drop_x_m, task.drop_y_m), yaw_rad=None), gripper_m=SQUEEZE_M)
+    if distance_m(hand, task.drop_x_m, task.drop_y_m) > _CAPTURED_M:
         return _lifted(hand) if hand.height_m < CLEAR_M else over
     lowered = hand.height_m < RELEASE_HEIGHT_M + _AT_HEIGHT_M
     return replace(over, height_m=RELEASE_HEIGHT_M, gripper_m=OPEN_M if lowered else SQUEEZE_M)
@@ -222,9 +225,9 @@ def _goal_putting_down(hand: HandPose, task: Task) -> HandPose:
 def _goal_done(hand: HandPose, task: Task) -> HandPose:
     if hand.height_m > CLEAR_M:
         return HOME
-    if distance_m(hand, task.bin_x_m, task.bin_y_m) > 2 * _CAPTURED_M:
+    if distance_m(hand, task.drop_x_m, task.drop_y_m) > 2 * _CAPTURED_M:
         return _lifted(hand)
-    over = pose_over((task.bin_x_m, task.bin_y_m), yaw_rad=None)
+    over = pose_over((task.drop_x_m, task.drop_y_m), yaw_rad=None)
     if hand.gripper_m < _OPEN_ENOUGH_M:
         return replace(over, height_m=RELEASE_HEIGHT_M)
     return over

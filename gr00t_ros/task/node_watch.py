@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gr00t_ros.contract.parameters import STATE
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
 
@@ -134,6 +135,19 @@ class NodeWatch:
             and status.at_rest
             and status.state != ControlStatus.STATE_RUNNING
         )
+
+    def hears_policy(self, now_s: float) -> bool:
+        """Whether the policy node reports."""
+        return now_s - self._policy_s <= self._settings.status_timeout_s
+
+    def unmeasured(self, since_s: float) -> list[str]:
+        """The states of the robot that no message has measured since then, as far as is known."""
+        streams = self.policy.streams if self.policy is not None else []
+        return [
+            stream.name
+            for stream in streams
+            if stream.name.startswith(f"{STATE}.") and not self._policy_s - stream.age_s >= since_s
+        ]
 
     def why_not_moving(self) -> str:
         """Why the robot plays no chunk at present; empty while it does."""

@@ -11,6 +11,9 @@ from gr00t_ros.task.run_loop import RunLoop
 
 STOP_S = 1.0  # for an answer to a stop, before the other node is asked
 REST_S = 10.0  # for the robot to come to rest
+MEASURED_S = (
+    2.0  # for the robot to report where it rests; the policy node reports it twice a second
+)
 
 
 def stop_robot(loop: RunLoop, nodes: DrivenNodes) -> str:
@@ -46,4 +49,19 @@ def stop_robot(loop: RunLoop, nodes: DrivenNodes) -> str:
         return f"{problem}; {unknown}".removeprefix("; ")
     if not in_time:
         return f"{problem}; the robot is not at rest after {REST_S:g} s".removeprefix("; ")
-    return problem
+    return f"{problem}; {_why_unmeasured(loop, time.monotonic())}".removeprefix("; ").removesuffix(
+        "; "
+    )
+
+
+def _why_unmeasured(loop: RunLoop, rested_s: float) -> str:
+    """Which states are not measured after the command came to rest; empty where all are."""
+    watch = loop.watch
+
+    def is_known() -> bool:
+        return not (watch.unmeasured(rested_s) and watch.hears_policy(time.monotonic()))
+
+    if loop.wait(is_known, MEASURED_S):
+        return ""
+    silent = ", ".join(watch.unmeasured(rested_s))
+    return f"{silent} silent since the commands ended: whether the robot is at rest is not known"

@@ -33,17 +33,21 @@ from gr00t_ros.task.node_watch import WatchSettings
 from gr00t_ros.task.outcome import Outcome, TaskEnd, Termination
 from gr00t_ros.task.run_loop import RunLoop
 from gr00t_ros.task.task_goal import TaskGoal, read_goal
+from gr00t_ros.task.task_reporter import ReportedGoal, TaskReporter
 from gr00t_ros.task.task_run import TaskRun
 
 ACTION = "~/run_policy"
-# One for the goal that runs, one for a goal that waits for its place, and some for messages.
-THREADS = 5
+# One for the goal that runs, one for a goal that waits for its place, and some for messages and the
+# status.
+THREADS = 6
 POLL_S = 0.2  # the executor notices a signal when it wakes up
 WRONG_ARGUMENTS = 2
 
 
 class TaskNode(Node):
     """Serves the action `~/run_policy`: drives and watches the policy node and the control node.
+
+    Publishes `~/status`.
 
     Args:
         node_arguments: Passed on to rclpy, for example `parameter_overrides`.
@@ -65,6 +69,7 @@ class TaskNode(Node):
         self.end_with_pid = settings["end_with_pid"]
         self._slot = GoalSlot(preempts=settings["preempt"])
         self._nodes = DrivenNodes(self)
+        self._reporter = TaskReporter(self)
         self._server = ActionServer(
             self,
             RunPolicy,
@@ -116,9 +121,12 @@ class TaskNode(Node):
         if why_not:
             kind = Termination.CANCELLED if why_not == REPLACED else Termination.REJECTED
             return self._refuse(handle, TaskEnd(kind, why_not))
+        self._reporter.begin(goal)
         try:
             result = self._run(goal, handle, interrupt)
+            self._reporter.end(result.task)
         finally:
+            self._reporter.rest()  # after a mistake in this node, too: the policy node stops then
             self._slot.leave()
         return self._finish(handle, result)
 
@@ -127,7 +135,7 @@ class TaskNode(Node):
     ) -> RunPolicy.Result:
         loop = RunLoop(
             goal,
-            handle,
+            ReportedGoal(handle, self._reporter),
             interrupt,
             self._nodes,
             self._watch_settings,

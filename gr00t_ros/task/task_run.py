@@ -130,7 +130,9 @@ class TaskRun:
         self._finish_subtask(end)
         counts = Counts.of(self._loop.watch).since(self._counts)
         round_trips_s = self._loop.round_trips_s
+        last = self._results[-1] if self._results else self._goal.subtasks[0]
         task = TaskResult(
+            instruction=last.instruction,
             termination=end.termination,
             outcome=end.outcome,
             reason=end.reason,

@@ -31,6 +31,7 @@ class PolicyImages:
         resize: What the policy does first with an image; None where it is not known.
 
     Attributes:
+        resize: The same; it may become known later.
         problem: Why there is no image; empty where there is one.
     """
 
@@ -38,7 +39,7 @@ class PolicyImages:
         self._node = node
         self._stream = stream
         self._read = image_reader(stream)
-        self._resize = resize
+        self.resize = resize
         self._newest: Any = None
         self._subscriptions: DemandedSubscriptions | None = None
         self._publisher = node.create_publisher(
@@ -87,12 +88,12 @@ class PolicyImages:
         self._node.destroy_publisher(self._publisher)
 
     def _seen(self, pixels: Rgb) -> Rgb:
-        if self._resize is None:
+        if self.resize is None:
             return pixels
         if not is_readable(*pixels.shape[:2]):
             height, width = pixels.shape[:2]
             raise ConversionError(f"an image of {width}x{height} pixels is rejected by policies")
-        return self._resize(pixels)
+        return self.resize(pixels)
 
     def _subscribe(self) -> None:
         topic = self._stream.topic

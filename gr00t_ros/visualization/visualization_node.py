@@ -15,15 +15,18 @@ from rclpy.time import Time
 from rclpy.timer import Timer
 from std_msgs.msg import String
 
+from gr00t_policy_core.resize import first_resize
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.msg import VisualizationStatus
+from gr00t_ros.msg import PolicyStatus, VisualizationStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
-from gr00t_ros.node.qos import DESCRIPTION, LATCHED
+from gr00t_ros.node.qos import DESCRIPTION, LATCHED, STATUS
 from gr00t_ros.visualization.chunk_pictures import ChunkPictures
+from gr00t_ros.visualization.demanded_subscriptions import DemandedSubscriptions, Input
 from gr00t_ros.visualization.policy_images import PolicyImages
 from gr00t_ros.visualization.robot_view import RobotView
 
+POLICY_STATUS_TOPIC = "policy_node/status"
 DEMAND_PERIOD_S = 0.5  # between two looks at who subscribes
 WARNING_PERIOD_S = 10.0
 
@@ -31,9 +34,10 @@ WARNING_PERIOD_S = 10.0
 class VisualizationNode(ManagedNode):
     """Draws while active, and only what somebody subscribes to.
 
-    Subscribes to the robot description, and on demand to `action_chunk`, the joint states and the
-    cameras; publishes `chunk_path`, `chunk_trajectory`, `ghost/joint_states`,
-    `ghost/robot_description`, `policy_images/<camera>/compressed`, `~/status` and `/diagnostics`.
+    Subscribes to the robot description, and on demand to `action_chunk`, the joint states, the
+    cameras and the policy node's status; publishes `chunk_path`, `chunk_trajectory`,
+    `ghost/joint_states`, `ghost/robot_description`, `policy_images/<camera>/compressed`, `~/status`
+    and `/diagnostics`.
     It is a process of its own: drawing costs neither inference nor control anything.
 
     Args:
@@ -46,6 +50,9 @@ class VisualizationNode(ManagedNode):
         self._robot: RobotView | None = None
         self._chunks: ChunkPictures | None = None
         self._images: list[PolicyImages] = []
+        self._policy_status = DemandedSubscriptions(
+            self, [Input(PolicyStatus, POLICY_STATUS_TOPIC, self._on_policy_status, STATUS)]
+        )
         self._descriptions: list[Subscription] = []
         self._ghost: Publisher | None = None
         self._demand_timer: Timer | None = None
@@ -112,6 +119,8 @@ class VisualizationNode(ManagedNode):
             self._chunks.demand(topics)
         for images in self._images:
             images.demand(images.topic in topics)
+        is_seen = any(images.topic in topics for images in self._images)
+        self._policy_status.demand(is_seen and not self._knows_resize)
         if topics and self._draw_timer is None and self._contract is not None:
             period_s = 1.0 / self._contract.visualize.rate_hz
             steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -125,6 +134,17 @@ class VisualizationNode(ManagedNode):
             self._chunks.publish()
         for images in self._images:
             images.publish()
+
+    @property
+    def _knows_resize(self) -> bool:
+        """Whether the parameters say what the policy does with an image."""
+        contract = self._contract
+        return contract is not None and contract.visualize.image_resize is not None
+
+    def _on_policy_status(self, status: PolicyStatus) -> None:
+        """Use the resize that the policy declares, which the policy node passes on."""
+        for images in self._images:
+            images.resize = first_resize([status.image_resize])
 
     def _on_description(self, topic: str, message: String) -> None:
         robot, ghost = self._robot, self._ghost

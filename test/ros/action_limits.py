@@ -26,6 +26,17 @@ def require_inside(output: ActionOutput, commands: np.ndarray, period_s: float) 
         require_body_inside(output.body_limits, commands, period_s)
 
 
+def require_goals_inside(output: ActionOutput, goals: list[float]) -> None:
+    """Goals of a gripper, rad or m, are inside its range; a binary one knows two."""
+    (limits,) = output.limits
+    assert goals, f"{output.name} got no goal"
+    assert limits.lower <= min(goals)
+    assert max(goals) <= limits.upper
+    binary = output.interface.binary
+    if binary is not None:
+        assert set(goals) <= {*binary.open_position, *binary.closed_position}
+
+
 def require_body_inside(limits: BodyLimits, twists: np.ndarray, period_s: float) -> None:
     for part, velocity, acceleration in (
         (slice(0, 3), limits.linear_velocity, limits.linear_acceleration),

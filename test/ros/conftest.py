@@ -16,9 +16,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
+from gr00t_ros.node.dds_domain import reserve_domain
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.node.spin_thread import SpinThread
-from gr00t_ros.sim.dds_domain import reserve_domain
 
 # Before gr00t_ros looks for them.
 built_interfaces.make_importable()

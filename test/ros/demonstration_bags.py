@@ -16,6 +16,7 @@ from builtin_interfaces.msg import Time
 from mcap.writer import Writer
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from gr00t_ros.bags.bag_metadata import BagTopic
@@ -83,6 +84,20 @@ def trajectory(time_s: float) -> JointTrajectory:
     """A command of all joints with stamp 0, as teleoperation publishes it."""
     point = JointTrajectoryPoint(positions=[command(time_s, j) for j in range(len(JOINTS))])
     return JointTrajectory(joint_names=list(JOINTS), points=[point])
+
+
+def interventions(duration_s: float, *spans: tuple[float, float]) -> list[Recorded]:
+    """What the control node says of who drives: at 10 Hz and at every change.
+
+    Args:
+        duration_s: The duration of the recording, s.
+        spans: From when to when a person drives, s.
+    """
+    changes = [time_s for span in spans for time_s in span]
+    said_s = sorted({*times(duration_s, 10.0), *changes})
+    return [
+        Recorded("/intervention", Bool(data=any(a <= t < b for a, b in spans)), t) for t in said_s
+    ]
 
 
 def recording(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from gr00t_ros.task import Ender, Reading
 
 
@@ -11,3 +13,15 @@ class BrokenEnder(Ender):
 
     def reading(self, at_s: float) -> Reading:
         raise ZeroDivisionError("no scale")
+
+
+class HangingEnder(Ender):
+    """Returns from its third look never."""
+
+    _looks = 0
+
+    def reading(self, at_s: float) -> Reading:
+        self._looks += 1
+        if self._looks > 2:
+            threading.Event().wait()
+        return Reading(0.0, "wait for it")

@@ -24,6 +24,7 @@ class RobotFile:
     Args:
         path: Below `robots/`.
         joints: The entry of test/data/robot_joints.json.
+        gripper: Another entry, for a gripper that is not of the arm's URDF.
         published: The file of test/data/modality_configs; empty where no checkpoint is published
             for this robot, and the keys are our proposal.
         names: How the file's joint names begin, and how those of the URDF do.
@@ -32,11 +33,17 @@ class RobotFile:
     path: str
     joints: str
     published: str = ""
+    gripper: str = ""
     names: tuple[tuple[str, str], ...] = ()
 
     @property
     def file(self) -> Path:
         return FOLDER / self.path
+
+    @property
+    def facts(self) -> dict[str, JointFacts]:
+        """The joints of the arm's URDF, from the base to the tips, and that of its gripper."""
+        return joint_facts(self.joints) | (joint_facts(self.gripper) if self.gripper else {})
 
     def urdf_name(self, joint: str) -> str:
         for ours, theirs in self.names:
@@ -49,11 +56,13 @@ ROBOTS = (
     RobotFile("so100/robot.yaml", "so100", "so_arm"),
     RobotFile("so101/robot.yaml", "so101", "so_arm"),
     RobotFile("ur5e/robot.yaml", "ur5"),
+    RobotFile("ur5e/robotiq_2f_85.yaml", "ur5", gripper="robotiq_2f_85"),
     RobotFile("ur10e/robot.yaml", "ur10"),
-    RobotFile("franka/robot.yaml", "panda", "n1d7_droid", (("fr3_", "panda_"),)),
-    RobotFile("franka/droid_n1d6.yaml", "panda", "n1d6_droid", (("fr3_", "panda_"),)),
-    RobotFile("xarm7/robot.yaml", "xarm7"),
-    RobotFile("kinova_gen3/robot.yaml", "gen3"),
+    RobotFile("ur10e/robotiq_2f_85.yaml", "ur10", gripper="robotiq_2f_85"),
+    RobotFile("franka/robot.yaml", "panda", "n1d7_droid", names=(("fr3_", "panda_"),)),
+    RobotFile("franka/droid_n1d6.yaml", "panda", "n1d6_droid", names=(("fr3_", "panda_"),)),
+    RobotFile("xarm7/robot.yaml", "xarm7", gripper="xarm_gripper"),
+    RobotFile("kinova_gen3/robot.yaml", "gen3", gripper="robotiq_2f_85"),
     RobotFile("unitree_g1/robot.yaml", "g1", "n1d7_unitree_g1"),
     RobotFile("unitree_g1/real_g1.yaml", "g1", "n1d7_real_g1"),
     RobotFile("unitree_g1/sonic.yaml", "g1", "n1d7_unitree_g1_sonic"),

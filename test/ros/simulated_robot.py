@@ -6,10 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from action_servers import Server
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image, Imu, JointState
+from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_policy_core import ModalityConfig, ModalityPolicy
@@ -30,10 +32,27 @@ class SimulatedRobot:
         peer: Its node.
         contract: What the nodes read and command.
         start: The positions of its joints by name, rad or m.
+        urdf: Its robot description; empty for none.
+        image_size: Height and width of its pictures, px.
+
+    Attributes:
+        servers: The action servers that play its grippers' controllers, by the name of the action.
+        picture_stamps_s: When each of its pictures was taken; see `picture_number`.
     """
 
-    def __init__(self, peer: Node, contract: Contract, start: dict[str, float]) -> None:
+    def __init__(
+        self,
+        peer: Node,
+        contract: Contract,
+        start: dict[str, float],
+        *,
+        urdf: str = "",
+        image_size: tuple[int, int] = (18, 32),
+    ) -> None:
         self._peer = peer
+        self._image_size = image_size
+        self.picture_stamps_s: list[float] = []
+        self.servers: dict[str, Server] = {}
         self.positions = dict(start)
         self.received: dict[str, int] = {}
         qos = qos_profile_sensor_data
@@ -46,9 +65,27 @@ class SimulatedRobot:
             self._states[stream.topic][1].append(stream)
         for topic in dict.fromkeys(output.topic for output in contract.action):
             outputs = [output for output in contract.action if output.topic == topic]
-            self._subscribe(topic, outputs)
+            if outputs[0].interface.is_action:
+                kind = outputs[0].interface.message_type
+                self.servers[topic] = Server(peer.context, kind, topic)
+            else:
+                self._subscribe(topic, outputs)
+        if urdf:
+            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            self._description = peer.create_publisher(String, "/robot_description", latched)
+            self._description.publish(String(data=urdf))
         peer.create_timer(STATE_PERIOD_S, self._publish_states)
         peer.create_timer(IMAGE_PERIOD_S, self._publish_images)
+
+    def close(self) -> None:
+        """End its action servers."""
+        for server in self.servers.values():
+            server.close()
+
+    def goals(self, topic: str) -> list[float]:
+        """The positions that the goals of a gripper's action had so far, rad or m."""
+        commands = [goal.command for goal in self.servers[topic].goals]
+        return [float(np.ravel(command.position)[0]) for command in commands]
 
     def _subscribe(self, topic: str, outputs: list[ActionOutput]) -> None:
         joints = {
@@ -100,11 +137,20 @@ class SimulatedRobot:
         return message
 
     def _publish_images(self) -> None:
-        stamp = self._peer.get_clock().now().to_msg()
+        now = self._peer.get_clock().now()
+        stamp, number = now.to_msg(), len(self.picture_stamps_s)
+        self.picture_stamps_s.append(now.nanoseconds * 1e-9)
+        height, width = self._image_size
+        pixels = number.to_bytes(3, "big") * (height * width)
         for publisher in self._images:
-            image = Image(height=18, width=32, step=96, encoding="rgb8", data=bytes(18 * 96))
+            image = Image(height=height, width=width, step=3 * width, encoding="rgb8", data=pixels)
             image.header.stamp = stamp
             publisher.publish(image)
+
+
+def picture_number(picture: np.ndarray) -> int:
+    """How many pictures came before one of a simulated robot, uint8 (H, W, 3)."""
+    return int.from_bytes(picture[0, 0].tobytes(), "big")
 
 
 class RandomMotions(ModalityPolicy):

@@ -9,19 +9,23 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers import wait_until
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from nodes_for_tests import CONFIGURE, Operator, overrides
 from policies_for_tests import EchoPolicy, parameters
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
 
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.control.control_node import ControlNode
-from gr00t_ros.node.lifecycle import ManagedNode
+from gr00t_ros.node.lifecycle import ManagedNode, bring_up
 from gr00t_ros.policy.policy_node import PolicyNode
 from gr00t_ros.record.recorder_node import RecorderNode
 from gr00t_ros.sim.sim_node import SimNode
+from gr00t_ros.task.task_node import TaskNode
+from gr00t_ros.visualization.visualization_node import VisualizationNode
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -35,6 +39,7 @@ ROBOT = {
     "policy_node": {"front/image_raw", "joint_states"},
     "control_node": {"joint_states", "commands", "enable", "leader", "pedal"},
     "recorder_node": {"begin"},
+    "visualization_node": {"front/image_raw", "joint_states"},
 }
 FROM_FILE = re.compile(
     r"(?:video|state|action)\.<key>\.(?:teleop_)?topic|(?:enable|intervene)_topic"
@@ -129,6 +134,41 @@ def test_the_page_of_the_simulation_lists_its_topics_services_and_parameters(
         node.destroy_node()
 
 
+def test_the_page_of_the_task_node_lists_its_topics(ros_context: Context) -> None:
+    node = TaskNode(context=ros_context, namespace=NAMESPACE)
+    try:
+        require_page_tells(node, set())
+    finally:
+        node.destroy_node()
+
+
+def test_the_page_of_the_visualization_lists_its_topics_and_services(
+    ros_context: Context, ros_node: Node, live: Callable[[ManagedNode], None]
+) -> None:
+    node = VisualizationNode(
+        context=ros_context, namespace=NAMESPACE, parameter_overrides=overrides(parameters())
+    )
+    assert bring_up(node)
+    camera = ros_node.create_publisher(Image, f"/{NAMESPACE}/front/image_raw", 1)
+    pictures = [p for p in node.publishers if _short(p.topic_name, "visualization_node")[0] != "/"]
+    viewers = [
+        ros_node.create_subscription(p.msg_type, p.topic_name, lambda _: None, p.qos_profile)
+        for p in pictures
+    ]
+    live(node)
+    wait_until(
+        lambda: (
+            camera.get_subscription_count()
+            and {"action_chunk", "policy_node/status"}
+            <= {_short(s.topic_name, node.get_name()) for s in list(node.subscriptions)}
+        ),
+        what="the node subscribes to what its pictures need",
+    )
+    require_page_tells(node, ROBOT["visualization_node"])
+    for viewer in viewers:
+        ros_node.destroy_subscription(viewer)
+
+
 def require_page_tells(node: Node, robot_topics: set[str]) -> None:
     """The tables of a node's page are what the node has, but for what its robot adds."""
     name = node.get_name()
@@ -141,7 +181,11 @@ def require_page_tells(node: Node, robot_topics: set[str]) -> None:
             for e in endpoints
             if _short(e.topic_name, name) not in COMMON_TOPICS | robot_topics
         }
-        told = {row[:3] for row in rows(node, title) if not FROM_FILE.fullmatch(row[0])}
+        told = {
+            (row[0].replace("<camera>", "front"), *row[1:3])
+            for row in rows(node, title)
+            if not FROM_FILE.fullmatch(row[0])
+        }
         assert found == told, title
         from_file = {row[2] for row in rows(node, title) if FROM_FILE.fullmatch(row[0])}
         assert from_file == {

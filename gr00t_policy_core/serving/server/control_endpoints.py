@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The endpoints ``ping``, ``metrics`` and ``kill``, which never wait for the policy."""
+"""The endpoints ``ping``, ``metrics``, ``client_info`` and ``kill``: none waits for the policy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from gr00t_policy_core.serving.server.settings import ServerSettings
 from gr00t_policy_core.serving.transport.addresses import is_loopback
 from gr00t_policy_core.serving.transport.base import Message, Transport
 from gr00t_policy_core.serving.wire import jpeg
-from gr00t_policy_core.serving.wire.client_info import CLIENT_INFO
+from gr00t_policy_core.serving.wire.client_info import CLIENT_INFO, MAX_ITEMS, ClientInfo
 from gr00t_policy_core.serving.wire.envelope import Request
+from gr00t_policy_core.serving.wire.serializer import MsgSerializer
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class ControlEndpoints:
         self._handlers: dict[str, ControlHandler] = {
             "ping": self._ping,
             "metrics": lambda request, message: self.report(),
+            CLIENT_INFO: self._client_info,
             "kill": self._kill,
         }
 
@@ -94,6 +96,15 @@ class ControlEndpoints:
         if self._lifecycle.state != "ready":
             reply["state"] = self._lifecycle.state
         return reply
+
+    def _client_info(self, request: Request, message: Message) -> dict[str, Any]:
+        """Take what a client tells about a robot that asks for no actions at present."""
+        if request.data is None:
+            raise PolicyError(f"{CLIENT_INFO} needs data: a map with what the robot does")
+        charge = message.sender.rate_limiter.charge
+        told = MsgSerializer.decode(request.data, max_items=MAX_ITEMS, charge=charge)
+        self._metrics.told(message.route[0], ClientInfo.of(told.value))
+        return {}
 
     def _kill(self, request: Request, message: Message) -> None:
         if not self._settings.authenticates_clients and not is_loopback(message.peer):

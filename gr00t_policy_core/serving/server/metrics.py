@@ -144,6 +144,13 @@ class Metrics:
                 known.last_total_s = total_s
                 known.info = known.info if info is None else info
 
+    def told(self, connection: bytes, info: ClientInfo) -> None:
+        """Keep what a client tells about its robot without asking for an action."""
+        with self._lock:
+            known = self._clients.get(connection)
+            if known is not None:
+                known.info = info
+
     def snapshot(self) -> dict[str, Any]:
         """All counts as plain data; times in s."""
         now_s = time.monotonic()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ from prometheus_client.registry import Collector
 from gr00t_policy_core.errors import AddressError
 
 PREFIX = "gr00t_policy"
+# Different values of each label that clients choose. Prometheus keeps a series for each of them for
+# weeks; a robot with a counter in its reasons would fill its disk.
+LABEL_VALUES = {"robot": 256, "state": 16, "task": 256, "outcome": 16, "reason": 64}
+OTHER = "other"
 
 
 class Exporter:
@@ -48,16 +53,39 @@ class Exporter:
         self._thread.join()
 
 
+class LabelValues:
+    """The values of the labels that clients choose, bounded over the life of a server.
+
+    The first values of a label are kept; each further one is exported as `OTHER`.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[str]] = {label: set() for label in LABEL_VALUES}
+
+    def bounded(self, label: str, value: str) -> str:
+        """The value, or `OTHER` where the label has all values that it may have."""
+        seen = self._seen[label]
+        if len(seen) < LABEL_VALUES[label]:
+            seen.add(value)
+        return value if value in seen else OTHER
+
+
 class _Snapshots(Collector):  # type: ignore[misc, unused-ignore]  # where it is not installed
     def __init__(self, snapshot: Callable[[], Mapping[str, Any]]) -> None:
         self._snapshot = snapshot
+        self._labels = LabelValues()
 
     def collect(self) -> Iterator[Metric]:
-        return families(self._snapshot())
+        return families(self._snapshot(), self._labels)
 
 
-def families(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
-    """The metrics of a snapshot, named by Prometheus's rules."""
+def families(snapshot: Mapping[str, Any], labels: LabelValues) -> Iterator[Metric]:
+    """The metrics of a snapshot, named by Prometheus's rules.
+
+    Args:
+        snapshot: What the endpoint ``metrics`` answers.
+        labels: The label values of the snapshots before.
+    """
     requests = CounterMetricFamily(
         f"{PREFIX}_requests", "Admitted requests, by endpoint", labels=["endpoint"]
     )
@@ -90,37 +118,52 @@ def families(snapshot: Mapping[str, Any]) -> Iterator[Metric]:
         ("uptime_seconds", "Time since the server was made", snapshot["uptime_s"]),
     ):
         yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=float(value))
-    yield from _robots(snapshot["clients"])
+    yield from _robots(snapshot["clients"], labels)
     if "replicas" in snapshot:
         yield from _replicas(snapshot["replicas"])
 
 
-def _robots(clients: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+def _robots(clients: Iterable[Mapping[str, Any]], labels: LabelValues) -> Iterator[Metric]:
     """What the clients tell about their robots; those of one name count as one robot."""
-    state = GaugeMetricFamily(
-        f"{PREFIX}_robot_state", "1 for the state of a robot", labels=["robot", "state", "task"]
-    )
-    outcomes = CounterMetricFamily(
-        f"{PREFIX}_robot_outcomes",
-        "Ended tasks of a robot, by outcome",
-        labels=["robot", "outcome"],
-    )
-    holds = CounterMetricFamily(
-        f"{PREFIX}_robot_holds", "Times that a robot came to hold", labels=["robot", "reason"]
-    )
     # By name: a robot that has connected anew is listed twice for a minute; its last word counts.
-    by_name = {
+    robots = {
         client["info"]["robot"] or client["peer"]: client["info"]
         for client in sorted(clients, key=lambda client: -client["idle_s"])
         if client["info"] is not None
-    }
-    for robot, info in by_name.items():
-        state.add_metric([robot, info["state"], info["task"]], 1.0)
-        for outcome, count in info["outcomes"].items():
-            outcomes.add_metric([robot, outcome], count)
-        for reason, count in info["holds"].items():
-            holds.add_metric([robot, reason], count)
-    yield from (state, outcomes, holds)
+    }.items()
+    states = (((robot, info["state"], info["task"]), 1) for robot, info in robots)
+    yield _robot_metric(
+        GaugeMetricFamily,
+        "state",
+        "Robots, by what they do",
+        ("robot", "state", "task"),
+        states,
+        labels,
+    )
+    for name, text, label in (
+        ("outcomes", "Ended tasks of a robot, by outcome", "outcome"),
+        ("holds", "Times that a robot came to hold, by reason", "reason"),
+    ):
+        counts = (((robot, value), n) for robot, info in robots for value, n in info[name].items())
+        yield _robot_metric(CounterMetricFamily, name, text, ("robot", label), counts, labels)
+
+
+def _robot_metric(
+    family: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    text: str,
+    names: tuple[str, ...],
+    counts: Iterable[tuple[tuple[str, ...], int]],
+    labels: LabelValues,
+) -> Metric:
+    """A metric of all robots; counts whose labels became the same are added up."""
+    sums: Counter[tuple[str, ...]] = Counter()
+    for values, count in counts:
+        sums[tuple(map(labels.bounded, names, values))] += count
+    metric = family(f"{PREFIX}_robot_{name}", text, labels=names)
+    for values, total in sums.items():
+        metric.add_metric(values, float(total))
+    return metric
 
 
 def _replicas(counted: Mapping[str, Any]) -> Iterator[Metric]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client tells about the robot that it drives, with each request for actions.
+"""What a client tells about the robot that it drives, with its requests and between them.
 
 It is for the people who watch a fleet (`gr00t-policy top`, metrics): no policy gets to see it.
 """
@@ -12,10 +12,11 @@ from typing import Any
 
 from gr00t_policy_core.errors import PolicyError
 
-# The key of ``options``, and the capability of a server that takes it.
+# The key of ``options``, the endpoint between requests, and the capability of a server with both.
 CLIENT_INFO = "client_info"
 MAX_CHARS = 120  # of a text; the rest is cut off
 MAX_COUNTS = 16  # outcomes or reasons; the rarest are left out
+MAX_ITEMS = 1000  # keys and values of a message: a robot counts at most some dozens of reasons
 TEXTS = ("robot", "task", "state", "reason")
 COUNTS = ("outcomes", "holds")
 
@@ -42,7 +43,7 @@ class ClientInfo:
 
     @classmethod
     def of(cls, value: Any) -> ClientInfo:
-        """Read ``options["client_info"]``, capped to what a server keeps of each client.
+        """Read what a client sent, capped to what a server keeps of each client.
 
         Args:
             value: A map with some of the fields; others are left out.
@@ -51,7 +52,7 @@ class ClientInfo:
             PolicyError: It is no map, or a field has another type.
         """
         if not isinstance(value, Mapping):
-            raise PolicyError(f"options[{CLIENT_INFO!r}] must be a map, got {_kind(value)}")
+            raise PolicyError(f"{CLIENT_INFO} must be a map, got {_kind(value)}")
         texts = {name: _text(name, value.get(name, "")) for name in TEXTS}
         counts = {name: _counts(name, value.get(name, {})) for name in COUNTS}
         return cls(

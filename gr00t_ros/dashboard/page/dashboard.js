@@ -3,6 +3,7 @@
 
 import { Live, ask } from "./live.js";
 import { Plots } from "./plots.js";
+import { STATES_OF_A_TASK, connectTaskForm, showEnders, taskFigures } from "./task.js";
 
 const SILENT_MS = 2500; // the nodes report twice a second
 const CONFIRM_MS = 3000;
@@ -15,6 +16,7 @@ const STATES = {
   5: ["a person drives", "warn"],
   10: ["ready", "good"],
 };
+const OPTIONAL = ["task", "recorder"]; // nodes that not every robot has
 const RECORDING = { ...STATES, 2: ["recording", "bad"] };
 
 const find = (selector, parent = document) => parent.querySelector(selector);
@@ -55,6 +57,7 @@ function showPolicy(status) {
     ["round trip", latency(status.round_trip)],
     ["policy", latency(status.policy_time)],
     ["observation age", latency(status.observation_age)],
+    ["its images", status.image_resize || "as they come"],
     ["inferences", `${status.inferences}, ${status.inference_errors} errors, ${status.inferences_skipped} skipped`],
     ...status.streams.map((s) => [s.name, `${s.rate_hz.toFixed(1)} Hz, age ${milliseconds(s.age_s)}`]),
   ]);
@@ -89,10 +92,16 @@ function showRecorder(status) {
   ]);
 }
 
+function showTask(status) {
+  showStatus("task", status, STATES_OF_A_TASK, taskFigures(status));
+  showEnders(find("#task .enders"), status.enders);
+}
+
 const SHOW = {
   policy: showPolicy,
   control: showControl,
   recorder: showRecorder,
+  task: showTask,
   chunk: (chunk) => plots.addChunk(chunk, robot.joints),
 };
 
@@ -147,12 +156,12 @@ function showConnection(isOpen, why) {
 /** What has not come for a while is shown as such: an old picture must not look live. */
 function markSilence() {
   const now = performance.now();
-  for (const kind of ["policy", "control", "recorder"]) {
+  for (const kind of ["policy", "control", "task", "recorder"]) {
     if (now - (received.get(kind) ?? -SILENT_MS) < SILENT_MS) continue;
     const section = document.getElementById(kind);
     section.classList.add("silent");
-    setBadge(find(".state", section), ["no answer", kind === "recorder" ? "" : "bad"]);
-    find(".reason", section).textContent = `no ${kind === "recorder" ? "recorder_node" : `${kind}_node`} reports`;
+    setBadge(find(".state", section), ["no answer", OPTIONAL.includes(kind) ? "" : "bad"]);
+    find(".reason", section).textContent = `no ${kind}_node reports`;
   }
   const isSilent = document.getElementById("control").classList.contains("silent");
   document.getElementById("joints").classList.toggle("silent", isSilent);
@@ -200,6 +209,7 @@ async function main() {
     if (answer.success) field.dataset.shown = field.value;
     showAnswer(answer);
   });
+  connectTaskForm(find("#run-task"), showAnswer);
   robot = await (await fetch("robot")).json();
   find("#instruction").dataset.shown = "";
   pictures = robot.cameras.map(makePicture);

@@ -43,13 +43,16 @@ export class Live {
   }
 }
 
-/** Ask for something, and return {success, message}. */
-export async function ask(path, text) {
+/** Ask for something with a text, and return {success, message}. */
+export const ask = (path, text) => post(path, { text });
+
+/** Send a body, and return {success, message}. */
+export async function post(path, body) {
   try {
     const response = await fetch(path, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ text }),
+      body: JSON.stringify(body),
     });
     if (response.ok) return await response.json();
     return { success: false, message: `the dashboard answered ${response.status}` };

@@ -42,20 +42,25 @@ class Plot {
       ...chunk.map(({ value }) => value),
     ]);
     const pen = canvas.getContext("2d");
-    const style = getComputedStyle(canvas);
     const x = (time_s) => ((time_s - now_s + PAST_S) / (PAST_S + AHEAD_S)) * width;
     const y = (value) => height - ((value - low) / (high - low)) * height;
     pen.lineWidth = 1.5 * ratio;
-    pen.strokeStyle = style.getPropertyValue("--line");
+    pen.strokeStyle = colorOf(canvas, "--line");
     line(pen, [[x(now_s), 0], [x(now_s), height]]);
-    pen.strokeStyle = style.getPropertyValue("--chunk");
+    pen.strokeStyle = colorOf(canvas, "--chunk");
     line(pen, chunk.map(({ time_s, value }) => [x(time_s), y(value)]));
     for (const [key, color] of Object.entries(LINES)) {
-      pen.strokeStyle = style.getPropertyValue(color);
+      pen.strokeStyle = colorOf(canvas, color);
       const known = samples.filter((sample) => sample[key] !== null);
       line(pen, known.map((sample) => [x(sample.time_s), y(sample[key])]));
     }
   }
+}
+
+/** A colour of the style sheet for a canvas, which does not know light-dark(). */
+function colorOf(canvas, name) {
+  canvas.style.color = `var(${name})`;
+  return getComputedStyle(canvas).color;
 }
 
 function rangeOf(values) {

@@ -17,7 +17,12 @@ from gr00t_policy_core.kinematics.chain import Chain
 from gr00t_policy_core.kinematics.path_solver import PathSolver
 from gr00t_policy_core.kinematics.solved_path import PathLimits, SolvedPath
 from gr00t_ros.contract.parameter import Parameter, Settings
-from gr00t_ros.interfaces.end_effector_frames import PARAMETERS, EndEffectorFrames
+from gr00t_ros.interfaces.end_effector_frames import (
+    FRAME_PARAMETERS,
+    PARAMETERS,
+    EndEffectorFrames,
+    with_tool,
+)
 from gr00t_ros.interfaces.interface import (
     ChunkStart,
     CommandInterface,
@@ -29,25 +34,47 @@ from gr00t_ros.interfaces.interface import (
     Values,
 )
 from gr00t_ros.interfaces.joint_buffer import JointBuffer
+from gr00t_ros.interfaces.joint_names import OPTIONAL_JOINTS
+from gr00t_ros.interfaces.optional_types import optional_type
 from gr00t_ros.interfaces.pose_representations import poses_as_quaternions, represented
 from gr00t_ros.interfaces.registry import command_interface, find_command, state_interface
+from gr00t_ros.interfaces.transform_buffer import TransformBuffer, require_tf2
 
 # The message types that the joints of an end effector can be commanded in.
 JOINT_COMMANDS = ("joint_trajectory", "joint_state", "float64_multi_array")
 UNREACHABLE_MODES = ("refuse", "truncate")
+TF = "tf"
+SOURCE = Parameter(
+    "source",
+    "joint_states",
+    "where the pose comes from: the measured joints and the robot description, or tf at the time "
+    "of the observation",
+    choices=("joint_states", TF),
+)
+TFMessage = optional_type("tf2_msgs", "msg", "TFMessage")
 LEAST_STEPS = 2  # of a chunk that was cut short
 
 
 @state_interface("end_effector")
 class EndEffectorState(StateInterface):
-    """The pose of a link or a tool, computed from the measured joints and the robot description."""
+    """The pose of a link or a tool: of the measured joints and the robot description, or from tf.
+
+    From tf it is the pose at the time of the observation, interpolated by tf2, never extrapolated.
+    """
 
     message_type = JointState
-    parameters = PARAMETERS
-    needs_description = True
+    parameters = (SOURCE, OPTIONAL_JOINTS, *FRAME_PARAMETERS)
 
     def __init__(self, settings: Settings) -> None:
         self.frames = EndEffectorFrames.of(settings)
+        self._is_from_tf = settings["source"] == TF
+        if self._is_from_tf == bool(self.frames.joints):
+            wanted = "has no joints" if self._is_from_tf else "needs joints"
+            raise ValueError(f"source {settings['source']} {wanted}")
+        if self._is_from_tf:
+            require_tf2()
+            self.message_type = TFMessage
+        self.needs_description = not self._is_from_tf
         self.joints = self.measured_joints = self.frames.joints
         self.dimension = self.frames.dimension
         self.measured_frames = self.frames.words
@@ -55,11 +82,16 @@ class EndEffectorState(StateInterface):
         self._chain: Chain | None = None
         self._order: list[int] = []
 
-    def make_buffer(self, span_ns: int) -> JointBuffer:
+    def make_buffer(self, span_ns: int) -> JointBuffer | TransformBuffer:
+        if self._is_from_tf:
+            return TransformBuffer(self.frames.base, self.frames.tip)
         return JointBuffer(self.joints, "position", span_ns=span_ns)
 
     def read(self, message: Any) -> Values:
-        """Return the pose for the joints that the buffer has merged, in their order."""
+        """Return the pose for a sample: the joints in their order, or the pose of the tip."""
+        if self._is_from_tf:
+            pose = with_tool(np.asarray(message, dtype=np.float64), self.frames.tool)
+            return represented(self._convention.to_policy(pose), self.frames.representation)
         if self._chain is None:
             raise ConversionError("no robot description has arrived")
         pose = self._chain.pose(np.asarray(message, dtype=np.float64)[self._order])
@@ -72,6 +104,8 @@ class EndEffectorState(StateInterface):
         return dict(zip(self.joints, np.asarray(sample).tolist(), strict=True))
 
     def described(self, urdf: str) -> EndEffectorState:
+        if self._is_from_tf:
+            return self
         state = copy.copy(self)
         state._chain = chain = self.frames.chain(urdf)
         state._order = [self.joints.index(joint) for joint in chain.joints]

@@ -10,6 +10,7 @@ import numpy as np
 from std_msgs.msg import Float64MultiArray
 
 from gr00t_ros.contract.parameter import Parameter, Settings
+from gr00t_ros.interfaces.binary_gripper import BINARY_PARAMETERS, BinaryGripper
 from gr00t_ros.interfaces.interface import (
     CommandInterface,
     ConversionError,
@@ -45,6 +46,7 @@ class ArrayCommand(CommandInterface):
             "limits of joints are those of velocities",
             choices=("last", "zero"),
         ),
+        *BINARY_PARAMETERS,
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -52,6 +54,8 @@ class ArrayCommand(CommandInterface):
         self.dimension = len(self.joints) or None
         self.limited_by = LimitedBy.JOINT_LIMITS if self.joints else LimitedBy.NOTHING
         self.holds_zero = settings["when_holding"] == "zero"
+        if self.joints and not self.holds_zero:
+            self.binary = BinaryGripper.of(settings, len(self.joints))
 
     def make_message(self, period_s: float) -> Float64MultiArray:
         return Float64MultiArray()

@@ -9,6 +9,7 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped
 
 from gr00t_ros.contract.parameter import Parameter, Settings
+from gr00t_ros.contract.workspace_sides import SIDES_PARAMETERS, sides_of, sides_problems
 from gr00t_ros.interfaces.interface import (
     CommandInterface,
     ConversionError,
@@ -33,6 +34,9 @@ REPRESENTATION = Parameter(
     choices=tuple(DIMENSIONS),
     required=True,
 )
+
+
+NO_SIDES = {parameter.name: parameter.default for parameter in SIDES_PARAMETERS}
 
 
 @state_interface("pose_stamped")
@@ -62,6 +66,7 @@ class PoseCommand(CommandInterface):
     parameters = (
         REPRESENTATION,
         Parameter("frame_id", "", "frame of the command", required=True),
+        *SIDES_PARAMETERS,
     )
     limited_by = LimitedBy.BODY_LIMITS
     commands_pose = True
@@ -70,6 +75,11 @@ class PoseCommand(CommandInterface):
         self._representation: str = settings["representation"]
         self.frame_id = settings["frame_id"]
         self.dimension = DIMENSIONS[self._representation]
+        settings = {**NO_SIDES, **settings}
+        problems = "; ".join(sides_problems(settings))
+        if problems:
+            raise ValueError(problems)
+        self.sides = sides_of(settings)
 
     def si_values(self, values: Values) -> Values:
         return poses_as_quaternions(values, self._representation)

@@ -34,6 +34,11 @@ def state_at(episode, step):
     return np.array([100 * episode + step, -step, 0.5], np.float32)
 
 
+def is_driven(step):
+    """Whether a person drives."""
+    return 3 <= step < 6
+
+
 def image_at(episode, step, camera="front"):
     pixels = np.full((HEIGHT, WIDTH, 3), (30 * episode, 9 * step, 200), np.uint8)
     pixels[:8] = 255 if camera == "wrist" else 0
@@ -46,7 +51,7 @@ def written(folder, episode, length, *, task="pick", keep=None, schema=SCHEMA, d
         for step in range(length):
             state = state_at(episode, step)
             images = {c.key: image_at(episode, step, c.key) for c in schema.videos}
-            writer.add(state, state + 1, images)
+            writer.add(state, state + 1, images, intervention=is_driven(step))
         writer.close()
         steps = range(length) if keep is None else keep
         return writer.keep(folder / f"{episode}", steps, task=task, details=details)
@@ -83,6 +88,31 @@ def test_values_and_frames_come_back(tmp_path, episodes, version):
             for step, decoded in enumerate(frames):
                 recorded = image_at(index, start + step, camera).astype(int)
                 assert np.abs(decoded - recorded).mean() < 6
+
+
+@both_formats
+def test_who_drove_is_a_column_and_nothing_that_a_policy_reads(tmp_path, episodes, version):
+    write_dataset(tmp_path / "d", episodes, version=version)
+    info = json.loads((tmp_path / "d/meta/info.json").read_text())
+    assert info["features"]["intervention"] == {"dtype": "bool", "shape": [1], "names": None}
+    (field,) = {
+        pq.read_schema(file).field("intervention").type
+        for file in (tmp_path / "d/data").glob("*/*.parquet")
+    }
+    assert str(field) == "bool"
+    dataset = LeRobotDataset(tmp_path / "d")
+    for index, (length, start) in enumerate(zip(LENGTHS, STARTS, strict=True)):
+        expected = [is_driven(start + step) for step in range(length)]
+        assert dataset.read_column(index, "intervention")[:, 0].tolist() == expected
+    assert "intervention" not in (tmp_path / "d/meta/modality.json").read_text()
+    if version == "v2.1":
+        line = (tmp_path / "d/meta/episodes_stats.jsonl").read_text().splitlines()[0]
+        stats = json.loads(line)["stats"]["intervention"]
+    else:
+        (file,) = (tmp_path / "d/meta/episodes").glob("*/*.parquet")
+        row = pq.read_table(file).slice(0, 1).to_pylist()[0]
+        stats = {name: row[f"stats/intervention/{name}"] for name in ("mean", "max", "count")}
+    assert (stats["mean"], stats["max"], stats["count"]) == ([3 / 8], [1.0], [8])
 
 
 @both_formats

@@ -112,15 +112,15 @@ def policy_of(name: str, device: str = "cpu", **settings: Any) -> Gr00tPolicy:
 
 def features_of(policy: ModelPolicy, observation: dict[str, Any]) -> tuple[Any, Any]:
     """What the action head attends to, and the tokens that it is of."""
-    frames = policy.frames(observation)
-    grid = policy.image_grid(observation)
-    tokens = policy.runner.token_batch(policy.instructions(observation), grid)
+    frames = policy.preprocessor.frames(observation)
+    grid = policy.preprocessor.image_grid(observation)
+    tokens = policy.runner.token_batch(policy.preprocessor.instructions(observation), grid)
     return policy.runner.features([policy.model.backbone.images(frames)], tokens), tokens
 
 
 def sent_images(policy: ModelPolicy, observation: dict[str, Any]) -> Any:
     """The images as the backbone reads them, on the policy's device."""
-    videos = policy._videos(observation)
+    videos = policy.preprocessor.videos(observation)
     return images_from_frames(policy.model, copy_to_device(videos, policy.device))
 
 

@@ -127,7 +127,7 @@ def test_a_real_server_gives_each_of_many_clients_what_it_gets_alone(golden, pol
     def constant(seed, shape):
         return torch.from_numpy(golden.arrays["one/noise"]).expand(shape).clone()
 
-    monkeypatch.setattr("gr00t_policy_core.models.model_policy.initial_noise", constant)
+    monkeypatch.setattr("gr00t_policy_core.models.common.preprocessor.initial_noise", constant)
     batch = golden.observation("batch")
     texts = ["lift the cube", "lift cube the", "put the cube down there and stay", "lift the cube"]
     observations = []

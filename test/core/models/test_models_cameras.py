@@ -124,7 +124,7 @@ def test_cameras_whose_images_end_in_different_sizes_are_refused_before_any_work
     for strict in (True, False):
         policy = load(golden, golden.checkpoint, strict=strict)
         monkeypatch.setattr(policy.runner, "token_batch", lambda *_: pytest.fail("laid out"))
-        monkeypatch.setattr(policy, "_videos", lambda *_: pytest.fail("resized"))
+        monkeypatch.setattr(policy.preprocessor, "videos", lambda *_: pytest.fail("resized"))
         with pytest.raises(SpecError) as caught:
             policy.get_action(with_frames(golden, "one", (480, 640), (720, 1280)))
         message = str(caught.value)

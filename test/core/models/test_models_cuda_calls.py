@@ -205,7 +205,7 @@ def test_the_host_prepares_denoising_after_it_has_launched_the_backbone(n1d7, mo
         monkeypatch.setattr(owner, name, call)
 
     for name in ("vision_inputs", "denoising_inputs"):
-        noting(policy, name)
+        noting(policy.preprocessor, name)
     for name in ("features", "actions"):
         noting(policy.runner, name)
     policy.get_action(n1d7.observation("one"))

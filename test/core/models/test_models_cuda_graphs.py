@@ -337,8 +337,8 @@ def test_instructions_of_about_the_same_length_share_a_capture(golden):
     lengths, rounded = set(), set()
     for words in (1, 2, 3):
         observation["language"] = {golden.language_key: [[" ".join(["go"] * words)]]}
-        texts = policy.instructions(observation)
-        grid = policy.image_grid(observation)
+        texts = policy.preprocessor.instructions(observation)
+        grid = policy.preprocessor.image_grid(observation)
         lengths.add(policy.model.backbone.prompts(texts, grid).length)
         rounded.add(policy.runner.token_batch(texts, grid).ids.shape[1])
         expected, _ = alone.get_action(observation, {"seed": 3})

@@ -273,7 +273,7 @@ class TestAnObservationIsRefused:
                 continue
             policy = policy_of(name)
             monkeypatch.setattr(policy.runner, "features", lambda *_: pytest.fail("asked"))
-            monkeypatch.setattr(policy, "_videos", lambda *_: pytest.fail("resized"))
+            monkeypatch.setattr(policy.preprocessor, "videos", lambda *_: pytest.fail("resized"))
 
     def test_with_a_state_of_the_wrong_dimension(self, n1d7):
         observation = n1d7.observation("one")

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from models.golden import CASES, features_of, largest, policy_of, torch
 
-from gr00t_policy_core.models.model_policy import initial_noise
+from gr00t_policy_core.models.common.preprocessor import initial_noise
 
 pytestmark = pytest.mark.parametrize("case", CASES)
 
 
 def test_tokens_are_the_references(golden, policy, case):
     observation = golden.observation(case)
-    grid = policy.image_grid(observation)
-    prompts = policy.model.backbone.prompts(policy.instructions(observation), grid)
+    grid = policy.preprocessor.image_grid(observation)
+    prompts = policy.model.backbone.prompts(policy.preprocessor.instructions(observation), grid)
     np.testing.assert_array_equal(prompts.ids, golden.arrays[f"{case}/input_ids"])
     lengths = prompts.mask.sum(axis=1)
     assert case == "one" or len(set(lengths)) > 1, "the batch has prompts of one length only"
@@ -23,7 +23,7 @@ def test_tokens_are_the_references(golden, policy, case):
 
 def test_pixels_are_the_references(golden, policy, case):
     backbone = policy.model.backbone
-    pixels = backbone.pixels(backbone.images(policy.frames(golden.observation(case))))
+    pixels = backbone.pixels(backbone.images(policy.preprocessor.frames(golden.observation(case))))
     expected = golden.arrays[f"{case}/pixel_values"]
     assert largest(pixels.numpy().reshape(expected.shape) - expected) <= 1e-5
 

@@ -135,11 +135,13 @@ def test_the_host_does_not_wait_from_images_to_actions(golden):
     policy.prepare(observation)
     with torch.inference_mode():
         policy.get_action(observation)  # makes what is made once
-        options = read_options(None, policy.embodiment, len(policy.instructions(observation)))
+        options = read_options(
+            None, policy.embodiment, len(policy.preprocessor.instructions(observation))
+        )
         with no_waiting():
-            vision = policy.vision_inputs(observation, Stopwatch(policy.device))
+            vision = policy.preprocessor.vision_inputs(observation, Stopwatch(policy.device))
             features = policy.runner.features(vision.videos, vision.tokens)
-            given = policy.denoising_inputs(observation, options, vision)
+            given = policy.preprocessor.denoising_inputs(observation, options, vision)
             policy.runner.actions(
                 features, vision.tokens, given.state, given.noise, given.velocity_scale
             )

@@ -22,7 +22,8 @@ from gr00t_policy_core import CheckpointError
 from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings
 from gr00t_policy_core.models.common.normalization import LiberoGripper, MinMax
-from gr00t_policy_core.models.model_policy import ModelPolicy, initial_noise
+from gr00t_policy_core.models.common.preprocessor import initial_noise
+from gr00t_policy_core.models.model_policy import ModelPolicy
 
 PACK, ENCODE = 2, 3  # steps of the preprocessor
 
@@ -72,7 +73,7 @@ class TestEveryStageIsLeRobots:
 
     def test_pixels(self, golden, policy, case):
         backbone = policy.model.backbone
-        frames = policy.frames(golden.observation_of(policy, case))
+        frames = policy.preprocessor.frames(golden.observation_of(policy, case))
         pixels = backbone.pixels(backbone.images(frames))
         expected = golden.vector(case, "pixel_values")
         assert largest(pixels.numpy().reshape(expected.shape) - expected) <= 1e-5

@@ -98,7 +98,10 @@ def test_the_longest_instruction_that_is_read_takes_less_room_than_there_is():
     observation = golden.observation("one")
     observation["language"] = {golden.language_key: [["go to it " * 227]]}
     policy.get_action(observation)
-    texts, grid = policy.instructions(observation), policy.image_grid(observation)
+    texts, grid = (
+        policy.preprocessor.instructions(observation),
+        policy.preprocessor.image_grid(observation),
+    )
     tokens = policy.runner.token_batch(texts, grid)
     assert tokens is policy.runner.token_batch(texts, grid)
     assert np.prod(tokens.ids.shape) > 500

@@ -146,7 +146,7 @@ def test_cameras_may_have_different_sizes_and_read_only_frames(golden):
         frames.flags.writeable = False
         observation["video"][key] = frames
     host.check_observation(observation)
-    expected = host.model.backbone.images(host.frames(observation))
+    expected = host.model.backbone.images(host.preprocessor.frames(observation))
     np.testing.assert_array_equal(sent_images(on_device, observation).numpy(), expected.numpy())
 
 

@@ -15,8 +15,9 @@ pytest.importorskip("cv2")
 from bench import motion
 from bench.motion_link import TIMEOUT_S, fates
 from bench.motion_metrics import BOUNDARY_TICKS, PERIOD_S, boundary_jumps, summarize
+from bench.motion_parts import STRATEGIES, Case, demo_contract
 from bench.motion_report import DEFAULT, goal_lines, report
-from bench.motion_run import STRATEGIES, Case, Recording, demo_contract, run_case
+from bench.motion_run import Recording, run_case
 from gr00t_ros.sim.feedback import FeedbackExpert
 from gr00t_ros.sim.rendering import RenderingUnavailableError
 from gr00t_ros.sim.world import SimulatedArm

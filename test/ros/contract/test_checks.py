@@ -139,6 +139,11 @@ def remapped(topic: str) -> str:
             "commands need a topic of their own",
         ),
         (
+            {"action__arm__teleop_topic": "leader", "intervene_topic": "/intervention"},
+            "the control node itself: topic intervention is read by intervene_topic; commands need "
+            "a topic of their own",
+        ),
+        (
             {"action__arm__teleop_topic": "leader", "intervene_topic": "/leader"},
             "topic leader cannot be read as different messages: intervene_topic as "
             "std_msgs/msg/Bool, action.arm.teleop_topic as trajectory_msgs/msg/JointTrajectory",

@@ -22,6 +22,7 @@ ARRAY = {"type": "float64_multi_array", "topic": "array"}
 ACTIONS: dict[str, dict[str, Any]] = {
     "joint_trajectory": {"type": "joint_trajectory"},
     "joint_state": {"type": "joint_state", "topic": "orders"},
+    "binary": {"type": "joint_trajectory", "binary": True, "closed_position": 1.0},
     "positions": ARRAY,
     "nameless positions": {**ARRAY, "joints": None, "unmeasured": True},
     "velocities": {**ARRAY, "when_holding": "zero"},
@@ -41,7 +42,7 @@ ACTIONS: dict[str, dict[str, Any]] = {
         "frame_id": "base",
     },
 }
-POSITIONS = {"joint_trajectory", "joint_state", "positions"}
+POSITIONS = {"joint_trajectory", "joint_state", "positions", "binary"}
 ARRAYS = {"positions", "nameless positions", "velocities", "nameless velocities"}
 BODIES = {"pose", "twist"}
 ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be given
@@ -57,8 +58,17 @@ ACTION_USES: dict[str, tuple[Any, Any]] = {  # a value, and where it may be give
     "unmeasured": (True, {"nameless positions", "pose"}),  # states measure the others here
     "representation": ("xyz_quat", {"pose"}),
     "frame_id": ("base", BODIES),
+    "box_min": ([0.0, -1.0, 0.0], {"pose"}),
+    "box_max": ([1.0, 1.0, 1.0], {"pose"}),
+    "floor": ([0.0, 0.0, 1.0, 0.02], {"pose"}),
     "when_holding": ("last", ARRAYS),
-    "mode": ("stream", {"joint_trajectory"}),
+    "mode": ("stream", {"joint_trajectory", "binary"}),
+    "binary": (True, POSITIONS),
+    "threshold": (0.6, {"binary"}),
+    "hysteresis": (0.2, {"binary"}),
+    "min_hold_s": (0.5, {"binary"}),
+    "open_position": (0.2, {"binary"}),
+    "closed_position": (0.8, {"binary"}),
     "scale": (2.0, EVERYWHERE),
     "offset": (2.0, EVERYWHERE),
     "min_position": (0.0, POSITIONS),
@@ -159,6 +169,7 @@ TOP_USES: dict[str, tuple[Any, Any]] = {
     "max_jump": (0.5, NAMED),
     "out_of_range": ("return", NAMED),
     "max_observation_age_s": (1.0, EVERYWHERE),
+    "task_timeout_s": (1.0, EVERYWHERE),
     "require_subscribers": (False, EVERYWHERE),
     "on_starvation": ("hold", EVERYWHERE),
     "enable_topic": ("enable", EVERYWHERE),

@@ -208,12 +208,12 @@ def test_a_binary_gripper_gets_two_goals_and_no_others(rig: Rig, serve: Serve) -
     server = serve(actions.GripperCommand)
     binary = {
         "binary": True,
-        "threshold": 0.2,
-        "hysteresis": 0.1,
-        "open_position": 0.08,
-        "closed_position": 0.01,
+        "threshold": 0.5,
+        "hysteresis": 0.25,
+        "open_position": 0.0,
+        "closed_position": 0.4,
     }
     rig.start(**GRIPPER, **{f"action__gripper__{name}": value for name, value in binary.items()})
     grip(rig, 0.0, 0.4, 0.18, 0.22)  # the last two are within the hysteresis
     rig.operator.wait_for_reason("chunk 1 ended")
-    assert [goal.command.position for goal in server.goals] == [0.08, 0.01]
+    assert [goal.command.position for goal in server.goals] == [0.0, 0.4]

@@ -88,6 +88,24 @@ def test_a_pose_is_stamped_framed_and_normalised(
     assert [position.x, position.y, position.z] == pytest.approx([0.1, 0.2, 0.3])
 
 
+def test_a_pose_stops_above_its_floor_and_says_so(play_on: PlayOn, operator: Operator) -> None:
+    heights_m = np.linspace(0.3, 0.0, 30)
+    sinking = np.array([[0.4, 0.0, height_m, 0.0, 0.0, 0.0, 1.0] for height_m in heights_m])
+    received = play_on(
+        PoseStamped,
+        sinking,
+        action__arm__type="pose_stamped",
+        action__arm__representation="xyz_rotvec",
+        action__arm__frame_id="base_link",
+        action__arm__unmeasured=True,
+        action__arm__floor=[0.0, 0.0, 1.0, 0.1],
+    )
+    operator.wait_for_reason("the pose of action.arm cannot go further: it would cross floor")
+    wait_until(lambda: received[-1].pose == received[-20].pose, what="rest")
+    lowest_m = min(message.pose.position.z for message in received)
+    assert 0.1 <= lowest_m < 0.12
+
+
 def test_a_twist_is_held_with_zeros(play_on: PlayOn, operator: Operator) -> None:
     received = play_on(
         TwistStamped,

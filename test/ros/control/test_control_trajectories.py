@@ -11,7 +11,8 @@ from nodes_for_tests import DEACTIVATE, Operator, chunk_of
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
-from trajectory_msgs.msg import JointTrajectory
+from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from bench.trajectory_controller import Point, TrajectoryController
 from gr00t_policy_core.control.player import MotionPlayer
@@ -34,6 +35,12 @@ def points_of(message: JointTrajectory) -> list[Point]:
         )
         for point in message.points
     ]
+
+
+def moving_until_s(message: JointTrajectory) -> float:
+    """How long after its stamp the path comes to rest, s."""
+    moving = [p.time_s for p in points_of(message) if np.abs(p.velocity).max() > 1e-9]
+    return max(moving, default=0.0)
 
 
 class Robot:
@@ -131,8 +138,7 @@ def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
     assert status.forecast_time.p50_s < 1.0
     for message in robot.received:
         require_trajectory(message)
-    braking = points_of(robot.received[-1])
-    assert braking[-1].time_s < 0.1 + 0.01 + 0.4
+    assert moving_until_s(robot.received[-1]) < 0.02 + 0.01 + 0.4
 
 
 def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
@@ -164,7 +170,7 @@ def test_deactivation_ends_when_the_controller_has_braked(
     ended_s = now_ns(ros_node) * 1e-9
     last = robot.received[-1]
     points = points_of(last)
-    end_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9 + points[-1].time_s
+    end_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9 + moving_until_s(last)
     assert end_s < ended_s + 0.05
     require_trajectory(last)
     assert points[-1].position[0] < 0.8
@@ -193,7 +199,59 @@ def test_a_motion_that_fails_is_braked_by_a_trajectory(
     wait_until(lambda: np.array_equal(robot.controller.position, positions[-1]), what="rest")
 
 
-def test_trajectories_that_are_late_are_counted(
+def test_a_stop_departs_at_once_and_does_not_wait_for_the_lead(
+    activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
+) -> None:
+    """The lead is 0.8 s: a stop that waited for it would come when the motion is nearly over."""
+    robot = running(activate_node, ros_node, trajectory_lead_s=0.8)
+    play(robot, chunks, ros_node, 1, start=0.0)
+    wait_until(lambda: robot.controller.position[0] > 0.05, what="it moves")
+    stopped_s = now_ns(ros_node) * 1e-9
+    assert operator.trigger("stop").success
+    wait_until(lambda: len(robot.received) == 2, what="a trajectory that brakes")
+    last = robot.received[-1]
+    require_trajectory(last)
+    start_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9
+    assert start_s + moving_until_s(last) < stopped_s + 0.75
+    end = points_of(last)[-1].position
+    wait_until(lambda: np.array_equal(robot.controller.position, end), what="rest")
+    assert not robot.rejections
+
+
+def test_a_person_steers_a_robot_that_takes_whole_trajectories(
+    activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
+) -> None:
+    topics = {f"action__{key}__teleop_topic": "leader" for key in ("arm", "gripper")}
+    robot = running(activate_node, ros_node, teleop_timeout_s=2.0, **topics)
+    leader = ros_node.create_publisher(JointTrajectory, "leader", 10)
+    wait_until(leader.get_subscription_count, what="the node listens to the leader")
+    play(robot, chunks, ros_node, 1, start=0.0)
+    wait_until(lambda: robot.controller.position[0] > 0.1, what="the policy drives")
+    response = operator.call("intervene", SetBool, SetBool.Request(data=True))
+    assert response.success, response.message
+    target = float(robot.controller.position[0])
+
+    def drive() -> None:
+        nonlocal target
+        target = max(target - 0.004, 0.0)
+        point = JointTrajectoryPoint(positions=[target] * 3)
+        leader.publish(JointTrajectory(joint_names=NAMES, points=[point]))
+
+    timer = ros_node.create_timer(0.02, drive)
+    wait_until(lambda: robot.controller.position[0] < 0.01, what="it follows the leader back")
+    timer.cancel()
+    assert operator.call("intervene", SetBool, SetBool.Request(data=False)).success
+    operator.wait_for_status(lambda s: s.at_rest and not s.intervention, "rest")
+    assert len(robot.received) > 5
+    assert not robot.rejections
+    for message in robot.received:
+        require_trajectory(message)
+    positions = np.stack([position for _, position in robot.path])
+    assert positions[:, 0].min() > -0.05
+    assert operator.statuses[-1].state != ControlStatus.STATE_ERROR
+
+
+def test_a_trajectory_that_is_late_is_not_sent_and_its_chunk_is_refused(
     activate_node: MakeNode,
     chunks: Publisher,
     operator: Operator,
@@ -209,7 +267,12 @@ def test_trajectories_that_are_late_are_counted(
         return run(forecast)
 
     monkeypatch.setattr(Forecast, "run", slow)
-    play(robot, chunks, ros_node, 1, start=0.0)
-    status = operator.wait_for_status(lambda s: s.trajectories == 1, "a trajectory")
-    assert status.trajectories_late == 1
-    wait_until(lambda: robot.received, what="the trajectory arrives")
+    climb = 0.025 * np.arange(20)[:, None]
+    values = {"arm": np.hstack([climb, climb]), "gripper": climb}
+    chunks.publish(chunk_of(values, t0_ns=now_ns(ros_node), dt_s=0.05, chunk_id=1))
+    status = operator.wait_for_status(lambda s: s.trajectories_late >= 2, "late trajectories")
+    operator.wait_for_reason("trajectory_lead_s 0.02 is too short")
+    assert status.state != ControlStatus.STATE_ERROR
+    for message in robot.received:  # to stay where it is
+        assert not np.ptp([point.positions for point in message.points], axis=0).any()
+    assert not robot.controller.position.any()

@@ -36,6 +36,7 @@ from gr00t_policy_core import ReplayPolicy, cli
 from gr00t_policy_core.datasets.lerobot import LeRobotDataset
 from gr00t_ros.bags.episode_info import EpisodeInfo
 from gr00t_ros.convert import bag_conversion, conversion
+from gr00t_ros.sim.demo_processes import executable
 
 
 def write_config(path: Path, **changes: Any) -> Path:
@@ -105,6 +106,27 @@ def test_several_processes_give_the_same_dataset(tmp_path: Path, bags: Path, con
     assert len(files) > 8
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_the_installed_command_starts_several_processes(
+    tmp_path: Path, bags: Path, config: Path
+) -> None:
+    arguments = [bags, "--config", config, "--output", tmp_path / "d", "--jobs", 2]
+    command_line = [str(executable("gr00t-policy")), "convert", *map(str, arguments)]
+    result = subprocess.run(command_line, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "2 of 2 bags" in result.stdout
+
+
+def test_a_busy_recorder_that_wrote_topic_after_topic_loses_nothing(
+    tmp_path: Path, config: Path
+) -> None:
+    by_topic = sorted(recording(3.0), key=lambda m: (int(m.time_s / 0.8), m.topic))
+    bag = write_plain_bag(tmp_path / "bag.mcap", by_topic)
+    assert convert(bag, "--config", config, "--output", tmp_path / "d") == 0
+    report = report_of(tmp_path / "d")
+    assert report["interruptions"] == {}
+    assert (report["episodes"], report["steps"]) == (1, 60)
 
 
 def test_a_bag_of_the_recorder_needs_no_file_and_no_task(tmp_path: Path) -> None:

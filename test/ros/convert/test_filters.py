@@ -14,6 +14,7 @@ from gr00t_ros.convert.filters import (
     BLURRED,
     IDLE,
     JUMP,
+    POLICY,
     SHORT,
     Recorded,
     chosen_steps,
@@ -25,10 +26,14 @@ from gr00t_ros.convert.settings import Filters
 FPS = 10.0
 
 
-def recorded(positions: Any, sharp: Any = None) -> Recorded:
+def recorded(positions: Any, sharp: Any = None, driven: Any = ()) -> Recorded:
+    """A recording; a person drives in the steps `driven`."""
     values = np.asarray(positions, dtype=np.float64).reshape(len(positions), -1)
     cameras = {} if sharp is None else {"front": np.asarray(sharp, dtype=np.float64)}
-    return Recorded(measured=values, positions=values, sharpness=cameras, fps=FPS)
+    corrected = np.isin(np.arange(len(values)), list(driven))
+    return Recorded(
+        measured=values, positions=values, sharpness=cameras, corrected=corrected, fps=FPS
+    )
 
 
 def chosen(given: Recorded, grain: int = 1, **filters: Any) -> tuple[list[range], dict[str, int]]:
@@ -97,6 +102,49 @@ def test_an_episode_begins_where_its_videos_can_be_cut() -> None:
     parts, dropped = chosen(recorded(MOVING, sharp), grain=2, blur_share=0.3)
     assert parts == [range(8), range(10, 20)]
     assert dropped == {BLURRED: 1, SHORT: 1}
+
+
+def test_each_correction_is_an_episode() -> None:
+    given = recorded(MOVING, driven=[*range(4, 9), *range(12, 18)])
+    parts, dropped = chosen(given, corrections_only=True)
+    assert parts == [range(4, 9), range(12, 18)]
+    assert dropped == {POLICY: 9}
+    assert chosen(given) == ([range(20)], {})
+
+
+def test_a_correction_may_begin_before_the_person_took_over_but_not_in_the_one_before() -> None:
+    given = recorded(MOVING, driven=[*range(2, 7), *range(9, 14)])
+    parts, dropped = chosen(given, corrections_only=True, lead_in_s=0.5)
+    assert parts == [range(7), range(7, 14)]
+    assert dropped == {POLICY: 6}
+
+
+def test_a_correction_is_as_long_as_the_person_drove() -> None:
+    given = recorded(MOVING, driven=[*range(8, 10), *range(15, 20)])
+    parts, dropped = chosen(given, corrections_only=True, lead_in_s=0.3)
+    assert parts == [range(12, 20)]
+    assert dropped == {POLICY: 7, SHORT: 5}
+
+
+def test_the_lead_in_of_a_correction_is_none_where_a_filter_cuts_it_off() -> None:
+    sharp = np.full(20, 100.0)
+    sharp[7] = 5.0
+    given = recorded(MOVING, sharp, driven=range(8, 14))
+    parts, dropped = chosen(given, corrections_only=True, lead_in_s=0.4, blur_share=0.3)
+    assert parts == [range(8, 14)]
+    assert dropped == {POLICY: 10, SHORT: 3, BLURRED: 1}
+
+
+def test_a_person_who_only_waits_gives_no_episode() -> None:
+    positions = np.concatenate([MOVING, np.full(10, 1.0)])
+    given = recorded(positions, driven=range(20, 30))
+    parts, dropped = chosen(given, corrections_only=True, lead_in_s=1.0, idle_motion=0.005)
+    assert parts == []
+    assert sum(dropped.values()) == 30
+
+
+def test_nothing_is_left_of_an_attempt_without_corrections() -> None:
+    assert chosen(recorded(MOVING), corrections_only=True) == ([], {POLICY: 20})
 
 
 @pytest.mark.parametrize("size", [(48, 64), (480, 640)])

@@ -29,6 +29,7 @@ from trajectory_msgs.msg import JointTrajectory
 from gr00t_ros.bags.reader import Bag
 from gr00t_ros.contract.contract import Contract, parse_contract
 from gr00t_ros.convert.actions import action_source
+from gr00t_ros.convert.interventions import Interventions
 from gr00t_ros.convert.robot import with_full_names
 from gr00t_ros.convert.steps import Step, StepBuilder, TimedMessage
 from gr00t_ros.interfaces.stamps import stamp_ns
@@ -64,7 +65,8 @@ def converted(messages: Iterator[TimedMessage]) -> dict[int, Step]:
     """The steps of a conversion, by their times."""
     robot = contract()
     received = StreamBuffers(robot)
-    builder = StepBuilder(robot, received, action_source(None, robot, received))
+    actions = action_source(None, robot, received)
+    builder = StepBuilder(robot, received, actions, Interventions(None))
     return {e.t0_ns: e for e in builder.events(messages) if isinstance(e, Step)}
 
 

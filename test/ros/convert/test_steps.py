@@ -12,6 +12,7 @@ from demonstration_bags import (
     START_NS,
     Recorded,
     command,
+    interventions,
     joints,
     picture,
     position,
@@ -24,6 +25,7 @@ from std_msgs.msg import Float64MultiArray
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.contract.contract import Contract, parse_contract
 from gr00t_ros.convert.actions import action_source
+from gr00t_ros.convert.interventions import Interventions
 from gr00t_ros.convert.robot import with_full_names
 from gr00t_ros.convert.steps import Dropped, Event, Step, StepBuilder, TimedMessage
 from gr00t_ros.policy.stream_buffers import StreamBuffers
@@ -41,7 +43,8 @@ def events_of(
     """The events of a recording of the robot of `policies_for_tests`."""
     contract = robot(**changes)
     received = StreamBuffers(contract)
-    builder = StepBuilder(contract, received, action_source(lead_steps, contract, received))
+    actions = action_source(lead_steps, contract, received)
+    builder = StepBuilder(contract, received, actions, Interventions("/intervention"))
     timed = (TimedMessage(m.topic, m.message, START_NS + round(m.time_s * 1e9)) for m in messages)
     return list(builder.events(timed))
 
@@ -225,6 +228,41 @@ def test_a_measured_pose_is_the_action_in_the_representation_of_the_action() -> 
     np.testing.assert_allclose(steps[10].action["arm"], [x, 0, 0, 1, 0, 0, 0, 1, 0], atol=1e-6)
 
 
+def with_interventions(messages: list[Recorded], *spans: tuple[float, float]) -> list[Recorded]:
+    said = interventions(4.0, *spans)
+    return sorted([*messages, *said], key=lambda m: m.time_s)
+
+
+def driven_s(events: Iterable[Event]) -> list[float]:
+    return [round(seconds(step), 3) for step in steps_of(events) if step.intervention]
+
+
+def test_a_step_knows_who_drove() -> None:
+    events = events_of(with_interventions(recording(4.0), (1.02, 2.0), (3.0, 3.01)))
+    assert dropped(events) == {}
+    expected = [index / RATE_HZ for index in (*range(21, 40), 60)]
+    np.testing.assert_allclose(driven_s(events), expected)
+
+
+def test_a_recording_that_begins_in_an_intervention_has_it_from_its_first_step_on() -> None:
+    messages = [m for m in with_interventions(recording(4.0), (0.0, 1.0)) if m.time_s >= 0.3]
+    steps = steps_of(events_of(messages))
+    first_said = next(m.time_s for m in messages if m.topic == "/intervention")
+    assert seconds(steps[0]) < first_said + 1 / RATE_HZ
+    assert [step.intervention for step in steps if seconds(step) < 1.0] == [True] * 14
+
+
+def test_nobody_drives_once_the_control_node_is_silent() -> None:
+    def until(time_s: float, *spans: tuple[float, float]) -> list[Event]:
+        messages = with_interventions(recording(4.0), *spans)
+        return events_of(m for m in messages if m.topic != "/intervention" or m.time_s < time_s)
+
+    (cause,) = dropped(until(1.55, (1.0, 4.0)))
+    assert cause == "intervention: stale on /intervention"
+    assert max(driven_s(until(1.55, (1.0, 4.0)))) == 2.5
+    assert dropped(until(1.55)) == {}
+
+
 @pytest.mark.parametrize("set_by_s", [-30.0, -0.5])
 def test_a_clock_that_is_set_back_begins_anew(set_by_s: float) -> None:
     messages = recording(4.0)
@@ -259,7 +297,8 @@ def test_messages_ahead_of_the_clock_are_rejected_as_the_live_node_does() -> Non
     ahead = [Recorded(m.topic, m.message, m.time_s - 1.0) for m in recording(2.0)]
     contract = robot()
     received = StreamBuffers(contract)
-    builder = StepBuilder(contract, received, action_source(None, contract, received))
+    actions = action_source(None, contract, received)
+    builder = StepBuilder(contract, received, actions, Interventions(None))
     timed = (TimedMessage(m.topic, m.message, START_NS + round(m.time_s * 1e9)) for m in ahead)
     assert steps_of(builder.events(timed)) == []
     assert received.rejected.count("video.front") == 40

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import wait_until
-from worker_rig import Rig
+from worker_rig import Clock, Rig
 
 from gr00t_policy_core.errors import PolicyError, PolicyTimeoutError
 
@@ -139,3 +139,31 @@ def test_a_policy_that_is_told_nothing_gets_no_options(rig: Rig) -> None:
     rig.worker.start()
     rig.wait_for_answers(1)
     assert rig.policy.options[0] is None
+
+
+def test_it_asks_anew_at_once_with_an_observation_since_then(
+    make_rig: Callable[..., Rig],
+) -> None:
+    clock = Clock()
+    clock.now_s = 0.0
+    rig = make_rig(interval_s=1000.0, now_s=clock)  # observations are stamped 0, 1, 2 … ns
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    clock.advance(1.0)
+    assert len(rig.published) == 1
+    rig.worker.ask_anew(since_ns=5)
+    while len(rig.published) == 1:
+        rig.worker.notice_message()
+    assert [answer.t0_ns for answer in rig.published] == [0, 5]
+    clock.advance(1.0)
+    assert len(rig.published) == 2, "then it goes on at its own rate"
+
+
+def test_an_answer_on_its_way_is_dropped_where_it_asks_anew(rig: Rig) -> None:
+    rig.policy.go.clear()
+    rig.worker.start()
+    wait_until(lambda: rig.policy.count("get_action") == 1)
+    rig.worker.ask_anew(since_ns=0)
+    rig.policy.go.set()
+    rig.wait_for_answers(1)
+    assert rig.published[0].t0_ns == 1

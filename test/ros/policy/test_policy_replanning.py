@@ -15,10 +15,12 @@ from nodes_for_tests import MakeNode, Operator, Robot, SimulatedTime, quiet_for
 from numpy.testing import assert_allclose
 from policies_for_tests import ACTION_RATE_HZ, HORIZON, EchoPolicy
 from rclpy.node import Node
+from std_msgs.msg import Bool
 
 from gr00t_policy_core.control.replan import RAMP_DOWN_S, RAMP_DOWN_SHARE
 from gr00t_policy_core.errors import PolicyTimeoutError
 from gr00t_ros.msg import ActionChunk, PolicyStatus
+from gr00t_ros.node.qos import LATCHED
 
 
 def test_simulated_time_is_the_time_of_observations_and_of_the_cadence(
@@ -186,3 +188,30 @@ def test_diagnostics_tell_the_streams_and_the_inference(
     assert {f"{name} age_s" for name in ("video.front", "state.arm", "state.gripper")} <= set(told)
     assert float(told["round_trip p50_s"]) > 0.0
     assert float(told["policy_time p99_s"]) == 0.001
+
+
+def test_when_a_person_lets_go_the_policy_is_asked_anew(
+    make_node: MakeNode,
+    operator: Operator,
+    chunks: list[ActionChunk],
+    robot: Robot,
+    ros_node: Node,
+    policy: EchoPolicy,
+) -> None:
+    policy.capabilities = ("rtc",)
+    who_drives = ros_node.create_publisher(Bool, "intervention", LATCHED)
+    make_node(replan_interval_s=60.0)
+    assert operator.trigger("start").success
+    wait_until(lambda: len(chunks) == 1, what="a chunk")
+    who_drives.publish(Bool(data=True))
+    who_drives.publish(Bool(data=True))
+    quiet_for(chunks)
+    let_go_ns = ros_node.get_clock().now().nanoseconds
+    who_drives.publish(Bool(data=False))
+    wait_until(lambda: len(chunks) == 2, what="a chunk that was observed since")
+    who_drives.publish(Bool(data=False))
+    quiet_for(chunks)
+    assert len(chunks) == 2
+    stamp = chunks[-1].header.stamp
+    assert stamp.sec * 1_000_000_000 + stamp.nanosec >= let_go_ns
+    assert policy.options[-1] is None or "rtc" not in policy.options[-1]

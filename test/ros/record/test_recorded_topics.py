@@ -28,7 +28,7 @@ def test_every_topic_of_the_contract_is_recorded_by_its_full_name() -> None:
         *("/left/front/image_raw", "/left/front/camera_info", "/left/joint_states"),
         *("/left/commands", "/left/action_chunk", "/left/robot_description", "/enable"),
         *("/left/policy_node/status", "/left/control_node/status", "/tf", "/tf_static"),
-        *("/left/wrench", "/right/wrench"),
+        *("/left/wrench", "/right/wrench", "/left/intervention"),
     }
 
 

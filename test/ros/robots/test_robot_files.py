@@ -48,7 +48,7 @@ def test_the_file_fits_what_the_checkpoint_was_published_with(
 def test_its_limits_are_inside_those_of_the_urdf(
     robot: RobotFile, contracts: dict[str, Contract]
 ) -> None:
-    facts = joint_facts(robot.joints)
+    facts = robot.facts
     for output in contracts[robot.path].action:
         for joint, limits in zip(output.joints, output.limits, strict=True):
             urdf = facts[robot.urdf_name(joint)]
@@ -64,7 +64,7 @@ def test_its_limits_are_inside_those_of_the_urdf(
 def test_the_measured_joints_are_those_of_the_urdf(
     robot: RobotFile, contracts: dict[str, Contract]
 ) -> None:
-    facts = joint_facts(robot.joints)
+    facts = robot.facts
     for stream in contracts[robot.path].state_streams:
         joints = [robot.urdf_name(joint) for joint in stream.interface.measured_joints]
         assert set(joints) <= facts.keys(), stream.name
@@ -74,7 +74,7 @@ def test_the_measured_joints_are_those_of_the_urdf(
 def test_the_joints_of_an_arm_go_from_its_base_to_its_tip(
     robot: RobotFile, contracts: dict[str, Contract]
 ) -> None:
-    order = list(joint_facts(robot.joints))
+    order = list(robot.facts)
     for output in contracts[robot.path].action:
         if "hand" in output.key:  # fingers stand side by side
             continue

@@ -3,27 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from action_limits import require_inside
+from action_limits import require_goals_inside, require_inside
 from helpers import wait_until
 from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, overrides
+from panda_description import panda_urdf
 from rclpy.context import Context
 from rclpy.node import Node
-from robot_library import ROBOTS, RobotFile, joint_facts, published
+from robot_library import ROBOTS, RobotFile, published
 from simulated_robot import RandomMotions, SimulatedRobot, proposed_configs
 
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.control.control_node import ControlNode
-from gr00t_ros.interfaces.command_publisher import CommandPublisher
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.node.offline_nodes import contract_of_file
 from gr00t_ros.policy.policy_node import PolicyNode
 
+MakeRobot = Callable[..., SimulatedRobot]
+
 COMMANDS = 150  # of each key, while running
+DESCRIPTIONS = {"panda": panda_urdf("fr3_")}
 CHANGES = {
     "autostart": True,
     "replan_interval_s": 0.4,
@@ -33,24 +35,9 @@ CHANGES = {
 }
 
 
-@pytest.fixture
-def commanded(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[np.ndarray]]]:
-    """Every command by action key, noted before DDS may lose it."""
-    values: dict[str, list[np.ndarray]] = {}
-    publish = CommandPublisher.publish
-
-    def tapped(publisher: CommandPublisher, of_keys: Any, stamp: Any) -> None:
-        for key in publisher._keys:
-            values.setdefault(key, []).append(np.array(of_keys[key]))
-        publish(publisher, of_keys, stamp)
-
-    monkeypatch.setattr(CommandPublisher, "publish", tapped)
-    return values
-
-
 def starting_positions(robot: RobotFile, contract: Contract) -> dict[str, float]:
     """Somewhere within the limits of each joint; the URDF's where nothing commands it."""
-    random, facts = np.random.default_rng(3), joint_facts(robot.joints)
+    random, facts = np.random.default_rng(3), robot.facts
     positions = {}
     for stream in contract.state_streams:
         for joint in stream.interface.measured_joints:
@@ -67,14 +54,15 @@ def starting_positions(robot: RobotFile, contract: Contract) -> dict[str, float]
 def test_every_command_is_inside_every_limit(
     robot: RobotFile,
     ros_context: Context,
-    live: Callable[[ManagedNode], None],
     ros_node: Node,
+    make_robot: MakeRobot,
+    live: Callable[[ManagedNode], None],
     commanded: dict[str, list[np.ndarray]],
 ) -> None:
     contract = contract_of_file(robot.file)
     needs = published(robot.published) if robot.published else proposed_configs(contract)
     policy = RandomMotions(contract, *needs)
-    arm = SimulatedRobot(ros_node, contract, starting_positions(robot, contract))
+    arm = make_robot(contract, starting_positions(robot, contract), DESCRIPTIONS.get(robot.joints))
     arguments = {
         "context": ros_context,
         "cli_args": ["--ros-args", "--params-file", str(robot.file)],
@@ -88,14 +76,18 @@ def test_every_command_is_inside_every_limit(
     for operator in operators:
         operator.wait_until_running()
 
-    keys = [output.key for output in contract.action]
+    on_topics = [output for output in contract.action if not output.interface.is_action]
+    keys = [output.key for output in on_topics]
     wait_until(
         lambda: min(len(commanded.get(key, [])) for key in keys) >= COMMANDS,
         what=f"{COMMANDS} commands of each of {keys}",
     )
     assert policy.answers >= 3
-    assert arm.received.keys() == {output.topic for output in contract.action}
-    for output in contract.action:
+    assert arm.received.keys() == {output.topic for output in on_topics}
+    for output in on_topics:
         commands = np.array(commanded[output.key])
         assert np.ptp(commands, axis=0).max() > 0.0, f"{output.name} did not move"
         require_inside(output, commands, 1.0 / contract.control_rate_hz)
+    for output in contract.action:
+        if output.interface.is_action:
+            require_goals_inside(output, arm.goals(output.topic))

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from helpers import wait_until
+from simulation_rig import is_alive, require_rendering
 
 from gr00t_ros.sim import demo as demo_module
 from gr00t_ros.sim import demo_processes
@@ -25,17 +26,8 @@ from gr00t_ros.sim.demo_processes import (
     page_from_log,
     port_from_log,
 )
-from gr00t_ros.sim.rendering import CameraRenderer, RenderingUnavailableError
-from gr00t_ros.sim.world import SimulatedArm
 
 PARTS = 5 + has_dashboard()  # the arm, the policy server, three nodes, and the page
-
-
-def require_rendering() -> None:
-    try:
-        CameraRenderer(SimulatedArm(0).model, width=64, height=48).close()
-    except RenderingUnavailableError as error:
-        pytest.skip(f"no OpenGL on this machine: {error}")
 
 
 @pytest.fixture
@@ -58,13 +50,6 @@ def parts_of(demo: subprocess.Popen[str]) -> list[int]:
     """The processes that the demo has started and that still live."""
     children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
     return [int(pid) for pid in children.read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
@@ -152,6 +137,20 @@ def test_a_part_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Path)
 
     with pytest.raises(DemoError, match=r"part ended with status 1:\nout of coffee"):
         processes.let_run(60.0)
+
+
+def test_a_command_runs_to_its_end_beside_the_parts(tmp_path: Path) -> None:
+    processes = DemoProcesses(tmp_path, os.environ)
+    part = processes.start("part", [sys.executable, "-c", "import time; time.sleep(300)"])
+
+    assert processes.run("command", [sys.executable, "-c", "print('done')"]) == "done\n"
+    failing = "print('no room'); raise SystemExit(3)"
+    with pytest.raises(DemoError, match=r"command ended with status 3:\nno room"):
+        processes.run("command", [sys.executable, "-c", failing])
+
+    processes.stop(part)
+    processes.let_run(0.0)  # what was stopped has not ended by itself
+    assert not is_alive(part.popen.pid)
 
 
 @pytest.fixture

@@ -112,6 +112,28 @@ def test_the_cube_gets_into_the_bin_and_the_arm_home(
     assert hand_pose(arm.geometry, arm.positions).height_m > 0.11
 
 
+def test_each_cube_gets_a_place_of_its_own_in_the_bin(
+    arm: SimulatedArm, expert: FeedbackExpert
+) -> None:
+    run = Run(arm, expert, 200, "red")
+    for cube in CUBE_NAMES:
+        run.cube = cube
+        run.until(run.at_rest)
+    assert [cube for cube in CUBE_NAMES if arm.cube_in_bin(cube)] == list(CUBE_NAMES)
+
+
+def test_a_cube_that_is_put_down_over_the_bin_leaves_the_places_of_the_others_free(
+    arm: SimulatedArm, expert: FeedbackExpert
+) -> None:
+    run = Run(arm, expert, 200, "red")
+    run.until(lambda: arm.cube_position("red")[2] > 0.06)
+    run.until(lambda: np.linalg.norm((arm.grasp_point() - arm.bin_position)[:2]) < 0.06)
+    for cube in ("green", "blue"):
+        run.cube = cube
+        run.until(run.at_rest)
+    assert [cube for cube in CUBE_NAMES if arm.cube_in_bin(cube)] == list(CUBE_NAMES)
+
+
 def test_successive_chunks_agree(arm: SimulatedArm, expert: FeedbackExpert) -> None:
     run = Run(arm, expert, 200, "red")
     run.until(run.at_rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, StreamStatus
 from gr00t_ros.task.node_watch import NodeWatch, WatchSettings
 
 SETTINGS = WatchSettings(status_timeout_s=3.0, stall_timeout_s=10.0)
@@ -103,3 +103,22 @@ def test_the_robot_is_at_rest_only_by_a_status_that_came_since() -> None:
     assert not watch.is_at_rest(0.1)
     watch.receive_control(C(state=C.STATE_HOLDING, at_rest=False), 0.2)
     assert not watch.is_at_rest(0.1)
+
+
+def test_a_state_is_measured_once_a_message_is_newer_than_the_stop() -> None:
+    names = ("video.front", "state.arm", "state.gripper")
+
+    def told(ages_s: tuple[float, ...], at_s: float) -> NodeWatch:
+        watch = watch_of()
+        streams = [
+            StreamStatus(name=n, age_s=age_s) for n, age_s in zip(names, ages_s, strict=True)
+        ]
+        watch.receive_policy(P(state=P.STATE_STOPPED, streams=streams), at_s)
+        return watch
+
+    assert told((9.0, 0.02, 0.02), 10.0).unmeasured(9.5) == []  # the cameras measure no joint
+    assert told((0.0, 0.7, float("nan")), 10.0).unmeasured(9.5) == ["state.arm", "state.gripper"]
+    assert told((0.0, 0.01, 0.01), 9.4).unmeasured(9.5) == ["state.arm", "state.gripper"]
+    assert watch_of().unmeasured(5.0) == []  # a node that is not configured has no streams
+    assert watch_of().hears_policy(3.0)
+    assert not watch_of().hears_policy(3.1)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from action_msgs.msg import GoalStatus
@@ -21,8 +22,9 @@ from policies_for_tests import parameters
 from task_rig import SLOW_S, Processes, TaskPeer, fields, node_command, spinning_node
 from trajectory_msgs.msg import JointTrajectory
 
+from gr00t_policy_core import PolicyClient
 from gr00t_ros.action import RunPolicy
-from gr00t_ros.msg import Ender, PolicyStatus, TaskResult
+from gr00t_ros.msg import Ender, PolicyStatus, TaskResult, TaskStatus
 
 pytestmark = pytest.mark.xdist_group("task faults")
 
@@ -40,9 +42,10 @@ Feedback = RunPolicy.Feedback
 class Fleet:
     """The robot in this process, its nodes and the server in others."""
 
-    def __init__(self, peer: TaskPeer, processes: Processes) -> None:
+    def __init__(self, peer: TaskPeer, processes: Processes, port: int) -> None:
         self.peer = peer
         self.processes = processes
+        self.port = port
         self.robot = Robot(peer.node)
         # The control node moves nothing that nobody listens to.
         peer.node.create_subscription(JointTrajectory, "commands", lambda _: None, 10)
@@ -53,10 +56,28 @@ class Fleet:
         self.peer.wait_for_feedback(Feedback.STATE_RUNNING)
         return handle
 
+    def begin_and_brake(self, hung: str) -> object:
+        """A goal that is cancelled, and whose robot brakes until a node goes on again."""
+        handle = self.begin()
+        self.processes.signal(hung, signal.SIGSTOP)
+        handle.cancel_goal_async()
+        self.peer.wait_for_feedback(Feedback.STATE_STOPPING)
+        return handle
+
+    def begin_without_server(self) -> object:
+        """A goal that waits for its first chunk."""
+        self.processes.signal("server", signal.SIGSTOP)
+        handle = self.peer.send(GOAL)
+        self.peer.wait_for_feedback(Feedback.STATE_STARTING)
+        return handle
+
     def start_again(self, name: str) -> None:
         """Start what was killed, and lift the stop that a fault may have left behind."""
         with self.peer.found_again(name):
             self.processes.start(name)
+        if name == "server":
+            with PolicyClient(port=self.port, timeout_ms=1000) as client:
+                wait_until(client.ping, SLOW_S, "the server answers")
         self.peer.wait_for_nodes(self.processes)
         self.peer.allow_motion()
 
@@ -83,7 +104,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             processes.start("server", "policy_node", "control_node", "task_node")
             peer = TaskPeer(node)
             peer.wait_for_nodes(processes)
-            yield Fleet(peer, processes)
+            yield Fleet(peer, processes, port)
         finally:
             print(processes.end())  # noqa: T201 - pytest shows it where a test fails
 
@@ -103,9 +124,7 @@ def test_a_node_that_is_killed_while_the_robot_moves_is_a_fault(fleet: Fleet, na
 
 @pytest.mark.parametrize("name", ["policy_node", "control_node"])
 def test_a_node_that_is_killed_before_the_first_chunk_is_a_fault(fleet: Fleet, name: str) -> None:
-    fleet.processes.signal("server", signal.SIGSTOP)
-    handle = fleet.peer.send(GOAL)
-    fleet.peer.wait_for_feedback(Feedback.STATE_STARTING)
+    handle = fleet.begin_without_server()
     fleet.processes.kill(name)
     status, result = fleet.peer.result_of(handle)
     fleet.processes.signal("server", signal.SIGCONT)
@@ -126,10 +145,7 @@ def test_a_node_that_is_killed_before_the_first_chunk_is_a_fault(fleet: Fleet, n
 def test_a_node_that_is_killed_while_the_robot_brakes_is_told_beside_the_end(
     fleet: Fleet, name: str, problem: str
 ) -> None:
-    handle = fleet.begin()
-    fleet.processes.signal(name, signal.SIGSTOP)
-    handle.cancel_goal_async()
-    fleet.peer.wait_for_feedback(Feedback.STATE_STOPPING)
+    handle = fleet.begin_and_brake(hung=name)
     fleet.processes.kill(name)
     status, result = fleet.peer.result_of(handle)
     fleet.start_again(name)
@@ -162,6 +178,112 @@ def test_a_server_that_is_killed_ends_the_task_once_the_robot_stands_still(fleet
     assert "the robot has played no chunk for 4" in result.task.reason
     assert "policy_node: " in result.task.reason
     assert result.task.inference_errors > 0
+
+
+def test_a_server_that_is_killed_before_the_first_chunk_is_a_fault(fleet: Fleet) -> None:
+    handle = fleet.begin_without_server()
+    fleet.processes.kill("server")
+    status, result = fleet.peer.result_of(handle)
+    fleet.start_again("server")
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == FAULT
+    assert f"localhost:{fleet.port}" in result.task.reason
+    assert result.task.chunks == 0
+
+
+def test_a_server_that_is_killed_while_the_robot_brakes_is_not_needed_for_it(fleet: Fleet) -> None:
+    handle = fleet.begin_and_brake(hung="control_node")
+    fleet.processes.kill("server")
+    fleet.processes.signal("control_node", signal.SIGCONT)
+    status, result = fleet.peer.result_of(handle)
+    fleet.start_again("server")
+    assert status == GoalStatus.STATUS_CANCELED
+    assert fields(result.task) == CANCELLED
+    assert result.task.reason == "cancelled by the client"
+
+
+def test_a_task_node_that_is_killed_while_the_robot_moves_ends_the_motion(fleet: Fleet) -> None:
+    fleet.begin()
+    fleet.processes.kill("task_node")
+    asked = len(fleet.peer.chunks)
+    fleet.peer.wait_for_policy("stopped: task_node has sent no status for 3.")
+    assert any(
+        chunk.stop and "its task ran: it has ended, or hangs" in chunk.stop_reason
+        for chunk in fleet.peer.chunks[asked:]
+    )
+    wait_until(lambda: fleet.peer.control_statuses[-1].at_rest, SLOW_S, "the robot is at rest")
+    fleet.start_again("task_node")
+    assert fleet.peer.policy_statuses[-1].state == PolicyStatus.STATE_STOPPED
+
+
+def test_a_task_node_that_is_killed_and_comes_back_does_not_vouch_for_the_task(
+    fleet: Fleet,
+) -> None:
+    fleet.begin()
+    fleet.processes.kill("task_node")
+    with fleet.peer.found_again("task_node"):
+        fleet.processes.start("task_node")
+    fleet.peer.wait_for_policy("stopped: task_node has sent no status for 3.")
+    fleet.peer.wait_for_nodes(fleet.processes)
+
+
+def test_a_task_node_that_is_killed_before_the_first_chunk_moves_no_robot(fleet: Fleet) -> None:
+    fleet.begin_without_server()
+    fleet.processes.kill("task_node")
+    seen = len(fleet.peer.chunks)
+    fleet.processes.signal("server", signal.SIGCONT)
+    fleet.start_again("task_node")
+    fleet.peer.wait_for_policy("stopped")
+    assert [chunk for chunk in fleet.peer.chunks[seen:] if not chunk.stop] == []
+
+
+def test_a_task_node_that_is_killed_while_the_robot_brakes_has_stopped_it(fleet: Fleet) -> None:
+    fleet.begin_and_brake(hung="policy_node")
+    fleet.processes.kill("task_node")
+    fleet.processes.signal("policy_node", signal.SIGCONT)
+    fleet.peer.wait_for_policy("stopped")
+    fleet.start_again("task_node")
+    wait_until(lambda: fleet.peer.control_statuses[-1].at_rest, SLOW_S, "the robot is at rest")
+
+
+def test_an_ender_that_hangs_keeps_no_robot_moving(fleet: Fleet) -> None:
+    goal = RunPolicy.Goal(instruction="pick up the pear")
+    goal.enders = [Ender(type="enders_for_tests:HangingEnder")]
+    fleet.peer.send(goal)
+    fleet.peer.wait_for_policy("stopped: task_node has sent no status for 3.")
+    fleet.processes.kill("task_node")
+    fleet.start_again("task_node")
+
+
+def test_the_server_hears_how_a_task_has_ended_though_nothing_is_asked_any_more(
+    fleet: Fleet,
+) -> None:
+    goal = RunPolicy.Goal(instruction="pick up the kiwi")
+    goal.enders = [Ender(type="time", settings="{after_s: 0.5}")]
+    _, result = fleet.peer.run(goal)
+    wait_until(
+        lambda: fleet.peer.task_statuses[-1].state == TaskStatus.STATE_READY, SLOW_S, "no task"
+    )
+    status = fleet.peer.task_statuses[-1]
+    assert status.last_task.instruction == "pick up the kiwi"
+    assert status.last_task.reason == result.task.reason
+    ended = {(c.termination, c.outcome): c.count for c in status.counts}
+    count = ended[TaskResult.TERMINATION_ENDER, TaskResult.OUTCOME_UNKNOWN]
+
+    with PolicyClient(port=fleet.port) as client:
+
+        def infos() -> list[dict[str, Any]]:
+            listed = client.call_endpoint("metrics")["clients"]
+            return [info for listed_client in listed if (info := listed_client["info"])]
+
+        wait_until(
+            lambda: any(i["outcomes"].get("unknown: ender", 0) >= count for i in infos()),
+            SLOW_S,
+            "the outcome",
+        )
+        (info,) = infos()
+    assert info["task"] == "pick up the kiwi"
+    assert info["state"] == "holding"
 
 
 def test_a_task_node_that_is_killed_leaves_a_robot_that_its_client_stops(fleet: Fleet) -> None:

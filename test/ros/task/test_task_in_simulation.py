@@ -12,17 +12,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from helpers import require_within, wait_until
+from leader_arm import TELEOP_TOPIC, LeaderArm
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import JointState
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
 from task_rig import SLOW_S, Processes, TaskPeer, fields, node_command, spinning_node
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.action import RunPolicy
-from gr00t_ros.msg import Ender, Subtask, TaskResult
+from gr00t_ros.msg import ControlStatus, Ender, Subtask, TaskResult
 from gr00t_ros.sim.demo_processes import config, port_from_log
 from gr00t_ros.task.ender_goal import ender_message
 
@@ -32,6 +37,7 @@ DONE = Ender(type="policy", settings="{key: done}")
 GRIPPER_CLOSED = "joint: {joint: gripper, above: 0.0115, below: 0.0132, for_s: 0.2}"
 GRASPED = ender_message(GRIPPER_CLOSED)
 EXAMPLES = Path(__file__).parents[3] / "examples"
+STALE = re.compile("(stale|received) on /?(joint_states|front/image_raw|wrist/image_raw)")
 SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
 
@@ -42,14 +48,43 @@ def put(colour: str) -> str:
 class Simulation:
     """The simulated arm with its nodes, and a peer."""
 
-    def __init__(self, peer: TaskPeer, processes: Processes) -> None:
+    def __init__(self, peer: TaskPeer, processes: Processes, server: Processes) -> None:
         self.peer = peer
         self.processes = processes
+        self.server = server
         self.commands: list[JointTrajectory] = []
         peer.node.create_subscription(
             JointTrajectory, "arm/joint_trajectory", self.commands.append, 1000
         )
+        self.measured: list[JointState] = []
+        peer.node.create_subscription(
+            JointState, "joint_states", self.measured.append, qos_profile_sensor_data
+        )
         self._instruction = peer.node.create_publisher(String, "policy_node/instruction", 1)
+
+    def begin(self, colour: str = "blue") -> Any:
+        """A task whose robot plays chunks."""
+        handle = self.peer.send(RunPolicy.Goal(instruction=put(colour), enders=[DONE]))
+        self.peer.wait_for_feedback(RunPolicy.Feedback.STATE_RUNNING)
+        return handle
+
+    def start_arm_again(self) -> None:
+        """Start the arm that was killed: it begins elsewhere, and the control node rejects that."""
+        self.measured.clear()
+        self.processes.start("sim_node")
+        wait_until(lambda: self.measured, SLOW_S, "the arm is there again")
+
+        def is_allowed() -> bool:
+            seen = len(self.peer.control_statuses)
+            wait_until(
+                lambda: len(self.peer.control_statuses) > seen + 1, SLOW_S, "statuses from now on"
+            )
+            if self.peer.control_statuses[-1].state != ControlStatus.STATE_ERROR:
+                return True
+            self.peer.allow_motion()
+            return False
+
+        wait_until(is_allowed, SLOW_S, "the control node moves the arm again")
 
     def instruct(self, instruction: str) -> None:
         """Publish an instruction, as an operator may."""
@@ -72,8 +107,14 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]
                 "sim_node", demo, image_rate_hz=10.0, image_width=320, image_height=240
             ),
             "policy_node": node_command("policy_node", demo, **parameters),
-            "control_node": node_command("control_node", demo, autostart=True),
-            "task_node": node_command("task_node", demo),
+            "control_node": node_command(
+                "control_node",
+                demo,
+                autostart=True,
+                action__single_arm__teleop_topic=TELEOP_TOPIC,
+                teleop_timeout_s=5.0,
+            ),
+            "task_node": node_command("task_node", demo, preempt=True, stall_timeout_s=6.0),
         },
         folder,
     )
@@ -82,7 +123,7 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]
             processes.start("sim_node", "policy_node", "control_node", "task_node")
             peer = TaskPeer(node)
             peer.wait_for_nodes(processes)
-            yield Simulation(peer, processes)
+            yield Simulation(peer, processes, server)
         finally:
             server.end()
             print(processes.end())  # noqa: T201 - pytest shows it where a test fails
@@ -222,3 +263,97 @@ def test_the_command_runs_a_task_to_its_end(simulation: Simulation) -> None:
     output, _ = command.communicate(timeout=SLOW_S)
     assert command.returncode == 0, output
     assert "outcome success: joint" in output
+
+
+def test_a_second_goal_takes_the_place_of_the_first(simulation: Simulation) -> None:
+    peer = simulation.peer
+    first = simulation.begin("blue")
+    wait_until(lambda: is_moving(simulation), SLOW_S, "the arm moves")
+    status, result = peer.run(RunPolicy.Goal(instruction=put("red"), time_limit_s=2.0))
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.task.termination == TaskResult.TERMINATION_TIME_LIMIT
+    assert result.task.chunks > 0
+    status, result = peer.result_of(first)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == (TaskResult.TERMINATION_CANCELLED, TaskResult.OUTCOME_UNKNOWN)
+    assert result.task.reason == "another goal has taken its place"
+
+
+def test_a_person_who_takes_over_ends_the_task(simulation: Simulation) -> None:
+    peer = simulation.peer
+    LeaderArm(peer.node)
+    client = peer.node.create_client(SetBool, "control_node/intervene")
+    wait_until(client.service_is_ready, SLOW_S, "control_node/intervene")
+
+    def intervene(drives: bool) -> bool:
+        future = client.call_async(SetBool.Request(data=drives))
+        wait_until(future.done, SLOW_S, "control_node/intervene answers")
+        return bool(future.result().success)
+
+    handle = simulation.begin("blue")
+    wait_until(lambda: intervene(True), SLOW_S, "a person drives")
+    status, result = peer.result_of(handle)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == (TaskResult.TERMINATION_TAKEN_OVER, TaskResult.OUTCOME_UNKNOWN)
+    assert result.task.reason == "a person has taken over"
+    peer.wait_for_policy("stopped")
+    assert peer.control_statuses[-1].intervention
+    assert intervene(False)
+    soon = ender_message("time: {after_s: 0.5}")
+    status, _ = peer.run(RunPolicy.Goal(instruction=put("red"), enders=[soon]))
+    assert status == GoalStatus.STATUS_SUCCEEDED
+
+
+def test_an_arm_that_is_killed_while_it_moves_is_a_fault_that_names_it(
+    simulation: Simulation,
+) -> None:
+    handle = simulation.begin("blue")
+    simulation.processes.kill("sim_node")
+    status, result = simulation.peer.result_of(handle)
+    simulation.start_arm_again()
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
+    assert "the robot has played no chunk for 6" in result.task.reason
+    assert re.search(
+        "stale on /?(joint_states|front/image_raw|wrist/image_raw)", result.task.reason
+    )
+
+
+def test_an_arm_that_is_killed_before_the_first_chunk_is_a_fault_that_names_it(
+    simulation: Simulation,
+) -> None:
+    peer = simulation.peer
+    simulation.server.signal("server", signal.SIGSTOP)
+    handle = peer.send(RunPolicy.Goal(instruction=put("blue"), enders=[DONE]))
+    peer.wait_for_feedback(RunPolicy.Feedback.STATE_STARTING)
+    simulation.processes.kill("sim_node")
+    simulation.server.signal("server", signal.SIGCONT)
+    status, result = peer.result_of(handle)
+    simulation.start_arm_again()
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
+    assert result.task.chunks == 0
+    assert re.search(
+        "stale on /?(joint_states|front/image_raw|wrist/image_raw)", result.task.reason
+    )
+
+
+def test_an_arm_that_is_killed_while_it_brakes_is_told_beside_the_end(
+    simulation: Simulation,
+) -> None:
+    peer = simulation.peer
+    handle = simulation.begin("blue")
+    simulation.processes.signal("control_node", signal.SIGSTOP)
+    handle.cancel_goal_async()
+    peer.wait_for_feedback(RunPolicy.Feedback.STATE_STOPPING)
+    simulation.processes.kill("sim_node")
+    simulation.processes.signal("control_node", signal.SIGCONT)
+    status, result = peer.result_of(handle)
+    simulation.start_arm_again()
+    assert status == GoalStatus.STATUS_CANCELED
+    assert fields(result.task) == (TaskResult.TERMINATION_CANCELLED, TaskResult.OUTCOME_UNKNOWN)
+    assert result.task.reason == (
+        "cancelled by the client; state.single_arm, state.gripper silent since the commands "
+        "ended: "
+        "whether the robot is at rest is not known"
+    )

@@ -190,7 +190,7 @@ def test_failures_without_end_reach_the_log_as_few_lines(server, sockets, caplog
 
 def test_prometheus_reads_the_replicas():
     pytest.importorskip("prometheus_client", reason="pip install '.[metrics]'")
-    from gr00t_policy_core.serving.server.prometheus import families
+    from gr00t_policy_core.serving.server.prometheus import LabelValues, families
 
     states = {"ready": 3, "loading": 0, "restarting": 1, "failed": 0}
     counted = {"size": 4, **states, "deaths": 2, "retries": 1, "calls": [1, 2, 3, 4]}
@@ -198,7 +198,7 @@ def test_prometheus_reads_the_replicas():
         snapshot = {**server.metrics(), "replicas": counted}
     samples = {
         (sample.name, sample.labels.get("state")): sample.value
-        for family in families(snapshot)
+        for family in families(snapshot, LabelValues())
         for sample in family.samples
     }
     assert {state: samples["gr00t_policy_replicas", state] for state in states} == states

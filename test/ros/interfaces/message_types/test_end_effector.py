@@ -33,6 +33,7 @@ TURN = (0.5, -0.5, -0.5, 0.5)
 
 def settings(**changes: Any) -> dict[str, Any]:
     return {
+        "source": "joint_states",
         "joints": list(REVERSED),
         "base": ARM.base,
         "tip": ARM.tip,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from gr00t_ros.action import RunPolicy
-from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult, TaskStatus
 from gr00t_ros.node.qos import CHUNK, STATUS
 from gr00t_ros.node.spin_thread import SpinThread
 
@@ -48,7 +49,7 @@ class Processes:
             with self.log(name).open("ab") as file:
                 self._running[name] = subprocess.Popen(
                     self._commands[name],
-                    cwd=Path(__file__).parents[1],
+                    cwd=Path(__file__).parent,
                     stdout=file,
                     stderr=file,
                     stdin=subprocess.DEVNULL,
@@ -88,6 +89,7 @@ class TaskPeer:
         self.feedbacks: list[RunPolicy.Feedback] = []
         self.policy_statuses: list[PolicyStatus] = []
         self.control_statuses: list[ControlStatus] = []
+        self.task_statuses: list[TaskStatus] = []
         self.chunks: list[ActionChunk] = []
         self._client = ActionClient(node, RunPolicy, "task_node/run_policy")
         self._start = node.create_client(Trigger, "control_node/start")
@@ -100,6 +102,7 @@ class TaskPeer:
         node.create_subscription(
             ControlStatus, "control_node/status", self.control_statuses.append, STATUS
         )
+        node.create_subscription(TaskStatus, "task_node/status", self.task_statuses.append, STATUS)
         node.create_subscription(ActionChunk, "action_chunk", self.chunks.append, CHUNK)
 
     def wait_for_nodes(self, processes: Processes) -> None:
@@ -123,16 +126,26 @@ class TaskPeer:
     @contextlib.contextmanager
     def found_again(self, name: str) -> Iterator[None]:
         """Wait for the task node that is started within; one that was killed is known for long."""
-        topic = "task_node/run_policy/_action/status"
-
-        def servers() -> set[bytes]:
-            infos = self.node.get_publishers_info_by_topic(topic)
-            return {bytes(info.endpoint_gid) for info in infos}
-
-        before = servers()
+        before = {status.source for status in self.task_statuses}
         yield
         if name == "task_node":
-            wait_until(lambda: servers() - before, SLOW_S, "the task node is found")
+            wait_until(
+                lambda: {status.source for status in self.task_statuses} - before,
+                SLOW_S,
+                "the task node is found",
+            )
+            self._wait_for_an_answer()
+
+    def _wait_for_an_answer(self) -> None:
+        """Send goals that nothing can run until one is answered: the first ones may be lost."""
+        answered: list[Any] = []
+
+        def ask() -> None:
+            self._client.send_goal_async(RunPolicy.Goal()).add_done_callback(answered.append)
+
+        timer = self.node.create_timer(1.0, ask)
+        wait_until(lambda: answered, SLOW_S, "the task node answers")
+        self.node.destroy_timer(timer)
 
     def allow_motion(self) -> None:
         """Lift a stop of the control node."""
@@ -168,6 +181,17 @@ class TaskPeer:
         """Run a goal to its end."""
         return self.result_of(self.send(goal))
 
+    def wait_for_policy(self, text: str) -> None:
+        """Wait until the policy node is stopped, for a reason."""
+        wait_until(
+            lambda: (
+                self.policy_statuses[-1].state == PolicyStatus.STATE_STOPPED
+                and text in self.policy_statuses[-1].reason
+            ),
+            SLOW_S,
+            f"the policy node is stopped: {text}",
+        )
+
     def wait_for_feedback(
         self, state: int, more: Callable[[RunPolicy.Feedback], object] = lambda _: True
     ) -> None:
@@ -200,12 +224,13 @@ def spinning_node(name: str) -> Iterator[Node]:
 
 def node_command(name: str, parameters_file: Path, **changes: Any) -> list[str]:
     """The command of one node, which ends with this process."""
-    code = f"import sys; from gr00t_ros.{name.removesuffix('_node')}.{name} import main"
+    room = {"recorder_node": "record"}.get(name, name.removesuffix("_node"))
+    code = f"import sys; from gr00t_ros.{room}.{name} import main"
     values = {"end_with_pid": os.getpid(), **changes}
     overrides = [
         part
         for key, value in values.items()
-        for part in ("-p", f"{key.replace('__', '.')}:={str(value).lower()}")
+        for part in ("-p", f"{key.replace('__', '.')}:={json.dumps(value)}")
     ]
     arguments = ["--ros-args", "--params-file", str(parameters_file), *overrides]
     return [sys.executable, "-c", f"{code}; sys.exit(main())", *arguments]

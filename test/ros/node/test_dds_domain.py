@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gr00t_ros.sim import dds_domain
-from gr00t_ros.sim.dds_domain import reserve_domain
+from gr00t_ros.node import dds_domain
+from gr00t_ros.node.dds_domain import reserve_domain
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DDS domain for each demo and each test process, so that they do not mix. Pure."""
+"""A DDS domain for each demo, evaluation and test process, so that they do not mix. Pure."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +44,22 @@ def reserve_domain() -> tuple[int, IO[str]]:
         _remove_incomplete_ports(domain)
         return domain, file
     raise RuntimeError(f"all DDS domains of {DOMAINS} are taken")
+
+
+@contextlib.contextmanager
+def own_domain() -> Iterator[str]:
+    """The domain of the environment, or else one that nobody else on this machine has.
+
+    Raises:
+        RuntimeError: All of them are taken.
+    """
+    given = os.environ.get("ROS_DOMAIN_ID")
+    if given:
+        yield given
+        return
+    domain, lock = reserve_domain()
+    with lock:
+        yield str(domain)
 
 
 def _remove_incomplete_ports(domain: int) -> None:

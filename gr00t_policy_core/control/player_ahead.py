@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A player that is ticked ahead of the present, and its way back to where the robot is."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.delayed_player import DelayedPlayer
+from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
+from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.recording import Event, Measured, Ticked
+from gr00t_policy_core.control.sent_path import SentPath
+
+# After a longer pause of the control loop the missed ticks are not made up for, s.
+MAX_CATCH_UP_S = 1.0
+# A stop departs from the path this long after its reason, s: to forecast and send the way to rest
+# of an arm takes about 15 ms. What comes later is joined with a step, which the jerk limit bounds.
+STOP_LEAD_S = 0.02
+
+
+class PlayerAhead:
+    """A player whose newest tick is one lead after the present.
+
+    Args:
+        player: The player; only this object and its owner call it from now on.
+        layout: Its layout.
+        path: What the controller of the robot knows of the commands.
+        period_s: Time between two ticks, s.
+        lead_s: The lead, s; rounded up to whole ticks.
+        silent_at_rest: As in `PlayerSettings`: what was commanded at rest did not go out.
+    """
+
+    def __init__(
+        self,
+        player: MotionPlayer,
+        layout: ActionLayout,
+        path: SentPath,
+        *,
+        period_s: float,
+        lead_s: float,
+        silent_at_rest: bool,
+    ) -> None:
+        self._player = player
+        self._behind = DelayedPlayer(player.copy_with_history())
+        self._layout = layout
+        self._path = path
+        self._silent_at_rest = silent_at_rest
+        self._period_ns = round(period_s * 1e9)
+        self._lead_ticks = max(1, math.ceil(lead_s / period_s - 1e-9))
+        stop_ticks = max(1, math.ceil(STOP_LEAD_S / period_s - 1e-9))
+        self._stop_ticks = min(stop_ticks, self._lead_ticks)
+        self._ticked_ns: int | None = None  # the newest tick of the player
+        self._ticks = 0  # of the player
+        self._sent_ticks: int | None = None  # how many of them were sent, where not all were
+        # The commands from the present tick to the newest; None where there was none yet.
+        self._ahead: deque[Command | None] = deque(
+            [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
+        )
+        self._positions: dict[int, float] = {}  # as they were measured, by index
+        self._measured_ns: dict[int, int] = {}  # when, ns
+
+    @property
+    def player(self) -> MotionPlayer:
+        """The player, one lead ahead of the present."""
+        return self._player
+
+    @property
+    def player_at_stop(self) -> MotionPlayer:
+        """The player where it would depart from the path if it had to stop now; only to read."""
+        return self._behind.player
+
+    @property
+    def lead_ns(self) -> int:
+        """How far the player is ahead of the present, ns."""
+        return self._lead_ticks * self._period_ns
+
+    @property
+    def stop_lead_ns(self) -> int:
+        """How long after its reason a stop departs from the path, ns."""
+        return self._stop_ticks * self._period_ns
+
+    @property
+    def ticked_ns(self) -> int | None:
+        """The newest tick of the player, ns; None before the first."""
+        return self._ticked_ns
+
+    @property
+    def present(self) -> Command | None:
+        """The command of the present."""
+        return self._ahead[0]
+
+    @property
+    def known(self) -> list[Command]:
+        """The commands that go out or went out, from the present to the newest."""
+        known = [command for command in self._ahead if command is not None]
+        if not self._silent_at_rest:
+            return known
+        moving_from = max((i for i, one in enumerate(known, start=1) if one.at_rest), default=0)
+        return known[moving_from:] or known[-1:]
+
+    @property
+    def known_from_ns(self) -> int:
+        """The instant of the first known command, ns."""
+        return (self._ticked_ns or 0) - (len(self.known) - 1) * self._period_ns
+
+    @property
+    def departure_ns(self) -> int:
+        """The newest instant at which the path is still the one that was sent, ns."""
+        unsent = 0 if self._sent_ticks is None else self._ticks - self._sent_ticks
+        return (self._ticked_ns or 0) - unsent * self._period_ns
+
+    def time_ahead(self, now_ns: int) -> int:
+        """The player's time at the present: its newest tick, unless the clock was set."""
+        ticked_ns, ahead_ns = self._ticked_ns, now_ns + self.lead_ns
+        if ticked_ns is None or abs(ahead_ns - ticked_ns) > CLOCK_JUMP_NS:
+            return ahead_ns
+        return ticked_ns
+
+    def note(self, event: Event) -> None:
+        """Store a call to the player that a stop undoes."""
+        self._behind.note(event)
+
+    def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
+        """Store measured positions: as far beside the command ahead as beside that of their time.
+
+        Args:
+            positions: Positions of joints and of whole poses, by their index, rad (or m).
+            stamp_ns: When they were there, ns.
+        """
+        self._measured_ns.update(dict.fromkeys(positions, stamp_ns))
+        self._positions.update(positions)
+        self._measure_ahead(positions, stamp_ns, self.lead_ns)
+
+    def tick(self, now_ns: int) -> bool:
+        """Tick until one lead after the present, ns; returns False where the clock has jumped."""
+        if self._is_clock_steady(now_ns):
+            self._tick_until(now_ns + self.lead_ns, now_ns)
+            return True
+        is_first = self._ticked_ns is None
+        self._tick_once(now_ns + self.lead_ns)
+        if not is_first:
+            self.keep()  # what was before the jump is of another time
+        return is_first
+
+    def advance(self) -> None:
+        """Give up what a stop need not undo any more."""
+        ticks = self._lead_ticks - self._stop_ticks
+        if self._sent_ticks is not None:
+            ticks = max(ticks, self._ticks - self._sent_ticks)
+        self._behind.advance(ticks)
+
+    def go_back(self) -> int:
+        """Undo what the robot has not begun, on the path that was sent; returns the present, ns.
+
+        Afterwards the player is one stop lead after the present: call `keep` and `go_ahead`.
+        """
+        if self._ticked_ns is None:
+            return 0
+        present_ns, ticks = self._ticked_ns - self.lead_ns, self._behind.ticks_left
+        self._player = self._behind.player
+        self._ticks -= ticks
+        self._ticked_ns -= ticks * self._period_ns
+        for _ in range(min(ticks, len(self._ahead))):
+            self._ahead.pop()
+        self._path.drop()
+        self._sent_ticks = None
+        self._tick_until(present_ns + self.stop_lead_ns, present_ns)
+        return present_ns
+
+    def keep(self) -> None:
+        """Never go back before this moment."""
+        self._behind = DelayedPlayer(self._player.copy_with_history())
+
+    def go_ahead(self, present_ns: int) -> None:
+        """Tick until one lead after the present, ns, after the way back."""
+        self._tick_until(present_ns + self.lead_ns, present_ns)
+
+    def compare(self) -> None:
+        """Find out how many of the commands were sent, after a trajectory was."""
+        rows, start_ns = [command.vector for command in self.known], self.known_from_ns
+        same = self._path.same_until(rows, start_ns, self._period_ns)
+        self._sent_ticks = None if same == len(rows) else self._ticks - len(rows) + same
+
+    def sent_rows(self) -> list[Row]:
+        """The commands from the present to the departure of a stop, float64 (size,) each.
+
+        As the controller was sent them where these are not the player's own.
+        """
+        rows = [command.vector for command in self.known][: self._stop_ticks + 1]
+        present_ns = (self._ticked_ns or 0) - self.lead_ns
+        instants_ns = [present_ns + i * self._period_ns for i in range(self._stop_ticks + 1)]
+        sent = [self._path.row_at(instant_ns) for instant_ns in instants_ns]
+        return rows if self._path.is_current else [row for row in sent if row is not None] or rows
+
+    def _is_clock_steady(self, now_ns: int) -> bool:
+        if self._ticked_ns is None:
+            return False
+        due_ns = now_ns + self.lead_ns - self._ticked_ns
+        return -CLOCK_JUMP_NS < due_ns < MAX_CATCH_UP_S * 1e9
+
+    def _tick_until(self, until_ns: int, now_ns: int) -> None:
+        if self._ticked_ns is None:
+            return
+        first_ns, period_ns = self._ticked_ns + self._period_ns, self._period_ns
+        ticks = round((until_ns - self._ticked_ns) / period_ns)
+        for tick_ns in range(first_ns, first_ns + ticks * period_ns, period_ns):
+            if ticks > 1:
+                self._measure_again(tick_ns - now_ns)
+            self._tick_once(tick_ns)
+
+    def _tick_once(self, tick_ns: int) -> None:
+        self._behind.note(Ticked(tick_ns))
+        self._ticked_ns = tick_ns
+        self._ticks += 1
+        command = self._player.tick(tick_ns)
+        self._ahead.append(command)
+        if command is None:
+            return
+        self._path.follow(command.vector, tick_ns)
+        if self._path.has_departed and self._sent_ticks is None:
+            self._sent_ticks = self._ticks - 1
+
+    def _measure_again(self, ahead_ns: int) -> None:
+        """Have the measurements go along with the commands, while ticks are made up for."""
+        for stamp_ns in set(self._measured_ns.values()):
+            of_stamp = {
+                i: self._positions[i] for i, s in self._measured_ns.items() if s == stamp_ns
+            }
+            self._measure_ahead(of_stamp, stamp_ns, ahead_ns)
+
+    def _measure_ahead(self, positions: Mapping[int, float], stamp_ns: int, ahead_ns: int) -> None:
+        moved = self._moved_ahead(positions, stamp_ns)
+        self._behind.note(Measured(moved, stamp_ns + ahead_ns))
+        self._player.measure(moved, stamp_ns + ahead_ns)
+
+    def _moved_ahead(self, positions: Mapping[int, float], stamp_ns: int) -> Mapping[int, float]:
+        known = self.known
+        if not known or (known[0].at_rest and known[-1].at_rest):
+            return positions
+        sent = self._path.row_at(stamp_ns)
+        expected = known[0].vector if sent is None else np.array(sent)
+        measured, indices = expected.copy(), list(positions)
+        measured[indices] = list(positions.values())
+        beside = self._layout.offset(measured, expected)
+        moved = self._layout.with_offset(known[-1].vector, beside)
+        return dict(zip(indices, moved[indices].tolist(), strict=True))

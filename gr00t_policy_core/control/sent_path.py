@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trajectory that was sent last, the forecast of the next, and whether commands depart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.trajectory import Forecast, Trajectory
+
+# Commands closer to the trajectory than this follow it, rad (or m).
+SAME = 1e-9
+
+
+class SentPath:
+    """What the controller of the robot knows of the path.
+
+    Args:
+        layout: Layout of the commands.
+        forecast_keys: The action keys whose path is sent.
+    """
+
+    def __init__(self, layout: ActionLayout, forecast_keys: Iterable[str]) -> None:
+        self._is_sent = np.zeros(layout.size, dtype=bool)
+        for key in forecast_keys:
+            self._is_sent[layout.slices[key]] = True
+        self._newest: Trajectory | None = None
+        self._forecast: Forecast | None = None
+        self._has_departed = False
+        self._begins_at: Row | None = None  # the first command, while no trajectory was sent
+
+    @property
+    def is_forecasting(self) -> bool:
+        """Whether a forecast is under way."""
+        return self._forecast is not None
+
+    @property
+    def has_departed(self) -> bool:
+        """Whether a command was another than the trajectory's, and no forecast was begun since."""
+        return self._has_departed
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the trajectory has all commands so far."""
+        return not self._has_departed and self._forecast is None
+
+    def row_at(self, now_ns: int) -> Row | None:
+        """Where the robot is sent at an instant, ns; None before the first trajectory."""
+        return None if self._newest is None else self._newest.row_at(now_ns)
+
+    def follow(self, row: Row, tick_ns: int) -> None:
+        """Compare the command of a tick, float64 (size,), unless a forecast is under way."""
+        if self._newest is None and self._begins_at is None:
+            self._begins_at = row
+        if self._forecast is None:
+            self._has_departed |= self._departs(row, tick_ns)
+
+    def same_until(self, rows: Sequence[Row], start_ns: int, period_ns: int) -> int:
+        """Compare the commands from an instant on; returns how many are the trajectory's."""
+        for index, row in enumerate(rows):
+            if self._departs(row, start_ns + index * period_ns):
+                self._has_departed = True
+                return index
+        return len(rows)
+
+    def step_to(self, trajectory: Trajectory, now_ns: int) -> float:
+        """The largest step, rad (or m), if another trajectory took over at an instant, ns.
+
+        Before the first trajectory the robot is where the first command is.
+        """
+        sent = self.row_at(now_ns)
+        here = sent if sent is not None else self._begins_at
+        if here is None:
+            return 0.0
+        return float(np.abs(trajectory.row_at(now_ns) - here)[self._is_sent].max())
+
+    def begin(self, forecast: Forecast) -> None:
+        """Wait for a forecast of the commands so far."""
+        self._forecast, self._has_departed = forecast, False
+
+    def is_awaited(self, forecast: Forecast) -> bool:
+        """Whether a forecast is the one that is under way."""
+        return forecast is self._forecast
+
+    def finish(self, trajectory: Trajectory) -> None:
+        """Go on from the trajectory that was forecast and sent."""
+        self._newest, self._forecast = trajectory, None
+
+    def drop(self) -> None:
+        """Drop the forecast that is under way: the commands have become others."""
+        if self._forecast is not None:
+            self._forecast.cancel()
+        self._forecast, self._has_departed, self._begins_at = None, False, None
+
+    def _departs(self, row: Row, tick_ns: int) -> bool:
+        if self._newest is None:
+            return True
+        distances = np.abs(row - self._newest.row_at(tick_ns))
+        return bool((distances[self._is_sent] > SAME).any())

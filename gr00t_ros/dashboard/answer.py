@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a button has led to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node has answered to a command."""
+
+    success: bool
+    message: str
+
+
+def not_there(node: str) -> Answer:
+    """The answer where a node is not running."""
+    return Answer(False, f"there is no {node}: is it running?")
+
+
+def no_answer(name: str, waited_s: float) -> Answer:
+    """The answer where a node has not answered."""
+    return Answer(
+        False,
+        f"{name} has not answered within {waited_s:g} s; what was asked for may still happen: see "
+        "the state",
+    )

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts and cancels tasks for the page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from action_msgs.srv import CancelGoal
+from rclpy.action import ActionClient
+from rclpy.node import Node
+
+from gr00t_ros.action import RunPolicy
+from gr00t_ros.dashboard.answer import Answer, no_answer, not_there
+from gr00t_ros.dashboard.ros_futures import result_of
+from gr00t_ros.msg import TaskResult
+from gr00t_ros.task.ender_goal import ender_message
+
+TASK_NODE = "task_node"
+ACTION = f"{TASK_NODE}/run_policy"
+ANSWER_S = 10.0
+REJECTION_S = 1.0  # a goal that cannot be run ends at once
+
+
+class TaskLink:
+    """A client of the task node. A task goes on when the page is closed.
+
+    Args:
+        node: Belongs to the ROS thread.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._client = ActionClient(node, RunPolicy, ACTION)
+        # Cancels every goal, also one that was started in a terminal.
+        self._cancel = node.create_client(CancelGoal, f"{ACTION}/_action/cancel_goal")
+
+    async def start(
+        self, instruction: str, enders: Sequence[str], *, needs_all: bool, time_limit_s: float
+    ) -> Answer:
+        """Start a task.
+
+        Args:
+            instruction: What the policy is asked to do.
+            enders: What ends it, each in one line of YAML; none: those of the node.
+            needs_all: Whether all enders together end it, and not the first one.
+            time_limit_s: Longest duration, s; 0: none.
+        """
+        if not self._client.server_is_ready():
+            return not_there(TASK_NODE)
+        goal = RunPolicy.Goal(
+            instruction=instruction,
+            combine="all" if needs_all and enders else "",
+            time_limit_s=time_limit_s,
+        )
+        try:
+            goal.enders = [ender_message(text) for text in enders]
+        except ValueError as error:
+            return Answer(False, f"ender: {error}")
+        try:
+            handle = await result_of(self._client.send_goal_async(goal), ANSWER_S)
+        except asyncio.TimeoutError:
+            return no_answer(ACTION, ANSWER_S)
+        if not handle.accepted:
+            return Answer(False, f"{ACTION} has not accepted the goal; its log says why")
+        try:
+            ended = await result_of(handle.get_result_async(), REJECTION_S)
+        except asyncio.TimeoutError:
+            return Answer(True, f"the task runs: {instruction}")
+        task = ended.result.task
+        return Answer(task.termination != TaskResult.TERMINATION_REJECTED, task.reason)
+
+    async def cancel(self) -> Answer:
+        """Cancel the task that runs, whoever has started it."""
+        if not self._cancel.service_is_ready():
+            return not_there(TASK_NODE)
+        request = self._cancel.call_async(CancelGoal.Request())  # no id and no time: all goals
+        try:
+            response = await result_of(request, ANSWER_S)
+        except asyncio.TimeoutError:
+            return no_answer(ACTION, ANSWER_S)
+        finally:
+            self._cancel.remove_pending_request(request)
+        if not response.goals_canceling:
+            return Answer(False, "no task runs")
+        return Answer(True, "the task is cancelled, the robot brakes")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls services of other nodes, and waits for their answers while another thread spins."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+
+TIMEOUT_S = 60.0
+
+
+def call(node: Node, service_type: type[Any], service: str, request: Any) -> Any:
+    """Call a service, and return its response.
+
+    Raises:
+        TimeoutError: It is not there, or does not answer.
+    """
+    client = node.create_client(service_type, service)
+    try:
+        if not client.wait_for_service(TIMEOUT_S):
+            raise TimeoutError(f"no service {service} within {TIMEOUT_S:g} s")
+        future = client.call_async(request)
+        answered = threading.Event()
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(TIMEOUT_S):
+            raise TimeoutError(f"{service} did not answer within {TIMEOUT_S:g} s")
+        return future.result()
+    finally:
+        node.destroy_client(client)
+
+
+def call_trigger(node: Node, service: str) -> None:
+    """Call a Trigger service.
+
+    Raises:
+        TimeoutError: It is not there, or does not answer.
+        RuntimeError: It answered that it could not.
+    """
+    response = call(node, Trigger, service, Trigger.Request())
+    if not response.success:
+        raise RuntimeError(f"{service} failed: {response.message}")
+
+
+def begin_scene(node: Node, seed: int) -> None:
+    """Put the simulated arm home, and the cubes where a scene has them.
+
+    Raises:
+        TimeoutError: The simulation does not answer.
+        RuntimeError: It could not.
+    """
+    seed_parameter = Parameter("scene_seed", value=seed).to_parameter_msg()
+    request = SetParameters.Request(parameters=[seed_parameter])
+    call(node, SetParameters, "sim_node/set_parameters", request)
+    call_trigger(node, "sim_node/reset")
