@@ -10,6 +10,7 @@ from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.evaluation.open_loop import AskingPlan, EpisodeResult
 from gr00t_ros.bags.reader import Bag
 from gr00t_ros.convert.bag_messages import message_types, rejections, task_of, timed_messages
+from gr00t_ros.convert.interventions import Interventions
 from gr00t_ros.convert.robot import Robot
 from gr00t_ros.convert.settings import MIN_LENGTH_S
 from gr00t_ros.convert.steps import Dropped, Step, StepBuilder
@@ -127,7 +128,9 @@ class BagEvaluation:
         done, unreadable = self._done, Counter[str]()
         messages = timed_messages(self._bag, self._types, unreadable, lambda seconds: None)
         with node_session(self._robot, self._policy, self._task, self._types) as session:
-            builder = StepBuilder(self._robot.contract, self._buffers, self._recorded)
+            builder = StepBuilder(
+                self._robot.contract, self._buffers, self._recorded, Interventions(None)
+            )
             episode = _Episode(self._index)
             for event in builder.events(session.playing(messages)):
                 if isinstance(event, Step):
