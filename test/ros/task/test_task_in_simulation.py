@@ -38,6 +38,7 @@ GRIPPER_CLOSED = "joint: {joint: gripper, above: 0.0115, below: 0.0132, for_s: 0
 GRASPED = ender_message(GRIPPER_CLOSED)
 EXAMPLES = Path(__file__).parents[3] / "examples"
 STALE = re.compile("(stale|received) on /?(joint_states|front/image_raw|wrist/image_raw)")
+MAX_AGE_S = 2.0  # of what the policy node infers from
 SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
 
@@ -100,7 +101,7 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]
     server.start("server")
     wait_until(lambda: port_from_log(server.log("server")), SLOW_S, "the server listens")
     port = port_from_log(server.log("server"))
-    parameters = {"policy__port": port, "max_age_s": 2.0}
+    parameters = {"policy__port": port, "max_age_s": MAX_AGE_S}
     processes = Processes(
         {
             "sim_node": node_command(
@@ -327,6 +328,12 @@ def test_an_arm_that_is_killed_before_the_first_chunk_is_a_fault_that_names_it(
     handle = peer.send(RunPolicy.Goal(instruction=put("blue"), enders=[DONE]))
     peer.wait_for_feedback(RunPolicy.Feedback.STATE_STARTING)
     simulation.processes.kill("sim_node")
+    # Until then the policy node infers from what the arm has sent last, and chunks come.
+    wait_until(
+        lambda: min(stream.age_s for stream in peer.policy_statuses[-1].streams) > MAX_AGE_S,
+        SLOW_S,
+        "all that the arm has sent is stale",
+    )
     simulation.server.signal("server", signal.SIGCONT)
     status, result = peer.result_of(handle)
     simulation.start_arm_again()
