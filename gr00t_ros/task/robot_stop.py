@@ -11,9 +11,8 @@ from gr00t_ros.task.run_loop import RunLoop
 
 STOP_S = 1.0  # for an answer to a stop, before the other node is asked
 REST_S = 10.0  # for the robot to come to rest
-MEASURED_S = (
-    2.0  # for the robot to report where it rests; the policy node reports it twice a second
-)
+MEASURED_S = 2.0  # for the robot to report where it rests; the policy node tells twice a second
+UNKNOWN = "whether the robot is at rest is not known"
 
 
 def stop_robot(loop: RunLoop, nodes: DrivenNodes) -> str:
@@ -43,15 +42,13 @@ def stop_robot(loop: RunLoop, nodes: DrivenNodes) -> str:
         now_s = time.monotonic()
         return watch.is_at_rest(asked_s) or watch.human_drives or bool(watch.control_fault(now_s))
 
-    in_time = loop.wait(is_over, REST_S)
-    if in_time and not watch.is_at_rest(asked_s) and not watch.human_drives:
-        unknown = "whether the robot is at rest is not known"
-        return f"{problem}; {unknown}".removeprefix("; ")
-    if not in_time:
-        return f"{problem}; the robot is not at rest after {REST_S:g} s".removeprefix("; ")
-    return f"{problem}; {_why_unmeasured(loop, time.monotonic())}".removeprefix("; ").removesuffix(
-        "; "
-    )
+    if not loop.wait(is_over, REST_S):
+        unrest = f"the robot is not at rest after {REST_S:g} s"
+    elif watch.is_at_rest(asked_s) or watch.human_drives:
+        unrest = _why_unmeasured(loop, time.monotonic())
+    else:
+        unrest = ": ".join(filter(None, (watch.control_fault(time.monotonic()), UNKNOWN)))
+    return "; ".join(filter(None, (problem, unrest)))
 
 
 def _why_unmeasured(loop: RunLoop, rested_s: float) -> str:
@@ -64,4 +61,4 @@ def _why_unmeasured(loop: RunLoop, rested_s: float) -> str:
     if loop.wait(is_known, MEASURED_S):
         return ""
     silent = ", ".join(watch.unmeasured(rested_s))
-    return f"{silent} silent since the commands ended: whether the robot is at rest is not known"
+    return f"{silent} silent since the commands ended: {UNKNOWN}"
