@@ -50,6 +50,7 @@ class MotionState:
         self._inhibit_reason = ""
         self._hold_reason = ""
         self._fault = ""
+        self._is_fault_seen = False
         self._refusal = ""
 
     @property
@@ -74,8 +75,13 @@ class MotionState:
 
     @property
     def fault(self) -> str:
-        """What stopped the motion and needs a person; empty once a chunk is played again."""
+        """What stopped the motion and needs a person; empty once it is cleared."""
         return self._fault
+
+    @property
+    def is_fault_seen(self) -> bool:
+        """Whether motion was inhibited and allowed again since the fault."""
+        return self._is_fault_seen
 
     @property
     def refusal(self) -> str:
@@ -118,6 +124,8 @@ class MotionState:
 
     def inhibit(self, reason: str) -> None:
         """Set why the robot may not move at this tick; empty if it may."""
+        if self._inhibit_reason and not reason:
+            self._is_fault_seen = bool(self._fault)
         self._inhibit_reason = reason
 
     def hold(self, reason: str) -> None:
@@ -128,8 +136,14 @@ class MotionState:
             self._phase = MotionPhase.BRAKING
 
     def fail(self, fault: str) -> None:
-        """Keep a fault that needs a person, until a chunk is played again."""
+        """Keep a fault that needs a person, until it is cleared or a chunk is played again."""
         self._fault = fault
+        self._is_fault_seen = False
+
+    def clear_fault(self) -> None:
+        """Note that the cause of the fault is gone."""
+        self._fault = ""
+        self._is_fault_seen = False
 
     def leave_path(self) -> None:
         """Note that no chunk is played at this tick: settle if one has ended."""

@@ -112,7 +112,10 @@ class MotionPlayer:
 
     @property
     def fault(self) -> str:
-        """What stopped the motion and needs a person; empty once a chunk is played again."""
+        """What stopped the motion and needs a person.
+
+        Empty once motion is allowed again and the robot follows, or a chunk is played again.
+        """
         return self._state.fault
 
     @property
@@ -310,6 +313,8 @@ class MotionPlayer:
         if self._output is None:
             return None
         output = self._moved_before_start(self._output, at_ns)
+        if self._state.is_fault_seen and not self._measured.following_error(output.last):
+            self._state.clear_fault()
         self._hold_if_needed(output, now_ns, at_ns)
         follows = self._schedule.is_playing or self.is_steered
         command = self._follow(output, at_ns) if follows else self._come_to_rest(output, at_ns)

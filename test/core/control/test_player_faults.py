@@ -40,6 +40,24 @@ def test_a_blocked_joint_is_not_pressed_any_further() -> None:
     rig.require_smooth()
 
 
+def test_the_fault_is_cleared_when_motion_is_allowed_again_and_the_robot_follows() -> None:
+    """Also without a chunk: a task that looks at the robot first could never begin else."""
+    rig = Rig(measured=True, max_following_errors={0: 0.2, 1: 0.2})
+    rig.see(0.0, 0.0)
+    rig.offer(speed=1.0, horizon=60)
+    rig.run(1.0)
+    rig.player.inhibit("until ~/start")
+    rig.see(2.0, 2.0)
+    rig.run(0.1)
+    rig.player.inhibit("")
+    rig.run(0.1)
+    assert rig.player.fault.startswith("arm[0] does not follow"), "it is elsewhere still"
+    rig.see(*rig.last.values["arm"])
+    rig.run(0.1)
+    assert rig.player.fault == ""
+    rig.require_smooth()
+
+
 def test_a_joint_that_lags_behind_is_not_blocked() -> None:
     rig = Rig(measured=True, max_following_errors={0: 0.2, 1: 0.2})
     rig.follow(0.0, 0.0)
