@@ -124,6 +124,7 @@ def test_a_blocked_joint_stops_the_arm_until_start(rig: Rig) -> None:
     rig.operator.wait_for_status(lambda s: s.chunks_rejected == 1, "a refusal")
     rig.follow(0.0, 0.0, 0.0)
     assert rig.operator.trigger("start").success
+    rig.operator.wait_for_status(lambda s: s.state != ERROR, "no error, also without a chunk")
     rig.play(start=0.0)
     rig.operator.wait_until_running()
     rig.require_smooth()
