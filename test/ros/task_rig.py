@@ -218,6 +218,8 @@ def spinning_node(name: str) -> Iterator[Node]:
         yield node
     finally:
         assert spinning.end(60.0), "a callback does not end"
+        for action_client in list(node.waitables):
+            action_client.destroy()  # a node does not: the garbage collector would, after its end
         node.destroy_node()
         context.try_shutdown()
 
