@@ -17,7 +17,7 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import LINEAR
 from gr00t_policy_core.control.body_limiter import PoseLimiter
 from gr00t_policy_core.control.chunk import Row
-from gr00t_policy_core.control.workspace import OUTSIDE_TOLERANCE_M, SLACK_M, Side, point_text
+from gr00t_policy_core.control.workspace import SLACK_M, Side, point_text, sides_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,7 @@ class BodyWorkspace:
         Args:
             vector: Where the robot is, float64 (size,).
         """
-        position = vector[self.part][LINEAR]
-        for side in self.sides:
-            beyond_m = side.offset_m - float(np.dot(side.normal, position))
-            if beyond_m > OUTSIDE_TOLERANCE_M:
-                yield (
-                    f"the pose of {self.name} is {beyond_m:.3f} m outside, beyond {side.name}, at "
-                    f"{point_text(position)}"
-                )
+        yield from sides_left(self.sides, vector[self.part][LINEAR], f"the pose of {self.name}")
 
 
 class BodyGuard:

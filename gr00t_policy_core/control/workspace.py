@@ -23,7 +23,7 @@ every side, and pass by one: no joint moves its tip by more than its lever times
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,13 +94,23 @@ class Workspace:
             vector: Where the robot is, float64 (size,).
         """
         tip = self.tip.position(vector[list(self.indices)])
-        for side in self.sides:
-            beyond_m = side.offset_m - float(np.dot(side.normal, tip))
-            if beyond_m > OUTSIDE_TOLERANCE_M:
-                yield (
-                    f"the tip of {self.name} is {beyond_m:.3f} m outside, beyond {side.name}, at "
-                    f"{point_text(tip)}"
-                )
+        yield from sides_left(self.sides, tip, f"the tip of {self.name}")
+
+
+def sides_left(sides: Iterable[Side], point: Row, name: str) -> Iterator[str]:
+    """Yield a sentence for each side that a point is beyond by more than the tolerance.
+
+    Args:
+        sides: The sides of a workspace.
+        point: In the frame of the sides, float64 (3,), m.
+        name: What is there, in the sentences.
+    """
+    for side in sides:
+        beyond_m = side.offset_m - float(np.dot(side.normal, point))
+        if beyond_m > OUTSIDE_TOLERANCE_M:
+            yield (
+                f"{name} is {beyond_m:.3f} m outside, beyond {side.name}, at {point_text(point)}"
+            )
 
 
 def box_sides(lower: Sequence[float], upper: Sequence[float]) -> Iterator[Side]:

@@ -83,6 +83,7 @@ class TaskClient:
     def close(self) -> None:
         """Leave the graph."""
         self._executor.shutdown(timeout_sec=1.0)
+        self._client.destroy()
         self._node.destroy_node()
 
     def run(self, goal: RunPolicy.Goal) -> int:
