@@ -18,6 +18,7 @@ TOPICS = {
     "PolicyStatus": "`~/status`",
     "ControlStatus": "`~/status`",
     "RecorderStatus": "`~/status`",
+    "TaskStatus": "`~/status`",
     "VisualizationStatus": "`~/status`",
 }
 
