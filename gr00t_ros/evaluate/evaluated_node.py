@@ -48,6 +48,11 @@ class EvaluatedNode(PolicyNode):
         # It logs each pause; the evaluation counts them.
         self.get_logger().set_level(LoggingSeverity.ERROR)
 
+    def destroy_node(self) -> None:
+        """Leave the graph; other nodes of this name in the process log all again."""
+        self.get_logger().set_level(LoggingSeverity.UNSET)
+        super().destroy_node()
+
     def begin(self) -> None:
         """Configure and activate the node.
 

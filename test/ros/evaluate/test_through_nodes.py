@@ -12,6 +12,7 @@ import pytest
 from demonstration_bags import Recorded, recording, write_plain_bag
 from numpy.testing import assert_allclose
 from policies_for_tests import HORIZON, EchoPolicy, TwistPolicy, parameters
+from rclpy.logging import get_logger
 
 from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.evaluation.evaluation import PolicyEvaluation
@@ -71,6 +72,13 @@ def test_the_node_is_asked_at_each_stride_and_its_chunks_are_compared(tmp_path: 
     assert_allclose(episode.predicted["arm"][episode.starts], episode.states["arm"], atol=1e-6)
     assert policy.resets == 1
     assert policy.observations[0]["language"] == {"task": [["pick up the apple"]]}
+
+
+def test_nodes_of_the_process_log_all_again_afterwards(tmp_path: Path) -> None:
+    """rclpy keeps the level of a logger by its name, for the whole process."""
+    before = get_logger("policy_node").get_effective_level()
+    evaluated(EchoPolicy(), bag_of(tmp_path, recording(1.0)))
+    assert get_logger("policy_node").get_effective_level() == before
 
 
 def test_units_of_the_policy_are_compared_and_a_wrong_sign_is_named(tmp_path: Path) -> None:
