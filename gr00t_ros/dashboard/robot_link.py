@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
@@ -27,6 +25,7 @@ from gr00t_ros.dashboard.ros_futures import result_of
 from gr00t_ros.dashboard.task_link import TaskLink
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, RecorderStatus, TaskStatus
 from gr00t_ros.node.qos import CHUNK, INSTRUCTION, STATUS
+from gr00t_ros.node.spin_thread import SpinThread
 
 INSTRUCTION_TOPIC = "policy_node/instruction"
 END_S = 5.0
@@ -69,8 +68,9 @@ class RobotLink:
             name: node.create_client(command.kind, command.service)
             for name, command in COMMANDS.items()
         }
-        self._thread = threading.Thread(target=self._spin, name="dashboard ROS", daemon=True)
-        self._thread.start()
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(node)
+        self._spinning = SpinThread(executor, "dashboard ROS")
 
     async def call(self, name: str, text: str) -> Answer:
         """Ask a node for something, and wait for its answer.
@@ -100,18 +100,14 @@ class RobotLink:
         return Answer(True, f"instruction: {text}" if text else "the instruction of the file")
 
     def close(self) -> None:
-        """End the subscriptions and the thread."""
+        """End the thread, and leave the graph."""
+        if self._spinning.end(END_S):
+            self.tasks.close()
+            self._node.destroy_node()
         self._context.try_shutdown()
-        self._thread.join(END_S)
 
     def _show(self, kind: str) -> Callable[[Any], None]:
         def show(message: Any) -> None:
             self._feed.publish(kind, json_of(kind, message))
 
         return show
-
-    def _spin(self) -> None:
-        executor = SingleThreadedExecutor(context=self._context)
-        executor.add_node(self._node)
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()

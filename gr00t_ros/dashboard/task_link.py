@@ -34,6 +34,10 @@ class TaskLink:
         # Cancels every goal, also one that was started in a terminal.
         self._cancel = node.create_client(CancelGoal, f"{ACTION}/_action/cancel_goal")
 
+    def close(self) -> None:
+        """End the client, before its node: a node does not destroy it."""
+        self._client.destroy()
+
     async def start(
         self, instruction: str, enders: Sequence[str], *, needs_all: bool, time_limit_s: float
     ) -> Answer:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +11,13 @@ from typing import Any
 import rclpy
 from rclpy.client import Client
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from gr00t_ros.msg import RecorderStatus
 from gr00t_ros.node.qos import STATUS
+from gr00t_ros.node.spin_thread import SpinThread
 from gr00t_ros.srv import LabelEpisode, StartEpisode, StopEpisode
 
 STALE_S = 2.0  # the status comes twice a second
@@ -55,8 +54,9 @@ class RecorderClient:
         self._stop = node.create_client(StopEpisode, f"{name}/stop")
         self._discard = node.create_client(Trigger, f"{name}/discard")
         self._label = node.create_client(LabelEpisode, f"{name}/label")
-        self._thread = threading.Thread(target=self._spin, name="recorder client", daemon=True)
-        self._thread.start()
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(node)
+        self._spinning = SpinThread(executor, "recorder client")
 
     @property
     def status(self) -> RecorderStatus | None:
@@ -82,8 +82,9 @@ class RecorderClient:
 
     def close(self) -> None:
         """End the connection."""
+        if self._spinning.end(STALE_S):
+            self._node.destroy_node()
         self._context.try_shutdown()
-        self._thread.join(STALE_S)
 
     def _call(self, client: Client, request: Any) -> None:
         if not client.service_is_ready():
@@ -97,9 +98,3 @@ class RecorderClient:
 
     def _on_status(self, status: RecorderStatus) -> None:
         self._status, self._status_s = status, time.monotonic()
-
-    def _spin(self) -> None:
-        executor = SingleThreadedExecutor(context=self._context)
-        executor.add_node(self._node)
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
