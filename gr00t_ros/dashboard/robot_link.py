@@ -100,8 +100,8 @@ class RobotLink:
         return Answer(True, f"instruction: {text}" if text else "the instruction of the file")
 
     def close(self) -> None:
-        """End the thread, and leave the graph."""
-        if self._spinning.end(END_S):
+        """End the thread, and leave the graph. May be called again."""
+        if self._context.ok() and self._spinning.end(END_S):
             self.tasks.close()
             self._node.destroy_node()
         self._context.try_shutdown()

@@ -82,7 +82,7 @@ class RecorderClient:
 
     def close(self) -> None:
         """End the connection."""
-        if self._spinning.end(STALE_S):
+        if self._context.ok() and self._spinning.end(STALE_S):
             self._node.destroy_node()
         self._context.try_shutdown()
 

@@ -69,6 +69,8 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
 
 def _destroy(node: Node) -> None:
     """End a node although something may still refer to it, as a failed test's traceback does."""
+    for action_client in list(node.waitables):
+        action_client.destroy()  # a node does not: the garbage collector would, after its end
     node.destroy_node()
     if isinstance(node, LifecycleNode):
         node._state_machine.destroy_when_not_in_use()  # `destroy_node` leaves it in the graph
