@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gr00t-policy doctor` reports on a checkpoint without reading its weights."""
 
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import json
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -125,28 +126,43 @@ def test_a_range_that_looks_like_another_unit_is_told(low, high, hint):
     assert entry.unit_hint == hint
 
 
-ROS_MODULES = (
+ROS_PACKAGES = (
     *("builtin_interfaces", "geometry_msgs", "sensor_msgs", "std_msgs", "trajectory_msgs"),
     "rclpy",
 )
 
 
-@pytest.fixture
-def ros_messages(monkeypatch):
-    """Where ROS is missing, modules with empty classes stand for it: a contract needs no more."""
-    for package in ROS_MODULES:
-        if importlib.util.find_spec(package) is not None:
-            continue
-        for name in (package, f"{package}.msg", f"{package}.duration", f"{package}.lifecycle"):
-            module = types.ModuleType(name)
-            module.__getattr__ = empty_class
-            monkeypatch.setitem(sys.modules, name, module)
+class EmptyModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds every module of the packages that are missing, each with empty classes."""
+
+    def __init__(self, packages):
+        self.packages = packages
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] not in self.packages:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def exec_module(self, module):
+        module.__getattr__ = empty_class
 
 
 def empty_class(name):
     if name.startswith("__"):
         raise AttributeError(name)
     return type(name, (), {})
+
+
+@pytest.fixture
+def ros_messages(monkeypatch):
+    """Where ROS is missing, modules with empty classes stand for it: a contract needs no more."""
+    missing = {package for package in ROS_PACKAGES if importlib.util.find_spec(package) is None}
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, EmptyModules(missing)])
+    yield
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in {*missing, "gr00t_ros"}:
+            del sys.modules[name]
 
 
 class TestAFileForTheNodes:
