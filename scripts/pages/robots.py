@@ -13,7 +13,9 @@ INTRODUCTION = """\
 # Known robots
 
 `robots/` has a folder for each of these robots: the YAML file of both nodes with limits, a launch
-file that starts the robot's driver as well, and notes on what was verified and what was not.
+file, and notes on what was verified and what was not. The launch file starts the robot's driver as
+well where there is an official one; `driver:=false` leaves that out. The other arguments of
+`policy.launch.py` (`port`, `instruction`, …) and of the driver's launch file can be given, too.
 **None of them has run on the robot itself**: begin slowly, and with an emergency stop within reach.
 `ros2 pkg prefix --share gr00t_ros` shows where they are installed. This page is made from their
 notes by `make reference`.

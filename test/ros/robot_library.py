@@ -93,6 +93,12 @@ def joint_facts(name: str) -> dict[str, JointFacts]:
     }
 
 
+def arm_links(name: str) -> tuple[str, str] | None:
+    """The base and the tip of the arm of a URDF; None for a robot of several arms, or a hand."""
+    entry = json.loads((DATA / "robot_joints.json").read_text(encoding="utf-8"))[name]
+    return (entry["base"], entry["tip"]) if "tip" in entry else None
+
+
 def published(name: str) -> tuple[dict[str, ModalityConfig], dict[str, dict[str, int]]]:
     """The modality configs and the dimensions that a checkpoint was published with."""
     content = json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))
@@ -106,10 +112,10 @@ def published(name: str) -> tuple[dict[str, ModalityConfig], dict[str, dict[str,
 
 
 def urdf_file(source: str) -> Path | None:
-    """A URDF that `make robot-descriptions` has fetched; None where it was not called.
+    """A URDF that `make robot-descriptions` has written; None where it has not.
 
     Args:
-        source: As in test/data/robot_joints.json: ``<file> of <package> <version>``.
+        source: As in test/data/robot_joints.json: ``<file> of <package> <version> …``.
     """
     folder = Path(os.environ.get("GR00T_ROBOT_DESCRIPTIONS", ROOT / "build/robot_descriptions"))
     file = folder / source.partition(" ")[0]

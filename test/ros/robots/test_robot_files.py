@@ -8,7 +8,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from robot_library import DATA, FOLDER, ROBOTS, RobotFile, joint_facts, published, urdf_file
+from robot_library import (
+    DATA,
+    FOLDER,
+    ROBOTS,
+    RobotFile,
+    arm_links,
+    joint_facts,
+    published,
+    urdf_file,
+)
 
 from gr00t_policy_core.kinematics.urdf import urdf_limits
 from gr00t_policy_core.policy import ABSOLUTE_ACTIONS
@@ -24,6 +33,14 @@ DESCRIBED = [name for name, entry in URDFS.items() if ".urdf of " in entry["sour
 @pytest.fixture(scope="module")
 def contracts() -> dict[str, Contract]:
     return {robot.path: contract_of_file(robot.file) for robot in ROBOTS}
+
+
+def text_of_urdf(name: str) -> str:
+    source = URDFS[name]["source"]
+    path = urdf_file(source)
+    if path is None:
+        pytest.skip(f"`make robot-descriptions` writes {source}")
+    return path.read_text(encoding="utf-8")
 
 
 by_path = pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.path)
@@ -82,13 +99,38 @@ def test_the_joints_of_an_arm_go_from_its_base_to_its_tip(
         assert places == sorted(places), output.name
 
 
+@by_path
+def test_its_end_effectors_reach_from_the_base_to_the_tip_of_the_urdf(
+    robot: RobotFile, contracts: dict[str, Contract]
+) -> None:
+    contract = contracts[robot.path]
+    interfaces = [stream.interface for stream in contract.state_streams]
+    interfaces += [output.interface for output in contract.action]
+    frames = [of.frames for of in interfaces if hasattr(of, "frames")]
+    for of in (*frames, *contract.workspaces):
+        assert (robot.urdf_name(of.base), robot.urdf_name(of.tip)) == arm_links(robot.joints)
+
+
+@pytest.mark.parametrize("name", [name for name in DESCRIBED if arm_links(name)])
+def test_an_arm_of_the_urdf_goes_through_its_joints_in_their_order(name: str) -> None:
+    base, tip = arm_links(name)
+    above = {
+        joint.find("child").get("link"): (joint.find("parent").get("link"), joint.get("name"))
+        for joint in ElementTree.fromstring(text_of_urdf(name)).findall("joint")
+    }
+    link, joints = tip, []
+    while link != base:
+        link, joint = above[link]
+        joints.append(joint)
+    facts = joint_facts(name)
+    in_order = [joint for joint in reversed(joints) if joint in facts]
+    assert in_order == list(facts)[: len(in_order)]
+    assert len(in_order) >= 5
+
+
 @pytest.mark.parametrize("name", DESCRIBED)
 def test_the_joints_are_as_the_urdf_has_them(name: str) -> None:
-    source = URDFS[name]["source"]
-    path = urdf_file(source)
-    if path is None:
-        pytest.skip(f"`make robot-descriptions` fetches {source}")
-    text = path.read_text(encoding="utf-8")
+    text = text_of_urdf(name)
     limits, mimics = urdf_limits(text), set()
     for joint in ElementTree.fromstring(text).findall("joint"):
         if joint.find("mimic") is not None:
@@ -107,15 +149,17 @@ def test_a_robot_has_notes_and_a_launch_file(folder: Path) -> None:
     assert "## Verified" in readme
     assert "## Not verified" in readme
     launch = ElementTree.parse(folder / f"{folder.name}.launch.xml").getroot()
-    arguments = {arg.get("name") for arg in launch.findall("arg")}
-    assert {"host", "driver", "autostart"} <= arguments
+    declared = [arg for arg in launch.iter("arg") if arg.get("value") is None]
+    arguments = {arg.get("name") for arg in declared}
+    assert {"host", "config", "autostart"} <= arguments
+    assert all(arg.get("description") for arg in declared)
     used = {
         word.partition(")")[0]
         for element in launch.iter()
         for value in element.attrib.values()
         for word in value.split("$(var ")[1:]
     }
-    assert used <= arguments
+    assert used == arguments
     includes = [include.get("file") or "" for include in launch.iter("include")]
     assert any(name.endswith("policy.launch.py") for name in includes)
 
