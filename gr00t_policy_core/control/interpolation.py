@@ -34,15 +34,16 @@ def interpolate_steps(layout: ActionLayout, rows: Row, position: float, *, cubic
 def _catmull_rom(rows: Row, step: int, share: float) -> Row:
     """The cubic from a step to the next with the slopes of their neighbours (Catmull & Rom 1974).
 
-    At the ends of the chunk the slopes are one-sided.
+    At the ends of the chunk the slopes are one-sided. Beside two equal steps the slope is zero, as
+    no cubic without it keeps between its steps (Fritsch & Carlson 1980): what stands does not
+    swing back before it departs, nor beyond its target when it arrives there.
     """
-    before, after = rows[max(step - 1, 0)], rows[min(step + 2, len(rows) - 1)]
     start, end = rows[step], rows[step + 1]
-    slope_in, slope_out = (end - before) / 2, (after - start) / 2
-    if step == 0:
-        slope_in = end - start
-    if step + 2 >= len(rows):
-        slope_out = end - start
+    slope_in = slope_out = end - start
+    if step > 0:
+        slope_in = _slope(rows[step - 1], start, end)
+    if step + 2 < len(rows):
+        slope_out = _slope(start, end, rows[step + 2])
     s2, s3 = share * share, share**3
     return np.asarray(
         (2 * s3 - 3 * s2 + 1) * start
@@ -50,3 +51,9 @@ def _catmull_rom(rows: Row, step: int, share: float) -> Row:
         + (3 * s2 - 2 * s3) * end
         + (s3 - s2) * slope_out
     )
+
+
+def _slope(before: Row, here: Row, after: Row) -> Row:
+    """The slope at a step between two others."""
+    stands = (before == here) | (here == after)
+    return np.where(stands, 0.0, (after - before) / 2)

@@ -84,6 +84,18 @@ def test_cubic_interpolation_goes_through_the_steps_and_bends_smoothly() -> None
     assert path.max() < 2.3
 
 
+def test_what_stands_does_not_swing_back_before_it_departs_nor_beyond_where_it_arrives() -> None:
+    """A gripper that opens and closes: Catmull-Rom alone goes beyond both by 7 % of the way."""
+    rows = np.array([[0.2], [0.2], [0.2], [1.0], [1.0], [1.0], [0.2], [1.0], [1.0]])
+    schedule = empty(cubic=True)
+    schedule.offer(Chunk(1, T0_NS, DT_S, {"arm": rows}), T0_NS)
+    path = np.array([played(schedule, float(ms)) for ms in range(400)])
+    assert path.min() > 0.2 - 1e-9
+    assert path.max() < 1.0 + 1e-9
+    assert_allclose(path[:101], 0.2, atol=1e-12)
+    assert (np.diff(path[100:151]) >= 0.0).all()
+
+
 def test_keys_lie_side_by_side_in_the_order_of_the_layout() -> None:
     schedule = ChunkSchedule(ActionLayout({"gripper": 1, "arm": 2}))
     rows = {"arm": np.array([[1.0, 2.0]]), "gripper": np.array([[3.0]])}
