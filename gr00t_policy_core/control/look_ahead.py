@@ -26,8 +26,10 @@ from gr00t_policy_core.control.sent_path import SentPath
 from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, PlayerMotion, Trajectory
 from gr00t_policy_core.control.workspace import Workspace
 
-# A late trajectory that makes a smaller step is sent, rad (or m): about what a streamed command
-# makes of a tick that is late (docs/benchmarks/trajectories.md).
+# A late trajectory that makes a smaller step is sent, rad (or m). A judgement: at 1 rad/s a stream
+# whose tick comes 2 ms late makes that step, too. With more, a controller has to jump where the
+# chunk could have been planned again from the present; with less, a busy machine plans chunks again,
+# and then refuses them, where nobody would have felt the step.
 MAX_LATE_STEP = 0.002
 
 
@@ -69,6 +71,7 @@ class LookAheadPlayer:
             silent_at_rest=silent_at_rest,
         )
         self._inhibited = ""
+        self._must_stop = False  # whether motion was forbidden since the last call with a time
         self._is_stopping = False  # whether the way to rest of a stop is still to be sent
         self._unsent: Chunk | None = None  # the newest chunk, while its trajectory is not sent
         self._retried: Chunk | None = None  # the newest chunk that was offered a second time
@@ -161,14 +164,17 @@ class LookAheadPlayer:
         self._ahead.measure(positions, stamp_ns)
 
     def inhibit(self, reason: str) -> None:
-        """Forbid motion for a reason: the robot comes to rest. An empty reason allows motion."""
+        """Forbid motion for a reason, from the next call that tells the time on.
+
+        An empty reason allows motion.
+        """
         if reason == self._inhibited:
             return
         was_allowed, self._inhibited = not self._inhibited, reason
         if was_allowed:
-            present_ns = self._go_back()
-            self.player.inhibit(reason)
-            self._stop_from_here(present_ns)
+            self._must_stop = True
+        elif self._must_stop:
+            self._must_stop = bool(reason)
         else:
             self._ahead.note(Allowed(reason))
             self.player.inhibit(reason)
@@ -180,7 +186,7 @@ class LookAheadPlayer:
             now_ns: The present, on the clock of the stamps, ns.
             reason: The value of `reason` until the next chunk is accepted.
         """
-        present_ns = self._go_back()
+        present_ns = self._go_back(now_ns)
         self.player.hold(self._ahead.ticked_ns or now_ns, reason)
         self._stop_from_here(present_ns)
 
@@ -191,7 +197,7 @@ class LookAheadPlayer:
         workspaces: tuple[Workspace, ...] = (),
     ) -> None:
         """Use other limits after coming to rest within these; as `MotionPlayer.change_limits`."""
-        present_ns = self._go_back()
+        present_ns = self._go_back(now_ns)
         self.player.change_limits(limits, self._ahead.ticked_ns or now_ns, workspaces)
         self._stop_from_here(present_ns)
 
@@ -201,6 +207,7 @@ class LookAheadPlayer:
         Raises:
             ChunkRefusedError: As for `MotionPlayer.offer`.
         """
+        self._stop_if_inhibited(now_ns)
         ahead_ns = self._ahead.time_ahead(now_ns)
         try:
             self.player.offer(chunk, ahead_ns)
@@ -216,6 +223,7 @@ class LookAheadPlayer:
         Raises:
             SteeringRefusedError: As for `MotionPlayer.steer`.
         """
+        self._stop_if_inhibited(now_ns)
         ahead_ns = self._ahead.time_ahead(now_ns)
         self.player.steer(target, ahead_ns)
         self._ahead.note(Steered(tuple(target.tolist()), ahead_ns))
@@ -238,11 +246,12 @@ class LookAheadPlayer:
         Args:
             now_ns: The present, on the clock of the stamps, ns.
         """
+        self._stop_if_inhibited(now_ns)
         was_braking = self.player.is_braking
         is_steady = self._ahead.tick(now_ns)
         begins_to_brake = self.player.is_braking and not was_braking
         if is_steady and begins_to_brake and not self._path.is_current:
-            self._brake_at_present(self.player.reason)
+            self._brake_at_present(self.player.reason, now_ns)
         self._ahead.advance()
         return self._ahead.present
 
@@ -254,6 +263,8 @@ class LookAheadPlayer:
         ticked_ns = self._ahead.ticked_ns
         if self._path.is_forecasting or not self._path.has_departed or ticked_ns is None:
             return None
+        if self._ahead.is_told:  # between the tick and now: the next tick shows it
+            return None
         forecast = Forecast(
             self._ahead.known_from_ns,
             self._period_ns,
@@ -264,6 +275,7 @@ class LookAheadPlayer:
             is_stop=self._is_stopping,
         )
         self._path.begin(forecast)
+        self._ahead.begin_forecast()
         return forecast
 
     def awaits(self, forecast: Forecast) -> bool:
@@ -297,7 +309,7 @@ class LookAheadPlayer:
         if not self._path.is_awaited(forecast):
             return
         chunk = self._unsent
-        present_ns = self._go_back()
+        present_ns = self._go_back(now_ns)
         self._ahead.keep()
         self._ahead.go_ahead(present_ns)
         if chunk is None:
@@ -312,10 +324,19 @@ class LookAheadPlayer:
         with contextlib.suppress(ChunkRefusedError):
             self.offer(chunk, now_ns)
 
-    def _go_back(self) -> int:
-        """Undo what the robot has not begun; returns the present, ns."""
+    def _stop_if_inhibited(self, now_ns: int) -> None:
+        if self._must_stop:
+            self._stop_from_here(self._go_back(now_ns))
+
+    def _go_back(self, now_ns: int) -> int:
+        """Undo what the robot has not begun; returns the present, ns.
+
+        The robot has gone on while the control loop missed ticks: they are made up for before.
+        """
         self._unsent = None
+        self._ahead.catch_up(now_ns)
         present_ns = self._ahead.go_back()
+        self._must_stop = False
         self.player.inhibit(self._inhibited)  # what was forbidden or allowed since is not undone
         return present_ns
 
@@ -325,9 +346,9 @@ class LookAheadPlayer:
         self._is_stopping = True
         self._ahead.go_ahead(present_ns)
 
-    def _brake_at_present(self, reason: str) -> None:
+    def _brake_at_present(self, reason: str, now_ns: int) -> None:
         """Brake already where the robot is, for what the player has found one lead ahead."""
-        present_ns = self._go_back()
+        present_ns = self._go_back(now_ns)
         self._stop_from_here(present_ns)
         ticked_ns = self._ahead.ticked_ns
         if not self.player.is_braking and ticked_ns is not None:

@@ -20,8 +20,10 @@ from gr00t_policy_core.control.sent_path import SentPath
 
 # After a longer pause of the control loop the missed ticks are not made up for, s.
 MAX_CATCH_UP_S = 1.0
-# A stop departs from the path this long after its reason, s: to forecast and send the way to rest
-# of an arm takes about 15 ms. What comes later is joined with a step, which the jerk limit bounds.
+# A stop departs from the path this long after its reason, s. A judgement: to forecast and send the
+# way to rest of an arm of seven joints takes about 15 ms on an idle core. More lets the robot go on
+# for longer. With less, or on a busier machine, the way to rest comes late; a stop is sent all the
+# same, and the controller joins it with a step of at most the way of that time.
 STOP_LEAD_S = 0.02
 
 
@@ -59,6 +61,7 @@ class PlayerAhead:
         self._ticked_ns: int | None = None  # the newest tick of the player
         self._ticks = 0  # of the player
         self._sent_ticks: int | None = None  # how many of them were sent, where not all were
+        self._told_ticks: int | None = None  # how many there were at a first call since a forecast
         # The commands from the present tick to the newest; None where there was none yet.
         self._ahead: deque[Command | None] = deque(
             [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
@@ -123,9 +126,21 @@ class PlayerAhead:
             return ahead_ns
         return ticked_ns
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the player was called since its newest tick: no command shows it yet."""
+        return self._told_ticks == self._ticks
+
     def note(self, event: Event) -> None:
-        """Store a call to the player that a stop undoes."""
+        """Store a call to the player that a stop undoes.
+
+        What was sent ends before it, even if the next commands are still the same.
+        """
         self._behind.note(event)
+        if self._told_ticks is None:
+            self._told_ticks = self._ticks
+        if self._sent_ticks is None:
+            self._sent_ticks = self._ticks
 
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
         """Store measured positions: as far beside the command ahead as beside that of their time.
@@ -149,9 +164,21 @@ class PlayerAhead:
             self.keep()  # what was before the jump is of another time
         return is_first
 
+    def catch_up(self, now_ns: int) -> None:
+        """Make up for the ticks that were missed before the one that is due at present, ns."""
+        if not self._is_clock_steady(now_ns):
+            return
+        ticks = self._ticks
+        self._tick_until(now_ns + self.lead_ns - self._period_ns, now_ns)
+        if self._ticks != ticks:
+            self.advance()
+
     def advance(self) -> None:
         """Give up what a stop need not undo any more."""
         ticks = self._lead_ticks - self._stop_ticks
+        unsent = 0 if self._sent_ticks is None else self._ticks - self._sent_ticks
+        if self._path.is_current and unsent > self._lead_ticks:
+            self._sent_ticks = None  # a call that has changed nothing for a whole lead
         if self._sent_ticks is not None:
             ticks = max(ticks, self._ticks - self._sent_ticks)
         self._behind.advance(ticks)
@@ -170,7 +197,7 @@ class PlayerAhead:
         for _ in range(min(ticks, len(self._ahead))):
             self._ahead.pop()
         self._path.drop()
-        self._sent_ticks = None
+        self._sent_ticks = self._told_ticks = None
         self._tick_until(present_ns + self.stop_lead_ns, present_ns)
         return present_ns
 
@@ -182,11 +209,17 @@ class PlayerAhead:
         """Tick until one lead after the present, ns, after the way back."""
         self._tick_until(present_ns + self.lead_ns, present_ns)
 
+    def begin_forecast(self) -> None:
+        """Distinguish what the forecast knows from what the player is told from now on."""
+        self._told_ticks = None
+
     def compare(self) -> None:
         """Find out how many of the commands were sent, after a trajectory was."""
         rows, start_ns = [command.vector for command in self.known], self.known_from_ns
         same = self._path.same_until(rows, start_ns, self._period_ns)
-        self._sent_ticks = None if same == len(rows) else self._ticks - len(rows) + same
+        departed = None if same == len(rows) else self._ticks - len(rows) + same
+        ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
+        self._sent_ticks = min(ends, default=None)
 
     def sent_rows(self) -> list[Row]:
         """The commands from the present to the departure of a stop, float64 (size,) each.

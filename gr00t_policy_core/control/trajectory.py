@@ -12,6 +12,7 @@ import numpy as np
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_policy_core.control.steering import MAX_APPROACH_S
 
 # A motion that goes on for longer is brought to rest in the forecast, s. The next forecast goes on.
 MAX_FORECAST_S = 10.0
@@ -83,10 +84,19 @@ class PlayerMotion:
         self._now_ns = now_ns
         self._period_ns = period_ns
         self._is_at_rest = False
+        self._last: Row | None = None
+        self._ticks_still = 0
 
     @property
     def is_at_rest(self) -> bool:
-        return self._is_at_rest
+        """Whether the commands stand, and stay where they are.
+
+        Those that follow a person stay where they have stood for as long as the path takes to a
+        target: the hold that ends the steering, seconds later, changes nothing.
+        """
+        if self._is_at_rest or not self._player.is_steered:
+            return self._is_at_rest
+        return self._ticks_still * self._period_ns > MAX_APPROACH_S * 1e9
 
     def step(self) -> Row:
         self._now_ns += self._period_ns
@@ -94,7 +104,11 @@ class PlayerMotion:
         if command is None:
             raise RuntimeError("a player without a command has no motion to forecast")
         self._is_at_rest = command.at_rest
-        return command.vector
+        row, before = command.vector, self._last
+        is_still = before is not None and np.array_equal(row, before)
+        self._ticks_still = self._ticks_still + 1 if is_still else 0
+        self._last = row
+        return row
 
     def brake(self) -> None:
         self._player.hold(self._now_ns, "the forecast ends here")

@@ -25,6 +25,11 @@ LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}
 MODE = {"action__arm__mode": "trajectory", "action__gripper__mode": "trajectory"}
 
 
+def braking_way(speed: float) -> float:
+    """No less than the way on which a joint comes to rest, rad, by its acceleration and jerk."""
+    return speed / 2 * (speed / LIMITS["acceleration"] + np.sqrt(4 * speed / LIMITS["jerk"]))
+
+
 def points_of(message: JointTrajectory) -> list[Point]:
     return [
         Point(
@@ -229,7 +234,7 @@ def test_a_person_steers_a_robot_that_takes_whole_trajectories(
     wait_until(lambda: robot.controller.position[0] > 0.1, what="the policy drives")
     response = operator.call("intervene", SetBool, SetBool.Request(data=True))
     assert response.success, response.message
-    target = float(robot.controller.position[0])
+    target, of_the_chunk = float(robot.controller.position[0]), len(robot.received)
 
     def drive() -> None:
         nonlocal target
@@ -246,8 +251,12 @@ def test_a_person_steers_a_robot_that_takes_whole_trajectories(
     assert not robot.rejections
     for message in robot.received:
         require_trajectory(message)
+    # It goes beyond the leader by no more than it needs to brake: after a trajectory that a busy
+    # machine has finished late, it hurries after the leader.
+    steered = [point for one in robot.received[of_the_chunk:] for point in points_of(one)]
+    fastest = max(np.abs(point.velocity).max() for point in steered)
     positions = np.stack([position for _, position in robot.path])
-    assert positions[:, 0].min() > -0.05
+    assert positions[:, 0].min() > -braking_way(fastest)
     assert operator.statuses[-1].state != ControlStatus.STATE_ERROR
 
 
