@@ -125,8 +125,11 @@ def _description_problems(contract: Contract) -> Iterator[str]:
     if names and not contract.motion.robot_description_topics:
         yield f"{', '.join(names)}: needs the robot description, robot_description_topic is empty"
     if contract.workspaces and not any(out.commands_joint_positions for out in contract.action):
-        name = contract.workspaces[0].name
-        yield f"{name}: no action commands joints in position, which is what it can bound"
+        yield (
+            f"{contract.workspaces[0].name}: no action commands joints in position, which is what "
+            "it can bound; a pose_stamped action takes box_min, box_max and floor itself, a twist "
+            "has no position: whatever follows it has to bound the tip"
+        )
 
 
 def _unmeasured_pose(output: ActionOutput, contract: Contract) -> str:
