@@ -28,7 +28,7 @@ from gr00t_policy_core.control.workspace import Workspace
 
 # A late trajectory that makes a smaller step is sent, rad (or m). A judgement: at 1 rad/s a stream
 # whose tick comes 2 ms late makes that step, too. With more, a controller has to jump where the
-# chunk could have been planned again from the present; with less, a busy machine plans chunks again,
+# chunk could have been planned again from the present; with less, a busy machine plans chunks anew,
 # and then refuses them, where nobody would have felt the step.
 MAX_LATE_STEP = 0.002
 

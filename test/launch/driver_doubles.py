@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-# A launch file that notes the launch configurations it sees. It declares arguments of its own that are
-# named like ours, as drivers do.
+# A launch file that notes the launch configurations it sees. It declares arguments of its own that
+# are named like ours, as drivers do.
 LAUNCH_FILE = """\
 import json
 
@@ -63,13 +63,13 @@ class PackageDoubles:
 
     def launched(self, package: str) -> list[dict[str, str]]:
         """The launch configurations that each include of the package's launch file has seen."""
-        notes = self._notes(package)
-        return (
-            [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
-        )
+        return [json.loads(line) for line in self._lines_of(package)]
 
     def executed(self, package: str) -> list[str]:
         """The arguments of each start of the package's executable."""
+        return self._lines_of(package)
+
+    def _lines_of(self, package: str) -> list[str]:
         notes = self._notes(package)
         return notes.read_text().splitlines() if notes.exists() else []
 

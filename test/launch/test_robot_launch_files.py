@@ -124,9 +124,8 @@ def test_the_arguments_reach_the_driver_and_our_nodes(
         if driver is None or driver.package != package:
             assert not started
             continue
-        assert [told.items() <= seen.items() for told, seen in zip(driver.told, started)] == [
-            True
-        ] * len(driver.told)
+        for told, seen in zip(driver.told, started, strict=True):
+            assert told.items() <= seen.items()
         if driver.has_address:
             assert started[0]["robot_ip"] == "10.0.0.9"
 

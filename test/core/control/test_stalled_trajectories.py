@@ -186,7 +186,7 @@ def test_a_stop_in_a_stall_of_the_control_loop_brakes_where_the_robot_is_by_then
 def test_a_steered_robot_never_jumps_and_goes_beyond_the_person_only_to_brake(
     seed: int,
 ) -> None:
-    """A late trajectory is planned again from where the robot is, which hurries after the person."""
+    """A late trajectory is planned again from where the robot is, and that hurries after them."""
     robot = moving(seed)
     robot.stalls, robot.forecast_ms = 0.01, (10, 110)
     target, due_ms, begun_ms = robot.position, 0, robot.ms
