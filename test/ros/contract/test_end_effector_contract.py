@@ -126,6 +126,21 @@ def test_a_workspace_needs_joints_and_a_description() -> None:
     assert problem.startswith("workspace.arm: needs the robot description")
 
 
+def test_a_workspace_that_only_a_twist_could_leave_says_what_to_do() -> None:
+    twist = {
+        "action__arm__type": "twist_stamped",
+        "action__arm__topic": "twist",
+        "action__arm__frame_id": "base",
+        "action__arm__joints": None,
+        "action__gripper__ignore": True,
+        "action__gripper__type": None,
+        "action__gripper__topic": None,
+        "action__gripper__joints": None,
+    }
+    problems = problems_of(**{**WORKSPACE, **twist})
+    assert any("a twist has no position: whatever follows it" in one for one in problems), problems
+
+
 # Several keys
 
 
