@@ -21,13 +21,9 @@ from gr00t_policy_core.control.recording import RecordingPlayer
 from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_policy_core.kinematics.urdf import UrdfLimits
 from gr00t_ros.contract.contract import Contract, parse_contract
-from gr00t_ros.control.motion_setup import (
-    CommandedJoints,
-    CommandedPoses,
-    limits_in_force,
-    make_layout,
-    make_player,
-)
+from gr00t_ros.control.limits_in_force import limits_in_force
+from gr00t_ros.control.measurements import CommandedJoints, CommandedPoses
+from gr00t_ros.control.motion_setup import make_layout, make_player
 from gr00t_ros.interfaces.interface import MeasuredPose
 
 LAYOUT = ActionLayout({"arm": 2, "gripper": 1})
