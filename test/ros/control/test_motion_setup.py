@@ -61,7 +61,7 @@ def contract_of(**changes: Any) -> Contract:
 def settings_of(
     contract: Contract, layout: ActionLayout = LAYOUT, urdf: dict[str, UrdfLimits] | None = None
 ) -> PlayerSettings:
-    return make_player(contract, layout, urdf or {})._settings
+    return make_player(contract, layout, urdf or {})._playback.settings
 
 
 class Told(MotionPlayer):
