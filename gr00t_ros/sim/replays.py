@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -20,10 +21,9 @@ from gr00t_ros.sim.demo_processes import (
 from gr00t_ros.sim.demonstrations import simulation_command, task_of
 from gr00t_ros.sim.recording_session import CONFIG, RecordingSession
 from gr00t_ros.sim.scene import Scene
-from gr00t_ros.sim.service_calls import call, call_trigger
+from gr00t_ros.sim.service_calls import call, call_trigger, change_state
 from gr00t_ros.sim.world import SimulatedArm
 
-ATTEMPTS = 3  # of a replay: where chunks come late it does not reach the cube in time
 LATE_S = 15.0  # more than the episode took: chunks that come late delay the replay
 
 
@@ -82,7 +82,7 @@ class ReplayRunner:
         self._scene = Scene(node, SimulatedArm().bin_position.tolist())
 
     def play(self, episodes: list[Episode], tell: Callable[[str], None]) -> Iterator[Replay]:
-        """Replay episodes, one after the other; a failed one is replayed again.
+        """Replay episodes, one after the other.
 
         Args:
             episodes: The episodes.
@@ -90,16 +90,13 @@ class ReplayRunner:
         """
         self._processes.wait_until(self._has_control, "the control node can command the arm")
         for episode in episodes:
-            for _ in range(ATTEMPTS):
-                replay = self._served_replay(episode)
-                outcome = "in the bin" if replay.success else "NOT in the bin"
-                tell(
-                    f"{replay.bag.name}, {episode.dataset.name} episode {episode.index}: "
-                    f"{episode.cube} {outcome}"
-                )
-                yield replay
-                if replay.success:
-                    break
+            replay = self._served_replay(episode)
+            outcome = "in the bin" if replay.success else "NOT in the bin"
+            tell(
+                f"{replay.bag.name}, {episode.dataset.name} episode {episode.index}: "
+                f"{episode.cube} {outcome}"
+            )
+            yield replay
 
     def _has_control(self) -> bool:
         request = Trigger.Request()
@@ -118,9 +115,10 @@ class ReplayRunner:
 
     def _replay(self, episode: Episode) -> Replay:
         scene, cube = self._scene, episode.cube
-        # The scene moves the arm home at once, away from a command that is held.
-        call_trigger(self._node, "control_node/stop")
+        # The scene has the arm home at once; a node that is active would command it back.
+        change_state(self._node, "control_node", Transition.TRANSITION_DEACTIVATE)
         scene.begin(episode.scene_seed, self._processes)
+        change_state(self._node, "control_node", Transition.TRANSITION_ACTIVATE)
         self._processes.wait_until(self._has_control, "the control node can command the arm")
         self._recorder.begin(task_of(cube))
         call_trigger(self._node, "policy_node/start")
