@@ -11,6 +11,8 @@ from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from gr00t_ros.msg import ControlStatus
+from gr00t_ros.node.qos import STATUS
 from gr00t_ros.sim.demo_processes import (
     EXECUTION_HORIZON,
     DemoProcesses,
@@ -78,6 +80,8 @@ class ReplayRunner:
         self._processes = processes
         processes.start("sim_node", simulation_command())
         processes.start("control_node", node_command("control_node", None, CONFIG))
+        self._chunk_publishers = 0  # that the control node hears
+        node.create_subscription(ControlStatus, "control_node/status", self._on_status, STATUS)
         self._recorder = RecordingSession(node, processes, folder)
         self._scene = Scene(node, SimulatedArm().bin_position.tolist())
 
@@ -98,6 +102,9 @@ class ReplayRunner:
             )
             yield replay
 
+    def _on_status(self, status: ControlStatus) -> None:
+        self._chunk_publishers = status.chunk_publishers
+
     def _has_control(self) -> bool:
         request = Trigger.Request()
         return bool(call(self._node, Trigger, "control_node/start", request).success)
@@ -107,7 +114,10 @@ class ReplayRunner:
         processes = self._processes
         server = processes.start("policy_server", serve_episode_command(episode))
         port = processes.wait_until(lambda: port_from_log(server.log), "the policy server listens")
+        processes.wait_until(lambda: not self._chunk_publishers, "the last policy node is gone")
         policy = processes.start("policy_node", node_command("policy_node", port, CONFIG))
+        # A replay does not repeat what nobody hears.
+        processes.wait_until(lambda: self._chunk_publishers, "the policy node is heard")
         replay = self._replay(episode)
         for part in (policy, server):
             processes.stop(part)
