@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ PERIOD_S, DT_S = 0.01, 0.05
 LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}  # the defaults
 NAMES = ("shoulder", "elbow", "finger")
 HOLDING = ControlStatus.STATE_HOLDING
+FRESH_CHUNK_S = 1.0
 BRAKING_S = 0.35  # more than enough to stop from any speed here
 
 
@@ -123,6 +125,24 @@ class Rig:
         message = chunk_of(values, t0_ns=t0_ns, dt_s=DT_S, chunk_id=self._number)
         message.source = source
         self.chunks.publish(message)
+
+    def play_until(self, predicate: Callable[[], object], what: str, **chunk: Any) -> None:
+        """Play fresh chunks, as a policy does, until `predicate()` is true.
+
+        For what a busy machine may plan too late: the node refuses such a chunk.
+        """
+        played_s = -np.inf
+
+        def is_true_by_now() -> bool:
+            nonlocal played_s
+            if predicate():
+                return True
+            if time.monotonic() - played_s > FRESH_CHUNK_S:
+                self.play(**chunk)
+                played_s = time.monotonic()
+            return False
+
+        wait_until(is_true_by_now, what=what)
 
     def now_ns(self) -> int:
         return int(self.peer.get_clock().now().nanoseconds)

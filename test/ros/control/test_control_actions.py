@@ -181,8 +181,7 @@ def test_a_trajectory_is_a_goal_and_one_that_is_given_up_stops_the_robot(
 ) -> None:
     server = serve(actions.FollowJointTrajectory, "jtc/follow")
     rig.start(**TRAJECTORY)
-    rig.play(horizon=40)
-    wait_until(lambda: server.goals, what="a goal")
+    rig.play_until(lambda: server.goals, "a goal", horizon=40)
     assert list(server.goals[0].trajectory.joint_names) == ["shoulder", "elbow", "finger"]
     assert len(server.goals[0].trajectory.points) > 100
     server.finish(0, "abort", error_code=-4, error_string="shoulder is 0.3 rad off")
@@ -190,15 +189,17 @@ def test_a_trajectory_is_a_goal_and_one_that_is_given_up_stops_the_robot(
     assert "~/start" in status.reason
     wait_until(lambda: len(server.goals) >= 2, what="a trajectory that brakes")
     assert rig.operator.trigger("start").success
-    rig.play(horizon=40)
-    rig.operator.wait_for_status(lambda s: s.state == ControlStatus.STATE_RUNNING, "it goes on")
+    rig.play_until(
+        lambda: rig.operator.statuses[-1].state == ControlStatus.STATE_RUNNING,
+        "it goes on",
+        horizon=40,
+    )
 
 
 def test_an_active_trajectory_is_canceled_by_deactivation(rig: Rig, serve: Serve) -> None:
     server = serve(actions.FollowJointTrajectory, "jtc/follow")
     rig.start(**TRAJECTORY)
-    rig.play(horizon=40)
-    wait_until(lambda: server.goals, what="a goal")
+    rig.play_until(lambda: server.goals, "a goal", horizon=40)
     assert rig.operator.change_state(DEACTIVATE) == [True]
     assert server.canceled[-1] == len(server.goals) - 1
     assert rig.operator.change_state(ACTIVATE) == [True]
