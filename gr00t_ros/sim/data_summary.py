@@ -37,9 +37,10 @@ class DataSummary:
 
     @property
     def succeeded(self) -> bool:
-        """Whether every replay succeeded, and the evaluation found what it should."""
-        shown = [replay.success for replay in self.replays]
-        return bool(shown) and all(shown) and not self.problems
+        """Whether every episode could be replayed, and the evaluation found what it should."""
+        asked = {replay.episode.index for replay in self.replays}
+        shown = {replay.episode.index for replay in self.replays if replay.success}
+        return bool(shown) and shown == asked and not self.problems
 
     def __str__(self) -> str:
         shown = sum(demonstration.success for demonstration in self.demonstrations)

@@ -20,15 +20,9 @@ pytest.importorskip("av", reason="videos need PyAV (the extra 'convert')")
 from gr00t_ros.bags.episode_info import EpisodeInfo
 from gr00t_ros.bags.reader import Bag
 from gr00t_ros.sim import demo_data
-from gr00t_ros.sim.data_summary import (
-    DataSummary,
-    cut_bags,
-    evaluation_problems,
-    replayable_episodes,
-)
+from gr00t_ros.sim.data_summary import cut_bags, evaluation_problems, replayable_episodes
 from gr00t_ros.sim.demo_processes import executable
 from gr00t_ros.sim.demonstrations import Demonstration
-from gr00t_ros.sim.replays import Episode, Replay
 
 in_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 
@@ -91,14 +85,6 @@ def test_a_senseless_number_of_episodes_is_refused(
 def write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
-
-
-def test_one_failed_replay_is_a_failure(tmp_path: Path) -> None:
-    episode = Episode(tmp_path, 0, 8.0, 0, "red")
-    replays = [Replay(episode, tmp_path, success) for success in (True, False)]
-    parts = {"demonstrations": (), "cut": (), "problems": (), "diagnosis": ""}
-    assert DataSummary(replays=tuple(replays[:1]), **parts).succeeded
-    assert not DataSummary(replays=tuple(replays), **parts).succeeded
 
 
 def converted(folder: Path) -> list[Path]:
