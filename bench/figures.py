@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.motion import Bench
+from bench.motion_bench import Bench
 from bench.motion_parts import DIMENSIONS, Case, Strategy, demo_contract
 from bench.motion_run import Episode
 from bench.processes import ROOT

@@ -102,7 +102,7 @@ class HandoverEpisode:
         self._policy = VirtualPolicyNode(expert, case, contract, self._wrong)
         self._now_ns = round(START_S * 1e9)
         gate = MotionGate()
-        self._motion = MotionControl(contract, gate, {}, self._clock)
+        self._motion = MotionControl(contract, gate, self._clock)
         self._supervision = Supervision(contract, gate, self._motion, self._clock)
         self._device = self._supervision.devices[0]
         chance = random.Random(case.seed)
@@ -141,7 +141,7 @@ class HandoverEpisode:
         """What came since the tick before, then one tick of both nodes."""
         self._let_person_act(now_s)
         self._now_ns = round(now_s * 1e9)
-        self._motion.measure_joints(JOINT_NAMES, self._arm.positions.tolist(), self._now_ns)
+        self._motion.robot.measure_joints(JOINT_NAMES, self._arm.positions.tolist(), self._now_ns)
         if self._policy.wants_observation(now_s):
             self._policy.ask(self._robot.history(), self._arm.render("front"), now_s)
         chunk = self._policy.answer(now_s)

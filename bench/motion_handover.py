@@ -9,20 +9,20 @@ from collections.abc import Iterator, Sequence
 from bench import handover_metrics
 from bench.handover_metrics import HandoverRow
 from bench.handover_run import HandoverRecording, run_handover
-from bench.motion import (
+from bench.motion_bench import (
     PAGE,
-    Bench,
     bench_of_this_process,
+    can_render,
     describe,
     in_groups,
+    keep,
     parse_options,
     run_all,
 )
 from bench.motion_parts import STRATEGIES, Case
 from bench.motion_report import DEFAULT
 from bench.processes import ROOT
-from bench.report import meta_report, say, write_result, write_section
-from gr00t_ros.sim.rendering import RenderingUnavailableError
+from bench.report import write_section
 
 RESULT = ROOT / "build" / "bench" / "handover.json"
 LATENCIES_S = (0.0, 0.1, 0.2)
@@ -45,18 +45,13 @@ def _run(case: Case) -> HandoverRecording:
 def main(args: Sequence[str] | None = None) -> int:
     """Command line; see ``--help``."""
     options = parse_options(args, prog="python -m bench.motion_handover", description=__doc__)
-    try:
-        Bench.make().arm.render("front")
-    except RenderingUnavailableError as error:
-        say(f"the expert needs pictures: {error}")
+    if not can_render():
         return 1
     load_before = os.getloadavg()[0]
     latencies_s = QUICK_LATENCIES_S if options.quick else LATENCIES_S
     rows = list(measure(latencies_s, options.seeds, options.jobs))
     about = describe(load_before, options)
-    write_result(RESULT, about, [row.as_json() for row in rows])
-    text = f"{meta_report(about)}\n\n{handover_metrics.report(rows)}"
-    say(f"\n{text}\n")
+    text = keep(rows, handover_metrics.report(rows), about, RESULT)
     if not options.quick:
         write_section("handover", text, PAGE)
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.models.common.checkpoint_formats import open_checkpoint
 from gr00t_policy_core.models.common.devices import find_device, find_dtype
-from gr00t_policy_core.models.common.embodiment import find_tag
+from gr00t_policy_core.models.common.embodiment_reader import find_tag
 from gr00t_policy_core.models.common.execution_settings import ExecutionSettings, check_settings
 from gr00t_policy_core.models.common.float8 import NAME as FLOAT8
 from gr00t_policy_core.models.common.float8 import check_device

@@ -88,6 +88,16 @@ class Contract:
         return tuple(stream for state in self.state for stream in state.streams)
 
     @property
+    def pose_streams(self) -> dict[str, StateStream]:
+        """The stream that measures a pose, by state key; the first of several."""
+        return {
+            state.key: stream
+            for state in self.state
+            for stream in reversed(state.streams)
+            if stream.interface.measures_pose
+        }
+
+    @property
     def streams(self) -> tuple[VideoStream | StateStream, ...]:
         """All observation streams, cameras first."""
         return (*self.video, *self.state_streams)

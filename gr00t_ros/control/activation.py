@@ -103,7 +103,7 @@ class Activation:
         now = self._node.get_clock().now()
         was_at_rest = motion.command is not None and motion.command.at_rest
         command = motion.tick(now.nanoseconds)
-        self._forecaster.start(motion.take_forecast(now.nanoseconds))
+        self._forecaster.start(motion.forecasts.take(now.nanoseconds))
         if motion.failure and not self._has_logged_failure:
             self._has_logged_failure = True
             self._node.get_logger().error(motion.failure)

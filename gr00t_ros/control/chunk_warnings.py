@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from gr00t_policy_core.control.chunk import Chunk
-from gr00t_ros.control.motion_setup import LimitsInForce
+from gr00t_ros.control.limits_in_force import LimitsInForce
 
 RAD_PER_DEG = math.pi / 180.0
 # A joint without a range turns once either way; beyond several turns its unit is questioned.

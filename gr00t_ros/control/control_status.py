@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from gr00t_policy_core.control.command import JointReport
 from gr00t_ros.control.activation import Activation
 from gr00t_ros.control.command_topics import CommandTopics
+from gr00t_ros.control.limits_in_force import LimitsInForce
 from gr00t_ros.control.motion_control import MotionControl
-from gr00t_ros.control.motion_setup import LimitsInForce
 from gr00t_ros.msg import ControlStatus, JointStatus
 from gr00t_ros.node.latency_window import no_latencies
 
@@ -72,8 +72,8 @@ def control_status(
 def _joints(motion: MotionControl) -> Iterator[JointStatus]:
     """Yield every limited joint, even before it is commanded, and every other commanded value."""
     reports = {report.name: report for report in motion.report()}
-    measured = motion.measured()
-    for limits in motion.limits():
+    measured = motion.robot.positions()
+    for limits in motion.robot.limits():
         report = reports.pop(limits.joint, None) or JointReport(
             limits.joint, math.nan, math.nan, measured.get(limits.joint, math.nan), ""
         )

@@ -68,18 +68,19 @@ class Forecaster:
 
     def _send(self, forecast: Forecast) -> None:
         begun_s = time.monotonic()
+        forecasts = self._motion.forecasts
         trajectory = forecast.run()
-        if trajectory is None or not self._motion.awaits(forecast):
+        if trajectory is None or not forecasts.awaits(forecast):
             return  # a stop has come meanwhile, and has a forecast of its own
         now_ns = int(self._clock.now().nanoseconds)
         is_late = now_ns > forecast.departure_ns
         self._late += is_late
-        if is_late and not forecast.is_stop and self._motion.would_step(trajectory, now_ns):
+        if is_late and not forecast.is_stop and forecasts.would_step(trajectory, now_ns):
             self._times.add(time.monotonic() - begun_s)
-            self._motion.retry(forecast, now_ns)
+            forecasts.retry(forecast, now_ns)
             return
         self._output.send_trajectory(trajectory)
-        self._motion.finish_forecast(forecast, trajectory)
+        forecasts.finish(forecast, trajectory)
         self._times.add(time.monotonic() - begun_s)
 
 

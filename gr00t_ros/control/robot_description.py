@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from gr00t_policy_core.kinematics.urdf import UrdfLimits, urdf_limits
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.suggestions import did_you_mean
-from gr00t_ros.control.motion_setup import limits_in_force
+from gr00t_ros.control.limits_in_force import limits_in_force
 from gr00t_ros.control.workspaces import Chains, workspace_chains
 from gr00t_ros.node.description_choice import DescriptionChoice
 

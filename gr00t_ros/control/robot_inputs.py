@@ -15,8 +15,8 @@ from std_msgs.msg import Bool, String
 
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.robot_description import RobotDescription
+from gr00t_ros.control.robot_state import RobotState
 from gr00t_ros.interfaces.interface import ConversionError, StateInterface
 from gr00t_ros.interfaces.stamps import stamp_ns
 from gr00t_ros.node.qos import DESCRIPTION, SENSOR
@@ -31,28 +31,26 @@ class RobotInputs:
         node: Owns the subscriptions; its clock stamps messages that carry no stamp.
         contract: Names the topics and the messages that they carry.
         gate: Receives the enable signal, and whether the description allows motion.
-        motion: Receives the measurements, and the limits of the description.
+        robot: Receives the measurements, and the limits of the description.
 
     Attributes:
         description: The current robot description.
     """
 
-    def __init__(
-        self, node: Node, contract: Contract, gate: MotionGate, motion: MotionControl
-    ) -> None:
+    def __init__(self, node: Node, contract: Contract, gate: MotionGate, robot: RobotState) -> None:
         self._node = node
         self._gate = gate
-        self._motion = motion
+        self._robot = robot
         self._subscriptions: list[Subscription] = []
         self.description = RobotDescription(contract)
         settings = contract.motion
         timeout_ns = round(settings.enable_timeout_s * 1e9)
         gate.require_enable(timeout_ns if settings.enable_topic else None)
         gate.block("robot description", self.description.motion_obstacle())
-        for topic, interfaces in motion.joint_interfaces.items():
+        for topic, interfaces in robot.joints.interfaces.items():
             on_joints = partial(self.on_joints, interfaces)
             self._subscribe(interfaces[0].message_type, topic, on_joints, SENSOR)
-        for key, stream in motion.pose_streams.items():
+        for key, stream in robot.poses.streams.items():
             on_pose = partial(self.on_pose, key, stream.interface)
             self._subscribe(stream.interface.message_type, stream.topic, on_pose, SENSOR)
         if settings.enable_topic:
@@ -67,7 +65,7 @@ class RobotInputs:
         self._subscriptions.clear()
 
     def on_joints(self, interfaces: Sequence[StateInterface], message: Any) -> None:
-        """Pass measured joint positions to the motion.
+        """Pass measured joint positions to the robot's state.
 
         Args:
             interfaces: Read the joint positions from the message.
@@ -76,12 +74,12 @@ class RobotInputs:
         stamped_ns = self._stamp_ns(message)
         try:
             for interface in interfaces:
-                self._motion.measure_joints(*interface.joint_positions(message), stamped_ns)
+                self._robot.measure_joints(*interface.joint_positions(message), stamped_ns)
         except ConversionError as error:
             self._warn(str(error))
 
     def on_pose(self, key: str, interface: StateInterface, message: Any) -> None:
-        """Pass a measured pose to the motion.
+        """Pass a measured pose to the robot's state.
 
         Args:
             key: The action key that commands the pose.
@@ -90,7 +88,7 @@ class RobotInputs:
         """
         try:
             pose = interface.pose(message)
-            problem = self._motion.measure_pose(key, pose, self._stamp_ns(message))
+            problem = self._robot.measure_pose(key, pose, self._stamp_ns(message))
         except ConversionError as error:
             problem = str(error)
         if problem:
@@ -122,7 +120,7 @@ class RobotInputs:
         obstacle = description.motion_obstacle()
         self._gate.block("robot description", obstacle)
         if not obstacle:
-            self._motion.take_limits(description.limits, self._now_ns(), description.chains)
+            self._robot.take_limits(description.limits, self._now_ns(), description.chains)
 
     def _subscribe(
         self, message_type: type[Any], topic: str, callback: Any, qos: QoSProfile

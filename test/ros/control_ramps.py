@@ -80,7 +80,7 @@ def activate(operator: Operator, chunks: Publisher, node: ControlNode) -> None:
     """Configure and activate a node, and wait until it hears chunks and knows its joints."""
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
     wait_until(chunks.get_subscription_count, what="the node listens to chunks")
-    joints = node._motion._joints
+    joints = node._motion.robot.joints
     if joints.interfaces:
         wait_until(lambda: set(joints._known) == joints.names, what="it knows its joints")
 

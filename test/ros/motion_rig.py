@@ -102,9 +102,9 @@ class Rig:
         assert self.operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
         wait_until(self.chunks.get_subscription_count, what="the node listens to chunks")
         motion = self.node._motion
-        if self.joints is not None and motion.joint_interfaces:
+        if self.joints is not None and motion.robot.joints.interfaces:
             wait_until(lambda: self._joint_states.get_subscription_count() > 0, what="it sees them")
-            measured = motion._joints
+            measured = motion.robot.joints
             wait_until(lambda: set(measured._known) == measured.names, what="it knows its joints")
         return self.node
 

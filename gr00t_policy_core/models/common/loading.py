@@ -16,7 +16,8 @@ from torch import nn
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.models.common.checkpoint import Checkpoint
 from gr00t_policy_core.models.common.config import HeadConfig
-from gr00t_policy_core.models.common.embodiment import Embodiment, read_embodiment
+from gr00t_policy_core.models.common.embodiment import Embodiment
+from gr00t_policy_core.models.common.embodiment_reader import read_embodiment
 from gr00t_policy_core.models.common.head import ActionHead
 from gr00t_policy_core.models.common.json_fields import is_integer
 from gr00t_policy_core.models.common.known_fields import check_known_fields

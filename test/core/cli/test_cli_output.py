@@ -11,12 +11,10 @@ import subprocess
 import sys
 
 import pytest
-from test_cli import DEADLINE_S, PROGRAM, dataset, environment, nobody_there, observation
+from cli_rig import DEADLINE_S, PROGRAM, environment, nobody_there, observation
 from toy_policy import ToyPolicy
 
 from gr00t_policy_core import ModalityConfig, PolicyClient, PolicyServer
-
-__all__ = ["dataset"]  # a fixture
 
 PIPE_BYTES = 4096
 

@@ -12,9 +12,10 @@ import gr00t_ros.sim  # noqa: F401  # chooses the OpenGL backend, so before mujo
 
 pytest.importorskip("mujoco")
 pytest.importorskip("cv2")
-from bench import motion, motion_handover
+from bench import motion_handover
 from bench.handover_metrics import ELSEWHERE, TO_PERSON, TO_POLICY, report, summarize
 from bench.handover_run import Handover, HandoverRecording, run_handover
+from bench.motion_bench import Bench, in_groups
 from bench.motion_metrics import PERIOD_S
 from bench.motion_parts import STRATEGIES, Case, demo_contract
 from bench.motion_report import DEFAULT
@@ -24,8 +25,8 @@ from gr00t_ros.sim.rendering import RenderingUnavailableError
 
 
 @pytest.fixture(scope="module")
-def bench() -> motion.Bench:
-    made = motion.Bench.make()
+def bench() -> Bench:
+    made = Bench.make()
     try:
         made.arm.render("front")
     except RenderingUnavailableError as error:
@@ -33,7 +34,7 @@ def bench() -> motion.Bench:
     return made
 
 
-def test_a_person_corrects_the_grasp_inside_the_limits(bench: motion.Bench) -> None:
+def test_a_person_corrects_the_grasp_inside_the_limits(bench: Bench) -> None:
     case = Case(STRATEGY, 0.1, 1)
     first, second = (run_handover(bench.arm, bench.expert, case) for _ in range(2))
     np.testing.assert_array_equal(first.commands, second.commands)
@@ -91,12 +92,12 @@ def test_an_episode_without_a_change_counts_as_no_success_and_has_no_periods() -
 
 
 def test_results_are_grouped_as_they_come() -> None:
-    groups = motion.in_groups(itertools.count(), 3)
+    groups = in_groups(itertools.count(), 3)
     assert list(itertools.islice(groups, 2)) == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_the_command_writes_every_row(
-    bench: motion.Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = tmp_path / "handover.json"
     monkeypatch.setattr(motion_handover, "RESULT", result)

@@ -13,6 +13,7 @@ import gr00t_ros.sim  # noqa: F401  # chooses the OpenGL backend, so before mujo
 pytest.importorskip("mujoco")
 pytest.importorskip("cv2")
 from bench import motion
+from bench.motion_bench import Bench
 from bench.motion_link import TIMEOUT_S, fates
 from bench.motion_metrics import BOUNDARY_TICKS, PERIOD_S, boundary_jumps, summarize
 from bench.motion_parts import STRATEGIES, Case, demo_contract
@@ -26,13 +27,13 @@ BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
 
 
 @pytest.fixture(scope="module")
-def bench() -> motion.Bench:
+def bench() -> Bench:
     arm = SimulatedArm()
     try:
         arm.render("front")
     except RenderingUnavailableError as error:
         pytest.skip(str(error))
-    return motion.Bench(arm, FeedbackExpert(arm))
+    return Bench(arm, FeedbackExpert(arm))
 
 
 def recording(commands: np.ndarray, **changes: object) -> Recording:
@@ -61,7 +62,7 @@ def ramp(ticks: int = 100) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["sync+replace", DEFAULT, "async+ensemble", "async+rtc"])
-def test_the_task_is_done_with_latency_and_twice_the_same(bench: motion.Bench, name: str) -> None:
+def test_the_task_is_done_with_latency_and_twice_the_same(bench: Bench, name: str) -> None:
     case = Case(BY_NAME[name], 0.1, 1)
     first, second = (run_case(bench.arm, bench.expert, case) for _ in range(2))
     assert first.completion_s is not None
@@ -73,7 +74,7 @@ def test_the_task_is_done_with_latency_and_twice_the_same(bench: motion.Bench, n
 
 
 def test_commands_are_at_least_as_old_as_the_latency_and_within_the_limits(
-    bench: motion.Bench,
+    bench: Bench,
 ) -> None:
     run = run_case(bench.arm, bench.expert, Case(BY_NAME[DEFAULT], 0.2, 2))
     assert np.median(run.ages_s) > 0.2
@@ -151,7 +152,7 @@ def test_goals_that_are_missed_are_told() -> None:
 
 
 def test_the_command_writes_every_row(
-    bench: motion.Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = tmp_path / "motion.json"
     monkeypatch.setattr(motion, "RESULT", result)

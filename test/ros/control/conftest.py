@@ -79,7 +79,7 @@ def activate_in_sim_time(activate_node: MakeNode, sim_time: SimulatedTime) -> Ma
         clock = node.get_clock()
         start_ns = sim_time.ns()
         sim_time.run(lambda: clock.now().nanoseconds >= start_ns, "the node has the time")
-        known = node._motion._joints._known
+        known = node._motion.robot.joints._known
         sim_time.run(
             lambda: all(stamp_ns >= start_ns for _, stamp_ns in known.values()), "joints of it"
         )

@@ -66,7 +66,7 @@ def test_an_arm_moved_while_nothing_is_published_is_begun_from_where_it_is(rig: 
     wait_until(lambda: rig.node._motion.is_at_rest, what="rest")
     rested = float(rig.path()[-1, 0])
     rig.follow(rested + 0.4, rested, rested)
-    measured = rig.node._motion._joints
+    measured = rig.node._motion.robot.joints
     wait_until(lambda: measured._known["shoulder"][0] == rested + 0.4, what="it is seen")
     count = len(rig.path())
     rig.play(start=rested + 0.1)

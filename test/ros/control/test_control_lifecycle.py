@@ -39,7 +39,7 @@ def test_nothing_is_published_before_a_chunk_nor_while_not_active(
     assert (status.state, status.chunks_accepted) == (ControlStatus.STATE_WAITING, 0)
     assert commands == []
 
-    wait_until(lambda: node._motion._joints._known, what="it knows its joints")
+    wait_until(lambda: node._motion.robot.joints._known, what="it knows its joints")
     chunks.publish(ramp(now_ns(ros_node), horizon=400))
     wait_until(lambda: commands, what="commands")
     assert operator.change_state(DEACTIVATE) == [True]

@@ -63,7 +63,7 @@ def test_a_chunk_too_far_from_the_measured_pose_is_refused(rig: Rig) -> None:
     message.header.frame_id = "base"
     message.pose.orientation.w = 1.0
     tool.publish(message)
-    wait_until(lambda: node._motion._poses._known, what="the pose is known")
+    wait_until(lambda: node._motion.robot.poses._known, what="the pose is known")
     poses = np.tile([0.4, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], (20, 1))
     values = {"arm": poses, "gripper": np.zeros((20, 1))}
     rig.chunks.publish(chunk_of(values, t0_ns=rig.now_ns(), dt_s=DT_S))

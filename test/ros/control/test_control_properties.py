@@ -95,7 +95,7 @@ class World:
         if self.is_measured:
             message = JointState(name=list(NAMES), position=self.arm)
             message.header.stamp = self.clock.now().to_msg()
-            for interfaces in self.node._motion.joint_interfaces.values():
+            for interfaces in self.node._motion.robot.joints.interfaces.values():
                 self.node._inputs.on_joints(interfaces, message)
 
     def chunk(self, value: int) -> None:

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The motion of the moment: its player, its newest command, and the failure that ends it. Pure."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.look_ahead import LookAheadPlayer
+from gr00t_policy_core.control.motion_gate import MotionGate
+from gr00t_ros.control.motion_failure import MotionFailure
+from gr00t_ros.control.motion_setup import Player
+
+
+class CurrentMotion:
+    """What the threads of the control node share: whoever calls a method holds `lock`.
+
+    Args:
+        gate: Says whether the robot must not move, and why.
+        monotonic_ns: The clock of the gate, ns.
+        is_shadow: Whether the commands are computed and reported, and must not be published.
+
+    Attributes:
+        lock: Held by every thread that changes the motion, or reads more than one attribute.
+        player: Plays the chunks of an activation; None before the first chunk or target.
+        command: The newest command; None before the first.
+        failure: The first failure; nothing moves the robot again.
+    """
+
+    def __init__(
+        self, gate: MotionGate, monotonic_ns: Callable[[], int], *, is_shadow: bool
+    ) -> None:
+        self._gate = gate
+        self._monotonic_ns = monotonic_ns
+        self.lock = threading.Lock()
+        self.is_shadow = is_shadow
+        self.player: Player | None = None
+        self.command: Command | None = None
+        self.failure: MotionFailure | None = None
+
+    @property
+    def look_ahead_player(self) -> LookAheadPlayer | None:
+        """The player, where whole trajectories are sent."""
+        return self.player if isinstance(self.player, LookAheadPlayer) else None
+
+    @property
+    def player_fault(self) -> str:
+        """The fault that stopped the player, or would stop it; empty if there is none."""
+        return self.player.fault if self.player is not None else ""
+
+    def why_inhibited(self) -> str:
+        """Why the robot must not move; a shadow moves nothing, and is never inhibited."""
+        return "" if self.is_shadow else self._gate.reason(self._monotonic_ns())
+
+    def forget(self) -> None:
+        """Drop the player and its commands; a failure stays."""
+        self.player = self.command = None
+
+    def fail(self, what: str) -> None:
+        """Come to rest and do not move again; call it where an exception is handled."""
+        if self.failure is None:
+            self.failure = MotionFailure(what, self.player)
+
+    def tick(self, now_ns: int) -> None:
+        """Compute the command of this tick, or brake if anything has failed. Never raises.
+
+        Args:
+            now_ns: The present, on the clock of the observation stamps, ns.
+        """
+        if self.failure is None:
+            try:
+                self.command = self._play(now_ns)
+            except Exception:
+                self.fail("the motion cannot be computed")
+        if self.failure is not None:
+            self.command = self._brake(self.failure)
+
+    def standstill(self) -> Command | None:
+        """Return the last command with zero velocity; None if nothing has been commanded."""
+        command, player = self.command, self.player
+        if command is None or player is None or self.is_shadow:
+            return None
+        layout = player.layout
+        vector = np.concatenate([command.values[key] for key in layout.dimensions])
+        vector[layout.is_velocity] = 0.0
+        return replace(command, values=layout.split(vector), holding=True)
+
+    def _play(self, now_ns: int) -> Command | None:
+        player = self.player
+        if player is None:
+            return None
+        player.inhibit(self.why_inhibited())
+        had_fault = bool(player.fault)
+        command = player.tick(now_ns)
+        if player.fault and not had_fault and not self.is_shadow:
+            self._gate.stop(f"{player.fault}; ~/start allows motion again")
+        return command
+
+    def _brake(self, failure: MotionFailure) -> Command | None:
+        """Return the next command on the way to rest, without the player."""
+        if self.command is None or self.player is None:
+            return None
+        return failure.next_command(self.command, self.player.layout)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ends the process of a control node, and how the robot comes to rest before."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import numpy as np
+from geometry_msgs.msg import TwistStamped
+from helpers import wait_until
+from nodes_for_tests import chunk_of
+from nodes_rig import SLOW_S, Process, Scene, ends_with
+
+from gr00t_ros.msg import ActionChunk
+
+BROKEN = """
+import sys
+from gr00t_policy_core.control import command_limiter
+from gr00t_ros.control.control_node import main
+
+class Limiter(command_limiter.CommandLimiter):
+    ticks = 0
+    def follow(self, path):
+        Limiter.ticks += 1
+        if Limiter.ticks > 150:
+            raise FloatingPointError("broken on purpose")
+        return super().follow(path)
+
+from gr00t_policy_core.control import command_output
+command_output.CommandLimiter = Limiter
+sys.exit(main())
+"""
+
+
+def test_a_control_node_whose_motion_fails_brakes_and_ends_with_an_error(scene: Scene) -> None:
+    scene.start_server()
+    scene.start_node("policy_node")
+    control = scene.start_node("control_node", code=BROKEN)
+    assert ends_with(control) == 1
+    output = control.output()
+    assert (
+        "the motion cannot be computed; the robot is brought to rest, and the node ends" in output
+    )
+    assert "FloatingPointError: broken on purpose" in output
+    last, before = scene.commands[-1].points[0], scene.commands[-2].points[0]
+    assert list(last.positions) == list(before.positions)  # it stood when the process ended
+
+
+def test_braking_at_the_end_takes_as_long_as_the_limits_need(scene: Scene) -> None:
+    twists, control = _driving(scene)
+    speed = twists[-1].twist.linear.x
+    control.signal(signal.SIGINT)
+    assert ends_with(control) == 0
+    assert "braking takes" in control.output()
+    speeds = np.array([message.twist.linear.x for message in twists])
+    assert twists[-1].twist.linear.x == 0.0
+    assert np.abs(np.diff(speeds)).max() < 0.3 * speed  # some messages may be lost on the way
+
+
+def test_a_second_signal_cuts_braking_short_and_says_so(scene: Scene) -> None:
+    twists, control = _driving(scene)
+    control.signal(signal.SIGINT)
+    wait_until(lambda: "braking takes" in control.output(), SLOW_S, "it brakes")
+    signalled = time.monotonic()
+    wait_until(lambda: time.monotonic() - signalled > 0.6, what="more than a doubled Ctrl-C")
+    control.signal(signal.SIGINT)
+    assert ends_with(control) == 0
+    assert "a second signal cuts braking short" in control.output()
+    wait_until(lambda: twists[-1].twist.linear.x == 0.0, SLOW_S, "the last twist")
+
+
+def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
+    """A base at 0.4 m/s whose limits take 8 s to stop it."""
+    twists: list[TwistStamped] = []
+    scene.peer.create_subscription(TwistStamped, "base", twists.append, 500)
+    control = scene.start_node(
+        "control_node",
+        action__arm__topic="base",
+        action__arm__type="twist_stamped",
+        action__arm__joints=None,
+        action__arm__frame_id="base",
+        action__arm__max_linear_acceleration=0.05,
+    )
+    chunks = scene.peer.create_publisher(ActionChunk, "action_chunk", 5)
+    wait_until(chunks.get_subscription_count, SLOW_S, "the node listens")
+    values = {"arm": np.full((600, 6), 0.4), "gripper": np.full((600, 1), 0.5)}
+
+    def drives() -> bool:
+        if not twists:
+            t0_ns = int(scene.peer.get_clock().now().nanoseconds)
+            chunks.publish(chunk_of(values, t0_ns=t0_ns, dt_s=0.05))
+        return bool(twists) and twists[-1].twist.linear.x > 0.2
+
+    wait_until(drives, SLOW_S, "it drives")
+    return twists, control
