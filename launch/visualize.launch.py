@@ -11,7 +11,7 @@ from launch import LaunchContext, LaunchDescription
 from launch_ros.actions import LifecycleNode, Node
 
 from gr00t_policy_core.kinematics.prefixed_urdf import prefixed_urdf
-from gr00t_policy_core.kinematics.urdf import robot_element
+from gr00t_policy_core.kinematics.urdf import robot_element, root_link
 from gr00t_ros.node.launch_arguments import (
     END_WITH_LAUNCH,
     LOG_LEVEL,
@@ -61,15 +61,11 @@ def _ghost(urdf: Path, namespace: str) -> list[Node]:
     try:
         text = urdf.read_text(encoding="utf-8")
         description = prefixed_urdf(text, GHOST)
+        root = root_link(robot_element(text))
     except (OSError, ValueError) as error:
         raise ValueError(f"urdf:={urdf}: {error} (a xacro file has to be made a URDF first)") from (
             error
         )
-    robot = robot_element(text)
-    children = {child.get("link") for child in robot.findall("joint/child")}
-    root = next(
-        name for link in robot.findall("link") if (name := link.get("name")) not in children
-    )
     publisher = Node(
         package="robot_state_publisher",
         executable="robot_state_publisher",

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.abandon_stdout()
         return EXIT_FAILED
     except (PolicyError, ImportError, OSError) as error:
-        text = printable(" ".join(str(error).split()))
+        text = printable(" ".join(_reason(error).split()))
         if argv is None:
             logging.shutdown()  # writes what the log still holds, so that the reason comes last
             output.write_error(f"{PROGRAM} {args.command}: {text}")
@@ -81,6 +81,13 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.add_command(commands)
     extensions.add_commands(commands)
     return parser
+
+
+def _reason(error: Exception) -> str:
+    """The text of an error; of one of the operating system, the file and what is wrong with it."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def _version() -> str:

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gr00t_policy_core.cli.common import positive
+from gr00t_policy_core.cli.common import namespace, positive
 
 ACTION_SOURCES = ("command", "state")  # those of record.action_from, whose module needs ROS
 BAG_FLAGS = (
@@ -28,7 +28,9 @@ def add_bag_flags(group: Any) -> None:
         metavar="FILE",
         help="the robot's YAML file (default: the one recorded in the bags)",
     )
-    group.add_argument("--namespace", default="", help="namespace of the robot (default: none)")
+    group.add_argument(
+        "--namespace", type=namespace, default="", help="namespace of the robot (default: none)"
+    )
     group.add_argument("--task", default="", help="task of bags that do not name theirs")
     group.add_argument(
         "--action-from",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
@@ -113,6 +114,15 @@ def write_line(text: str) -> None:
     """Write one line to stdout and flush it, because scripts wait for it; escape control codes."""
     sys.stdout.write(f"{printable(text)}\n")
     sys.stdout.flush()
+
+
+def namespace(text: str) -> str:
+    """An argparse type: a namespace of ROS nodes, such as ``/robot1``; empty for none."""
+    if not re.fullmatch(r"/?|/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", text, re.ASCII) or "__" in text:
+        raise argparse.ArgumentTypeError(
+            f"must be names of letters, digits and single _, such as /robot1, got {text!r}"
+        )
+    return text
 
 
 def port(text: str) -> int:

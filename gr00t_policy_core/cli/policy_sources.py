@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from gr00t_policy_core.cli.common import (
     positive,
     refuse_without_effect,
 )
+from gr00t_policy_core.cli.custom_policy import CustomPolicy
 from gr00t_policy_core.cli.model_flags import MODEL_FLAGS, add_model_flags, execution_arguments
 from gr00t_policy_core.cli.policy_loader import PolicyLoader
 from gr00t_policy_core.cli.query import make_client
@@ -32,8 +32,8 @@ TIMEOUT_MS = 60_000  # a server's first answer may wait for its model to be capt
 POLICY_HELP = """\
 a policy of a comparison, as NAME=WHERE; may be given several times. WHERE is a server (HOST:PORT
 or ipc:///path), a checkpoint (a folder or an id on the Hugging Face hub), a LeRobot dataset to
-replay, or a function without arguments that returns a policy (module:function, of a module on
-PYTHONPATH)"""
+replay, or a class or function without arguments that makes a policy (module:name, of a module in
+the current folder or an installed one)"""
 SERVER_FLAGS = ("host", "port", "api_token", "server_key", "keys", "timeout_ms")
 LOCAL_FLAGS = (*MODEL_FLAGS, "camera_size", "embodiment_tag", "device")
 
@@ -191,7 +191,7 @@ def _open(where: str, args: argparse.Namespace, stack: ExitStack) -> BasePolicy:
         case _Kind.REPLAY:
             return ReplayPolicy(where)
         case _Kind.FUNCTION:
-            return _made_by(*where.split(":"))
+            return CustomPolicy.in_current_folder(where, {}).make()
         case _Kind.MODEL:
             return _model_loader(where, args)()
 
@@ -200,19 +200,6 @@ def _server_arguments(where: str, args: argparse.Namespace) -> argparse.Namespac
     server = _SERVER.fullmatch(where)
     host, port = (server["host"], int(server["port"])) if server else (where, args.port)
     return argparse.Namespace(**{**vars(args), "host": host, "port": port})
-
-
-def _made_by(module: str, function: str) -> BasePolicy:
-    try:
-        policy = getattr(importlib.import_module(module), function)()
-    except (ModuleNotFoundError, AttributeError, TypeError) as error:
-        raise SpecError("bad --policy", [f"{module}:{function}: {error}"]) from error
-    if not isinstance(policy, BasePolicy):
-        raise SpecError(
-            "bad --policy",
-            [f"{module}:{function} must return a BasePolicy, got {type(policy).__name__}"],
-        )
-    return policy
 
 
 def _model_loader(model_path: str, args: argparse.Namespace) -> PolicyLoader:

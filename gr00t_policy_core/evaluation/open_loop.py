@@ -8,8 +8,10 @@ Every `execution_horizon` steps the policy gets the recorded observation, and th
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gr00t_policy_core.datasets.parquet import Matrix
-from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_policy_core.evaluation.episode_observations import EpisodeObservations, EpisodeReader
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import BasePolicy
 
 Chunks = NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
 
 # Isaac-GR00T's defaults.
 STEPS, EXECUTION_HORIZON = 200, 16
@@ -146,6 +150,9 @@ class OpenLoop:
         Args:
             episode_index: The episode.
             length: Its steps.
+
+        Raises:
+            PolicyError: The policy fails; the text names the step.
         """
         plan = self.plan
         steps = min(plan.max_steps, length)
@@ -159,9 +166,10 @@ class OpenLoop:
             if self.is_replay:
                 self._policy.reset({"episode_index": episode_index, "step_index": start})
             observation = observations.at(start)
-            begun_s = time.perf_counter()
-            action, _ = self._policy.get_action(observation)
-            latencies_s.append(time.perf_counter() - begun_s)
+            with _failing_at(f"episode {episode_index}, step {start}"):
+                begun_s = time.perf_counter()
+                action, _ = self._policy.get_action(observation)
+                latencies_s.append(time.perf_counter() - begun_s)
             answers.append((observation.get("state", {}), action))
         chunks = {key: _chunks(answers, key, plan.horizon) for key in plan.keys}
         _require_widths(chunks, recorded)
@@ -188,6 +196,18 @@ class OpenLoop:
     def _executed(self, chunks: Chunks, steps: int) -> Matrix:
         executed = chunks[:, : self.plan.stride]
         return executed.reshape(-1, chunks.shape[-1])[:steps]
+
+
+@contextlib.contextmanager
+def _failing_at(where: str) -> Iterator[None]:
+    """Name the step in the error of a policy."""
+    try:
+        yield
+    except PolicyError as error:
+        raise PolicyError(f"{where}: the policy failed: {error}") from error
+    except Exception as error:  # a policy of the user's may raise anything
+        logger.exception("%s: the policy raised", where)
+        raise PolicyError(f"{where}: the policy failed: {type(error).__name__}: {error}") from error
 
 
 def _require_action(configs: Mapping[str, ModalityConfig]) -> ModalityConfig:

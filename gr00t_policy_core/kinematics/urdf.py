@@ -69,6 +69,23 @@ def robot_element(description: str) -> ElementTree.Element:
     return robot
 
 
+def root_link(robot: ElementTree.Element) -> str:
+    """Return the link that no joint moves.
+
+    Args:
+        robot: The root element, as `robot_element` returns it.
+
+    Raises:
+        ValueError: There is none, or more than one.
+    """
+    moved = {child.get("link") for child in robot.findall("joint/child")}
+    links = [link.get("name", "") for link in robot.findall("link")]
+    roots = [name for name in links if name not in moved]
+    if len(roots) != 1:
+        raise ValueError(f"the robot description has {len(roots)} root links, expected one")
+    return roots[0]
+
+
 def _parsed(description: str) -> ElementTree.Element:
     """Parse the elements and attributes of a document as tinyxml2 does, which urdfdom uses.
 

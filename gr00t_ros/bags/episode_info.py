@@ -55,9 +55,17 @@ class EpisodeInfo:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters in `config` by full name, as `parse_contract` takes them."""
-        content = yaml.safe_load(self.config) if self.config else {}
-        return dict(content["/**"]["ros__parameters"]) if content else {}
+        """The parameters in `config` by full name, as `parse_contract` takes them.
+
+        Raises:
+            ValueError: `config` is no parameter file.
+        """
+        if not self.config:
+            return {}
+        try:
+            return dict(yaml.safe_load(self.config)["/**"]["ros__parameters"])
+        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the configuration in the bag is damaged: {error!r}") from error
 
     def as_custom_data(self) -> dict[str, str]:
         """The entries of a bag's custom data."""
@@ -83,10 +91,13 @@ class EpisodeInfo:
             ValueError: The bag has no entries of gr00t_ros, or some that this version cannot read.
         """
         texts = {
-            name.removeprefix(PREFIX): text
+            str(name).removeprefix(PREFIX): text
             for name, text in custom_data.items()
-            if name.startswith(PREFIX)
+            if str(name).startswith(PREFIX)
         }
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise ValueError(f"the bag's custom data is damaged: {PREFIX}{name} is no text")
         layout = texts.get("layout")
         if layout != LAYOUT:
             what = "no episode of gr00t_ros" if layout is None else f"an episode of layout {layout}"
@@ -98,10 +109,10 @@ class EpisodeInfo:
                 notes=texts["notes"],
                 truncated=texts["truncated"],
                 config=texts["config"],
-                versions=yaml.safe_load(texts["versions"]),
+                versions=_mapping(texts["versions"]),
                 started_ns=int(texts["started_ns"]),
                 ended_ns=int(texts["ended_ns"]),
-                dropped=yaml.safe_load(texts["dropped"]),
+                dropped=_mapping(texts["dropped"]),
             )
         except KeyError as error:
             raise ValueError(f"the bag's custom data lacks {PREFIX}{error.args[0]}") from None
@@ -122,6 +133,13 @@ def _outcome(text: str) -> str:
     if text not in OUTCOMES:
         raise ValueError(f"outcome {text!r} is none of {', '.join(OUTCOMES)}")
     return text
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    content = yaml.safe_load(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"the bag's custom data is damaged: {text!r} is no mapping")
+    return content
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

@@ -107,5 +107,6 @@ class McapFile:
             content = yaml.safe_load(record.metadata.get(SERIALIZED, ""))
         except yaml.YAMLError:
             return
-        if isinstance(content, dict):
-            self.custom_data = dict(content.get("custom_data") or {})
+        custom_data = content.get("custom_data") if isinstance(content, dict) else None
+        if isinstance(custom_data, dict):
+            self.custom_data = custom_data

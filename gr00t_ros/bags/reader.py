@@ -41,10 +41,12 @@ class Bag:
         metadata = _metadata(path)
         self._files = [open_file(file) for file in _files(path, metadata)]
         self.topics = {name: kind for file in self._files for name, kind in file.topics.items()}
-        custom_data = dict(metadata.get("custom_data") or {})
+        custom_data = metadata.get("custom_data") or {}
         for file in self._files:
             custom_data = {**file.custom_data, **custom_data}
         self.info = _info(path, custom_data)
+        if not self.topics and self.truncated:
+            raise BagError(f"{path}: has no message that can be read: {self.truncated}")
 
     @property
     def truncated(self) -> str:
@@ -72,20 +74,21 @@ def find_bags(paths: Collection[Path]) -> list[Path]:
     """The bags at or below some paths, sorted within each of them.
 
     A recording under way, or left by a recorder that was killed (``*.partial``), is only taken
-    where it is named itself.
+    where it is named itself. A bag that is found twice, by links or by another path, is one bag.
 
     Raises:
         BagError: There is nothing at a path, or no bag below it.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}  # by the real path
     for path in paths:
         if not path.exists():
             raise BagError(f"{path}: no such file or folder")
-        bags = [path] if path.is_file() or _is_bag(path) else list(_bags_below(path))
+        bags = list(_bags_below(path, set())) if path.is_dir() and not _is_bag(path) else [path]
         if not bags:
             raise BagError(f"{path}: has no bag, neither {METADATA} nor *.mcap nor *.db3")
-        found.update(dict.fromkeys(bags))
-    return list(found)
+        for bag in bags:
+            found.setdefault(bag.resolve(), bag)
+    return list(found.values())
 
 
 def open_file(path: Path) -> BagFile:
@@ -103,7 +106,14 @@ def open_file(path: Path) -> BagFile:
     if path.suffix not in STORAGES:
         raise BagError(f"{path}: is no bag, expected *.mcap or *.db3")
     if not path.is_file():
-        raise BagError(f"{path}: no such file, but the bag's {METADATA} names it")
+        raise BagError(f"{path}: is no file, or a link to one that is gone")
+    try:
+        return _opened(path)
+    except OSError as error:
+        raise BagError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _opened(path: Path) -> BagFile:
     if path.suffix == ".db3":
         from gr00t_ros.bags.sqlite_file import SqliteFile
 
@@ -132,12 +142,17 @@ def _is_bag(path: Path) -> bool:
     )
 
 
-def _bags_below(folder: Path) -> Iterator[Path]:
+def _bags_below(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """The bags below a folder; links are followed, and each real folder is seen once."""
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
     for path in sorted(folder.iterdir()):
         if path.name.endswith(PARTIAL_SUFFIX):
             continue
         if path.is_dir():
-            yield from [path] if _is_bag(path) else _bags_below(path)
+            yield from [path] if _is_bag(path) else _bags_below(path, seen)
         elif path.suffix in STORAGES:
             yield path
 
@@ -149,17 +164,25 @@ def _metadata(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return dict(content["rosbag2_bagfile_information"])
+        information = dict(content["rosbag2_bagfile_information"])
+        for name, kind in (("custom_data", dict), ("relative_file_paths", list)):
+            if not isinstance(information.get(name) or kind(), kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
+        return information
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
-        raise BagError(f"{file}: is not the metadata of a bag: {error!r}") from error
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BagError(f"{file}: is not the metadata of a bag: {why}") from error
 
 
 def _files(path: Path, metadata: dict[str, Any]) -> list[Path]:
-    if path.is_file():
+    if not path.is_dir():
         return [path]
     named = metadata.get("relative_file_paths")
     # Older bags name the files with the folder of the bag.
     files = [path / Path(str(name)).name for name in named or ()]
+    for file in files:
+        if not file.exists():
+            raise BagError(f"{file}: no such file, but the bag's {METADATA} names it")
     files = files or sorted(file for file in path.iterdir() if file.suffix in STORAGES)
     if not files:
         raise BagError(f"{path}: has no file of a bag")
@@ -167,7 +190,7 @@ def _files(path: Path, metadata: dict[str, Any]) -> list[Path]:
 
 
 def _info(path: Path, custom_data: dict[str, str]) -> EpisodeInfo | None:
-    if not any(name.startswith(PREFIX) for name in custom_data):
+    if not any(str(name).startswith(PREFIX) for name in custom_data):
         return None
     try:
         return EpisodeInfo.from_custom_data(custom_data)

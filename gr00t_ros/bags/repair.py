@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import BinaryIO
 
 import yaml
 from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Metadata, MetadataIndex, Schema
 
@@ -26,6 +28,10 @@ from gr00t_ros.bags.writer import bag_metadata, file_name, publish, topic_of
 
 RECORD_HEAD_LENGTH = 9
 MESSAGE_INDEX = bytes([Opcode.MESSAGE_INDEX])
+# A killed recorder leaves less than this behind the last whole record: a chunk.
+MAX_LEFT_BYTES = 64 * 1024 * 1024
+# What a record raises that is not what it says it is.
+DAMAGED = (McapError, struct.error, yaml.YAMLError, ValueError, TypeError, KeyError)
 # The records that stand between the header and the end of the data.
 SMALL = (Opcode.HEADER, Opcode.SCHEMA, Opcode.CHANNEL, Opcode.METADATA)
 
@@ -38,11 +44,13 @@ class Scan:
         index: What is in it.
         end: Offset of the end of the last whole record.
         info: The episode, as the newest metadata record tells it.
+        is_damaged: Whether a record follows that is not what it says it is.
     """
 
     index: McapIndex
     end: int
     info: EpisodeInfo
+    is_damaged: bool = False
 
 
 def repair_all(folder: Path) -> Iterator[tuple[Path, Path | None]]:
@@ -50,7 +58,7 @@ def repair_all(folder: Path) -> Iterator[tuple[Path, Path | None]]:
 
     Yields:
         What was left, and the bag that it became; None where there was no message in it, and it was
-        removed.
+        removed; the same folder where it is damaged from its beginning, and was left as it is.
 
     Raises:
         OSError: A file cannot be read or written.
@@ -79,7 +87,8 @@ def repair(partial: Path) -> Path | None:
         partial: The folder that a recorder left.
 
     Returns:
-        The folder of the bag; None where no message was in it, and it was removed.
+        The folder of the bag; None where no message was in it, and it was removed; `partial` where
+        the file is damaged before its first message, and was left as it is.
 
     Raises:
         OSError: It cannot be read or written.
@@ -88,6 +97,8 @@ def repair(partial: Path) -> Path | None:
     path = _file_of(partial)
     found = scan(path) if path.is_file() else Scan(McapIndex(), 0, EpisodeInfo())
     if not found.index.chunks:
+        if found.is_damaged:
+            return partial
         shutil.rmtree(partial)
         return None
     info = replace(found.info, truncated=found.info.truncated or UNFINISHED)
@@ -116,17 +127,12 @@ def scan(path: Path) -> Scan:
     size = path.stat().st_size
     with open(path, "rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
+            found.is_damaged = size >= len(MAGIC)
             return found
         found.end = len(MAGIC)
-        while (record := _Record.read(file, size)) is not None:
-            if record.opcode == Opcode.CHUNK:
-                if not _add_chunk(found, record, file, size):
-                    break
-            elif record.opcode in SMALL:
-                _add_small(found, record, file)
-            else:
-                break  # the end of the data: the file was finished, or it is damaged
+        while (record := _Record.read(file, size)) is not None and _add(found, record, file, size):
             found.end = file.tell()
+    found.is_damaged |= size - found.end > MAX_LEFT_BYTES
     return found
 
 
@@ -151,6 +157,21 @@ class _Record:
             return None
         record = cls(head[0], start, int.from_bytes(head[1:], "little"))
         return record if record.end <= size else None
+
+
+def _add(found: Scan, record: _Record, file: BinaryIO, size: int) -> bool:
+    """Add a record; false at the end of the data, and for a record that is damaged."""
+    try:
+        if record.opcode == Opcode.CHUNK:
+            return _add_chunk(found, record, file, size)
+        if record.opcode in SMALL:
+            _add_small(found, record, file)
+            return True
+    except DAMAGED:
+        found.is_damaged = True
+        return False
+    found.is_damaged = record.opcode != Opcode.DATA_END
+    return False
 
 
 def _add_chunk(found: Scan, record: _Record, file: BinaryIO, size: int) -> bool:
@@ -201,7 +222,10 @@ def _add_small(found: Scan, record: _Record, file: BinaryIO) -> None:
     if record.opcode == Opcode.SCHEMA:
         found.index.schemas.append(Schema.read(stream))
     elif record.opcode == Opcode.CHANNEL:
-        found.index.channels.append(Channel.read(stream))
+        channel = Channel.read(stream)
+        if channel.schema_id not in {schema.id for schema in found.index.schemas}:
+            raise ValueError(f"{channel.topic} has no schema")
+        found.index.channels.append(channel)
     elif record.opcode == Opcode.METADATA:
         metadata = Metadata.read(stream)
         found.index.metadata.append(
@@ -212,12 +236,11 @@ def _add_small(found: Scan, record: _Record, file: BinaryIO) -> None:
             )
         )
         if metadata.name == RECORD:
-            found.info = _info(metadata.metadata.get(RECORD_KEY, ""))
+            found.info = _info(metadata.metadata[RECORD_KEY])
 
 
 def _info(text: str) -> EpisodeInfo:
-    content = yaml.safe_load(text)
-    return EpisodeInfo.from_custom_data(content.get("custom_data") or {})
+    return EpisodeInfo.from_custom_data(yaml.safe_load(text)["custom_data"])
 
 
 def _file_of(partial: Path) -> Path:

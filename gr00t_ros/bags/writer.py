@@ -198,7 +198,7 @@ def topic_of(channel: Any, schema: Any) -> BagTopic:
     return BagTopic(
         name=channel.topic,
         type=schema.name,
-        definition=schema.data.decode(),
+        definition=schema.data.decode(errors="replace"),
         qos_profiles=channel.metadata.get(QOS_KEY, ""),
         type_hash=channel.metadata.get(TYPE_HASH_KEY, ""),
     )

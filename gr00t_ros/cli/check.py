@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gr00t_policy_core.cli.common import (
     add_key_flags,
     add_timeout_flag,
+    namespace,
     port,
     refuse_without_effect,
     write_line,
@@ -66,7 +67,9 @@ def add_command(commands: Any) -> None:
         metavar="FILE",
         help="compare the joints and limits with this robot description, too",
     )
-    parser.add_argument("--namespace", default="", help="namespace of the nodes (default: none)")
+    parser.add_argument(
+        "--namespace", type=namespace, default="", help="namespace of the nodes (default: none)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

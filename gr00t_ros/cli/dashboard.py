@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gr00t_policy_core.cli.common import port, write_line
+from gr00t_policy_core.cli.common import namespace, port, write_line
 from gr00t_ros.dashboard.access import TOKEN_VARIABLE, new_token, token_problem
 
 DEFAULT_HOST = "127.0.0.1"
@@ -30,7 +30,9 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--config", required=True, type=Path, metavar="FILE", help="the robot's YAML file"
     )
-    parser.add_argument("--namespace", default="", help="namespace of the nodes (default: none)")
+    parser.add_argument(
+        "--namespace", type=namespace, default="", help="namespace of the nodes (default: none)"
+    )
     parser.add_argument(
         "--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST})"
     )

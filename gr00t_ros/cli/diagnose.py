@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gr00t_policy_core.cli.common import refuse_without_effect, write_line
+from gr00t_policy_core.cli.common import namespace, refuse_without_effect, write_line
 from gr00t_policy_core.html_page import require_matplotlib
 from gr00t_policy_core.report_files import HTML_NAME, JSON_NAME, write_report
 
@@ -37,6 +37,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument(
         "--namespace",
+        type=namespace,
         default="",
         help="namespace of the nodes in the YAML file (default: none)",
     )

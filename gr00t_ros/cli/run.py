@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gr00t_policy_core.cli.common import refuse_without_effect
+from gr00t_policy_core.cli.common import namespace, refuse_without_effect
 
 DESCRIPTION = """\
 Have a robot do what an instruction says, until an ender, the time limit or Ctrl-C ends it. The
@@ -51,7 +51,10 @@ def add_command(commands: Any) -> None:
         help='parameters policy.… of the policy node for this task: "{host: gpu-box, port: 5556}"',
     )
     parser.add_argument(
-        "--namespace", default="", help="namespace of the robot's nodes (default: none)"
+        "--namespace",
+        type=namespace,
+        default="",
+        help="namespace of the robot's nodes (default: none)",
     )
 
 

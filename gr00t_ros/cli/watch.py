@@ -7,6 +7,8 @@ import argparse
 import time
 from typing import Any
 
+from gr00t_policy_core.cli.common import namespace
+
 INTERVAL_S = 0.5  # the statuses come at 2 Hz
 SILENT_S = 3.0  # a node without a status for so long is silent
 ONCE_S = 5.0  # how long --once waits for both
@@ -21,7 +23,10 @@ def add_command(commands: Any) -> None:
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
-        "--namespace", default="", help="namespace of the nodes, such as /robot1 (default: none)"
+        "--namespace",
+        type=namespace,
+        default="",
+        help="namespace of the nodes, such as /robot1 (default: none)",
     )
     parser.add_argument(
         "--once",

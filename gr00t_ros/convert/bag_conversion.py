@@ -50,13 +50,15 @@ def convert_bag(
         OSError: The folder cannot be written.
         ImportError: A library is not installed.
     """
+    bag: Bag | None = None
     try:
         bag = Bag(path)
         if settings.filters.failed and bag.info is not None and bag.info.outcome == FAILURE:
             return BagReport(bag=str(path), skipped=FAILED, outcome=FAILURE)
         return _converted(bag, folder, contract, settings, progress)
     except PolicyError as error:
-        return BagReport(bag=str(path), skipped=str(error))
+        truncated = bag.truncated if bag is not None else ""
+        return BagReport(bag=str(path), skipped=str(error), truncated=truncated)
 
 
 def _converted(

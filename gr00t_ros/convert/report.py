@@ -122,11 +122,11 @@ class ConversionReport:
 
 
 def _notes(bag: BagReport) -> Iterator[str]:
+    if bag.truncated:
+        yield f"{bag.bag}: truncated: {bag.truncated}"
     if bag.skipped:
         yield f"{bag.bag}: not converted: {bag.skipped}"
         return
-    if bag.truncated:
-        yield f"{bag.bag}: truncated: {bag.truncated}"
     for stream, text in bag.rejected.items():
         yield f"{bag.bag}: {stream}: {text}"
     if not bag.episodes:

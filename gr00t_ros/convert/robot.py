@@ -100,7 +100,10 @@ def _decisive(path: Path) -> dict[str, Any] | None:
         bag = Bag(path)
     except (PolicyError, OSError):
         return None
-    parameters = bag.info.parameters if bag.info is not None else {}
+    try:
+        parameters = bag.info.parameters if bag.info is not None else {}
+    except ValueError as error:
+        raise SpecError("no robot", [f"{path}: {error}; name its YAML file by --config"]) from error
     if not parameters:
         raise SpecError(
             "no robot", [f"{path} was recorded without one; name its YAML file by --config"]

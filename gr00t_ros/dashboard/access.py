@@ -126,7 +126,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 1008})  # before accept: 403
         return
-    headers = [(b"content-type", b"text/plain"), *HEADERS]
+    headers = [(b"content-type", b"text/plain"), (b"connection", b"close"), *HEADERS]
     await send({"type": "http.response.start", "status": FORBIDDEN_STATUS, "headers": headers})
     text = b"Open the address that `gr00t-policy dashboard` has printed, with its token.\n"
     await send({"type": "http.response.body", "body": text})

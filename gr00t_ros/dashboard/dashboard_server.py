@@ -11,10 +11,10 @@ import uvicorn
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.dashboard.access import TokenGate
 from gr00t_ros.dashboard.feed import Feed
+from gr00t_ros.dashboard.page_connection import PageConnection
 from gr00t_ros.dashboard.robot_link import RobotLink
 from gr00t_ros.dashboard.web_app import make_app
 
-MAX_CONNECTIONS = 64
 MAX_REQUEST_BYTES = 16_384  # of a WebSocket message; a page sends none
 END_S = 2  # for answers that are under way
 
@@ -52,7 +52,7 @@ class DashboardServer:
                 log_level="warning",
                 ws_max_size=MAX_REQUEST_BYTES,
                 ws_per_message_deflate=False,  # pictures are compressed
-                limit_concurrency=MAX_CONNECTIONS,
+                http=PageConnection,
                 timeout_graceful_shutdown=END_S,
                 server_header=False,
                 lifespan="off",

@@ -8,7 +8,9 @@ import contextlib
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import FastAPI, HTTPException, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, HTTPException, Request, WebSocket, WebSocketDisconnect
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field, StringConstraints
 
@@ -23,6 +25,7 @@ SEND_S = 10.0  # a page that reads nothing for this long is disconnected
 MAX_TEXT_CHARS = 1000
 MAX_ENDERS = 16
 MAX_TIME_LIMIT_S = 86_400.0
+UNPROCESSABLE = 422
 TRY_AGAIN_LATER = 1013  # code of a closed WebSocket
 
 
@@ -65,6 +68,7 @@ def make_app(contract: Contract, feed: Feed, link: RobotLink) -> FastAPI:
         link: What the buttons reach.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(RequestValidationError, _explain)
 
     @app.get("/robot")
     def robot() -> dict[str, object]:
@@ -113,6 +117,13 @@ def make_app(contract: Contract, feed: Feed, link: RobotLink) -> FastAPI:
 
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
+
+
+async def _explain(_: Request, error: Exception) -> JSONResponse:
+    """Say what is wrong with a request; its values, which may be no JSON, are not repeated."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    texts = [f"{'.'.join(map(str, p['loc'][1:]))}: {p['msg']}" for p in problems]
+    return JSONResponse({"detail": "; ".join(texts)}, UNPROCESSABLE)
 
 
 async def _serve_page(websocket: WebSocket, mailbox: Mailbox) -> None:

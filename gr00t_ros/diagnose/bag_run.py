@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.bags.reader import Bag
 from gr00t_ros.diagnose.phases import PhaseLog
+from gr00t_ros.diagnose.recorded_chunk import read_run_chunk
 from gr00t_ros.diagnose.run import Activity, Counters, Run, RunChunk, Series, Topic
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
@@ -171,11 +173,11 @@ class _BagReader:
         commands = {n: rows for n, rows in self._joints.items() if n in commanded}
         for topic, count in self._unreadable.items():
             self.notes.append(f"{topic}: {count} messages cannot be read; another version's?")
-        chunks = [self._chunk(m, at_s, len(joints)) for m, at_s in self._chunks]
+        chunks = tuple(self._run_chunks(len(joints)))
         return Run(
             source=str(self._path),
             joints=joints,
-            chunks=tuple(chunk for chunk in chunks if chunk is not None),
+            chunks=chunks,
             commands=self._series([*commands.values(), *self._named_arrays(joints)], joints),
             measured=self._series(list(measured.values()), joints),
             phases=self._phases.phases(),
@@ -215,10 +217,12 @@ class _BagReader:
         named = []
         for topic in self._command_topics() & self._arrays.keys():
             rows = self._arrays[topic]
-            size = len(rows.rows[0])
-            if len(places[size]) != 1 or start != len(joints):
-                self.notes.append(f"{topic}: its {size} values are those of no single action key")
+            sizes = sorted({len(row) for row in rows.rows})
+            if len(sizes) != 1 or len(places[sizes[0]]) != 1 or start != len(joints):
+                values = " or ".join(map(str, sizes))
+                self.notes.append(f"{topic}: its {values} values are those of no single action key")
                 continue
+            size = sizes[0]
             names = joints[places[size][0] :][:size]
             of_joints = [dict(zip(names, row.values(), strict=True)) for row in rows.rows]
             named.append(_JointRows(rows.times_s, of_joints))
@@ -246,24 +250,16 @@ class _BagReader:
         columns = [_interpolated(series, instants_s) for series in of_joints]
         return Series(instants_s, np.stack(columns, axis=1))
 
-    def _chunk(self, message: ActionChunk, received_s: float, width: int) -> RunChunk | None:
-        parts = [
-            np.asarray(a.values, np.float64).reshape(message.horizon, a.dimension)
-            for a in message.actions
-            if a.dimension and len(a.values) == message.horizon * a.dimension
-        ]
-        values = np.concatenate(parts, axis=1) if parts else np.empty((0, 0))
-        if values.shape[1] != width or len(values) == 0:
-            self.notes.append(f"chunk {message.chunk_id} has {values.shape[1]} values of {width}")
-            return None
-        return RunChunk(
-            chunk_id=message.chunk_id,
-            t0_s=message.header.stamp.sec + message.header.stamp.nanosec * 1e-9,
-            received_s=received_s,
-            dt_s=message.dt,
-            values=values,
-            round_trip_s=message.round_trip_s,
-        )
+    def _run_chunks(self, width: int) -> Iterator[RunChunk]:
+        """The chunks that a robot with so many commanded values plays; the others are noted."""
+        refusals = []
+        for message, received_s in self._chunks:
+            try:
+                yield read_run_chunk(message, received_s, width)
+            except ChunkRefusedError as error:
+                refusals.append(str(error))
+        if refusals:
+            self.notes.append(f"{len(refusals)} chunks are not judged, the first: {refusals[0]}")
 
     def _topics(self) -> list[Topic]:
         """The topics that come at a rate of their own; chunks and statuses are told elsewhere."""

@@ -121,6 +121,8 @@ class RecorderNode(ManagedNode):
             settings.folder.mkdir(parents=True, exist_ok=True)
             for left, bag in repair_all(settings.folder):
                 became = f"recovered as {bag.name}" if bag else "removed, it held no message"
+                if bag == left:
+                    became = "left as it is, its file is damaged; `mcap recover` may read it"
                 self.get_logger().warning(f"{left.name} was left by a killed recorder: {became}")
         except OSError as error:
             raise SpecError(

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from gr00t_ros.msg import ControlStatus
+from gr00t_ros.node.qos import STATUS
 from gr00t_ros.sim.demo_processes import (
     EXECUTION_HORIZON,
     DemoProcesses,
@@ -20,10 +23,10 @@ from gr00t_ros.sim.demo_processes import (
 from gr00t_ros.sim.demonstrations import simulation_command, task_of
 from gr00t_ros.sim.recording_session import CONFIG, RecordingSession
 from gr00t_ros.sim.scene import Scene
-from gr00t_ros.sim.service_calls import call, call_trigger
+from gr00t_ros.sim.service_calls import call, call_trigger, change_state
 from gr00t_ros.sim.world import SimulatedArm
 
-ATTEMPTS = 3  # of a replay: where chunks come late it does not reach the cube in time
+ATTEMPTS = 3  # of a replay: on a busy machine the simulated arm may miss the cube
 LATE_S = 15.0  # more than the episode took: chunks that come late delay the replay
 
 
@@ -78,6 +81,8 @@ class ReplayRunner:
         self._processes = processes
         processes.start("sim_node", simulation_command())
         processes.start("control_node", node_command("control_node", None, CONFIG))
+        self._chunk_publishers = 0  # that the control node hears
+        node.create_subscription(ControlStatus, "control_node/status", self._on_status, STATUS)
         self._recorder = RecordingSession(node, processes, folder)
         self._scene = Scene(node, SimulatedArm().bin_position.tolist())
 
@@ -101,6 +106,9 @@ class ReplayRunner:
                 if replay.success:
                     break
 
+    def _on_status(self, status: ControlStatus) -> None:
+        self._chunk_publishers = status.chunk_publishers
+
     def _has_control(self) -> bool:
         request = Trigger.Request()
         return bool(call(self._node, Trigger, "control_node/start", request).success)
@@ -110,7 +118,10 @@ class ReplayRunner:
         processes = self._processes
         server = processes.start("policy_server", serve_episode_command(episode))
         port = processes.wait_until(lambda: port_from_log(server.log), "the policy server listens")
+        processes.wait_until(lambda: not self._chunk_publishers, "the last policy node is gone")
         policy = processes.start("policy_node", node_command("policy_node", port, CONFIG))
+        # A replay does not repeat what nobody hears.
+        processes.wait_until(lambda: self._chunk_publishers, "the policy node is heard")
         replay = self._replay(episode)
         for part in (policy, server):
             processes.stop(part)
@@ -118,9 +129,10 @@ class ReplayRunner:
 
     def _replay(self, episode: Episode) -> Replay:
         scene, cube = self._scene, episode.cube
-        # The scene moves the arm home at once, away from a command that is held.
-        call_trigger(self._node, "control_node/stop")
+        # The scene has the arm home at once; a node that is active would command it back.
+        change_state(self._node, "control_node", Transition.TRANSITION_DEACTIVATE)
         scene.begin(episode.scene_seed, self._processes)
+        change_state(self._node, "control_node", Transition.TRANSITION_ACTIVATE)
         self._processes.wait_until(self._has_control, "the control node can command the arm")
         self._recorder.begin(task_of(cube))
         call_trigger(self._node, "policy_node/start")

@@ -6,6 +6,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -44,6 +46,23 @@ def call_trigger(node: Node, service: str) -> None:
     response = call(node, Trigger, service, Trigger.Request())
     if not response.success:
         raise RuntimeError(f"{service} failed: {response.message}")
+
+
+def change_state(node: Node, name: str, transition: int) -> None:
+    """Have a lifecycle node go through a transition.
+
+    Args:
+        node: Calls; another thread spins it.
+        name: The lifecycle node.
+        transition: A constant of lifecycle_msgs/msg/Transition.
+
+    Raises:
+        TimeoutError: The node is not there, or does not answer.
+        RuntimeError: The transition failed.
+    """
+    request = ChangeState.Request(transition=Transition(id=transition))
+    if not call(node, ChangeState, f"{name}/change_state", request).success:
+        raise RuntimeError(f"{name} failed in its transition {transition}; its log says why")
 
 
 def begin_scene(node: Node, seed: int) -> None:

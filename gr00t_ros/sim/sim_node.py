@@ -85,7 +85,9 @@ class SimNode(Node):
         self._joint_states = self.create_publisher(JointState, "joint_states", 10)
         self._cubes = self.create_publisher(PoseArray, "~/cubes", 10)
         self._cameras = self._make_cameras() if self._value("publish_images") else []
-        self.create_subscription(JointTrajectory, "arm/joint_trajectory", self._on_trajectory, 10)
+        self._trajectories = self.create_subscription(
+            JointTrajectory, "arm/joint_trajectory", self._on_trajectory, 10
+        )
         for name in CUBE_NAMES:
             place = functools.partial(self._on_cube, name)
             self.create_subscription(Point, f"~/cubes/{name}", place, 10)
@@ -191,6 +193,9 @@ class SimNode(Node):
         with self._lock:
             self._arm.reset(seed)
             self._follower.clear()
+        # What was commanded before and is not received yet would move the arm away from home.
+        while self._trajectories.handle.take_message(JointTrajectory, True) is not None:
+            pass
         response.success = True
         response.message = f"scene {seed}"
         return response

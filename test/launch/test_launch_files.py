@@ -12,7 +12,7 @@ import pytest
 from helpers import free_port, wait_until
 from rclpy.node import Node
 
-from gr00t_ros.msg import ControlStatus, PolicyStatus, RecorderStatus
+from gr00t_ros.msg import ControlStatus, PolicyStatus, RecorderStatus, VisualizationStatus
 from gr00t_ros.node.diagnostics import Status
 from gr00t_ros.node.qos import STATUS
 
@@ -20,6 +20,7 @@ STATUS_TYPES = {
     "policy_node": PolicyStatus,
     "control_node": ControlStatus,
     "recorder_node": RecorderStatus,
+    "visualization_node": VisualizationStatus,
 }
 SLOW_S = 120.0  # for processes to come up, on a busy machine
 ARGUMENTS = (
@@ -90,6 +91,31 @@ def test_the_recorder_launches_and_ends_in_order(
 
     log = (tmp_path / "launch.log").read_text()
     assert log.count("process has finished cleanly") == 1, log
+
+
+def test_the_visualization_launches_in_its_namespace_and_ends_in_order(
+    launch: Callable[..., subprocess.Popen[str]], ros_node: Node, tmp_path: Path
+) -> None:
+    status = newest_status(ros_node, "/left/visualization_node/status")
+    process = launch("visualize.launch.py", "namespace:=left")
+
+    wait_until(lambda: status, SLOW_S, "the visualization is up")
+    process.send_signal(signal.SIGINT)
+    process.wait(SLOW_S)
+
+    log = (tmp_path / "launch.log").read_text()
+    assert log.count("process has finished cleanly") == 1, log
+
+
+def test_a_robot_description_without_a_root_is_named(
+    launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "robot.urdf").write_text('<robot name="none"/>')
+    process = launch("visualize.launch.py", "urdf:=robot.urdf")
+
+    assert process.wait(SLOW_S) != 0
+    said = "urdf:=robot.urdf: the robot description has 0 root links, expected one"
+    assert said in (tmp_path / "launch.log").read_text()
 
 
 def test_the_demo_launches_and_the_arm_is_driven(

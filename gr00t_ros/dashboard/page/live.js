@@ -55,7 +55,8 @@ export async function post(path, body) {
       body: JSON.stringify(body),
     });
     if (response.ok) return await response.json();
-    return { success: false, message: `the dashboard answered ${response.status}` };
+    const { detail } = await response.json().catch(() => ({}));
+    return { success: false, message: detail || `the dashboard answered ${response.status}` };
   } catch {
     return { success: false, message: "the dashboard does not answer: has it ended?" };
   }

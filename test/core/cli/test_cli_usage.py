@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A command line that is wrong: one line says what, and whose help to read."""
 
+import argparse
+
 import pytest
 
 from gr00t_policy_core.cli import main
+from gr00t_policy_core.cli.common import namespace
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,14 @@ def test_what_a_command_does_not_know_points_to_its_own_help(arguments, named, w
     assert caught.value.code == 2
     expected = f"{whose}: unrecognized arguments: {named} (see {whose} --help)"
     assert capsys.readouterr().err == f"{expected}\n"
+
+
+@pytest.mark.parametrize("text", ["", "/", "robot1", "/robot1", "/left/arm_2/"])
+def test_a_namespace_is_taken_as_it_is(text):
+    assert namespace(text) == text
+
+
+@pytest.mark.parametrize("text", ["bad name", "/1robot", "a//b", "a__b", "/a-b", "ä"])
+def test_a_namespace_that_ros_refuses_is_refused_before_anything_starts(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="must be names of letters"):
+        namespace(text)

@@ -54,6 +54,24 @@ def wrong_sign() -> StatePlusOne:
     return StatePlusOne(-1.0)
 
 
+def without_a_gpu() -> StatePlusOne:
+    raise RuntimeError("no GPU here")
+
+
+class Failing(StatePlusOne):
+    """Fails at the third call, as a policy of a user's own may."""
+
+    calls = 0
+
+    def _get_action(
+        self, observation: Observation, options: Options | None = None
+    ) -> tuple[Action, Info]:
+        self.calls += 1
+        if self.calls == 3:
+            raise ValueError("boom\nwith a second line")
+        return super()._get_action(observation, options)
+
+
 @pytest.fixture(params=["v2.1", "v3.0"])
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "data", [40, 25, 7], request.param)
@@ -132,8 +150,10 @@ def test_the_chosen_episodes_steps_and_keys_are_compared(dataset: Path, tmp_path
         (["--action-keys", "legs"], "the policy has no action key ['legs']"),
         (["--dataset", "nowhere"], "nowhere: no such directory"),
         (["--policy", "other=json:dumps"], "dumps() missing 1 required positional argument"),
-        (["--policy", "other=json:nothing"], "json:nothing: module 'json' has no attribute"),
-        (["--policy", "other=builtins:dict"], "must return a BasePolicy, got dict"),
+        (["--policy", "other=json:nothing"], "json:nothing: json has no nothing"),
+        (["--policy", "other=builtins:dict"], "makes a dict, which is no"),
+        (["--policy", f"other={__name__}:without_a_gpu"], "(RuntimeError: no GPU here)"),
+        (["--policy", f"other={__name__}:Failing"], "step 16: the policy failed: ValueError: boom"),
         (["--policy", f"good={__name__}:right"], "two have the name ['good']"),
     ],
 )

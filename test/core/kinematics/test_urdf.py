@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from gr00t_policy_core.kinematics.urdf import UrdfLimits, urdf_limits
+from gr00t_policy_core.kinematics.urdf import UrdfLimits, robot_element, root_link, urdf_limits
 
 
 def limits_of(joint: str) -> UrdfLimits:
@@ -155,3 +155,20 @@ def test_markup_that_never_ends_is_refused_at_once(opening: str) -> None:
 def test_what_is_no_description_is_named(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         urdf_limits(text)
+
+
+def links(*joints: tuple[str, str]) -> str:
+    """A robot of the links a, b and c, and a joint from each parent to its child."""
+    elements = ['<link name="a"/><link name="b"/><link name="c"/>']
+    elements += [f'<joint><parent link="{p}"/><child link="{c}"/></joint>' for p, c in joints]
+    return f'<robot name="arm">{"".join(elements)}</robot>'
+
+
+def test_the_root_is_the_link_that_no_joint_moves() -> None:
+    assert root_link(robot_element(links(("b", "a"), ("b", "c")))) == "b"
+
+
+@pytest.mark.parametrize(("joints", "count"), [((("a", "b"), ("b", "c"), ("c", "a")), 0), ((), 3)])
+def test_a_robot_without_one_root_is_named(joints: tuple, count: int) -> None:
+    with pytest.raises(ValueError, match=f"has {count} root links, expected one"):
+        root_link(robot_element(links(*joints)))

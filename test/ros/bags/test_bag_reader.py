@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -136,6 +137,58 @@ def test_bags_are_found_below_a_folder(tmp_path: Path) -> None:
     assert found == ["a.mcap", "b/episode_000000", "b/episode_000001"]
     assert find_bags([partial, tmp_path / "b", tmp_path / "b"])[0] == partial
     assert len(find_bags([partial, tmp_path / "b", tmp_path / "b"])) == 3
+
+
+def test_a_bag_that_is_found_twice_is_one_bag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bags"
+    write_plain_bag(folder / "a.mcap", MESSAGES)
+    (folder / "around").symlink_to(".")
+    (folder / "again").symlink_to("..")
+    monkeypatch.chdir(tmp_path)
+    assert find_bags([Path("bags"), folder, folder / "around" / "a.mcap"]) == [Path("bags/a.mcap")]
+
+
+def test_what_cannot_be_opened_is_a_bag_that_cannot_be_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mcap")
+    (tmp_path / "link.mcap").symlink_to("nowhere")
+    assert len(find_bags([tmp_path])) == 2
+    for name in ("pipe.mcap", "link.mcap"):
+        with pytest.raises(BagError, match="is no file, or a link to one that is gone"):
+            Bag(tmp_path / name)
+
+
+def test_a_file_that_the_disk_does_not_give_is_a_bag_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_plain_bag(tmp_path / "bag.mcap", MESSAGES)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(BagError, match=r"bag.mcap: cannot be read: Permission denied"):
+        Bag(path)
+
+
+@pytest.mark.parametrize("length", [8, 20, 60])
+def test_a_file_that_holds_no_topic_says_that_it_has_no_end(tmp_path: Path, length: int) -> None:
+    path = write_plain_bag(tmp_path / "bag.mcap", MESSAGES)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(BagError, match=r"no message that can be read: bag.mcap has no end"):
+        Bag(path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["custom_data: [1, 2]", "custom_data: {gr00t_ros.task: 3}", "relative_file_paths: 3"],
+)
+def test_metadata_of_another_kind_is_refused(tmp_path: Path, entry: str) -> None:
+    folder = write_ours(tmp_path / "bag.mcap", MESSAGES)
+    (folder / "metadata.yaml").write_text(f"rosbag2_bagfile_information: {{{entry}}}")
+    with pytest.raises(BagError, match="is no"):
+        Bag(folder)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mcap.reader import make_reader
 
 from gr00t_ros.bags.bag_metadata import custom_data_of
 from gr00t_ros.bags.episode_info import UNFINISHED, EpisodeInfo
-from gr00t_ros.bags.repair import repair_all
+from gr00t_ros.bags.repair import MAX_LEFT_BYTES, repair_all
 from gr00t_ros.bags.writer import BagWriter
 
 INFO = EpisodeInfo(task="wave", config="", started_ns=5)
@@ -72,6 +72,46 @@ def test_what_a_power_cut_left_after_the_last_chunk_is_dropped(
     assert len(positions(bag)) == CHUNKS * PER_CHUNK
     with open(mcap_of(bag), "rb") as file:
         assert make_reader(file).get_summary().statistics.chunk_count == CHUNKS
+
+
+def test_a_file_that_is_damaged_anywhere_raises_nothing(tmp_path: Path) -> None:
+    whole = mcap_of(leave(tmp_path / "whole")).read_bytes()
+    random_ = random.Random(2)
+    for number in range(150):
+        damaged = bytearray(whole)
+        at = random_.randrange(len(whole) if number % 3 else 2000)
+        damaged[at : at + 3] = random_.randbytes(3)
+        partial = tmp_path / f"{number}" / "episode_000003.partial"
+        partial.mkdir(parents=True)
+        (partial / "episode_000003_0.mcap").write_bytes(damaged)
+
+        ((_, bag),) = repair_all(partial.parent)
+
+        if bag not in (None, partial):
+            EpisodeInfo.from_custom_data(custom_data_of(bag))
+
+
+@pytest.mark.parametrize("damaged", [b"task: wave", b"sensor_msgs/msg/JointState"])
+def test_a_file_that_is_damaged_at_its_beginning_is_left_as_it_is(
+    tmp_path: Path, damaged: bytes
+) -> None:
+    partial = leave(tmp_path)
+    content = mcap_of(partial).read_bytes()
+    assert damaged in content
+    content = content.replace(damaged, b"\xff" * len(damaged), 1)
+    mcap_of(partial).write_bytes(content)
+
+    assert list(repair_all(tmp_path)) == [(partial, partial)]
+    assert mcap_of(partial).read_bytes() == content
+
+
+def test_a_long_file_whose_first_record_has_a_wrong_length_is_left_as_it_is(tmp_path: Path) -> None:
+    partial = leave(tmp_path)
+    with mcap_of(partial).open("r+b") as file:
+        file.truncate(2 * MAX_LEFT_BYTES)  # grows: the rest of a long episode
+        file.seek(9)
+        file.write(b"\xff" * 8)
+    assert list(repair_all(tmp_path)) == [(partial, partial)]
 
 
 def test_an_episode_that_is_being_written_is_left_alone(tmp_path: Path) -> None:

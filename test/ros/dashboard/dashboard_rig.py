@@ -66,10 +66,22 @@ class DashboardRig:
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Response:
         """Ask the server; a relative path is below the token."""
+        return self.request_text(
+            method, path, None if body is None else json.dumps(body), headers=headers
+        )
+
+    def request_text(
+        self,
+        method: str,
+        path: str,
+        content: str | None,
+        *,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        """Ask the server with a body as it is."""
         address = urlsplit(self.server.url)
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60.0)
         full = path if path.startswith("/") else f"{address.path}{path}"
-        content = None if body is None else json.dumps(body)
         sent = {"content-type": "application/json", **(headers or {})}
         try:
             connection.request(method, full, content, sent)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -78,6 +79,35 @@ def test_without_the_token_everything_is_forbidden(rig: DashboardRig, path: str)
             assert token.encode() not in response.body
             assert "access-control-allow-origin" not in response.headers
     assert not rig.policy.observations
+
+
+def test_connections_that_say_nothing_keep_nobody_from_stopping_the_robot(
+    rig: DashboardRig,
+) -> None:
+    address = urlsplit(rig.server.url)
+    with contextlib.ExitStack() as stack:
+        for number in range(200):
+            silent = stack.enter_context(socket.create_connection((address.hostname, address.port)))
+            if number % 2:
+                silent.sendall(b"GET /half HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        assert rig.command("stop_policy")["success"]
+        with client.connect(rig.live_url) as page:
+            wait_for(page, "picture")
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ('{"instruction": "a", "time_limit_s": NaN}', "time_limit_s: "),
+        ('{"instruction": "a", "time_limit_s": 1e999}', "time_limit_s: "),
+        ('{"instruction": "a", "enders": [3]}', "enders.0: "),
+        ("{", "JSON decode error"),
+    ],
+)
+def test_a_request_that_is_wrong_is_explained(rig: DashboardRig, body: str, problem: str) -> None:
+    response = rig.request_text("POST", "task", body)
+    assert response.status == 422
+    assert problem in json.loads(response.body)["detail"]
 
 
 def test_another_host_and_another_origin_are_forbidden_even_with_the_token(

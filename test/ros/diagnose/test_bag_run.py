@@ -164,6 +164,45 @@ def test_a_bag_without_statuses_is_diagnosed_as_far_as_it_goes(tmp_path: Path) -
     assert len(diagnosis.run.chunks) == 30
 
 
+def damage(chunk: ActionChunk, damaged: str) -> None:
+    match damaged:
+        case "dt":
+            chunk.dt = 0.0
+        case "a value":
+            chunk.actions[0].values[1] = float("nan")
+        case "a size":
+            chunk.actions[0].values = chunk.actions[0].values[:1]
+        case "no action":
+            chunk.actions = []
+
+
+@pytest.mark.parametrize("damaged", ["dt", "a value", "a size", "no action"])
+def test_a_chunk_that_no_robot_plays_is_noted_and_not_judged(tmp_path: Path, damaged: str) -> None:
+    recorded = messages(run_with())
+    chunks = [r.message for r in recorded if isinstance(r.message, ActionChunk)]
+    for chunk in chunks[3:5]:
+        damage(chunk, damaged)
+
+    found = diagnose(read_bag(write_plain_bag(tmp_path / "run.mcap", recorded)))
+
+    assert len(found.run.chunks) == len(chunks) - 2
+    (note,) = found.run.notes
+    assert note.startswith(f"2 chunks are not judged, the first: chunk {chunks[3].chunk_id}")
+
+
+def test_commands_in_an_array_that_changes_its_size_are_noted(tmp_path: Path) -> None:
+    recorded = [r for r in messages(run_with()) if r.topic != "/arm/command"]
+    for r in recorded:
+        if isinstance(r.message, ControlStatus):
+            r.message.command_topics = [CommandTopicStatus(topic="/forward/command")]
+    arrays = [
+        Recorded("/forward/command", Float64MultiArray(data=[0.1] * (1 + n % 2)), n / 10)
+        for n in range(20)
+    ]
+    path = write_plain_bag(tmp_path / "run.mcap", [*recorded, *arrays])
+    assert "/forward/command: its 1 or 2 values are those of no single" in read_bag(path).notes[0]
+
+
 def test_commands_in_an_array_are_those_of_the_key_with_as_many_values(tmp_path: Path) -> None:
     """Two keys of one value each: the array could be of either, and that is said."""
     made = [m for m in messages(run_with()) if m.topic != "/hand/command"]

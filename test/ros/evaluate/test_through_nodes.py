@@ -74,6 +74,14 @@ def test_the_node_is_asked_at_each_stride_and_its_chunks_are_compared(tmp_path: 
     assert policy.observations[0]["language"] == {"task": [["pick up the apple"]]}
 
 
+def test_each_chunk_is_asked_for_by_itself_also_with_real_time_chunking(tmp_path: Path) -> None:
+    policy = EchoPolicy()
+    policy.capabilities = ("rtc",)
+    found = evaluated(policy, bag_of(tmp_path, recording(2.0)), blend="rtc")
+    assert found.latency.calls == len(policy.options) == 3
+    assert not any("rtc" in (options or {}) for options in policy.options)
+
+
 def test_nodes_of_the_process_log_all_again_afterwards(tmp_path: Path) -> None:
     """rclpy keeps the level of a logger by its name, for the whole process."""
     before = get_logger("policy_node").get_effective_level()

@@ -196,6 +196,16 @@ def test_a_cube_is_moved_by_hand_and_not_into_another_one(
     assert np.allclose(position("red"), (0.05, 0.25), atol=1e-3)
 
 
+def reset(node: Node) -> None:
+    client = node.create_client(Trigger, "sim_node/reset")
+    assert client.wait_for_service(timeout_sec=60.0)
+    answered = threading.Event()
+    future = client.call_async(Trigger.Request())
+    future.add_done_callback(lambda _: answered.set())
+    assert answered.wait(60.0)
+    assert future.result().success
+
+
 def test_reset_brings_back_the_arm_and_the_scene_of_the_parameter(
     ros_node: Node, start_sim: StartSim
 ) -> None:
@@ -218,15 +228,21 @@ def test_reset_brings_back_the_arm_and_the_scene_of_the_parameter(
     wait_until(lambda: joints.joint("shoulder_pan") < -0.75, what="the arm aside")
 
     sim.set_parameters([Parameter("scene_seed", value=5)])
-    client = ros_node.create_client(Trigger, "sim_node/reset")
-    assert client.wait_for_service(timeout_sec=60.0)
-    answered = threading.Event()
-    future = client.call_async(Trigger.Request())
-    future.add_done_callback(lambda _: answered.set())
-    assert answered.wait(60.0)
-    assert future.result().success
+    reset(ros_node)
     wait_until(lambda: cubes_lie_as_in(5), what="the cubes of scene 5")
     wait_until(lambda: abs(joints.joint("shoulder_pan")) < 0.01, what="the arm home")
+
+
+def test_a_reset_forgets_the_commands_that_wait(ros_node: Node, joints: Watcher) -> None:
+    publisher = trajectory_publisher(ros_node)
+    publisher.publish(trajectory(["shoulder_pan"], (0.0, [-0.8])))
+    wait_until(lambda: joints.joint("shoulder_pan") < -0.75, what="the arm aside")
+    for _ in range(10):
+        publisher.publish(trajectory(["shoulder_pan"], (0.0, [-0.8])))
+    reset(ros_node)
+    seen = len(joints.stamps_s)
+    wait_until(lambda: len(joints.stamps_s) > seen + 50, what="joint states after the reset")
+    assert abs(joints.joint("shoulder_pan")) < 0.05
 
 
 def test_cameras_publish_rgb_pictures_of_the_size_asked_for(
