@@ -5,7 +5,6 @@ import contextlib
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from toy_policy import ToyPolicy
 
 from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyServer
 
-RUNNING = {"status": "ok", "message": "Server is running"}
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # the benchmarks are not installed
 WIRE = Path(__file__).resolve().parents[1] / "data" / "wire"
 
@@ -137,19 +135,3 @@ def ask(sockets: zmq.Context) -> Callable[..., Any]:
         return msgpack.unpackb(asking.recv())
 
     return send
-
-
-@contextlib.contextmanager
-def serving(policy: Any = None, **settings: Any) -> Iterator[PolicyServer]:
-    """A running server of a `ToyPolicy`, or of another."""
-    with PolicyServer(policy or ToyPolicy(), host="127.0.0.1", port=0, **settings) as running:
-        yield running
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait for a condition, and fail where it does not come."""
-    ends_at = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > ends_at:
-            pytest.fail(f"not within {timeout_s} s: {condition}")
-        time.sleep(0.005)

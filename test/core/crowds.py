@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from conftest import wait_until
 from peers.lines import LINES
 from peers.stock import StockClient
+from server_rig import wait_until
 from toy_policy import PROMPT_KEY, ToyPolicy, expected_action, toy_observation, untimed
 
 from gr00t_policy_core import PolicyServer

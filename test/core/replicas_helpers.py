@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import wait_until
 from peers.lines import LINES
 from peers.stock import StockClient
 from replica_policies import LoadToy, noted, observe
+from server_rig import wait_until
 from toy_policy import expected_action
 
 from gr00t_policy_core import PolicyClient, PolicyServer

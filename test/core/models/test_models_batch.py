@@ -5,10 +5,10 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import wait_until
 from models.golden import features_of, golden_of, largest, policy_of, rows_of, torch
 from peers.lines import LINES
 from peers.stock import StockClient
+from server_rig import wait_until
 
 from gr00t_policy_core import PolicyServer
 from gr00t_policy_core.policy import PolicyWrapper

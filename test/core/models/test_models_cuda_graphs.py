@@ -8,8 +8,8 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import wait_until
 from models.golden import assert_golden, golden_of, largest, policy_of, rows_of, torch
+from server_rig import wait_until
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gr00t_policy_core import PolicyClient, PolicyServer, SpecError

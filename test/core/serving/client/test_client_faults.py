@@ -16,7 +16,7 @@ import msgpack
 import numpy as np
 import pytest
 import zmq
-from conftest import wait_until
+from server_rig import wait_until
 from toy_policy import expected_action, toy_observation
 
 import gr00t_policy_core

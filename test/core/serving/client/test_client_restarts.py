@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import zmq
-from conftest import wait_until
+from server_rig import wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import ModalityConfig, PolicyClient, PolicyServer

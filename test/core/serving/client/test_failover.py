@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import zmq
-from conftest import wait_until
+from server_rig import wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, SpecError

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from server_rig import wait_until
 
 from gr00t_policy_core.serving.replicas.ray_servers import NAMES, ended_server
 

@@ -6,7 +6,6 @@ import signal
 import threading
 
 import pytest
-from conftest import wait_until
 from replica_policies import LoadToy, noted, observe
 from replicas_helpers import (
     WAIT_S,
@@ -15,6 +14,7 @@ from replicas_helpers import (
     one_ray_for_all,  # noqa: F401
     served,
 )
+from server_rig import wait_until
 
 from gr00t_policy_core import PolicyServer, RemoteError
 from gr00t_policy_core.serving.replicas import ReplicaPool

@@ -8,7 +8,6 @@ import threading
 import numpy as np
 import pytest
 import zmq
-from conftest import wait_until
 from replica_policies import LoadToy, noted, observe
 from replicas_helpers import (
     WAIT_S,
@@ -17,6 +16,7 @@ from replicas_helpers import (
     one_ray_for_all,  # noqa: F401
     served,
 )
+from server_rig import wait_until
 from toy_policy import DIMENSIONS, ToyPolicy
 
 from gr00t_policy_core import MsgSerializer, PolicyServer, RemoteError, SpecError

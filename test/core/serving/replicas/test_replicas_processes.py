@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import wait_until
 from lerobot_writer import action_at, write_dataset
 from replicas_helpers import WAIT_S, needs_ray
+from server_rig import wait_until
 
 from gr00t_policy_core import PolicyClient
 from gr00t_policy_core.policies import ReplayPolicy

@@ -9,11 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
-from conftest import wait_until
 from peers.lines import LINES
 from peers.stock import StockClient
 from replica_policies import noted, observe
 from replicas_helpers import PYTHONPATH, WAIT_S, assert_answered, needs_ray
+from server_rig import wait_until
 
 from gr00t_policy_core.serving.replicas import signals
 

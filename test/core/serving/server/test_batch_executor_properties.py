@@ -7,11 +7,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from conftest import wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peers.lines import LINES
 from peers.stock import StockClient
+from server_rig import wait_until
 
 from gr00t_policy_core import BasePolicy, MsgSerializer, PolicyServer
 from gr00t_policy_core.serving.server import batch_executor

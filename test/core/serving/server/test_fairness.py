@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import zmq
-from conftest import wait_until
 from crowds import GatedPolicy, assert_answered, crowded, observe
+from server_rig import wait_until
 
 from gr00t_policy_core import MsgSerializer
 from gr00t_policy_core.serving.transport import addresses

@@ -7,9 +7,9 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from conftest import serving, wait_until
 from crowds import assert_answered, crowded, observe
 from raw_client import PING, handshaken, reply_from, request
+from server_rig import serving, wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import ModalityConfig

@@ -3,9 +3,9 @@
 
 import numpy as np
 import pytest
-from conftest import wait_until
 from crowds import Crowd, GatedPolicy, assert_answered, crowded, observe
 from peers.lines import LINES
+from server_rig import wait_until
 from toy_policy import PROMPT_KEY, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, RemoteError

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import wait_until
 from robots import robots
+from server_rig import wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from bench.fuzz import fuzz  # the repository's root is on the path only now

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from conftest import serving
+from server_rig import serving
 
 from gr00t_policy_core import MsgSerializer, PolicyClient, SpecError
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 import zmq
-from conftest import wait_until
 from peers.stock import StockClient
+from server_rig import wait_until
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
 from gr00t_policy_core import (

@@ -9,8 +9,8 @@ from typing import Any
 import msgpack
 import pytest
 import zmq
-from conftest import wait_until
 from peers.stock import StockClient
+from server_rig import wait_until
 from toy_policy import ToyPolicy, toy_observation, untimed
 
 from gr00t_policy_core import AddressError, MsgSerializer, PolicyClient, PolicyServer

@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 import pytest
-from conftest import RUNNING, serving, wait_until
+from server_rig import RUNNING, serving, wait_until
 from toy_policy import ToyPolicy
 
 from gr00t_policy_core import PolicyServer, SpecError

@@ -6,7 +6,7 @@ import threading
 import msgpack
 import pytest
 import zmq
-from conftest import RUNNING, serving, wait_until
+from server_rig import RUNNING, serving, wait_until
 from toy_policy import PROMPT_KEY, ToyPolicy, toy_observation
 
 from gr00t_policy_core import AddressError, MsgSerializer, PolicyClient, PolicyServer

@@ -4,8 +4,8 @@
 import msgpack
 import numpy as np
 import zmq
-from conftest import RUNNING, serving
 from peers.stock import StockClient
+from server_rig import RUNNING, serving
 from toy_policy import HORIZON, PROMPT_KEY, ToyPolicy, expected_action, toy_observation, untimed
 
 

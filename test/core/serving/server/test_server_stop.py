@@ -7,8 +7,8 @@ from typing import Any
 import msgpack
 import pytest
 import zmq
-from conftest import RUNNING, serving, wait_until
 from peers.stock import StockClient
+from server_rig import RUNNING, serving, wait_until
 from toy_policy import ToyPolicy
 
 from gr00t_policy_core import (

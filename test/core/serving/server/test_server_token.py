@@ -2,8 +2,8 @@
 """Which tokens a server accepts, and its warning when it accepts everybody."""
 
 import pytest
-from conftest import RUNNING, serving
 from peers.stock import StockClient
+from server_rig import RUNNING, serving
 from toy_policy import ToyPolicy
 
 from gr00t_policy_core import MsgSerializer, PolicyClient, PolicyServer, SpecError

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgpack
 import pytest
-from conftest import serving, wait_until
 from raw_client import (
     LARGE,
     PING,
@@ -24,6 +23,7 @@ from raw_client import (
     reply_from,
     request,
 )
+from server_rig import serving, wait_until
 from toy_policy import toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, SpecError

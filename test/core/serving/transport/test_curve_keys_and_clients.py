@@ -9,8 +9,8 @@ import threading
 import msgpack
 import pytest
 import zmq
-from conftest import wait_until
 from scripted_server import receive
+from server_rig import wait_until
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
 from gr00t_policy_core import (

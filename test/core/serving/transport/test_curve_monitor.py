@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import serving, wait_until
 from crowds import GatedPolicy, observe
+from server_rig import serving, wait_until
 from toy_policy import expected_action, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer

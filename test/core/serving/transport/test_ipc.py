@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import wait_until
+from server_rig import wait_until
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
 from gr00t_policy_core import AddressError, PolicyClient, PolicyServer, SpecError

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import zmq
-from conftest import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_server import (
@@ -24,6 +23,7 @@ from scripted_server import (
     shake_hands,
     take_request,
 )
+from server_rig import wait_until
 
 from gr00t_policy_core import (
     MsgSerializer,

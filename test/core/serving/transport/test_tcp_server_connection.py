@@ -15,7 +15,6 @@ import msgpack
 import numpy as np
 import pytest
 import zmq
-from conftest import serving, wait_until
 from raw_client import (
     LARGE,
     PING,
@@ -28,6 +27,7 @@ from raw_client import (
     request,
 )
 from scripted_server import receive
+from server_rig import serving, wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer
