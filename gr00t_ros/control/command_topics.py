@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rclpy.action import ActionClient
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
@@ -169,7 +170,9 @@ class CommandTopics:
     ) -> GoalClient:
         if self._side_node is None:
             self._side_node = SideNode(self._node, "actions")
-        topic = self._node.resolve_topic_name(outputs[0].topic)
-        client = GoalClient(self._side_node, interface.message_type, topic, interface.outcome)
+        side_node = self._side_node
+        name = self._node.resolve_topic_name(outputs[0].topic)
+        action = side_node.call(lambda: ActionClient(side_node, interface.message_type, name))
+        client = GoalClient(action, name, interface.outcome)
         self._clients.append(client)
         return client

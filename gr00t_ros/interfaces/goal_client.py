@@ -13,7 +13,6 @@ from typing import Any
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
-from rclpy.node import Node
 from rclpy.task import Future
 
 ANSWER_S = 2.0  # a server that has not answered a goal for this long is dead
@@ -44,18 +43,17 @@ class GoalClient:
     has preempted it by itself.
 
     Args:
-        node: Spins in another thread than those that call this object.
-        action_type: Class of the action.
-        name: Name of the action.
+        client: Its node spins in another thread than those that call this object.
+        name: The resolved name of the action.
         outcome: Says how a goal that was carried out ended, given its result.
     """
 
     def __init__(
-        self, node: Node, action_type: type[Any], name: str, outcome: Callable[[Any], str]
+        self, client: ActionClient[Any, Any, Any], name: str, outcome: Callable[[Any], str]
     ) -> None:
+        self._client = client
         self._outcome = outcome
-        self._client: ActionClient[Any, Any, Any] = ActionClient(node, action_type, name)
-        self.name = str(node.resolve_service_name(name))
+        self.name = name
         self._lock = threading.Lock()
         self._newest: _Goal | None = None
         self._in_progress: _Goal | None = None

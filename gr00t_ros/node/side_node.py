@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from gr00t_ros.node.spin_thread import SpinThread
 
+T = TypeVar("T")
+
+CALL_S = 5.0
 JOIN_S = 5.0
 POLL_S = 0.005
 
@@ -36,9 +41,32 @@ class SideNode(Node):
             start_parameter_services=False,
             enable_rosout=False,
         )
-        executor = SingleThreadedExecutor(context=owner.context)
-        executor.add_node(self)
-        self._spinning = SpinThread(executor, self.get_name())
+        self._spun_by = SingleThreadedExecutor(context=owner.context)
+        self._spun_by.add_node(self)
+        self._spinning = SpinThread(self._spun_by, self.get_name())
+
+    def call(self, callback: Callable[[], T]) -> T:
+        """Call something in the thread of this node, between its callbacks, and wait for it.
+
+        For what may only be made while the node does not spin, such as an action client: rclpy
+        adds it to the node before it is complete.
+
+        Raises:
+            TimeoutError: The thread has not called it within 5 s.
+        """
+        returned: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def call() -> None:
+            try:
+                returned.set_result(callback())
+            except Exception as error:
+                returned.set_exception(error)  # it would end the thread
+
+        self._spun_by.create_task(call)
+        try:
+            return returned.result(CALL_S)
+        except concurrent.futures.TimeoutError:
+            raise TimeoutError("the node's thread is busy or has ended") from None
 
     def wait_for(self, is_done: Callable[[], object], timeout_s: float) -> bool:
         """Wait in another thread than its own; returns whether it is done in time."""
