@@ -314,9 +314,10 @@ def test_an_arm_that_is_killed_while_it_moves_is_a_fault_that_names_it(
     simulation.start_arm_again()
     assert status == GoalStatus.STATUS_ABORTED
     assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
-    assert "the robot has played no chunk for 6" in result.task.reason
+    # A fast arm is 0.5 rad behind its commands before its joint states are too old.
+    silent = r"the robot has played no chunk for 6.* stale on /?(joint_states|\w+/image_raw)"
     assert re.search(
-        "stale on /?(joint_states|front/image_raw|wrist/image_raw)", result.task.reason
+        rf"{silent}|control_node: shoulder_\w+ does not follow: commanded", result.task.reason
     )
 
 
