@@ -37,7 +37,6 @@ DONE = Ender(type="policy", settings="{key: done}")
 GRIPPER_CLOSED = "joint: {joint: gripper, above: 0.0115, below: 0.0132, for_s: 0.2}"
 GRASPED = ender_message(GRIPPER_CLOSED)
 EXAMPLES = Path(__file__).parents[3] / "examples"
-STALE = re.compile("(stale|received) on /?(joint_states|front/image_raw|wrist/image_raw)")
 MAX_AGE_S = 2.0  # of what the policy node infers from
 SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
@@ -315,9 +314,9 @@ def test_an_arm_that_is_killed_while_it_moves_is_a_fault_that_names_it(
     assert status == GoalStatus.STATUS_ABORTED
     assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
     # A fast arm is 0.5 rad behind its commands before its joint states are too old.
-    silent = r"the robot has played no chunk for 6.* stale on /?(joint_states|\w+/image_raw)"
+    silent = r"(?s)the robot has played no chunk for 6.* stale on /?(joint_states|\w+/image_raw)"
     assert re.search(
-        rf"{silent}|control_node: shoulder_\w+ does not follow: commanded", result.task.reason
+        rf"{silent}|control_node: \w+ does not follow: commanded", result.task.reason
     )
 
 
