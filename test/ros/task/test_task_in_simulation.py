@@ -315,9 +315,7 @@ def test_an_arm_that_is_killed_while_it_moves_is_a_fault_that_names_it(
     assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
     # A fast arm is 0.5 rad behind its commands before its joint states are too old.
     silent = r"(?s)the robot has played no chunk for 6.* stale on /?(joint_states|\w+/image_raw)"
-    assert re.search(
-        rf"{silent}|control_node: \w+ does not follow: commanded", result.task.reason
-    )
+    assert re.search(rf"{silent}|control_node: \w+ does not follow: commanded", result.task.reason)
 
 
 def test_an_arm_that_is_killed_before_the_first_chunk_is_a_fault_that_names_it(
