@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -19,10 +19,13 @@ SHARED_MEMORY = Path("/dev/shm")
 INITIALIZED = (2).to_bytes(4, "little")  # how boost::interprocess begins a segment that is complete
 
 
-def reserve_domain() -> tuple[int, IO[str]]:
+def reserve_domain(domains: Sequence[int] = ()) -> tuple[int, IO[str]]:
     """Reserve a domain, for as long as the file is open, that nobody else on this machine has.
 
     What a process that was killed has left of its ports there is removed.
+
+    Args:
+        domains: Those to choose from, the first free one; all of `DOMAINS` if empty.
 
     Returns:
         The domain's number, and the file that keeps it.
@@ -30,7 +33,8 @@ def reserve_domain() -> tuple[int, IO[str]]:
     Raises:
         RuntimeError: All of them are taken.
     """
-    for domain in DOMAINS:
+    choice = domains or DOMAINS
+    for domain in choice:
         path = Path(tempfile.gettempdir(), f"gr00t_ros_domain_{domain}.lock")
         try:
             file = path.open("a")
@@ -43,7 +47,7 @@ def reserve_domain() -> tuple[int, IO[str]]:
             continue
         _remove_incomplete_ports(domain)
         return domain, file
-    raise RuntimeError(f"all DDS domains of {DOMAINS} are taken")
+    raise RuntimeError(f"all DDS domains of {choice} are taken")
 
 
 @contextlib.contextmanager

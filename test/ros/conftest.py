@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every test process gets a DDS domain of its own, so that suites can run side by side."""
+"""Every test module gets a DDS domain of its own, so that suites can run side by side."""
 
 import gc
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
-from gr00t_ros.node.dds_domain import reserve_domain
+from gr00t_ros.node.dds_domain import DOMAINS, reserve_domain
 from gr00t_ros.node.lifecycle import ManagedNode
 from gr00t_ros.node.spin_thread import SpinThread
 
@@ -26,8 +27,6 @@ built_interfaces.make_importable()
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # the benchmarks are not installed
 
 # At import, before any test module: processes that tests start inherit it.
-_domain, _domain_lock = reserve_domain()
-os.environ["ROS_DOMAIN_ID"] = str(_domain)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"  # since Iron
 if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
@@ -35,6 +34,15 @@ if os.environ.get("ROS_DISTRO") == "humble":
 # processes: each of four whose publishers were killed again and again crashed within forty rounds,
 # in destroy_node; over UDP alone none did in twenty-five.
 os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dds_domain() -> Iterator[None]:
+    """A DDS domain in which no process that an earlier module has killed left anything."""
+    domain, lock = reserve_domain(random.sample(DOMAINS, len(DOMAINS)))
+    with lock, pytest.MonkeyPatch.context() as patching:
+        patching.setenv("ROS_DOMAIN_ID", str(domain))
+        yield
 
 
 @pytest.fixture
