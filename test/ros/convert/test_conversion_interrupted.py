@@ -82,8 +82,8 @@ def interrupted(tmp_path: Path, config: Path, sent: signal.Signals) -> tuple[lis
         )
     finally:
         process.send_signal(sent)
-        process.communicate(timeout=60)
-    assert has_finished_a_bag()
+        output, _ = process.communicate(timeout=60)
+    assert has_finished_a_bag(), output
     assert not (tmp_path / "d").exists()
     return command_line, process.returncode
 
