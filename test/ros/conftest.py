@@ -42,6 +42,8 @@ def dds_domain() -> Iterator[None]:
     domain, lock = reserve_domain(random.sample(DOMAINS, len(DOMAINS)))
     with lock, pytest.MonkeyPatch.context() as patching:
         patching.setenv("ROS_DOMAIN_ID", str(domain))
+        patching.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        patching.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
         yield
 
 
