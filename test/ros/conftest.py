@@ -30,10 +30,6 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))  # the benchmarks are 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"  # since Iron
 if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
-# A process that a test kills leaves its shared memory as it is, and Fast DDS crashes on it in other
-# processes: each of four whose publishers were killed again and again crashed within forty rounds,
-# in destroy_node; over UDP alone none did in twenty-five.
-os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
 
 
 @pytest.fixture(scope="module", autouse=True)
