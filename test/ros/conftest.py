@@ -38,9 +38,20 @@ def dds_domain() -> Iterator[None]:
     domain, lock = reserve_domain(random.sample(DOMAINS, len(DOMAINS)))
     with lock, pytest.MonkeyPatch.context() as patching:
         patching.setenv("ROS_DOMAIN_ID", str(domain))
-        patching.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        patching.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def environment_of_ros(dds_domain: None) -> Iterator[None]:
+    """Every test leaves the variables of ROS as they were: they decide who discovers whom."""
+    before = _variables_of_ros()
+    yield
+    assert _variables_of_ros() == before
+
+
+def _variables_of_ros() -> dict[str, str]:
+    prefixes = ("ROS_", "RMW_", "FASTDDS_", "FASTRTPS_", "CYCLONEDDS_")
+    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
 
 
 @pytest.fixture

@@ -37,14 +37,12 @@ class Talker:
         self.heard.append(message.data)
 
 
-def test_another_context_of_the_same_domain_hears_its_like_and_not_the_isolated_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with isolated_context() as isolated:
+def test_another_context_of_the_same_domain_hears_its_like_and_not_the_isolated_one() -> None:
+    with isolated_context() as isolated, pytest.MonkeyPatch.context() as patching:
         within = Talker(isolated, "secret")
         domain = isolated.get_domain_id()
-        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        monkeypatch.setenv("ROS_LOCALHOST_ONLY", "0")
+        patching.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        patching.setenv("ROS_LOCALHOST_ONLY", "0")
         outside, control = Context(), Context()
         for context in (outside, control):
             rclpy.init(context=context, domain_id=domain)
