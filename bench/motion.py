@@ -6,17 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from bench import motion_report
-from bench.motion_bench import (
-    PAGE,
-    bench_of_this_process,
-    can_render,
-    describe,
-    in_groups,
-    keep,
-    parse_options,
-    run_all,
-)
+from bench import motion_bench, motion_report
 from bench.motion_metrics import Row, summarize
 from bench.motion_parts import STRATEGIES, Case, Strategy
 from bench.motion_run import Recording, run_case
@@ -46,18 +36,18 @@ def measure(
         for latency_s in latencies_s
         for seed in range(seeds)
     ]
-    yield from in_groups(run_all(_run, cases, jobs), seeds)
+    yield from motion_bench.in_groups(motion_bench.run_all(_run, cases, jobs), seeds)
 
 
 def _run(case: Case) -> Recording:
-    bench = bench_of_this_process()
+    bench = motion_bench.bench_of_this_process()
     return run_case(bench.arm, bench.expert, case)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Command line; see ``--help``."""
-    options = parse_options(args, prog="python -m bench.motion", description=__doc__)
-    if not can_render():
+    options = motion_bench.parse_options(args, prog="python -m bench.motion", description=__doc__)
+    if not motion_bench.can_render():
         return 1
     load_before = os.getloadavg()[0]
     latencies_s = QUICK_LATENCIES_S if options.quick else LATENCIES_S
@@ -67,13 +57,13 @@ def main(args: Sequence[str] | None = None) -> int:
         rows.append(summarize(recordings))
         shown += recordings[:1]
         say(motion_report.progress(rows[-1]))
-    about = describe(load_before, options)
-    text = keep(rows, motion_report.report(rows), about, RESULT)
+    about = motion_bench.describe(load_before, options)
+    text = motion_bench.keep(rows, motion_report.report(rows), about, RESULT)
     if not options.quick:
         # Here, because a quick look needs no matplotlib.
         from bench import motion_plot
 
-        write_section("motion", text, PAGE)
+        write_section("motion", text, motion_bench.PAGE)
         motion_plot.draw(rows, shown, PLOT)
     return 0
 
