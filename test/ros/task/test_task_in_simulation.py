@@ -73,6 +73,7 @@ class Simulation:
         self.measured.clear()
         self.processes.start("sim_node")
         wait_until(lambda: self.measured, SLOW_S, "the arm is there again")
+        wait_until(self._is_seen, SLOW_S, "the control node sees it, too")
 
         def is_allowed() -> bool:
             seen = len(self.peer.control_statuses)
@@ -85,6 +86,13 @@ class Simulation:
             return False
 
         wait_until(is_allowed, SLOW_S, "the control node moves the arm again")
+
+    def _is_seen(self) -> bool:
+        """Whether the control node has the positions that the arm sends."""
+        newest = self.measured[-1]
+        sent = dict(zip(newest.name, newest.position, strict=True))
+        joints = self.peer.control_statuses[-1].joints
+        return all(abs(joint.feedback - sent[joint.name]) < 0.01 for joint in joints)
 
     def instruct(self, instruction: str) -> None:
         """Publish an instruction, as an operator may."""
