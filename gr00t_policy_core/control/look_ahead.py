@@ -247,12 +247,14 @@ class LookAheadPlayer:
             now_ns: The present, on the clock of the stamps, ns.
         """
         self._stop_if_inhibited(now_ns)
+        self._catch_up(now_ns)
         was_braking = self.player.is_braking
         is_steady = self._ahead.tick(now_ns)
         begins_to_brake = self.player.is_braking and not was_braking
         if is_steady and begins_to_brake and not self._path.is_current:
             self._brake_at_present(self.player.reason, now_ns)
         self._ahead.advance()
+        self._is_stopping &= self._has_to_stop
         return self._ahead.present
 
     def take_forecast(self) -> Forecast | None:
@@ -329,22 +331,35 @@ class LookAheadPlayer:
             self._stop_from_here(self._go_back(now_ns))
 
     def _go_back(self, now_ns: int) -> int:
-        """Undo what the robot has not begun; returns the present, ns.
-
-        The robot has gone on while the control loop missed ticks: they are made up for before.
-        """
-        self._unsent = None
-        self._ahead.catch_up(now_ns)
-        present_ns = self._ahead.go_back()
+        """Undo what the robot has not begun; returns the present, ns."""
+        self._catch_up(now_ns)
         self._must_stop = False
-        self.player.inhibit(self._inhibited)  # what was forbidden or allowed since is not undone
+        return self._undo()
+
+    def _catch_up(self, now_ns: int) -> None:
+        """Go on to where the robot is, if the control loop has missed ticks.
+
+        After a long pause only what was sent counts: what was not is undone before.
+        """
+        if self._ahead.has_paused(now_ns):
+            present_ns = self._undo(after_pause=True)
+            self._ahead.keep()
+            self._ahead.go_ahead(present_ns, is_missed=True)
+        self._ahead.catch_up(now_ns)
+
+    def _undo(self, *, after_pause: bool = False) -> int:
+        """Undo what was not sent, or is not begun; returns the present, ns."""
+        self._unsent = None
+        present_ns = self._ahead.go_back(after_pause=after_pause)
+        # What was forbidden or allowed since is not undone. A stop that is due comes afterwards.
+        self.player.inhibit("" if self._must_stop else self._inhibited)
         return present_ns
 
     def _stop_from_here(self, present_ns: int) -> None:
         """Go on from a stop, which nothing undoes."""
         self._ahead.keep()
-        self._is_stopping = True
         self._ahead.go_ahead(present_ns)
+        self._is_stopping = self._has_to_stop
 
     def _brake_at_present(self, reason: str, now_ns: int) -> None:
         """Brake already where the robot is, for what the player has found one lead ahead."""
@@ -354,6 +369,11 @@ class LookAheadPlayer:
         if not self.player.is_braking and ticked_ns is not None:
             self._ahead.note(Held(ticked_ns, reason))
             self.player.hold(ticked_ns, reason)
+
+    @property
+    def _has_to_stop(self) -> bool:
+        """Whether a stop changes anything: the robot moves, or departs from what it was sent."""
+        return not (self._path.is_current and self._ahead.is_at_rest)
 
     def _way_ahead(self) -> Row:
         """How far the newest command is ahead of the present one, float64 (size,)."""

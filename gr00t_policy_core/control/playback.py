@@ -199,9 +199,9 @@ class Playback:
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         return Command.fresh(values, targets, self._progress)
 
-    def come_to_rest(self, output: CommandOutput, at_ns: int) -> Command:
+    def come_to_rest(self, output: CommandOutput, at_ns: int, *, is_missed: bool) -> Command:
         """One tick of settling at the end of the chunk, of braking, or of rest."""
-        vector = self._rest.tick(output, at_ns)
+        vector = self._rest.tick(output, at_ns, is_missed=is_missed)
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         return Command.holds(values, targets, self.chunk_id, at_rest=output.is_at_rest)
 

@@ -69,12 +69,13 @@ class RestKeeper:
         has_moved = np.abs(self._layout.offset(here, start)).max() > MOVED
         return here if has_moved else start
 
-    def tick(self, output: CommandOutput, now_ns: int) -> Row:
+    def tick(self, output: CommandOutput, now_ns: int, *, is_missed: bool) -> Row:
         """The command of one tick of settling, braking or rest, float64 (size,).
 
         Args:
             output: Makes the command, inside the limits.
             now_ns: Playback time of the tick, ns.
+            is_missed: As for `MotionPlayer.tick`.
         """
         path = self._schedule.path(now_ns)
         target = np.array(output.last if path is None else path)
@@ -83,7 +84,7 @@ class RestKeeper:
             return self._settle(output, target, now_ns)
         if self._state.phase is MotionPhase.BRAKING:
             return self._brake(output, target, now_ns)
-        return self._stay(output, target, now_ns)
+        return self._stay(output, target, now_ns, is_missed=is_missed)
 
     def _settle(self, output: CommandOutput, target: Row, now_ns: int) -> Row:
         """Go to the last step of the chunk that has ended."""
@@ -101,11 +102,11 @@ class RestKeeper:
         self._schedule.rest(now_ns, command)
         return command
 
-    def _stay(self, output: CommandOutput, held: Row, now_ns: int) -> Row:
+    def _stay(self, output: CommandOutput, held: Row, now_ns: int, *, is_missed: bool) -> Row:
         """Stay, or go to where somebody has moved the robot."""
         if output.is_at_rest:
             self._state.rest()
-        if self._state.phase is MotionPhase.RESTING:
+        if self._state.phase is MotionPhase.RESTING and not is_missed:
             self._measured.rest(held, now_ns)
             held = self._place_to_yield_to(held)
         command = output.yield_to(held, now_ns)

@@ -37,6 +37,11 @@ class Trajectory:
     rows: Row
     slices: Mapping[str, slice]
 
+    @property
+    def end_ns(self) -> int:
+        """When the robot should be at the last of them, ns."""
+        return self.start_ns + (len(self.rows) - 1) * self.period_ns
+
     def row_at(self, now_ns: int) -> Row:
         """The command at an instant, ns: the last one after the end, the first one before it."""
         index = round((now_ns - self.start_ns) / self.period_ns)

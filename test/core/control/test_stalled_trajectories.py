@@ -54,26 +54,31 @@ class BusyRobot:
     Attributes:
         stalls: How likely it is that the control loop stalls after a tick, for 20 to 400 ms.
         forecast_ms: How long a forecast takes, from and to.
+        is_measured: Whether the control node hears where the robot is.
+        blocked_at: Where the robot is stuck; None where it follows its controller.
         path: What the controller has commanded, every millisecond.
         sent: What it was sent.
 
     Args:
         seed: Of how long forecasts take, and of the stalls.
+        settings: Of the player, beside its own.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, **settings: object) -> None:
         self._random = random.Random(seed)
         self.stalls, self.forecast_ms = 0.0, (5, 10)
         layout = ActionLayout({"arm": 1})
-        settings = PlayerSettings(
+        common = {"max_joint_ages_s": {0: 5.0}, "steering_timeout_s": 2.0}
+        all_settings = PlayerSettings(
             period_s=PERIOD_S,
             schedule=ScheduleSettings(cubic=True),
             limits={0: LIMITS},
-            max_joint_ages_s={0: 5.0},
-            steering_timeout_s=2.0,
+            **{**common, **settings},
         )
+        self.is_measured = True
+        self.blocked_at: float | None = None
         self.player = LookAheadPlayer(
-            MotionPlayer(layout, settings),
+            MotionPlayer(layout, all_settings),
             layout,
             period_s=PERIOD_S,
             lead_s=LEAD_S,
@@ -115,7 +120,9 @@ class BusyRobot:
         self._tick_due_ms = (self.ms // 10 + 1) * 10
         if self._random.random() < self.stalls:
             self.stalled_until_ms = self.ms + self._random.randint(20, 400)
-        self.player.measure({0: self.position}, self.now_ns - 2 * MS)
+        if self.is_measured:
+            measured = self.position if self.blocked_at is None else self.blocked_at
+            self.player.measure({0: measured}, self.now_ns - 2 * MS)
         self.player.tick(self.now_ns)
         if self._forecast is None and (forecast := self.player.take_forecast()) is not None:
             self._forecast = (self.ms + self._random.randint(*self.forecast_ms), forecast)
@@ -142,9 +149,9 @@ class BusyRobot:
         assert not self._controller.receive(trajectory.start_ns * 1e-9, points, now_s)
 
 
-def moving(seed: int = 0) -> BusyRobot:
+def moving(seed: int = 0, **settings: object) -> BusyRobot:
     """A robot that plays a chunk, 0.5 rad/s fast, on a machine that is not busy yet."""
-    robot = BusyRobot(seed)
+    robot = BusyRobot(seed, **settings)
     for _ in range(50):
         robot.step()
     robot.offer_ramp()
@@ -223,3 +230,85 @@ def test_a_forecast_for_a_person_ends_where_the_robot_stands_not_at_the_timeout(
     assert "no teleoperation command came" in robot.player.reason
     assert len(robot.sent) == sent
     assert robot.position == newest.rows[-1, 0]
+
+
+def stall(robot: BusyRobot, stall_ms: int) -> None:
+    """Have the control loop stall, up to its next tick."""
+    robot.stalled_until_ms = robot.ms + stall_ms
+    while robot.ms < robot.stalled_until_ms:
+        robot.step()
+
+
+def require_brake_without_jump(robot: BusyRobot, stopped_at: float) -> None:
+    """The newest trajectory brakes from where the robot was, at 0.5 rad/s."""
+    for _ in range(700):
+        robot.step()
+    stop = robot.sent[-1]
+    assert not stop.is_late
+    require_within(stop.trajectory.rows[:, 0], LIMITS, PERIOD_S)
+    assert np.abs(np.diff(robot.path)).max() < 0.51e-3
+    way = 0.5 * (STOP_LEAD_S + 2 * PERIOD_S) + braking_way(0.5)
+    assert stopped_at < robot.position < stopped_at + way
+
+
+def test_measurements_that_a_stall_made_old_brake_where_the_robot_is_by_then() -> None:
+    """After a stall the loop may tick before the executor takes what was measured meanwhile."""
+    robot = moving(max_joint_ages_s={0: 0.2})
+    robot.is_measured = False
+    stall(robot, 300)
+    stopped_at = robot.position
+    robot.is_measured = True
+    require_brake_without_jump(robot, stopped_at)
+    assert "the position of arm[0] is 0.3" in robot.player.reason
+
+
+def test_a_robot_that_does_not_follow_in_a_stall_is_braked_where_it_is_commanded_by_then() -> None:
+    robot = moving(max_following_errors={0: 0.1})
+    robot.blocked_at = robot.position
+    stall(robot, 300)
+    fault, robot.blocked_at = robot.player.fault, None
+    require_brake_without_jump(robot, robot.position)
+    assert "does not follow: commanded 0.3" in fault
+
+
+@pytest.mark.parametrize("pause_ms", [990, 1100, 3000])
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_after_a_long_pause_the_robot_goes_on_from_the_end_of_the_path_that_it_was_sent(
+    pause_ms: int, is_stopped: bool
+) -> None:
+    robot = moving()
+    stall(robot, pause_ms)
+    arrived_at = robot.sent[-1].trajectory.rows[-1, 0]
+    assert robot.position == arrived_at
+    if is_stopped:
+        robot.player.hold(robot.now_ns, "enough")
+    for _ in range(500):
+        robot.step()
+    assert robot.position == arrived_at
+    back = robot.position - 0.5 * 0.05 * np.arange(20)[:, None]
+    robot.player.offer(Chunk(2, robot.now_ns, 0.05, {"arm": back}), robot.now_ns)
+    for _ in range(1500):
+        robot.step()
+    assert robot.position == pytest.approx(back[-1, 0])
+    assert np.abs(np.diff(robot.path)).max() < 0.6e-3
+    for one in robot.sent:
+        require_within(one.trajectory.rows[:, 0], LIMITS, PERIOD_S)
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_after_a_long_pause_of_the_loop_a_chunk_was_played_where_it_was_sent_and_only_there(
+    is_sent: bool,
+) -> None:
+    robot = moving()
+    back = robot.position - 0.5 * 0.05 * np.arange(20)[:, None]
+    robot.player.offer(Chunk(2, robot.now_ns, 0.05, {"arm": back}), robot.now_ns)
+    while robot._forecast is None:
+        robot.step()
+    if not is_sent:  # the thread that sends it pauses, too
+        robot._forecast = (robot.ms + 3050, robot._forecast[1])
+    stall(robot, 3000)
+    for _ in range(500):
+        robot.step()
+    assert len(robot.sent) == 1 + is_sent
+    assert robot.position == robot.sent[-1].trajectory.rows[-1, 0]
+    assert np.abs(np.diff(robot.path)).max() < 1e-3 * LIMITS.velocity
