@@ -78,7 +78,7 @@ def test_a_first_chunk_that_is_late_twice_leaves_the_robot_where_it_is() -> None
         assert late is not None
         trajectory = late.run()
         assert trajectory is not None
-        assert run.player.would_step(trajectory, run.now_ns)
+        assert run.player.is_too_late(trajectory, run.now_ns)
         run.player.retry(late, run.now_ns)
     assert "its trajectory was ready after" in run.player.refusal
     run.tick(60)
@@ -124,8 +124,8 @@ def test_after_a_longer_pause_a_new_trajectory_is_sent() -> None:
 
 def test_the_fallback_of_a_late_forecast_begins_on_the_path_that_was_sent() -> None:
     run, _ = late_run()
-    brake = run.player.fallback_brake()
+    brake = run.player.fallback_brake(run.now_ns)
     assert brake is not None
-    for ticks in range(1, STOP_TICKS + 1):
+    for ticks in range(STOP_TICKS + 1):
         expected = run.sent[0][1].row_at(run.now_ns + ticks * PERIOD_NS)
         assert np.allclose(brake.step(), expected, atol=1e-3)
