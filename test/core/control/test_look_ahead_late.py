@@ -10,6 +10,7 @@ from look_ahead_rig import (
     LEAD_TICKS,
     LIMITS,
     PERIOD_NS,
+    START_NS,
     STOP_TICKS,
     Run,
     late_run,
@@ -129,3 +130,19 @@ def test_the_fallback_of_a_late_forecast_begins_on_the_path_that_was_sent() -> N
     for ticks in range(STOP_TICKS + 1):
         expected = run.sent[0][1].row_at(run.now_ns + ticks * PERIOD_NS)
         assert np.allclose(brake.step(), expected, atol=1e-3)
+
+
+def test_a_short_way_outlasts_its_way_to_the_controller() -> None:
+    """A controller rejects a trajectory that has ended, and goes on with the one before."""
+    run = moving_run()
+    run.tick_until_rest()
+    here = run.measured.copy()
+    for _ in range(3):
+        run.player.steer(here + 0.001, run.now_ns)
+        run.tick(LEAD_TICKS)
+    tick, way = run.sent[-1]
+    departs_ns = START_NS + (tick + LEAD_TICKS) * PERIOD_NS
+    assert np.ptp(way.rows[LEAD_TICKS + 30 :], axis=0).max() == 0.0  # it is short
+    assert way.end_ns > departs_ns + 0.4e9
+    assert not run.player.is_too_late(way, run.now_ns)
+    assert run.player.is_too_late(way, way.end_ns)

@@ -326,20 +326,3 @@ def test_a_robot_that_is_stopped_at_random_on_a_busy_machine_never_jumps(seed: i
                 chunk = Chunk(robot.ms, robot.now_ns, 0.05, {"arm": ahead})
                 robot.player.offer(chunk, robot.now_ns)
     assert np.abs(np.diff(robot.path[begun_ms:])).max() < MAX_LATE_STEP + 1e-3 * LIMITS.velocity
-
-
-def test_a_trajectory_that_arrives_late_is_never_found_in_the_past() -> None:
-    """A controller rejects one that has ended, and goes on with the one before."""
-    robot = moving()
-    for _ in range(2000):
-        robot.step()
-    robot.forecast_ms = (95, 95)
-    for _ in range(40):  # to where it is: a short path, and no step
-        robot.player.steer(np.array([robot.position + 0.001]), robot.now_ns)
-        for _ in range(20):
-            robot.step()
-        robot.player.hold(robot.now_ns, "let go")
-        for _ in range(130):
-            robot.step()
-    for one in robot.sent:
-        assert one.trajectory.end_ns > START_NS + one.at_ms * MS + 0.3e9
