@@ -23,7 +23,11 @@ from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.rest_keeper import RestKeeper
 from gr00t_policy_core.control.schedule import ChunkSchedule
 from gr00t_policy_core.control.steering import SteeringRefusedError
-from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, StopConditions
+from gr00t_policy_core.control.stop_conditions import (
+    NEW_LIMITS,
+    StopConditions,
+    reason_after_stop,
+)
 from gr00t_policy_core.control.workspace import Workspace
 
 
@@ -284,7 +288,7 @@ class MotionPlayer:
         """
         playback, inhibited = self._playback, self._state.inhibit_reason
         if inhibited:
-            playback.hold(at_ns, f"no chunk came after a stop: {inhibited}")
+            playback.hold(at_ns, reason_after_stop(inhibited))
             return
         silent_s = playback.silent_s(at_ns)
         if silent_s > playback.settings.steering_timeout_s:

@@ -56,6 +56,25 @@ class SentPath:
         """Where the robot is sent at an instant, ns; None before the first trajectory."""
         return None if self._newest is None else self._newest.row_at(now_ns)
 
+    def rows_from(self, now_ns: int, count: int) -> tuple[int, list[Row]] | None:
+        """Where the robot is sent from the present on.
+
+        Args:
+            now_ns: The present, ns.
+            count: The number of commands.
+
+        Returns:
+            The instant of the first one, which is that of a command of the trajectory, ns; and the
+            commands, float64 (size,) each. None before the first trajectory.
+        """
+        sent = self._newest
+        if sent is None:
+            return None
+        ticks = round((now_ns - sent.start_ns) / sent.period_ns)
+        first_ns = sent.start_ns + ticks * sent.period_ns
+        instants_ns = range(first_ns, first_ns + count * sent.period_ns, sent.period_ns)
+        return first_ns, [sent.row_at(instant_ns) for instant_ns in instants_ns]
+
     def follow(self, row: Row, tick_ns: int) -> None:
         """Compare the command of a tick, float64 (size,), unless a forecast is under way."""
         if self._newest is None and self._begins_at is None:

@@ -147,7 +147,7 @@ def test_measurements_that_stop_coming_stop_the_robot() -> None:
 
 def test_the_fallback_goes_through_the_commands_to_come_and_then_brakes() -> None:
     run = moving_run()
-    brake = run.player.fallback_brake()
+    brake = run.player.fallback_brake(run.now_ns + PERIOD_NS)
     assert brake is not None
     planned = run.sent[0][1]
     here = len(run.commands)
