@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.delayed_player import DelayedPlayer
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
@@ -21,13 +21,15 @@ from gr00t_policy_core.control.recording import (
     Event,
     Limited,
     Measured,
+    Offered,
+    Steered,
     Ticked,
     repeat,
 )
 from gr00t_policy_core.control.sent_path import SentPath
 
-# After a longer pause of the control loop, s, missed ticks are made up for only up to the end of the
-# path that was sent: there the robot rests, however long the pause was.
+# After a longer pause of the control loop, s, missed ticks are made up for only up to the end of
+# the path that was sent: there the robot rests, however long the pause was.
 LONG_PAUSE_S = 1.0
 # A stop departs from the path this long after its reason, s. A judgement: to forecast and send the
 # way to rest of an arm of seven joints takes about 15 ms on an idle core. More lets the robot go on
@@ -70,6 +72,7 @@ class PlayerAhead:
         self._ticks = 0  # of the player
         self._sent_ticks: int | None = None  # how many of them were sent, where not all were
         self._told_ticks: int | None = None  # how many there were at a first call since a forecast
+        self._unsent_chunk: Chunk | None = None
         # The commands from the present tick to the newest; None where there was none yet.
         self._ahead: deque[Command | None] = deque(
             [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
@@ -139,6 +142,11 @@ class PlayerAhead:
         return ticked_ns
 
     @property
+    def unsent_chunk(self) -> Chunk | None:
+        """The newest chunk, while no trajectory of it was sent."""
+        return self._unsent_chunk
+
+    @property
     def is_told(self) -> bool:
         """Whether the player was called since its newest tick: no command shows it yet."""
         return self._told_ticks == self._ticks
@@ -149,6 +157,8 @@ class PlayerAhead:
         What was sent ends before it, even if the next commands are still the same.
         """
         self._behind.note(event)
+        if isinstance(event, Offered | Steered):
+            self._unsent_chunk = event.chunk if isinstance(event, Offered) else None
         if self._told_ticks is None:
             self._told_ticks = self._ticks
         if self._sent_ticks is None:
@@ -231,7 +241,7 @@ class PlayerAhead:
         for _ in range(min(ticks, len(self._ahead))):
             self._ahead.pop()
         self._path.drop()
-        self._sent_ticks = self._told_ticks = None
+        self._sent_ticks = self._told_ticks = self._unsent_chunk = None
         lead_ns = self.stop_lead_ns if stop_lead_ns is None else min(stop_lead_ns, self.lead_ns)
         self._tick_on(self._ticks_until(present_ns + lead_ns), present_ns, is_missed=True)
         self.keep()
@@ -264,6 +274,8 @@ class PlayerAhead:
         departed = None if same == len(rows) else self._ticks - len(rows) + same
         ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
         self._sent_ticks = min(ends, default=None)
+        if self._path.is_current:
+            self._unsent_chunk = None
 
     def sent_rows(self, now_ns: int) -> tuple[int, list[Row]]:
         """The commands that the controller has, until a stop can depart from them.
