@@ -30,6 +30,8 @@ from gr00t_policy_core.control.stop_conditions import (
 )
 from gr00t_policy_core.control.workspace import Workspace
 
+MOVED = "the robot was moved since: nothing is commanded until it stands still"
+
 
 class MotionPlayer:
     """Plays chunks inside the limits, and comes to a stop inside them when there is a reason to.
@@ -74,7 +76,8 @@ class MotionPlayer:
             return ""
         if self._playback.output is None:
             return self._state.why_nothing_was_commanded()
-        return self._state.why_it_holds(self._playback.chunk_id)
+        held = self._state.why_it_holds(self._playback.chunk_id)
+        return f"{held}; {MOVED}" if self._playback.is_moved else held
 
     @property
     def is_braking(self) -> bool:
@@ -296,7 +299,7 @@ class MotionPlayer:
         if too_old:
             playback.hold(at_ns, too_old)
         fault = self._measured.following_error(output.last)
-        if fault and not self._state.fault:
+        if fault and not (self._state.fault or playback.is_moved):
             self._state.fail(fault)
             playback.hold(at_ns, fault)
 

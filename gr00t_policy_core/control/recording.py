@@ -27,7 +27,7 @@ from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.steering import SteeringRefusedError
 from gr00t_policy_core.control.workspace import Workspace
 
-FORMAT_KEY, FORMAT = "recording_format", 4
+FORMAT_KEY, FORMAT = "recording_format", 5
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
 
 
