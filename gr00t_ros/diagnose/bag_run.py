@@ -23,9 +23,10 @@ from trajectory_msgs.msg import JointTrajectory
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.bags.reader import Bag
+from gr00t_ros.diagnose.counters import counted
 from gr00t_ros.diagnose.phases import PhaseLog
 from gr00t_ros.diagnose.recorded_chunk import read_run_chunk
-from gr00t_ros.diagnose.run import Activity, Counters, Run, RunChunk, Series, Topic
+from gr00t_ros.diagnose.run import Activity, Run, RunChunk, Series, Topic
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
 CHUNK, CONTROL = "gr00t_ros/msg/ActionChunk", "gr00t_ros/msg/ControlStatus"
@@ -182,7 +183,7 @@ class _BagReader:
             measured=self._series(list(measured.values()), joints),
             phases=self._phases.phases(),
             topics=tuple(self._topics()),
-            counters=self._counters(),
+            counters=counted(self._controls, [status for status, _ in self._policies]),
             policy_times_s=self._policy_times_s(),
             slow_streams=self._slow_streams(),
             policy_reasons=self._policy_reasons(),
@@ -275,24 +276,6 @@ class _BagReader:
             if self._kinds[name] not in (CHUNK, CONTROL, POLICY)
         ]
 
-    def _counters(self) -> Counters:
-        if not self._controls:
-            return Counters()
-        last = self._controls[-1]
-        policy = self._policies[-1][0] if self._policies else PolicyStatus()
-        return Counters(
-            commands=last.commands,
-            ticks_missed=last.ticks_missed,
-            holds=last.holds,
-            stalls=last.stalls,
-            stalled_s=last.stalled_s,
-            limiter_hits=last.limiter_hits,
-            chunks_rejected=last.chunks_rejected,
-            inference_errors=policy.inference_errors,
-            inferences_skipped=policy.inferences_skipped,
-            chunk_publishers=max(status.chunk_publishers for status in self._controls),
-        )
-
     def _policy_times_s(self) -> np.ndarray:
         times_s = np.array([status.policy_time.last_s for status, _ in self._policies])
         return times_s[np.isfinite(times_s)]
@@ -307,16 +290,16 @@ class _BagReader:
         return {n: (float(m[0]), float(m[1])) for n, m in medians.items() if m[0] < SLOW * m[1]}
 
     def _policy_reasons(self) -> dict[str, float]:
-        """How long the policy node was there and did not infer, s, by its reason."""
+        """How long the policy node was asked to infer and did not, s, by its reason."""
         phases = PhaseLog()
         for status, at_s in self._policies:
-            is_waiting = status.state != PolicyStatus.STATE_RUNNING
+            is_waiting = status.state == PolicyStatus.STATE_WAITING
             activity = Activity.WAITING if is_waiting else Activity.PLAYING
             phases.observe(at_s, activity, status.reason if is_waiting else "")
         waited: dict[str, float] = defaultdict(float)
         for phase in phases.phases():
             if phase.activity is Activity.WAITING:
-                waited[phase.reason or "not started"] += phase.duration_s
+                waited[phase.reason] += phase.duration_s
         return dict(waited)
 
 

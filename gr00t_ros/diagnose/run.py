@@ -151,7 +151,7 @@ class Run:
         counters: What the nodes counted.
         policy_times_s: Times that the policy itself reported, s.
         slow_streams: Received and expected rate of streams below their rate, Hz, by name.
-        policy_reasons: Why the policy node did not infer, s by reason.
+        policy_reasons: Why the policy node did not infer when it was asked to, s by reason.
         lost: Messages that the recorder is known to have lost, by topic.
         notes: What could not be read, and why, in sentences.
     """

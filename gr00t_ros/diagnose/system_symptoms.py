@@ -129,11 +129,12 @@ def policy_failures(measured: Measurements) -> Iterator[Symptom]:
         )
     if run.counters.inferences_skipped:
         reasons = f" {longest_reasons(run.policy_reasons)}" if run.policy_reasons else ""
+        where = "the stream that the reason names" if reasons else "the streams"
         yield Symptom(
             level=Level.WARNING,
             title="Inference was skipped",
             text=f"{run.counters.inferences_skipped} times, for want of an observation.{reasons}",
-            remedy="Check the stream that the reason names: its topic, stamps and rate.",
+            remedy=f"Check {where}: topic, stamps and rate.",
             size=run.counters.inferences_skipped / max(1, len(run.chunks)),
         )
 
