@@ -30,6 +30,7 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.control.motion_setup import make_layout, make_player
 from gr00t_ros.diagnose.phases import PhaseLog
 from gr00t_ros.diagnose.run import NAN, Activity, Counters, Run, RunChunk, Series
+from gr00t_ros.diagnose.run_clock import RunClock
 
 NO_COMMANDS = (
     "a recording holds no commands: with --config, the robot's YAML file, they are computed again"
@@ -82,6 +83,8 @@ class _Reader:
         self._path = path
         self._layout = layout
         self._player = player
+        self._clock = RunClock()
+        self._now_s: float | None = None  # the time of the newest call, s
         self._phases = PhaseLog()
         self._chunks: list[RunChunk] = []
         self._command_times_s: list[float] = []
@@ -108,6 +111,7 @@ class _Reader:
             commands=Series.of(self._command_times_s, self._commands, size),
             measured=Series.of(self._measured_times_s, self._measured, size),
             phases=self._phases.phases(),
+            clock_jumps=tuple(self._clock.jumps),
             counters=self._counters(),
             notes=(NO_COMMANDS,) if self._player is None else (),
         )
@@ -115,10 +119,12 @@ class _Reader:
     def _measure(self, event: Measured) -> None:
         self._repeat(event)
         row = [event.positions.get(index, NAN) for index in range(self._layout.size)]
-        self._measured_times_s.append(event.stamp_ns * 1e-9)
+        # Its stamp is all that is known of when it came.
+        self._measured_times_s.append(self._clock.receive("joints", event.stamp_ns * 1e-9))
         self._measured.append(row)
 
     def _offer(self, event: Offered) -> None:
+        received_s = self._time_s(event.now_ns)
         refused = ""
         if self._player is not None:
             try:
@@ -129,8 +135,8 @@ class _Reader:
         self._chunks.append(
             RunChunk(
                 chunk_id=chunk.chunk_id,
-                t0_s=chunk.t0_ns * 1e-9,
-                received_s=event.now_ns * 1e-9,
+                t0_s=self._stamp_s(chunk.t0_ns),
+                received_s=received_s,
                 dt_s=chunk.dt_s,
                 values=self._layout.rows(chunk),
                 refused=refused,
@@ -138,9 +144,9 @@ class _Reader:
         )
 
     def _tick(self, event: Ticked) -> None:
+        time_s = self._time_s(event.now_ns)
         if self._player is None:
             return
-        time_s = event.now_ns * 1e-9
         (command,) = self._repeat(event)
         if command is None:
             self._phases.observe(time_s, Activity.WAITING, self._player.reason)
@@ -152,6 +158,15 @@ class _Reader:
         row = np.concatenate([command.values[key] for key in self._layout.dimensions])
         self._command_times_s.append(time_s)
         self._commands.append(row.tolist())
+
+    def _time_s(self, now_ns: int) -> float:
+        """The time of a call by the clock of the run, s."""
+        self._now_s = self._clock.receive("calls", now_ns * 1e-9)
+        return self._now_s
+
+    def _stamp_s(self, stamp_ns: int) -> float:
+        stamp_s = stamp_ns * 1e-9
+        return stamp_s if self._now_s is None else self._clock.near(stamp_s, self._now_s)
 
     def _repeat(self, event: Event) -> list[Command | None]:
         """Repeat a recorded call, where there is a player; returns the command of a tick."""
