@@ -228,6 +228,10 @@ def test_metadata_of_another_kind_is_refused(tmp_path: Path, entry: str) -> None
     [
         (lambda path: None, "no such file or folder"),
         (lambda path: path.mkdir(), "has no bag, neither metadata.yaml nor"),
+        (
+            lambda path: (path / "episode_000007.partial").mkdir(parents=True),
+            "has no bag, only episode_000007.partial, .* whose recorder was killed: name it",
+        ),
     ],
 )
 def test_a_path_without_a_bag_is_refused(
