@@ -19,9 +19,12 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import (
     Event,
+    Limited,
     Measured,
     Offered,
+    Steered,
     Ticked,
+    TruncatedRecordingError,
     read_events,
     replay,
 )
@@ -48,18 +51,48 @@ def read_recording(path: Path, contract: Contract | None) -> Run:
         SpecError: The file is no recording, has no chunk, or is of another robot.
         OSError: The file cannot be read.
     """
-    try:
-        events = list(read_events(path))
-    except ValueError as error:
-        raise SpecError("cannot read the recording", [str(error)]) from error
+    events, notes = _events(path)
     first = next((event.chunk for event in events if isinstance(event, Offered)), None)
     if first is None:
         raise SpecError("nothing to diagnose", [f"{path} has no chunk"])
     if contract is None:
-        layout = ActionLayout(_dimensions(first))
-        return _Reader(path, layout, None).read(events)
-    layout = _layout_of(path, contract, first)
-    return _Reader(path, layout, make_player(contract, layout, {})).read(events)
+        layout, player = ActionLayout(_dimensions(first)), None
+    else:
+        layout = _layout_of(path, contract, first)
+        player = make_player(contract, layout, {})
+    _require_one_robot(path, events, layout)
+    return _Reader(path, layout, player, notes).read(events)
+
+
+def _events(path: Path) -> tuple[list[Event], tuple[str, ...]]:
+    """The events of a recording, and a note where its end is missing."""
+    events: list[Event] = []
+    try:
+        events.extend(read_events(path))
+    except TruncatedRecordingError as error:
+        return events, (str(error),)
+    except ValueError as error:
+        raise SpecError("cannot read the recording", [str(error)]) from error
+    return events, ()
+
+
+def _require_one_robot(path: Path, events: Sequence[Event], layout: ActionLayout) -> None:
+    """Require that every event is of a robot with this layout."""
+    for event in events:
+        match event:
+            case Offered():
+                fits = _dimensions(event.chunk) == dict(layout.dimensions)
+            case Measured(indexed) | Limited(indexed):
+                fits = all(0 <= index < layout.size for index in indexed)
+            case Steered():
+                fits = len(event.target) == layout.size
+            case _:
+                continue
+        if not fits:
+            raise SpecError(
+                "the recording is of several robots",
+                [f"{path}: {type(event).__name__} does not fit {dict(layout.dimensions)}"],
+            )
 
 
 def _layout_of(path: Path, contract: Contract, chunk: Chunk) -> ActionLayout:
@@ -79,8 +112,15 @@ def _dimensions(chunk: Chunk) -> dict[str, int]:
 class _Reader:
     """Goes through the events of a recording once."""
 
-    def __init__(self, path: Path, layout: ActionLayout, player: MotionPlayer | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: ActionLayout,
+        player: MotionPlayer | None,
+        notes: tuple[str, ...],
+    ) -> None:
         self._path = path
+        self._notes = notes
         self._layout = layout
         self._player = player
         self._clock = RunClock()
@@ -113,7 +153,7 @@ class _Reader:
             phases=self._phases.phases(),
             clock_jumps=tuple(self._clock.jumps),
             counters=self._counters(),
-            notes=(NO_COMMANDS,) if self._player is None else (),
+            notes=(*self._notes, *((NO_COMMANDS,) if self._player is None else ())),
         )
 
     def _measure(self, event: Measured) -> None:
