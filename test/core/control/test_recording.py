@@ -158,10 +158,13 @@ def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why
         ('{"event": "Ticked"}', r"Ticked has the fields \['now_ns'\], got \[\]"),
         (
             '{"event": "Ticked", "now_ns": "soon"}',
-            "now_ns must be a whole number of ns, got 'soon'",
+            "now_ns must be a whole number of ns",
         ),
-        ('{"event": "Ticked", "now_ns": Infinity}', "a whole number of ns, got inf"),
-        ('{"event": "Held", "now_ns": true, "reason": ""}', "a whole number of ns, got True"),
+        ('{"event": "Ticked", "now_ns": Infinity}', "now_ns must be a whole number of ns, got inf"),
+        (
+            '{"event": "Held", "now_ns": true, "reason": ""}',
+            "now_ns must be a whole number of ns, got True",
+        ),
     ],
 )
 def test_a_line_that_is_no_event_says_why(tmp_path: Path, line: str, problem: str) -> None:
