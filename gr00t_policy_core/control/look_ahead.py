@@ -264,6 +264,8 @@ class LookAheadPlayer:
             return None
         if self._ahead.is_told:  # between the tick and now: the next tick shows it
             return None
+        if any(command.is_withheld for command in self._ahead.known):
+            return None
         forecast = Forecast(
             self._ahead.known_from_ns,
             self._period_ns,

@@ -94,6 +94,11 @@ class Playback:
             return self._steering.target
         return self._measured.positions if self._output is None else self._output.last
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether somebody has moved the robot since it was stopped: nothing is commanded."""
+        return not self.is_following and self._rest.is_moved
+
     def silent_s(self, at_ns: int) -> float:
         """How long ago a person's newest target came, s; 0 while nobody steers."""
         return self._steering.silent_s(at_ns) if self._steering is not None else 0.0
@@ -115,7 +120,7 @@ class Playback:
             broken_off_ns = self._schedule.set_back(tick.now_ns, tick.set_back_ns)
             self.hold_if_set_back(broken_off_ns, tick.now_ns)
         elif tick.stalled_ns:
-            if self._schedule.is_playing:
+            if tick.stalled_ns > 0 and self._schedule.is_playing:
                 self._counts.stalls += 1
                 self._counts.stalled_ns += tick.stalled_ns
             self._schedule.delay(tick.now_ns, tick.stalled_ns)
@@ -199,11 +204,21 @@ class Playback:
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         return Command.fresh(values, targets, self._progress)
 
-    def come_to_rest(self, output: CommandOutput, at_ns: int, *, is_missed: bool) -> Command:
-        """One tick of settling at the end of the chunk, of braking, or of rest."""
-        vector = self._rest.tick(output, at_ns, is_missed=is_missed)
+    def come_to_rest(self, output: CommandOutput, at_ns: int, *, is_measured: bool) -> Command:
+        """One tick of settling at the end of the chunk, of braking, or of rest.
+
+        Args:
+            output: The last commands and their limits.
+            at_ns: The tick.
+            is_measured: Whether the measurements are of this time.
+        """
+        vector = self._rest.tick(output, at_ns, is_measured=is_measured)
         values, targets = self._layout.split(vector), self._layout.split(output.target)
-        return Command.holds(values, targets, self.chunk_id, at_rest=output.is_at_rest)
+        is_withheld = self._rest.is_moved
+        at_rest = output.is_at_rest or is_withheld
+        return Command.holds(
+            values, targets, self.chunk_id, at_rest=at_rest, is_withheld=is_withheld
+        )
 
     def _begin_steering(self, target: Row, at_ns: int) -> None:
         self.hold_if_set_back(self._schedule.advance(at_ns), at_ns)
@@ -233,7 +248,7 @@ class Playback:
         if output is not None and output.last is start:
             return output
         self._schedule.rest(at_ns, start)
-        if output is not None and not self._settings.silent_at_rest:
+        if output is not None and not (self._settings.silent_at_rest or self._rest.is_moved):
             return output
         return self._place(start)
 

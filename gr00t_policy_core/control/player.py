@@ -30,6 +30,8 @@ from gr00t_policy_core.control.stop_conditions import (
 )
 from gr00t_policy_core.control.workspace import Workspace
 
+MOVED = "the robot was moved since: nothing is commanded until it stands still"
+
 
 class MotionPlayer:
     """Plays chunks inside the limits, and comes to a stop inside them when there is a reason to.
@@ -74,7 +76,8 @@ class MotionPlayer:
             return ""
         if self._playback.output is None:
             return self._state.why_nothing_was_commanded()
-        return self._state.why_it_holds(self._playback.chunk_id)
+        held = self._state.why_it_holds(self._playback.chunk_id)
+        return f"{held}; {MOVED}" if self._playback.is_moved else held
 
     @property
     def is_braking(self) -> bool:
@@ -276,7 +279,8 @@ class MotionPlayer:
             self._state.leave_path()
             if not self._state.is_moving and output.is_at_rest:
                 self._take_awaited_limits()
-            command = playback.come_to_rest(playback.output, at_ns, is_missed=is_missed)
+            is_measured = not (is_missed or self._conditions.measurement_problem)
+            command = playback.come_to_rest(playback.output, at_ns, is_measured=is_measured)
         if output.why_braked:
             playback.hold(at_ns, output.why_braked)
         return command
@@ -303,7 +307,7 @@ class MotionPlayer:
         state, fault = self._state, self._measured.following_error(output.last)
         if not fault and state.is_fault_seen:
             state.clear_fault()
-        if fault and not (state.fault or state.inhibit_reason):
+        if fault and not (state.fault or state.inhibit_reason or self._playback.is_moved):
             state.fail(fault)
             self._playback.hold(at_ns, fault)
 

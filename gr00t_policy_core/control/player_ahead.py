@@ -333,6 +333,11 @@ class PlayerAhead:
         self._ahead.append(command)
         if command is None:
             return
+        if command.is_withheld:
+            # Before its path ends the robot may be on it still, and is not where it was moved to.
+            if self._path.end_ns is None or tick_ns - self.lead_ns >= self._path.end_ns:
+                self._path.forget()
+            return
         self._path.follow(command.vector, tick_ns)
         if self._path.has_departed and self._sent_ticks is None:
             self._sent_ticks = self._ticks - 1
@@ -352,7 +357,10 @@ class PlayerAhead:
 
     def _moved_ahead(self, positions: Mapping[int, float], stamp_ns: int) -> Mapping[int, float]:
         known = self.known
-        if not known or (known[0].at_rest and known[-1].at_rest):
+        if not known or known[-1].is_withheld:
+            return positions
+        # While the way to a rest is not sent, the robot goes on by the trajectory before.
+        if known[0].at_rest and known[-1].at_rest and self._path.is_current:
             return positions
         sent = self._path.row_at(stamp_ns)
         expected = known[0].vector if sent is None else np.array(sent)

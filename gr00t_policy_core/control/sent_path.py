@@ -113,6 +113,11 @@ class SentPath:
         """Go on from the trajectory that was forecast and sent."""
         self._newest, self._forecast = trajectory, None
 
+    def forget(self) -> None:
+        """Forget what was sent: the robot was moved since, by somebody or another controller."""
+        self._newest = self._begins_at = None
+        self._has_departed = False
+
     def drop(self) -> None:
         """Drop the forecast that is under way: the commands have become others."""
         if self._forecast is not None:

@@ -31,7 +31,7 @@ class StopConditions:
         self._inhibit_reason = ""
         self._awaits_limits = False
         self._max_age_s = math.inf
-        self._found = ""  # what the last tick that was not missed found of the measurements
+        self._measurement_problem = ""
 
     def inhibit(self, reason: str) -> None:
         """Forbid motion for a reason; an empty one allows it."""
@@ -49,6 +49,11 @@ class StopConditions:
         """
         return self._why_forbidden() or self._measured.problem(now_ns)
 
+    @property
+    def measurement_problem(self) -> str:
+        """What the last tick that was not missed found wrong with the measurements; else empty."""
+        return self._measurement_problem
+
     def tick(self, now_ns: int, *, is_missed: bool) -> str:
         """Why the robot may not be moved at a tick; empty where it may.
 
@@ -57,8 +62,8 @@ class StopConditions:
             is_missed: Whether it is made up for: then the tick before has judged the measurements.
         """
         if not is_missed:
-            self._found = self._measured.problem(now_ns)
-        return self._why_forbidden() or self._found
+            self._measurement_problem = self._measured.problem(now_ns)
+        return self._why_forbidden() or self._measurement_problem
 
     def expect(self, chunk: Chunk) -> None:
         """Set the age limit of observations by the chunk that is played."""

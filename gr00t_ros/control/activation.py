@@ -107,7 +107,7 @@ class Activation:
         if motion.failure and not self._has_logged_failure:
             self._has_logged_failure = True
             self._node.get_logger().error(motion.failure)
-        if command is None or (was_at_rest and self._is_silent(command)):
+        if command is None or command.is_withheld or (was_at_rest and self._is_silent(command)):
             return
         try:
             self._output.publish(command.values, now)

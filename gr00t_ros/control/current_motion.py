@@ -63,7 +63,7 @@ class CurrentMotion:
         if command is None or player is None or self.is_shadow:
             return command is None or command.at_rest
         is_sent = player.is_sent if failure is None else failure.is_sent
-        return command.at_rest and is_sent
+        return command.at_rest and (command.is_withheld or is_sent)
 
     def why_inhibited(self) -> str:
         """Why the robot must not move; a shadow moves nothing, and is never inhibited."""

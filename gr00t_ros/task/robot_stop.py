@@ -73,7 +73,7 @@ def _stop_a_node(loop: RunLoop, nodes: DrivenNodes) -> str:
     policy, control = _Stop(nodes.stop), _Stop(nodes.stop_control)
     if loop.wait(policy.has_answered, STOP_S) and policy.has_succeeded:
         return ""
-    why = policy.problem
+    why = policy.problem_after(STOP_S)
 
     def is_stopped() -> bool:
         answers = [stop.has_answered() for stop in (policy, control)]
@@ -83,7 +83,7 @@ def _stop_a_node(loop: RunLoop, nodes: DrivenNodes) -> str:
     for stop in (policy, control):
         stop.give_up()
     if not (policy.has_succeeded or control.has_succeeded):
-        return f"neither node could be stopped: {why}; {control.problem}"
+        return f"neither node could be stopped: {why}; {control.problem_after(LATE_S)}"
     if not control.is_asked:
         return ""
     return f"{why}, so control_node was stopped: its ~/start allows motion again"
@@ -98,7 +98,6 @@ class _Stop:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._begun_s = time.monotonic()
         self._answer: Any = None
 
     @property
@@ -117,14 +116,13 @@ class _Stop:
         """Whether the node has answered that it stops."""
         return self.is_asked and self._answer.done() and self._answer.result().success
 
-    @property
-    def problem(self) -> str:
-        """Why the node has not stopped."""
+    def problem_after(self, waited_s: float) -> str:
+        """Why the node has not stopped in that time."""
         name = self._client.srv_name
         if not self.is_asked:
             return f"there is no service {name}"
         if not self._answer.done():
-            return f"{name} did not answer within {time.monotonic() - self._begun_s:.0f} s"
+            return f"{name} did not answer within {waited_s:g} s"
         return f"{name} failed: {self._answer.result().message}"
 
     def give_up(self) -> None:

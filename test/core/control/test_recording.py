@@ -23,13 +23,14 @@ from gr00t_policy_core.control.recording import (
     Offered,
     RecordingPlayer,
     Ticked,
+    TruncatedRecordingError,
     read_events,
     replay,
     write_events,
 )
 
 T0_NS = 1_700_000_000_123_456_789
-FIRST_LINE = '{"recording_format": 4}'
+FIRST_LINE = '{"recording_format": 5}'
 
 
 def player_of(kind: type[MotionPlayer]) -> MotionPlayer:
@@ -124,7 +125,9 @@ def test_a_recording_that_is_full_keeps_its_beginning(monkeypatch: pytest.Monkey
 )
 def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text(f'{FIRST_LINE}\n{{"event": "Ticked", "now_ns": 1}}\n{line}\n')
+    path.write_text(
+        f'{FIRST_LINE}\n{{"event": "Ticked", "now_ns": 1, "is_missed": false}}\n{line}\n'
+    )
     with pytest.raises(ValueError, match="line 3 is no event"):
         list(read_events(path))
 
@@ -134,9 +137,9 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     [
         (
             '{"event": "Ticked", "now_ns": 1}',
-            "of format 1, this version plays format 4",
+            "of format 1, this version plays format 5",
         ),
-        ('{"recording_format": 2}', "of format 2, this version plays format 4"),
+        ('{"recording_format": 2}', "of format 2, this version plays format 5"),
         ("no json", "is no recording"),
         ("[]", "is no recording"),
         ("", "is no recording"),
@@ -144,6 +147,44 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
 )
 def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why: str) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text(f'{line}\n{{"event": "Ticked", "now_ns": 1}}\n')
+    path.write_text(f'{line}\n{{"event": "Ticked", "now_ns": 1, "is_missed": false}}\n')
     with pytest.raises(ValueError, match=why):
         list(read_events(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[1, 2]", "expected an object, got list"),
+        ('{"event": "Flown"}', "its event is none of Measured, Offered"),
+        ('{"event": "Ticked"}', r"Ticked has the fields \['is_missed', 'now_ns'\], got \[\]"),
+        (
+            '{"event": "Ticked", "now_ns": "soon", "is_missed": false}',
+            "now_ns must be a whole number of ns",
+        ),
+        (
+            '{"event": "Ticked", "now_ns": Infinity, "is_missed": false}',
+            "now_ns must be a whole number of ns, got inf",
+        ),
+        (
+            '{"event": "Held", "now_ns": true, "reason": ""}',
+            "now_ns must be a whole number of ns, got True",
+        ),
+    ],
+)
+def test_a_line_that_is_no_event_says_why(tmp_path: Path, line: str, problem: str) -> None:
+    path = tmp_path / "run"
+    write_events(path, [])
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(ValueError, match=f"line 2 is no event: {problem}"):
+        list(read_events(path))
+
+
+def test_a_recording_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    write_events(path, [Ticked(1), Ticked(2), Ticked(3)])
+    path.write_text(path.read_text()[:-5])
+    events = read_events(path)
+    assert [next(events), next(events)] == [Ticked(1), Ticked(2)]
+    with pytest.raises(TruncatedRecordingError, match="its last line 4 is not whole"):
+        next(events)
