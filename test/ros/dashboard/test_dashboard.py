@@ -172,6 +172,21 @@ def test_a_page_that_never_reads_costs_the_others_nothing(rig: DashboardRig) -> 
         assert rig.command("stop_policy")["success"]
 
 
+@pytest.mark.parametrize("message", ["x" * 10_000, b"x"])
+def test_a_page_that_sends_something_is_closed(rig: DashboardRig, message: str | bytes) -> None:
+    with client.connect(rig.live_url) as flood, client.connect(rig.live_url) as page:
+        wait_for(flood, "policy")
+        flood.send(message)
+        with pytest.raises(exceptions.ConnectionClosed) as closed:
+            wait_for(flood, "nothing", lambda _: False)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (
+            1008,
+            "a page sends nothing here",
+        )
+        wait_for(page, "picture")
+
+
 def test_the_command_line_prints_the_address_once_and_ends_at_sigint(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gr00t_policy_core", "dashboard"]
     command += ["--config", str(ROOT / "config" / "demo.yaml"), "--port", "0"]
