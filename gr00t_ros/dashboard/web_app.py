@@ -26,7 +26,7 @@ MAX_TEXT_CHARS = 1000
 MAX_ENDERS = 16
 MAX_TIME_LIMIT_S = 86_400.0
 UNPROCESSABLE = 422
-POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # codes of a closed WebSocket
+TRY_AGAIN_LATER = 1013  # code of a closed WebSocket
 
 
 ShortText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
@@ -127,7 +127,7 @@ async def _explain(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _serve_page(websocket: WebSocket, mailbox: Mailbox) -> None:
-    """Send until the page goes, or sends something: our page does not, and a flood costs time."""
+    """Send until the page goes."""
     tasks = [
         asyncio.create_task(_send(websocket, mailbox)),
         asyncio.create_task(_receive(websocket)),
@@ -152,7 +152,11 @@ async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:
 
 
 async def _receive(websocket: WebSocket) -> None:
-    """Return once the page has gone; close the connection once it sends something."""
+    """Return once the page has gone.
+
+    Our page sends nothing. After the first message of another one nothing more is read, so that a
+    flood waits in the socket of whoever sends it.
+    """
     message = await websocket.receive()
     if message["type"] == "websocket.receive":
-        await websocket.close(POLICY_VIOLATION, "a page sends nothing here")
+        await asyncio.Event().wait()
