@@ -28,6 +28,8 @@ class Command:
         holding: Whether no valid chunk is left to play.
         at_rest: Whether the command is holding and has come to a standstill.
         observed_ns: Stamp of the observation behind the chunk, ns; None while holding.
+        is_withheld: Whether the robot must not be told the values: while it was stopped, somebody
+            or another controller has moved it elsewhere.
     """
 
     values: Mapping[str, Row]
@@ -37,6 +39,7 @@ class Command:
     holding: bool
     at_rest: bool
     observed_ns: int | None
+    is_withheld: bool = False
 
     @property
     def vector(self) -> Row:
@@ -66,6 +69,7 @@ class Command:
         chunk_id: int,
         *,
         at_rest: bool,
+        is_withheld: bool = False,
     ) -> Command:
         """Make a command after the last chunk, whose number is `chunk_id`."""
         return cls(
@@ -76,6 +80,7 @@ class Command:
             holding=True,
             at_rest=at_rest,
             observed_ns=None,
+            is_withheld=is_withheld,
         )
 
 

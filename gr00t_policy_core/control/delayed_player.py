@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import Event, Ticked, repeat
@@ -30,6 +31,11 @@ class DelayedPlayer:
     def ticks_left(self) -> int:
         """The number of ticks by which it is behind the other player."""
         return self._ticks
+
+    @property
+    def undone(self) -> Sequence[Event]:
+        """The calls to the other player that were not repeated yet, oldest first."""
+        return self._events
 
     def note(self, event: Event) -> None:
         """Store a call to the other player."""

@@ -21,8 +21,9 @@ from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_ahead import PlayerAhead
-from gr00t_policy_core.control.recording import Allowed, Held, Offered, Steered
+from gr00t_policy_core.control.recording import Allowed, Held, Limited, Offered, Steered
 from gr00t_policy_core.control.sent_path import SentPath
+from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, reason_after_stop
 from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, PlayerMotion, Trajectory
 from gr00t_policy_core.control.workspace import Workspace
 
@@ -73,6 +74,7 @@ class LookAheadPlayer:
         self._inhibited = ""
         self._must_stop = False  # whether motion was forbidden since the last call with a time
         self._is_stopping = False  # whether the way to rest of a stop is still to be sent
+        self._stop_reason = ""  # of the newest stop
         self._unsent: Chunk | None = None  # the newest chunk, while its trajectory is not sent
         self._retried: Chunk | None = None  # the newest chunk that was offered a second time
 
@@ -133,6 +135,11 @@ class LookAheadPlayer:
         """How long it takes to come to rest from the present command on, s."""
         return self._ahead.player_at_stop.braking_s + self._ahead.stop_lead_ns * 1e-9
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether the controller was sent the path of all commands so far."""
+        return self._path.is_current
+
     def report(self) -> list[JointReport]:
         """Report every commanded value at the present; the targets are moved by the same way."""
         lead = self._way_ahead()
@@ -146,11 +153,20 @@ class LookAheadPlayer:
             for one, way in zip(self.player.report(), lead.tolist(), strict=False)
         ]
 
-    def fallback_brake(self) -> BrakeMotion | None:
-        """The next commands, and a way to rest after them; None where nothing was commanded."""
-        rows = self._ahead.sent_rows()
-        brake = self.player.fallback_brake((rows[-2], rows[-1]) if len(rows) > 1 else None)
-        return BrakeMotion(rows[1:], brake) if brake is not None else None
+    def fallback_brake(self, now_ns: int) -> BrakeMotion | None:
+        """Where the controller goes from now on, and soon a way to rest that needs no player.
+
+        Args:
+            now_ns: The present, on the clock of the stamps, ns.
+
+        Returns:
+            The commands from the present on; None where nothing was commanded.
+        """
+        start_ns, rows = self._ahead.sent_rows(now_ns)
+        if not rows:
+            return None
+        brake = self.player.fallback_brake((rows[-2] if len(rows) > 1 else rows[-1], rows[-1]))
+        return BrakeMotion(start_ns, rows, brake) if brake is not None else None
 
     # What the player is told
 
@@ -186,9 +202,7 @@ class LookAheadPlayer:
             now_ns: The present, on the clock of the stamps, ns.
             reason: The value of `reason` until the next chunk is accepted.
         """
-        present_ns = self._go_back(now_ns)
-        self.player.hold(self._ahead.ticked_ns or now_ns, reason)
-        self._stop_from_here(present_ns)
+        self._stop(now_ns, reason)
 
     def change_limits(
         self,
@@ -198,8 +212,9 @@ class LookAheadPlayer:
     ) -> None:
         """Use other limits after coming to rest within these; as `MotionPlayer.change_limits`."""
         present_ns = self._go_back(now_ns)
-        self.player.change_limits(limits, self._ahead.ticked_ns or now_ns, workspaces)
-        self._stop_from_here(present_ns)
+        at_ns = self._ahead.ticked_ns or now_ns
+        self._ahead.tell(Limited(limits, at_ns, workspaces))
+        self._stop_from_here(present_ns, NEW_LIMITS)
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
         """Accept a chunk as the newest; it takes over one lead after the present.
@@ -265,6 +280,8 @@ class LookAheadPlayer:
             return None
         if self._ahead.is_told:  # between the tick and now: the next tick shows it
             return None
+        if any(command.is_withheld for command in self._ahead.known):
+            return None
         forecast = Forecast(
             self._ahead.known_from_ns,
             self._period_ns,
@@ -282,9 +299,10 @@ class LookAheadPlayer:
         """Whether a forecast is still to be sent: no stop has come since it was taken."""
         return self._path.is_awaited(forecast)
 
-    def would_step(self, trajectory: Trajectory, now_ns: int) -> bool:
-        """Whether the robot would jump if this path were sent now, ns, because it is late."""
-        return self._path.step_to(trajectory, now_ns) > MAX_LATE_STEP
+    def is_too_late(self, trajectory: Trajectory, now_ns: int) -> bool:
+        """Whether the controller would jump to this path, or reject it, if it came now, ns."""
+        would_step = self._path.step_to(trajectory, now_ns) > MAX_LATE_STEP
+        return would_step or now_ns >= trajectory.end_ns
 
     def finish_forecast(self, forecast: Forecast, trajectory: Trajectory) -> None:
         """Go on from a forecast that has been sent."""
@@ -293,14 +311,20 @@ class LookAheadPlayer:
         self._path.finish(trajectory)
         self._is_stopping &= not forecast.is_stop
         self._ahead.compare()
+        self._ahead.advance()
         if self._path.is_current:
             self._unsent = None
+
+    def take_path(self, trajectory: Trajectory) -> None:
+        """Learn that the controller was sent a trajectory that this player has not made."""
+        self._path.finish(trajectory)
 
     def retry(self, forecast: Forecast, now_ns: int) -> None:
         """Plan again from the present, because the robot should have departed already.
 
-        The newest chunk is offered once more. If that is late, too, it is refused: the robot stays
-        on the path that it was sent.
+        A stop departs from the path that the robot was sent as much later as its forecast took. The
+        newest chunk is offered once more. If that is late, too, it is refused: the robot stays on
+        the path that it was sent.
 
         Args:
             forecast: The forecast that came too late.
@@ -309,9 +333,11 @@ class LookAheadPlayer:
         if not self._path.is_awaited(forecast):
             return
         chunk = self._unsent
-        present_ns = self._go_back(now_ns)
-        self._ahead.keep()
-        self._ahead.go_ahead(present_ns)
+        if forecast.is_stop:
+            late_ns = now_ns - forecast.departure_ns
+            self._stop(now_ns, self._stop_reason, late_ns + 2 * self._ahead.stop_lead_ns)
+        else:
+            self._ahead.go_ahead(self._go_back(now_ns))
         if chunk is None:
             return
         if chunk is self._retried:
@@ -326,34 +352,38 @@ class LookAheadPlayer:
 
     def _stop_if_inhibited(self, now_ns: int) -> None:
         if self._must_stop:
-            self._stop_from_here(self._go_back(now_ns))
+            self._stop(now_ns, reason_after_stop(self._inhibited))
 
-    def _go_back(self, now_ns: int) -> int:
+    def _stop(self, now_ns: int, reason: str, stop_lead_ns: int | None = None) -> None:
+        """Come to rest from the path that was sent: a stop that was not sent yet is begun again."""
+        present_ns = self._go_back(now_ns, stop_lead_ns)
+        self._ahead.tell(Held(self._ahead.ticked_ns or now_ns, reason))
+        self._stop_from_here(present_ns, reason)
+
+    def _go_back(self, now_ns: int, stop_lead_ns: int | None = None) -> int:
         """Undo what the robot has not begun; returns the present, ns.
 
         The robot has gone on while the control loop missed ticks: they are made up for before.
         """
         self._unsent = None
         self._ahead.catch_up(now_ns)
-        present_ns = self._ahead.go_back()
-        self._must_stop = False
-        self.player.inhibit(self._inhibited)  # what was forbidden or allowed since is not undone
+        present_ns = self._ahead.go_back(stop_lead_ns)
+        if self._must_stop:
+            self._must_stop = False
+            self._ahead.tell(Allowed(self._inhibited))
         return present_ns
 
-    def _stop_from_here(self, present_ns: int) -> None:
-        """Go on from a stop, which nothing undoes."""
-        self._ahead.keep()
-        self._is_stopping = True
+    def _stop_from_here(self, present_ns: int, reason: str) -> None:
+        """Go on from a stop, which is sent as soon as it is forecast."""
+        self._is_stopping, self._stop_reason = True, reason
         self._ahead.go_ahead(present_ns)
 
     def _brake_at_present(self, reason: str, now_ns: int) -> None:
         """Brake already where the robot is, for what the player has found one lead ahead."""
-        present_ns = self._go_back(now_ns)
-        self._stop_from_here(present_ns)
+        self._stop_from_here(self._go_back(now_ns), reason)
         ticked_ns = self._ahead.ticked_ns
         if not self.player.is_braking and ticked_ns is not None:
-            self._ahead.note(Held(ticked_ns, reason))
-            self.player.hold(ticked_ns, reason)
+            self._ahead.tell(Held(ticked_ns, reason))
 
     def _way_ahead(self) -> Row:
         """How far the newest command is ahead of the present one, float64 (size,)."""

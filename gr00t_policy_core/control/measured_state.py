@@ -48,6 +48,7 @@ class MeasuredState:
         # rested yet, or not since it yielded.
         self._resting_error: Row | None = None
         self._has_yielded = False
+        self._yielded_at = np.full(layout.size, np.nan)
         self._still_at = np.full(layout.size, np.nan)
         self._still_since_ns: int | None = None
         self._is_still = False
@@ -177,6 +178,18 @@ class MeasuredState:
         self._resting_error = self._still_since_ns = None
         self._has_yielded = True
         self._is_still = False
+        self._yielded_at = self._positions.copy()
+
+    def moved_on(self, held: Row) -> Row:
+        """Where the robot was moved to since `start_yielding`; `held` if nobody moved it.
+
+        Args:
+            held: Where the commands rest, and nothing was commanded since, float64 (size,).
+        """
+        way = self._layout.offset(
+            self.over(held), np.where(np.isnan(self._yielded_at), held, self._yielded_at)
+        )
+        return self._layout.with_offset(held, way) if (self._distances(way) > MOVED).any() else held
 
     def _smaller(self, error: Row, other: Row) -> Row:
         """The smaller of two errors, value by value; of a pose by its place and its rotation."""

@@ -94,6 +94,11 @@ class Playback:
             return self._steering.target
         return self._measured.positions if self._output is None else self._output.last
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether somebody has moved the robot since it was stopped: nothing is commanded."""
+        return not self.is_following and self._rest.is_moved
+
     def silent_s(self, at_ns: int) -> float:
         """How long ago a person's newest target came, s; 0 while nobody steers."""
         return self._steering.silent_s(at_ns) if self._steering is not None else 0.0
@@ -203,7 +208,11 @@ class Playback:
         """One tick of settling at the end of the chunk, of braking, or of rest."""
         vector = self._rest.tick(output, at_ns)
         values, targets = self._layout.split(vector), self._layout.split(output.target)
-        return Command.holds(values, targets, self.chunk_id, at_rest=output.is_at_rest)
+        is_withheld = self._rest.is_moved
+        at_rest = output.is_at_rest or is_withheld
+        return Command.holds(
+            values, targets, self.chunk_id, at_rest=at_rest, is_withheld=is_withheld
+        )
 
     def _begin_steering(self, target: Row, at_ns: int) -> None:
         self.hold_if_set_back(self._schedule.advance(at_ns), at_ns)
@@ -233,7 +242,7 @@ class Playback:
         if output is not None and output.last is start:
             return output
         self._schedule.rest(at_ns, start)
-        if output is not None and not self._settings.silent_at_rest:
+        if output is not None and not (self._settings.silent_at_rest or self._rest.is_moved):
             return output
         return self._place(start)
 

@@ -23,8 +23,14 @@ from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.rest_keeper import RestKeeper
 from gr00t_policy_core.control.schedule import ChunkSchedule
 from gr00t_policy_core.control.steering import SteeringRefusedError
-from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, StopConditions
+from gr00t_policy_core.control.stop_conditions import (
+    NEW_LIMITS,
+    StopConditions,
+    reason_after_stop,
+)
 from gr00t_policy_core.control.workspace import Workspace
+
+MOVED = "the robot was moved since: nothing is commanded until it stands still"
 
 
 class MotionPlayer:
@@ -70,7 +76,8 @@ class MotionPlayer:
             return ""
         if self._playback.output is None:
             return self._state.why_nothing_was_commanded()
-        return self._state.why_it_holds(self._playback.chunk_id)
+        held = self._state.why_it_holds(self._playback.chunk_id)
+        return f"{held}; {MOVED}" if self._playback.is_moved else held
 
     @property
     def is_braking(self) -> bool:
@@ -282,7 +289,7 @@ class MotionPlayer:
         """
         playback, inhibited = self._playback, self._state.inhibit_reason
         if inhibited:
-            playback.hold(at_ns, f"no chunk came after a stop: {inhibited}")
+            playback.hold(at_ns, reason_after_stop(inhibited))
             return
         silent_s = playback.silent_s(at_ns)
         if silent_s > playback.settings.steering_timeout_s:
@@ -292,7 +299,7 @@ class MotionPlayer:
         if too_old:
             playback.hold(at_ns, too_old)
         fault = self._measured.following_error(output.last)
-        if fault and not self._state.fault:
+        if fault and not (self._state.fault or playback.is_moved):
             self._state.fail(fault)
             playback.hold(at_ns, fault)
 

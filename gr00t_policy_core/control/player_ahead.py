@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,15 +16,21 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.delayed_player import DelayedPlayer
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
 from gr00t_policy_core.control.player import MotionPlayer
-from gr00t_policy_core.control.recording import Event, Measured, Ticked
+from gr00t_policy_core.control.recording import (
+    Allowed,
+    Event,
+    Limited,
+    Measured,
+    Ticked,
+    repeat,
+)
 from gr00t_policy_core.control.sent_path import SentPath
 
 # After a longer pause of the control loop the missed ticks are not made up for, s.
 MAX_CATCH_UP_S = 1.0
 # A stop departs from the path this long after its reason, s. A judgement: to forecast and send the
 # way to rest of an arm of seven joints takes about 15 ms on an idle core. More lets the robot go on
-# for longer. With less, or on a busier machine, the way to rest comes late; a stop is sent all the
-# same, and the controller joins it with a step of at most the way of that time.
+# for longer. With less, or on a busier machine, the way to rest comes late, and is planned again.
 STOP_LEAD_S = 0.02
 
 
@@ -142,6 +149,11 @@ class PlayerAhead:
         if self._sent_ticks is None:
             self._sent_ticks = self._ticks
 
+    def tell(self, event: Event) -> None:
+        """Repeat a call on the player, and store it as one that a stop undoes."""
+        repeat(event, self._player)
+        self.note(event)
+
     def measure(self, positions: Mapping[int, float], stamp_ns: int) -> None:
         """Store measured positions: as far beside the command ahead as beside that of their time.
 
@@ -183,14 +195,20 @@ class PlayerAhead:
             ticks = max(ticks, self._ticks - self._sent_ticks)
         self._behind.advance(ticks)
 
-    def go_back(self) -> int:
+    def go_back(self, stop_lead_ns: int | None = None) -> int:
         """Undo what the robot has not begun, on the path that was sent; returns the present, ns.
 
-        Afterwards the player is one stop lead after the present: call `keep` and `go_ahead`.
+        Afterwards the player is one stop lead after the present. Tell it what is to be otherwise
+        than before, then call `go_ahead`. New limits are not undone, nor whether motion is allowed.
+
+        Args:
+            stop_lead_ns: Another stop lead than the usual one, ns; the lead is the longest.
         """
         if self._ticked_ns is None:
+            self.keep()
             return 0
         present_ns, ticks = self._ticked_ns - self.lead_ns, self._behind.ticks_left
+        undone = list(self._behind.undone)
         self._player = self._behind.player
         self._ticks -= ticks
         self._ticked_ns -= ticks * self._period_ns
@@ -198,7 +216,10 @@ class PlayerAhead:
             self._ahead.pop()
         self._path.drop()
         self._sent_ticks = self._told_ticks = None
-        self._tick_until(present_ns + self.stop_lead_ns, present_ns)
+        lead_ns = self.stop_lead_ns if stop_lead_ns is None else min(stop_lead_ns, self.lead_ns)
+        self._tick_until(present_ns + lead_ns, present_ns)
+        self.keep()
+        self._tell_again(undone)
         return present_ns
 
     def keep(self) -> None:
@@ -221,16 +242,28 @@ class PlayerAhead:
         ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
         self._sent_ticks = min(ends, default=None)
 
-    def sent_rows(self) -> list[Row]:
-        """The commands from the present to the departure of a stop, float64 (size,) each.
+    def sent_rows(self, now_ns: int) -> tuple[int, list[Row]]:
+        """The commands that the controller has, until a stop can depart from them.
 
-        As the controller was sent them where these are not the player's own.
+        Before the first trajectory they are those that the player has made.
+
+        Args:
+            now_ns: The present, on the clock of the stamps, ns.
+
+        Returns:
+            The instant of the first command, ns, and the commands, float64 (size,) each.
         """
-        rows = [command.vector for command in self.known][: self._stop_ticks + 1]
-        present_ns = (self._ticked_ns or 0) - self.lead_ns
-        instants_ns = [present_ns + i * self._period_ns for i in range(self._stop_ticks + 1)]
-        sent = [self._path.row_at(instant_ns) for instant_ns in instants_ns]
-        return rows if self._path.is_current else [row for row in sent if row is not None] or rows
+        rows = [command.vector for command in self.known]
+        ticks = self._stop_ticks + 1
+        return self._path.rows_from(now_ns, ticks) or (now_ns, rows[1 : ticks + 1] or rows)
+
+    def _tell_again(self, undone: Sequence[Event]) -> None:
+        """Repeat the newest of the calls that set what lasts."""
+        newest = {type(event): event for event in undone}
+        if Allowed in newest:
+            self.tell(newest[Allowed])
+        if isinstance(limits := newest.get(Limited), Limited):
+            self.tell(replace(limits, now_ns=self._ticked_ns or limits.now_ns))
 
     def _is_clock_steady(self, now_ns: int) -> bool:
         if self._ticked_ns is None:
@@ -256,6 +289,9 @@ class PlayerAhead:
         self._ahead.append(command)
         if command is None:
             return
+        if command.is_withheld:
+            self._path.forget()
+            return
         self._path.follow(command.vector, tick_ns)
         if self._path.has_departed and self._sent_ticks is None:
             self._sent_ticks = self._ticks - 1
@@ -275,7 +311,10 @@ class PlayerAhead:
 
     def _moved_ahead(self, positions: Mapping[int, float], stamp_ns: int) -> Mapping[int, float]:
         known = self.known
-        if not known or (known[0].at_rest and known[-1].at_rest):
+        if not known or known[-1].is_withheld:
+            return positions
+        # While the way to a rest is not sent, the robot goes on by the trajectory before.
+        if known[0].at_rest and known[-1].at_rest and self._path.is_current:
             return positions
         sent = self._path.row_at(stamp_ns)
         expected = known[0].vector if sent is None else np.array(sent)

@@ -28,7 +28,7 @@ from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.steering import SteeringRefusedError
 from gr00t_policy_core.control.workspace import Workspace
 
-FORMAT_KEY, FORMAT = "recording_format", 4
+FORMAT_KEY, FORMAT = "recording_format", 5
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
 TIMES = ("now_ns", "stamp_ns", "t0_ns")
 
@@ -70,10 +70,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """New limits of the joints, by index, and their time, ns."""
+    """New limits of the joints, by index, and their time, ns.
+
+    A recording knows no workspaces: None leaves the player its own.
+    """
 
     limits: Mapping[int, JointLimits]
     now_ns: int
+    workspaces: tuple[Workspace, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,8 @@ def repeat(event: Event, player: MotionPlayer) -> Command | None:
         case Held():
             player.hold(event.now_ns, event.reason)
         case Limited():
-            player.change_limits(event.limits, event.now_ns, player.workspaces)
+            workspaces = player.workspaces if event.workspaces is None else event.workspaces
+            player.change_limits(event.limits, event.now_ns, workspaces)
         case Steered():
             _steer(player, event)
         case Ticked():

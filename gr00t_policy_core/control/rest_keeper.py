@@ -8,7 +8,7 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.command_output import CommandOutput
-from gr00t_policy_core.control.measured_state import MOVED, MeasuredState
+from gr00t_policy_core.control.measured_state import MOVED, STILL, MeasuredState
 from gr00t_policy_core.control.motion_state import MotionPhase, MotionState
 from gr00t_policy_core.control.schedule import ChunkSchedule
 
@@ -16,8 +16,9 @@ from gr00t_policy_core.control.schedule import ChunkSchedule
 class RestKeeper:
     """Brings the commands to rest where no chunk is played, and keeps them there.
 
-    A robot that somebody moves while motion is inhibited is held where it is then: nothing pulls it
-    back.
+    A robot that somebody moves while motion is inhibited is held where it stands still then. Until
+    it does, nothing may be commanded: a controller that has moved it, or one that takes over from
+    that, must not be sent back to where it was held before.
 
     Args:
         layout: Says which values are velocities: none stays commanded.
@@ -41,6 +42,12 @@ class RestKeeper:
         self._measured = measured
         self._state = state
         self._is_silent = is_silent
+        self._is_moved = False
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the robot was moved while it was stopped, and is not held elsewhere yet."""
+        return self._is_moved
 
     def start(self, entry: Row, output: CommandOutput | None) -> Row:
         """Where motion begins from rest: where the robot is measured, float64 (size,).
@@ -52,7 +59,7 @@ class RestKeeper:
             entry: Where the chunk begins, float64 (size,).
             output: Where the commands rest; None before the first.
         """
-        if output is not None and not self._is_silent:
+        if output is not None and not (self._is_silent or self._is_moved):
             # The held position is still commanded: the commands move from there to the robot.
             return self._measured.displaced(output.last)
         start = self._measured.over(entry if output is None else output.last)
@@ -79,11 +86,12 @@ class RestKeeper:
         path = self._schedule.path(now_ns)
         target = np.array(output.last if path is None else path)
         target[self._layout.is_velocity] = 0.0
+        if self._state.phase in (MotionPhase.RESTING, MotionPhase.YIELDING):
+            return self._stay(output, target, now_ns)
+        self._is_moved = False
         if self._state.phase is MotionPhase.SETTLING:
             return self._settle(output, target, now_ns)
-        if self._state.phase is MotionPhase.BRAKING:
-            return self._brake(output, target, now_ns)
-        return self._stay(output, target, now_ns)
+        return self._brake(output, target, now_ns)
 
     def _settle(self, output: CommandOutput, target: Row, now_ns: int) -> Row:
         """Go to the last step of the chunk that has ended."""
@@ -101,9 +109,13 @@ class RestKeeper:
         self._schedule.rest(now_ns, command)
         return command
 
-    def _stay(self, output: CommandOutput, held: Row, now_ns: int) -> Row:
+    def _stay(self, output: CommandOutput, target: Row, now_ns: int) -> Row:
         """Stay, or go to where somebody has moved the robot."""
-        if output.is_at_rest:
+        held = target
+        if self._state.phase is MotionPhase.YIELDING:
+            held = self._place_moved_on_to(held)
+        is_there = np.abs(self._layout.offset(output.last, held)).max() < STILL
+        if output.is_at_rest and is_there:
             self._state.rest()
         if self._state.phase is MotionPhase.RESTING:
             self._measured.rest(held, now_ns)
@@ -113,12 +125,22 @@ class RestKeeper:
         self._schedule.rest(now_ns, held if is_yielding else command)
         return command
 
-    def _place_to_yield_to(self, held: Row) -> Row:
-        """Where somebody has moved the robot; `held` where nobody has, or it may move."""
-        if self._is_silent or not (self._state.is_inhibited and self._measured.is_still):
-            return held
-        place = self._measured.displaced(held)
+    def _place_moved_on_to(self, held: Row) -> Row:
+        """Where the robot has got to since the commands set out for it; `held` where it stayed."""
+        place = self._measured.moved_on(held)
         if place is not held:
             self._measured.start_yielding()
-            self._state.start_yielding()
+        return place
+
+    def _place_to_yield_to(self, held: Row) -> Row:
+        """Where somebody has moved the robot and it stands still; `held` where nobody has."""
+        if self._is_silent:
+            return held
+        place = self._measured.displaced(held)
+        may_be_moved = self._state.is_inhibited or self._is_moved
+        self._is_moved = place is not held and may_be_moved
+        if not (self._is_moved and self._measured.is_still):
+            return held
+        self._measured.start_yielding()
+        self._state.start_yielding()
         return place

@@ -51,6 +51,25 @@ class SentPath:
         """Where the robot is sent at an instant, ns; None before the first trajectory."""
         return None if self._newest is None else self._newest.row_at(now_ns)
 
+    def rows_from(self, now_ns: int, count: int) -> tuple[int, list[Row]] | None:
+        """Where the robot is sent from the present on.
+
+        Args:
+            now_ns: The present, ns.
+            count: The number of commands.
+
+        Returns:
+            The instant of the first one, which is that of a command of the trajectory, ns; and the
+            commands, float64 (size,) each. None before the first trajectory.
+        """
+        sent = self._newest
+        if sent is None:
+            return None
+        ticks = round((now_ns - sent.start_ns) / sent.period_ns)
+        first_ns = sent.start_ns + ticks * sent.period_ns
+        instants_ns = range(first_ns, first_ns + count * sent.period_ns, sent.period_ns)
+        return first_ns, [sent.row_at(instant_ns) for instant_ns in instants_ns]
+
     def follow(self, row: Row, tick_ns: int) -> None:
         """Compare the command of a tick, float64 (size,), unless a forecast is under way."""
         if self._newest is None and self._begins_at is None:
@@ -88,6 +107,11 @@ class SentPath:
     def finish(self, trajectory: Trajectory) -> None:
         """Go on from the trajectory that was forecast and sent."""
         self._newest, self._forecast = trajectory, None
+
+    def forget(self) -> None:
+        """Forget what was sent: the robot was moved since, by somebody or another controller."""
+        self._newest = self._begins_at = None
+        self._has_departed = False
 
     def drop(self) -> None:
         """Drop the forecast that is under way: the commands have become others."""

@@ -12,6 +12,11 @@ from gr00t_policy_core.control.player_settings import ObservationAgeLimit
 NEW_LIMITS = "the limits have changed: the robot comes to rest before they are in force"
 
 
+def reason_after_stop(inhibited: str) -> str:
+    """Why a robot holds that was stopped for a reason, once it may move again."""
+    return f"no chunk came after a stop: {inhibited}"
+
+
 class StopConditions:
     """All conditions of a motion besides the chunks themselves.
 

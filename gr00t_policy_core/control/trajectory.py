@@ -16,9 +16,10 @@ from gr00t_policy_core.control.steering import MAX_APPROACH_S
 
 # A motion that goes on for longer is brought to rest in the forecast, s. The next forecast goes on.
 MAX_FORECAST_S = 10.0
-# A controller rejects a trajectory that ended before it arrived, and goes on with the one before:
-# the way to rest of a stop, which may be short, ends with a rest of this length, s.
-STOP_REST_S = 0.5
+# A controller rejects a trajectory that ended before it arrived, and goes on with the one before.
+# So the way to rest of a stop, which may be short, ends with a rest of this length, s, and no
+# trajectory ends sooner after it departs from the one before.
+REST_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Trajectory:
     period_ns: int
     rows: Row
     slices: Mapping[str, slice]
+
+    @property
+    def end_ns(self) -> int:
+        """The instant of the last command, ns."""
+        return self.start_ns + (len(self.rows) - 1) * self.period_ns
 
     def row_at(self, now_ns: int) -> Row:
         """The command at an instant, ns: the last one after the end, the first one before it."""
@@ -118,11 +124,13 @@ class BrakeMotion:
     """The commands that are left to come, and then the way to rest of a player that has failed.
 
     Args:
+        start_ns: The instant of the first of them, ns.
         left: The commands that are left, float64 (size,) each, oldest first.
         brake: Begins after the last of them.
     """
 
-    def __init__(self, left: Sequence[Row], brake: FallbackBrake) -> None:
+    def __init__(self, start_ns: int, left: Sequence[Row], brake: FallbackBrake) -> None:
+        self.start_ns = start_ns
         self._left = list(left)
         self._brake = brake
 
@@ -135,6 +143,24 @@ class BrakeMotion:
 
     def brake(self) -> None:
         """It brakes already."""
+
+    def forecast(self, slices: Mapping[str, slice], period_ns: int) -> Forecast:
+        """The forecast of all of it; this object is to be stepped by nobody else.
+
+        Args:
+            slices: Where each action key lies in a command.
+            period_ns: Time between two commands, ns.
+        """
+        departure_ns = self.start_ns + (len(self._left) - 1) * period_ns
+        return Forecast(
+            self.start_ns,
+            period_ns,
+            [self.step()],
+            self,
+            slices,
+            departure_ns=departure_ns,
+            is_stop=True,
+        )
 
 
 class Forecast:
@@ -195,7 +221,10 @@ class Forecast:
         raise RuntimeError(f"the motion does not come to rest within {2 * MAX_FORECAST_S:g} s")
 
     def _trajectory(self, rows: list[Row]) -> Trajectory:
-        """The path to its rest; a stop stays there, so that no controller finds it in the past."""
-        rests = round(STOP_REST_S * 1e9 / self._period_ns) if self.is_stop else 1
+        """The path to its rest; it stays there, so that no controller finds it in the past."""
+        rests_from_ns = self._start_ns + (len(rows) - 1) * self._period_ns
+        longest_ns = round(REST_S * 1e9)
+        rest_ns = longest_ns if self.is_stop else self.departure_ns + longest_ns - rests_from_ns
+        rests = round(rest_ns / self._period_ns)
         path = np.stack([*rows, *[rows[-1]] * max(1, rests)])
         return Trajectory(self._start_ns, self._period_ns, path, self._slices)

@@ -16,7 +16,7 @@ from gr00t_policy_core.control.recording import MAX_EVENTS, write_events
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.control_loop import ControlLoop
-from gr00t_ros.control.forecaster import Forecaster, standstill
+from gr00t_ros.control.forecaster import Forecaster
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.node.stop_signals import StopRequest
 
@@ -107,7 +107,7 @@ class Activation:
         if motion.failure and not self._has_logged_failure:
             self._has_logged_failure = True
             self._node.get_logger().error(motion.failure)
-        if command is None or (was_at_rest and self._is_silent(command)):
+        if command is None or command.is_withheld or (was_at_rest and self._is_silent(command)):
             return
         try:
             self._output.publish(command.values, now)
@@ -162,7 +162,9 @@ class Activation:
             return
         now = self._node.get_clock().now()
         self._output.publish(command.values, now)
-        self._output.send_trajectory(standstill(command, now.nanoseconds, self._period_s))
+        trajectory = self._motion.forecasts.brake_at_once(now.nanoseconds)
+        if trajectory is not None:
+            self._output.send_trajectory(trajectory)
 
     def _write_recording(self) -> None:
         events = self._motion.events

@@ -52,6 +52,19 @@ class CurrentMotion:
         """The fault that stopped the player, or would stop it; empty if there is none."""
         return self.player.fault if self.player is not None else ""
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the robot was told nothing yet, or to rest.
+
+        Where whole trajectories are sent, its controller has been sent the way there: until then it
+        goes on by the trajectory before.
+        """
+        command, player, failure = self.command, self.look_ahead_player, self.failure
+        if command is None or player is None or self.is_shadow:
+            return command is None or command.at_rest
+        is_sent = player.is_sent if failure is None else failure.is_sent
+        return command.at_rest and (command.is_withheld or is_sent)
+
     def why_inhibited(self) -> str:
         """Why the robot must not move; a shadow moves nothing, and is never inhibited."""
         return "" if self.is_shadow else self._gate.reason(self._monotonic_ns())
@@ -64,6 +77,8 @@ class CurrentMotion:
         """Come to rest and do not move again; call it where an exception is handled."""
         if self.failure is None:
             self.failure = MotionFailure(what, self.player)
+        else:
+            self.failure.give_up_trajectory()
 
     def tick(self, now_ns: int) -> None:
         """Compute the command of this tick, or brake if anything has failed. Never raises.
@@ -77,7 +92,7 @@ class CurrentMotion:
             except Exception:
                 self.fail("the motion cannot be computed")
         if self.failure is not None:
-            self.command = self._brake(self.failure)
+            self.command = self._brake(self.failure, now_ns)
 
     def standstill(self) -> Command | None:
         """Return the last command with zero velocity; None if nothing has been commanded."""
@@ -100,8 +115,8 @@ class CurrentMotion:
             self._gate.stop(f"{player.fault}; ~/start allows motion again")
         return command
 
-    def _brake(self, failure: MotionFailure) -> Command | None:
+    def _brake(self, failure: MotionFailure, now_ns: int) -> Command | None:
         """Return the next command on the way to rest, without the player."""
         if self.command is None or self.player is None:
             return None
-        return failure.next_command(self.command, self.player.layout)
+        return failure.next_command(self.command, self.player.layout, now_ns)

@@ -7,11 +7,9 @@ import threading
 import time
 from queue import SimpleQueue
 
-import numpy as np
 from rclpy.clock import Clock
 
-from gr00t_policy_core.control.command import Command
-from gr00t_policy_core.control.trajectory import Forecast, Trajectory
+from gr00t_policy_core.control.trajectory import Forecast
 from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.msg import LatencyStatistics
@@ -68,33 +66,11 @@ class Forecaster:
 
     def _send(self, forecast: Forecast) -> None:
         begun_s = time.monotonic()
-        forecasts = self._motion.forecasts
         trajectory = forecast.run()
-        if trajectory is None or not forecasts.awaits(forecast):
+        if trajectory is None:
             return  # a stop has come meanwhile, and has a forecast of its own
         now_ns = int(self._clock.now().nanoseconds)
-        is_late = now_ns > forecast.departure_ns
-        self._late += is_late
-        if is_late and not forecast.is_stop and forecasts.would_step(trajectory, now_ns):
-            self._times.add(time.monotonic() - begun_s)
-            forecasts.retry(forecast, now_ns)
-            return
-        self._output.send_trajectory(trajectory)
-        forecasts.finish(forecast, trajectory)
+        self._late += now_ns > forecast.departure_ns
+        if self._motion.forecasts.finish(forecast, trajectory, now_ns):
+            self._output.send_trajectory(trajectory)
         self._times.add(time.monotonic() - begun_s)
-
-
-def standstill(command: Command, now_ns: int, period_s: float) -> Trajectory:
-    """The trajectory that stays at a command.
-
-    Args:
-        command: Where to stay.
-        now_ns: The present, ns.
-        period_s: Time between two commands, s.
-    """
-    slices, start = {}, 0
-    for key, values in command.values.items():
-        slices[key] = slice(start, start + len(values))
-        start += len(values)
-    rows = np.stack([command.vector, command.vector])
-    return Trajectory(now_ns, round(period_s * 1e9), rows, slices)

@@ -75,9 +75,9 @@ class MotionControl:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing has been commanded yet, or the last command is at rest."""
-        command = self._motion.command
-        return command is None or command.at_rest
+        """Whether the robot was told nothing yet, or to rest."""
+        with self._motion.lock:
+            return self._motion.is_at_rest
 
     @property
     def braking_s(self) -> float:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import traceback
-from copy import deepcopy
 
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.command import Command
-from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast
+from gr00t_policy_core.control.fallback_brake import FallbackBrake
+from gr00t_policy_core.control.look_ahead import LookAheadPlayer
+from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, Trajectory
 from gr00t_ros.control.motion_setup import Player
 
 
@@ -27,17 +28,29 @@ class MotionFailure:
         self.text = f"{what}; the robot is brought to rest, and the node ends:\n" + (
             traceback.format_exc()
         )
-        self._brake = player.fallback_brake() if player is not None else None
+        self._player = player
+        self._brake: FallbackBrake | BrakeMotion | None = None  # from the first tick on
         self._forecast: Forecast | None = None
+        self._is_sent = False
 
-    def next_command(self, last: Command, layout: ActionLayout) -> Command | None:
+    @property
+    def is_sent(self) -> bool:
+        """Whether a trajectory of the way to rest was sent, or cannot be."""
+        return self._is_sent
+
+    def give_up_trajectory(self) -> None:
+        """Send no trajectory of the way to rest, because that has failed, too."""
+        self._is_sent = True
+
+    def next_command(self, last: Command, layout: ActionLayout, tick_ns: int) -> Command | None:
         """Return the next command on the way to rest; None if nothing has been played.
 
         Args:
             last: The command of the tick before.
             layout: Layout of the command vector.
+            tick_ns: When it is to be carried out, ns.
         """
-        brake = self._brake
+        brake = self._brake = self._brake or self._begin_to_brake(tick_ns)
         if brake is None:
             return None
         values = layout.split(brake.step())
@@ -51,30 +64,42 @@ class MotionFailure:
             observed_ns=None,
         )
 
-    def take_forecast(
-        self, last: Command, layout: ActionLayout, tick_ns: int, period_ns: int
-    ) -> Forecast | None:
+    def take_forecast(self, layout: ActionLayout, now_ns: int, period_ns: int) -> Forecast | None:
         """Return the forecast of the way to rest, once; None where no trajectories are sent.
 
         Args:
-            last: The newest command that `next_command` has returned.
             layout: Layout of the command vector.
-            tick_ns: When it is to be carried out, ns.
+            now_ns: The present, ns.
             period_ns: Time between two commands, ns.
         """
-        if self._forecast is not None or not isinstance(self._brake, BrakeMotion):
+        player = self._player
+        if self._is_sent or self._forecast or not isinstance(player, LookAheadPlayer):
             return None
-        self._forecast = Forecast(
-            tick_ns,
-            period_ns,
-            [last.vector],
-            deepcopy(self._brake),
-            layout.slices,
-            departure_ns=tick_ns,
-            is_stop=True,
-        )
+        brake = player.fallback_brake(now_ns)
+        if brake is not None:
+            self._forecast = brake.forecast(layout.slices, period_ns)
         return self._forecast
 
-    def awaits(self, forecast: Forecast) -> bool:
-        """Whether this is the forecast of the way to rest."""
-        return forecast is self._forecast
+    def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> bool:
+        """Whether to send the way to rest; begins again where it came too late.
+
+        Args:
+            forecast: The forecast; one that was taken before the failure is not sent.
+            trajectory: What it has made.
+            now_ns: The present, ns.
+        """
+        player = self._player
+        if forecast is not self._forecast or not isinstance(player, LookAheadPlayer):
+            return False
+        if player.is_too_late(trajectory, now_ns):
+            self._forecast = self._brake = None
+            return False
+        player.take_path(trajectory)
+        self._is_sent = True
+        return True
+
+    def _begin_to_brake(self, tick_ns: int) -> FallbackBrake | BrakeMotion | None:
+        player = self._player
+        if isinstance(player, LookAheadPlayer):
+            return player.fallback_brake(tick_ns)
+        return player.fallback_brake() if player is not None else None

@@ -24,52 +24,57 @@ class MotionForecasts:
     def take(self, now_ns: int) -> Forecast | None:
         """Return a forecast where the path has departed from the trajectory that was sent last.
 
-        Call it after the tick, run it, and send the trajectory if it is still awaited, then call
-        `finish`; or call `retry` where it came too late.
+        Call it after the tick, run the forecast, then call `finish`.
 
         Args:
             now_ns: The time of the tick, ns.
         """
         with self._motion.lock:
-            player, command = self._motion.look_ahead_player, self._motion.command
-            failure = self._motion.failure
+            player, failure = self._motion.look_ahead_player, self._motion.failure
             if player is None or self._motion.is_shadow:
                 return None
             if failure is None:
                 return player.take_forecast()
-            if command is None:
-                return None
-            return failure.take_forecast(command, player.layout, now_ns, self._period_ns)
+            return failure.take_forecast(player.layout, now_ns, self._period_ns)
 
-    def awaits(self, forecast: Forecast) -> bool:
-        """Whether a forecast is still to be sent: no stop and no failure has come meanwhile."""
-        with self._motion.lock:
-            player, failure = self._motion.look_ahead_player, self._motion.failure
-            if failure is not None:
-                return failure.awaits(forecast)
-            return player is not None and player.awaits(forecast)
-
-    def would_step(self, trajectory: Trajectory, now_ns: int) -> bool:
-        """Whether the robot would jump if a path were sent now, ns, because it is late."""
-        with self._motion.lock:
-            player = self._motion.look_ahead_player
-            return player is not None and player.would_step(trajectory, now_ns)
-
-    def finish(self, forecast: Forecast, trajectory: Trajectory) -> None:
-        """Go on from a trajectory that was sent."""
-        with self._motion.lock:
-            player = self._motion.look_ahead_player
-            if player is not None:
-                player.finish_forecast(forecast, trajectory)
-
-    def retry(self, forecast: Forecast, now_ns: int) -> None:
-        """Plan again from the present, because a forecast came too late.
+    def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> bool:
+        """Go on from the trajectory of a forecast, or plan again where it came too late.
 
         Args:
-            forecast: The forecast; one that is awaited no more changes nothing.
+            forecast: The forecast.
+            trajectory: What it has made.
             now_ns: The current time on the clock of the observation stamps, ns.
+
+        Returns:
+            Whether to send the trajectory at once. It is not sent where a stop or a failure has
+            come meanwhile, or where the robot would have to jump.
+        """
+        with self._motion.lock:
+            player, failure = self._motion.look_ahead_player, self._motion.failure
+            if player is None:
+                return False
+            if failure is not None:
+                return failure.finish(forecast, trajectory, now_ns)
+            if not player.awaits(forecast):
+                return False
+            if player.is_too_late(trajectory, now_ns):
+                player.retry(forecast, now_ns)
+                return False
+            player.finish_forecast(forecast, trajectory)
+            return True
+
+    def brake_at_once(self, now_ns: int) -> Trajectory | None:
+        """Return a way to rest from where the robot is sent, by its largest accelerations.
+
+        Args:
+            now_ns: The current time on the clock of the observation stamps, ns.
+
+        Returns:
+            The way; None where no trajectory moves the robot.
         """
         with self._motion.lock:
             player = self._motion.look_ahead_player
-            if player is not None:
-                player.retry(forecast, now_ns)
+            brake = player.fallback_brake(now_ns) if player is not None else None
+            if player is None or brake is None or self._motion.is_shadow:
+                return None
+            return brake.forecast(player.layout.slices, self._period_ns).run()

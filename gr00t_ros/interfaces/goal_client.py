@@ -58,6 +58,7 @@ class GoalClient:
         self._newest: _Goal | None = None
         self._in_progress: _Goal | None = None
         self._sent = 0
+        self._unanswered_since_s: float | None = None  # since then no goal was answered
 
     @property
     def goals_sent(self) -> int:
@@ -78,7 +79,15 @@ class GoalClient:
     def failure(self) -> str:
         """Why the newest goal was not carried out; empty where it was, or still is."""
         goal = self._newest
-        return goal.text if goal is not None and goal.has_failed else ""
+        if goal is None or goal.is_answered:
+            return goal.text if goal is not None and goal.has_failed else ""
+        return f"not answered by {self.name}" if _is_overdue(goal.sent_s) else ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server has rejected the newest goal, or not answered it in time."""
+        goal = self._newest
+        return bool(self.failure) and goal is not None and goal.handle is None
 
     @property
     def is_idle(self) -> bool:
@@ -91,8 +100,8 @@ class GoalClient:
         """What is wrong with the server; empty where nothing is."""
         if not self.is_server_there:
             return f"no action server at {self.name}"
-        goal = self._newest
-        if goal is None or goal.is_answered or time.monotonic() - goal.sent_s < ANSWER_S:
+        since_s = self._unanswered_since_s
+        if since_s is None or not _is_overdue(since_s):
             return ""
         return f"the action server at {self.name} does not answer"
 
@@ -101,8 +110,19 @@ class GoalClient:
         with self._lock:
             self._sent += 1
             one = self._newest = _Goal(self._sent, time.monotonic())
+            if self._unanswered_since_s is None:
+                self._unanswered_since_s = one.sent_s
         future = self._client.send_goal_async(goal)
         future.add_done_callback(partial(self._on_answer, one))
+
+    def give_up_unanswered(self) -> None:
+        """End a newest goal that nobody has answered in time; a late answer cancels it."""
+        with self._lock:
+            goal, failure = self._newest, self.failure
+            if goal is None or goal.is_answered or not failure:
+                return
+            goal.is_answered = goal.is_over = goal.has_failed = goal.is_unwanted = True
+            goal.text, self._unanswered_since_s = failure, None
 
     def cancel(self) -> None:
         """Cancel what is in progress, and what will be accepted."""
@@ -120,12 +140,12 @@ class GoalClient:
     def _on_answer(self, goal: _Goal, future: Future[ClientGoalHandle[Any, Any, Any]]) -> None:
         handle = future.result()
         with self._lock:
-            goal.is_answered = True
+            goal.is_answered, self._unanswered_since_s = True, None
             if handle is None or not handle.accepted:
                 goal.is_over = goal.has_failed = True
                 goal.text = f"rejected by {self.name}"
                 return
-            goal.handle, goal.text = handle, "in progress"
+            goal.handle, goal.text, goal.is_over = handle, "in progress", False
             is_outdated = self._in_progress is not None and self._in_progress.number > goal.number
             unwanted = goal if is_outdated else self._in_progress
             if not is_outdated:
@@ -144,8 +164,14 @@ class GoalClient:
                 goal.text = "ended without a result"
                 return
             ending = ENDINGS.get(response.status, "")
-            goal.has_failed = response.status == GoalStatus.STATUS_ABORTED
+            # A controller that is deactivated cancels its goal by itself.
+            was_canceled = response.status == GoalStatus.STATUS_CANCELED and not goal.is_unwanted
+            goal.has_failed = response.status == GoalStatus.STATUS_ABORTED or was_canceled
             goal.text = ": ".join(filter(None, (ending, self._outcome(response.result))))
+
+
+def _is_overdue(sent_s: float) -> bool:
+    return time.monotonic() - sent_s > ANSWER_S
 
 
 def _cancel(goal: _Goal) -> None:

@@ -12,7 +12,7 @@ from gr00t_ros.interfaces.binary_gripper import Grip
 from gr00t_ros.interfaces.goal_client import GoalClient
 from gr00t_ros.interfaces.interface import GoalInterface
 
-RETRY_S = 1.0  # after a goal that the server has rejected
+RETRY_S = 1.0  # after a goal that the server has rejected or not answered
 
 
 class GoalSender:
@@ -42,12 +42,15 @@ class GoalSender:
         Args:
             targets: Where the commands are going, float64 (D,) by action key.
         """
+        if not self._client.is_server_there:
+            self._last = None  # whoever comes next does not know the target
+            return
         now_s = time.monotonic()
         target = self._goal_of(targets[self._key], now_s)
         since_s = now_s - self._sent_s
-        is_rejected = self._client.failure and since_s > RETRY_S
+        is_refused = self._client.is_refused and since_s > RETRY_S
         has_changed = self._last is None or abs(target[0] - self._last) > self._interface.deadband
-        if not (has_changed or is_rejected) or since_s < self._interface.min_interval_s:
+        if not (has_changed or is_refused) or since_s < self._interface.min_interval_s:
             return
         self._last, self._sent_s = float(target[0]), now_s
         goal = self._interface.make_message(self._period_s)

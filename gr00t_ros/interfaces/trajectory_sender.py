@@ -47,6 +47,7 @@ class TrajectorySender:
         client = self._channel
         if not isinstance(client, GoalClient) or client.goals_sent == self._failed_goal:
             return ""
+        client.give_up_unanswered()
         failure = client.failure
         if failure:
             self._failed_goal = client.goals_sent

@@ -160,6 +160,6 @@ def late_run() -> tuple[Run, Forecast]:
     assert not forecast.is_stop
     trajectory = forecast.run()
     assert trajectory is not None
-    assert run.player.would_step(trajectory, run.now_ns)
-    assert not run.player.would_step(trajectory, forecast.departure_ns)
+    assert run.player.is_too_late(trajectory, run.now_ns)
+    assert not run.player.is_too_late(trajectory, forecast.departure_ns)
     return run, forecast

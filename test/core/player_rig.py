@@ -55,6 +55,7 @@ class Rig:
         self.now_ns = T0_NS
         self.commands: list[Command] = []
         self.joints: tuple[float, float] | None = None
+        self.told: tuple[float, float] | None = None  # the newest command that went out
         self.follows = False
         self.numbers = 0
 
@@ -89,8 +90,9 @@ class Rig:
             commands.append(command)
             if command is not None:
                 self.commands.append(command)
-                if self.follows:
-                    self.joints = tuple(command.values["arm"].tolist())
+                if not command.is_withheld:
+                    self.told = tuple(command.values["arm"].tolist())
+                    self.joints = self.told if self.follows else self.joints
         return commands
 
     def stall(self, seconds: float) -> None:

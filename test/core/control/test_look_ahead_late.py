@@ -10,6 +10,7 @@ from look_ahead_rig import (
     LEAD_TICKS,
     LIMITS,
     PERIOD_NS,
+    START_NS,
     STOP_TICKS,
     Run,
     late_run,
@@ -78,7 +79,7 @@ def test_a_first_chunk_that_is_late_twice_leaves_the_robot_where_it_is() -> None
         assert late is not None
         trajectory = late.run()
         assert trajectory is not None
-        assert run.player.would_step(trajectory, run.now_ns)
+        assert run.player.is_too_late(trajectory, run.now_ns)
         run.player.retry(late, run.now_ns)
     assert "its trajectory was ready after" in run.player.refusal
     run.tick(60)
@@ -124,8 +125,24 @@ def test_after_a_longer_pause_a_new_trajectory_is_sent() -> None:
 
 def test_the_fallback_of_a_late_forecast_begins_on_the_path_that_was_sent() -> None:
     run, _ = late_run()
-    brake = run.player.fallback_brake()
+    brake = run.player.fallback_brake(run.now_ns)
     assert brake is not None
-    for ticks in range(1, STOP_TICKS + 1):
+    for ticks in range(STOP_TICKS + 1):
         expected = run.sent[0][1].row_at(run.now_ns + ticks * PERIOD_NS)
         assert np.allclose(brake.step(), expected, atol=1e-3)
+
+
+def test_a_short_way_outlasts_its_way_to_the_controller() -> None:
+    """A controller rejects a trajectory that has ended, and goes on with the one before."""
+    run = moving_run()
+    run.tick_until_rest()
+    here = run.measured.copy()
+    for _ in range(3):
+        run.player.steer(here + 0.001, run.now_ns)
+        run.tick(LEAD_TICKS)
+    tick, way = run.sent[-1]
+    departs_ns = START_NS + (tick + LEAD_TICKS) * PERIOD_NS
+    assert np.ptp(way.rows[LEAD_TICKS + 30 :], axis=0).max() == 0.0  # it is short
+    assert way.end_ns > departs_ns + 0.4e9
+    assert not run.player.is_too_late(way, run.now_ns)
+    assert run.player.is_too_late(way, way.end_ns)

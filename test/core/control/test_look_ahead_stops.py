@@ -16,7 +16,7 @@ from look_ahead_rig import (
     require_brake,
 )
 
-from gr00t_policy_core.control.chunk import ChunkRefusedError
+from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player_settings import ObservationAgeLimit
 
@@ -147,7 +147,7 @@ def test_measurements_that_stop_coming_stop_the_robot() -> None:
 
 def test_the_fallback_goes_through_the_commands_to_come_and_then_brakes() -> None:
     run = moving_run()
-    brake = run.player.fallback_brake()
+    brake = run.player.fallback_brake(run.now_ns + PERIOD_NS)
     assert brake is not None
     planned = run.sent[0][1]
     here = len(run.commands)
@@ -158,3 +158,29 @@ def test_the_fallback_goes_through_the_commands_to_come_and_then_brakes() -> Non
         assert np.array_equal(rows[ticks], planned.rows[here + ticks])
     speeds = np.abs(np.diff(np.stack(rows), axis=0)).max(axis=1)
     assert (np.diff(speeds[STOP_TICKS:]) <= 1e-12).all()
+
+
+def test_a_stopped_robot_that_was_moved_is_sent_no_way_from_where_it_was_held() -> None:
+    """Its controller may have been off meanwhile, and have begun again where the robot was."""
+    run = moving_run()
+    run.player.inhibit("stopped by ~/stop")
+    run.tick_until_rest()
+    sent, home = len(run.sent), run.measured + 0.3
+    for share in np.linspace(0.0, 1.0, 50):
+        run.tick()
+        run.measured = home - 0.3 * (1.0 - share)
+    for _ in range(150):
+        run.tick()
+        run.measured = home
+    assert len(run.sent) == sent + 1
+    _, trajectory = run.sent[-1]
+    assert np.allclose(trajectory.rows, home, atol=1e-6)
+    run.player.inhibit("")
+    run.tick(5)
+    t0_ns = run.now_ns - 10**8
+    rows = np.repeat(home[None], 16, axis=0) + 0.02 * np.arange(16)[:, None]
+    run.player.offer(Chunk(2, t0_ns, 0.05, {"arm": rows}), run.now_ns)
+    run.tick(30)
+    _, trajectory = run.sent[-1]
+    assert len(run.sent) == sent + 2
+    assert np.allclose(trajectory.rows[0], home, atol=1e-6)

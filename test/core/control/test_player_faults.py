@@ -53,7 +53,7 @@ def test_the_fault_is_cleared_when_motion_is_allowed_again_and_the_robot_follows
     rig.run(0.1)
     assert rig.player.fault.startswith("arm[0] does not follow"), "it is elsewhere still"
     rig.see(*rig.last.values["arm"])
-    rig.run(0.1)
+    rig.run(2.0)
     assert rig.player.fault == ""
     rig.require_smooth()
 

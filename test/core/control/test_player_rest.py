@@ -109,6 +109,95 @@ def test_a_robot_moved_while_it_is_stopped_is_held_where_it_is() -> None:
     rig.require_smooth()
 
 
+def home_elsewhere(rig: Rig, way: float, seconds: float) -> None:
+    """Another controller moves the robot slowly."""
+    first = rig.joints
+    for tick in range(1, round(seconds / PERIOD_S) + 1):
+        share = tick * PERIOD_S / seconds
+        rig.see(first[0] + share * way, first[1])
+        rig.run(PERIOD_S)
+
+
+def stopped_rig() -> Rig:
+    """A robot that has moved, rests after a stop, and is measured where it is held."""
+    rig = Rig(measured=True, max_following_errors={0: 0.5, 1: 0.5})
+    rig.follow(0.0, 0.0)
+    rig.offer()
+    rig.run(0.5)
+    rig.player.inhibit("stopped by ~/stop")
+    rig.run(1.0)
+    assert rig.last.at_rest
+    return rig
+
+
+@pytest.mark.parametrize("is_allowed", [False, True])
+def test_nothing_is_commanded_while_another_controller_moves_a_stopped_robot(
+    is_allowed: bool,
+) -> None:
+    """The controller that takes over again must not be sent back to where the robot was held."""
+    rig = stopped_rig()
+    home_elsewhere(rig, 0.2, 0.5)
+    assert rig.last.is_withheld
+    assert "the robot was moved since" in rig.player.reason
+    rig.player.inhibit("" if is_allowed else "stopped by ~/stop")
+    since = len(rig.commands)
+    home_elsewhere(rig, 0.2, 0.5)
+    assert all(command.is_withheld for command in rig.commands[since:])
+    rig.run(1.5)
+    told = [c.values["arm"] for c in rig.commands[since:] if not c.is_withheld]
+    assert told
+    for values in told:
+        assert values == pytest.approx(rig.joints, abs=1e-6)
+    assert "the robot was moved" not in rig.player.reason
+
+
+def test_a_robot_that_is_moved_on_while_it_is_yielded_to_is_held_where_it_ends() -> None:
+    rig = stopped_rig()
+    home_elsewhere(rig, 0.4, 0.3)
+    rig.run(0.35)
+    since = len(rig.commands)
+    home_elsewhere(rig, 0.2, 1.0)
+    rig.run(1.5)
+    told = [c.values["arm"][0] for c in rig.commands[since:] if not c.is_withheld]
+    assert min(told) > rig.joints[0] - 0.021
+
+
+def test_a_robot_that_goes_back_by_itself_is_held_as_before() -> None:
+    rig = stopped_rig()
+    held = rig.arm
+    rig.see(held + 0.1, -held)
+    rig.run(0.1)
+    assert rig.last.is_withheld
+    rig.see(held, -held)
+    rig.run(1.0)
+    assert not rig.last.is_withheld
+    assert rig.arm == held
+
+
+def test_a_chunk_for_a_robot_that_is_being_moved_begins_where_it_is() -> None:
+    rig = stopped_rig()
+    home_elsewhere(rig, 0.3, 0.5)
+    here = rig.joints
+    rig.player.inhibit("")
+    rig.follow(*here)
+    since = len(rig.commands)
+    rig.offer(start=here[0], speed=0.0)
+    rig.run(0.3)
+    told = np.array([c.values["arm"][0] for c in rig.commands[since:] if not c.is_withheld])
+    assert np.abs(told - here[0]).max() < 1e-6
+    assert not rig.last.holding
+
+
+def test_a_robot_that_is_pushed_while_it_may_move_is_still_held() -> None:
+    rig = stopped_rig()
+    rig.player.inhibit("")
+    held = rig.arm
+    rig.see(held + 0.1, -held)
+    rig.run(1.0)
+    assert not any(command.is_withheld for command in rig.commands)
+    assert rig.arm == held
+
+
 def test_a_robot_moved_while_it_holds_is_begun_from_where_it_is_without_a_step() -> None:
     rig = Rig(measured=True)
     rig.follow(0.0, 0.0)
@@ -172,7 +261,8 @@ def test_a_robot_moved_out_of_its_range_while_it_is_stopped_is_held_there() -> N
 def follows_with_sag(rig: Rig, sag: float, seconds: float) -> None:
     """A compliant arm: it stays below what it is told by the same distance."""
     for _ in range(round(seconds / PERIOD_S)):
-        rig.see(rig.arm - sag, -rig.arm)
+        told = rig.told[0]
+        rig.see(told - sag, -told)
         rig.run(PERIOD_S)
 
 

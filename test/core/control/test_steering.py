@@ -145,6 +145,7 @@ def test_a_robot_that_does_not_follow_a_person_is_a_fault() -> None:
         with contextlib.suppress(SteeringRefusedError):
             steer(rig, target)
         rig.run(0.02)
+        rig.player.inhibit(rig.player.fault)  # as the control node does
     assert "does not follow" in rig.player.fault
 
 

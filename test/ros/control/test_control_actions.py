@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from action_msgs.srv import CancelGoal
 from action_servers import Server
 from helpers import wait_until
 from motion_rig import Rig
 from nodes_for_tests import ACTIVATE, DEACTIVATE, Operator, chunk_of
 from rclpy.context import Context
+from rclpy.task import Future
 
 from gr00t_ros.interfaces.message_types.gripper_command import GripperCommand as GripperInterface
 from gr00t_ros.interfaces.optional_types import optional_type
@@ -133,6 +135,50 @@ def test_a_dead_action_server_is_named_and_nothing_moves(rig: Rig, serve: Serve)
     rig.operator.wait_for_reason("no action server at /gripper/gripper_cmd")
 
 
+def test_a_gripper_that_was_restarted_is_told_its_target_again(rig: Rig, serve: Serve) -> None:
+    """Its driver may have opened it; the target has not changed, and yet it must be sent."""
+    server = serve(actions.GripperCommand)
+    rig.start(**GRIPPER)
+    grip(rig, 0.3)
+    wait_until(lambda: server.goals, what="a goal")
+    rig.operator.wait_for_reason("chunk 1 ended")
+    last = server.goals[-1].command.position
+    server.close()
+    rig.operator.wait_for_reason("no action server at /gripper/gripper_cmd")
+    again = serve(actions.GripperCommand)
+    wait_until(lambda: again.goals, what="the goal again")
+    assert [goal.command.position for goal in again.goals] == [last]
+
+
+def test_a_grip_that_is_given_up_is_not_repeated(rig: Rig, serve: Serve) -> None:
+    """A gripper_action_controller aborts a goal in which it stalls; it would squeeze for ever."""
+    server = serve(actions.GripperCommand)
+    rig.start(**GRIPPER)
+    grip(rig, 0.3)
+    wait_until(lambda: server.goals, what="a goal")
+    rig.operator.wait_for_reason("chunk 1 ended")
+    count = len(server.goals)
+    server.finish(count - 1, "abort", position=0.123, stalled=True)
+    status = goal_text(rig.operator, "aborted: stalled at 0.123")
+    rig.operator.wait_for_status(lambda s: s.commands > status.commands + 150, "1.5 s later")
+    assert len(server.goals) == count
+
+
+def test_a_goal_that_nobody_answers_is_sent_again(rig: Rig, serve: Serve) -> None:
+    """The server was killed and started again while the goal was on its way to it."""
+    server = serve(actions.GripperCommand)
+    rig.start(**GRIPPER)
+    [client] = rig.node._output._clients
+    send = client._client.send_goal_async
+    client._client.send_goal_async = lambda _: Future()
+    grip(rig, 0.3)
+    rig.operator.wait_for_reason("the action server at /gripper/gripper_cmd does not answer")
+    assert not server.goals
+    client._client.send_goal_async = send
+    wait_until(lambda: server.goals, what="the goal again")
+    rig.operator.wait_for_reason("holding: no chunk came after a stop")
+
+
 def test_a_rejected_goal_is_named_and_sent_again(rig: Rig, serve: Serve) -> None:
     server = serve(actions.GripperCommand)
     server.accepts = False
@@ -194,6 +240,33 @@ def test_a_trajectory_is_a_goal_and_one_that_is_given_up_stops_the_robot(
         "it goes on",
         horizon=40,
     )
+
+
+def test_a_trajectory_that_somebody_else_cancels_stops_the_robot(rig: Rig, serve: Serve) -> None:
+    """As a joint_trajectory_controller does that is deactivated, or the button of a tool."""
+    server = serve(actions.FollowJointTrajectory, "jtc/follow")
+    rig.start(**TRAJECTORY)
+    rig.play_until(lambda: server.goals, "a goal", horizon=40)
+    cancel = rig.peer.create_client(CancelGoal, "jtc/follow/_action/cancel_goal")
+    wait_until(cancel.service_is_ready, what="the service")
+    cancel.call_async(CancelGoal.Request())  # all goals
+    status = rig.operator.wait_for_reason("a trajectory was not carried out: canceled")
+    assert "~/start" in status.reason
+
+
+def test_a_trajectory_that_nobody_answers_stops_the_robot_until_start(
+    rig: Rig, serve: Serve
+) -> None:
+    server = serve(actions.FollowJointTrajectory, "jtc/follow")
+    rig.start(**TRAJECTORY)
+    [client] = rig.node._output._clients
+    lost = iter([Future()])
+    send = client._client.send_goal_async
+    client._client.send_goal_async = lambda goal: next(lost, None) or send(goal)
+    rig.play(horizon=10)
+    rig.operator.wait_for_reason("a trajectory was not carried out: not answered by /jtc/follow")
+    assert rig.operator.trigger("start").success
+    rig.play_until(lambda: server.goals, "a goal", horizon=40)
 
 
 def test_an_active_trajectory_is_canceled_by_deactivation(rig: Rig, serve: Serve) -> None:

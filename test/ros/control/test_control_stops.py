@@ -138,3 +138,26 @@ def test_a_deactivation_brakes_first(rig: Rig) -> None:
     wait_until(lambda: len(set(rig.path()[-3:, 0])) == 1, what="the last commands stand still")
     assert moving < path[-1] < moving + 2.5 * BRAKING_S
     rig.require_smooth()
+
+
+def test_a_stopped_arm_that_another_controller_moves_is_not_sent_back(rig: Rig) -> None:
+    """The controller that takes over again would jump to where the arm was held before."""
+    rig.start()
+    rig.play(horizon=100)
+    wait_until(lambda: rig.path().size and rig.path()[-1, 0] > 0.1, what="it moves")
+    assert rig.operator.trigger("stop").success
+    rig.operator.wait_for_status(lambda s: s.at_rest, "rest")
+    held, way = rig.path()[-1].tolist(), 0.0
+
+    def is_told() -> bool:
+        nonlocal way
+        way += 0.001
+        rig.joints = [held[0] + way, held[1], held[2]]
+        return "the robot was moved since" in rig.operator.statuses[-1].reason
+
+    wait_until(is_told, what="the status says that it is moved")
+    count = len(rig.path())
+    assert rig.operator.trigger("start").success
+    rig.joints = home = [held[0] + way + 0.1, held[1], held[2]]
+    wait_until(lambda: len(rig.path()) > count + 10, what="it is held where it is")
+    assert np.allclose(rig.path()[count:], home, atol=1e-6)
