@@ -16,12 +16,15 @@ import rclpy
 from py_trees.common import Status
 from rclpy.action import ActionClient
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import TaskResult
 from gr00t_ros.task.task_file import goal_from_text
 
 TICK_S = 0.1
+WAIT_S = 3.0  # for the task node, between two lines that say so
 STATUSES = {TaskResult.OUTCOME_SUCCESS: Status.SUCCESS, TaskResult.OUTCOME_FAILURE: Status.FAILURE}
 
 
@@ -39,17 +42,24 @@ class RunPolicyBehaviour(py_trees.behaviour.Behaviour):
         self._client = client
         self._goal = goal
 
+        self._sent: Future | None = None
+        self._answer: Future | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the robot does nothing of this task."""
+        return self._sent is None or (self._answer is not None and self._answer.done())
+
     def initialise(self) -> None:
-        self._handle = self._answer = None
+        self._answer = None
         self._sent = self._client.send_goal_async(self._goal)
+        self._sent.add_done_callback(self._ask_for_result)
+
+    def _ask_for_result(self, sent: Future) -> None:
+        self._answer = sent.result().get_result_async()
 
     def update(self) -> Status:
-        if self._handle is None:
-            if not self._sent.done():
-                return Status.RUNNING
-            self._handle = self._sent.result()
-            self._answer = self._handle.get_result_async()
-        if not self._answer.done():
+        if self._answer is None or not self._answer.done():
             return Status.RUNNING
         task = self._answer.result().result.task
         self.feedback_message = task.reason
@@ -57,9 +67,9 @@ class RunPolicyBehaviour(py_trees.behaviour.Behaviour):
 
     def terminate(self, new_status: Status) -> None:
         """Cancel the task where the tree turns to something else."""
-        is_running = self._answer is not None and not self._answer.done()
-        if new_status is Status.INVALID and self._handle is not None and is_running:
-            self._handle.cancel_goal_async()
+        if new_status is Status.INVALID and self._sent is not None and not self.is_over:
+            # Also where the task node has not answered yet.
+            self._sent.add_done_callback(lambda sent: sent.result().cancel_goal_async())
 
 
 def tree_from(path: str | Path, client: ActionClient) -> py_trees.behaviour.Behaviour:
@@ -83,24 +93,39 @@ def _behaviour(element: ElementTree.Element, client: ActionClient) -> py_trees.b
 
 
 def main() -> int:
-    """Run the tree once; returns 0 if it succeeded."""
+    """Run the tree once; returns 0 if it succeeded, 130 after Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     file = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("task_tree.xml")
-    rclpy.init(args=[])
+    # ROS's own handler of Ctrl-C would leave no way to cancel the task.
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Node("task_tree")
     client = ActionClient(node, RunPolicy, "task_node/run_policy")
-    client.wait_for_server()
-    tree = py_trees.trees.BehaviourTree(tree_from(file, client))
+    try:
+        while not client.wait_for_server(timeout_sec=WAIT_S):
+            logging.info("waiting for the task node (task_node/run_policy)")
+        tree = py_trees.trees.BehaviourTree(tree_from(file, client))
+        _run(tree, node)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        rclpy.shutdown()
+    logging.info(py_trees.display.unicode_tree(tree.root, show_status=True))
+    return 0 if tree.root.status is Status.SUCCESS else 1
+
+
+def _run(tree: py_trees.trees.BehaviourTree, node: Node) -> None:
+    """Tick the tree to its end; Ctrl-C cancels the task, and waits until the robot is at rest."""
     try:
         while tree.root.status not in (Status.SUCCESS, Status.FAILURE):
             tree.tick()
             rclpy.spin_once(node, timeout_sec=TICK_S)
-    finally:
-        tree.interrupt()  # cancels what runs
-        rclpy.spin_once(node, timeout_sec=TICK_S)
-        rclpy.shutdown()
-    logging.info(py_trees.display.unicode_tree(tree.root, show_status=True))
-    return 0 if tree.root.status is Status.SUCCESS else 1
+    except KeyboardInterrupt:
+        logging.info("cancelling; Ctrl-C once more does not wait for the robot to come to rest")
+        tree.root.stop(Status.INVALID)
+        tasks = [leaf for leaf in tree.root.iterate() if isinstance(leaf, RunPolicyBehaviour)]
+        while not all(task.is_over for task in tasks):
+            rclpy.spin_once(node, timeout_sec=TICK_S)
+        raise
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -24,11 +25,13 @@ from gr00t_policy_core.cli.model_flags import MODEL_FLAGS, add_model_flags, exec
 from gr00t_policy_core.cli.policy_loader import PolicyLoader
 from gr00t_policy_core.cli.query import make_client
 from gr00t_policy_core.embodiment import EmbodimentTag
-from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.errors import PolicyTimeoutError, SpecError
 from gr00t_policy_core.policies import ReplayPolicy
 from gr00t_policy_core.policy import BasePolicy
+from gr00t_policy_core.serving.client.policy_client import PolicyClient
 
 TIMEOUT_MS = 60_000  # a server's first answer may wait for its model to be captured
+TOLD_AFTER_S = 3.0  # a person begins to wonder
 POLICY_HELP = """\
 a policy of a comparison, as NAME=WHERE; may be given several times. WHERE is a server (HOST:PORT
 or ipc:///path), a checkpoint (a folder or an id on the Hugging Face hub), a LeRobot dataset to
@@ -36,6 +39,8 @@ replay, or a class or function without arguments that makes a policy (module:nam
 the current folder or an installed one)"""
 SERVER_FLAGS = ("host", "port", "api_token", "server_key", "keys", "timeout_ms")
 LOCAL_FLAGS = (*MODEL_FLAGS, "camera_size", "embodiment_tag", "device")
+
+logger = logging.getLogger(__name__)
 
 _SERVER = re.compile(r"(?P<host>[^/\s]+):(?P<port>[0-9]+)")
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)")
@@ -153,6 +158,25 @@ def open_policy(source: PolicySource, args: argparse.Namespace, stack: ExitStack
     return _open(source.where, args, stack)
 
 
+def wait_until_ready(policy: BasePolicy) -> None:
+    """Wait until a policy that is a server is ready, for as long as its requests may take.
+
+    The log says after `TOLD_AFTER_S` what it waits for. A policy that is no server is ready.
+
+    Raises:
+        PolicyError: The server does not answer in time, rejects this client, or could not load its
+            policy.
+    """
+    if not isinstance(policy, PolicyClient):
+        return
+    try:
+        policy.wait_until_ready(TOLD_AFTER_S)
+    except PolicyTimeoutError as error:
+        timeout_s = policy.timeout_ms / 1000
+        logger.warning("%s; waiting for up to %g s more, Ctrl-C ends", error, timeout_s)
+        policy.wait_until_ready(timeout_s)
+
+
 def server_arguments(source: PolicySource, args: argparse.Namespace) -> argparse.Namespace | None:
     """The arguments of the command with the host and the port of a policy that is a server.
 
@@ -187,7 +211,9 @@ def _kind(where: str) -> _Kind:
 def _open(where: str, args: argparse.Namespace, stack: ExitStack) -> BasePolicy:
     match _kind(where):
         case _Kind.SERVER:
-            return stack.enter_context(make_client(_server_arguments(where, args)))
+            client = stack.enter_context(make_client(_server_arguments(where, args)))
+            wait_until_ready(client)
+            return client
         case _Kind.REPLAY:
             return ReplayPolicy(where)
         case _Kind.FUNCTION:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.common import DEFAULT_TIMEOUT_MS, add_key_flags, add_server_flags
@@ -15,9 +15,11 @@ from gr00t_policy_core.errors import PolicyError, ProtocolError, printable
 from gr00t_policy_core.serving.server.metrics import quantile
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
 INTERVAL_S = 1.0
+CELL_CHARS = 60  # of what a robot tells, so that many robots fit into a terminal
 TITLE_CHARS = 75  # its longest line, which a table of few clients would otherwise break
 
 
@@ -61,10 +63,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _view(before: Any, now: Any, seconds: float) -> Table:
-    """`view`, with `ProtocolError` for metrics that cannot be read."""
+def _view(before: Any, now: Any, seconds: float) -> Group:
+    """Both tables, with `ProtocolError` for metrics that cannot be read."""
+    from rich.console import Group
+
     try:
-        return view(before, now, seconds)
+        return Group(view(before, now, seconds), *robots(now["clients"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError(f"the server's metrics cannot be read: {error!r}") from None
 
@@ -96,10 +100,6 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
     for heading in ("client", "first seen", "last seen", "requests", "errors", "mean", "last"):
         table.add_column(heading, justify="left" if heading == "client" else "right")
     clients = sorted(now["clients"], key=lambda c: -c["requests"])
-    has_info = any(client.get("info") for client in clients)
-    if has_info:
-        for heading in ("robot", "state", "task", "outcomes", "holds"):
-            table.add_column(heading)
     for client in clients:
         mean_s = client["total_s"] / client["answers"] if client["answers"] else 0.0
         table.add_row(
@@ -110,20 +110,39 @@ def view(before: Mapping[str, Any], now: Mapping[str, Any], seconds: float) -> T
             str(client["errors"]),
             _ms(mean_s),
             _ms(client["last_total_s"]),
-            *(map(Text, map(printable, _robot(client.get("info") or {}))) if has_info else ()),
         )
     return table
 
 
-def _robot(info: Mapping[str, Any]) -> tuple[str, ...]:
+def robots(clients: Iterable[Mapping[str, Any]]) -> Iterator[Table]:
+    """A table of what the clients tell about their robots; none where nobody tells anything."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(min_width=TITLE_CHARS)
+    for heading in ("robot", "state", "task", "outcomes", "holds"):
+        table.add_column(heading)
+    for client in clients:
+        if client.get("info"):
+            table.add_row(*(Text(_cut(printable(text))) for text in _robot(client)))
+    if table.row_count:
+        yield table
+
+
+def _robot(client: Mapping[str, Any]) -> tuple[str, ...]:
     """Name, state with its reason, task, outcomes and holds of a robot; empty where not told."""
+    info = client["info"]
     state, reason = info.get("state", ""), info.get("reason", "")
     outcomes = ", ".join(f"{count} {name}" for name, count in info.get("outcomes", {}).items())
     holds = info.get("holds", {})
     commonest = max(holds, key=holds.__getitem__, default="")
     held = f"{sum(holds.values())}, mostly: {commonest}" if holds else ""
     doing = f"{state}: {reason}" if reason else state
-    return info.get("robot", ""), doing, info.get("task", ""), outcomes, held
+    return info.get("robot") or client["peer"], doing, info.get("task", ""), outcomes, held
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CELL_CHARS else f"{text[: CELL_CHARS - 1]}…"
 
 
 def _replicas(counted: Mapping[str, Any] | None) -> str:

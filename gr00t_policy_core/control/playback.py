@@ -120,7 +120,7 @@ class Playback:
             broken_off_ns = self._schedule.set_back(tick.now_ns, tick.set_back_ns)
             self.hold_if_set_back(broken_off_ns, tick.now_ns)
         elif tick.stalled_ns:
-            if self._schedule.is_playing:
+            if tick.stalled_ns > 0 and self._schedule.is_playing:
                 self._counts.stalls += 1
                 self._counts.stalled_ns += tick.stalled_ns
             self._schedule.delay(tick.now_ns, tick.stalled_ns)

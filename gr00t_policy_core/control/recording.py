@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ from gr00t_policy_core.control.workspace import Workspace
 
 FORMAT_KEY, FORMAT = "recording_format", 5
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
+TIMES = ("now_ns", "stamp_ns", "t0_ns")
+
+
+class TruncatedRecordingError(ValueError):
+    """The last line is not whole: the disk was full, or the node was killed while it wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,14 +239,19 @@ def read_events(path: Path) -> Iterator[Event]:
 
     Raises:
         OSError: The file cannot be read.
+        TruncatedRecordingError: The last line is not whole; all events before were yielded.
         ValueError: It is of another format, or a line is no event; the message names the line.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         _require_format(path, file.readline())
         for number, line in enumerate(file, start=2):
             try:
                 yield _event(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
+                if not line.endswith("\n"):
+                    raise TruncatedRecordingError(
+                        f"{path} has no end, its last line {number} is not whole"
+                    ) from error
                 raise ValueError(f"{path}, line {number} is no event: {error}") from error
 
 
@@ -285,8 +296,13 @@ def _plain(event: Event) -> dict[str, Any]:
     return {"event": type(event).__name__, **fields}
 
 
-def _event(fields: dict[str, Any]) -> Event:
-    kind = EVENTS[fields.pop("event")]
+def _event(fields: Any) -> Event:
+    if not isinstance(fields, dict):
+        raise ValueError(f"expected an object, got {type(fields).__name__}")
+    kind = EVENTS.get(fields.pop("event", ""))
+    if kind is None:
+        raise ValueError(f"its event is none of {', '.join(EVENTS)}")
+    _require_fields(kind, fields)
     if kind is Offered:
         now_ns = fields.pop("now_ns")
         actions = {key: np.array(rows, np.float64) for key, rows in fields.pop("actions").items()}
@@ -300,3 +316,13 @@ def _event(fields: dict[str, Any]) -> Event:
     if kind is Steered:
         return Steered(tuple(fields["target"]), fields["now_ns"])
     return kind(**fields)
+
+
+def _require_fields(kind: type[Event], fields: Mapping[str, Any]) -> None:
+    needed = {field.name for field in dataclass_fields(Chunk if kind is Offered else kind)}
+    needed |= {"now_ns"} if kind is Offered else set()
+    if fields.keys() != needed:
+        raise ValueError(f"{kind.__name__} has the fields {sorted(needed)}, got {sorted(fields)}")
+    for name in fields.keys() & set(TIMES):
+        if type(fields[name]) is not int:
+            raise ValueError(f"{name} must be a whole number of ns, got {fields[name]!r}")

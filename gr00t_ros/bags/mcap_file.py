@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
-from mcap.exceptions import EndOfFile, McapError
+from mcap.exceptions import McapError, RecordLengthLimitExceeded
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader
 
 from gr00t_ros.bags.bag_file import BagError, BagMessage
+from gr00t_ros.bags.mcap_index import MAGIC
 
 ENCODING = "cdr"
 ROSBAG2, SERIALIZED = "rosbag2", "serialized_metadata"  # the metadata record of rosbag2
@@ -85,13 +87,29 @@ class McapFile:
 
     def _records(self) -> Iterator[Any]:
         """Yield the records in order, those in chunks too, as far as the file is whole."""
+        size = self._path.stat().st_size
         with self._path.open("rb") as stream:
+            reader = StreamReader(stream, validate_crcs=True, record_size_limit=size)
             try:
-                yield from StreamReader(stream, record_size_limit=None).records
-            except (EndOfFile, EOFError, struct.error):
-                self.truncated = CUT_OFF.format(self._path.name)
+                yield from reader.records
             except Exception as error:  # decompression libraries raise errors of their own
-                self.truncated = DAMAGED.format(self._path.name, error)
+                self.truncated = self._why_it_stopped(stream, error)
+
+    def _why_it_stopped(self, stream: BinaryIO, error: Exception) -> str:
+        """Tell a file that a killed recorder left from one that is damaged.
+
+        A record that is not whole is the last of an unfinished file. In a file with an end, its
+        length is wrong.
+        """
+        position = stream.tell()
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - len(MAGIC)))
+        is_finished = size > len(MAGIC) and stream.read() == MAGIC
+        is_too_long = position == size or isinstance(error, RecordLengthLimitExceeded)
+        if is_too_long and not is_finished:
+            return CUT_OFF.format(self._path.name)
+        why = "a record is longer than the rest of the file" if is_too_long else error
+        return DAMAGED.format(self._path.name, why)
 
     def _add_topic(self, channel: Channel, schema: Schema | None) -> None:
         if channel.message_encoding != ENCODING:

@@ -85,7 +85,7 @@ def find_bags(paths: Collection[Path]) -> list[Path]:
             raise BagError(f"{path}: no such file or folder")
         bags = list(_bags_below(path, set())) if path.is_dir() and not _is_bag(path) else [path]
         if not bags:
-            raise BagError(f"{path}: has no bag, neither {METADATA} nor *.mcap nor *.db3")
+            raise BagError(f"{path}: has no bag, {_unfinished(path)}")
         for bag in bags:
             found.setdefault(bag.resolve(), bag)
     return list(found.values())
@@ -139,6 +139,17 @@ def _by_rosbag2(path: Path, error: ImportError) -> BagFile:
 def _is_bag(path: Path) -> bool:
     return (path / METADATA).is_file() or (
         path.name.endswith(PARTIAL_SUFFIX) and any(path.glob("*.mcap"))
+    )
+
+
+def _unfinished(folder: Path) -> str:
+    """What there is in a folder in place of a bag."""
+    partial = next(iter(sorted(folder.glob(f"*{PARTIAL_SUFFIX}"))), None)
+    if partial is None:
+        return f"neither {METADATA} nor *.mcap nor *.db3"
+    return (
+        f"only {partial.name}, which is being recorded, or whose recorder was killed: name it, or "
+        "start the recorder, which makes a bag of it"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.common import namespace, refuse_without_effect, write_line
+from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.html_page import require_matplotlib
 from gr00t_policy_core.report_files import HTML_NAME, JSON_NAME, write_report
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from gr00t_ros.diagnose.run import Run
 
 RECORDING_SUFFIXES = (".jsonl", ".json")
+MAX_NAMES = 5  # of the bags of a folder
 DESCRIPTION = """\
 Measure a run of the two nodes, and say what is wrong with it, worst first: pauses and their
 reasons, NVIDIA's three measures of jitter, the latency from the camera to the joint, rates and
@@ -68,9 +70,7 @@ def _read(args: argparse.Namespace) -> Run:
         raise FileNotFoundError(f"{args.path}: no such file or folder")
     if args.path.suffix not in RECORDING_SUFFIXES:
         refuse_without_effect(args, ("config", "namespace"), "a bag says itself what it holds")
-        from gr00t_ros.diagnose.bag_run import read_bag
-
-        return read_bag(args.path)
+        return _read_bag(args.path)
     from gr00t_ros.diagnose.recording_run import read_recording
 
     if args.config is None:
@@ -79,3 +79,15 @@ def _read(args: argparse.Namespace) -> Run:
     from gr00t_ros.node.offline_nodes import contract_of_file
 
     return read_recording(args.path, contract_of_file(args.config, namespace=args.namespace))
+
+
+def _read_bag(path: Path) -> Run:
+    from gr00t_ros.bags.reader import find_bags
+    from gr00t_ros.diagnose.bag_run import read_bag
+
+    bags = find_bags([path])
+    if len(bags) > 1:
+        names = ", ".join(str(bag.relative_to(path)) for bag in bags[:MAX_NAMES])
+        more = ", …" if len(bags) > MAX_NAMES else ""
+        raise SpecError("which run?", [f"{path} has {len(bags)} bags, name one: {names}{more}"])
+    return read_bag(bags[0])

@@ -17,6 +17,7 @@ from gr00t_policy_core.cli.policy_sources import (
     open_policy,
     policy_sources,
     server_arguments,
+    wait_until_ready,
 )
 from gr00t_policy_core.evaluation.evaluation import PolicyEvaluation
 from gr00t_policy_core.evaluation.open_loop import OpenLoopSettings
@@ -70,6 +71,7 @@ def _policies(
         refuse_without_effect(args, FLAGS_OF_A_POLICY, "the YAML file names the policy")
         policy = make_policy(contract.policy)
         stack.callback(close_policy, policy)
+        wait_until_ready(policy)
         yield OF_FILE, policy
         return
     for source in policy_sources(args):
@@ -79,4 +81,5 @@ def _policies(
             continue
         policy = make_policy(asked_server(contract.policy, server))
         stack.callback(close_policy, policy)
+        wait_until_ready(policy)
         yield source.name, policy

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ from trajectory_msgs.msg import JointTrajectory
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.bags.reader import Bag
+from gr00t_ros.diagnose.counters import counted
 from gr00t_ros.diagnose.phases import PhaseLog
 from gr00t_ros.diagnose.recorded_chunk import read_run_chunk
-from gr00t_ros.diagnose.run import Activity, Counters, Run, RunChunk, Series, Topic
+from gr00t_ros.diagnose.run import Activity, Run, RunChunk, Series, Topic
+from gr00t_ros.diagnose.run_clock import RunClock
+from gr00t_ros.interfaces.stamps import stamp_ns
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
 CHUNK, CONTROL = "gr00t_ros/msg/ActionChunk", "gr00t_ros/msg/ControlStatus"
@@ -105,11 +108,12 @@ class _BagReader:
         self.notes: list[str] = []
         self._path = path
         self._kinds = kinds
+        self._clock = RunClock()
         self._received_s: dict[str, list[float]] = defaultdict(list)
         self._stamps_s: dict[str, list[float]] = defaultdict(list)
         self._joints: dict[str, _JointRows] = defaultdict(_JointRows)
         self._arrays: dict[str, _JointRows] = defaultdict(_JointRows)
-        self._chunks: list[tuple[ActionChunk, float]] = []
+        self._chunks: list[tuple[ActionChunk, float, float]] = []  # with t0 and its reception
         self._phases = PhaseLog()
         self._controls: list[ControlStatus] = []
         self._policies: list[tuple[PolicyStatus, float]] = []
@@ -123,14 +127,15 @@ class _BagReader:
             MULTI_ARRAY: self._take_array,
         }
 
-    def take(self, topic: str, data: bytes, received_s: float) -> None:
-        """Take one serialized message."""
+    def take(self, topic: str, data: bytes, recorded_s: float) -> None:
+        """Take one serialized message, with the time by the recorder's clock."""
         kind = self._kinds[topic]
+        received_s = self._clock.receive(topic, recorded_s)
         self._received_s[topic].append(received_s)
         if kind in STAMPED and len(data) >= 12:
             order = "<" if data[1] & 1 else ">"
             sec, nanosec = struct.unpack_from(f"{order}iI", data, 4)
-            self._stamps_s[topic].append(sec + nanosec * 1e-9)
+            self._stamps_s[topic].append(self._by_clock_s(sec + nanosec * 1e-9, received_s))
         if kind not in TYPES:
             return
         try:
@@ -142,7 +147,7 @@ class _BagReader:
 
     def _take_chunk(self, topic: str, message: ActionChunk, received_s: float) -> None:
         if not message.stop:
-            self._chunks.append((message, received_s))
+            self._chunks.append((message, self._stamp_s(message, received_s), received_s))
 
     def _take_control(self, topic: str, message: ControlStatus, received_s: float) -> None:
         activity = ACTIVITIES.get(message.state, Activity.ERROR)
@@ -153,7 +158,7 @@ class _BagReader:
         self._policies.append((message, received_s))
 
     def _take_joint_state(self, topic: str, message: JointState, received_s: float) -> None:
-        stamp_s = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+        stamp_s = self._stamp_s(message, received_s)
         self._joints[topic].add(stamp_s or received_s, message.name, message.position)
 
     def _take_trajectory(self, topic: str, message: JointTrajectory, received_s: float) -> None:
@@ -164,6 +169,13 @@ class _BagReader:
     def _take_array(self, topic: str, message: Float64MultiArray, received_s: float) -> None:
         names = [str(number) for number in range(len(message.data))]
         self._arrays[topic].add(received_s, names, message.data)
+
+    def _stamp_s(self, message: Any, received_s: float) -> float:
+        return self._by_clock_s(stamp_ns(message, 0) * 1e-9, received_s)
+
+    def _by_clock_s(self, stamp_s: float, received_s: float) -> float:
+        """A stamp by the clock of the run, s; 0 for a message without one."""
+        return self._clock.near(stamp_s, received_s) if stamp_s else 0.0
 
     def result(self) -> Run:
         """The run, once all messages are taken."""
@@ -182,10 +194,11 @@ class _BagReader:
             measured=self._series(list(measured.values()), joints),
             phases=self._phases.phases(),
             topics=tuple(self._topics()),
-            counters=self._counters(),
+            counters=counted(self._controls, [status for status, _ in self._policies]),
             policy_times_s=self._policy_times_s(),
             slow_streams=self._slow_streams(),
             policy_reasons=self._policy_reasons(),
+            clock_jumps=tuple(self._clock.jumps),
             lost=self.lost,
             notes=tuple(self.notes),
         )
@@ -253,9 +266,9 @@ class _BagReader:
     def _run_chunks(self, width: int) -> Iterator[RunChunk]:
         """The chunks that a robot with so many commanded values plays; the others are noted."""
         refusals = []
-        for message, received_s in self._chunks:
+        for message, t0_s, received_s in self._chunks:
             try:
-                yield read_run_chunk(message, received_s, width)
+                yield replace(read_run_chunk(message, received_s, width), t0_s=t0_s)
             except ChunkRefusedError as error:
                 refusals.append(str(error))
         if refusals:
@@ -275,24 +288,6 @@ class _BagReader:
             if self._kinds[name] not in (CHUNK, CONTROL, POLICY)
         ]
 
-    def _counters(self) -> Counters:
-        if not self._controls:
-            return Counters()
-        last = self._controls[-1]
-        policy = self._policies[-1][0] if self._policies else PolicyStatus()
-        return Counters(
-            commands=last.commands,
-            ticks_missed=last.ticks_missed,
-            holds=last.holds,
-            stalls=last.stalls,
-            stalled_s=last.stalled_s,
-            limiter_hits=last.limiter_hits,
-            chunks_rejected=last.chunks_rejected,
-            inference_errors=policy.inference_errors,
-            inferences_skipped=policy.inferences_skipped,
-            chunk_publishers=max(status.chunk_publishers for status in self._controls),
-        )
-
     def _policy_times_s(self) -> np.ndarray:
         times_s = np.array([status.policy_time.last_s for status, _ in self._policies])
         return times_s[np.isfinite(times_s)]
@@ -307,16 +302,16 @@ class _BagReader:
         return {n: (float(m[0]), float(m[1])) for n, m in medians.items() if m[0] < SLOW * m[1]}
 
     def _policy_reasons(self) -> dict[str, float]:
-        """How long the policy node was there and did not infer, s, by its reason."""
+        """How long the policy node was asked to infer and did not, s, by its reason."""
         phases = PhaseLog()
         for status, at_s in self._policies:
-            is_waiting = status.state != PolicyStatus.STATE_RUNNING
+            is_waiting = status.state == PolicyStatus.STATE_WAITING
             activity = Activity.WAITING if is_waiting else Activity.PLAYING
             phases.observe(at_s, activity, status.reason if is_waiting else "")
         waited: dict[str, float] = defaultdict(float)
         for phase in phases.phases():
             if phase.activity is Activity.WAITING:
-                waited[phase.reason or "not started"] += phase.duration_s
+                waited[phase.reason] += phase.duration_s
         return dict(waited)
 
 

@@ -19,9 +19,12 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import (
     Event,
+    Limited,
     Measured,
     Offered,
+    Steered,
     Ticked,
+    TruncatedRecordingError,
     read_events,
     replay,
 )
@@ -30,6 +33,7 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.control.motion_setup import make_layout, make_player
 from gr00t_ros.diagnose.phases import PhaseLog
 from gr00t_ros.diagnose.run import NAN, Activity, Counters, Run, RunChunk, Series
+from gr00t_ros.diagnose.run_clock import RunClock
 
 NO_COMMANDS = (
     "a recording holds no commands: with --config, the robot's YAML file, they are computed again"
@@ -47,18 +51,48 @@ def read_recording(path: Path, contract: Contract | None) -> Run:
         SpecError: The file is no recording, has no chunk, or is of another robot.
         OSError: The file cannot be read.
     """
-    try:
-        events = list(read_events(path))
-    except ValueError as error:
-        raise SpecError("cannot read the recording", [str(error)]) from error
+    events, notes = _events(path)
     first = next((event.chunk for event in events if isinstance(event, Offered)), None)
     if first is None:
         raise SpecError("nothing to diagnose", [f"{path} has no chunk"])
     if contract is None:
-        layout = ActionLayout(_dimensions(first))
-        return _Reader(path, layout, None).read(events)
-    layout = _layout_of(path, contract, first)
-    return _Reader(path, layout, make_player(contract, layout, {})).read(events)
+        layout, player = ActionLayout(_dimensions(first)), None
+    else:
+        layout = _layout_of(path, contract, first)
+        player = make_player(contract, layout, {})
+    _require_one_robot(path, events, layout)
+    return _Reader(path, layout, player, notes).read(events)
+
+
+def _events(path: Path) -> tuple[list[Event], tuple[str, ...]]:
+    """The events of a recording, and a note where its end is missing."""
+    events: list[Event] = []
+    try:
+        events.extend(read_events(path))
+    except TruncatedRecordingError as error:
+        return events, (str(error),)
+    except ValueError as error:
+        raise SpecError("cannot read the recording", [str(error)]) from error
+    return events, ()
+
+
+def _require_one_robot(path: Path, events: Sequence[Event], layout: ActionLayout) -> None:
+    """Require that every event is of a robot with this layout."""
+    for event in events:
+        match event:
+            case Offered():
+                fits = _dimensions(event.chunk) == dict(layout.dimensions)
+            case Measured(indexed) | Limited(indexed):
+                fits = all(0 <= index < layout.size for index in indexed)
+            case Steered():
+                fits = len(event.target) == layout.size
+            case _:
+                continue
+        if not fits:
+            raise SpecError(
+                "the recording is of several robots",
+                [f"{path}: {type(event).__name__} does not fit {dict(layout.dimensions)}"],
+            )
 
 
 def _layout_of(path: Path, contract: Contract, chunk: Chunk) -> ActionLayout:
@@ -78,10 +112,19 @@ def _dimensions(chunk: Chunk) -> dict[str, int]:
 class _Reader:
     """Goes through the events of a recording once."""
 
-    def __init__(self, path: Path, layout: ActionLayout, player: MotionPlayer | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: ActionLayout,
+        player: MotionPlayer | None,
+        notes: tuple[str, ...],
+    ) -> None:
         self._path = path
+        self._notes = notes
         self._layout = layout
         self._player = player
+        self._clock = RunClock()
+        self._now_s: float | None = None  # the time of the newest call, s
         self._phases = PhaseLog()
         self._chunks: list[RunChunk] = []
         self._command_times_s: list[float] = []
@@ -108,17 +151,20 @@ class _Reader:
             commands=Series.of(self._command_times_s, self._commands, size),
             measured=Series.of(self._measured_times_s, self._measured, size),
             phases=self._phases.phases(),
+            clock_jumps=tuple(self._clock.jumps),
             counters=self._counters(),
-            notes=(NO_COMMANDS,) if self._player is None else (),
+            notes=(*self._notes, *((NO_COMMANDS,) if self._player is None else ())),
         )
 
     def _measure(self, event: Measured) -> None:
         self._repeat(event)
         row = [event.positions.get(index, NAN) for index in range(self._layout.size)]
-        self._measured_times_s.append(event.stamp_ns * 1e-9)
+        # Its stamp is all that is known of when it came.
+        self._measured_times_s.append(self._clock.receive("joints", event.stamp_ns * 1e-9))
         self._measured.append(row)
 
     def _offer(self, event: Offered) -> None:
+        received_s = self._time_s(event.now_ns)
         refused = ""
         if self._player is not None:
             try:
@@ -129,8 +175,8 @@ class _Reader:
         self._chunks.append(
             RunChunk(
                 chunk_id=chunk.chunk_id,
-                t0_s=chunk.t0_ns * 1e-9,
-                received_s=event.now_ns * 1e-9,
+                t0_s=self._stamp_s(chunk.t0_ns),
+                received_s=received_s,
                 dt_s=chunk.dt_s,
                 values=self._layout.rows(chunk),
                 refused=refused,
@@ -138,9 +184,9 @@ class _Reader:
         )
 
     def _tick(self, event: Ticked) -> None:
+        time_s = self._time_s(event.now_ns)
         if self._player is None:
             return
-        time_s = event.now_ns * 1e-9
         (command,) = self._repeat(event)
         if command is None:
             self._phases.observe(time_s, Activity.WAITING, self._player.reason)
@@ -152,6 +198,15 @@ class _Reader:
         row = np.concatenate([command.values[key] for key in self._layout.dimensions])
         self._command_times_s.append(time_s)
         self._commands.append(row.tolist())
+
+    def _time_s(self, now_ns: int) -> float:
+        """The time of a call by the clock of the run, s."""
+        self._now_s = self._clock.receive("calls", now_ns * 1e-9)
+        return self._now_s
+
+    def _stamp_s(self, stamp_ns: int) -> float:
+        stamp_s = stamp_ns * 1e-9
+        return stamp_s if self._now_s is None else self._clock.near(stamp_s, self._now_s)
 
     def _repeat(self, event: Event) -> list[Command | None]:
         """Repeat a recorded call, where there is a player; returns the command of a tick."""

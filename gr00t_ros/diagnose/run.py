@@ -101,6 +101,19 @@ class Phase:
         return self.end_s - self.begin_s
 
 
+@dataclass(frozen=True, slots=True)
+class ClockJump:
+    """Where the recorder's clock was set, or nothing was recorded.
+
+    Args:
+        time_s: When, s.
+        passed_s: What its clock showed more afterwards, s; negative where it was set back.
+    """
+
+    time_s: float
+    passed_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
     """When the messages of a topic arrived.
@@ -151,7 +164,8 @@ class Run:
         counters: What the nodes counted.
         policy_times_s: Times that the policy itself reported, s.
         slow_streams: Received and expected rate of streams below their rate, Hz, by name.
-        policy_reasons: Why the policy node did not infer, s by reason.
+        policy_reasons: Why the policy node did not infer when it was asked to, s by reason.
+        clock_jumps: Where the recorder's clock was set; the times of the run go on over them.
         lost: Messages that the recorder is known to have lost, by topic.
         notes: What could not be read, and why, in sentences.
     """
@@ -167,6 +181,7 @@ class Run:
     policy_times_s: Vector = field(default_factory=lambda: np.empty(0))
     slow_streams: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     policy_reasons: Mapping[str, float] = field(default_factory=dict)
+    clock_jumps: tuple[ClockJump, ...] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

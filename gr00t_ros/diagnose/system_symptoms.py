@@ -129,12 +129,30 @@ def policy_failures(measured: Measurements) -> Iterator[Symptom]:
         )
     if run.counters.inferences_skipped:
         reasons = f" {longest_reasons(run.policy_reasons)}" if run.policy_reasons else ""
+        where = "the stream that the reason names" if reasons else "the streams"
         yield Symptom(
             level=Level.WARNING,
             title="Inference was skipped",
             text=f"{run.counters.inferences_skipped} times, for want of an observation.{reasons}",
-            remedy="Check the stream that the reason names: its topic, stamps and rate.",
+            remedy=f"Check {where}: topic, stamps and rate.",
             size=run.counters.inferences_skipped / max(1, len(run.chunks)),
+        )
+
+
+def clock_jumps(measured: Measurements) -> Iterator[Symptom]:
+    """A clock that was set while it was recorded."""
+    for jump in measured.run.clock_jumps:
+        at = f"After {jump.time_s - measured.run.begin_s:.1f} s"
+        is_back = jump.passed_s < 0.0
+        yield Symptom(
+            level=Level.WARNING,
+            title="The clock was set back" if is_back else "The clock was set forward, or a pause",
+            text=f"{at}, by {-jump.passed_s:.2f} s."
+            if is_back
+            else f"{at}, nothing was recorded for {jump.passed_s:.2f} s.",
+            remedy="Let chrony slew the clock while the robot runs. The times of this report go on "
+            "as if it had not been set.",
+            size=abs(jump.passed_s),
         )
 
 

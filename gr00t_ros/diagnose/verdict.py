@@ -20,6 +20,7 @@ CHECKS: tuple[Callable[[Measurements], Iterator[Symptom]], ...] = (
     system.missing_messages,
     system.control_loop,
     system.policy_failures,
+    system.clock_jumps,
     system.notes,
 )
 

@@ -37,7 +37,9 @@ class RecordConsole:
         self.rings = 0
 
     def press(self, key: str) -> bool:
-        """React to a key, and return whether to go on."""
+        """React to a key, or to none (""), and return whether to go on."""
+        if not key:
+            return True
         status = self._client.status
         is_recording = status is not None and status.state == RecorderStatus.STATE_RUNNING
         is_confirmed = key == BACKSPACE and time.monotonic() < self._confirm_until_s
@@ -58,6 +60,8 @@ class RecordConsole:
 
     def poll(self) -> None:
         """Take in what the recorder has answered, and notice what goes wrong."""
+        if 0.0 < self._confirm_until_s <= time.monotonic():
+            self._confirm_until_s, self.message = 0.0, ""
         while True:
             try:
                 answer = self._client.answers.get_nowait()

@@ -134,7 +134,7 @@ class EpisodeRecorder:
             RecordingError: No episode is being recorded, or the outcome is none.
         """
         outcome = checked_outcome(outcome)
-        episode = self._take_current("no episode is being recorded")
+        episode = self._take_current(self._why_none())
         info = replace(
             episode.info,
             outcome=outcome,
@@ -233,6 +233,13 @@ class EpisodeRecorder:
             raise RecordingError(otherwise)
         self._ending.append(episode.writer)
         return episode
+
+    def _why_none(self) -> str:
+        """Why there is no episode to end: the last one may have ended by itself."""
+        text = "no episode is being recorded"
+        if self.last is None or not self.last.info.truncated:
+            return text
+        return f"{text}: {self.last.name} was stopped, {self.last.info.truncated}"
 
     def _last_path(self, otherwise: str) -> Path:
         """The folder of the episode that has ended last."""

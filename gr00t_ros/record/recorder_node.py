@@ -108,7 +108,10 @@ class RecorderNode(ManagedNode):
         if self._pedal is not None:
             self.destroy_subscription(self._pedal)
         if self._control is not None:
+            was_recording = self._control.current is not None
             is_saved = self._control.close("the recorder was stopped", SAVE_S)
+            if is_saved and was_recording and self._control.ended is not None:
+                self._log_ended(self._control.ended)
             if not is_saved:
                 self.get_logger().error(
                     "an episode is not on the disk yet; the next start of the recorder repairs it"

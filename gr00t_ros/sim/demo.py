@@ -20,7 +20,7 @@ from pathlib import Path
 
 from gr00t_ros.msg import ControlStatus, PolicyStatus
 from gr00t_ros.node.dds_domain import own_domain
-from gr00t_ros.sim.demo_director import DemoDirector
+from gr00t_ros.sim.demo_director import DemoDirector, control_node_inactive
 from gr00t_ros.sim.demo_processes import (
     DATASET,
     POLICIES,
@@ -174,7 +174,8 @@ def _play_episodes(recorder: DemoRecorder, processes: DemoProcesses, duration_s:
     while time.monotonic() < end_s:
         call_trigger(recorder, "policy_node/stop")
         recorder.pause()
-        call_trigger(recorder, "sim_node/reset")
+        with control_node_inactive(recorder):
+            call_trigger(recorder, "sim_node/reset")
         recorder.ask(REPLAYED)
         call_trigger(recorder, "policy_node/start")
         call_trigger(recorder, "policy_node/reset")
@@ -205,6 +206,7 @@ class _StatusLine:
 def status_text(policy: PolicyStatus, control: ControlStatus) -> str:
     """What both nodes do, in one line."""
     playing = control.state == ControlStatus.STATE_RUNNING
+    reasons = [policy.reason, *([] if playing else [control.reason])]
     rates = " ".join(
         f"{stream.name.split('.')[-1]} {stream.rate_hz:.0f}" for stream in policy.streams
     )
@@ -215,7 +217,7 @@ def status_text(policy: PolicyStatus, control: ControlStatus) -> str:
         f" | Hz: {rates}"
         f" | round trip {1e3 * policy.round_trip.last_s:.1f} ms"
         f", age {control.observation_age.last_s:.2f} s"
-        f"{' | ' + policy.reason if policy.reason else ''}"
+        f"{''.join(f' | {reason}' for reason in reasons if reason)}"
     )
 
 

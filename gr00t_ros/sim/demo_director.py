@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from lifecycle_msgs.msg import Transition
+
+from gr00t_ros.msg import ControlStatus
 from gr00t_ros.sim.cube_log import LIFT_S
 from gr00t_ros.sim.demo_processes import DemoProcesses
 from gr00t_ros.sim.demo_recorder import DemoRecorder
-from gr00t_ros.sim.service_calls import begin_scene, call_trigger
+from gr00t_ros.sim.service_calls import begin_scene, call_trigger, change_state
 from gr00t_ros.sim.world import CUBE_NAMES
 
 STEP_S = 0.1
@@ -69,7 +73,8 @@ class DemoDirector:
         self._write_line(f"\ndemo: scene {self._seed}")
         call_trigger(recorder, "policy_node/stop")
         recorder.pause()
-        begin_scene(recorder, self._seed)
+        with control_node_inactive(recorder):
+            begin_scene(recorder, self._seed)
         self._seed = (self._seed + 1) % 2**31
         self._ask(CUBE_NAMES[self._seed % len(CUBE_NAMES)])
         call_trigger(recorder, "policy_node/start")
@@ -121,6 +126,22 @@ class DemoDirector:
             return
         self._ask(left[0])
         call_trigger(self._recorder, "policy_node/start")
+
+
+@contextlib.contextmanager
+def control_node_inactive(recorder: DemoRecorder) -> Iterator[None]:
+    """Have the control node inactive while a scene is set, where it is active.
+
+    The scene has the arm home at once. A node that is active would see an arm that does not follow
+    its commands, and move it no more.
+    """
+    status = recorder.control_status
+    is_active = status is not None and status.state != ControlStatus.STATE_STOPPED
+    if is_active:
+        change_state(recorder, "control_node", Transition.TRANSITION_DEACTIVATE)
+    yield
+    if is_active:
+        change_state(recorder, "control_node", Transition.TRANSITION_ACTIVATE)
 
 
 def _typed_lines() -> list[str]:

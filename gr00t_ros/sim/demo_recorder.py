@@ -72,7 +72,7 @@ class DemoRecorder(Node):
             was at a position, not when this process received it.
         round_trips_s: Of every chunk, s.
         policy_status, control_status: The newest, or None.
-        first_control_status: The first after commands were published, or None.
+        ticks, ticks_missed: Of the control node, since commands were published.
         lifted_picture: uint8 (H, W, 3) RGB of the front camera when a cube was highest, or None.
         lifted_at_s: The time of that picture, s.
         cubes: The instructions, and what became of each.
@@ -90,7 +90,7 @@ class DemoRecorder(Node):
         self.round_trips_s: list[float] = []
         self.policy_status: PolicyStatus | None = None
         self.control_status: ControlStatus | None = None
-        self.first_control_status: ControlStatus | None = None
+        self.ticks = self.ticks_missed = 0
         self.lifted_picture: NDArray[np.uint8] | None = None
         self.lifted_at_s: float | None = None
         self._highest_m = LIFTED_M
@@ -189,9 +189,13 @@ class DemoRecorder(Node):
         self.policy_status = message
 
     def _on_control(self, message: ControlStatus) -> None:
-        self.control_status = message
-        if message.commands and self.first_control_status is None:
-            self.first_control_status = message
+        before, self.control_status = self.control_status, message
+        if before is None or not before.commands:
+            return
+        # Missed ticks are counted from 0 with each activation, commands are not.
+        is_same_activation = message.ticks_missed >= before.ticks_missed
+        self.ticks_missed += message.ticks_missed - is_same_activation * before.ticks_missed
+        self.ticks += message.commands - before.commands
 
 
 def named_colour(instruction: str) -> str:

@@ -14,7 +14,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from gr00t_ros.msg import ControlStatus
 from gr00t_ros.sim.demo_recorder import DemoRecorder, JointHistory
 
 # Position-controlled servos trail a moving target; more than this is not following.
@@ -105,7 +104,7 @@ def summarise(recorder: DemoRecorder) -> Summary:
         chunks=len(recorder.round_trips_s),
         commands=len(commanded.times_s),
         control_rate_hz=_rate_hz(commanded),
-        ticks_missed=_ticks_missed(recorder.first_control_status, recorder.control_status),
+        ticks_missed=recorder.ticks_missed / max(1, recorder.ticks + recorder.ticks_missed),
         joint_state_rate_hz=_rate_hz(measured),
         round_trip_p50_s=float(np.percentile(round_trips_s, 50)),
         round_trip_p99_s=float(np.percentile(round_trips_s, 99)),
@@ -136,14 +135,6 @@ def _rate_hz(history: JointHistory) -> float:
     return (len(times_s) - 1) / lasted_s if lasted_s else 0.0
 
 
-def _ticks_missed(first: ControlStatus | None, newest: ControlStatus | None) -> float:
-    """The part of the control node's ticks between two statuses that it missed, 0 to 1."""
-    if first is None or newest is None:
-        return 0.0
-    lost = newest.ticks_missed - first.ticks_missed
-    return float(lost / max(1, lost + newest.commands - first.commands))
-
-
 def _travel_rad(measured: JointHistory) -> float:
     """The largest travel of a joint."""
     return float(np.max(np.ptp(measured.of(JOINTS), axis=0))) if measured.times_s else 0.0
@@ -153,7 +144,8 @@ def _tracking(commanded: JointHistory, measured: JointHistory) -> tuple[float, f
     """RMS distance of the joints from their commands, rad, at the lag in s where it is least.
 
     Each measured position is compared with the newest command of its time. While a busy machine
-    keeps the arm waiting, nothing is measured, and that time does not count.
+    keeps the arm waiting, nothing is measured, and that time does not count. Nor does the time
+    without commands, in which the arm is put home.
     """
     if not commanded.times_s or not measured.times_s:
         return float("nan"), float("nan")
@@ -161,6 +153,9 @@ def _tracking(commanded: JointHistory, measured: JointHistory) -> tuple[float, f
     is_judged = (times_s >= commanded.times_s[0] + LONGEST_LAG_S) & (
         times_s <= commanded.times_s[-1]
     )
+    sent_s = np.asarray(commanded.times_s)
+    since_command_s = times_s - sent_s[np.searchsorted(sent_s, times_s, side="right") - 1]
+    is_judged &= since_command_s < LONGEST_LAG_S
     if not is_judged.any():
         return float("nan"), float("nan")
     got, wanted = measured.of(JOINTS)[is_judged], commanded.of(JOINTS)

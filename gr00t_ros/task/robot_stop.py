@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import time
+from typing import Any
+
+from rclpy.client import Client
+from std_srvs.srv import Trigger
 
 from gr00t_ros.task.driven_nodes import DrivenNodes
-from gr00t_ros.task.outcome import TaskEnd
 from gr00t_ros.task.run_loop import RunLoop
 
-STOP_S = 1.0  # for an answer to a stop, before the other node is asked
+STOP_S = 1.0  # for the policy node's answer to a stop, before the control node is asked, too
+LATE_S = 5.0  # for an answer of either node then: a busy machine answers late
 REST_S = 10.0  # for the robot to come to rest
+HEARD_S = 1.0  # for a control node that hung to report again
 MEASURED_S = 2.0  # for the robot to report where it rests; the policy node tells twice a second
 UNKNOWN = "whether the robot is at rest is not known"
 
@@ -27,20 +32,15 @@ def stop_robot(loop: RunLoop, nodes: DrivenNodes) -> str:
     """
     loop.begin_stopping()
     asked_s = time.monotonic()
-    problem = ""
-    try:
-        loop.require(nodes.stop, STOP_S)
-    except TaskEnd as failed:
-        problem = f"{failed.reason}, so control_node was stopped: its ~/start allows motion again"
-        try:
-            loop.require(nodes.stop_control, STOP_S)
-        except TaskEnd as also_failed:
-            return f"neither node could be stopped: {failed.reason}; {also_failed.reason}"
+    problem = _stop_a_node(loop, nodes)
     watch = loop.watch
+
+    answered_s = time.monotonic()
 
     def is_over() -> bool:
         now_s = time.monotonic()
-        return watch.is_at_rest(asked_s) or watch.human_drives or bool(watch.control_fault(now_s))
+        has_ended = now_s - answered_s >= HEARD_S and bool(watch.control_fault(now_s))
+        return watch.is_at_rest(asked_s) or watch.human_drives or has_ended
 
     if not loop.wait(is_over, REST_S):
         unrest = f"the robot is not at rest after {REST_S:g} s"
@@ -62,3 +62,70 @@ def _why_unmeasured(loop: RunLoop, rested_s: float) -> str:
         return ""
     silent = ", ".join(watch.unmeasured(rested_s))
     return f"{silent} silent since the commands ended: {UNKNOWN}"
+
+
+def _stop_a_node(loop: RunLoop, nodes: DrivenNodes) -> str:
+    """Stop the policy node or, where it does not answer in time, the control node.
+
+    Returns:
+        Why it was the control node; empty where the policy node has stopped in time.
+    """
+    policy, control = _Stop(nodes.stop), _Stop(nodes.stop_control)
+    if loop.wait(policy.has_answered, STOP_S) and policy.has_succeeded:
+        return ""
+    why = policy.problem_after(STOP_S)
+
+    def is_stopped() -> bool:
+        answers = [stop.has_answered() for stop in (policy, control)]
+        return policy.has_succeeded or control.has_succeeded or all(answers)
+
+    loop.wait(is_stopped, LATE_S)
+    for stop in (policy, control):
+        stop.give_up()
+    if not (policy.has_succeeded or control.has_succeeded):
+        return f"neither node could be stopped: {why}; {control.problem_after(LATE_S)}"
+    if not control.is_asked:
+        return ""
+    return f"{why}, so control_node was stopped: its ~/start allows motion again"
+
+
+class _Stop:
+    """A node's `~/stop`, called as soon as it is there.
+
+    Args:
+        client: Of the service.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._answer: Any = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the service was called."""
+        return self._answer is not None
+
+    def has_answered(self) -> bool:
+        """Whether the node has answered; calls the service if it is there only now."""
+        if self._answer is None and self._client.service_is_ready():
+            self._answer = self._client.call_async(Trigger.Request())
+        return self._answer is not None and self._answer.done()
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether the node has answered that it stops."""
+        return self.is_asked and self._answer.done() and self._answer.result().success
+
+    def problem_after(self, waited_s: float) -> str:
+        """Why the node has not stopped in that time."""
+        name = self._client.srv_name
+        if not self.is_asked:
+            return f"there is no service {name}"
+        if not self._answer.done():
+            return f"{name} did not answer within {waited_s:g} s"
+        return f"{name} failed: {self._answer.result().message}"
+
+    def give_up(self) -> None:
+        """Wait no longer for an answer."""
+        if self.is_asked and not self._answer.done():
+            self._client.remove_pending_request(self._answer)

@@ -3,6 +3,7 @@
 
 import re
 import runpy
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from toy_policy import ToyPolicy
 
 from gr00t_policy_core import PolicyClient, PolicyServer, testing
+from gr00t_policy_core.cli import make_parser
 from gr00t_policy_core.control.blend import BlendMode
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +76,40 @@ def test_every_module_that_a_page_names_exists(page: Path) -> None:
 def is_module(name: str) -> bool:
     path = ROOT / name.replace(".", "/")
     return path.is_dir() or path.with_suffix(".py").exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_is_one(page: Path, capsys: pytest.CaptureFixture) -> None:
+    wrong = []
+    for command in commands_of(page):
+        # After an option it is its value, else "and so on".
+        filled = re.sub(r"(--[\w-]+) …", r"\1 value", command).replace("…", "")
+        filled = filled.replace("PORT", "5555").rstrip("& ")
+        try:
+            make_parser().parse_args(shlex.split(filled, comments=True)[1:])
+        except SystemExit:
+            wrong.append((command, capsys.readouterr().err))
+
+    assert wrong == []
+
+
+def commands_of(page: Path) -> list[str]:
+    """The lines of a page's shell that run `gr00t-policy`."""
+    blocks = re.findall(r"^ *```bash\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("gr00t-policy ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_extra_and_every_target_of_make_of_a_page_exists(page: Path) -> None:
+    extras = set(runpy.run_path(str(ROOT / "setup.py"))["EXTRAS"])
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = page.read_text()
+    named = {name for names in re.findall(r"\.\[([\w,]+)\]", text) for name in names.split(",")}
+    made = set(re.findall(r"(?:^ *|`|\w=\S+ )make ([a-z][\w-]*)", text, re.MULTILINE))
+
+    assert named - extras == set()
+    assert made - targets == set()
 
 
 @pytest.mark.parametrize("folder", SOURCES)

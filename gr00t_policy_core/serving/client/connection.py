@@ -255,5 +255,5 @@ class Connection:
 
     def _timeout(self, endpoint: str, deadline: Deadline, why: str) -> PolicyTimeoutError:
         return PolicyTimeoutError(
-            f"{self.server} {endpoint}: no answer within {deadline.timeout_ms} ms ({why})"
+            f"{self.server} {endpoint}: no answer within {deadline.timeout_ms:.0f} ms ({why})"
         )

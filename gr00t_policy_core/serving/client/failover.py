@@ -69,7 +69,7 @@ class FailoverConnection:
         """
         if not self._lock.acquire(timeout=deadline.remaining_s):
             raise PolicyTimeoutError(
-                f"{self.server} {endpoint}: no answer within {deadline.timeout_ms} ms "
+                f"{self.server} {endpoint}: no answer within {deadline.timeout_ms:.0f} ms "
                 "(another thread's request is in progress)"
             )
         try:
@@ -117,7 +117,7 @@ class FailoverConnection:
             for connection, state in zip(self._connections, states, strict=True)
         )
         raise PolicyTimeoutError(
-            f"{endpoint}: no server is ready within {deadline.timeout_ms} ms ({found})"
+            f"{endpoint}: no server is ready within {deadline.timeout_ms:.0f} ms ({found})"
         )
 
     def _use(self, index: int) -> None:

@@ -202,7 +202,7 @@ class PolicyClient(ModalityPolicy):
                 raise RemoteError(f"{self._protocol.server}: its policy could not be loaded")
             self._closed.wait(min(READY_POLL_S, max(0.0, ends_at - time.monotonic())))
         raise PolicyTimeoutError(
-            f"{self._protocol.server} is not ready within {timeout_s} s ({found})"
+            f"{self._protocol.server} is not ready within {timeout_s:g} s ({found})"
         )
 
     def kill_server(self) -> None:

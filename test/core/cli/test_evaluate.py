@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="pip install '.[report]'")
 from lerobot_writer import write_dataset
 
-from gr00t_policy_core.cli import main
+from gr00t_policy_core.cli import main, policy_sources
 from gr00t_policy_core.modality import ModalityConfig
 from gr00t_policy_core.policy import Action, Info, ModalityPolicy, Observation, Options
 from gr00t_policy_core.serving.server.policy_server import PolicyServer
@@ -165,6 +167,48 @@ def test_what_does_not_fit_is_one_line(
     assert main(["eval", *given, *arguments]) == 1
     assert text in capsys.readouterr().err
     assert not (tmp_path / "out/report.json").exists()
+
+
+def test_a_server_that_is_not_there_is_named_at_once(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, capsys
+) -> None:
+    monkeypatch.setattr(policy_sources, "TOLD_AFTER_S", 0.1)
+    with PolicyServer(right(), host="127.0.0.1", port=0) as server:
+        nobody = f"127.0.0.1:{server.port}"
+    arguments = ["--dataset", str(dataset), "--output", str(tmp_path), "--timeout-ms", "300"]
+    assert main(["eval", *arguments, "--policy", f"gone={nobody}"]) == 1
+    (told,) = caplog.messages
+    assert f"{nobody} is not ready within 0.1 s" in told
+    assert "no server listens there" in told
+    assert "waiting for up to 0.3 s more" in told
+    assert f"{nobody} is not ready within 0.3 s" in capsys.readouterr().err
+
+
+def test_a_server_that_starts_late_is_waited_for(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.setattr(policy_sources, "TOLD_AFTER_S", 0.1)
+    is_loaded = threading.Event()
+
+    def load() -> StatePlusOne:
+        assert is_loaded.wait(30.0)
+        return right()
+
+    class Telling(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            is_loaded.set()
+
+    telling = Telling()
+    policy_sources.logger.addHandler(telling)
+    try:
+        with PolicyServer(load, host="127.0.0.1", port=0) as server:
+            policy = f"late=127.0.0.1:{server.port}"
+            arguments = ["--dataset", str(dataset), "--output", str(tmp_path)]
+            assert main(["eval", *arguments, "--policy", policy]) == 0
+    finally:
+        policy_sources.logger.removeHandler(telling)
+    assert "(loading); waiting for up to 60 s more" in caplog.text
+    assert of_report(tmp_path)["policies"][0]["mse"] == 0.0
 
 
 def test_flags_without_effect_are_refused(dataset: Path, capsys: pytest.CaptureFixture) -> None:

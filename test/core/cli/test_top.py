@@ -56,3 +56,16 @@ def test_metrics_that_are_none_are_one_line_and_status_1(server, capsys, metrics
     server.register_endpoint("metrics", lambda: metrics, requires_input=False)
     assert main(["top", "--host", "127.0.0.1", "--port", str(server.port), "--once"]) == 1
     assert "metrics cannot be read" in capsys.readouterr().err
+
+
+def test_robots_are_readable_in_a_terminal_of_80_columns(server, client, capsys, monkeypatch):
+    pytest.importorskip("rich", reason="pip install '.[top]'")
+    monkeypatch.setenv("COLUMNS", "80")
+    reason = "video.front: 18.9 Hz received, 30 Hz expected " * 2
+    told = {"robot": "left arm", "state": "waiting", "task": "pick up the apple", "reason": reason}
+    client.call_endpoint("client_info", {**told, "outcomes": {"success": 7, "failure": 2}})
+    assert main(["top", "--host", "127.0.0.1", "--port", str(server.port), "--once"]) == 0
+    shown = capsys.readouterr().out
+    for whole in ("127.0.0.1", "requests", "left arm", "waiting:", "outcomes", "7 success"):
+        assert whole in shown
+    assert len(shown.splitlines()) < 24

@@ -155,3 +155,14 @@ def test_time_that_jumps_ahead_does_not_pass_for_the_chunk() -> None:
     assert rig.arm == pytest.approx(2.0 * (1.0 - setting_out_s(2.0)), abs=1e-6)
     assert rig.player.counts.stalls == 1
     rig.require_smooth()
+
+
+def test_a_clock_that_goes_back_a_little_is_no_stall() -> None:
+    rig = Rig()
+    rig.offer(speed=2.0, horizon=40)
+    rig.run(0.5)
+    rig.stall(-0.05)
+    rig.run(0.2)
+    assert not rig.last.holding
+    assert (rig.player.counts.stalls, rig.player.counts.stalled_ns) == (0, 0)
+    rig.require_smooth()

@@ -23,6 +23,7 @@ from gr00t_policy_core.control.recording import (
     Offered,
     RecordingPlayer,
     Ticked,
+    TruncatedRecordingError,
     read_events,
     replay,
     write_events,
@@ -147,3 +148,38 @@ def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why
     path.write_text(f'{line}\n{{"event": "Ticked", "now_ns": 1}}\n')
     with pytest.raises(ValueError, match=why):
         list(read_events(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[1, 2]", "expected an object, got list"),
+        ('{"event": "Flown"}', "its event is none of Measured, Offered"),
+        ('{"event": "Ticked"}', r"Ticked has the fields \['now_ns'\], got \[\]"),
+        (
+            '{"event": "Ticked", "now_ns": "soon"}',
+            "now_ns must be a whole number of ns",
+        ),
+        ('{"event": "Ticked", "now_ns": Infinity}', "now_ns must be a whole number of ns, got inf"),
+        (
+            '{"event": "Held", "now_ns": true, "reason": ""}',
+            "now_ns must be a whole number of ns, got True",
+        ),
+    ],
+)
+def test_a_line_that_is_no_event_says_why(tmp_path: Path, line: str, problem: str) -> None:
+    path = tmp_path / "run"
+    write_events(path, [])
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(ValueError, match=f"line 2 is no event: {problem}"):
+        list(read_events(path))
+
+
+def test_a_recording_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    write_events(path, [Ticked(1), Ticked(2), Ticked(3)])
+    path.write_text(path.read_text()[:-5])
+    events = read_events(path)
+    assert [next(events), next(events)] == [Ticked(1), Ticked(2)]
+    with pytest.raises(TruncatedRecordingError, match="its last line 4 is not whole"):
+        next(events)

@@ -20,6 +20,7 @@ from demonstration_bags import (
     write_plain_bag,
     write_sqlite_bag,
 )
+from mcap.reader import make_reader
 from mcap.writer import Writer
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import JointState
@@ -66,6 +67,13 @@ every_kind = pytest.mark.parametrize(
         (write_folder, "bag.mcap"),
     ],
 )
+
+
+def chunk_offsets(path: Path) -> list[int]:
+    with path.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+    assert summary is not None
+    return [chunk.chunk_start_offset for chunk in summary.chunk_indexes]
 
 
 @every_kind
@@ -124,6 +132,30 @@ def test_a_damaged_chunk_ends_the_bag_with_a_word(tmp_path: Path) -> None:
     bag = Bag(path)
     read = list(bag.messages(TYPES))
     assert read
+    assert bag.truncated.startswith("bag.mcap is damaged, it was read up to there: ")
+
+
+@pytest.mark.parametrize("length", [2**20, 2**40, 2**63])
+def test_a_damaged_length_is_no_killed_recorder(tmp_path: Path, length: int) -> None:
+    path = write_plain_bag(tmp_path / "bag.mcap", recording(4.0))
+    data = bytearray(path.read_bytes())
+    chunks = [at for at in chunk_offsets(path) if at > len(data) // 2]
+    data[chunks[0] + 1 : chunks[0] + 9] = length.to_bytes(8, "little")
+    path.write_bytes(data)
+    bag = Bag(path)
+    assert list(bag.messages(TYPES))
+    assert bag.truncated == (
+        "bag.mcap is damaged, it was read up to there: a record is longer than the rest of the file"
+    )
+
+
+def test_a_flipped_bit_in_the_data_ends_the_bag_with_a_word(tmp_path: Path) -> None:
+    path = write_plain_bag(tmp_path / "bag.mcap", MESSAGES)
+    data = bytearray(path.read_bytes())
+    data[chunk_offsets(path)[-1] + 200] ^= 1
+    path.write_bytes(data)
+    bag = Bag(path)
+    assert len(list(bag.messages(TYPES))) < len(MESSAGES)
     assert bag.truncated.startswith("bag.mcap is damaged, it was read up to there: ")
 
 
@@ -196,6 +228,10 @@ def test_metadata_of_another_kind_is_refused(tmp_path: Path, entry: str) -> None
     [
         (lambda path: None, "no such file or folder"),
         (lambda path: path.mkdir(), "has no bag, neither metadata.yaml nor"),
+        (
+            lambda path: (path / "episode_000007.partial").mkdir(parents=True),
+            "has no bag, only episode_000007.partial, .* whose recorder was killed: name it",
+        ),
     ],
 )
 def test_a_path_without_a_bag_is_refused(

@@ -212,6 +212,53 @@ def test_commands_in_an_array_are_those_of_the_key_with_as_many_values(tmp_path:
     assert "/hand/command: its 1 values are those of no single action key" in run.notes
 
 
+def test_what_the_nodes_counted_before_the_run_is_not_of_the_run(tmp_path: Path) -> None:
+    recorded = messages(run_with())
+    controls = [r.message for r in recorded if isinstance(r.message, ControlStatus)]
+    for number, status in enumerate(controls):
+        since_activation = number if number < 10 else number - 10  # activated again
+        status.commands = 9000 + 50 * number  # begins at 0 where the node is configured
+        status.ticks_missed = 500 + number if number < 10 else since_activation
+        status.stalls = 7 if number < 10 else 2
+        status.stalled_s = 0.5 if number < 10 else 0.125
+    policies = [r.message for r in recorded if isinstance(r.message, PolicyStatus)]
+    for status in policies:
+        status.inferences_skipped = 3
+
+    counters = read_bag(write_plain_bag(tmp_path / "run.mcap", recorded)).counters
+
+    assert counters.commands == 50 * (len(controls) - 1)
+    assert counters.ticks_missed == 9 + len(controls) - 11
+    assert (counters.stalls, counters.stalled_s) == (2, 0.125)
+    assert counters.inferences_skipped == 0
+
+
+def test_a_policy_node_that_was_not_asked_is_no_reason_why_inference_was_skipped(
+    tmp_path: Path,
+) -> None:
+    recorded = messages(run_with())
+    policies = [r.message for r in recorded if isinstance(r.message, PolicyStatus)]
+    for status in policies[:4]:
+        status.state, status.reason = PolicyStatus.STATE_STOPPED, "the node is not active"
+    for status in policies[4:6]:
+        status.state, status.reason = PolicyStatus.STATE_WAITING, "video.front: stale"
+
+    run = read_bag(write_plain_bag(tmp_path / "run.mcap", recorded))
+
+    assert run.policy_reasons == {"video.front: stale": pytest.approx(1.0)}
+
+
+def test_a_folder_of_several_runs_is_asked_which(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    runs = [write_plain_bag(tmp_path / f"{name}.mcap", list(_pictures())) for name in "ab"]
+    assert main(["diagnose", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+    assert f"{tmp_path} has 2 bags, name one: a.mcap, b.mcap" in capsys.readouterr().err
+    runs[1].unlink()
+    assert main(["diagnose", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+    assert "a.mcap has no topic of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

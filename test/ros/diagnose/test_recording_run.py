@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
-from gr00t_policy_core.control.recording import Offered, RecordingPlayer, write_events
+from gr00t_policy_core.control.recording import (
+    Event,
+    Measured,
+    Offered,
+    RecordingPlayer,
+    Steered,
+    write_events,
+)
 from gr00t_policy_core.errors import SpecError
 from gr00t_ros.control.motion_setup import make_layout, make_player
 from gr00t_ros.diagnose.recording_run import NO_COMMANDS, read_recording
@@ -89,3 +96,35 @@ def test_a_recording_of_another_robot_is_refused(tmp_path: Path) -> None:
     write_events(path, [Offered(Chunk(1, START_NS, DT_S, rows), START_NS)])
     with pytest.raises(SpecError, match=r"has the action keys \['legs'\]"):
         read_recording(path, contract_of_file(CONFIG))
+
+
+@pytest.mark.parametrize("contract", [None, CONFIG], ids=["without", "with the YAML file"])
+@pytest.mark.parametrize(
+    ("event", "problem"),
+    [
+        (Measured({99: 1.0}, START_NS), "Measured does not fit"),
+        (Steered((1.0, 2.0), START_NS), "Steered does not fit"),
+        (
+            Offered(Chunk(2, START_NS, DT_S, {"legs": np.zeros((4, 2))}), START_NS),
+            "Offered does not fit",
+        ),
+    ],
+)
+def test_events_of_two_robots_are_refused(
+    tmp_path: Path, event: Event, problem: str, contract: Path | None
+) -> None:
+    path = tmp_path / "run.jsonl"
+    write_events(path, [Offered(chunk_at(1, START_NS), START_NS), event])
+    with pytest.raises(SpecError, match=f"of several robots.*{problem}"):
+        read_recording(path, contract_of_file(contract) if contract else None)
+
+
+def test_a_recording_without_an_end_is_diagnosed_up_to_there(tmp_path: Path) -> None:
+    path, _ = recorded(tmp_path)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:1000]) + lines[1000][:20])
+    run = read_recording(path, contract_of_file(CONFIG))
+    assert run.notes == (f"{path} has no end, its last line 1001 is not whole",)
+    assert len(run.measured) > 300
+    titles = [finding.title for finding in diagnose(run).symptoms]
+    assert "Not all could be read" in titles

@@ -23,6 +23,7 @@ from recorder_rig import info_of
 
 from gr00t_ros.bags.episode_info import config_text
 from gr00t_ros.msg import RecorderStatus
+from gr00t_ros.record import console as record_console
 from gr00t_ros.record.console import RecordConsole
 from gr00t_ros.record.recorder_client import Answer
 from gr00t_ros.record.terminal_keys import BACKSPACE, QUIT, SPACE
@@ -74,7 +75,26 @@ def test_a_key_asks_for_what_fits_the_state(
     console = RecordConsole(client, "wave")
     for key in keys:
         assert console.press(key)
+        console.poll()
+        assert console.press("")  # nothing was pressed for a while
     assert client.asked == asked
+
+
+def test_a_second_backspace_that_comes_too_late_removes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Client()
+    client.status = RecorderStatus(state=RecorderStatus.STATE_READY, episode="episode_000001")
+    console = RecordConsole(client, "wave")
+    console.press(BACKSPACE)
+    assert console.message == "backspace again removes episode_000001 from the disk"
+    monkeypatch.setattr(record_console, "CONFIRM_S", 0.0)
+    console.press("x")
+    console.press(BACKSPACE)
+    console.poll()
+    assert console.message == ""
+    console.press(BACKSPACE)
+    assert client.asked == []
 
 
 def test_nobody_quits_in_the_middle_of_an_episode() -> None:

@@ -94,6 +94,10 @@ def test_a_full_disk_ends_the_episode_and_says_so(
     wait_until(bag.is_dir, what="what was recorded is saved")
     assert len(messages_of(bag)["/joint_states"]) > 10
     assert "No space left on device" in info_of(bag).truncated
+    assert rig.stop().message == (
+        "no episode is being recorded: episode_000000 was stopped, "
+        "writing failed: No space left on device"
+    )
 
 
 def test_recording_stops_before_the_disk_is_full(

@@ -22,7 +22,6 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from gr00t_ros.msg import ControlStatus
 from gr00t_ros.sim import demo
 from gr00t_ros.sim.cube_log import LIFT_S, CubeLog
 from gr00t_ros.sim.demo_processes import config
@@ -40,10 +39,6 @@ def wave(times_s: np.ndarray, size_rad: float = 0.5) -> JointHistory:
     return history
 
 
-def status(commands: int, ticks_missed: int) -> ControlStatus:
-    return ControlStatus(commands=commands, ticks_missed=ticks_missed)
-
-
 def recorder_of(
     commanded: JointHistory,
     measured: JointHistory,
@@ -55,8 +50,8 @@ def recorder_of(
         commanded=commanded,
         measured=measured,
         round_trips_s=[0.01],
-        first_control_status=status(10, 3),
-        control_status=status(10 + len(commanded.times_s), 3 + ticks_missed),
+        ticks=len(commanded.times_s),
+        ticks_missed=ticks_missed,
         lifted_picture=None,
         cubes=cubes or CubeLog(BIN),
     )

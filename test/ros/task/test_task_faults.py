@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -153,6 +154,31 @@ def test_a_node_that_is_killed_while_the_robot_brakes_is_told_beside_the_end(
     assert fields(result.task) == CANCELLED
     assert result.task.reason.startswith("cancelled by the client; ")
     assert problem in result.task.reason
+
+
+def test_nodes_that_hang_for_a_while_stop_the_robot_when_they_go_on(fleet: Fleet) -> None:
+    handle = fleet.begin()
+    for name in ("policy_node", "control_node"):
+        fleet.processes.signal(name, signal.SIGSTOP)
+    handle.cancel_goal_async()
+    fleet.peer.wait_for_feedback(Feedback.STATE_STOPPING)
+    begun_s = fleet.peer.feedbacks[-1].elapsed_s
+    wait_until(
+        lambda: fleet.peer.feedbacks[-1].elapsed_s > begun_s + 2.5,
+        SLOW_S,
+        "neither node has answered within two seconds",
+    )
+    for name in ("policy_node", "control_node"):
+        fleet.processes.signal(name, signal.SIGCONT)
+    status, result = fleet.peer.result_of(handle)
+    fleet.peer.allow_motion()
+    assert status == GoalStatus.STATUS_CANCELED
+    assert re.fullmatch(
+        "cancelled by the client; policy_node/stop did not answer within 1 s, "
+        "so control_node was stopped: its ~/start allows motion again",
+        result.task.reason,
+    )
+    assert fleet.peer.control_statuses[-1].at_rest
 
 
 def test_a_node_that_is_killed_and_comes_back_at_once_is_a_fault_too(fleet: Fleet) -> None:

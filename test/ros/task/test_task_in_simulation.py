@@ -37,7 +37,9 @@ DONE = Ender(type="policy", settings="{key: done}")
 GRIPPER_CLOSED = "joint: {joint: gripper, above: 0.0115, below: 0.0132, for_s: 0.2}"
 GRASPED = ender_message(GRIPPER_CLOSED)
 EXAMPLES = Path(__file__).parents[3] / "examples"
+IMMOBILE = (ControlStatus.STATE_ERROR, ControlStatus.STATE_STOPPED)  # until `~/start`
 MAX_AGE_S = 2.0  # of what the policy node infers from
+STALE = "stale on /?(joint_states|front/image_raw|wrist/image_raw)"
 SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
 
@@ -48,10 +50,9 @@ def put(colour: str) -> str:
 class Simulation:
     """The simulated arm with its nodes, and a peer."""
 
-    def __init__(self, peer: TaskPeer, processes: Processes, server: Processes) -> None:
+    def __init__(self, peer: TaskPeer, processes: Processes) -> None:
         self.peer = peer
         self.processes = processes
-        self.server = server
         self.commands: list[JointTrajectory] = []
         peer.node.create_subscription(
             JointTrajectory, "arm/joint_trajectory", self.commands.append, 1000
@@ -80,7 +81,7 @@ class Simulation:
             wait_until(
                 lambda: len(self.peer.control_statuses) > seen + 1, SLOW_S, "statuses from now on"
             )
-            if self.peer.control_statuses[-1].state != ControlStatus.STATE_ERROR:
+            if self.peer.control_statuses[-1].state not in IMMOBILE:
                 return True
             self.peer.allow_motion()
             return False
@@ -131,7 +132,7 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]
             processes.start("sim_node", "policy_node", "control_node", "task_node")
             peer = TaskPeer(node)
             peer.wait_for_nodes(processes)
-            yield Simulation(peer, processes, server)
+            yield Simulation(peer, processes)
         finally:
             server.end()
             print(processes.end())  # noqa: T201 - pytest shows it where a test fails
@@ -322,17 +323,14 @@ def test_an_arm_that_is_killed_while_it_moves_is_a_fault_that_names_it(
     assert status == GoalStatus.STATUS_ABORTED
     assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
     # A fast arm is 0.5 rad behind its commands before its joint states are too old.
-    silent = r"(?s)the robot has played no chunk for 6.* stale on /?(joint_states|\w+/image_raw)"
-    assert re.search(rf"{silent}|control_node: \w+ does not follow: commanded", result.task.reason)
+    silent = f"(?s)the robot has played no chunk for 6.* {STALE}"
+    assert re.search(f"{silent}|control_node: \\w+ does not follow: commanded", result.task.reason)
 
 
 def test_an_arm_that_is_killed_before_the_first_chunk_is_a_fault_that_names_it(
     simulation: Simulation,
 ) -> None:
     peer = simulation.peer
-    simulation.server.signal("server", signal.SIGSTOP)
-    handle = peer.send(RunPolicy.Goal(instruction=put("blue"), enders=[DONE]))
-    peer.wait_for_feedback(RunPolicy.Feedback.STATE_STARTING)
     simulation.processes.kill("sim_node")
     # Until then the policy node infers from what the arm has sent last, and chunks come.
     wait_until(
@@ -340,15 +338,26 @@ def test_an_arm_that_is_killed_before_the_first_chunk_is_a_fault_that_names_it(
         SLOW_S,
         "all that the arm has sent is stale",
     )
-    simulation.server.signal("server", signal.SIGCONT)
-    status, result = peer.result_of(handle)
+    status, result = peer.run(RunPolicy.Goal(instruction=put("blue"), enders=[DONE]))
     simulation.start_arm_again()
     assert status == GoalStatus.STATUS_ABORTED
     assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
     assert result.task.chunks == 0
-    assert re.search(
-        "stale on /?(joint_states|front/image_raw|wrist/image_raw)", result.task.reason
-    )
+    assert re.search(STALE, result.task.reason)
+
+
+def test_an_arm_that_is_killed_as_the_task_starts_is_a_fault_that_names_it(
+    simulation: Simulation,
+) -> None:
+    peer = simulation.peer
+    handle = peer.send(RunPolicy.Goal(instruction=put("blue"), enders=[DONE]))
+    peer.wait_for_feedback(RunPolicy.Feedback.STATE_STARTING)
+    simulation.processes.kill("sim_node")
+    status, result = peer.result_of(handle)
+    simulation.start_arm_again()
+    assert status == GoalStatus.STATUS_ABORTED
+    assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
+    assert re.search(f"{STALE}|control_node: \\w+ does not follow: commanded", result.task.reason)
 
 
 def test_an_arm_that_is_killed_while_it_brakes_is_told_beside_the_end(
@@ -371,7 +380,9 @@ def test_an_arm_that_is_killed_while_it_brakes_is_told_beside_the_end(
         "control_node: the control loop does not tick",
         r"control_node has sent no status for \d\.\d s: it has ended, or hangs",
     )
+    late = "policy_node/stop did not answer within 1 s, so control_node was stopped: its ~/start "
     assert re.fullmatch(
-        f"cancelled by the client; ({'|'.join(causes)}): whether the robot is at rest is not known",
+        f"cancelled by the client; ({late}allows motion again; )?({'|'.join(causes)}): "
+        "whether the robot is at rest is not known",
         result.task.reason,
     )

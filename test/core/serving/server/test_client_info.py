@@ -11,7 +11,7 @@ from rich.console import Console
 from toy_policy import toy_observation
 
 from gr00t_policy_core import RemoteError
-from gr00t_policy_core.cli.top import view
+from gr00t_policy_core.cli.top import robots, view
 from gr00t_policy_core.errors import PolicyError
 from gr00t_policy_core.serving.server import prometheus
 from gr00t_policy_core.serving.wire.client_info import MAX_CHARS, MAX_COUNTS, ClientInfo
@@ -32,7 +32,7 @@ def test_the_metrics_and_top_show_what_a_client_tells(server, client):
     told = client.call_endpoint("metrics")
     assert told["clients"][0]["info"] == INFO
     console = Console(width=250, record=True)
-    console.print(view(told, told, 1.0))
+    console.print(view(told, told, 1.0), *robots(told["clients"]))
     text = console.export_text()
     for shown in (
         "left [cell]",
