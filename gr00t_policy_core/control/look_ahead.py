@@ -193,10 +193,7 @@ class LookAheadPlayer:
 
     def abandon(self, now_ns: int, reason: str) -> None:
         """As `MotionPlayer.abandon`: the controller has left the path, and holds by itself."""
-        present_ns = self._go_back(now_ns)
-        self._ahead.abandon(reason)
-        self._is_stopping = False
-        self._ahead.go_ahead(present_ns)
+        self._stops.abandon(now_ns, reason)
 
     def change_limits(
         self,
