@@ -86,7 +86,8 @@ def _stop_a_node(loop: RunLoop, nodes: DrivenNodes) -> str:
         return f"neither node could be stopped: {why}; {control.problem_after(LATE_S)}"
     if not control.is_asked:
         return ""
-    return f"{why}, so control_node was stopped: its ~/start allows motion again"
+    done = "was stopped" if control.has_succeeded else "was asked to stop"
+    return f"{why}, so control_node {done}: its ~/start allows motion again"
 
 
 class _Stop:
