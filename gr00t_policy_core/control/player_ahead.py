@@ -73,6 +73,7 @@ class PlayerAhead:
         self._sent_ticks: int | None = None  # how many of them were sent, where not all were
         self._told_ticks: int | None = None  # how many there were at a first call since a forecast
         self._unsent_chunk: Chunk | None = None
+        self._has_undone_sent = False
         # The commands from the present tick to the newest; None where there was none yet.
         self._ahead: deque[Command | None] = deque(
             [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
@@ -145,6 +146,14 @@ class PlayerAhead:
     def unsent_chunk(self) -> Chunk | None:
         """The newest chunk, while no trajectory of it was sent."""
         return self._unsent_chunk
+
+    @property
+    def has_undone_sent(self) -> bool:
+        """Whether the newest way back has undone a call that was sent, and nothing was sent since.
+
+        Then the player does not know the path that the robot is about to go.
+        """
+        return self._has_undone_sent
 
     @property
     def is_told(self) -> bool:
@@ -235,6 +244,7 @@ class PlayerAhead:
             self._behind.advance(self._unsent_ticks)
         present_ns, ticks = self._ticked_ns - self.lead_ns, self._behind.ticks_left
         undone = list(self._behind.undone)
+        self._has_undone_sent |= any(self._was_sent(event) for event in undone)
         self._player = self._behind.player
         self._ticks -= ticks
         self._ticked_ns -= ticks * self._period_ns
@@ -274,6 +284,7 @@ class PlayerAhead:
         departed = None if same == len(rows) else self._ticks - len(rows) + same
         ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
         self._sent_ticks = min(ends, default=None)
+        self._has_undone_sent = False
         if self._path.is_current:
             self._unsent_chunk = None
 
@@ -291,6 +302,11 @@ class PlayerAhead:
         rows = [command.vector for command in self.known]
         ticks = self._stop_ticks + 1
         return self._path.rows_from(now_ns, ticks) or (now_ns, rows[1 : ticks + 1] or rows)
+
+    def _was_sent(self, event: Event) -> bool:
+        if isinstance(event, Offered):
+            return event.chunk is not self._unsent_chunk
+        return isinstance(event, Steered)
 
     def _tell_again(self, undone: Sequence[Event]) -> None:
         """Repeat the newest of the calls that set what lasts."""
