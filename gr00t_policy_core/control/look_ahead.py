@@ -123,7 +123,7 @@ class LookAheadPlayer:
 
     @property
     def chunk_jump(self) -> float:
-        """The largest distance of the newest chunk from the path on its arrival, rad or m."""
+        """As `MotionPlayer.chunk_jump`."""
         return self.player.chunk_jump
 
     @property
@@ -190,6 +190,10 @@ class LookAheadPlayer:
             reason: The value of `reason` until the next chunk is accepted.
         """
         self._stops.stop(now_ns, reason)
+
+    def abandon(self, now_ns: int, reason: str) -> None:
+        """As `MotionPlayer.abandon`: the controller has left the path, and holds by itself."""
+        self._stops.abandon(now_ns, reason)
 
     def change_limits(
         self,

@@ -164,6 +164,15 @@ class Playback:
         self._schedule.rest(at_ns, place)
         self._state.hold(reason)
 
+    def abandon(self, at_ns: int, reason: str) -> None:
+        """Follow nothing, and command nothing until the robot stands still, wherever that is."""
+        if self._output is None:
+            return
+        self.hold(at_ns, reason)
+        here = self._rest.abandon(self._output.last)
+        self._schedule.rest(at_ns, here)
+        self._place(here)
+
     def hold_if_set_back(self, set_back_ns: int, at_ns: int) -> None:
         """Come to rest where a chunk was broken off because the clock was set back, by so much."""
         if set_back_ns:

@@ -160,6 +160,15 @@ class MotionPlayer:
         """
         self._playback.hold(self._playback.time_at(now_ns), reason)
 
+    def abandon(self, now_ns: int, reason: str) -> None:
+        """Command nothing until the robot stands still, because it follows no command any more.
+
+        Args:
+            now_ns: The present, on the clock of the stamps, ns.
+            reason: The value of `reason` until the next chunk is accepted.
+        """
+        self._playback.abandon(self._playback.time_at(now_ns), reason)
+
     def change_limits(
         self,
         limits: Mapping[int, JointLimits],

@@ -78,6 +78,7 @@ class PlayerAhead:
         self._ahead: deque[Command | None] = deque(
             [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
         )
+        self._is_abandoned = False  # the controller holds the robot by itself, wherever that is
         self._positions: dict[int, float] = {}  # as they were measured, by index
         self._measured_ns: dict[int, int] = {}  # when, ns
 
@@ -273,6 +274,16 @@ class PlayerAhead:
             ticks = self._ticks_until(present_ns + self.lead_ns)
             self._tick_on(ticks, present_ns, is_missed=is_missed)
 
+    def abandon(self, reason: str) -> None:
+        """Have the player go where the robot is, after the way back; nothing leads back again."""
+        if self._ticked_ns is None:
+            return
+        self._player.measure(self._positions, self._ticked_ns)
+        self._player.abandon(self._ticked_ns, reason)
+        self.keep()
+        self._path.forget()
+        self._is_abandoned = True
+
     def begin_forecast(self) -> None:
         """Distinguish what the forecast knows from what the player is told from now on."""
         self._told_ticks = None
@@ -354,6 +365,9 @@ class PlayerAhead:
             if self._path.end_ns is None or tick_ns - self.lead_ns >= self._path.end_ns:
                 self._path.forget()
             return
+        if self._is_abandoned and command.at_rest:
+            self._path.assume(command.vector, tick_ns)
+        self._is_abandoned = False
         self._path.follow(command.vector, tick_ns)
         if self._path.has_departed and self._sent_ticks is None:
             self._sent_ticks = self._ticks - 1

@@ -69,6 +69,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The robot follows no command any more: when, ns, and why."""
+
+    now_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Limited:
     """New limits of the joints, by index, and their time, ns.
 
@@ -96,9 +104,10 @@ class Ticked:
     is_missed: bool = False
 
 
-Event = Measured | Offered | Allowed | Held | Limited | Steered | Ticked
+Event = Measured | Offered | Allowed | Held | Abandoned | Limited | Steered | Ticked
 EVENTS = {
-    kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Limited, Steered, Ticked)
+    kind.__name__: kind
+    for kind in (Measured, Offered, Allowed, Held, Abandoned, Limited, Steered, Ticked)
 }
 
 
@@ -152,6 +161,10 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Held(now_ns, reason))
         super().hold(now_ns, reason)
 
+    def abandon(self, now_ns: int, reason: str) -> None:
+        self._keep(Abandoned(now_ns, reason))
+        super().abandon(now_ns, reason)
+
     def change_limits(
         self,
         limits: Mapping[int, JointLimits],
@@ -198,6 +211,8 @@ def repeat(event: Event, player: MotionPlayer) -> Command | None:
             player.inhibit(event.reason_why_not)
         case Held():
             player.hold(event.now_ns, event.reason)
+        case Abandoned():
+            player.abandon(event.now_ns, event.reason)
         case Limited():
             workspaces = player.workspaces if event.workspaces is None else event.workspaces
             player.change_limits(event.limits, event.now_ns, workspaces)

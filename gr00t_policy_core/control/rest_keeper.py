@@ -66,6 +66,18 @@ class RestKeeper:
         start[self._layout.is_velocity] = 0.0
         return start
 
+    def abandon(self, last: Row) -> Row:
+        """Go where the robot is, until it stands still; returns where it is now, float64 (size,).
+
+        Args:
+            last: The last command, float64 (size,).
+        """
+        here = self._measured.over(last)
+        here[self._layout.is_velocity] = 0.0
+        self._is_moved = True
+        self._yield()
+        return here
+
     def moved_start(self, start: Row) -> Row:
         """Where the robot is if somebody has moved it away from its start, else the start itself.
 
@@ -116,8 +128,8 @@ class RestKeeper:
         held = target
         if self._state.phase is MotionPhase.YIELDING and is_measured:
             held = self._place_moved_on_to(held)
-        is_there = np.abs(self._layout.offset(output.last, held)).max() < STILL
-        if output.is_at_rest and is_there:
+            self._rest_if_there(output, held, now_ns)
+        elif output.is_at_rest:
             self._state.rest()
         if self._state.phase is MotionPhase.RESTING and is_measured:
             self._measured.rest(held, now_ns)
@@ -131,8 +143,16 @@ class RestKeeper:
         """Where the robot has got to since the commands set out for it; `held` where it stayed."""
         place = self._measured.moved_on(held)
         if place is not held:
-            self._measured.start_yielding()
+            self._yield()
         return place
+
+    def _rest_if_there(self, output: CommandOutput, held: Row, now_ns: int) -> None:
+        """Rest where the robot stands still, once the commands have got there."""
+        is_still = self._measured.stands_still(now_ns)
+        is_there = np.abs(self._layout.offset(output.last, held)).max() < STILL
+        if is_still and is_there and output.is_at_rest:
+            self._measured.start_yielding()
+            self._state.rest()
 
     def _place_to_yield_to(self, held: Row) -> Row:
         """Where somebody has moved the robot and it stands still; `held` where nobody has."""
@@ -143,6 +163,9 @@ class RestKeeper:
         self._is_moved = place is not held and may_be_moved
         if not (self._is_moved and self._measured.is_still):
             return held
+        self._yield()
+        return place
+
+    def _yield(self) -> None:
         self._measured.start_yielding()
         self._state.start_yielding()
-        return place

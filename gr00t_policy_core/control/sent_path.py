@@ -27,6 +27,7 @@ class SentPath:
         self._is_sent = np.zeros(layout.size, dtype=bool)
         for key in forecast_keys:
             self._is_sent[layout.slices[key]] = True
+        self._slices = layout.slices
         self._newest: Trajectory | None = None
         self._forecast: Forecast | None = None
         self._has_departed = False
@@ -124,6 +125,10 @@ class SentPath:
         """Forget what was sent: the robot was moved since, by somebody or another controller."""
         self._newest = self._begins_at = None
         self._has_departed = False
+
+    def assume(self, row: Row, now_ns: int) -> None:
+        """Take it for sent that the robot stays at a command, float64 (size,), by itself."""
+        self._newest = Trajectory(now_ns, 1, np.stack([row, row]), self._slices)
 
     def drop(self) -> None:
         """Drop the forecast that is under way: the commands have become others."""

@@ -71,6 +71,18 @@ class StopsAhead:
         late_ns = now_ns - late.departure_ns
         self.stop(now_ns, self._reason, late_ns + 2 * self._ahead.stop_lead_ns)
 
+    def abandon(self, now_ns: int, reason: str) -> None:
+        """Give up the path, which the controller has left: it holds by itself, and is sent no stop.
+
+        Args:
+            now_ns: The present.
+            reason: Why.
+        """
+        present_ns = self.go_back(now_ns)
+        self._ahead.abandon(reason)
+        self._is_unsent = False
+        self._ahead.go_ahead(present_ns)
+
     def change_limits(
         self,
         limits: Mapping[int, JointLimits],
