@@ -288,8 +288,16 @@ class LookAheadPlayer:
         return self._path.is_awaited(forecast)
 
     def is_too_late(self, trajectory: Trajectory, now_ns: int) -> bool:
-        """Whether the controller would jump to this path, or reject it, if it came now, ns."""
-        would_step = self._path.step_to(trajectory, now_ns) > MAX_LATE_STEP
+        """Whether the controller would jump to this path, or reject it, if it came now, ns.
+
+        A stop that has undone a motion which was sent already may make a step, of the way that the
+        robot goes in one lead: it begins that motion, of which a stop that is planned again knows
+        nothing.
+        """
+        longest = MAX_LATE_STEP
+        if self._stops.is_unsent and self._ahead.has_undone_sent:
+            longest += self._path.way(now_ns, now_ns + self._ahead.lead_ns)
+        would_step = self._path.step_to(trajectory, now_ns) > longest
         return would_step or now_ns >= trajectory.end_ns
 
     def finish_forecast(self, forecast: Forecast, trajectory: Trajectory) -> None:

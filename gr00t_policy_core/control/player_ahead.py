@@ -8,12 +8,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.delayed_player import DelayedPlayer
+from gr00t_policy_core.control.measured_ahead import MeasuredAhead
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.recording import (
@@ -61,7 +60,6 @@ class PlayerAhead:
     ) -> None:
         self._player = player
         self._behind = DelayedPlayer(player.copy_with_history())
-        self._layout = layout
         self._path = path
         self._silent_at_rest = silent_at_rest
         self._period_ns = round(period_s * 1e9)
@@ -73,13 +71,13 @@ class PlayerAhead:
         self._sent_ticks: int | None = None  # how many of them were sent, where not all were
         self._told_ticks: int | None = None  # how many there were at a first call since a forecast
         self._unsent_chunk: Chunk | None = None
+        self._has_undone_sent = False
         # The commands from the present tick to the newest; None where there was none yet.
         self._ahead: deque[Command | None] = deque(
             [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
         )
         self._is_abandoned = False  # the controller holds the robot by itself, wherever that is
-        self._positions: dict[int, float] = {}  # as they were measured, by index
-        self._measured_ns: dict[int, int] = {}  # when, ns
+        self._measured = MeasuredAhead(layout, path)
 
     @property
     def player(self) -> MotionPlayer:
@@ -148,6 +146,14 @@ class PlayerAhead:
         return self._unsent_chunk
 
     @property
+    def has_undone_sent(self) -> bool:
+        """Whether the newest way back has undone a call that was sent, and nothing was sent since.
+
+        Then the player does not know the path that the robot is about to go.
+        """
+        return self._has_undone_sent
+
+    @property
     def is_told(self) -> bool:
         """Whether the player was called since its newest tick: no command shows it yet."""
         return self._told_ticks == self._ticks
@@ -177,8 +183,7 @@ class PlayerAhead:
             positions: Positions of joints and of whole poses, by their index, rad (or m).
             stamp_ns: When they were there, ns.
         """
-        self._measured_ns.update(dict.fromkeys(positions, stamp_ns))
-        self._positions.update(positions)
+        self._measured.keep(positions, stamp_ns)
         self._measure_ahead(positions, stamp_ns, self.lead_ns)
 
     def tick(self, now_ns: int) -> bool:
@@ -236,6 +241,7 @@ class PlayerAhead:
             self._behind.advance(self._unsent_ticks)
         present_ns, ticks = self._ticked_ns - self.lead_ns, self._behind.ticks_left
         undone = list(self._behind.undone)
+        self._has_undone_sent |= any(self._was_sent(event) for event in undone)
         self._player = self._behind.player
         self._ticks -= ticks
         self._ticked_ns -= ticks * self._period_ns
@@ -268,7 +274,7 @@ class PlayerAhead:
         """Have the player go where the robot is, after the way back; nothing leads back again."""
         if self._ticked_ns is None:
             return
-        self._player.measure(self._positions, self._ticked_ns)
+        self._player.measure(self._measured.positions, self._ticked_ns)
         self._player.abandon(self._ticked_ns, reason)
         self.keep()
         self._path.forget()
@@ -285,6 +291,7 @@ class PlayerAhead:
         departed = None if same == len(rows) else self._ticks - len(rows) + same
         ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
         self._sent_ticks = min(ends, default=None)
+        self._has_undone_sent = False
         if self._path.is_current:
             self._unsent_chunk = None
 
@@ -302,6 +309,11 @@ class PlayerAhead:
         rows = [command.vector for command in self.known]
         ticks = self._stop_ticks + 1
         return self._path.rows_from(now_ns, ticks) or (now_ns, rows[1 : ticks + 1] or rows)
+
+    def _was_sent(self, event: Event) -> bool:
+        if isinstance(event, Offered):
+            return event.chunk is not self._unsent_chunk
+        return isinstance(event, Steered)
 
     def _tell_again(self, undone: Sequence[Event]) -> None:
         """Repeat the newest of the calls that set what lasts."""
@@ -358,28 +370,10 @@ class PlayerAhead:
 
     def _measure_again(self, ahead_ns: int) -> None:
         """Have the measurements go along with the commands, while ticks are made up for."""
-        for stamp_ns in set(self._measured_ns.values()):
-            of_stamp = {
-                i: self._positions[i] for i, s in self._measured_ns.items() if s == stamp_ns
-            }
-            self._measure_ahead(of_stamp, stamp_ns, ahead_ns)
+        for positions, stamp_ns in self._measured.by_stamp():
+            self._measure_ahead(positions, stamp_ns, ahead_ns)
 
     def _measure_ahead(self, positions: Mapping[int, float], stamp_ns: int, ahead_ns: int) -> None:
-        moved = self._moved_ahead(positions, stamp_ns)
+        moved = self._measured.moved(positions, stamp_ns, self.known)
         self._behind.note(Measured(moved, stamp_ns + ahead_ns))
         self._player.measure(moved, stamp_ns + ahead_ns)
-
-    def _moved_ahead(self, positions: Mapping[int, float], stamp_ns: int) -> Mapping[int, float]:
-        known = self.known
-        if not known or known[-1].is_withheld:
-            return positions
-        # While the way to a rest is not sent, the robot goes on by the trajectory before.
-        if known[0].at_rest and known[-1].at_rest and self._path.is_current:
-            return positions
-        sent = self._path.row_at(stamp_ns)
-        expected = known[0].vector if sent is None else np.array(sent)
-        measured, indices = expected.copy(), list(positions)
-        measured[indices] = list(positions.values())
-        beside = self._layout.offset(measured, expected)
-        moved = self._layout.with_offset(known[-1].vector, beside)
-        return dict(zip(indices, moved[indices].tolist(), strict=True))

