@@ -24,7 +24,8 @@ def matrix_from_quaternion(quaternion: Array) -> Array:
     """
     norm = np.linalg.norm(quaternion, axis=-1, keepdims=True)
     if not np.all(norm > 1e-9):
-        raise ValueError(f"a quaternion of norm 0 is no rotation: {np.asarray(quaternion)}")
+        value = f"{np.asarray(quaternion).reshape(-1, 4)[_first_zero(norm)]}{_step(norm)}"
+        raise ValueError(f"a quaternion of norm 0 is no rotation: {value}")
     x, y, z, w = np.moveaxis(quaternion / norm, -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -164,5 +165,15 @@ def continuous_quaternions(quaternions: Array) -> Array:
 def _unit(vector: Array) -> Array:
     norm = np.linalg.norm(vector, axis=-1, keepdims=True)
     if not np.all(norm > 1e-9):
-        raise ValueError("a 6D rotation has a zero row or two parallel rows")
+        raise ValueError(f"a 6D rotation has a zero row or two parallel rows{_step(norm)}")
     return np.asarray(vector / norm)
+
+
+def _first_zero(norm: Array) -> int:
+    """The number of the first rotation whose norm, float64 (..., 1), is 0."""
+    return int(np.argmin(norm.reshape(-1) > 1e-9))
+
+
+def _step(norm: Array) -> str:
+    """Say which of several rotations it is; empty for a single one."""
+    return f", in step {_first_zero(norm)}" if norm.ndim > 1 else ""

@@ -148,7 +148,7 @@ class MeasuredState:
             held: Where it is held, float64 (size,).
             now_ns: Playback time of the tick, ns.
         """
-        self._is_still = self._stands_still(now_ns)
+        self._is_still = self.stands_still(now_ns)
         error = self._error(held)
         if self._resting_error is not None:
             self._resting_error = self._smaller(error, self._resting_error)
@@ -157,6 +157,18 @@ class MeasuredState:
         elif self._is_still:
             # The error may have any size, or an arm that sags with every command would creep.
             self._resting_error = error
+
+    def stands_still(self, now_ns: int) -> bool:
+        """Whether the robot has not moved for a while; call it at every tick.
+
+        Args:
+            now_ns: Playback time of the tick, ns.
+        """
+        moves = ~(np.abs(self.over(self._still_at) - self._still_at) <= STILL)
+        if self._still_since_ns is None or (moves & ~np.isnan(self._positions)).any():
+            self._still_at = self._positions.copy()
+            self._still_since_ns = now_ns
+        return now_ns - self._still_since_ns >= STILL_S * 1e9
 
     def displaced(self, held: Row) -> Row:
         """Where a robot at rest was moved to, less its resting error; `held` if nobody moved it.
@@ -199,13 +211,6 @@ class MeasuredState:
         """As much of an error as a robot at rest may have by itself."""
         is_own = self._distances(error) <= RESTING_SHARE * self._max_errors
         return np.where(is_own, error, 0.0)
-
-    def _stands_still(self, now_ns: int) -> bool:
-        moves = ~(np.abs(self.over(self._still_at) - self._still_at) <= STILL)
-        if self._still_since_ns is None or (moves & ~np.isnan(self._positions)).any():
-            self._still_at = self._positions.copy()
-            self._still_since_ns = now_ns
-        return now_ns - self._still_since_ns >= STILL_S * 1e9
 
     def _distances(self, error: Row) -> Row:
         """How far each value is off; of a pose, how far its place and its rotation are."""

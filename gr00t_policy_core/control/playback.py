@@ -164,6 +164,15 @@ class Playback:
         self._schedule.rest(at_ns, place)
         self._state.hold(reason)
 
+    def abandon(self, at_ns: int, reason: str) -> None:
+        """Follow nothing, and command nothing until the robot stands still, wherever that is."""
+        if self._output is None:
+            return
+        self.hold(at_ns, reason)
+        here = self._rest.abandon(self._output.last)
+        self._schedule.rest(at_ns, here)
+        self._place(here)
+
     def hold_if_set_back(self, set_back_ns: int, at_ns: int) -> None:
         """Come to rest where a chunk was broken off because the clock was set back, by so much."""
         if set_back_ns:
@@ -204,9 +213,15 @@ class Playback:
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         return Command.fresh(values, targets, self._progress)
 
-    def come_to_rest(self, output: CommandOutput, at_ns: int) -> Command:
-        """One tick of settling at the end of the chunk, of braking, or of rest."""
-        vector = self._rest.tick(output, at_ns)
+    def come_to_rest(self, output: CommandOutput, at_ns: int, *, is_measured: bool) -> Command:
+        """One tick of settling at the end of the chunk, of braking, or of rest.
+
+        Args:
+            output: The last commands and their limits.
+            at_ns: The tick.
+            is_measured: Whether the measurements are of this time.
+        """
+        vector = self._rest.tick(output, at_ns, is_measured=is_measured)
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         is_withheld = self._rest.is_moved
         at_rest = output.is_at_rest or is_withheld

@@ -69,6 +69,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The robot follows no command any more: when, ns, and why."""
+
+    now_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Limited:
     """New limits of the joints, by index, and their time, ns.
 
@@ -90,14 +98,16 @@ class Steered:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """A tick, ns."""
+    """A tick, ns, and whether it was made up for after its time."""
 
     now_ns: int
+    is_missed: bool = False
 
 
-Event = Measured | Offered | Allowed | Held | Limited | Steered | Ticked
+Event = Measured | Offered | Allowed | Held | Abandoned | Limited | Steered | Ticked
 EVENTS = {
-    kind.__name__: kind for kind in (Measured, Offered, Allowed, Held, Limited, Steered, Ticked)
+    kind.__name__: kind
+    for kind in (Measured, Offered, Allowed, Held, Abandoned, Limited, Steered, Ticked)
 }
 
 
@@ -151,6 +161,10 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Held(now_ns, reason))
         super().hold(now_ns, reason)
 
+    def abandon(self, now_ns: int, reason: str) -> None:
+        self._keep(Abandoned(now_ns, reason))
+        super().abandon(now_ns, reason)
+
     def change_limits(
         self,
         limits: Mapping[int, JointLimits],
@@ -164,9 +178,9 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Steered(tuple(target.tolist()), now_ns))
         super().steer(target, now_ns)
 
-    def tick(self, now_ns: int) -> Command | None:
-        self._keep(Ticked(now_ns))
-        return super().tick(now_ns)
+    def tick(self, now_ns: int, *, is_missed: bool = False) -> Command | None:
+        self._keep(Ticked(now_ns, is_missed))
+        return super().tick(now_ns, is_missed=is_missed)
 
     def _keep(self, event: Event) -> None:
         if len(self.events) < MAX_EVENTS:
@@ -197,13 +211,15 @@ def repeat(event: Event, player: MotionPlayer) -> Command | None:
             player.inhibit(event.reason_why_not)
         case Held():
             player.hold(event.now_ns, event.reason)
+        case Abandoned():
+            player.abandon(event.now_ns, event.reason)
         case Limited():
             workspaces = player.workspaces if event.workspaces is None else event.workspaces
             player.change_limits(event.limits, event.now_ns, workspaces)
         case Steered():
             _steer(player, event)
         case Ticked():
-            return player.tick(event.now_ns)
+            return player.tick(event.now_ns, is_missed=event.is_missed)
     return None
 
 

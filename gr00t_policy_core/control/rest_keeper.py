@@ -66,6 +66,18 @@ class RestKeeper:
         start[self._layout.is_velocity] = 0.0
         return start
 
+    def abandon(self, last: Row) -> Row:
+        """Go where the robot is, until it stands still; returns where it is now, float64 (size,).
+
+        Args:
+            last: The last command, float64 (size,).
+        """
+        here = self._measured.over(last)
+        here[self._layout.is_velocity] = 0.0
+        self._is_moved = True
+        self._yield()
+        return here
+
     def moved_start(self, start: Row) -> Row:
         """Where the robot is if somebody has moved it away from its start, else the start itself.
 
@@ -76,18 +88,20 @@ class RestKeeper:
         has_moved = np.abs(self._layout.offset(here, start)).max() > MOVED
         return here if has_moved else start
 
-    def tick(self, output: CommandOutput, now_ns: int) -> Row:
+    def tick(self, output: CommandOutput, now_ns: int, *, is_measured: bool) -> Row:
         """The command of one tick of settling, braking or rest, float64 (size,).
 
         Args:
             output: Makes the command, inside the limits.
             now_ns: Playback time of the tick, ns.
+            is_measured: Whether the measurements are of this time. Old ones do not tell whether
+                somebody has moved the robot since: it may have got there by itself, as it braked.
         """
         path = self._schedule.path(now_ns)
         target = np.array(output.last if path is None else path)
         target[self._layout.is_velocity] = 0.0
         if self._state.phase in (MotionPhase.RESTING, MotionPhase.YIELDING):
-            return self._stay(output, target, now_ns)
+            return self._stay(output, target, now_ns, is_measured=is_measured)
         self._is_moved = False
         if self._state.phase is MotionPhase.SETTLING:
             return self._settle(output, target, now_ns)
@@ -109,15 +123,15 @@ class RestKeeper:
         self._schedule.rest(now_ns, command)
         return command
 
-    def _stay(self, output: CommandOutput, target: Row, now_ns: int) -> Row:
+    def _stay(self, output: CommandOutput, target: Row, now_ns: int, *, is_measured: bool) -> Row:
         """Stay, or go to where somebody has moved the robot."""
         held = target
-        if self._state.phase is MotionPhase.YIELDING:
+        if self._state.phase is MotionPhase.YIELDING and is_measured:
             held = self._place_moved_on_to(held)
-        is_there = np.abs(self._layout.offset(output.last, held)).max() < STILL
-        if output.is_at_rest and is_there:
+            self._rest_if_there(output, held, now_ns)
+        elif output.is_at_rest:
             self._state.rest()
-        if self._state.phase is MotionPhase.RESTING:
+        if self._state.phase is MotionPhase.RESTING and is_measured:
             self._measured.rest(held, now_ns)
             held = self._place_to_yield_to(held)
         command = output.yield_to(held, now_ns)
@@ -129,8 +143,16 @@ class RestKeeper:
         """Where the robot has got to since the commands set out for it; `held` where it stayed."""
         place = self._measured.moved_on(held)
         if place is not held:
-            self._measured.start_yielding()
+            self._yield()
         return place
+
+    def _rest_if_there(self, output: CommandOutput, held: Row, now_ns: int) -> None:
+        """Rest where the robot stands still, once the commands have got there."""
+        is_still = self._measured.stands_still(now_ns)
+        is_there = np.abs(self._layout.offset(output.last, held)).max() < STILL
+        if is_still and is_there and output.is_at_rest:
+            self._measured.start_yielding()
+            self._state.rest()
 
     def _place_to_yield_to(self, held: Row) -> Row:
         """Where somebody has moved the robot and it stands still; `held` where nobody has."""
@@ -141,6 +163,9 @@ class RestKeeper:
         self._is_moved = place is not held and may_be_moved
         if not (self._is_moved and self._measured.is_still):
             return held
+        self._yield()
+        return place
+
+    def _yield(self) -> None:
         self._measured.start_yielding()
         self._state.start_yielding()
-        return place

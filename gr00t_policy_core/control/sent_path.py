@@ -27,6 +27,7 @@ class SentPath:
         self._is_sent = np.zeros(layout.size, dtype=bool)
         for key in forecast_keys:
             self._is_sent[layout.slices[key]] = True
+        self._slices = layout.slices
         self._newest: Trajectory | None = None
         self._forecast: Forecast | None = None
         self._has_departed = False
@@ -46,6 +47,11 @@ class SentPath:
     def is_current(self) -> bool:
         """Whether the trajectory has all commands so far."""
         return not self._has_departed and self._forecast is None
+
+    @property
+    def end_ns(self) -> int | None:
+        """When the robot comes to rest on the trajectory, ns; None before the first."""
+        return None if self._newest is None else self._newest.end_ns
 
     def row_at(self, now_ns: int) -> Row | None:
         """Where the robot is sent at an instant, ns; None before the first trajectory."""
@@ -112,6 +118,10 @@ class SentPath:
         """Forget what was sent: the robot was moved since, by somebody or another controller."""
         self._newest = self._begins_at = None
         self._has_departed = False
+
+    def assume(self, row: Row, now_ns: int) -> None:
+        """Take it for sent that the robot stays at a command, float64 (size,), by itself."""
+        self._newest = Trajectory(now_ns, 1, np.stack([row, row]), self._slices)
 
     def drop(self) -> None:
         """Drop the forecast that is under way: the commands have become others."""

@@ -22,6 +22,7 @@ from gr00t_ros.contract.parameter_checks import (
     name_problems,
     top_use_problems,
     value_problems,
+    without_faulty_entries,
 )
 from gr00t_ros.contract.parameters import (
     ACTION,
@@ -117,20 +118,24 @@ def parse_contract(
     Raises:
         SpecError: The parameters are wrong; one sentence for each problem.
     """
-    _refuse(
+    problems = [
         *name_problems(values),
         *type_problems(values),
         *value_problems(values),
         *_missing_modalities(values),
-    )
+    ]
+    if problems:
+        _refuse(*problems, *_entry_problems(without_faulty_entries(values, problems)))
     settings = {p.name: values.get(p.name, p.default) for p in parameters_for(values)}
     topics = TopicNames(resolve)
     states, state_problems = _interfaces(values, STATE, find_state)
     commands, command_problems = _interfaces(values, ACTION, find_command)
+    by_action = [(command, entry.settings(values)) for entry, command in commands]
     _refuse(
         *state_problems,
         *command_problems,
-        *_use_problems(values, settings, commands),
+        *top_use_problems(values, settings, by_action),
+        *_command_problems(values, commands),
         *_workspace_problems(values),
         *visualize_problems(settings),
         *topics.problems(settings),
@@ -175,13 +180,19 @@ def _interfaces(
     return interfaces, problems
 
 
-def _use_problems(
-    values: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    commands: Sequence[tuple[Entry, CommandInterface]],
+def _entry_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how entries contradict themselves, whatever is wrong with the rest of the file."""
+    _, state_problems = _interfaces(values, STATE, find_state)
+    commands, command_problems = _interfaces(values, ACTION, find_command)
+    yield from state_problems
+    yield from command_problems
+    yield from _command_problems(values, commands)
+    yield from _workspace_problems(values)
+
+
+def _command_problems(
+    values: Mapping[str, Any], commands: Sequence[tuple[Entry, CommandInterface]]
 ) -> Iterator[str]:
-    by_action = [(command, entry.settings(values)) for entry, command in commands]
-    yield from top_use_problems(values, settings, by_action)
     for entry, command in commands:
         of_action = entry.settings(values)
         yield from action_use_problems(entry, values, command, of_action)

@@ -48,6 +48,25 @@ def name_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: no such parameter{hint}"
 
 
+def without_faulty_entries(values: Mapping[str, Any], problems: Iterable[str]) -> Mapping[str, Any]:
+    """The parameters of the entries in which nothing is wrong but names that do not exist.
+
+    Args:
+        values: The user's parameters.
+        problems: What is wrong with them, each sentence with its parameter or entry first.
+    """
+    unknown = set(unknown_names(values))
+    faulty = {problem.partition(":")[0].partition(" ")[0] for problem in problems} - unknown
+    bad = [
+        e.name for e in entries(values) if any(f"{one}.".startswith(f"{e.name}.") for one in faulty)
+    ]
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in unknown and not any(name.startswith(f"{entry}.") for entry in bad)
+    }
+
+
 def value_problems(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each value that is not allowed; `type_problems` checks the types."""
     for parameter in parameters_for(values):

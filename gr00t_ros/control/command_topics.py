@@ -72,6 +72,16 @@ class CommandTopics:
         failures = (one.take_failure() for one in self._trajectories)
         return next(filter(None, failures), "")
 
+    @property
+    def has_lost_controller(self) -> bool:
+        """Whether nobody takes any of the whole trajectories that are sent."""
+        return bool(self._trajectories) and not any(one.is_taken for one in self._trajectories)
+
+    @property
+    def trajectory_channels(self) -> int:
+        """The number of topics and actions that take whole trajectories."""
+        return len(self._trajectories)
+
     def publish(self, values: Mapping[str, Row], now: Time) -> None:
         """Publish the commands of one tick on the topics that take one at every tick.
 

@@ -63,6 +63,7 @@ class ControlNode(ManagedNode):
         self._supervision: Supervision | None = None
         self._operator: OperatorInputs | None = None
         self._subscribers_timer: Timer | None = None
+        self._is_controller_lost = False
         self._switch: ControllerSwitch | None = None
         self._activation: Activation | None = None
         self._logged_state = ControlStatus.STATE_STOPPED
@@ -175,6 +176,11 @@ class ControlNode(ManagedNode):
         failure = output.take_trajectory_failure()
         if failure:
             self._gate.stop(f"a trajectory was not carried out: {failure}; ~/start goes on")
+        was_lost, self._is_controller_lost = self._is_controller_lost, output.has_lost_controller
+        is_left = bool(failure) and output.trajectory_channels == 1
+        if self._motion and (is_left or (self._is_controller_lost and not was_lost)):
+            now_ns = self.get_clock().now().nanoseconds
+            self._motion.leave_path(now_ns, failure or "the controller is gone")
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("stopped by ~/stop; ~/start allows motion again")

@@ -14,11 +14,16 @@ from gr00t_ros.node.side_node import SideNode
 LIST = optional_type("controller_manager_msgs", "srv", "ListControllers")
 SWITCH = optional_type("controller_manager_msgs", "srv", "SwitchController")
 ANSWER_S = 5.0  # longest wait for the controller manager
+SWITCH_S = 3  # longest switch, s: its manager gives up before the node does
 ACTIVE = "active"
 
 
 class ControllerSwitchError(RuntimeError):
     """The controllers cannot be switched; the text says why."""
+
+
+class NoAnswerError(ControllerSwitchError):
+    """The controller manager does not answer in time; what it does later is not known."""
 
 
 class ControllerSwitch:
@@ -67,7 +72,12 @@ class ControllerSwitch:
             and one.name not in self._controllers
             and needed.intersection(one.claimed_interfaces)
         ]
-        self._request(activate=wanted, deactivate=in_the_way)
+        try:
+            self._request(activate=wanted, deactivate=in_the_way)
+        except NoAnswerError:
+            # The manager takes one request after the other: what it still does, it then undoes.
+            self._switch.call_async(_switch_request(activate=in_the_way, deactivate=wanted))
+            raise
         self._activated, self._deactivated = wanted, in_the_way
 
     def switch_back(self) -> None:
@@ -87,13 +97,7 @@ class ControllerSwitch:
     def _request(self, *, activate: list[str], deactivate: list[str]) -> None:
         if not activate and not deactivate:
             return
-        request = SWITCH.Request(
-            activate_controllers=activate,
-            deactivate_controllers=deactivate,
-            strictness=SWITCH.Request.STRICT,
-            activate_asap=True,
-        )
-        request.timeout.sec = round(ANSWER_S)
+        request = _switch_request(activate=activate, deactivate=deactivate)
         answer = self._call(self._switch, request)
         if not answer.ok:
             message = getattr(answer, "message", "")  # since Jazzy
@@ -107,5 +111,16 @@ class ControllerSwitch:
             raise ControllerSwitchError(f"no service {client.service_name}: ros2_control is absent")
         future = client.call_async(request)
         if not self._side_node.wait_for(future.done, ANSWER_S):
-            raise ControllerSwitchError(f"{client.service_name} does not answer")
+            raise NoAnswerError(f"{client.service_name} does not answer within {ANSWER_S:g} s")
         return future.result()
+
+
+def _switch_request(*, activate: list[str], deactivate: list[str]) -> Any:
+    request = SWITCH.Request(
+        activate_controllers=activate,
+        deactivate_controllers=deactivate,
+        strictness=SWITCH.Request.STRICT,
+        activate_asap=True,
+    )
+    request.timeout.sec = SWITCH_S
+    return request

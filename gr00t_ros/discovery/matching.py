@@ -107,7 +107,8 @@ def _joints_by_key(
     reserved = set(taken)
     sizes = {key: size for key, size in sizes.items() if speaks_of_joints(key)}
     groups = {command.topic: command.joints for command in graph.commands if command.joints}
-    measured = list(dict.fromkeys(chain.from_iterable(graph.joint_states.values())))
+    named = filter(None, chain.from_iterable(graph.joint_states.values()))
+    measured = list(dict.fromkeys(named))
     found: dict[str, tuple[str, ...]] = {}
 
     def free() -> list[str]:
@@ -187,7 +188,11 @@ def _command_of(
 
     Where no controller says so, it is the only topic that fits by its name or its type.
     """
-    own = [command for command in graph.commands if set(command.joints) == set(joints)]
+    own = [
+        command
+        for command in graph.commands
+        if set(command.joints) == set(joints) and command.type not in TWISTS
+    ]
     if own:
         # A trajectory controller comes first: it holds where commands end.
         first, *others = sorted(own, key=lambda command: command.type != "joint_trajectory")

@@ -42,6 +42,13 @@ class TrajectorySender:
         self._channel = channel
         self._failed_goal = 0  # the goal whose failure was reported
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether there is a controller that takes the trajectories."""
+        if isinstance(self._channel, GoalClient):
+            return self._channel.is_server_there
+        return bool(self._channel.subscribers)
+
     def take_failure(self) -> str:
         """Why the newest goal was not carried out, reported once; empty where it was."""
         client = self._channel

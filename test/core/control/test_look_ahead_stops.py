@@ -184,3 +184,50 @@ def test_a_stopped_robot_that_was_moved_is_sent_no_way_from_where_it_was_held() 
     _, trajectory = run.sent[-1]
     assert len(run.sent) == sent + 2
     assert np.allclose(trajectory.rows[0], home, atol=1e-6)
+
+
+def abandoned_run() -> Run:
+    """A moving robot whose controller gives the path up, and brings it to rest by itself."""
+    run = moving_run()
+    run.tick(10)
+    run.player.abandon(run.now_ns, "shoulder is 0.3 rad off")
+    run.player.inhibit("until ~/start")
+    here = run.measured.copy()
+    for way in np.linspace(0.0, 0.05, 20):
+        run.tick()
+        run.measured = here + way
+    for _ in range(100):
+        run.tick()
+        run.measured = here + 0.05
+    return run
+
+
+def test_a_robot_whose_controller_has_left_the_path_is_sent_nothing_but_the_next_chunk() -> None:
+    run = abandoned_run()
+    stands, sent = run.measured.copy(), len(run.sent)
+    assert sent == 1
+    assert run.player.is_sent
+    assert run.commands[-1].at_rest
+    assert not run.commands[-1].is_withheld
+    assert np.allclose(run.commands[-1].vector, stands, atol=0.021)
+    run.player.inhibit("")
+    run.tick(2)
+    rows = stands + 0.02 * np.arange(16)[:, None]
+    run.player.offer(Chunk(2, run.now_ns - 10**8, 0.05, {"arm": rows}), run.now_ns)
+    run.tick(30)
+    assert len(run.sent) == 2
+    assert np.allclose(run.sent[-1][1].rows[0], stands, atol=0.021)
+    assert not run.player.fault
+
+
+def test_nothing_is_sent_while_the_controller_brings_the_robot_to_rest() -> None:
+    run = moving_run()
+    run.player.abandon(run.now_ns, "shoulder is 0.3 rad off")
+    run.player.hold(run.now_ns, "stopped by the policy node")
+    run.player.inhibit("until ~/start")
+    since = len(run.commands)
+    for way in np.linspace(0.0, 1.0, 60):
+        run.measured = run.sent[0][1].rows[since] + way
+        run.tick()
+    assert len(run.sent) == 1
+    assert all(command.is_withheld for command in run.commands[since + STOP_TICKS + 1 :])

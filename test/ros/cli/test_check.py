@@ -167,3 +167,37 @@ def test_the_environment_is_left_as_it_was(run: Any) -> None:
     before = dict(os.environ)
     run()
     assert dict(os.environ) == before
+
+
+def test_a_file_with_ten_faults_gets_a_true_line_for_each(run: Any) -> None:
+    """What an entry contradicts in itself is told beside the names and values of the others."""
+    status, lines = run(
+        control_rate_hz=5000.0,
+        replan_interval_s="soon",
+        blend="crossfade",
+        polcy__host="robot",
+        video__front__topic="no topic",
+        state__gripper__type="joint_staet",
+        action__arm__max_velocity=[1.0, 2.0, 3.0],
+        action__arm__threshold=0.5,
+        action__gripper__min_position=2.0,
+        action__gripper__max_position=1.0,
+        workspace__arm__base="base",
+        workspace__arm__tip="hand",
+    )
+    assert status == 1
+    told = [
+        "polcy.host: no such parameter",
+        "control_rate_hz: must be 1 to 1000",
+        "replan_interval_s: must be a number",
+        "blend: must be one of",
+        "video.front: 'no topic' is not a valid topic name",
+        "state.gripper.type: 'joint_staet' is no message type",
+        "action.arm.threshold: has no effect here",
+        "action.arm: max_velocity has 3 values, expected 1 or 2",
+        "action.gripper: lower limit 2.0 must be below upper limit 1.0",
+        "workspace.arm: ",
+    ]
+    assert lines[-1] == "robot.yaml: 10 problems", lines
+    for start in told:
+        assert sum(line.startswith(f"problem: {start}") for line in lines) == 1, (start, lines)

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from helpers import wait_until
 from motion_rig import Rig
 from nodes_for_tests import ACTIVATE, CONFIGURE, DEACTIVATE, overrides
 from policies_for_tests import parameters
@@ -25,6 +27,8 @@ class Manager:
 
     def __init__(self, peer: Node) -> None:
         self.refusal = ""
+        self.may_switch = threading.Event()
+        self.may_switch.set()
         self.states = {"arm_controller": "inactive", "teleop": "active", "broadcaster": "active"}
         self.requests: list[tuple[list[str], list[str], int]] = []
         peer.create_service(srv.ListControllers, "/controller_manager/list_controllers", self._list)
@@ -47,6 +51,7 @@ class Manager:
         return response
 
     def _switch(self, request: Any, response: Any) -> Any:
+        self.may_switch.wait(60.0)
         on, off = list(request.activate_controllers), list(request.deactivate_controllers)
         self.requests.append((on, off, request.strictness))
         response.ok, response.message = not self.refusal, self.refusal
@@ -120,3 +125,18 @@ def test_without_a_controller_manager_the_node_stays_inactive(
     configured(rig, "arm_controller")
     assert rig.operator.change_state(ACTIVATE) == [False]
     rig.operator.wait_for_reason("no service /controller_manager/list_controllers")
+
+
+def test_what_a_slow_controller_manager_switches_too_late_is_switched_back(
+    rig: Rig, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a node that is not active would leave the joints to its own controller."""
+    monkeypatch.setattr("gr00t_ros.control.controller_switch.ANSWER_S", 1.0)
+    before = dict(manager.states)
+    configured(rig, "arm_controller")
+    manager.may_switch.clear()
+    assert rig.operator.change_state(ACTIVATE) == [False]
+    rig.operator.wait_for_reason("/controller_manager/switch_controller does not answer")
+    manager.may_switch.set()
+    wait_until(lambda: len(manager.requests) == 2, what="it is switched back")
+    assert manager.states == before

@@ -149,3 +149,26 @@ def test_a_topic_of_bare_values_carries_one_action() -> None:
     proposal = match(graph, needs(state={"left": 3, "right": 3}))
     assert [bool(entry.parameters) for entry in proposal.action] == [True, False]
     assert proposal.action[1].why == "/left_right/commands is taken by another action"
+
+
+def test_a_controller_that_takes_twists_is_no_command_of_its_joints() -> None:
+    """As cartesian_motion_controller, which has the joints of the arm as a parameter."""
+    twist = CommandTopic("/cartesian/twist", "twist_stamped", ARM)
+    trajectories = CommandTopic("/arm/joint_trajectory", "joint_trajectory", ARM)
+    states = {"/joint_states": ARM}
+    wanted = needs(state={"arm": 3})
+    alone = match(RobotGraph(joint_states=states, commands=(twist,)), wanted)
+    assert alone.unmatched == ["action.arm"]
+    both = match(RobotGraph(joint_states=states, commands=(twist, trajectories)), wanted)
+    (arm,) = both.action
+    assert arm.parameters["topic"] == "/arm/joint_trajectory"
+    assert arm.alternatives == ()
+
+
+def test_a_joint_without_a_name_is_not_commanded() -> None:
+    graph = RobotGraph(
+        joint_states={"/joint_states": ("", *ARM)},
+        commands=(CommandTopic("/arm/joint_trajectory", "joint_trajectory"),),
+    )
+    (arm,) = match(graph, needs(state={"arm": 3})).state
+    assert arm.parameters["joints"] == list(ARM)

@@ -30,7 +30,9 @@ def proposal(key: str = "arm", *, why: str = "") -> Proposal:
     )
 
 
-@pytest.mark.parametrize("key", ["arm", "on", "0.5", "1e5", "a.b", "null", "left-arm", "Ä: #"])
+@pytest.mark.parametrize(
+    "key", ["arm", "on", "0.5", "1e5", "a.b", "null", "left-arm", "Ä: #", "😀"]
+)
 def test_a_key_of_any_name_is_read_as_it_is(key: str, tmp_path: Path) -> None:
     file = tmp_path / "robot.yaml"
     file.write_text(robot_yaml(proposal(key), HEAD), encoding="utf-8")

@@ -168,6 +168,17 @@ def test_a_rotation_that_is_none_is_refused() -> None:
         commands_from_actions(output, np.zeros((2, 9), np.float32), START)
 
 
+@pytest.mark.parametrize("representation", ["xyz_rot6d", "xyz_quat"])
+def test_the_step_of_a_rotation_that_is_none_is_named(representation: str) -> None:
+    output = action("pose_stamped", representation=representation)
+    values = np.tile(np.eye(9, dtype=np.float32)[3], (40, 1)) + np.eye(9, dtype=np.float32)[7]
+    poses = values[:, :9] if representation == "xyz_rot6d" else values[:, :7]
+    poses[17, 3:] = 0.0
+    with pytest.raises(ConversionError, match=r"in step 17$") as caught:
+        commands_from_actions(output, poses, START)
+    assert len(str(caught.value)) < 120
+
+
 @pytest.mark.parametrize(
     ("output", "dimension", "expected"),
     [
