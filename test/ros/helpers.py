@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the ROS tests share beside the fixtures of conftest.py."""
 
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -56,3 +57,10 @@ def require_within(
         largest = np.abs(np.diff(commands, order)).max(initial=0.0)
         allowed = limit * period_s**order * (1.0 + 1e-9) + rounding
         assert largest <= allowed, f"derivative {order}: {largest / allowed:.3f} of its limit"
+
+
+def heed_ctrl_c() -> None:
+    """Run in a child before its program: where a shell runs the tests in the background, all
+    processes ignore Ctrl-C.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import pytest
 from dashboard_rig import DashboardRig, wait_for
-from helpers import wait_until
+from helpers import heed_ctrl_c, wait_until
 
 from gr00t_ros.msg import PolicyStatus
 
@@ -199,13 +199,21 @@ def test_a_flood_from_a_page_waits_in_its_own_socket(rig: DashboardRig) -> None:
 def test_the_command_line_prints_the_address_once_and_ends_at_sigint(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gr00t_policy_core", "dashboard"]
     command += ["--config", str(ROOT / "config" / "demo.yaml"), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=heed_ctrl_c,
+    )
+    try:
         line = process.stdout.readline().decode()
         assert line.startswith("dashboard: http://127.0.0.1:"), line
         address = urlsplit(line.split()[1])
         assert len(address.path) > 20
         process.send_signal(2)
         rest, _ = process.communicate(timeout=60.0)
+    finally:
+        process.kill()
     assert address.path.encode() not in rest
     assert process.returncode in (0, 130)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from action_servers import Server
-from helpers import wait_until
+from helpers import heed_ctrl_c, wait_until
 from rclpy.context import Context
 
 from gr00t_ros.action import RunPolicy
@@ -29,7 +29,8 @@ def server(ros_context: Context) -> Iterator[Server]:
 
 
 def start_tree() -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, str(EXAMPLE)], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(EXAMPLE)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c)
 
 
 def test_ctrl_c_cancels_the_task_and_waits_until_it_is_over(server: Server) -> None:
