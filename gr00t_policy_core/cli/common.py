@@ -118,9 +118,10 @@ def write_line(text: str) -> None:
 
 def namespace(text: str) -> str:
     """An argparse type: a namespace of ROS nodes, such as ``/robot1``; empty for none."""
-    if not re.fullmatch(r"/?|/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", text, re.ASCII) or "__" in text:
+    if not re.fullmatch(r"/?|/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", text, re.ASCII):
         raise argparse.ArgumentTypeError(
-            f"must be names of letters, digits and single _, such as /robot1, got {text!r}"
+            "must be names of letters, digits and _, joined by /, such as /robot1 or /left/arm, "
+            f"got {text!r}"
         )
     return text
 

@@ -21,9 +21,9 @@ from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_ahead import PlayerAhead
-from gr00t_policy_core.control.recording import Allowed, Held, Limited, Offered, Steered
+from gr00t_policy_core.control.recording import Offered, Steered
 from gr00t_policy_core.control.sent_path import SentPath
-from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, reason_after_stop
+from gr00t_policy_core.control.stops_ahead import StopsAhead
 from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, PlayerMotion, Trajectory
 from gr00t_policy_core.control.workspace import Workspace
 
@@ -71,11 +71,7 @@ class LookAheadPlayer:
             lead_s=lead_s,
             silent_at_rest=silent_at_rest,
         )
-        self._inhibited = ""
-        self._must_stop = False  # whether motion was forbidden since the last call with a time
-        self._is_stopping = False  # whether the way to rest of a stop is still to be sent
-        self._stop_reason = ""  # of the newest stop
-        self._unsent: Chunk | None = None  # the newest chunk, while its trajectory is not sent
+        self._stops = StopsAhead(self._ahead, self._path)
         self._retried: Chunk | None = None  # the newest chunk that was offered a second time
 
     # What the player says of itself
@@ -184,16 +180,7 @@ class LookAheadPlayer:
 
         An empty reason allows motion.
         """
-        if reason == self._inhibited:
-            return
-        was_allowed, self._inhibited = not self._inhibited, reason
-        if was_allowed:
-            self._must_stop = True
-        elif self._must_stop:
-            self._must_stop = bool(reason)
-        else:
-            self._ahead.note(Allowed(reason))
-            self.player.inhibit(reason)
+        self._stops.inhibit(reason)
 
     def hold(self, now_ns: int, reason: str) -> None:
         """Come to rest, as soon as a trajectory can be sent.
@@ -202,14 +189,11 @@ class LookAheadPlayer:
             now_ns: The present, on the clock of the stamps, ns.
             reason: The value of `reason` until the next chunk is accepted.
         """
-        self._stop(now_ns, reason)
+        self._stops.stop(now_ns, reason)
 
     def abandon(self, now_ns: int, reason: str) -> None:
         """As `MotionPlayer.abandon`: the controller has left the path, and holds by itself."""
-        present_ns = self._go_back(now_ns)
-        self._ahead.abandon(reason)
-        self._is_stopping = False
-        self._ahead.go_ahead(present_ns)
+        self._stops.abandon(now_ns, reason)
 
     def change_limits(
         self,
@@ -218,10 +202,7 @@ class LookAheadPlayer:
         workspaces: tuple[Workspace, ...] = (),
     ) -> None:
         """Use other limits after coming to rest within these; as `MotionPlayer.change_limits`."""
-        present_ns = self._go_back(now_ns)
-        at_ns = self._ahead.ticked_ns or now_ns
-        self._ahead.tell(Limited(limits, at_ns, workspaces))
-        self._stop_from_here(present_ns, NEW_LIMITS)
+        self._stops.change_limits(limits, now_ns, workspaces)
 
     def offer(self, chunk: Chunk, now_ns: int) -> None:
         """Accept a chunk as the newest; it takes over one lead after the present.
@@ -229,7 +210,7 @@ class LookAheadPlayer:
         Raises:
             ChunkRefusedError: As for `MotionPlayer.offer`.
         """
-        self._stop_if_inhibited(now_ns)
+        self._stops.begin_if_due(now_ns)
         ahead_ns = self._ahead.time_ahead(now_ns)
         try:
             self.player.offer(chunk, ahead_ns)
@@ -237,7 +218,6 @@ class LookAheadPlayer:
             self._ahead.player_at_stop.refuse(str(error))
             raise
         self._ahead.note(Offered(chunk, ahead_ns))
-        self._unsent = chunk
 
     def steer(self, target: Row, now_ns: int) -> None:
         """Have the robot follow a person's target, one lead after the present.
@@ -245,11 +225,10 @@ class LookAheadPlayer:
         Raises:
             SteeringRefusedError: As for `MotionPlayer.steer`.
         """
-        self._stop_if_inhibited(now_ns)
+        self._stops.begin_if_due(now_ns)
         ahead_ns = self._ahead.time_ahead(now_ns)
         self.player.steer(target, ahead_ns)
         self._ahead.note(Steered(tuple(target.tolist()), ahead_ns))
-        self._unsent = None
 
     def refuse(self, reason: str) -> None:
         """Count a chunk that was refused before it could be offered."""
@@ -268,13 +247,15 @@ class LookAheadPlayer:
         Args:
             now_ns: The present, on the clock of the stamps, ns.
         """
-        self._stop_if_inhibited(now_ns)
+        self._stops.begin_if_due(now_ns)
+        self._stops.catch_up(now_ns)
         was_braking = self.player.is_braking
         is_steady = self._ahead.tick(now_ns)
         begins_to_brake = self.player.is_braking and not was_braking
         if is_steady and begins_to_brake and not self._path.is_current:
-            self._brake_at_present(self.player.reason, now_ns)
+            self._stops.brake_at_present(now_ns)
         self._ahead.advance()
+        self._stops.tick()
         return self._ahead.present
 
     def take_forecast(self) -> Forecast | None:
@@ -296,7 +277,7 @@ class LookAheadPlayer:
             PlayerMotion(self.player.copy_ahead(), ticked_ns, self._period_ns),
             self._layout.slices,
             departure_ns=self._ahead.departure_ns,
-            is_stop=self._is_stopping,
+            is_stop=self._stops.is_unsent,
         )
         self._path.begin(forecast)
         self._ahead.begin_forecast()
@@ -316,11 +297,9 @@ class LookAheadPlayer:
         if not self._path.is_awaited(forecast):
             return
         self._path.finish(trajectory)
-        self._is_stopping &= not forecast.is_stop
+        self._stops.finish(forecast)
         self._ahead.compare()
         self._ahead.advance()
-        if self._path.is_current:
-            self._unsent = None
 
     def take_path(self, trajectory: Trajectory) -> None:
         """Learn that the controller was sent a trajectory that this player has not made."""
@@ -337,14 +316,14 @@ class LookAheadPlayer:
             forecast: The forecast that came too late.
             now_ns: The present, on the clock of the stamps, ns.
         """
+        self._stops.begin_if_due(now_ns)
         if not self._path.is_awaited(forecast):
             return
-        chunk = self._unsent
+        chunk = self._ahead.unsent_chunk
         if forecast.is_stop:
-            late_ns = now_ns - forecast.departure_ns
-            self._stop(now_ns, self._stop_reason, late_ns + 2 * self._ahead.stop_lead_ns)
+            self._stops.stop_again(forecast, now_ns)
         else:
-            self._ahead.go_ahead(self._go_back(now_ns))
+            self._ahead.go_ahead(self._stops.go_back(now_ns))
         if chunk is None:
             return
         if chunk is self._retried:
@@ -356,41 +335,6 @@ class LookAheadPlayer:
         self._retried = chunk
         with contextlib.suppress(ChunkRefusedError):
             self.offer(chunk, now_ns)
-
-    def _stop_if_inhibited(self, now_ns: int) -> None:
-        if self._must_stop:
-            self._stop(now_ns, reason_after_stop(self._inhibited))
-
-    def _stop(self, now_ns: int, reason: str, stop_lead_ns: int | None = None) -> None:
-        """Come to rest from the path that was sent: a stop that was not sent yet is begun again."""
-        present_ns = self._go_back(now_ns, stop_lead_ns)
-        self._ahead.tell(Held(self._ahead.ticked_ns or now_ns, reason))
-        self._stop_from_here(present_ns, reason)
-
-    def _go_back(self, now_ns: int, stop_lead_ns: int | None = None) -> int:
-        """Undo what the robot has not begun; returns the present, ns.
-
-        The robot has gone on while the control loop missed ticks: they are made up for before.
-        """
-        self._unsent = None
-        self._ahead.catch_up(now_ns)
-        present_ns = self._ahead.go_back(stop_lead_ns)
-        if self._must_stop:
-            self._must_stop = False
-            self._ahead.tell(Allowed(self._inhibited))
-        return present_ns
-
-    def _stop_from_here(self, present_ns: int, reason: str) -> None:
-        """Go on from a stop, which is sent as soon as it is forecast."""
-        self._is_stopping, self._stop_reason = True, reason
-        self._ahead.go_ahead(present_ns)
-
-    def _brake_at_present(self, reason: str, now_ns: int) -> None:
-        """Brake already where the robot is, for what the player has found one lead ahead."""
-        self._stop_from_here(self._go_back(now_ns), reason)
-        ticked_ns = self._ahead.ticked_ns
-        if not self.player.is_braking and ticked_ns is not None:
-            self._ahead.tell(Held(ticked_ns, reason))
 
     def _way_ahead(self) -> Row:
         """How far the newest command is ahead of the present one, float64 (size,)."""

@@ -213,9 +213,15 @@ class Playback:
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         return Command.fresh(values, targets, self._progress)
 
-    def come_to_rest(self, output: CommandOutput, at_ns: int) -> Command:
-        """One tick of settling at the end of the chunk, of braking, or of rest."""
-        vector = self._rest.tick(output, at_ns)
+    def come_to_rest(self, output: CommandOutput, at_ns: int, *, is_measured: bool) -> Command:
+        """One tick of settling at the end of the chunk, of braking, or of rest.
+
+        Args:
+            output: The last commands and their limits.
+            at_ns: The tick.
+            is_measured: Whether the measurements are of this time.
+        """
+        vector = self._rest.tick(output, at_ns, is_measured=is_measured)
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         is_withheld = self._rest.is_moved
         at_rest = output.is_at_rest or is_withheld

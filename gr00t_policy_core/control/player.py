@@ -265,33 +265,36 @@ class MotionPlayer:
         """Replace the reason of the last refusal by one that says more."""
         self._state.refuse(reason)
 
-    def tick(self, now_ns: int) -> Command | None:
+    def tick(self, now_ns: int, *, is_missed: bool = False) -> Command | None:
         """The command of this tick; None before there is anything to command.
 
         Args:
             now_ns: The present, on the clock of the stamps, ns.
+            is_missed: Whether the tick is made up for after its time. Then the measurements, which
+                are of another time, are not judged: no robot can brake in the past.
         """
         playback = self._playback
         at_ns = playback.pass_time(now_ns)
-        self._state.inhibit(self._conditions.why_inhibited(now_ns))
+        self._state.inhibit(self._conditions.tick(now_ns, is_missed=is_missed))
         if playback.output is None:
             return None
         output = playback.start_where_moved(playback.output, at_ns)
-        if self._state.is_fault_seen and not self._measured.following_error(output.last):
-            self._state.clear_fault()
-        self._hold_if_needed(output, now_ns, at_ns)
+        self._hold_if_needed(now_ns, at_ns)
+        if not is_missed:
+            self._judge_following(output, at_ns)
         if playback.is_following:
             command = playback.follow(output, at_ns)
         else:
             self._state.leave_path()
             if not self._state.is_moving and output.is_at_rest:
                 self._take_awaited_limits()
-            command = playback.come_to_rest(playback.output, at_ns)
+            is_measured = not (is_missed or self._conditions.measurement_problem)
+            command = playback.come_to_rest(playback.output, at_ns, is_measured=is_measured)
         if output.why_braked:
             playback.hold(at_ns, output.why_braked)
         return command
 
-    def _hold_if_needed(self, output: CommandOutput, now_ns: int, at_ns: int) -> None:
+    def _hold_if_needed(self, now_ns: int, at_ns: int) -> None:
         """Begin to brake where there is a reason to.
 
         Once braking has begun, it ends at a standstill, even if the reason disappears.
@@ -307,10 +310,15 @@ class MotionPlayer:
         too_old = self._conditions.why_too_old(observed_ns, now_ns)
         if too_old:
             playback.hold(at_ns, too_old)
-        fault = self._measured.following_error(output.last)
-        if fault and not (self._state.fault or playback.is_moved):
-            self._state.fail(fault)
-            playback.hold(at_ns, fault)
+
+    def _judge_following(self, output: CommandOutput, at_ns: int) -> None:
+        """Begin to brake where the robot does not follow; a fault is over once it does again."""
+        state, fault = self._state, self._measured.following_error(output.last)
+        if not fault and state.is_fault_seen:
+            state.clear_fault()
+        if fault and not (state.fault or state.inhibit_reason or self._playback.is_moved):
+            state.fail(fault)
+            self._playback.hold(at_ns, fault)
 
     def _take_awaited_limits(self) -> None:
         if self._awaited is not None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.chunk import Row
+from gr00t_policy_core.control.chunk import Chunk, Row
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.delayed_player import DelayedPlayer
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
@@ -21,13 +21,16 @@ from gr00t_policy_core.control.recording import (
     Event,
     Limited,
     Measured,
+    Offered,
+    Steered,
     Ticked,
     repeat,
 )
 from gr00t_policy_core.control.sent_path import SentPath
 
-# After a longer pause of the control loop the missed ticks are not made up for, s.
-MAX_CATCH_UP_S = 1.0
+# After a longer pause of the control loop, s, missed ticks are made up for only up to the end of
+# the path that was sent: there the robot rests, however long the pause was.
+LONG_PAUSE_S = 1.0
 # A stop departs from the path this long after its reason, s. A judgement: to forecast and send the
 # way to rest of an arm of seven joints takes about 15 ms on an idle core. More lets the robot go on
 # for longer. With less, or on a busier machine, the way to rest comes late, and is planned again.
@@ -69,6 +72,7 @@ class PlayerAhead:
         self._ticks = 0  # of the player
         self._sent_ticks: int | None = None  # how many of them were sent, where not all were
         self._told_ticks: int | None = None  # how many there were at a first call since a forecast
+        self._unsent_chunk: Chunk | None = None
         # The commands from the present tick to the newest; None where there was none yet.
         self._ahead: deque[Command | None] = deque(
             [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
@@ -117,6 +121,11 @@ class PlayerAhead:
         return known[moving_from:] or known[-1:]
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether the robot rests, and no command that goes out makes it move."""
+        return all(command.at_rest for command in self.known)
+
+    @property
     def known_from_ns(self) -> int:
         """The instant of the first known command, ns."""
         return (self._ticked_ns or 0) - (len(self.known) - 1) * self._period_ns
@@ -124,8 +133,7 @@ class PlayerAhead:
     @property
     def departure_ns(self) -> int:
         """The newest instant at which the path is still the one that was sent, ns."""
-        unsent = 0 if self._sent_ticks is None else self._ticks - self._sent_ticks
-        return (self._ticked_ns or 0) - unsent * self._period_ns
+        return (self._ticked_ns or 0) - self._unsent_ticks * self._period_ns
 
     def time_ahead(self, now_ns: int) -> int:
         """The player's time at the present: its newest tick, unless the clock was set."""
@@ -133,6 +141,11 @@ class PlayerAhead:
         if ticked_ns is None or abs(ahead_ns - ticked_ns) > CLOCK_JUMP_NS:
             return ahead_ns
         return ticked_ns
+
+    @property
+    def unsent_chunk(self) -> Chunk | None:
+        """The newest chunk, while no trajectory of it was sent."""
+        return self._unsent_chunk
 
     @property
     def is_told(self) -> bool:
@@ -145,6 +158,8 @@ class PlayerAhead:
         What was sent ends before it, even if the next commands are still the same.
         """
         self._behind.note(event)
+        if isinstance(event, Offered | Steered):
+            self._unsent_chunk = event.chunk if isinstance(event, Offered) else None
         if self._told_ticks is None:
             self._told_ticks = self._ticks
         if self._sent_ticks is None:
@@ -169,7 +184,7 @@ class PlayerAhead:
     def tick(self, now_ns: int) -> bool:
         """Tick until one lead after the present, ns; returns False where the clock has jumped."""
         if self._is_clock_steady(now_ns):
-            self._tick_until(now_ns + self.lead_ns, now_ns)
+            self._tick_on(self._ticks_until(now_ns + self.lead_ns), now_ns)
             return True
         is_first = self._ticked_ns is None
         self._tick_once(now_ns + self.lead_ns)
@@ -177,26 +192,34 @@ class PlayerAhead:
             self.keep()  # what was before the jump is of another time
         return is_first
 
+    def has_paused(self, now_ns: int) -> bool:
+        """Whether the control loop has paused for long before the present, ns."""
+        return self._due_ns(now_ns) >= LONG_PAUSE_S * 1e9
+
     def catch_up(self, now_ns: int) -> None:
-        """Make up for the ticks that were missed before the one that is due at present, ns."""
-        if not self._is_clock_steady(now_ns):
+        """Make up for the ticks that were missed before the one that is due at present, ns.
+
+        The robot has gone on meanwhile, on the path that was sent.
+        """
+        if self._ticked_ns is None:
             return
-        ticks = self._ticks
-        self._tick_until(now_ns + self.lead_ns - self._period_ns, now_ns)
-        if self._ticks != ticks:
+        missed = self._ticks_until(now_ns + self.lead_ns) - 1
+        if self.has_paused(now_ns):
+            end_ns = self._path.end_ns
+            rested_ns = self._ticked_ns if end_ns is None else end_ns + self.lead_ns
+            missed = min(missed, self._ticks_until(rested_ns))
+        if missed > 0:
+            self._tick_on(missed, now_ns, is_missed=True)
+            self._measure_again(self.lead_ns)
             self.advance()
 
     def advance(self) -> None:
         """Give up what a stop need not undo any more."""
-        ticks = self._lead_ticks - self._stop_ticks
-        unsent = 0 if self._sent_ticks is None else self._ticks - self._sent_ticks
-        if self._path.is_current and unsent > self._lead_ticks:
+        if self._path.is_current and self._unsent_ticks > self._lead_ticks:
             self._sent_ticks = None  # a call that has changed nothing for a whole lead
-        if self._sent_ticks is not None:
-            ticks = max(ticks, self._ticks - self._sent_ticks)
-        self._behind.advance(ticks)
+        self._behind.advance(max(self._lead_ticks - self._stop_ticks, self._unsent_ticks))
 
-    def go_back(self, stop_lead_ns: int | None = None) -> int:
+    def go_back(self, stop_lead_ns: int | None = None, *, after_pause: bool = False) -> int:
         """Undo what the robot has not begun, on the path that was sent; returns the present, ns.
 
         Afterwards the player is one stop lead after the present. Tell it what is to be otherwise
@@ -204,10 +227,13 @@ class PlayerAhead:
 
         Args:
             stop_lead_ns: Another stop lead than the usual one, ns; the lead is the longest.
+            after_pause: Whether the robot has begun all that was sent, because time has passed.
         """
         if self._ticked_ns is None:
             self.keep()
             return 0
+        if after_pause:
+            self._behind.advance(self._unsent_ticks)
         present_ns, ticks = self._ticked_ns - self.lead_ns, self._behind.ticks_left
         undone = list(self._behind.undone)
         self._player = self._behind.player
@@ -216,9 +242,9 @@ class PlayerAhead:
         for _ in range(min(ticks, len(self._ahead))):
             self._ahead.pop()
         self._path.drop()
-        self._sent_ticks = self._told_ticks = None
+        self._sent_ticks = self._told_ticks = self._unsent_chunk = None
         lead_ns = self.stop_lead_ns if stop_lead_ns is None else min(stop_lead_ns, self.lead_ns)
-        self._tick_until(present_ns + lead_ns, present_ns)
+        self._tick_on(self._ticks_until(present_ns + lead_ns), present_ns, is_missed=True)
         self.keep()
         self._tell_again(undone)
         return present_ns
@@ -227,9 +253,16 @@ class PlayerAhead:
         """Never go back before this moment."""
         self._behind = DelayedPlayer(self._player.copy_with_history())
 
-    def go_ahead(self, present_ns: int) -> None:
-        """Tick until one lead after the present, ns, after the way back."""
-        self._tick_until(present_ns + self.lead_ns, present_ns)
+    def go_ahead(self, present_ns: int, *, is_missed: bool = False) -> None:
+        """Tick until one lead after the present, ns, after the way back.
+
+        Args:
+            present_ns: The present, ns.
+            is_missed: Whether these ticks were missed: their time has passed.
+        """
+        if self._ticked_ns is not None:
+            ticks = self._ticks_until(present_ns + self.lead_ns)
+            self._tick_on(ticks, present_ns, is_missed=is_missed)
 
     def abandon(self, reason: str) -> None:
         """Have the player go where the robot is, after the way back; nothing leads back again."""
@@ -252,6 +285,8 @@ class PlayerAhead:
         departed = None if same == len(rows) else self._ticks - len(rows) + same
         ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
         self._sent_ticks = min(ends, default=None)
+        if self._path.is_current:
+            self._unsent_chunk = None
 
     def sent_rows(self, now_ns: int) -> tuple[int, list[Row]]:
         """The commands that the controller has, until a stop can depart from them.
@@ -276,32 +311,43 @@ class PlayerAhead:
         if isinstance(limits := newest.get(Limited), Limited):
             self.tell(replace(limits, now_ns=self._ticked_ns or limits.now_ns))
 
+    @property
+    def _unsent_ticks(self) -> int:
+        return 0 if self._sent_ticks is None else self._ticks - self._sent_ticks
+
     def _is_clock_steady(self, now_ns: int) -> bool:
         if self._ticked_ns is None:
             return False
-        due_ns = now_ns + self.lead_ns - self._ticked_ns
-        return -CLOCK_JUMP_NS < due_ns < MAX_CATCH_UP_S * 1e9
+        return -CLOCK_JUMP_NS < self._due_ns(now_ns) < LONG_PAUSE_S * 1e9
 
-    def _tick_until(self, until_ns: int, now_ns: int) -> None:
-        if self._ticked_ns is None:
-            return
-        first_ns, period_ns = self._ticked_ns + self._period_ns, self._period_ns
-        ticks = round((until_ns - self._ticked_ns) / period_ns)
+    def _due_ns(self, now_ns: int) -> int:
+        """How far the player has to go on at present, ns."""
+        ahead_ns = now_ns + self.lead_ns
+        return 0 if self._ticked_ns is None else ahead_ns - self._ticked_ns
+
+    def _ticks_until(self, until_ns: int) -> int:
+        """The number of ticks from the newest until an instant, ns."""
+        return round((until_ns - (self._ticked_ns or 0)) / self._period_ns)
+
+    def _tick_on(self, ticks: int, now_ns: int, *, is_missed: bool = False) -> None:
+        first_ns, period_ns = (self._ticked_ns or 0) + self._period_ns, self._period_ns
         for tick_ns in range(first_ns, first_ns + ticks * period_ns, period_ns):
             if ticks > 1:
                 self._measure_again(tick_ns - now_ns)
-            self._tick_once(tick_ns)
+            self._tick_once(tick_ns, is_missed=is_missed)
 
-    def _tick_once(self, tick_ns: int) -> None:
-        self._behind.note(Ticked(tick_ns))
+    def _tick_once(self, tick_ns: int, *, is_missed: bool = False) -> None:
+        self._behind.note(Ticked(tick_ns, is_missed))
         self._ticked_ns = tick_ns
         self._ticks += 1
-        command = self._player.tick(tick_ns)
+        command = self._player.tick(tick_ns, is_missed=is_missed)
         self._ahead.append(command)
         if command is None:
             return
         if command.is_withheld:
-            self._path.forget()
+            # Before its path ends the robot may be on it still, and is not where it was moved to.
+            if self._path.end_ns is None or tick_ns - self.lead_ns >= self._path.end_ns:
+                self._path.forget()
             return
         if self._is_abandoned and command.at_rest:
             self._path.assume(command.vector, tick_ns)

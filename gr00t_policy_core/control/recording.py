@@ -98,9 +98,10 @@ class Steered:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """A tick, ns."""
+    """A tick, ns, and whether it was made up for after its time."""
 
     now_ns: int
+    is_missed: bool = False
 
 
 Event = Measured | Offered | Allowed | Held | Abandoned | Limited | Steered | Ticked
@@ -177,9 +178,9 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Steered(tuple(target.tolist()), now_ns))
         super().steer(target, now_ns)
 
-    def tick(self, now_ns: int) -> Command | None:
-        self._keep(Ticked(now_ns))
-        return super().tick(now_ns)
+    def tick(self, now_ns: int, *, is_missed: bool = False) -> Command | None:
+        self._keep(Ticked(now_ns, is_missed))
+        return super().tick(now_ns, is_missed=is_missed)
 
     def _keep(self, event: Event) -> None:
         if len(self.events) < MAX_EVENTS:
@@ -218,7 +219,7 @@ def repeat(event: Event, player: MotionPlayer) -> Command | None:
         case Steered():
             _steer(player, event)
         case Ticked():
-            return player.tick(event.now_ns)
+            return player.tick(event.now_ns, is_missed=event.is_missed)
     return None
 
 

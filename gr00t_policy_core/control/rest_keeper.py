@@ -88,18 +88,20 @@ class RestKeeper:
         has_moved = np.abs(self._layout.offset(here, start)).max() > MOVED
         return here if has_moved else start
 
-    def tick(self, output: CommandOutput, now_ns: int) -> Row:
+    def tick(self, output: CommandOutput, now_ns: int, *, is_measured: bool) -> Row:
         """The command of one tick of settling, braking or rest, float64 (size,).
 
         Args:
             output: Makes the command, inside the limits.
             now_ns: Playback time of the tick, ns.
+            is_measured: Whether the measurements are of this time. Old ones do not tell whether
+                somebody has moved the robot since: it may have got there by itself, as it braked.
         """
         path = self._schedule.path(now_ns)
         target = np.array(output.last if path is None else path)
         target[self._layout.is_velocity] = 0.0
         if self._state.phase in (MotionPhase.RESTING, MotionPhase.YIELDING):
-            return self._stay(output, target, now_ns)
+            return self._stay(output, target, now_ns, is_measured=is_measured)
         self._is_moved = False
         if self._state.phase is MotionPhase.SETTLING:
             return self._settle(output, target, now_ns)
@@ -121,15 +123,15 @@ class RestKeeper:
         self._schedule.rest(now_ns, command)
         return command
 
-    def _stay(self, output: CommandOutput, target: Row, now_ns: int) -> Row:
+    def _stay(self, output: CommandOutput, target: Row, now_ns: int, *, is_measured: bool) -> Row:
         """Stay, or go to where somebody has moved the robot."""
         held = target
-        if self._is_moved and self._state.phase is MotionPhase.YIELDING:
+        if self._is_moved and self._state.phase is MotionPhase.YIELDING and is_measured:
             held = self._place_moved_on_to(held)
             self._rest_if_there(output, held, now_ns)
         elif output.is_at_rest:
             self._state.rest()
-        if self._state.phase is MotionPhase.RESTING:
+        if self._state.phase is MotionPhase.RESTING and is_measured:
             self._measured.rest(held, now_ns)
             held = self._place_to_yield_to(held)
         command = output.yield_to(held, now_ns)

@@ -48,6 +48,11 @@ class SentPath:
         """Whether the trajectory has all commands so far."""
         return not self._has_departed and self._forecast is None
 
+    @property
+    def end_ns(self) -> int | None:
+        """When the robot comes to rest on the trajectory, ns; None before the first."""
+        return None if self._newest is None else self._newest.end_ns
+
     def row_at(self, now_ns: int) -> Row | None:
         """Where the robot is sent at an instant, ns; None before the first trajectory."""
         return None if self._newest is None else self._newest.row_at(now_ns)

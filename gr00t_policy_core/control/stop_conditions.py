@@ -31,6 +31,7 @@ class StopConditions:
         self._inhibit_reason = ""
         self._awaits_limits = False
         self._max_age_s = math.inf
+        self._measurement_problem = ""
 
     def inhibit(self, reason: str) -> None:
         """Forbid motion for a reason; an empty one allows it."""
@@ -46,9 +47,23 @@ class StopConditions:
         Args:
             now_ns: The present, on the clock of the stamps, ns.
         """
-        if self._inhibit_reason or self._awaits_limits:
-            return self._inhibit_reason or NEW_LIMITS
-        return self._measured.problem(now_ns)
+        return self._why_forbidden() or self._measured.problem(now_ns)
+
+    @property
+    def measurement_problem(self) -> str:
+        """What the last tick that was not missed found wrong with the measurements; else empty."""
+        return self._measurement_problem
+
+    def tick(self, now_ns: int, *, is_missed: bool) -> str:
+        """Why the robot may not be moved at a tick; empty where it may.
+
+        Args:
+            now_ns: The time of the tick, on the clock of the stamps, ns.
+            is_missed: Whether it is made up for: then the tick before has judged the measurements.
+        """
+        if not is_missed:
+            self._measurement_problem = self._measured.problem(now_ns)
+        return self._why_forbidden() or self._measurement_problem
 
     def expect(self, chunk: Chunk) -> None:
         """Set the age limit of observations by the chunk that is played."""
@@ -68,3 +83,6 @@ class StopConditions:
             f"the newest observation is {age_s:.2f} s old, max_observation_age_s is "
             f"{self._max_age_s:.3g}"
         )
+
+    def _why_forbidden(self) -> str:
+        return self._inhibit_reason or (NEW_LIMITS if self._awaits_limits else "")

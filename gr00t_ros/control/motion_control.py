@@ -216,11 +216,15 @@ class MotionControl:
                 self._motion.fail("a command of a person could not be followed")
 
     def hold(self, now_ns: int, reason: str) -> None:
-        """Come to rest."""
+        """Come to rest; after a failure the robot brakes already."""
         with self._motion.lock:
             player = self._motion.player
-            if player is not None:
+            if player is None or self._motion.failure is not None:
+                return
+            try:
                 player.hold(now_ns, reason)
+            except Exception:  # no request to stop may end the node without braking
+                self._motion.fail("a stop could not be planned")
 
     def leave_path(self, now_ns: int, reason: str) -> None:
         """Send nothing until the robot stands still, because its controller has left the path."""

@@ -81,11 +81,15 @@ class RobotState:
             before = self.limits()
             self._urdf, self._chains = urdf, chains
             player = self._motion.player
-            if player is None or (self.limits() == before and not chains):
+            is_new = self.limits() != before or bool(chains)
+            if player is None or self._motion.failure is not None or not is_new:
                 return
             workspaces = workspaces_in_force(self._contract, chains, player.layout)
             limits = limits_by_index(self.limits(), player.layout)
-            player.change_limits(limits, now_ns, workspaces)
+            try:
+                player.change_limits(limits, now_ns, workspaces)
+            except Exception:  # no description may end the node without braking
+                self._motion.fail("new limits could not be used")
 
     def begin_motion(self, layout: ActionLayout) -> Player:
         """Give the motion a player for this robot; the caller holds the motion's lock.
@@ -110,6 +114,10 @@ class RobotState:
 
     def _update_player(self) -> None:
         player = self._motion.player
-        if player is not None:
+        if player is None or self._motion.failure is not None:
+            return
+        try:
             self.joints.update_player(player, player.layout)
             self.poses.update_player(player, player.layout)
+        except Exception:  # no measurement may end the node without braking
+            self._motion.fail("a measurement could not be used")

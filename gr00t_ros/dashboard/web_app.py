@@ -127,7 +127,7 @@ async def _explain(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _serve_page(websocket: WebSocket, mailbox: Mailbox) -> None:
-    """Send until the page goes; what it sends is not read into anything."""
+    """Send until the page goes."""
     tasks = [
         asyncio.create_task(_send(websocket, mailbox)),
         asyncio.create_task(_receive(websocket)),
@@ -152,6 +152,11 @@ async def _send(websocket: WebSocket, mailbox: Mailbox) -> None:
 
 
 async def _receive(websocket: WebSocket) -> None:
-    with contextlib.suppress(WebSocketDisconnect):
-        while True:
-            await websocket.receive_text()
+    """Return once the page has gone.
+
+    Our page sends nothing. After the first message of another one nothing more is read, so that a
+    flood waits in the socket of whoever sends it.
+    """
+    message = await websocket.receive()
+    if message["type"] == "websocket.receive":
+        await asyncio.Event().wait()

@@ -133,15 +133,18 @@ def control_node_inactive(recorder: DemoRecorder) -> Iterator[None]:
     """Have the control node inactive while a scene is set, where it is active.
 
     The scene has the arm home at once. A node that is active would see an arm that does not follow
-    its commands, and move it no more.
+    its commands, and move it no more. A node that has seen this before, since a busy machine kept
+    the simulated arm waiting, may move it again; what a person has stopped stays stopped.
     """
     status = recorder.control_status
-    is_active = status is not None and status.state != ControlStatus.STATE_STOPPED
-    if is_active:
+    if status is None or status.state == ControlStatus.STATE_STOPPED:
+        yield
+    else:
         change_state(recorder, "control_node", Transition.TRANSITION_DEACTIVATE)
-    yield
-    if is_active:
+        yield
         change_state(recorder, "control_node", Transition.TRANSITION_ACTIVATE)
+        if status.state == ControlStatus.STATE_ERROR:
+            call_trigger(recorder, "control_node/start")
 
 
 def _typed_lines() -> list[str]:

@@ -12,6 +12,7 @@ square first. The pipelines differ in the interpolation, and in whether they kee
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -181,8 +182,28 @@ class AreaCrop:
         return max(1, int(height * self.fraction)), max(1, int(width * self.fraction))
 
 
+class TorchCrop(ABC):
+    """Makes every frame one size, by torch's antialiased resizing of uint8."""
+
+    __slots__ = ()
+    target: Size
+
+    def size(self, height: int, width: int) -> Size:
+        return self.target
+
+    def __call__(self, frame: Frame) -> Frame:
+        return self._processed(to_batch(frame), resize_by_torch)[0].numpy()
+
+    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
+        return self._processed(frames, resize_antialiased)
+
+    @abstractmethod
+    def _processed(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
+        """Images (N, *target, 3) of frames of one size, uint8 (N, H, W, 3)."""
+
+
 @dataclass(frozen=True, slots=True)
-class BilinearCrop:
+class BilinearCrop(TorchCrop):
     """Makes every frame one size, by torch's antialiased bilinear interpolation of uint8.
 
     Args:
@@ -202,15 +223,6 @@ class BilinearCrop:
             return ExactResize(height, width, "bilinear")
         return LetterBoxResize(height, "bilinear") if height == width else None
 
-    def size(self, height: int, width: int) -> Size:
-        return self.target
-
-    def __call__(self, frame: Frame) -> Frame:
-        return self._processed(to_batch(frame), resize_by_torch)[0].numpy()
-
-    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
-        return self._processed(frames, resize_antialiased)
-
     def _processed(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
         boxed = letterbox_on_device(frames) if self.letter_box else frames
         resized = resize(boxed, self.target, triangle)
@@ -219,7 +231,7 @@ class BilinearCrop:
 
 
 @dataclass(frozen=True, slots=True)
-class BicubicCrop:
+class BicubicCrop(TorchCrop):
     """Makes every frame one size, by torch's antialiased bicubic interpolation of uint8.
 
     Args:
@@ -239,15 +251,6 @@ class BicubicCrop:
         if self.letter_box:
             return LetterBoxResize(self.edge, "bicubic")
         return ExactResize(self.edge, self.edge, "bicubic")
-
-    def size(self, height: int, width: int) -> Size:
-        return self.target
-
-    def __call__(self, frame: Frame) -> Frame:
-        return self._processed(to_batch(frame), resize_by_torch)[0].numpy()
-
-    def on_device(self, frames: torch.Tensor) -> torch.Tensor:
-        return self._processed(frames, resize_antialiased)
 
     def _processed(self, frames: torch.Tensor, resize: Resize) -> torch.Tensor:
         boxed = letterbox_on_device(frames) if self.letter_box else frames

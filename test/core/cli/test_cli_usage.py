@@ -57,12 +57,12 @@ def test_what_a_command_does_not_know_points_to_its_own_help(arguments, named, w
     assert capsys.readouterr().err == f"{expected}\n"
 
 
-@pytest.mark.parametrize("text", ["", "/", "robot1", "/robot1", "/left/arm_2/"])
+@pytest.mark.parametrize("text", ["", "/", "robot1", "/robot1", "/left/arm_2", "a__b"])
 def test_a_namespace_is_taken_as_it_is(text):
     assert namespace(text) == text
 
 
-@pytest.mark.parametrize("text", ["bad name", "/1robot", "a//b", "a__b", "/a-b", "ä"])
+@pytest.mark.parametrize("text", ["bad name", "/1robot", "a//b", "/robot1/", "/a-b", "ä"])
 def test_a_namespace_that_ros_refuses_is_refused_before_anything_starts(text):
     with pytest.raises(argparse.ArgumentTypeError, match="must be names of letters"):
         namespace(text)

@@ -162,6 +162,23 @@ def test_a_robot_that_is_moved_on_while_it_is_yielded_to_is_held_where_it_ends()
     assert min(told) > rig.joints[0] - 0.021
 
 
+def test_a_robot_that_is_not_measured_any_more_stays_where_it_has_braked() -> None:
+    """It does not go back to where it was measured last: it has passed that place by itself."""
+    rig = Rig(measured=True, max_following_errors={0: 0.4, 1: 0.4})
+    rig.follow(0.0, 0.0)
+    rig.offer()
+    rig.run(0.5)
+    seen, rig.joints, rig.follows = rig.arm, None, False
+    rig.run(0.8)
+    braked = rig.arm
+    assert rig.last.at_rest
+    assert braked > seen + 0.2
+    rig.run(2.0)
+    assert rig.arm == braked
+    assert not rig.last.is_withheld
+    assert "s old, the limit is 0.5 s" in rig.player.reason
+
+
 def test_a_robot_that_goes_back_by_itself_is_held_as_before() -> None:
     rig = stopped_rig()
     held = rig.arm

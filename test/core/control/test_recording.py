@@ -125,7 +125,9 @@ def test_a_recording_that_is_full_keeps_its_beginning(monkeypatch: pytest.Monkey
 )
 def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text(f'{FIRST_LINE}\n{{"event": "Ticked", "now_ns": 1}}\n{line}\n')
+    path.write_text(
+        f'{FIRST_LINE}\n{{"event": "Ticked", "now_ns": 1, "is_missed": false}}\n{line}\n'
+    )
     with pytest.raises(ValueError, match="line 3 is no event"):
         list(read_events(path))
 
@@ -145,7 +147,7 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
 )
 def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why: str) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text(f'{line}\n{{"event": "Ticked", "now_ns": 1}}\n')
+    path.write_text(f'{line}\n{{"event": "Ticked", "now_ns": 1, "is_missed": false}}\n')
     with pytest.raises(ValueError, match=why):
         list(read_events(path))
 
@@ -155,12 +157,15 @@ def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why
     [
         ("[1, 2]", "expected an object, got list"),
         ('{"event": "Flown"}', "its event is none of Measured, Offered"),
-        ('{"event": "Ticked"}', r"Ticked has the fields \['now_ns'\], got \[\]"),
+        ('{"event": "Ticked"}', r"Ticked has the fields \['is_missed', 'now_ns'\], got \[\]"),
         (
-            '{"event": "Ticked", "now_ns": "soon"}',
+            '{"event": "Ticked", "now_ns": "soon", "is_missed": false}',
             "now_ns must be a whole number of ns",
         ),
-        ('{"event": "Ticked", "now_ns": Infinity}', "now_ns must be a whole number of ns, got inf"),
+        (
+            '{"event": "Ticked", "now_ns": Infinity, "is_missed": false}',
+            "now_ns must be a whole number of ns, got inf",
+        ),
         (
             '{"event": "Held", "now_ns": true, "reason": ""}',
             "now_ns must be a whole number of ns, got True",

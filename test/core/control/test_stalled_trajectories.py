@@ -1,156 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole trajectories on a busy machine: a control loop that stalls, forecasts that come late.
-
-In virtual time, with a joint_trajectory_controller of ours that plays what it is sent.
-"""
+"""Whole trajectories on a busy machine: a control loop that stalls, forecasts that come late."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from busy_robot import (
+    LEAD_S,
+    LIMITS,
+    PERIOD_S,
+    STOP_LEAD_S,
+    BusyRobot,
+    braking_way,
+    moving,
+    stall,
+)
 from limit_checks import require_within
 
-from bench.trajectory_controller import Point, TrajectoryController
-from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.look_ahead import MAX_LATE_STEP, LookAheadPlayer
-from gr00t_policy_core.control.player import MotionPlayer
-from gr00t_policy_core.control.player_settings import PlayerSettings
-from gr00t_policy_core.control.schedule_settings import ScheduleSettings
+from gr00t_policy_core.control.look_ahead import MAX_LATE_STEP
 from gr00t_policy_core.control.steering import SteeringRefusedError
-from gr00t_policy_core.control.trajectory import Forecast, Trajectory
-
-MS, START_NS = 1_000_000, 10**12
-PERIOD_S, LEAD_S, STOP_LEAD_S = 0.01, 0.1, 0.02
-LIMITS = JointLimits(-3.0, 3.0, 3.0, 25.0, 500.0)
-
-
-def braking_way(speed: float) -> float:
-    """How far a joint goes before it rests, rad, by its limits of acceleration and jerk."""
-    if speed <= LIMITS.acceleration**2 / LIMITS.jerk:
-        return speed * float(np.sqrt(speed / LIMITS.jerk))
-    by_jerk_s = LIMITS.acceleration / LIMITS.jerk
-    return speed / 2 * (speed / LIMITS.acceleration + by_jerk_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A trajectory, when it was sent, and whether that was late."""
-
-    at_ms: int
-    trajectory: Trajectory
-    is_late: bool
-
-
-class BusyRobot:
-    """A robot of one joint, its controller, and the control node before it, in steps of 1 ms.
-
-    Attributes:
-        stalls: How likely it is that the control loop stalls after a tick, for 20 to 400 ms.
-        forecast_ms: How long a forecast takes, from and to.
-        path: What the controller has commanded, every millisecond.
-        sent: What it was sent.
-
-    Args:
-        seed: Of how long forecasts take, and of the stalls.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self.stalls, self.forecast_ms = 0.0, (5, 10)
-        layout = ActionLayout({"arm": 1})
-        settings = PlayerSettings(
-            period_s=PERIOD_S,
-            schedule=ScheduleSettings(cubic=True),
-            limits={0: LIMITS},
-            max_joint_ages_s={0: 5.0},
-            steering_timeout_s=2.0,
-        )
-        self.player = LookAheadPlayer(
-            MotionPlayer(layout, settings),
-            layout,
-            period_s=PERIOD_S,
-            lead_s=LEAD_S,
-            forecast_keys=("arm",),
-        )
-        self._controller = TrajectoryController(np.zeros(1))
-        self._on_the_way: deque[tuple[int, Trajectory]] = deque()
-        self._forecast: tuple[int, Forecast] | None = None  # when it is ready, and which
-        self._tick_due_ms = self.stalled_until_ms = 0
-        self.ms = 0
-        self.path: list[float] = []
-        self.sent: list[Sent] = []
-
-    @property
-    def now_ns(self) -> int:
-        return START_NS + self.ms * MS
-
-    @property
-    def position(self) -> float:
-        return self.path[-1]
-
-    def offer_ramp(self) -> None:
-        rows = 0.5 * 0.05 * np.arange(20)[:, None]
-        with contextlib.suppress(ChunkRefusedError):
-            self.player.offer(Chunk(1, self.now_ns, 0.05, {"arm": rows}), self.now_ns)
-
-    def step(self) -> None:
-        self.ms += 1
-        while self._on_the_way and self._on_the_way[0][0] <= self.ms:
-            self._receive(self._on_the_way.popleft()[1])
-        command = self._controller.update(self.now_ns * 1e-9, self._controller.position)
-        self.path.append(float(command[0]))
-        if self.ms >= max(self._tick_due_ms, self.stalled_until_ms):
-            self._tick()
-        if self._forecast is not None and self.ms >= self._forecast[0]:
-            self._finish(self._forecast[1])
-
-    def _tick(self) -> None:
-        self._tick_due_ms = (self.ms // 10 + 1) * 10
-        if self._random.random() < self.stalls:
-            self.stalled_until_ms = self.ms + self._random.randint(20, 400)
-        self.player.measure({0: self.position}, self.now_ns - 2 * MS)
-        self.player.tick(self.now_ns)
-        if self._forecast is None and (forecast := self.player.take_forecast()) is not None:
-            self._forecast = (self.ms + self._random.randint(*self.forecast_ms), forecast)
-
-    def _finish(self, forecast: Forecast) -> None:
-        self._forecast = None
-        trajectory = forecast.run()
-        if trajectory is not None and self.player.awaits(forecast):
-            if self.player.is_too_late(trajectory, self.now_ns):
-                self.player.retry(forecast, self.now_ns)
-            else:
-                is_late = self.now_ns > forecast.departure_ns
-                self._on_the_way.append((self.ms, trajectory))
-                self.sent.append(Sent(self.ms, trajectory, is_late))
-                self.player.finish_forecast(forecast, trajectory)
-
-    def _receive(self, trajectory: Trajectory) -> None:
-        rows = zip(
-            trajectory.rows, trajectory.velocities(), trajectory.accelerations(), strict=True
-        )
-        points = [Point(i * PERIOD_S, *row) for i, row in enumerate(rows)]
-        now_s = self.now_ns * 1e-9
-        assert not self._controller.receive(trajectory.start_ns * 1e-9, points, now_s)
-
-
-def moving(seed: int = 0) -> BusyRobot:
-    """A robot that plays a chunk, 0.5 rad/s fast, on a machine that is not busy yet."""
-    robot = BusyRobot(seed)
-    for _ in range(50):
-        robot.step()
-    robot.offer_ramp()
-    for _ in range(500):
-        robot.step()
-    assert robot.position > 0.1
-    return robot
 
 
 @pytest.mark.parametrize("how", ["hold", "inhibit", "inhibit in the tick", "change_limits"])
@@ -308,11 +181,14 @@ def test_a_stop_that_is_allowed_again_before_it_is_sent_still_stops_the_robot() 
     assert robot.position < stopped_at + 0.5 * 0.36 + braking_way(0.5)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_robot_that_is_stopped_at_random_on_a_busy_machine_never_jumps(seed: int) -> None:
-    robot = moving(seed)
+@pytest.mark.parametrize("stall_ms", [(20, 400), (300, 2500)])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_robot_that_is_stopped_at_random_on_a_busy_machine_never_jumps(
+    seed: int, stall_ms: tuple[int, int]
+) -> None:
+    robot = moving(seed, max_joint_ages_s={0: 0.3})
     chance = random.Random(seed)
-    robot.stalls, robot.forecast_ms = 0.01, (10, 130)
+    robot.stalls, robot.stall_ms, robot.forecast_ms = 0.01, stall_ms, (10, 130)
     begun_ms = robot.ms
     for _ in range(3000):
         robot.step()
@@ -320,9 +196,86 @@ def test_a_robot_that_is_stopped_at_random_on_a_busy_machine_never_jumps(seed: i
             robot.player.hold(robot.now_ns, "enough")
         if chance.random() < 0.01:
             robot.player.inhibit(chance.choice(["", "emergency stop"]))
+        if chance.random() < 0.005:
+            robot.is_measured = not robot.is_measured
         if chance.random() < 0.02:
             ahead = robot.position + 0.5 * 0.05 * np.arange(20)[:, None]
             with contextlib.suppress(ChunkRefusedError):
                 chunk = Chunk(robot.ms, robot.now_ns, 0.05, {"arm": ahead})
                 robot.player.offer(chunk, robot.now_ns)
     assert np.abs(np.diff(robot.path[begun_ms:])).max() < MAX_LATE_STEP + 1e-3 * LIMITS.velocity
+
+
+def require_brake_without_jump(robot: BusyRobot, stopped_at: float) -> None:
+    """The newest trajectory brakes from where the robot was, at 0.5 rad/s."""
+    for _ in range(700):
+        robot.step()
+    stop = robot.sent[-1]
+    assert not stop.is_late
+    require_within(stop.trajectory.rows[:, 0], LIMITS, PERIOD_S)
+    assert np.abs(np.diff(robot.path)).max() < 0.51e-3
+    way = 0.5 * (STOP_LEAD_S + 2 * PERIOD_S) + braking_way(0.5)
+    assert stopped_at < robot.position < stopped_at + way
+
+
+def test_measurements_that_a_stall_made_old_brake_where_the_robot_is_by_then() -> None:
+    """After a stall the loop may tick before the executor takes what was measured meanwhile."""
+    robot = moving(max_joint_ages_s={0: 0.2})
+    robot.is_measured = False
+    stall(robot, 300)
+    stopped_at = robot.position
+    robot.is_measured = True
+    require_brake_without_jump(robot, stopped_at)
+    assert "the position of arm[0] is 0.3" in robot.player.reason
+
+
+def test_a_robot_that_does_not_follow_in_a_stall_is_braked_where_it_is_commanded_by_then() -> None:
+    robot = moving(max_following_errors={0: 0.1})
+    robot.blocked_at = robot.position
+    stall(robot, 300)
+    fault, robot.blocked_at = robot.player.fault, None
+    require_brake_without_jump(robot, robot.position)
+    assert "does not follow: commanded 0.3" in fault
+
+
+@pytest.mark.parametrize("pause_ms", [990, 1100, 3000])
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_after_a_long_pause_the_robot_goes_on_from_the_end_of_the_path_that_it_was_sent(
+    pause_ms: int, is_stopped: bool
+) -> None:
+    robot = moving()
+    stall(robot, pause_ms)
+    arrived_at = robot.sent[-1].trajectory.rows[-1, 0]
+    assert robot.position == arrived_at
+    if is_stopped:
+        robot.player.hold(robot.now_ns, "enough")
+    for _ in range(500):
+        robot.step()
+    assert robot.position == arrived_at
+    back = robot.position - 0.5 * 0.05 * np.arange(20)[:, None]
+    robot.player.offer(Chunk(2, robot.now_ns, 0.05, {"arm": back}), robot.now_ns)
+    for _ in range(1500):
+        robot.step()
+    assert robot.position == pytest.approx(back[-1, 0])
+    assert np.abs(np.diff(robot.path)).max() < 0.6e-3
+    for one in robot.sent:
+        require_within(one.trajectory.rows[:, 0], LIMITS, PERIOD_S)
+
+
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_after_a_long_pause_of_the_loop_a_chunk_was_played_where_it_was_sent_and_only_there(
+    is_sent: bool,
+) -> None:
+    robot = moving()
+    back = robot.position - 0.5 * 0.05 * np.arange(20)[:, None]
+    robot.player.offer(Chunk(2, robot.now_ns, 0.05, {"arm": back}), robot.now_ns)
+    while robot._forecast is None:
+        robot.step()
+    if not is_sent:  # the thread that sends it pauses, too
+        robot._forecast = (robot.ms + 3050, robot._forecast[1])
+    stall(robot, 3000)
+    for _ in range(500):
+        robot.step()
+    assert len(robot.sent) == 1 + is_sent
+    assert robot.position == robot.sent[-1].trajectory.rows[-1, 0]
+    assert np.abs(np.diff(robot.path)).max() < 1e-3 * LIMITS.velocity

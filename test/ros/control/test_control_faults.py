@@ -11,14 +11,17 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from helpers import wait_for_log, wait_until
-from motion_rig import DT_S, Rig
+from motion_rig import DT_S, Rig, urdf
 from nodes_for_tests import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, chunk_of
 from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from gr00t_policy_core.control.command_limiter import CommandLimiter
+from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_ros.msg import ActionChunk, ControlStatus
+from gr00t_ros.node.qos import DESCRIPTION
 
 ERROR = ControlStatus.STATE_ERROR
 TWIST = {
@@ -30,7 +33,7 @@ TWIST = {
 }
 
 
-def fail(*_: Any) -> np.ndarray:
+def fail(*_: Any, **__: Any) -> np.ndarray:
     raise FloatingPointError("broken on purpose")
 
 
@@ -263,6 +266,36 @@ def test_whatever_fails_in_motion_the_arm_is_braked_and_the_node_says_so(
     count = len(set(rig.path()[:, 0]))
     rig.wait_for_commands(20)
     assert len(set(rig.path()[:, 0])) == count
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ("hold", "a stop could not be planned"),
+        ("measure", "a measurement could not be used"),
+        ("change_limits", "new limits could not be used"),
+    ],
+)
+def test_a_message_that_makes_the_player_fail_brakes_the_arm_and_ends_no_thread(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, part: str, what: str
+) -> None:
+    rig.start(robot_description_topic="robot_description")
+    rig.play(speed=1.5, horizon=200)
+    wait_until(lambda: rig.path().size and rig.path()[-1, 0] > 0.5, what="it moves")
+    monkeypatch.setattr(MotionPlayer, part, fail)
+    if part == "hold":
+        rig.chunks.publish(ActionChunk(stop=True, stop_reason="enough"))
+    elif part == "change_limits":
+        slow = urdf(shoulder='lower="-3" upper="3" velocity="0.5"')
+        rig.peer.create_publisher(String, "robot_description", DESCRIPTION).publish(
+            String(data=slow)
+        )
+    status = rig.operator.wait_for_status(lambda s: s.state == ERROR, "the error")
+    assert status.reason.startswith(what)
+    assert "FloatingPointError: broken on purpose" in status.reason
+    rig.wait_for_rest()
+    rig.require_smooth(jerk=1e9)  # the fallback keeps all limits but that of the jerk
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
 
 
 def test_whatever_fails_a_twist_comes_down_to_zero(

@@ -222,7 +222,7 @@ def test_a_motion_that_fails_is_braked_by_a_trajectory(
     play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("out of order")
 
     monkeypatch.setattr(MotionPlayer, "tick", broken)

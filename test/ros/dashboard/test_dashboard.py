@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 from dashboard_rig import DashboardRig, wait_for
@@ -22,6 +22,7 @@ exceptions = pytest.importorskip("websockets.exceptions")
 
 ROOT = Path(__file__).resolve().parents[3]
 JPEG_START = b"\xff\xd8"
+MOST_SENT_BYTES = 100_000_000  # far more than the buffers of a socket hold
 PATHS = (
     "",
     "robot",
@@ -150,15 +151,20 @@ def test_cameras_are_received_only_while_somebody_watches(rig: DashboardRig) -> 
     wait_until(lambda: not rig.subscriptions_of_the_camera(), what="the subscription ends")
 
 
+def upgrade_request(address: SplitResult) -> bytes:
+    """What opens a WebSocket."""
+    return (
+        f"GET {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+
+
 def test_a_page_that_never_reads_costs_the_others_nothing(rig: DashboardRig) -> None:
     address = urlsplit(rig.live_url)
     with socket.create_connection((address.hostname, address.port)) as dead:
         dead.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        dead.sendall(
-            f"GET {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
+        dead.sendall(upgrade_request(address))
         wait_until(lambda: rig.server.feed.is_watched, what="the dead page is open")
         filler = "x" * 1_000_000
         for number in range(200):  # 200 MB, of which the dead page takes next to nothing
@@ -170,6 +176,24 @@ def test_a_page_that_never_reads_costs_the_others_nothing(rig: DashboardRig) -> 
             first = wait_for(page, "picture")
             wait_for(page, "picture", lambda picture: picture != first)
         assert rig.command("stop_policy")["success"]
+
+
+def test_a_flood_from_a_page_waits_in_its_own_socket(rig: DashboardRig) -> None:
+    address = urlsplit(rig.live_url)
+    frame = b"\x81\xfe" + (10_000).to_bytes(2, "big") + bytes(4) + b"x" * 10_000
+    sent = 0
+    with socket.create_connection((address.hostname, address.port)) as flood:
+        flood.sendall(upgrade_request(address))
+        wait_until(lambda: rig.server.feed.is_watched, what="the page is open")
+        flood.settimeout(1.0)
+        with contextlib.suppress(TimeoutError):
+            while sent < MOST_SENT_BYTES:
+                sent += flood.send(frame)
+        assert sent < MOST_SENT_BYTES
+        with client.connect(rig.live_url) as page:
+            first = wait_for(page, "picture")
+            wait_for(page, "picture", lambda picture: picture != first)
+    wait_until(lambda: not rig.server.feed.is_watched, what="the page is known to be gone")
 
 
 def test_the_command_line_prints_the_address_once_and_ends_at_sigint(tmp_path: Path) -> None:

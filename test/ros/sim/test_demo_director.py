@@ -18,6 +18,15 @@ from gr00t_ros.sim.demo_recorder import DemoRecorder
     [
         (ControlStatus.STATE_STOPPED, ["the arm is home"]),
         (
+            ControlStatus.STATE_ERROR,
+            [
+                Transition.TRANSITION_DEACTIVATE,
+                "the arm is home",
+                Transition.TRANSITION_ACTIVATE,
+                "control_node/start",
+            ],
+        ),
+        (
             ControlStatus.STATE_HOLDING,
             [
                 Transition.TRANSITION_DEACTIVATE,
@@ -34,6 +43,7 @@ def test_no_node_commands_the_arm_while_it_is_put_home(
     monkeypatch.setattr(
         demo_director, "change_state", lambda _, name, transition: made.append(transition)
     )
+    monkeypatch.setattr(demo_director, "call_trigger", lambda _, service: made.append(service))
     recorder = SimpleNamespace(control_status=ControlStatus(state=state))
     with demo_director.control_node_inactive(recorder):
         made.append("the arm is home")

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stops of a player that is ticked ahead: they depart from the path that the robot was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gr00t_policy_core.control.joint_limits import JointLimits
+from gr00t_policy_core.control.player_ahead import PlayerAhead
+from gr00t_policy_core.control.recording import Allowed, Held, Limited
+from gr00t_policy_core.control.sent_path import SentPath
+from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, reason_after_stop
+from gr00t_policy_core.control.trajectory import Forecast
+from gr00t_policy_core.control.workspace import Workspace
+
+
+class StopsAhead:
+    """Brings the player back to where the robot is, and brakes from there.
+
+    All instants are on the clock of the stamps, ns.
+
+    Args:
+        ahead: The player, one lead ahead of the present.
+        path: What the controller of the robot knows of the commands.
+    """
+
+    def __init__(self, ahead: PlayerAhead, path: SentPath) -> None:
+        self._ahead = ahead
+        self._path = path
+        self._inhibited = ""
+        self._is_due = False  # whether motion was forbidden since the last call with a time
+        self._is_unsent = False
+        self._reason = ""  # of the newest stop
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether the way to rest of a stop is still to be sent."""
+        return self._is_unsent
+
+    def inhibit(self, reason: str) -> None:
+        """Forbid motion for a reason, from the next `begin_if_due` on; an empty one allows it."""
+        if reason == self._inhibited:
+            return
+        was_allowed, self._inhibited = not self._inhibited, reason
+        if was_allowed:
+            self._is_due = True
+        elif self._is_due:
+            self._is_due = bool(reason)
+        else:
+            self._ahead.tell(Allowed(reason))
+
+    def begin_if_due(self, now_ns: int) -> None:
+        """Stop, if motion was forbidden since the last call."""
+        if self._is_due:
+            self.stop(now_ns, reason_after_stop(self._inhibited))
+
+    def stop(self, now_ns: int, reason: str, stop_lead_ns: int | None = None) -> None:
+        """Come to rest from the path that was sent: a stop that was not sent yet is begun again.
+
+        Args:
+            now_ns: The present.
+            reason: Why.
+            stop_lead_ns: How long after the present it departs; as soon as usual by default.
+        """
+        present_ns = self.go_back(now_ns, stop_lead_ns)
+        self._ahead.tell(Held(self._ahead.ticked_ns or now_ns, reason))
+        self._go_on(present_ns, reason)
+
+    def stop_again(self, late: Forecast, now_ns: int) -> None:
+        """Stop as much later as the forecast of the newest stop has taken, and a little more."""
+        late_ns = now_ns - late.departure_ns
+        self.stop(now_ns, self._reason, late_ns + 2 * self._ahead.stop_lead_ns)
+
+    def abandon(self, now_ns: int, reason: str) -> None:
+        """Give up the path, which the controller has left: it holds by itself, and is sent no stop.
+
+        Args:
+            now_ns: The present.
+            reason: Why.
+        """
+        present_ns = self.go_back(now_ns)
+        self._ahead.abandon(reason)
+        self._is_unsent = False
+        self._ahead.go_ahead(present_ns)
+
+    def change_limits(
+        self,
+        limits: Mapping[int, JointLimits],
+        now_ns: int,
+        workspaces: tuple[Workspace, ...],
+    ) -> None:
+        """Stop, and use other limits then; as `MotionPlayer.change_limits`."""
+        present_ns = self.go_back(now_ns)
+        at_ns = self._ahead.ticked_ns or now_ns
+        self._ahead.tell(Limited(limits, at_ns, workspaces))
+        self._go_on(present_ns, NEW_LIMITS)
+
+    def brake_at_present(self, now_ns: int) -> None:
+        """Brake already where the robot is, for what the player has found one lead ahead."""
+        reason = self._ahead.player.reason
+        self._go_on(self.go_back(now_ns), reason)
+        ticked_ns = self._ahead.ticked_ns
+        if not self._ahead.player.is_braking and ticked_ns is not None:
+            self._ahead.tell(Held(ticked_ns, reason))
+
+    def go_back(self, now_ns: int, stop_lead_ns: int | None = None) -> int:
+        """Undo what the robot has not begun; returns the present. Then call `go_ahead` of `ahead`.
+
+        Args:
+            now_ns: The present.
+            stop_lead_ns: As for `stop`.
+        """
+        self.catch_up(now_ns)
+        present_ns = self._ahead.go_back(stop_lead_ns)
+        if self._is_due:
+            self._is_due = False
+            self._ahead.tell(Allowed(self._inhibited))
+        return present_ns
+
+    def catch_up(self, now_ns: int) -> None:
+        """Go on to where the robot is, if the control loop has missed ticks.
+
+        After a long pause only what was sent counts: what was not is undone before.
+        """
+        if self._ahead.has_paused(now_ns):
+            self._ahead.go_ahead(self._ahead.go_back(after_pause=True), is_missed=True)
+        self._ahead.catch_up(now_ns)
+
+    def finish(self, sent: Forecast) -> None:
+        """Learn that a forecast was sent."""
+        self._is_unsent &= not sent.is_stop
+
+    def tick(self) -> None:
+        """Give up a stop that changes nothing."""
+        self._is_unsent &= self._changes_something
+
+    def _go_on(self, present_ns: int, reason: str) -> None:
+        """Go on from a stop, which is sent as soon as it is forecast."""
+        self._reason = reason
+        self._ahead.go_ahead(present_ns)
+        self._is_unsent = self._changes_something
+
+    @property
+    def _changes_something(self) -> bool:
+        """Whether a stop does: the robot moves, or departs from what it was sent."""
+        return not (self._path.is_current and self._ahead.is_at_rest)
