@@ -49,6 +49,7 @@ class MeasuredState:
         self._resting_error: Row | None = None
         self._has_yielded = False
         self._yielded_at = np.full(layout.size, np.nan)
+        self._rested_at: Row | None = None  # where it was at the first tick of this rest
         self._still_at = np.full(layout.size, np.nan)
         self._still_since_ns: int | None = None
         self._is_still = False
@@ -136,7 +137,7 @@ class MeasuredState:
 
     def start_moving(self) -> None:
         """Forget how far the robot was from its commands when it last rested."""
-        self._resting_error = self._still_since_ns = None
+        self._resting_error = self._still_since_ns = self._rested_at = None
         self._has_yielded = self._is_still = False
 
     def rest(self, held: Row, now_ns: int) -> None:
@@ -149,6 +150,8 @@ class MeasuredState:
             now_ns: Playback time of the tick, ns.
         """
         self._is_still = self.stands_still(now_ns)
+        if self._rested_at is None:
+            self._rested_at = self._positions.copy()
         error = self._error(held)
         if self._resting_error is not None:
             self._resting_error = self._smaller(error, self._resting_error)
@@ -157,6 +160,17 @@ class MeasuredState:
         elif self._is_still:
             # The error may have any size, or an arm that sags with every command would creep.
             self._resting_error = error
+
+    def has_left_rest(self, held: Row) -> bool:
+        """Whether the robot is elsewhere than at the first call of `rest` since it moved.
+
+        Args:
+            held: Where it is held, float64 (size,).
+        """
+        if self._rested_at is None:
+            return False
+        way = self._way_since(self._rested_at, held)
+        return bool((self._distances(way) > MOVED).any())
 
     def stands_still(self, now_ns: int) -> bool:
         """Whether the robot has not moved for a while; call it at every tick.
@@ -187,7 +201,7 @@ class MeasuredState:
 
     def start_yielding(self) -> None:
         """Forget the resting error: the commands go to where the robot was moved to."""
-        self._resting_error = self._still_since_ns = None
+        self._resting_error = self._still_since_ns = self._rested_at = None
         self._has_yielded = True
         self._is_still = False
         self._yielded_at = self._positions.copy()
@@ -198,10 +212,14 @@ class MeasuredState:
         Args:
             held: Where the commands rest, and nothing was commanded since, float64 (size,).
         """
-        way = self._layout.offset(
-            self.over(held), np.where(np.isnan(self._yielded_at), held, self._yielded_at)
-        )
-        return self._layout.with_offset(held, way) if (self._distances(way) > MOVED).any() else held
+        way = self._way_since(self._yielded_at, held)
+        has_moved = (self._distances(way) > MOVED).any()
+        return self._layout.with_offset(held, way) if has_moved else held
+
+    def _way_since(self, before: Row, held: Row) -> Row:
+        """How far the robot is from where it was measured before; 0 where it was not measured."""
+        known = np.where(np.isnan(before), self.over(held), before)
+        return self._layout.offset(self.over(held), known)
 
     def _smaller(self, error: Row, other: Row) -> Row:
         """The smaller of two errors, value by value; of a pose by its place and its rotation."""

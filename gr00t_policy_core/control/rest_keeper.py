@@ -16,9 +16,9 @@ from gr00t_policy_core.control.schedule import ChunkSchedule
 class RestKeeper:
     """Brings the commands to rest where no chunk is played, and keeps them there.
 
-    A robot that somebody moves while motion is inhibited is held where it stands still then. Until
-    it does, nothing may be commanded: a controller that has moved it, or one that takes over from
-    that, must not be sent back to where it was held before.
+    A robot that does not follow, or that somebody moves, while motion is inhibited is held where it
+    stands still then. If it was moved, nothing may be commanded until it does: a controller that
+    has moved it, or one that takes over from that, must not be sent back to where it was held.
 
     Args:
         layout: Says which values are velocities: none stays commanded.
@@ -126,7 +126,7 @@ class RestKeeper:
     def _stay(self, output: CommandOutput, target: Row, now_ns: int, *, is_measured: bool) -> Row:
         """Stay, or go to where somebody has moved the robot."""
         held = target
-        if self._state.phase is MotionPhase.YIELDING and is_measured:
+        if self._is_moved and self._state.phase is MotionPhase.YIELDING and is_measured:
             held = self._place_moved_on_to(held)
             self._rest_if_there(output, held, now_ns)
         elif output.is_at_rest:
@@ -159,9 +159,10 @@ class RestKeeper:
         if self._is_silent:
             return held
         place = self._measured.displaced(held)
-        may_be_moved = self._state.is_inhibited or self._is_moved
-        self._is_moved = place is not held and may_be_moved
-        if not (self._is_moved and self._measured.is_still):
+        may_yield = self._state.is_inhibited or self._is_moved
+        is_leaving = self._state.is_inhibited and self._measured.has_left_rest(held)
+        self._is_moved = place is not held and (self._is_moved or is_leaving)
+        if place is held or not (may_yield and self._measured.is_still):
             return held
         self._yield()
         return place
