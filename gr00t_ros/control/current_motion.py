@@ -77,8 +77,6 @@ class CurrentMotion:
         """Come to rest and do not move again; call it where an exception is handled."""
         if self.failure is None:
             self.failure = MotionFailure(what, self.player)
-        else:
-            self.failure.give_up_trajectory()
 
     def tick(self, now_ns: int) -> None:
         """Compute the command of this tick, or brake if anything has failed. Never raises.

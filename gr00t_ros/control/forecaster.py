@@ -62,7 +62,7 @@ class Forecaster:
             try:
                 self._send(forecast)
             except Exception:  # the robot must come to rest, whatever it is
-                self._motion.fail("a trajectory cannot be forecast or sent")
+                self._motion.forecasts.fail(forecast)
 
     def _send(self, forecast: Forecast) -> None:
         begun_s = time.monotonic()

@@ -38,9 +38,9 @@ class MotionFailure:
         """Whether a trajectory of the way to rest was sent, or cannot be."""
         return self._is_sent
 
-    def give_up_trajectory(self) -> None:
-        """Send no trajectory of the way to rest, because that has failed, too."""
-        self._is_sent = True
+    def give_up(self, forecast: Forecast) -> None:
+        """Send no trajectory of the way to rest, if it is its forecast that has failed, too."""
+        self._is_sent |= forecast is self._forecast
 
     def next_command(self, last: Command, layout: ActionLayout, tick_ns: int) -> Command | None:
         """Return the next command on the way to rest; None if nothing has been played.

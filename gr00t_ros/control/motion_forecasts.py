@@ -63,6 +63,19 @@ class MotionForecasts:
             player.finish_forecast(forecast, trajectory)
             return True
 
+    def fail(self, forecast: Forecast) -> None:
+        """Come to rest, since a forecast could not be run or sent; call it where that is handled.
+
+        If it was the way to rest after a failure, that is given up, and the robot comes to rest at
+        the end of the trajectory before.
+        """
+        with self._motion.lock:
+            failure = self._motion.failure
+            if failure is None:
+                self._motion.fail("a trajectory cannot be forecast or sent")
+            else:
+                failure.give_up(forecast)
+
     def brake_at_once(self, now_ns: int) -> Trajectory | None:
         """Return a way to rest from where the robot is sent, by its largest accelerations.
 

@@ -170,11 +170,31 @@ def test_a_robot_whose_way_to_rest_is_not_sent_yet_is_not_at_rest(arm: MovingArm
 def test_a_robot_that_fails_is_at_rest_once_its_brake_is_sent(
     arm: MovingArm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    take = MotionForecasts.take
     monkeypatch.setattr(MotionPlayer, "tick", fail)
     monkeypatch.setattr(MotionForecasts, "take", lambda *_: None)
     for _ in range(30):
         arm.tick()
     assert arm.motion.command.at_rest
     assert not arm.motion.is_at_rest
-    arm.motion.fail("a trajectory cannot be forecast or sent")
+    brake = take(arm.forecasts, arm.now_ns)
+    assert brake is not None
+    arm.forecasts.fail(brake)  # what was tried and failed is not waited for
     assert arm.motion.is_at_rest
+
+
+def test_no_other_failure_gives_up_the_way_to_rest_of_the_first(arm: MovingArm) -> None:
+    arm.player.hold(arm.now_ns, "enough")
+    arm.now_ns += PERIOD_NS
+    arm.motion.tick(arm.now_ns)
+    before = arm.forecasts.take(arm.now_ns)
+    assert before is not None
+    try:
+        fail()
+    except FloatingPointError:
+        arm.motion.fail("a command cannot be published")
+        arm.motion.fail("a command cannot be published")
+    arm.forecasts.fail(before)
+    arm.tick()
+    assert len(arm.sent) == 2
+    arm.require_brake(arm.now_ns)
