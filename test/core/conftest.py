@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))  # the benchmarks are 
 WIRE = Path(__file__).resolve().parents[1] / "data" / "wire"
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side, all tests that start Ray run in one process.
 

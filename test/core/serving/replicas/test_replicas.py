@@ -23,6 +23,12 @@ needs_ray()
 DEADLY = {"status": "error", "error": "two replicas died while they answered this request"}
 
 
+def test_all_tests_that_start_ray_run_in_one_process(request: pytest.FixtureRequest) -> None:
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("one process runs all tests")
+    assert request.node.nodeid.endswith("@ray")
+
+
 def test_as_many_calls_are_in_progress_as_there_are_replicas(tmp_path) -> None:
     with served(tmp_path) as running:
         first = running.hold("a", 1)
