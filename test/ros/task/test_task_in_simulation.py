@@ -20,6 +20,7 @@ from action_msgs.msg import GoalStatus
 from helpers import require_within, wait_until
 from leader_arm import TELEOP_TOPIC, LeaderArm
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
@@ -94,6 +95,22 @@ class Simulation:
         sent = dict(zip(newest.name, newest.position, strict=True))
         joints = self.peer.control_statuses[-1].joints
         return all(abs(joint.feedback - sent[joint.name]) < 0.01 for joint in joints)
+
+    def require_rest(self) -> None:
+        """Fail where a command from now on moves the arm; on a busy machine they arrive late."""
+        now_ns = self.peer.node.get_clock().now().nanoseconds
+
+        def positions() -> list[Any]:
+            commands = list(self.commands)
+            stamps = [Time.from_msg(command.header.stamp).nanoseconds for command in commands]
+            return [
+                command.points[0].positions
+                for command, stamp_ns in zip(commands, stamps, strict=True)
+                if stamp_ns > now_ns
+            ]
+
+        wait_until(lambda: len(positions()) > 5, SLOW_S, "commands from now on")
+        assert np.ptp(positions(), axis=0).max() == 0.0
 
     def instruct(self, instruction: str) -> None:
         """Publish an instruction, as an operator may."""
@@ -184,6 +201,7 @@ def test_cancel_brakes_in_mid_motion_within_the_limits(simulation: Simulation) -
     asked = len(peer.chunks)
     handle.cancel_goal_async()
     status, result = peer.result_of(handle)
+    simulation.require_rest()
 
     assert status == GoalStatus.STATUS_CANCELED
     assert fields(result.task) == (TaskResult.TERMINATION_CANCELLED, TaskResult.OUTCOME_UNKNOWN)
@@ -200,7 +218,6 @@ def test_cancel_brakes_in_mid_motion_within_the_limits(simulation: Simulation) -
             jerk=joint.max_jerk,
             period_s=0.01,
         )
-    assert np.abs(np.diff(positions[-5:], axis=0)).max() == 0.0  # at rest when the result comes
 
 
 def run_command(*arguments: str) -> subprocess.Popen[str]:
@@ -228,7 +245,7 @@ def test_ctrl_c_of_the_command_cancels_and_waits_until_the_robot_is_at_rest(
     assert "run: cancelling, the robot brakes" in output
     assert re.search(r"run: cancelled after \d+\.\d s, outcome unknown: cancelled by the", output)
     assert simulation.peer.control_statuses[-1].at_rest
-    assert not is_moving(simulation)
+    simulation.require_rest()
 
 
 def test_another_instruction_on_the_topic_takes_over(simulation: Simulation) -> None:
