@@ -11,6 +11,7 @@ from typing import Any
 
 from gr00t_policy_core.evaluation.finding import Fault
 from gr00t_policy_core.report_files import JSON_NAME
+from gr00t_ros.convert.filters import SHORT
 from gr00t_ros.sim.demonstrations import Demonstration
 from gr00t_ros.sim.replays import Episode, Replay
 
@@ -23,7 +24,8 @@ class DataSummary:
 
     Args:
         demonstrations: All that were recorded.
-        cut: Why a bag has become several episodes, one text for each; these are not replayed.
+        cut: Why a bag has lost a part of its demonstration, one text for each; these are not
+            replayed.
         replays: All replays.
         problems: What the evaluation should have found, and has not.
         diagnosis: The verdict on the first replay.
@@ -65,7 +67,7 @@ def replayable_episodes(
     index = 0
     for bag in _bags(datasets[0]):
         steps = bag["episodes"]
-        if len(steps) == 1:
+        if _is_whole(bag):
             demonstration = by_bag[Path(bag["bag"]).name]
             episodes.append(
                 Episode(
@@ -84,9 +86,10 @@ def cut_bags(dataset: Path) -> Iterator[str]:
     """The bags whose demonstration was cut by gaps, with the most frequent reason."""
     for bag in _bags(dataset):
         causes = {**bag["missing"], **bag["interruptions"]}
-        if len(bag["episodes"]) != 1 and not bag["skipped"]:
+        if not (_is_whole(bag) or bag["skipped"]):
             cause = max(causes, key=lambda text: causes[text], default="")
-            yield f"{Path(bag['bag']).name} became {len(bag['episodes'])} episodes: {cause}"
+            kept = ", ".join(map(str, bag["episodes"]))
+            yield f"{Path(bag['bag']).name} was cut by gaps to episodes of {kept} steps: {cause}"
 
 
 def evaluation_problems(folder: Path) -> Iterator[str]:
@@ -112,6 +115,11 @@ def diagnosis_text(folder: Path) -> str:
 
 def _is_flipped_sign(finding: Mapping[str, Any]) -> bool:
     return finding["fault"] == Fault.SIGN.value and finding["joints"] == ["shoulder_pan"]
+
+
+def _is_whole(bag: Mapping[str, Any]) -> bool:
+    """Whether a bag is one episode, and no part before or after a gap was too short for another."""
+    return len(bag["episodes"]) == 1 and SHORT not in bag["filtered"]
 
 
 def _bags(dataset: Path) -> list[dict[str, Any]]:

@@ -75,11 +75,14 @@ def _stop_a_node(loop: RunLoop, nodes: DrivenNodes) -> str:
         return ""
     why = policy.problem_after(STOP_S)
 
-    def is_stopped() -> bool:
+    def is_decided() -> bool:
+        """Await a stop that the control node was asked for: it would undo a later `~/start`."""
         answers = [stop.has_answered() for stop in (policy, control)]
-        return policy.has_succeeded or control.has_succeeded or all(answers)
+        return (
+            all(answers) or control.has_succeeded or (policy.has_succeeded and not control.is_asked)
+        )
 
-    loop.wait(is_stopped, LATE_S)
+    loop.wait(is_decided, LATE_S)
     for stop in (policy, control):
         stop.give_up()
     if not (policy.has_succeeded or control.has_succeeded):
