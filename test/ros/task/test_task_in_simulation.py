@@ -100,17 +100,15 @@ class Simulation:
         """Fail where a command from now on moves the arm; on a busy machine they arrive late."""
         now_ns = self.peer.node.get_clock().now().nanoseconds
 
-        def positions() -> list[Any]:
-            commands = list(self.commands)
-            stamps = [Time.from_msg(command.header.stamp).nanoseconds for command in commands]
-            return [
-                command.points[0].positions
-                for command, stamp_ns in zip(commands, stamps, strict=True)
-                if stamp_ns > now_ns
-            ]
+        def rests() -> bool:
+            newest = [command.points[0].positions for command in self.commands[-5:]]
+            return len(newest) == 5 and bool(np.ptp(newest, axis=0).max() == 0.0)
 
-        wait_until(lambda: len(positions()) > 5, SLOW_S, "commands from now on")
-        assert np.ptp(positions(), axis=0).max() == 0.0
+        wait_until(rests, SLOW_S, "the last commands")
+        place = self.commands[-1].points[0].positions
+        for command in list(self.commands):
+            if Time.from_msg(command.header.stamp).nanoseconds > now_ns:
+                assert command.points[0].positions == place
 
     def instruct(self, instruction: str) -> None:
         """Publish an instruction, as an operator may."""
