@@ -22,7 +22,7 @@ from gr00t_policy_core import PolicyClient, PolicyServer
 from gr00t_policy_core.serving.replicas import ReplicaPool
 from gr00t_policy_core.serving.replicas.cluster import Cluster
 
-WAIT_S = 60.0
+WAIT_S = 240.0  # on a busy machine Ray takes a minute to start processes for those that died
 PYTHONPATH = os.pathsep.join([str(Path(__file__).parent), *sys.path])
 
 
