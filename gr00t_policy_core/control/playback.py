@@ -120,9 +120,8 @@ class Playback:
             broken_off_ns = self._schedule.set_back(tick.now_ns, tick.set_back_ns)
             self.hold_if_set_back(broken_off_ns, tick.now_ns)
         elif tick.stalled_ns:
-            if tick.stalled_ns > 0 and self._schedule.is_playing:
-                self._counts.stalls += 1
-                self._counts.stalled_ns += tick.stalled_ns
+            if self._schedule.is_playing:
+                self._count_stall(tick.stalled_ns)
             self._schedule.delay(tick.now_ns, tick.stalled_ns)
         self.hold_if_set_back(self._schedule.advance(tick.now_ns), tick.now_ns)
         return tick.now_ns
@@ -172,6 +171,12 @@ class Playback:
         here = self._rest.abandon(self._output.last)
         self._schedule.rest(at_ns, here)
         self._place(here)
+
+    def _count_stall(self, stalled_ns: int) -> None:
+        """Count a stall, ns; a tick that comes early (negative) takes back a part of the last."""
+        counts = self._counts
+        counts.stalls += stalled_ns > 0
+        counts.stalled_ns = max(0, counts.stalled_ns + stalled_ns)
 
     def hold_if_set_back(self, set_back_ns: int, at_ns: int) -> None:
         """Come to rest where a chunk was broken off because the clock was set back, by so much."""

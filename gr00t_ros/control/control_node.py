@@ -171,11 +171,11 @@ class ControlNode(ManagedNode):
         contract, output = self._contract, self._output
         if contract is None or output is None:
             return
-        is_required = contract.motion.require_subscribers
-        self._gate.block("subscribers", output.problem if is_required else "")
-        failure = output.take_trajectory_failure()
+        failure = output.take_trajectory_failure()  # ends what nobody answers: no problem any more
         if failure:
             self._gate.stop(f"a trajectory was not carried out: {failure}; ~/start goes on")
+        is_required = contract.motion.require_subscribers
+        self._gate.block("subscribers", output.problem if is_required else "")
         was_lost, self._is_controller_lost = self._is_controller_lost, output.has_lost_controller
         is_left = bool(failure) and output.trajectory_channels == 1
         if self._motion and (is_left or (self._is_controller_lost and not was_lost)):

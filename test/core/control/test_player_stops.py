@@ -166,3 +166,16 @@ def test_a_clock_that_goes_back_a_little_is_no_stall() -> None:
     assert not rig.last.holding
     assert (rig.player.counts.stalls, rig.player.counts.stalled_ns) == (0, 0)
     rig.require_smooth()
+
+
+def test_a_tick_that_comes_early_takes_back_a_part_of_the_stall_before_it() -> None:
+    rig = Rig()
+    rig.offer(speed=2.0, horizon=40)
+    rig.run(0.5)
+    rig.stall(0.05)
+    rig.run(0.1)
+    rig.stall(-0.03)
+    rig.run(0.1)
+    assert rig.player.counts.stalls == 1
+    assert rig.player.counts.stalled_ns == pytest.approx(20e6, abs=1e6)
+    rig.require_smooth()
