@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ class Run:
     first_measured: tuple[float, float] = (np.nan, np.nan)
     numbers: int = 0
     commands: list[Command] = field(default_factory=list)
+    measured_at: list[tuple[float, float]] = field(default_factory=list)  # of each command
     joints_alive: bool = True
 
     def tick(self, ticks: int) -> None:
@@ -83,6 +85,7 @@ class Run:
             if not self.commands:
                 self.first_measured = self.measured  # a push may be unmeasured
             self.commands.append(command)
+            self.measured_at.append(self.measured)
             if self.follows:
                 self.arm = tuple(command.values["arm"].tolist())
 
@@ -98,6 +101,13 @@ class Run:
         t0_ns = self.now_ns - late_ms * MS_NS
         with contextlib.suppress(ChunkRefusedError):
             self.player.offer(Chunk(self.numbers, t0_ns, DT_S, actions), self.now_ns)
+
+    def told(self) -> list[slice]:
+        """The spans of commands that the robot is told: not those while somebody moves it."""
+        withheld = [command.is_withheld for command in self.commands]
+        bounds = [i for i in range(1, len(withheld)) if withheld[i] != withheld[i - 1]]
+        edges = [0, *bounds, len(withheld)]
+        return [slice(*pair) for pair in pairwise(edges) if not withheld[pair[0]]]
 
     def do(self, what: str, value: int) -> None:
         if what == "tick":
@@ -163,6 +173,14 @@ WIDEST = JointLimits(-np.inf, np.inf, 2.0, 20.0, 400.0)
     OutOfRange.REFUSE,
     0.2,
 )
+@example(  # somebody moves the stopped robot: it is told nothing until it stands still
+    [("chunk", 9114), ("allow", 1762), ("tick", 6632), ("push", 9370), ("tick", 1299)],
+    BlendMode.REPLACE,
+    False,
+    np.inf,
+    OutOfRange.RETURN,
+    0.2,
+)
 def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
     actions: list[tuple[str, int]],
     blend: BlendMode,
@@ -190,8 +208,12 @@ def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
     assert np.isfinite(vectors).all()
     assert_allclose(vectors[0, :2], run.first_measured, rtol=0.0, atol=MOVED)
     is_left_alone = not any(what in ("push", "limits") for what, _ in actions)
-    for index, limits in PLAYER_LIMITS.items():
-        require_within(vectors[:, index], limits if is_left_alone else WIDEST, PERIOD_S)
+    for span in run.told():
+        assert_allclose(vectors[span][0, :2], run.measured_at[span.start], rtol=0.0, atol=MOVED)
+        for index, limits in PLAYER_LIMITS.items():
+            if span.stop - span.start > 3:
+                bounds = limits if is_left_alone else WIDEST
+                require_within(vectors[span, index], bounds, PERIOD_S)
     assert_allclose(np.linalg.norm(vectors[:, 5:9], axis=1), 1.0, atol=1e-9)
     assert (vectors[[c.holding for c in run.commands], 9] == 0.0).all()
 
