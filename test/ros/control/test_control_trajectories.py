@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from bench.trajectory_controller import Point, TrajectoryController
 from gr00t_policy_core.control.player import MotionPlayer
-from gr00t_policy_core.control.trajectory import Forecast
+from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast
 from gr00t_ros.msg import ControlStatus
 
 NAMES = ["shoulder", "elbow", "finger"]
@@ -98,6 +98,20 @@ def play(
         return motion.counts.chunks > accepted
 
     wait_until(is_accepted, what=f"chunk {number} is accepted")
+
+
+def play_until_it_moves(robot: Robot, chunks: Publisher, peer: Node) -> None:
+    """Fresh chunks, as from a policy, until one is carried out: a busy machine may refuse some."""
+    number, played_ns = 0, 0
+
+    def moves() -> bool:
+        nonlocal number, played_ns
+        if now_ns(peer) - played_ns > 2 * 10**9:
+            number, played_ns = number + 1, now_ns(peer)
+            play(robot, chunks, peer, number, start=float(robot.controller.position[0]))
+        return bool(robot.controller.position[0] > 0.1)
+
+    wait_until(moves, what="it moves")
 
 
 def running(activate_node: MakeNode, ros_node: Node, **changes: object) -> Robot:
@@ -302,7 +316,7 @@ def test_a_trajectory_that_is_late_is_not_sent_and_its_chunk_is_refused(
 
     def slow(forecast: Forecast) -> object:
         begun_ns = now_ns(ros_node)
-        wait_until(lambda: now_ns(ros_node) - begun_ns > 10**8, what="0.1 s")
+        wait_until(lambda: now_ns(ros_node) - begun_ns > 7 * 10**8, what="longer than any lead")
         return run(forecast)
 
     monkeypatch.setattr(Forecast, "run", slow)
@@ -315,3 +329,32 @@ def test_a_trajectory_that_is_late_is_not_sent_and_its_chunk_is_refused(
     for message in robot.received:  # to stay where it is
         assert not np.ptp([point.positions for point in message.points], axis=0).any()
     assert not robot.controller.position.any()
+
+
+def test_a_machine_that_takes_longer_than_the_lead_plans_further_ahead_and_stops_at_once(
+    activate_node: MakeNode,
+    chunks: Publisher,
+    operator: Operator,
+    ros_node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    robot = running(activate_node, ros_node)
+    run = Forecast.run
+
+    def slow(forecast: Forecast) -> object:
+        begun_ns, trajectory = now_ns(ros_node), run(forecast)
+        if not isinstance(forecast._motion, BrakeMotion):  # of which nothing has to be planned
+            wait_until(lambda: now_ns(ros_node) - begun_ns > 2 * 10**8, what="0.2 s")
+        return trajectory
+
+    monkeypatch.setattr(Forecast, "run", slow)
+    play_until_it_moves(robot, chunks, ros_node)
+    status = operator.wait_for_status(lambda s: s.trajectory_lead_s > 0.2, "a longer lead")
+    assert status.trajectory_lead_s <= 0.5
+    assert operator.trigger("stop").success
+    operator.wait_for_status(lambda s: s.at_rest and s.joints[0].command != 0.0, "rest")
+    end = points_of(robot.received[-1])[-1].position
+    wait_until(lambda: np.array_equal(robot.controller.position, end), what="its controller rests")
+    assert not robot.rejections
+    motion = robot.node._motion
+    assert "stop" in motion.reason
