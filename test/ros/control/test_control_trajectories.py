@@ -118,12 +118,16 @@ def running(activate_node: MakeNode, ros_node: Node, **changes: object) -> Robot
     robot = Robot(ros_node)
     node = activate_node(stands_at=(0.0, 0.0, 0.0), **MODE, **changes)
     node.arm._timer.cancel()  # the robot here is the controller's
-    robot.node = node
+    robot.node, robot.forecaster = node, node._activation.forecaster
     return robot
 
 
-def require_trajectory(message: JointTrajectory) -> None:
-    """Positions that keep the limits, with their own derivatives, from the stamp to a rest."""
+def require_trajectory(robot: Robot, message: JointTrajectory) -> None:
+    """Positions that keep the limits, with their own derivatives, from the stamp to a rest.
+
+    On a machine that is too busy to plan in time the robot brakes without regard to jerk.
+    """
+    jerk = np.inf if robot.forecaster.late else LIMITS["jerk"]
     points = points_of(message)
     positions = np.stack([point.position for point in points])
     velocities = np.stack([point.velocity for point in points])
@@ -135,7 +139,7 @@ def require_trajectory(message: JointTrajectory) -> None:
     assert not velocities[-1].any()
     assert not accelerations[-1].any()
     for joint in range(3):
-        require_within(positions[:, joint], period_s=PERIOD_S, **LIMITS)
+        require_within(positions[:, joint], period_s=PERIOD_S, **{**LIMITS, "jerk": jerk})
 
 
 def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
@@ -156,7 +160,7 @@ def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
     assert status.trajectories == 3
     assert status.forecast_time.p50_s < 1.0
     for message in robot.received:
-        require_trajectory(message)
+        require_trajectory(robot, message)
     assert moving_until_s(robot.received[-1]) < 0.02 + 0.01 + 0.4
 
 
@@ -175,7 +179,8 @@ def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
     times_s = np.array([time_s for time_s, _ in robot.path])
     positions = np.stack([position for _, position in robot.path])
     speeds = np.abs(np.diff(positions, axis=0)) / np.diff(times_s)[:, None]
-    assert speeds.max() < 0.55
+    planned = max(np.abs(point.velocity).max() for point in points_of(robot.received[-1]))
+    assert speeds.max() < planned + 0.05  # 0.5 rad/s, unless it has to catch up
 
 
 def test_deactivation_ends_when_the_controller_has_braked(
@@ -190,7 +195,7 @@ def test_deactivation_ends_when_the_controller_has_braked(
     points = points_of(last)
     end_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9 + moving_until_s(last)
     assert end_s < ended_s + 0.05
-    require_trajectory(last)
+    require_trajectory(robot, last)
     assert points[-1].position[0] < 0.8
 
 
@@ -255,11 +260,11 @@ def test_a_stop_departs_at_once_and_does_not_wait_for_the_lead(
     robot = running(activate_node, ros_node, trajectory_lead_s=0.8)
     play(robot, chunks, ros_node, 1, start=0.0)
     wait_until(lambda: robot.controller.position[0] > 0.05, what="it moves")
-    stopped_s = now_ns(ros_node) * 1e-9
     assert operator.trigger("stop").success
+    stopped_s = now_ns(ros_node) * 1e-9
     wait_until(lambda: len(robot.received) == 2, what="a trajectory that brakes")
     last = robot.received[-1]
-    require_trajectory(last)
+    require_trajectory(robot, last)
     start_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9
     assert start_s + moving_until_s(last) < stopped_s + 0.75
     end = points_of(last)[-1].position
@@ -294,7 +299,7 @@ def test_a_person_steers_a_robot_that_takes_whole_trajectories(
     assert len(robot.received) > 5
     assert not robot.rejections
     for message in robot.received:
-        require_trajectory(message)
+        require_trajectory(robot, message)
     # It goes beyond the leader by no more than it needs to brake: after a trajectory that a busy
     # machine has finished late, it hurries after the leader.
     steered = [point for one in robot.received[of_the_chunk:] for point in points_of(one)]
