@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.command import Command
 
 # The lead follows the time that trajectories take up to this, s, or to the one that is set where
@@ -63,6 +64,17 @@ class CommandsAhead:
     def is_at_rest(self) -> bool:
         """Whether the robot rests, and no command that goes out makes it move."""
         return all(command.at_rest for command in self.known)
+
+    def path(self, ticks: int) -> Row:
+        """What is commanded so many ticks after the present, float64 (size,); at most a lead later.
+
+        Raises:
+            RuntimeError: Nothing is commanded yet.
+        """
+        command = self._commands[min(ticks, len(self._commands) - 1)]
+        if command is None:
+            raise RuntimeError("nothing is commanded yet")
+        return command.vector
 
     def append(self, command: Command | None) -> None:
         """Add the command of one more tick."""

@@ -24,6 +24,7 @@ from gr00t_policy_core.control.player_ahead import PlayerAhead
 from gr00t_policy_core.control.recording import Offered, Steered
 from gr00t_policy_core.control.sent_path import SentPath
 from gr00t_policy_core.control.stops_ahead import StopsAhead
+from gr00t_policy_core.control.streamed_commands import StreamedCommands
 from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, PlayerMotion, Trajectory
 from gr00t_policy_core.control.workspace import Workspace
 
@@ -72,6 +73,12 @@ class LookAheadPlayer:
             silent_at_rest=silent_at_rest,
         )
         self._stops = StopsAhead(self._ahead, self._path)
+        self._streamed = StreamedCommands(
+            layout,
+            layout.dimensions.keys() - set(forecast_keys),
+            period_s=period_s,
+            is_silent=silent_at_rest,
+        )
         self._retried: Chunk | None = None  # the newest chunk that was offered a second time
         self._too_late = (
             "its trajectory was ready after the robot had to depart, "
@@ -147,7 +154,9 @@ class LookAheadPlayer:
         Until then the robot goes on by the trajectory before.
         """
         present = self._ahead.commands.present
-        return present is None or (present.at_rest and (present.is_withheld or self.is_sent))
+        if present is None or present.is_withheld:
+            return True
+        return present.at_rest and self.is_sent and self._streamed.is_at_rest
 
     def report(self) -> list[JointReport]:
         """Report every commanded value at the present; the targets are moved by the same way."""
@@ -271,7 +280,7 @@ class LookAheadPlayer:
             self._stops.brake_at_present(now_ns)
         self._ahead.advance()
         self._stops.tick()
-        return self._ahead.commands.present
+        return self._streamed.follow(self._ahead.commands, self.player.settings)
 
     def take_forecast(self) -> Forecast | None:
         """A forecast of the path if it has departed from the last one, and none is under way.

@@ -128,6 +128,11 @@ class MotionPlayer:
         return self._playback.braking_s
 
     @property
+    def settings(self) -> PlayerSettings:
+        """The settings, with the limits in force."""
+        return self._playback.settings
+
+    @property
     def workspaces(self) -> tuple[Workspace, ...]:
         """What the tips of arms never leave."""
         return self._playback.settings.workspaces

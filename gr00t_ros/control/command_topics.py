@@ -78,9 +78,19 @@ class CommandTopics:
         return bool(self._trajectories) and not any(one.is_taken for one in self._trajectories)
 
     @property
-    def trajectory_channels(self) -> int:
-        """The number of topics and actions that take whole trajectories."""
-        return len(self._trajectories)
+    def has_streams(self) -> bool:
+        """Whether anything takes one command at every tick."""
+        return bool(self._streams)
+
+    @property
+    def has_one_controller(self) -> bool:
+        """Whether all that moves the robot takes whole trajectories, by one topic or action."""
+        return len(self._trajectories) == 1 and not self._streams
+
+    def resume(self) -> None:
+        """Send trajectories again to a controller that has given one up."""
+        for sender in self._trajectories:
+            sender.resume()
 
     def publish(self, values: Mapping[str, Row], now: Time) -> None:
         """Publish the commands of one tick on the topics that take one at every tick.

@@ -177,8 +177,9 @@ class ControlNode(ManagedNode):
         is_required = contract.motion.require_subscribers
         self._gate.block("subscribers", output.problem if is_required else "")
         was_lost, self._is_controller_lost = self._is_controller_lost, output.has_lost_controller
-        is_left = bool(failure) and output.trajectory_channels == 1
-        if self._motion and (is_left or (self._is_controller_lost and not was_lost)):
+        is_left = bool(failure) and output.has_one_controller
+        is_lost = self._is_controller_lost and not (was_lost or output.has_streams)
+        if self._motion and (is_left or is_lost):
             now_ns = self.get_clock().now().nanoseconds
             self._motion.leave_path(now_ns, failure or "the controller is gone")
 
@@ -200,6 +201,8 @@ class ControlNode(ManagedNode):
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.start()
         motion = self._motion
+        if self._output is not None:
+            self._output.resume()
         failure = motion.failure.splitlines()[0] if motion is not None and motion.failure else ""
         why_not = failure or self._gate.reason(time.monotonic_ns())
         response.success, response.message = not why_not, why_not or "started"

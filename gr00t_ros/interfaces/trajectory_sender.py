@@ -41,6 +41,7 @@ class TrajectorySender:
         self._period_s = period_s
         self._channel = channel
         self._failed_goal = 0  # the goal whose failure was reported
+        self._is_given_up = False
 
     @property
     def is_taken(self) -> bool:
@@ -50,7 +51,10 @@ class TrajectorySender:
         return bool(self._channel.subscribers)
 
     def take_failure(self) -> str:
-        """Why the newest goal was not carried out, reported once; empty where it was."""
+        """Why the newest goal was not carried out, reported once; empty where it was.
+
+        Nothing is sent from then on until `resume`: the controller holds the robot by itself.
+        """
         client = self._channel
         if not isinstance(client, GoalClient) or client.goals_sent == self._failed_goal:
             return ""
@@ -58,7 +62,12 @@ class TrajectorySender:
         failure = client.failure
         if failure:
             self._failed_goal = client.goals_sent
+            self._is_given_up = True
         return failure
+
+    def resume(self) -> None:
+        """Send again after a failure."""
+        self._is_given_up = False
 
     def cancel(self) -> None:
         """Cancel the goal in progress; messages are not affected."""
@@ -66,7 +75,9 @@ class TrajectorySender:
             self._channel.cancel()
 
     def send(self, trajectory: Trajectory) -> None:
-        """Send a path from its beginning to its rest."""
+        """Send a path from its beginning to its rest, unless the controller has given one up."""
+        if self._is_given_up:
+            return
         message = self._interface.make_message(self._period_s)
         columns = np.concatenate([np.r_[trajectory.slices[key]] for key in self._keys])
         fill_trajectory(self._interface.trajectory_in(message), trajectory, columns)

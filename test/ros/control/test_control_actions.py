@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from action_msgs.srv import CancelGoal
 from action_servers import Server
-from helpers import wait_until
-from motion_rig import Rig
+from helpers import require_within, wait_until
+from motion_rig import LIMITS, PERIOD_S, Rig
 from nodes_for_tests import ACTIVATE, DEACTIVATE, Operator, chunk_of
 from rclpy.context import Context
 from rclpy.task import Future
@@ -222,6 +222,26 @@ TRAJECTORY = {
 }
 
 
+def give_up(rig: Rig, server: Server) -> tuple[ControlStatus, int]:
+    """Abort every goal until the node has heard of it: a chunk on its way may make another one.
+
+    Returns:
+        The status, and the number of goals.
+    """
+    aborted, why = 0, "shoulder is 0.3 rad off"
+
+    def is_heard() -> bool:
+        nonlocal aborted
+        while aborted < len(server.goals):
+            server.finish(aborted, "abort", error_code=-4, error_string=why)
+            aborted += 1
+        statuses = rig.operator.statuses
+        return bool(statuses) and f"aborted: error -4 {why}" in statuses[-1].reason
+
+    wait_until(is_heard, what="the node hears of it")
+    return rig.operator.statuses[-1], aborted
+
+
 def test_a_trajectory_is_a_goal_and_one_that_is_given_up_stops_the_robot(
     rig: Rig, serve: Serve
 ) -> None:
@@ -230,18 +250,7 @@ def test_a_trajectory_is_a_goal_and_one_that_is_given_up_stops_the_robot(
     rig.play_until(lambda: server.goals, "a goal", horizon=40)
     assert list(server.goals[0].trajectory.joint_names) == ["shoulder", "elbow", "finger"]
     assert len(server.goals[0].trajectory.points) > 100
-    aborted = 0
-
-    def is_given_up() -> bool:
-        """Of each goal, because a chunk on its way may have replaced the one before by another."""
-        nonlocal aborted
-        for number in range(aborted, len(server.goals)):
-            server.finish(number, "abort", error_code=-4, error_string="shoulder is 0.3 rad off")
-            aborted += 1
-        return "aborted: error -4 shoulder is 0.3 rad off" in rig.operator.statuses[-1].reason
-
-    wait_until(is_given_up, what="the reason")
-    status = rig.operator.statuses[-1]
+    status, aborted = give_up(rig, server)
     assert "~/start" in status.reason
     rig.operator.wait_for_status(lambda s: s.at_rest and s.commands > status.commands, "rest")
     assert len(server.goals) == aborted  # the controller has stopped the arm: nothing pulls it back
@@ -253,6 +262,33 @@ def test_a_trajectory_is_a_goal_and_one_that_is_given_up_stops_the_robot(
     )
     first = server.goals[-1].trajectory.points[0]
     assert np.allclose(first.positions, rig.joints, atol=0.021)
+
+
+def test_what_is_streamed_beside_a_trajectory_that_is_given_up_comes_to_rest_within_its_limits(
+    rig: Rig, serve: Serve
+) -> None:
+    """Left alone, a base would keep its last velocity, and another arm stop in one tick."""
+    server = serve(actions.FollowJointTrajectory, "jtc/follow")
+    arm = {name: value for name, value in TRAJECTORY.items() if "arm" in name}
+    rig.start(**arm)
+
+    def follow() -> None:
+        rig.joints = [0.0, 0.0, float(rig._commanded[-1][0]) if rig._commanded else 0.0]
+
+    rig.peer.create_timer(0.01, follow)
+    rig.play_until(
+        lambda: len(rig._commanded) > 20 and np.ptp(rig._commanded[-10:]) > 0.03 and server.goals,
+        "the gripper moves",
+        horizon=40,
+    )
+    status, aborted = give_up(rig, server)
+    rig.operator.wait_for_status(lambda s: s.at_rest and s.commands > status.commands, "rest")
+    gripper = np.array(rig._commanded)[:, 0]
+    assert not np.ptp(gripper[-5:])
+    require_within(gripper, period_s=PERIOD_S, **LIMITS)
+    assert len(server.goals) == aborted  # nothing pulls the arm back
+    assert rig.operator.trigger("start").success
+    rig.play_until(lambda: len(server.goals) > aborted, "it goes on", horizon=40)
 
 
 def test_a_trajectory_that_somebody_else_cancels_stops_the_robot(rig: Rig, serve: Serve) -> None:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is commanded tick by tick beside whole trajectories, such as a gripper or a base."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.command_limiter import CommandLimiter
+from gr00t_policy_core.control.commands_ahead import CommandsAhead
+from gr00t_policy_core.control.joint_limits import LIMIT_NAMES, JointLimits
+from gr00t_policy_core.control.player_settings import PlayerSettings
+
+
+class StreamedCommands:
+    """Keeps streamed commands inside their limits where ticks are missed, or planned again.
+
+    A controller of trajectories goes on meanwhile, and so does the path. What is streamed has
+    stayed where it was: it catches up. Otherwise the commands are those of the path, to the bit.
+
+    Args:
+        layout: Layout of the commands.
+        keys: The action keys that are streamed.
+        period_s: Time between two ticks, s.
+        is_silent: As `PlayerSettings.silent_at_rest`: the first command after a rest may be
+            anywhere.
+    """
+
+    def __init__(
+        self, layout: ActionLayout, keys: Iterable[str], *, period_s: float, is_silent: bool
+    ) -> None:
+        self._layout = layout
+        self._keys = frozenset(keys)
+        self._period_s = period_s
+        self._is_silent = is_silent
+        self._limiter: CommandLimiter | None = None  # from the first command on
+        self._limits: Mapping[int, JointLimits] = {}  # of the limiter
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether what was streamed stands still."""
+        return self._limiter is None or self._limiter.is_at_rest
+
+    def follow(self, ahead: CommandsAhead, settings: PlayerSettings) -> Command | None:
+        """The command of the present, its streamed values within reach of those before.
+
+        Args:
+            ahead: The commands from the present on.
+            settings: The limits in force.
+        """
+        present, limiter = ahead.present, self._limiter
+        if present is None or not self._keys:
+            return present
+        if present.is_withheld or (present.at_rest and self._is_silent):
+            self._limiter = None
+            return present
+        if limiter is None or (limiter.is_at_rest and present.at_rest):
+            limiter = self._begin_within(settings, present)
+        vector = limiter.follow(ahead.path)
+        if np.array_equal(vector, present.vector):
+            return present
+        values = self._layout.split(vector)
+        return replace(present, values=values, at_rest=present.at_rest and limiter.is_at_rest)
+
+    def _begin_within(self, settings: PlayerSettings, present: Command) -> CommandLimiter:
+        """Go on within the limits in force, from the last command or the first one."""
+        limiter = self._limiter
+        if limiter is None or self._limits != settings.limits:
+            self._limits = settings.limits
+            parts = [self._layout.slices[key] for key in self._keys]
+            indices = {index for part in parts for index in range(part.start, part.stop)}
+            limiter = self._limiter = CommandLimiter(
+                self._layout,
+                {index: one for index, one in settings.limits.items() if index in indices},
+                {key: body for key, body in settings.bodies.items() if key in self._keys},
+                period_s=self._period_s,
+                start=present.vector,
+                limit_hits=Counter(dict.fromkeys(LIMIT_NAMES, 0)),
+            )
+        return limiter
