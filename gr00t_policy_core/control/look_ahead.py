@@ -18,6 +18,7 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
+from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_ahead import PlayerAhead
@@ -118,6 +119,11 @@ class LookAheadPlayer:
         return self._layout
 
     @property
+    def streamed_keys(self) -> frozenset[str]:
+        """The action keys that are commanded at every tick, beside the trajectories."""
+        return self._streamed.keys
+
+    @property
     def refusal(self) -> str:
         """Why a chunk was refused since the last one was accepted; empty where none was."""
         return self.player.refusal
@@ -185,6 +191,11 @@ class LookAheadPlayer:
             return None
         brake = self.player.fallback_brake((rows[-2] if len(rows) > 1 else rows[-1], rows[-1]))
         return BrakeMotion(start_ns, rows, brake) if brake is not None else None
+
+    def streamed_brake(self) -> FallbackBrake | None:
+        """A way to rest of what is streamed, that needs no player; None where nothing is."""
+        newest = self._streamed.newest
+        return self.player.fallback_brake(newest) if newest is not None else None
 
     # What the player is told
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
+from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.command_limiter import CommandLimiter
 from gr00t_policy_core.control.commands_ahead import CommandsAhead
@@ -40,11 +41,22 @@ class StreamedCommands:
         self._is_silent = is_silent
         self._limiter: CommandLimiter | None = None  # from the first command on
         self._limits: Mapping[int, JointLimits] = {}  # of the limiter
+        self._newest: tuple[Row, Row] | None = None
 
     @property
     def is_at_rest(self) -> bool:
         """Whether what was streamed stands still."""
         return self._limiter is None or self._limiter.is_at_rest
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The action keys that are streamed."""
+        return self._keys
+
+    @property
+    def newest(self) -> tuple[Row, Row] | None:
+        """The command before the last one and the last, float64 (size,); None before the first."""
+        return self._newest
 
     def follow(self, ahead: CommandsAhead, settings: PlayerSettings) -> Command | None:
         """The command of the present, its streamed values within reach of those before.
@@ -53,6 +65,13 @@ class StreamedCommands:
             ahead: The commands from the present on.
             settings: The limits in force.
         """
+        command = self._follow(ahead, settings)
+        if command is not None and self._keys:
+            vector = command.vector
+            self._newest = vector if self._newest is None else self._newest[1], vector
+        return command
+
+    def _follow(self, ahead: CommandsAhead, settings: PlayerSettings) -> Command | None:
         present, limiter = ahead.present, self._limiter
         if present is None or not self._keys:
             return present

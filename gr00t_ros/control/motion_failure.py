@@ -30,6 +30,11 @@ class MotionFailure:
         )
         self._player = player
         self._brake: FallbackBrake | BrakeMotion | None = None  # from the first tick on
+        # What is streamed beside trajectories has stayed where it was told to be last, and brakes
+        # from there, whenever a trajectory takes the rest to its rest.
+        is_ahead = isinstance(player, LookAheadPlayer)
+        self._streamed_keys = player.streamed_keys if is_ahead else frozenset()
+        self._streamed_brake = player.streamed_brake() if is_ahead else None
         self._forecast: Forecast | None = None
         self._is_sent = False
 
@@ -54,14 +59,15 @@ class MotionFailure:
         if brake is None:
             return None
         values = layout.split(brake.step())
-        return Command(
-            values=values,
-            targets=values,
-            chunk_id=last.chunk_id,
-            steps_left=0,
-            holding=True,
-            at_rest=brake.is_at_rest,
-            observed_ns=None,
+        at_rest = brake.is_at_rest
+        if self._streamed_brake is not None:
+            streamed = layout.split(self._streamed_brake.step())
+            values |= {key: streamed[key] for key in self._streamed_keys}
+            at_rest &= self._streamed_brake.is_at_rest
+        # A robot that somebody has moved is not pulled back to where it was held.
+        is_withheld = last.is_withheld
+        return Command.holds(
+            values, values, last.chunk_id, at_rest=at_rest or is_withheld, is_withheld=is_withheld
         )
 
     def take_forecast(self, layout: ActionLayout, now_ns: int, period_ns: int) -> Forecast | None:

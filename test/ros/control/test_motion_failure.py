@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
+from helpers import require_within
 from motion_contracts import LAYOUT, contract_of
 
 from gr00t_policy_core.control.chunk import Chunk
@@ -28,12 +31,13 @@ class MovingArm:
         now_ns: The time of the newest tick, ns.
     """
 
-    def __init__(self) -> None:
-        contract = contract_of(max_observation_age_s=60.0, **MODE)
+    def __init__(self, mode: Mapping[str, str] = MODE) -> None:
+        contract = contract_of(max_observation_age_s=60.0, **mode)
         self.motion = CurrentMotion(MotionGate(), lambda: 0, is_shadow=False)
         self.forecasts = MotionForecasts(self.motion, contract.control_rate_hz)
         self.player = self.motion.player = make_player(contract, LAYOUT, {})
         self.sent: list[Trajectory] = []
+        self.gripper: list[float] = []  # every command of it
         self.now_ns = START_NS
         self.measure(np.zeros(JOINTS))
         rows = 0.5 * 0.05 * np.arange(40)[:, None]
@@ -52,6 +56,8 @@ class MovingArm:
         """Tick, and carry a forecast out that is ready after a while."""
         self.now_ns += after_ns
         self.motion.tick(self.now_ns)
+        if self.motion.command is not None:
+            self.gripper.append(float(self.motion.command.values["gripper"][0]))
         forecast = self.forecasts.take(self.now_ns)
         if forecast is not None:
             trajectory = forecast.run()
@@ -205,3 +211,51 @@ def test_no_other_failure_gives_up_the_way_to_rest_of_the_first(arm: MovingArm) 
     arm.tick()
     assert len(arm.sent) == 2
     arm.require_brake(arm.now_ns)
+
+
+@pytest.mark.parametrize("stall_ms", [10, 60, 250])
+@pytest.mark.parametrize("forecast_ms", [0, 150])
+def test_what_is_streamed_beside_trajectories_brakes_from_where_it_was_told_to_be(
+    monkeypatch: pytest.MonkeyPatch, stall_ms: int, forecast_ms: int
+) -> None:
+    arm = MovingArm({"action__arm__mode": "trajectory", "action__gripper__topic": "gripper"})
+    monkeypatch.setattr(MotionPlayer, "tick", fail)
+    arm.tick(after_ns=stall_ms * MS, forecast_ns=forecast_ms * MS)
+    for _ in range(40):
+        arm.tick()
+    assert arm.motion.is_at_rest
+    require_within(
+        np.array(arm.gripper), period_s=0.01, velocity=3.0, acceleration=25.0, jerk=np.inf
+    )
+    assert arm.gripper[-1] == arm.gripper[-2]
+
+
+def test_a_robot_that_was_moved_while_it_was_stopped_is_not_pulled_back_by_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    motion = CurrentMotion(MotionGate(), lambda: 0, is_shadow=False)
+    player = motion.player = make_player(contract_of(max_observation_age_s=60.0), LAYOUT, {})
+    now_ns, measured = START_NS, np.zeros(JOINTS)
+
+    def tick(ticks: int, moved: float = 0.0) -> None:
+        nonlocal now_ns, measured
+        for _ in range(ticks):
+            now_ns += PERIOD_NS
+            player.measure(dict(enumerate((measured + moved).tolist())), now_ns)
+            motion.tick(now_ns)
+            if motion.command is not None and not motion.command.is_withheld:
+                measured = motion.command.vector
+
+    tick(1)
+    actions = {"arm": np.zeros((40, 2)), "gripper": np.zeros((40, 1))}
+    player.offer(Chunk(1, now_ns, 0.05, actions), now_ns)
+    tick(50)
+    motion._gate.stop("by hand")
+    tick(50)
+    tick(20, moved=0.1)
+    assert motion.command.is_withheld
+    monkeypatch.setattr(MotionPlayer, "tick", fail)
+    tick(20, moved=0.1)
+    assert motion.failure is not None
+    assert motion.command.is_withheld
+    assert motion.is_at_rest
