@@ -14,6 +14,7 @@ hypothesis = pytest.importorskip("hypothesis", reason="makes up the runs of thes
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from bench.arms import seven_joint_arm  # noqa: E402
 from gr00t_policy_core.control.action_layout import ActionLayout  # noqa: E402
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError  # noqa: E402
 from gr00t_policy_core.control.joint_limits import JointLimits  # noqa: E402
@@ -30,6 +31,7 @@ from gr00t_policy_core.control.workspace import (  # noqa: E402
     box_sides,
     floor_side,
 )
+from gr00t_policy_core.kinematics.chain import Chain  # noqa: E402
 
 SETTINGS = settings(deadline=None, max_examples=60, derandomize=True)
 T0_NS = 1_700_000_000_000_000_000
@@ -265,6 +267,33 @@ def test_a_robot_that_is_moved_outside_by_hand_is_held_there() -> None:
         command = rig.player.tick(rig.now_ns)
         assert command is not None
     np.testing.assert_allclose(command.values["arm"], moved, atol=1e-6)
+
+
+def test_the_copy_that_looks_ahead_stops_at_the_same_side() -> None:
+    pytest.importorskip("pinocchio", reason="computes the kinematics")
+    arm = seven_joint_arm()
+    chain = Chain(arm.urdf, arm.base, arm.tip)
+    home = np.array(arm.home)
+    floor = floor_side(0.0, 0.0, 1.0, float(chain.position(home)[2]) - 0.05)
+    player = MotionPlayer(
+        ActionLayout({"arm": chain.size}),
+        PlayerSettings(
+            period_s=0.01,
+            limits=dict.fromkeys(range(chain.size), QUICK),
+            workspaces=(Workspace("arm", tuple(range(chain.size)), chain, (floor,)),),
+        ),
+    )
+    player.measure(dict(enumerate(home.tolist())), T0_NS)
+    rows = home + np.arange(20)[:, None] * DT_S * np.eye(chain.size)[1]
+    player.offer(Chunk(1, T0_NS, DT_S, {"arm": rows}), T0_NS)
+    copy = player.copy_ahead()
+
+    paths = []
+    for one in (copy, player):
+        commands = [one.tick(T0_NS + tick * 10_000_000) for tick in range(1, 100)]
+        assert "would cross floor" in one.reason
+        paths.append([command.vector for command in commands if command is not None])
+    np.testing.assert_array_equal(*paths)
 
 
 def test_a_tilted_floor_counts_along_its_own_normal() -> None:
