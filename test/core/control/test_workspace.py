@@ -15,6 +15,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from bench.arms import seven_joint_arm  # noqa: E402
+from gr00t_policy_core.control import workspace as workspace_module  # noqa: E402
 from gr00t_policy_core.control.action_layout import ActionLayout  # noqa: E402
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError  # noqa: E402
 from gr00t_policy_core.control.joint_limits import JointLimits  # noqa: E402
@@ -54,6 +55,13 @@ class FarReachingArm(PlanarArm):
     """The same arm, of which less is known: every way to rest has to be followed."""
 
     levers = np.full(3, 1e9)
+
+
+class LostArm(PlanarArm):
+    """The same arm, of which nobody knows where it is."""
+
+    def position(self, joints: np.ndarray) -> np.ndarray:
+        return np.full(3, np.nan)
 
 
 BOX = tuple(box_sides((0.3, -1.0, 0.0), (0.8, 1.0, 0.6)))
@@ -217,6 +225,35 @@ def test_the_next_chunk_that_leads_out_moves_nothing_further() -> None:
     assert lowest_gap_m(commands, (FLOOR,)) >= 0.0
     for joint in range(3):
         require_within(commands[:, joint], QUICK, 0.01)
+
+
+def test_a_tip_that_is_pushed_against_a_side_again_and_again_stays_inside() -> None:
+    rig = Rig((FLOOR,), QUICK)
+    for push in range(120):
+        rig.offer((-0.01 if push < 60 else -1e-4, 0.0, 0.0), horizon=10)
+        rig.tick(60 if push < 60 else 20)
+    assert lowest_gap_m(np.array(rig.commands), (FLOOR,)) >= 0.0
+
+
+def test_a_tip_whose_place_is_not_a_number_does_not_move() -> None:
+    rig = Rig((FLOOR,), QUICK, arm=LostArm)
+    rig.offer((0.5, 0.0, 0.0))
+    rig.tick(20)
+    np.testing.assert_array_equal(rig.commands, np.repeat(START[None], 20, axis=0))
+
+
+def test_a_way_to_rest_that_is_too_long_to_follow_counts_as_leaving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workspace_module, "MAX_TICKS", 10)
+    rig = Rig(BOX, QUICK, arm=FarReachingArm)
+    rig.offer((0.0, 2.0, -2.0))
+    longest_s = 0.0
+    for _ in range(40):
+        rig.tick(1)
+        longest_s = max(longest_s, rig.player.braking_s)
+    assert 0.05 < longest_s <= 10 * 0.01
+    assert rig.player.counts.limit_hits["workspace"] == 1
 
 
 def test_a_tip_that_is_measured_outside_is_not_moved() -> None:

@@ -344,11 +344,9 @@ def test_the_tip_of_whole_trajectories_stays_inside_its_workspace(
         activate_node,
         ros_node,
         robot_description_topic="robot_description",
-        **{
-            "workspace__hand__base": "base",
-            "workspace__hand__tip": "tip",
-            "workspace__hand__box_max": [9.0, 0.2, 9.0],
-        },
+        workspace__hand__base="base",
+        workspace__hand__tip="tip",
+        workspace__hand__box_max=[9.0, 0.2, 9.0],
     )
     operator.wait_for_reason("no chunk received yet")
     play(robot, chunks, ros_node, 1, start=0.0)
