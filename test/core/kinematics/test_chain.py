@@ -74,6 +74,14 @@ def test_links_that_are_no_chain_are_named(base: str, tip: str, why: str) -> Non
             joint("j", "revolute", "world", "hand").replace("0.0 0 0", "a b c"),
             "joint j: origin is not three numbers",
         ),
+        (
+            joint("j", "revolute", "world", "hand").replace("0.0 0 0", "nan 0 0"),
+            "joint j: origin is not three numbers",
+        ),
+        (
+            joint("j", "revolute", "world", "hand").replace("0.0 0 0", "0 0"),
+            "joint j: origin is not three numbers",
+        ),
     ],
 )
 def test_a_joint_that_cannot_be_solved_for_is_named(element: str, why: str) -> None:
