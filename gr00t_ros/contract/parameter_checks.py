@@ -51,22 +51,30 @@ def name_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: no such parameter{hint}"
 
 
+def faulty_names(problems: Iterable[str]) -> set[str]:
+    """The names of the parameters and entries that problems begin with."""
+    return {problem.partition(":")[0].partition(" ")[0] for problem in problems}
+
+
 def without_faulty_entries(values: Mapping[str, Any], problems: Iterable[str]) -> Mapping[str, Any]:
     """The parameters of the entries in which nothing is wrong but names that do not exist.
+
+    Of the others, those that are right by themselves.
 
     Args:
         values: The user's parameters.
         problems: What is wrong with them, each sentence with its parameter or entry first.
     """
     unknown = set(unknown_names(values))
-    faulty = {problem.partition(":")[0].partition(" ")[0] for problem in problems} - unknown
+    faulty = faulty_names(problems) - unknown
     bad = [
         e.name for e in entries(values) if any(f"{one}.".startswith(f"{e.name}.") for one in faulty)
     ]
     return {
         name: value
         for name, value in values.items()
-        if name not in unknown and not any(name.startswith(f"{entry}.") for entry in bad)
+        if not unknown.union(faulty).intersection((name, name.removesuffix(".topic")))
+        and not any(name.startswith(f"{entry}.") for entry in bad)
     }
 
 
