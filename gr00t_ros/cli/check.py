@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,12 +158,7 @@ def _description_findings(contract: Contract, text: str) -> Findings:
         description.update(topics[0], text)
     except ValueError as error:
         return Findings([str(error)])
-    return Findings(list(_obstacles(description.motion_obstacle())), list(description.warnings()))
-
-
-def _obstacles(obstacle: str) -> Iterator[str]:
-    if obstacle:
-        yield obstacle
+    return Findings(list(description.motion_obstacles()), list(description.warnings()))
 
 
 def _summary(found: Findings) -> str:
