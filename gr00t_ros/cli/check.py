@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,7 @@ def check(args: argparse.Namespace) -> Findings:
         contract = _contract(args.file, args.namespace)
     except SpecError as error:
         return Findings(error.problems)
-    problems, warnings, unchecked = [], [], []
+    problems, warnings, unchecked = list(_missing_kinematics(contract)), [], []
     if args.host is not None:
         try:
             warnings += _policy_warnings(contract, args)
@@ -125,6 +125,18 @@ def _contract(path: Path, namespace: str) -> Contract:
     return contract_of_file(path, namespace=namespace)
 
 
+def _missing_kinematics(contract: Contract) -> Iterator[str]:
+    """Yield what each node says where Pinocchio is needed and not installed."""
+    from gr00t_ros.control.workspaces import require_kinematics
+    from gr00t_ros.policy.described_contract import DescribedContract
+
+    for require in (DescribedContract, require_kinematics):
+        try:
+            require(contract)
+        except SpecError as error:
+            yield from error.problems
+
+
 def _policy_warnings(contract: Contract, args: argparse.Namespace) -> list[str]:
     """Compare the file with the policy of a server.
 
@@ -148,17 +160,25 @@ def _policy_warnings(contract: Contract, args: argparse.Namespace) -> list[str]:
 
 
 def _description_findings(contract: Contract, text: str) -> Findings:
+    from gr00t_policy_core.kinematics.chain import KinematicsUnavailableError
+    from gr00t_ros.contract.described import described
     from gr00t_ros.control.robot_description import RobotDescription
 
     topics = contract.motion.robot_description_topics
     if not topics:
         return Findings([], ["robot_description_topic is empty: the nodes read no description"])
     description = RobotDescription(contract)
+    problems: list[str] = []
     try:
         description.update(topics[0], text)
+        described(contract, text)
+    except KinematicsUnavailableError:  # said already
+        return Findings([])
+    except SpecError as error:
+        problems += error.problems
     except ValueError as error:
         return Findings([str(error)])
-    return Findings(list(description.motion_obstacles()), list(description.warnings()))
+    return Findings([*problems, *description.motion_obstacles()], list(description.warnings()))
 
 
 def _summary(found: Findings) -> str:
