@@ -65,7 +65,7 @@ def add_command(commands: Any) -> None:
         "--urdf",
         type=Path,
         metavar="FILE",
-        help="compare the joints and limits with this robot description, too",
+        help="compare the joints, limits, links and tips with this robot description, too",
     )
     parser.add_argument(
         "--namespace", type=namespace, default="", help="namespace of the nodes (default: none)"
