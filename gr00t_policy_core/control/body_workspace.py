@@ -17,7 +17,7 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import LINEAR
 from gr00t_policy_core.control.body_limiter import PoseLimiter
 from gr00t_policy_core.control.chunk import Row
-from gr00t_policy_core.control.workspace import SLACK_M, Side, point_text, sides_left
+from gr00t_policy_core.control.workspace import MARGIN_M, Side, point_text, sides_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,20 @@ class BodyGuard:
         self._workspace = workspace
         self._limiter = limiter
         self._normals = np.array([side.normal for side in workspace.sides]).reshape(-1, 3)
-        self._given = np.array([side.offset_m for side in workspace.sides]) - SLACK_M
+        self._given = np.array([side.offset_m for side in workspace.sides]) + MARGIN_M
         self._offsets = self._given
         self.allow()
 
     def allow(self) -> None:
         """Let the pose be where it is now, even if that is outside: somebody has moved it there."""
         heights = self._normals @ self._limiter.position
-        self._offsets = np.minimum(self._offsets, heights - SLACK_M)
+        self._offsets = np.minimum(self._offsets, heights)
 
     def why_to_brake(self) -> str:
         """Say which side the pose would cross on its way to rest; empty where none."""
         ends: Sequence[Row] = (self._limiter.position, self._limiter.resting_position)
         lowest = np.min([self._normals @ end for end in ends], axis=0)
-        if float((lowest - self._offsets).min(initial=math.inf)) < 0.0:
+        if not float((lowest - self._offsets).min(initial=math.inf)) >= 0.0:
             side = self._workspace.sides[int(np.argmin(lowest - self._offsets))]
             return (
                 f"the pose of {self._workspace.name} cannot go further: it would cross "

@@ -258,7 +258,13 @@ class Playback:
         """
         if self._fallback is not None:
             return self._brake_at_once(output, self._fallback, at_ns)
+        was_moved = self._rest.is_moved
         vector = self._rest.tick(output, at_ns, is_measured=is_measured)
+        if was_moved and not self._rest.is_moved:
+            here = self._rest.place_beside(vector)
+            if here is not vector:
+                self._schedule.rest(at_ns, here)
+                output, vector = self._place(here), here
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         is_withheld = self._rest.is_moved
         at_rest = output.is_at_rest or is_withheld

@@ -88,6 +88,20 @@ class RestKeeper:
         has_moved = np.abs(self._layout.offset(here, start)).max() > MOVED
         return here if has_moved else start
 
+    def place_beside(self, held: Row) -> Row:
+        """Where a robot stands still that is told its commands again, float64 (size,).
+
+        They have come near to it without being sent. `held` where the robot is further off: it is
+        held there against its own weight, and would sag from each new place.
+
+        Args:
+            held: The commands, float64 (size,).
+        """
+        here = self._measured.over(held)
+        here[self._layout.is_velocity] = 0.0
+        is_beside = np.abs(self._layout.offset(here, held)).max() <= MOVED
+        return here if is_beside and self._state.phase is MotionPhase.RESTING else held
+
     def tick(self, output: CommandOutput, now_ns: int, *, is_measured: bool) -> Row:
         """The command of one tick of settling, braking or rest, float64 (size,).
 

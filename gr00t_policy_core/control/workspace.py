@@ -16,8 +16,9 @@ is sent. If not, the joints brake at this tick instead, on the way that was chec
 Braking of all joints together is also what every other stop does (`MotionPlayer.hold`, a lost
 observation, a deactivation), so none of them leaves the workspace either.
 
-To follow B(s) costs up to some twenty evaluations of the kinematics. Most commands are far from
-every side, and pass by one: no joint moves its tip by more than its lever times the way to rest.
+To follow B(s) costs one evaluation of the kinematics for each tick of it, some twenty for a quick
+arm. Most commands are far from every side, and pass by one: no joint moves its tip by more than its
+lever times the way to rest.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ import numpy as np
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.joint_limiter import JointLimiter
 
-# What rounding, and planning a way to rest again at each of its ticks, may move a tip by, m.
-SLACK_M = 1e-6
+# Kept from every side, m: more than what rounding, and planning a way to rest again at each of its
+# ticks, may move a tip by.
+MARGIN_M = 1e-6
 # How far outside a tip may be measured before motion is refused, m: an arm sags.
 OUTSIDE_TOLERANCE_M = 0.01
-MAX_TICKS = 5_000  # of a way to rest that is followed; a longer one counts as leaving
+# Of a way to rest that is followed, which takes some 10 us each; a longer one counts as leaving.
+MAX_TICKS = 1_000
 
 
 class TipKinematics(Protocol):
@@ -198,12 +201,15 @@ class _GuardedArm:
         self._indices = list(workspace.indices)
         self._levers = workspace.tip.levers
         self._normals = np.array([side.normal for side in workspace.sides]).reshape(-1, 3)
-        self._given = np.array([side.offset_m for side in workspace.sides]) - SLACK_M
+        self._given = np.array([side.offset_m for side in workspace.sides]) + MARGIN_M
         self._offsets = self._given
 
     def allow(self, vector: Row) -> None:
-        """Move every side out to the tip, where it is outside."""
-        self._offsets = np.minimum(self._offsets, self._heights(vector[self._indices]) - SLACK_M)
+        """Move every side out to the tip, where it is outside, and not a micrometre further.
+
+        A tip that is pushed against a side rests there again and again: it would creep out.
+        """
+        self._offsets = np.minimum(self._offsets, self._heights(vector[self._indices]))
 
     def why_to_brake(self, vector: Row) -> str:
         """Say which side the tip would cross on its way to rest; empty where none."""
@@ -212,10 +218,15 @@ class _GuardedArm:
         if float(gaps.min(initial=math.inf)) > room:
             self._restore(gaps - room)
             return ""
+        ways = [joint.way_to_rest() for joint in self._joints]
+        ticks = math.ceil(max(way.duration_s for way in ways) / self._period_s) + 1
+        if ticks > MAX_TICKS:
+            return self._reason(int(np.argmin(gaps)), vector)
         lowest = gaps
-        for stop in self._stopping_path():
+        for tick in range(1, ticks + 1):
+            stop = np.array([way.at(tick * self._period_s) for way in ways])
             lowest = np.minimum(lowest, self._heights(stop) - self._offsets)
-        if (lowest < 0.0).any():
+        if not (lowest >= 0.0).all():  # nor where it is not known
             return self._reason(int(np.argmin(lowest)), vector)
         self._restore(lowest)
         return ""
@@ -228,13 +239,6 @@ class _GuardedArm:
         """
         is_inside = self._offsets + lowest >= self._given
         self._offsets = np.where(is_inside, self._given, self._offsets)
-
-    def _stopping_path(self) -> Iterator[Row]:
-        """The joints at each tick on the way to rest, float64 (n,)."""
-        ways = [joint.way_to_rest() for joint in self._joints]
-        ticks = math.ceil(max(way.duration_s for way in ways) / self._period_s) + 1
-        for tick in range(1, min(ticks, MAX_TICKS) + 1):
-            yield np.array([way.at(tick * self._period_s) for way in ways])
 
     def _heights(self, joints: Row) -> Row:
         """How far along the normal of each side the tip is, float64 (sides,), m."""

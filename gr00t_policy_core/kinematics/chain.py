@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -27,7 +28,8 @@ class KinematicsUnavailableError(ImportError):
 class Chain:
     """The joints from a base to a tip, and where they put a tool at the tip.
 
-    An instance holds the working memory of its computations: each thread needs its own.
+    An instance holds the working memory of its computations: each thread needs its own, such as a
+    deep copy, which shares the model alone.
 
     Args:
         description: The URDF of the robot.
@@ -65,6 +67,11 @@ class Chain:
         self._order = [self._model.getJointId(name) - 1 for name in self.joints]
         if self._order != list(range(len(self.joints))):
             raise ValueError(f"the joints {', '.join(self.joints)} do not follow one another")
+
+    def __deepcopy__(self, memo: object) -> Chain:
+        twin = copy(self)
+        twin._data = self._model.createData()
+        return twin
 
     @property
     def size(self) -> int:

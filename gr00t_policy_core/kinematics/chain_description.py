@@ -133,11 +133,12 @@ def _origin_m(joint: ElementTree.Element) -> list[float]:
     origin = joint.find("origin")
     text = "0 0 0" if origin is None else origin.get("xyz", "0 0 0")
     try:
-        return [float(number) for number in text.split()]
-    except ValueError as error:
-        raise ValueError(f"joint {joint.get('name')}: origin is not three numbers: {text!r}") from (
-            error
-        )
+        numbers = [float(number) for number in text.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"joint {joint.get('name')}: origin is not three numbers: {text!r}")
+    return numbers
 
 
 def _link(joint: ElementTree.Element, side: str) -> str:

@@ -65,7 +65,7 @@ def add_command(commands: Any) -> None:
         "--urdf",
         type=Path,
         metavar="FILE",
-        help="compare the joints and limits with this robot description, too",
+        help="compare the joints, limits, links and tips with this robot description, too",
     )
     parser.add_argument(
         "--namespace", type=namespace, default="", help="namespace of the nodes (default: none)"
@@ -97,7 +97,7 @@ def check(args: argparse.Namespace) -> Findings:
         contract = _contract(args.file, args.namespace)
     except SpecError as error:
         return Findings(error.problems)
-    problems, warnings, unchecked = [], [], []
+    problems, warnings, unchecked = list(_missing_kinematics(contract)), [], []
     if args.host is not None:
         try:
             warnings += _policy_warnings(contract, args)
@@ -125,6 +125,18 @@ def _contract(path: Path, namespace: str) -> Contract:
     return contract_of_file(path, namespace=namespace)
 
 
+def _missing_kinematics(contract: Contract) -> Iterator[str]:
+    """Yield what each node says where Pinocchio is needed and not installed."""
+    from gr00t_ros.control.workspaces import require_kinematics
+    from gr00t_ros.policy.described_contract import DescribedContract
+
+    for require in (DescribedContract, require_kinematics):
+        try:
+            require(contract)
+        except SpecError as error:
+            yield from error.problems
+
+
 def _policy_warnings(contract: Contract, args: argparse.Namespace) -> list[str]:
     """Compare the file with the policy of a server.
 
@@ -148,22 +160,25 @@ def _policy_warnings(contract: Contract, args: argparse.Namespace) -> list[str]:
 
 
 def _description_findings(contract: Contract, text: str) -> Findings:
+    from gr00t_policy_core.kinematics.chain import KinematicsUnavailableError
+    from gr00t_ros.contract.described import described
     from gr00t_ros.control.robot_description import RobotDescription
 
     topics = contract.motion.robot_description_topics
     if not topics:
         return Findings([], ["robot_description_topic is empty: the nodes read no description"])
     description = RobotDescription(contract)
+    problems: list[str] = []
     try:
         description.update(topics[0], text)
+        described(contract, text)
+    except KinematicsUnavailableError:  # said already
+        return Findings([])
+    except SpecError as error:
+        problems += error.problems
     except ValueError as error:
         return Findings([str(error)])
-    return Findings(list(_obstacles(description.motion_obstacle())), list(description.warnings()))
-
-
-def _obstacles(obstacle: str) -> Iterator[str]:
-    if obstacle:
-        yield obstacle
+    return Findings([*problems, *description.motion_obstacles()], list(description.warnings()))
 
 
 def _summary(found: Findings) -> str:

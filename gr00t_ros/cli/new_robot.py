@@ -85,7 +85,7 @@ def write(args: argparse.Namespace, graph: RobotGraph, needs: PolicyNeeds) -> li
         port=args.port,
         action_rate_hz=args.action_rate_hz,
         has_instruction=needs.has_instruction,
-        has_description=bool(graph.described_joints),
+        descriptions=graph.descriptions,
     )
     args.file.write_text(robot_yaml(proposal, head), encoding="utf-8")
     return proposal.unmatched
@@ -124,5 +124,5 @@ def _seen(graph: RobotGraph) -> str:
     return (
         f"the robot: {len(graph.cameras)} cameras, {len(joints)} measured joints, "
         f"{len(graph.commands)} command topics, "
-        f"{'a' if graph.described_joints else 'no'} robot description"
+        f"{'a' if graph.descriptions else 'no'} robot description"
     )

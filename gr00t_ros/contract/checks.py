@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 IMAGE_MESSAGE = "an image"
 
 
-def contract_problems(contract: Contract) -> Iterator[str]:
-    """Yield a sentence for each contradiction."""
-    yield from policy_problems(contract.policy)
+def contract_problems(contract: Contract, *, left_out: Set[str] = frozenset()) -> Iterator[str]:
+    """Yield a sentence for each contradiction.
+
+    Args:
+        contract: The contract.
+        left_out: The blocks, such as ``state``, of which something was left out, because it is
+            wrong by itself: what it would have provided is not missed.
+    """
+    if "policy" not in left_out:
+        yield from policy_problems(contract.policy)
     for stream in contract.state_streams:
         yield from _select_problems(stream)
         yield from _conversion_problems(stream)
@@ -30,13 +37,14 @@ def contract_problems(contract: Contract) -> Iterator[str]:
     for output in contract.action:
         yield from _key_problems(output, contract)
         yield from _conversion_problems(output)
-        yield from _measurement_problems(output, contract)
+        if "state" not in left_out:
+            yield from _measurement_problems(output, contract)
         if output.teleop_topic and output.interface.is_action:
             yield f"{output.name}.teleop_topic: no device publishes the action {output.type}"
-        if contract.record.action_lead_steps is not None:
+        if contract.record.action_lead_steps is not None and "state" not in left_out:
             yield from _action_from_state_problems(output, contract)
         yield from _end_effector_problems(output, contract)
-    yield from _description_problems(contract)
+    yield from _description_problems(contract, are_actions_known="action" not in left_out)
     yield from _shared_topic_problems(contract)
     yield from _repeated_joint_problems(contract)
 
@@ -117,14 +125,15 @@ def _end_effector_problems(output: ActionOutput, contract: Contract) -> Iterator
                 )
 
 
-def _description_problems(contract: Contract) -> Iterator[str]:
+def _description_problems(contract: Contract, *, are_actions_known: bool) -> Iterator[str]:
     """Require a source of the robot description where something cannot do without it."""
     entries = (*contract.state_streams, *contract.action)
     names = [entry.name for entry in entries if entry.interface.needs_description]
     names.extend(workspace.name for workspace in contract.workspaces)
     if names and not contract.motion.robot_description_topics:
         yield f"{', '.join(names)}: needs the robot description, robot_description_topic is empty"
-    if contract.workspaces and not any(out.commands_joint_positions for out in contract.action):
+    is_any_bounded = any(output.commands_joint_positions for output in contract.action)
+    if contract.workspaces and are_actions_known and not is_any_bounded:
         yield (
             f"{contract.workspaces[0].name}: no action commands joints in position, which is what "
             "it can bound; a pose_stamped action takes box_min, box_max and floor itself, a twist "

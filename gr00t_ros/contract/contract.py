@@ -19,6 +19,7 @@ from gr00t_ros.contract.limits import limit_problems
 from gr00t_ros.contract.motion_settings import MotionSettings
 from gr00t_ros.contract.parameter_checks import (
     action_use_problems,
+    faulty_names,
     name_problems,
     top_use_problems,
     value_problems,
@@ -125,24 +126,46 @@ def parse_contract(
         *_missing_modalities(values),
     ]
     if problems:
-        _refuse(*problems, *_entry_problems(without_faulty_entries(values, problems)))
-    settings = {p.name: values.get(p.name, p.default) for p in parameters_for(values)}
-    topics = TopicNames(resolve)
-    states, state_problems = _interfaces(values, STATE, find_state)
-    commands, command_problems = _interfaces(values, ACTION, find_command)
-    by_action = [(command, entry.settings(values)) for entry, command in commands]
-    _refuse(
-        *state_problems,
-        *command_problems,
-        *top_use_problems(values, settings, by_action),
-        *_command_problems(values, commands),
-        *_workspace_problems(values),
-        *visualize_problems(settings),
-        *topics.problems(settings),
-    )
-    contract = _contract(values, settings, topics, states, commands)
+        problems.extend(_entry_problems(without_faulty_entries(values, problems)))
+    else:
+        problems.extend(_entry_problems(values))
+        problems.extend(_top_problems(values, resolve))
+    if problems:
+        _refuse(*problems, *_problems_of_the_rest(values, problems, resolve))
+    contract = _contract(values, TopicNames(resolve))
     _refuse(*contract_problems(contract))
     return contract
+
+
+def _top_problems(values: Mapping[str, Any], resolve: Callable[[str], str]) -> Iterator[str]:
+    """Yield what is wrong with parameters that are right by themselves, outside of the entries."""
+    settings = _settings(values)
+    commands, _ = _interfaces(values, ACTION, find_command)
+    by_action = [(command, entry.settings(values)) for entry, command in commands]
+    yield from top_use_problems(values, settings, by_action)
+    yield from visualize_problems(settings)
+    yield from TopicNames(resolve).problems(settings)
+
+
+def _problems_of_the_rest(
+    values: Mapping[str, Any], problems: Sequence[str], resolve: Callable[[str], str]
+) -> Iterator[str]:
+    """Yield how the entries contradict each other in which nothing is wrong by itself.
+
+    What a faulty entry may have been meant to provide is not missed.
+    """
+    rest, faulty = without_faulty_entries(values, problems), faulty_names(problems)
+    kept = {entry.name for entry in entries(rest)}
+    left_out = {entry.modality for entry in entries(values) if entry.name not in kept}
+    left_out.update(name.partition(".")[0] for name in faulty)
+    for problem in contract_problems(_contract(rest, TopicNames(resolve)), left_out=left_out):
+        (about,) = faulty_names([problem])
+        if not any(f"{name}.".startswith(f"{about}.") for name in faulty):
+            yield problem
+
+
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {p.name: values.get(p.name, p.default) for p in parameters_for(values)}
 
 
 def _refuse(*problems: str) -> None:
@@ -210,13 +233,10 @@ def _workspace_problems(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{entry.name}: {problem}"
 
 
-def _contract(
-    values: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    topics: TopicNames,
-    states: Iterable[tuple[Entry, StateInterface]],
-    commands: Iterable[tuple[Entry, CommandInterface]],
-) -> Contract:
+def _contract(values: Mapping[str, Any], topics: TopicNames) -> Contract:
+    settings = _settings(values)
+    states, _ = _interfaces(values, STATE, find_state)
+    commands, _ = _interfaces(values, ACTION, find_command)
     chunk_topic = topics.one_name(CHUNK_TOPIC)
     video = tuple(VideoStream.of(key, settings, topics) for key in keys_of(VIDEO, values))
     streams = {

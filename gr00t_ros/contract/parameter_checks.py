@@ -26,6 +26,9 @@ from gr00t_ros.interfaces.interface import CommandInterface
 # any other name, and reports only the first one.
 _TOPIC = re.compile(r"(~/|/)?{token}(/{token})*".format(token=r"[A-Za-z_{}][A-Za-z0-9_{}]*"))
 
+# What YAML calls nothing, and rcl reads as a text of these letters.
+_NULLS = frozenset({"null", "Null", "NULL", "~"})
+
 
 def unknown_names(values: Mapping[str, Any]) -> list[str]:
     """The names that are neither a parameter of the table nor one of ROS itself."""
@@ -48,22 +51,30 @@ def name_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: no such parameter{hint}"
 
 
+def faulty_names(problems: Iterable[str]) -> set[str]:
+    """The names of the parameters and entries that problems begin with."""
+    return {problem.partition(":")[0].partition(" ")[0] for problem in problems}
+
+
 def without_faulty_entries(values: Mapping[str, Any], problems: Iterable[str]) -> Mapping[str, Any]:
     """The parameters of the entries in which nothing is wrong but names that do not exist.
+
+    Of the others, those that are right by themselves.
 
     Args:
         values: The user's parameters.
         problems: What is wrong with them, each sentence with its parameter or entry first.
     """
     unknown = set(unknown_names(values))
-    faulty = {problem.partition(":")[0].partition(" ")[0] for problem in problems} - unknown
+    faulty = faulty_names(problems) - unknown
     bad = [
         e.name for e in entries(values) if any(f"{one}.".startswith(f"{e.name}.") for one in faulty)
     ]
     return {
         name: value
         for name, value in values.items()
-        if name not in unknown and not any(name.startswith(f"{entry}.") for entry in bad)
+        if not unknown.union(faulty).intersection((name, name.removesuffix(".topic")))
+        and not any(name.startswith(f"{entry}.") for entry in bad)
     }
 
 
@@ -89,6 +100,10 @@ def value_problem(parameter: Parameter, value: Any) -> str | None:
         return f"must be {quantity} of {allowed}, got {value!r}"
     if not _has_type_of(parameter, value):
         return f"must be {_type_name(parameter)}, got {value!r}"
+    for text in _texts(parameter, value):
+        if text in _NULLS:
+            field = name.rpartition(".")[2]
+            return f'{field} {text} is a text to ROS: give a value, or "" for none'
     for topic in _topics(name, value):
         if not _TOPIC.fullmatch(topic):
             return f"{topic!r} is not a valid topic name"
@@ -171,6 +186,11 @@ def _topics(name: str, value: Any) -> list[str]:
     if name.endswith("topics"):
         return list(value)
     return [value] if name.endswith("topic") and value else []
+
+
+def _texts(parameter: Parameter, value: Any) -> list[str]:
+    """A text, or a list of topics; a joint may have any name."""
+    return [value] if isinstance(value, str) else _topics(parameter.name, value)
 
 
 def _is_number(value: Any) -> Any:

@@ -46,8 +46,20 @@ def sides_problems(settings: Settings) -> Iterator[str]:
         if not low < high:
             yield f"box_min {axis} {low:g} must be below box_max {axis} {high:g}"
     *normal, height = settings["floor"]
-    if not any(normal) or not all(map(math.isfinite, normal)) or height == math.inf:
+    try:
+        floor = floor_side(*normal, height)
+    except ValueError:
+        floor = None
+    if floor is None or not all(map(math.isfinite, normal)) or height == math.inf:
         yield f"floor: a b c must be a direction and d finite, got {list(settings['floor'])}"
+    elif _highest(floor, settings) < floor.offset_m:
+        yield f"floor {list(settings['floor'])} leaves nothing of the box"
+
+
+def _highest(side: Side, settings: Settings) -> float:
+    """How far along the normal of a side the farthest corner of the box is, m."""
+    corners = zip(side.normal, settings["box_min"], settings["box_max"], strict=True)
+    return sum(max(part * low, part * high) for part, low, high in corners if part)
 
 
 def size_problems(settings: Settings, sizes: dict[str, int]) -> Iterator[str]:

@@ -28,7 +28,7 @@ class RobotDescription:
         self._choice = DescriptionChoice(contract.motion.robot_description_topics)
         self._limits: dict[str, UrdfLimits] = {}
         self._chains: Chains = {}
-        self._workspace_problem = ""
+        self._workspace_problems: list[str] = []
 
     @property
     def limits(self) -> Mapping[str, UrdfLimits]:
@@ -62,10 +62,7 @@ class RobotDescription:
         if not self._choice.prefers(topic):
             return False
         self._limits = limits
-        try:
-            self._chains, self._workspace_problem = workspace_chains(self._contract, text), ""
-        except ValueError as error:
-            self._chains, self._workspace_problem = {}, str(error)
+        self._chains, self._workspace_problems = workspace_chains(self._contract, text)
         return True
 
     def warnings(self) -> Iterator[str]:
@@ -83,25 +80,26 @@ class RobotDescription:
 
     def motion_obstacle(self) -> str:
         """Why the robot must not move with the current description; empty if it may."""
+        return next(self.motion_obstacles(), "")
+
+    def motion_obstacles(self) -> Iterator[str]:
+        """Yield every reason why the robot must not move with the current description."""
+        contract, topics = self._contract, " or ".join(self._choice.topics)
         try:
-            limits_in_force(self._contract, self._limits)
+            limits_in_force(contract, self._limits)
         except ValueError as error:
-            return f"the limits contradict each other: {error}"
-        if self._contract.workspaces and not self.topic:
-            name = self._contract.workspaces[0].name
-            return f"{name}: no robot description on {' or '.join(self._choice.topics)}"
-        if self._workspace_problem:
-            return self._workspace_problem
-        if not self._contract.motion.require_urdf:
-            return ""
+            yield f"the limits contradict each other: {error}"
+        if contract.workspaces and not self.topic:
+            yield f"{contract.workspaces[0].name}: no robot description on {topics}"
+        yield from self._workspace_problems
+        if not contract.motion.require_urdf:
+            return
         if not self.topic:
-            where = " or ".join(self._choice.topics)
-            return f"require_urdf: no robot description has arrived on {where}"
-        joints = [joint for output in self._contract.action for joint in output.joints]
-        missing = next((joint for joint in joints if joint not in self._limits), None)
-        if missing is None:
-            return ""
-        return (
-            f"require_urdf: the robot description on {self.topic} has no joint {missing}"
-            f"{did_you_mean(missing, self._limits)}"
-        )
+            yield f"require_urdf: no robot description has arrived on {topics}"
+            return
+        for joint in (joint for output in contract.action for joint in output.joints):
+            if joint not in self._limits:
+                yield (
+                    f"require_urdf: the robot description on {self.topic} has no joint {joint}"
+                    f"{did_you_mean(joint, self._limits)}"
+                )

@@ -12,6 +12,7 @@ from gr00t_policy_core.control.workspace import Workspace
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.kinematics.chain import Chain, KinematicsUnavailableError, load_pinocchio
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.workspaces import WorkspaceSettings
 
 Chains = Mapping[str, Chain]
 """The kinematics of each workspace, by its key."""
@@ -33,32 +34,36 @@ def require_kinematics(contract: Contract) -> None:
         raise SpecError("bad parameters", [f"{names}: {error}"]) from error
 
 
-def workspace_chains(contract: Contract, urdf: str) -> Chains:
-    """Make the kinematics of each workspace.
+def workspace_chains(contract: Contract, urdf: str) -> tuple[Chains, list[str]]:
+    """Make the kinematics of each workspace; none where one of them does not fit.
 
     Args:
         contract: Names the links and the commanded joints.
         urdf: The URDF document.
 
-    Raises:
-        ValueError: The description does not fit, or a joint that moves a tip is not commanded in
-            position: nothing would know where it goes.
+    Returns:
+        The kinematics, and a sentence for each workspace that the description does not fit, or
+        whose tip a joint moves that is not commanded in position: nothing would know where it goes.
     """
-    places = _places(contract)
-    chains = {}
+    chains, problems = {}, []
     for workspace in contract.workspaces:
         try:
-            chain = Chain(urdf, workspace.base, workspace.tip, workspace.tool)
+            chains[workspace.key] = _chain(contract, workspace, urdf)
         except ValueError as error:
-            raise ValueError(f"{workspace.name}: {error}") from error
-        free = [joint for joint in chain.joints if joint not in places]
-        if free:
-            raise ValueError(
-                f"{workspace.name}: {', '.join(free)} moves {workspace.tip} against "
-                f"{workspace.base}, and no action commands its position: choose another base"
-            )
-        chains[workspace.key] = chain
-    return chains
+            problems.append(f"{workspace.name}: {error}")
+    return (NO_CHAINS if problems else chains), problems
+
+
+def _chain(contract: Contract, workspace: WorkspaceSettings, urdf: str) -> Chain:
+    chain = Chain(urdf, workspace.base, workspace.tip, workspace.tool)
+    places = _places(contract)
+    free = [joint for joint in chain.joints if joint not in places]
+    if free:
+        raise ValueError(
+            f"{', '.join(free)} moves {workspace.tip} against {workspace.base}, and no action "
+            "commands its position: choose another base"
+        )
+    return chain
 
 
 def workspaces_in_force(

@@ -81,7 +81,7 @@ class _Listener:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._joints: dict[str, dict[str, None]] = {}
-        self._described: dict[str, None] = {}
+        self._described: set[str] = set()
         self._subscribed: set[str] = set()
         self._controller_joints: dict[str, Any] = {}  # a future by the name of a node
 
@@ -101,13 +101,18 @@ class _Listener:
         cameras = [topic for kind in IMAGES for topic in self._published(kind)]
         return RobotGraph(
             cameras=tuple(_pictures(cameras)),
-            joint_states={topic: tuple(names) for topic, names in self._joints.items() if names},
+            joint_states={
+                topic: tuple(names) for topic, names in self._joints.items() if any(names)
+            },
+            nameless_joint_states=tuple(
+                topic for topic, names in self._joints.items() if not any(names)
+            ),
             imus=tuple(self._published(IMU)),
             commands=tuple(
                 CommandTopic(topic, kind, self._joints_behind(subscribers))
                 for topic, kind, subscribers in self._command_topics()
             ),
-            described_joints=tuple(self._described),
+            descriptions=tuple(sorted(self._described)),
         )
 
     def _subscribe(self, topic: str, message_type: type[Any], qos: QoSProfile) -> None:
@@ -120,7 +125,8 @@ class _Listener:
                 self._joints.setdefault(topic, {}).update(dict.fromkeys(message.name))
                 return
             with contextlib.suppress(ValueError):  # not a URDF
-                self._described.update(dict.fromkeys(urdf_limits(message.data)))
+                if urdf_limits(message.data):
+                    self._described.add(topic)
 
         self._node.create_subscription(message_type, topic, keep, qos)
 

@@ -69,15 +69,13 @@ def match(graph: RobotGraph, needs: PolicyNeeds) -> Proposal:
     others = {key: size for key, size in needs.action.items() if key not in measured}
     same = {key: joints for key, joints in measured.items() if key in needs.action}
     commanded = {**same, **_joints_by_key(graph, others, taken=chain.from_iterable(same.values()))}
-    known = set(chain.from_iterable(measured.values()))
+    states = tuple(_state(graph, key, size, measured.get(key)) for key, size in needs.state.items())
     return Proposal(
         video=tuple(_cameras(graph, needs.video)),
-        state=tuple(
-            _state(graph, key, size, measured.get(key)) for key, size in needs.state.items()
-        ),
+        state=states,
         action=tuple(
             _without_sharing(
-                _action(graph, key, size, commanded.get(key), known)
+                _action(graph, key, size, commanded.get(key), states)
                 for key, size in needs.action.items()
             )
         ),
@@ -137,15 +135,72 @@ def _all(_: str, joints: list[str]) -> list[str]:
 
 
 def _state(graph: RobotGraph, key: str, size: int | None, joints: tuple[str, ...] | None) -> Entry:
-    topics = [t for t, names in graph.joint_states.items() if joints and set(joints) <= set(names)]
+    topics = _measuring(graph, key, joints) if joints else []
+    topic = _state_topic(graph, key, joints, topics) if joints else ""
+    if joints and topic:
+        parameters = {"type": "joint_state", "topic": topic, "joints": list(joints)}
+        others = tuple(other for other in topics if other != topic)
+        return Entry(key, parameters, alternatives=others)
     if joints and topics:
-        topic = topics[0]
-        return Entry(key, {"type": "joint_state", "topic": topic, "joints": list(joints)})
+        return Entry(key, {}, f"its joints are measured on several topics: {', '.join(topics)}")
     if "gravity" in words(key) and len(graph.imus) == 1:
         parts = ["projected_gravity"]
         return Entry(key, {"type": "imu", "topic": graph.imus[0], "parts": parts})
-    joint_names = sorted(set(chain.from_iterable(graph.joint_states.values())))
-    return Entry(key, {}, f"{_values(size)}; {_there_are('measured joints', joint_names)}")
+    return Entry(key, {}, "; ".join((_values(size), *_what_is_measured(graph))))
+
+
+def _what_is_measured(graph: RobotGraph) -> Iterator[str]:
+    """Say which joints there are, and what is wrong with their topics."""
+    yield _there_are("measured joints", sorted(set(chain.from_iterable(_named(graph).values()))))
+    if graph.nameless_joint_states:
+        yield f"no joint has a name on {', '.join(graph.nameless_joint_states)}"
+    topics = _with_joints_of_others(graph)
+    if topics:
+        yield (
+            f"{', '.join(topics)} have joints of the same names: a file takes each joint once, so "
+            "a second robot needs a file and nodes of its own"
+        )
+
+
+def _named(graph: RobotGraph) -> dict[str, set[str]]:
+    """The joints of each topic that have names."""
+    return {topic: set(names) - {""} for topic, names in graph.joint_states.items()}
+
+
+def _with_joints_of_others(graph: RobotGraph) -> list[str]:
+    """The topics of joint states that measure a joint of another one, too."""
+    named = _named(graph)
+    return [
+        topic
+        for topic, joints in named.items()
+        if any(joints & other for name, other in named.items() if name != topic)
+    ]
+
+
+def _measuring(graph: RobotGraph, key: str, joints: Iterable[str]) -> list[str]:
+    """Return the topics that measure all of these joints, without those of the other side."""
+    wanted = set(joints)
+    return [
+        topic
+        for topic, names in graph.joint_states.items()
+        if wanted.issubset(names) and not contradict(key, (topic,))
+    ]
+
+
+def _state_topic(graph: RobotGraph, key: str, joints: tuple[str, ...], topics: list[str]) -> str:
+    """Choose the topic that measures joints: a leader and a second robot have the same ones.
+
+    Empty where neither its name tells, nor the namespace of the controllers of the joints.
+    """
+    homes = {_home(command.topic, topics) for command in _commands_of(graph, key, joints)}
+    return _only(topics) or the_most_like(key, topics) or _only([home for home in homes if home])
+
+
+def _home(topic: str, joint_states: Iterable[str]) -> str:
+    """Return the joint states in the namespace of a topic, or the nearest above; empty if none."""
+    spaces = {states: states.rpartition("/")[0] + "/" for states in joint_states}
+    above = [states for states, space in spaces.items() if topic.startswith(space)]
+    return max(above, key=lambda states: len(spaces[states]), default="")
 
 
 def _action(
@@ -153,19 +208,26 @@ def _action(
     key: str,
     size: int | None,
     joints: tuple[str, ...] | None,
-    measured: Set[str],
+    states: Iterable[Entry],
 ) -> Entry:
     """Propose the command of an action; only of joints whose positions a state measures."""
-    if joints and measured.issuperset(joints):
-        command, others = _command_of(graph, key, joints)
+    measured = {joint: entry for entry in states for joint in _joints_of(entry)}
+    if joints and set(joints) <= set(measured):
+        topics = {measured[joint].parameters["topic"] for joint in joints}
+        command, others = _command_of(graph, key, joints, topics)
         if command is not None:
             parameters = {"type": command.type, "topic": command.topic, "joints": list(joints)}
             return Entry(key, parameters, alternatives=tuple(map(_described, others)))
     twists = [command for command in graph.commands if command.type in TWISTS]
     if size in (3, 6) and words(key) & BASE_WORDS and len(twists) == 1:
         return Entry(key, _twist(twists[0], size))
-    topics = map(_described, graph.commands)
-    return Entry(key, {}, f"{_values(size)}; {_there_are('command topics', topics)}")
+    commands = map(_described, graph.commands)
+    return Entry(key, {}, f"{_values(size)}; {_there_are('command topics', commands)}")
+
+
+def _joints_of(entry: Entry) -> list[str]:
+    joints = entry.parameters.get("joints")
+    return joints if isinstance(joints, list) else []
 
 
 def _without_sharing(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -181,26 +243,45 @@ def _without_sharing(entries: Iterable[Entry]) -> Iterator[Entry]:
             used.add(topic)
 
 
+def _commands_of(graph: RobotGraph, key: str, joints: tuple[str, ...]) -> list[CommandTopic]:
+    """Return the topics whose controllers have these joints, or else those that do not say."""
+    fitting = [
+        command
+        for command in graph.commands
+        if command.type not in TWISTS and not contradict(key, (command.topic,))
+    ]
+    own = [command for command in fitting if set(command.joints) == set(joints)]
+    return own or [command for command in fitting if not command.joints]
+
+
 def _command_of(
-    graph: RobotGraph, key: str, joints: tuple[str, ...]
+    graph: RobotGraph, key: str, joints: tuple[str, ...], topics: Set[object]
 ) -> tuple[CommandTopic | None, list[CommandTopic]]:
     """Return the topic whose controller has these joints, and others that have them as well.
 
-    Where no controller says so, it is the only topic that fits by its name or its type.
+    Where no controller says so, it is the only topic that fits by its name or its type. A
+    controller in the namespace of another robot is none of them.
+
+    Args:
+        graph: Has the topics.
+        key: Of the action.
+        joints: What it commands.
+        topics: The topics of joint states that measure the joints.
     """
-    own = [
+    measuring = _measuring(graph, "", joints)
+    commands = [
         command
-        for command in graph.commands
-        if set(command.joints) == set(joints) and command.type not in TWISTS
+        for command in _commands_of(graph, key, joints)
+        if _home(command.topic, measuring) in ("", *topics)
     ]
+    own = [command for command in commands if command.joints]
     if own:
         # A trajectory controller comes first: it holds where commands end.
         first, *others = sorted(own, key=lambda command: command.type != "joint_trajectory")
         return first, others
-    silent = [c for c in graph.commands if not c.joints and c.type not in TWISTS]
-    trajectories = [c for c in silent if c.type == "joint_trajectory"]
-    name = the_most_like(key, [c.topic for c in silent]) or _only([c.topic for c in trajectories])
-    return next((command for command in silent if command.topic == name), None), []
+    trajectories = [c.topic for c in commands if c.type == "joint_trajectory"]
+    name = the_most_like(key, [c.topic for c in commands]) or _only(trajectories)
+    return next((command for command in commands if command.topic == name), None), []
 
 
 def _described(command: CommandTopic) -> str:

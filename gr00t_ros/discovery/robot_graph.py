@@ -31,16 +31,18 @@ class RobotGraph:
     Args:
         cameras: Topics of images.
         joint_states: The joints that each topic of joint states measures, by topic.
+        nameless_joint_states: Topics of joint states whose joints have no names.
         imus: Topics of IMUs.
         commands: Topics that something subscribes to.
-        described_joints: The moving joints of the robot description; empty without one.
+        descriptions: Topics of robot descriptions.
     """
 
     cameras: tuple[str, ...] = ()
     joint_states: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    nameless_joint_states: tuple[str, ...] = ()
     imus: tuple[str, ...] = ()
     commands: tuple[CommandTopic, ...] = ()
-    described_joints: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:

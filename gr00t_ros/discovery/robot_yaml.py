@@ -10,6 +10,11 @@ from dataclasses import dataclass
 
 from gr00t_ros.discovery.matching import Entry, Proposal
 
+FOUND_DESCRIPTION = "/robot_description"  # by the nodes, without a parameter
+OR_WHERE = {
+    "action": "or, if that controller is active",
+    "state": "or, if the robot is measured there",
+}
 IGNORED: Mapping[str, object] = {"ignore": True}
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.]*")
 _NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n", "inf", "nan"})
@@ -24,14 +29,14 @@ class FileHead:
         port: Its TCP port.
         action_rate_hz: The rate of the data that the policy was trained on, Hz.
         has_instruction: Whether the policy takes an instruction.
-        has_description: Whether the robot publishes a description, whose limits apply.
+        descriptions: Topics of robot descriptions, whose limits apply.
     """
 
     host: str
     port: int
     action_rate_hz: float
     has_instruction: bool
-    has_description: bool
+    descriptions: tuple[str, ...]
 
 
 def robot_yaml(proposal: Proposal, head: FileHead) -> str:
@@ -49,8 +54,7 @@ def _lines(proposal: Proposal, head: FileHead) -> Iterator[str]:
         yield '    instruction: ""           # what the robot is to do'
     yield f"    action_rate_hz: {head.action_rate_hz}        # Hz, the rate of the training data"
     yield "    control_rate_hz: 100.0      # Hz, no more than the controllers take"
-    if not head.has_description:
-        yield "    # No robot_description was published: give min_position and max_position below."
+    yield from _description(head.descriptions)
     yield from _section(
         "video", proposal.video, ["rate_hz: 30.0   # expected; a slower camera is reported"]
     )
@@ -67,6 +71,19 @@ def _lines(proposal: Proposal, head: FileHead) -> Iterator[str]:
             "max_velocity: 3.0   # rad/s or m/s; also max_acceleration and max_jerk",
         ],
     )
+
+
+def _description(topics: tuple[str, ...]) -> Iterator[str]:
+    """Name the topic of the robot description, where the nodes would not find it."""
+    if not topics:
+        yield "    # No robot_description was published: give min_position and max_position below."
+    elif FOUND_DESCRIPTION in topics:
+        return
+    elif len(topics) == 1:
+        yield f"    robot_description_topic: {_value(topics[0])}"
+    else:
+        yield "    # Several descriptions were published; give one as robot_description_topic:"
+        yield f"    # {_printable(', '.join(topics))}"
 
 
 def _section(modality: str, entries: Sequence[Entry], suggestions: Sequence[str]) -> Iterator[str]:
@@ -87,10 +104,10 @@ def _section(modality: str, entries: Sequence[Entry], suggestions: Sequence[str]
         if parameters and not is_flat:
             yield f"{margin}{name}:"
         for parameter, value in parameters.items():
-            place = f"{margin}{name}." if is_flat else f"{margin}  "
-            yield f"{place}{parameter}: {_value(value)}"
+            place = margin + _value(f"{name}.{parameter}") if is_flat else f"{margin}  {parameter}"
+            yield f"{place}: {_value(value)}"
         for alternative in entry.alternatives:
-            yield f"{margin}  # or, if that controller is active: {_printable(alternative)}"
+            yield f"{margin}  # {OR_WHERE[modality]}: {_printable(alternative)}"
         if not entry.why:
             yield from (f"{margin}  # {suggestion}" for suggestion in suggestions)
 

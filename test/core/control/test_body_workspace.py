@@ -141,3 +141,16 @@ def test_a_pose_outside_is_not_moved_or_only_back_inside() -> None:
     now_ns = T0_NS + 300_000_000
     player.offer(chunk_of(outside, up, now_ns, 2), now_ns)
     assert driven(player, 95, now_ns)[-1, 2] > 0.2
+
+
+def test_a_pose_that_is_pushed_against_a_side_again_and_again_stays_inside() -> None:
+    player = player_of(SLOW, 0.01)
+    start = START - [0.0, 0.0, 0.199, 0.0, 0.0, 0.0, 0.0]
+    player.measure(dict(enumerate(start.tolist())), T0_NS)
+    now_ns, last = T0_NS, start
+    for number in range(1, 41):
+        speed = 0.02 if number < 10 else 2e-5
+        player.offer(chunk_of(last, np.array([0.0, 0.0, -speed]), now_ns, number), now_ns)
+        last = driven(player, 60, now_ns)[-1]
+        now_ns += 60 * 10_000_000
+        assert depths(last[None]).min() >= 0.0

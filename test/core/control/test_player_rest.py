@@ -162,6 +162,18 @@ def test_a_robot_that_is_moved_on_while_it_is_yielded_to_is_held_where_it_ends()
     assert min(told) > rig.joints[0] - 0.021
 
 
+def test_the_first_command_to_a_robot_that_was_moved_is_where_it_stands() -> None:
+    rig = stopped_rig()
+    home_elsewhere(rig, 0.4, 0.3)
+    rig.run(0.2)
+    since = len(rig.commands)
+    home_elsewhere(rig, 0.012, 0.3)  # too little to be followed there
+    rig.run(1.5)
+    told = [c.values["arm"][0] for c in rig.commands[since:] if not c.is_withheld]
+    assert told
+    assert told == pytest.approx([rig.joints[0]] * len(told), abs=1e-9)
+
+
 def test_a_robot_that_is_not_measured_any_more_stays_where_it_has_braked() -> None:
     """It does not go back to where it was measured last: it has passed that place by itself."""
     rig = Rig(measured=True, max_following_errors={0: 0.4, 1: 0.4})

@@ -14,6 +14,8 @@ hypothesis = pytest.importorskip("hypothesis", reason="makes up the runs of thes
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from bench.arms import seven_joint_arm  # noqa: E402
+from gr00t_policy_core.control import workspace as workspace_module  # noqa: E402
 from gr00t_policy_core.control.action_layout import ActionLayout  # noqa: E402
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError  # noqa: E402
 from gr00t_policy_core.control.joint_limits import JointLimits  # noqa: E402
@@ -30,6 +32,7 @@ from gr00t_policy_core.control.workspace import (  # noqa: E402
     box_sides,
     floor_side,
 )
+from gr00t_policy_core.kinematics.chain import Chain  # noqa: E402
 
 SETTINGS = settings(deadline=None, max_examples=60, derandomize=True)
 T0_NS = 1_700_000_000_000_000_000
@@ -52,6 +55,13 @@ class FarReachingArm(PlanarArm):
     """The same arm, of which less is known: every way to rest has to be followed."""
 
     levers = np.full(3, 1e9)
+
+
+class LostArm(PlanarArm):
+    """The same arm, of which nobody knows where it is."""
+
+    def position(self, joints: np.ndarray) -> np.ndarray:
+        return np.full(3, np.nan)
 
 
 BOX = tuple(box_sides((0.3, -1.0, 0.0), (0.8, 1.0, 0.6)))
@@ -217,6 +227,35 @@ def test_the_next_chunk_that_leads_out_moves_nothing_further() -> None:
         require_within(commands[:, joint], QUICK, 0.01)
 
 
+def test_a_tip_that_is_pushed_against_a_side_again_and_again_stays_inside() -> None:
+    rig = Rig((FLOOR,), QUICK)
+    for push in range(120):
+        rig.offer((-0.01 if push < 60 else -1e-4, 0.0, 0.0), horizon=10)
+        rig.tick(60 if push < 60 else 20)
+    assert lowest_gap_m(np.array(rig.commands), (FLOOR,)) >= 0.0
+
+
+def test_a_tip_whose_place_is_not_a_number_does_not_move() -> None:
+    rig = Rig((FLOOR,), QUICK, arm=LostArm)
+    rig.offer((0.5, 0.0, 0.0))
+    rig.tick(20)
+    np.testing.assert_array_equal(rig.commands, np.repeat(START[None], 20, axis=0))
+
+
+def test_a_way_to_rest_that_is_too_long_to_follow_counts_as_leaving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workspace_module, "MAX_TICKS", 10)
+    rig = Rig(BOX, QUICK, arm=FarReachingArm)
+    rig.offer((0.0, 2.0, -2.0))
+    longest_s = 0.0
+    for _ in range(40):
+        rig.tick(1)
+        longest_s = max(longest_s, rig.player.braking_s)
+    assert 0.05 < longest_s <= 10 * 0.01
+    assert rig.player.counts.limit_hits["workspace"] == 1
+
+
 def test_a_tip_that_is_measured_outside_is_not_moved() -> None:
     below = np.array([0.2, -0.3, -0.2])  # the tip is at z 0.01 m
     rig = Rig((FLOOR,), QUICK, start=below)
@@ -265,6 +304,33 @@ def test_a_robot_that_is_moved_outside_by_hand_is_held_there() -> None:
         command = rig.player.tick(rig.now_ns)
         assert command is not None
     np.testing.assert_allclose(command.values["arm"], moved, atol=1e-6)
+
+
+def test_the_copy_that_looks_ahead_stops_at_the_same_side() -> None:
+    pytest.importorskip("pinocchio", reason="computes the kinematics")
+    arm = seven_joint_arm()
+    chain = Chain(arm.urdf, arm.base, arm.tip)
+    home = np.array(arm.home)
+    floor = floor_side(0.0, 0.0, 1.0, float(chain.position(home)[2]) - 0.05)
+    player = MotionPlayer(
+        ActionLayout({"arm": chain.size}),
+        PlayerSettings(
+            period_s=0.01,
+            limits=dict.fromkeys(range(chain.size), QUICK),
+            workspaces=(Workspace("arm", tuple(range(chain.size)), chain, (floor,)),),
+        ),
+    )
+    player.measure(dict(enumerate(home.tolist())), T0_NS)
+    rows = home + np.arange(20)[:, None] * DT_S * np.eye(chain.size)[1]
+    player.offer(Chunk(1, T0_NS, DT_S, {"arm": rows}), T0_NS)
+    copy = player.copy_ahead()
+
+    paths = []
+    for one in (copy, player):
+        commands = [one.tick(T0_NS + tick * 10_000_000) for tick in range(1, 100)]
+        assert "would cross floor" in one.reason
+        paths.append([command.vector for command in commands if command is not None])
+    np.testing.assert_array_equal(*paths)
 
 
 def test_a_tilted_floor_counts_along_its_own_normal() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -73,6 +74,14 @@ def test_links_that_are_no_chain_are_named(base: str, tip: str, why: str) -> Non
             joint("j", "revolute", "world", "hand").replace("0.0 0 0", "a b c"),
             "joint j: origin is not three numbers",
         ),
+        (
+            joint("j", "revolute", "world", "hand").replace("0.0 0 0", "nan 0 0"),
+            "joint j: origin is not three numbers",
+        ),
+        (
+            joint("j", "revolute", "world", "hand").replace("0.0 0 0", "0 0"),
+            "joint j: origin is not three numbers",
+        ),
     ],
 )
 def test_a_joint_that_cannot_be_solved_for_is_named(element: str, why: str) -> None:
@@ -105,6 +114,17 @@ def test_no_joint_moves_the_tool_by_more_than_its_lever() -> None:
     for joints in random.uniform(-1.0, 2.0, (200, 3)):
         moved = np.linalg.norm(chain.jacobian(joints)[:3], axis=0)
         assert (moved <= chain.levers + 1e-12).all()
+
+
+def test_a_deep_copy_computes_in_memory_of_its_own() -> None:
+    pytest.importorskip("pinocchio", reason="computes the kinematics")
+    chain = Chain(ARM, "base", "hand")
+    twin = copy.deepcopy(chain)
+    stretched, bent = np.zeros(3), np.array([0.0, math.pi / 2, 0.0])
+
+    placement = chain.placement(stretched)
+    assert_allclose(twin.position(bent), [1.5, 0.35, 0.0], atol=1e-12)
+    assert_allclose(placement.translation, [1.85, 0.0, 0.0], atol=1e-12)
 
 
 def test_without_pinocchio_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

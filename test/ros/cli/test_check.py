@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from policies_for_tests import EchoPolicy, parameters
 
 from gr00t_policy_core import PolicyServer
 from gr00t_policy_core.cli import main
+from gr00t_policy_core.kinematics import chain as chain_module
 
 URDF = """<robot name="arm">
 <joint name="shoulder" type="revolute"><limit lower="-1" upper="1" velocity="2"/></joint>
@@ -113,6 +115,55 @@ def test_the_joints_and_limits_are_compared_with_a_robot_description(
     assert run("--urdf", str(urdf))[1][0] == (
         "problem: the robot description is not a URDF: it is a <sdf>, not a <robot>"
     )
+
+
+ROOM = {"base": "world", "floor": [0.0, 0.0, 1.0, 0.1]}
+END_EFFECTOR = {"type": "end_effector", "base": "world", "representation": "xyz_rpy"}
+
+
+def below(entry: str, **values: Any) -> dict[str, Any]:
+    return {f"{entry}__{name}": copy(value) for name, value in values.items()}
+
+
+def test_each_end_effector_and_workspace_is_held_to_the_description(
+    run: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("pinocchio", reason="computes the kinematics")
+    links = zip(["world", "upper", "lower"], ["shoulder", "elbow", "wrist"], strict=True)
+    joints = "".join(
+        f'<link name="{parent}"/><joint name="{name}" type="revolute"><parent link="{parent}"/>'
+        f'<child link="{child}"/><axis xyz="0 0 1"/></joint>'
+        for (parent, name), child in zip(links, ["upper", "lower", "hand"], strict=True)
+    )
+    urdf = tmp_path / "arm.urdf"
+    urdf.write_text(f'<robot name="arm">{joints}<link name="hand"/></robot>')
+    status, lines = run(
+        "--urdf",
+        str(urdf),
+        **below("action__arm", **END_EFFECTOR, tip="hnad"),
+        **below("workspace__one", **ROOM, tip="hnad"),
+        **below("workspace__two", **ROOM, tip="hand"),
+        **below("workspace__three", **ROOM, tip="lower"),
+    )
+    assert status == 1
+    assert lines[:3] == [
+        "problem: action.arm: the robot description has no link hnad (did you mean hand?)",
+        "problem: workspace.one: the robot description has no link hnad (did you mean hand?)",
+        "problem: workspace.two: wrist moves hand against world, and no action commands its "
+        "position: choose another base",
+    ]
+
+
+def test_a_file_that_needs_pinocchio_says_so_where_it_is_not_installed(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(chain_module, "import_module", absent)
+    status, lines = run(**below("workspace__one", **ROOM, tip="hand"))
+    assert status == 1
+    assert lines[0].startswith("problem: workspace.one: end effectors and workspaces need Pinocc")
 
 
 def test_a_file_for_nodes_in_a_namespace_is_checked_there(run: Any) -> None:

@@ -212,3 +212,36 @@ def test_a_topic_that_ros_refuses_is_told_with_its_key() -> None:
     assert caught.value.problems == [
         "state.arm: '{robot}/joint_states' is not a valid topic name: unknown substitution"
     ]
+
+
+def test_entries_contradict_each_other_beside_what_is_wrong_by_itself() -> None:
+    problems = problems_of(
+        control_rate_hz="fast",
+        action__gripper__max_velocity=-1.0,
+        action__arm__joints=["shoulder", "elbow", "wrist"],
+        action__wrist__type="joint_trajectory",
+        action__wrist__topic="/wrist",
+        action__wrist__joints=["wrist"],
+    )
+    assert [problem.split(":")[0] for problem in problems] == [
+        "control_rate_hz",
+        "action.gripper",
+        "action.arm",
+        "action.wrist",
+        "action.arm, action.wrist",
+    ]
+    assert "no state measures the position of wrist" in problems[2]
+    assert "wrist is commanded twice" in problems[4]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state__arm__field": "torque"},
+        {"state__gripper__topic": "a b"},
+        {"video__front__widht": 64, "video__front__height": 48},
+        {"policy__backend": "local", "policy__model_path": 5},
+    ],
+)
+def test_what_a_faulty_entry_would_have_provided_is_not_missed(changes: dict[str, Any]) -> None:
+    assert len(problems_of(**changes)) == 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -102,6 +103,11 @@ def test_a_workspace_has_the_sides_that_are_given() -> None:
         ({"floor": None}, "workspace.arm: has neither a box nor a floor"),
         ({"floor": [0.0, 0.0, 1.0]}, "workspace.arm: floor needs 4 values, got 3"),
         ({"floor": [0.0, 0.0, 0.0, 1.0]}, "workspace.arm: floor: a b c must be a direction"),
+        ({"floor": [0.0, 0.0, 1e-10, 1.0]}, "workspace.arm: floor: a b c must be a direction"),
+        (
+            {"floor": [0.0, 0.0, -1.0, 0.1], "box_min": [-math.inf, 0.2, 0.0]},
+            "workspace.arm: floor [0.0, 0.0, -1.0, 0.1] leaves nothing of the box",
+        ),
         (
             {"box_min": [0.0, 0.0, 2.0], "box_max": [1.0, 1.0, 1.0]},
             "workspace.arm: box_min z 2 must be below box_max z 1",

@@ -10,7 +10,9 @@ from helpers import require_within, wait_until
 from nodes_for_tests import DEACTIVATE, Operator, chunk_of
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -363,3 +365,48 @@ def test_a_machine_that_takes_longer_than_the_lead_plans_further_ahead_and_stops
     assert not robot.rejections
     motion = robot.node._motion
     assert "stop" in motion.reason
+
+
+PLANE_ARM = "".join(
+    f'<link name="{name}_link"/><joint name="{name}" type="revolute"><parent link="{before}"/>'
+    f'<child link="{name}_link"/><origin xyz="0.3 0 0"/><axis xyz="0 0 1"/>'
+    '<limit lower="-3" upper="3" velocity="9" effort="1"/></joint>'
+    for before, name in zip(["base", *(f"{name}_link" for name in NAMES[:2])], NAMES, strict=True)
+)
+
+
+def test_the_tip_of_whole_trajectories_stays_inside_its_workspace(
+    activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
+) -> None:
+    pytest.importorskip("pinocchio", reason="computes the kinematics")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    description = ros_node.create_publisher(String, "robot_description", latched)
+    description.publish(
+        String(
+            data=f'<robot name="arm"><link name="base"/>{PLANE_ARM}<link name="tip"/>'
+            '<joint name="flange" type="fixed"><parent link="finger_link"/><child link="tip"/>'
+            '<origin xyz="0.2 0 0"/></joint></robot>'
+        )
+    )
+    robot = running(
+        activate_node,
+        ros_node,
+        robot_description_topic="robot_description",
+        workspace__hand__base="base",
+        workspace__hand__tip="tip",
+        workspace__hand__box_max=[9.0, 0.2, 9.0],
+    )
+    operator.wait_for_reason("no chunk received yet")
+    play(robot, chunks, ros_node, 1, start=0.0)
+    status = operator.wait_for_reason("would cross y_max (0.200 m)")
+    assert status.state == ControlStatus.STATE_HOLDING
+    ends = points_of(robot.received[-1])[-1].position
+    wait_until(lambda: np.array_equal(robot.controller.position, ends), what="rest")
+    for message in robot.received:
+        require_trajectory(robot, message)
+    heights = [
+        0.3 * np.sin(angles[0]) + 0.3 * np.sin(angles[1]) + 0.2 * np.sin(angles[2])
+        for _, position in robot.path
+        for angles in [np.cumsum(position)]
+    ]
+    assert 0.19 < max(heights) <= 0.2

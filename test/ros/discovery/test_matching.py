@@ -172,3 +172,60 @@ def test_a_joint_without_a_name_is_not_commanded() -> None:
     )
     (arm,) = match(graph, needs(state={"arm": 3})).state
     assert arm.parameters["joints"] == list(ARM)
+
+
+def robots(*namespaces: str, joint_states: tuple[str, ...]) -> RobotGraph:
+    """Robots with the same joints, each with a controller in a namespace."""
+    return RobotGraph(
+        joint_states=dict.fromkeys(joint_states, ARM),
+        commands=tuple(
+            CommandTopic(f"{space}/arm_controller/joint_trajectory", "joint_trajectory", ARM)
+            for space in namespaces
+        ),
+    )
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_an_arm_is_measured_and_commanded_on_its_own_side(side: str) -> None:
+    graph = robots("/left", "/right", joint_states=("/left/joint_states", "/right/joint_states"))
+    proposal = match(graph, needs(state={f"{side}_arm": 3}))
+    assert proposal.state[0].parameters["topic"] == f"/{side}/joint_states"
+    assert proposal.action[0].parameters["topic"] == f"/{side}/arm_controller/joint_trajectory"
+    assert proposal.action[0].alternatives == ()
+
+
+def test_the_controllers_of_another_robot_are_none_of_this_one() -> None:
+    graph = robots("/beta", "/alpha", joint_states=("/alpha/joint_states", "/beta/joint_states"))
+    proposal = match(graph, needs(state={"alpha": 3}))
+    assert proposal.state[0].parameters["topic"] == "/alpha/joint_states"
+    assert proposal.action[0].parameters["topic"] == "/alpha/arm_controller/joint_trajectory"
+    assert proposal.action[0].alternatives == ()
+
+
+def test_neither_of_two_robots_moves_where_nothing_tells_which() -> None:
+    graph = robots("/beta", "/alpha", joint_states=("/alpha/joint_states", "/beta/joint_states"))
+    proposal = match(graph, needs(state={"arm": 3}))
+    assert proposal.unmatched == ["state.arm", "action.arm"]
+    assert "on several topics: /alpha/joint_states, /beta/joint_states" in proposal.state[0].why
+
+
+def test_the_joint_states_are_those_of_the_robot_and_not_of_its_leader() -> None:
+    graph = robots(
+        "", joint_states=("/gello/joint_states", "/joint_states", "/leader/joint_states")
+    )
+    state = match(graph, needs(state={"arm": 3})).state[0]
+    assert state.parameters["topic"] == "/joint_states"
+    assert state.alternatives == ("/gello/joint_states", "/leader/joint_states")
+
+
+def test_a_second_robot_with_the_same_joint_names_needs_a_file_of_its_own() -> None:
+    graph = robots("/left", "/right", joint_states=("/left/joint_states", "/right/joint_states"))
+    proposal = match(graph, needs(state={"left_arm": 3, "right_arm": 3}))
+    assert proposal.unmatched == ["state.right_arm", "action.right_arm"]
+    assert "a second robot needs a file and nodes of its own" in proposal.state[1].why
+
+
+def test_joint_states_without_names_are_named_themselves() -> None:
+    graph = RobotGraph(nameless_joint_states=("/joint_states",))
+    state = match(graph, needs(state={"arm": 3})).state[0]
+    assert "no joint has a name on /joint_states" in state.why

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from gr00t_ros.discovery.robot_yaml import FileHead, robot_yaml
 from gr00t_ros.node.offline_nodes import contract_of_file
 
 HEAD = FileHead(
-    host="gpu-box", port=5555, action_rate_hz=30.0, has_instruction=True, has_description=False
+    host="gpu-box", port=5555, action_rate_hz=30.0, has_instruction=True, descriptions=()
 )
 JOINTS = {"type": "joint_state", "topic": "/joint_states", "joints": ["a", "b"]}
 COMMAND = {"type": "joint_trajectory", "topic": "/arm/joint_trajectory", "joints": ["a", "b"]}
@@ -31,7 +32,7 @@ def proposal(key: str = "arm", *, why: str = "") -> Proposal:
 
 
 @pytest.mark.parametrize(
-    "key", ["arm", "on", "0.5", "1e5", "a.b", "null", "left-arm", "Ä: #", "😀"]
+    "key", ["arm", "on", "0.5", "1e5", "a.b", "null", "left-arm", "Ä: #", "😀", "a.b: c", "a.#b"]
 )
 def test_a_key_of_any_name_is_read_as_it_is(key: str, tmp_path: Path) -> None:
     file = tmp_path / "robot.yaml"
@@ -62,3 +63,25 @@ def test_a_robot_of_which_nothing_was_found_is_still_a_file_that_ros_reads(tmp_p
         "no video.<key>.topic and no state.<key>.topic: nothing to observe",
         "no action.<key>.topic: nothing to command",
     ]
+
+
+@pytest.mark.parametrize(
+    ("topics", "heard"),
+    [
+        (("/robot_description", "/left/robot_description"), "robot_description"),
+        (("/left/robot_description",), "/left/robot_description"),
+    ],
+)
+def test_a_description_that_the_nodes_would_not_find_is_named(
+    topics: tuple[str, ...], heard: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "robot.yaml"
+    text = robot_yaml(proposal(), replace(HEAD, descriptions=topics))
+    file.write_text(text, encoding="utf-8")
+    assert contract_of_file(file).motion.robot_description_topics == (heard,)
+
+
+def test_several_descriptions_are_left_to_the_reader() -> None:
+    topics = ("/left/robot_description", "/right/robot_description")
+    text = robot_yaml(proposal(), replace(HEAD, descriptions=topics))
+    assert "# /left/robot_description, /right/robot_description\n" in text
