@@ -36,7 +36,7 @@ class BagFile(Protocol):
         topics: The message type of each topic, such as ``sensor_msgs/msg/Image``.
         custom_data: The entries of whoever made the bag, if the file has them.
         duration_s: The time from the first message to the last, s; 0 where it is not known.
-        truncated: Why the end is missing; empty for a whole file. It may be known only after all
+        truncated: What is missing, and why; empty for a whole file. It may be known only after all
             messages were read.
     """
 
