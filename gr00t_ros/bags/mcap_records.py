@@ -42,8 +42,8 @@ KINDS = {
 LENGTHS = {Opcode.DATA_END: 4, Opcode.FOOTER: 20}
 LAST = (Opcode.DATA_END, Opcode.FOOTER)
 KNOWN = frozenset(range(Opcode.HEADER, Opcode.DATA_END + 1))
-# The beginning of a record that messages may be in, or that is needed to read them.
-BEGINNING = re.compile(rb"[\x03\x04\x05\x06\x0c](?=.{4}\x00{4})", re.DOTALL)
+# The beginning of a record that messages may be in, or that is needed to read or to count them.
+BEGINNING = re.compile(rb"[\x03-\x07\x0c](?=.{4}\x00{4})", re.DOTALL)
 BLOCK = 1 << 20
 MAX_LENGTH = 16 << 20  # of a record that describes others
 # What was recorded shortly after: an arbitrary number is no such time, but once in a million.
