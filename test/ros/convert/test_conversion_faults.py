@@ -137,3 +137,4 @@ def test_an_odd_image_is_explained(
     output = capsys.readouterr().out
     assert "33x16 px: width and height of a video must be even" in output
     assert "no dataset: no bag gave an episode" in output
+    assert not list(tmp_path.glob("d*"))
