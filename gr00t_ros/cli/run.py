@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         if args.file is not None:
             goal = goal_from_file(args.file)
         else:
-            goal = goal_from_text(args.instruction, args.ender)
+            goal = goal_from_text(args.instruction, args.ender, args.policy)
     except ValueError as error:
         args.parser.error(str(error))
     if args.all_enders:
