@@ -106,8 +106,8 @@ def _plain(value: Any, kind: type, where: str) -> Any:
         ValueError: No message can hold it.
     """
     try:
-        if kind is str:
-            value.encode()
+        if kind is str and "\0" in value.encode().decode():  # a message would end there
+            raise ValueError(f"{where}: {value!r} is no text that can be sent")
         return float(value) if kind is float else value
     except UnicodeEncodeError:
         raise ValueError(f"{where}: {value!r} is no text that can be sent") from None

@@ -90,6 +90,7 @@ def test_the_example_is_a_goal() -> None:
         ("{enders: [time]}", r"enders\[0\]: must be a map with a type"),
         ("{go_on_after_failure: 1}", "go_on_after_failure: must be true or false"),
         (f"{{time_limit_s: 1{'0' * 400}}}", "time_limit_s: the number is too large"),
+        (r'{instruction: "a\0b"}', r"instruction: 'a\\x00b' is no text that can be sent"),
         (r'{instruction: "\udcff"}', r"instruction: '\\udcff' is no text that can be sent"),
     ],
 )
