@@ -34,17 +34,28 @@ def output_folder(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in UTF-8; where that fails, what was there before stays.
+def write_whole(*files: tuple[Path, str]) -> None:
+    """Write files in UTF-8, all of them or none: where one fails, what was there before stays.
+
+    Args:
+        files: Path and text of each.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: One cannot be written; names it.
     """
-    new = path.with_name(path.name + NEW_SUFFIX)
+    written = []
     try:
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        for path, text in files:
+            new = path.with_name(path.name + NEW_SUFFIX)
+            written.append(new)
+            try:
+                new.write_text(text, encoding="utf-8")
+            except OSError as error:  # of a full disk it names no file
+                raise OSError(error.errno, error.strerror, str(path)) from error
+        for new, (path, _) in zip(written, files, strict=True):
+            new.replace(path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
+        for new in written:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
         raise

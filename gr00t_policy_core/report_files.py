@@ -31,8 +31,7 @@ def write_report(folder: Path, page: HtmlPage, content: Mapping[str, Any]) -> No
     text = json.dumps(finite(content), indent=1, allow_nan=False)
     html = str(page)
     with output_folder(folder):
-        write_whole(folder / JSON_NAME, f"{text}\n")
-        write_whole(folder / HTML_NAME, html)
+        write_whole((folder / JSON_NAME, f"{text}\n"), (folder / HTML_NAME, html))
 
 
 def finite(value: Any) -> Any:

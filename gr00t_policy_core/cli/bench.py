@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
             "options": settings,
             "batches": batches,
         }
-        write_whole(args.json, json.dumps(report, indent=2) + "\n")
+        write_whole((args.json, json.dumps(report, indent=2) + "\n"))
     return 0
 
 

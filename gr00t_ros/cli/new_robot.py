@@ -88,7 +88,7 @@ def write(args: argparse.Namespace, graph: RobotGraph, needs: PolicyNeeds) -> li
         has_instruction=needs.has_instruction,
         has_description=bool(graph.described_joints),
     )
-    write_whole(args.file, robot_yaml(proposal, head))
+    write_whole((args.file, robot_yaml(proposal, head)))
     return proposal.unmatched
 
 

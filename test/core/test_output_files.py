@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -49,17 +50,21 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(
         raise AssertionError("the work has begun")
 
 
-def test_what_was_there_stays_where_a_file_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_whole(tmp_path / "file", "before")
+def test_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_whole((first, "before"), (second, "before"))
     really = Path.write_text
 
-    def half(path: Path, text: str, **options: str) -> int:
+    def half_of_the_second(path: Path, text: str, **options: str) -> int:
+        if path.name.startswith("first"):
+            return really(path, text, **options)
         really(path, text[:2], **options)
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", half)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(tmp_path / "file", "after")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
+    monkeypatch.setattr(Path, "write_text", half_of_the_second)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/second'"):
+        write_whole((first, "after"), (second, "after"))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "first": "before",
+        "second": "before",
+    }
