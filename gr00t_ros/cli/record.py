@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
                 key = keys.read(POLL_S)
         except KeyboardInterrupt:
             if recorder is None and console.is_recording:
-                live.console.print(f"{args.node} goes on recording; ~/stop ends the episode")
+                left = f"{args.node} goes on recording; {args.node}/stop ends the episode"
+                live.update(view(client.status, left), refresh=True)
             raise
     return 0
 

@@ -25,6 +25,7 @@ from recorder_rig import info_of
 
 from gr00t_ros.bags.episode_info import config_text
 from gr00t_ros.msg import RecorderStatus
+from gr00t_ros.node.qos import STATUS
 from gr00t_ros.record import console as record_console
 from gr00t_ros.record.console import RecordConsole
 from gr00t_ros.record.recorder_client import Answer
@@ -232,6 +233,20 @@ def test_a_signal_gives_the_terminal_its_settings_back(
     screen.process.send_signal(number)
     assert screen.process.wait(60) == 130, screen.shown[-2000:]
     assert echoes(screen)
+
+
+def test_a_recorder_that_goes_on_after_ctrl_c_is_named(
+    ros_node: Node, terminal: Callable[..., Terminal]
+) -> None:
+    publisher = ros_node.create_publisher(RecorderStatus, "busy_recorder/status", STATUS)
+    running = RecorderStatus(state=RecorderStatus.STATE_RUNNING, episode="episode_000007")
+    timer = ros_node.create_timer(0.1, lambda: publisher.publish(running))
+    screen = terminal("--node", "busy_recorder")
+    screen.wait_for("RECORDING")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.process.wait(60) == 130, screen.shown[-2000:]
+    wait_until(lambda: "busy_recorder goes on recording" in screen.shown, what="it is said")
+    ros_node.destroy_timer(timer)
 
 
 def test_without_a_terminal_or_a_file_it_says_so(tmp_path: Path) -> None:
