@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gr00t_policy_core.errors import PolicyError
@@ -22,11 +22,13 @@ class BagMessage:
         topic: The full name of its topic.
         data: The message, in CDR.
         received_ns: When it was received, by the recorder's clock, ns.
+        losses: How many parts of the bag before it are lost.
     """
 
     topic: str
     data: bytes
     received_ns: int
+    losses: int = field(default=0, compare=False)
 
 
 class BagFile(Protocol):

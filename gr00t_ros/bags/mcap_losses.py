@@ -37,11 +37,13 @@ class Losses:
 
     Attributes:
         found: The parts.
+        count: The gaps so far, with those of the part whose extent is not known yet.
         start_ns: When the first message was logged, ns; 0 before there is one.
         end_ns: When the newest one was, ns.
     """
 
     found: list[Loss] = field(default_factory=list)
+    count: int = 0
     start_ns: int = 0
     end_ns: int = 0
     _span_ns: tuple[int, int] = (0, 0)  # of the chunk, or of the gap without its end
@@ -57,10 +59,12 @@ class Losses:
     def gap(self, size: int) -> None:
         """Note so many bytes between two records."""
         self._begin((self.end_ns, 0), size, is_chunk=False)
+        self.count += 1
 
     def within_chunk(self, size: int) -> None:
         """Note so many bytes in the last chunk."""
         self._size += size
+        self.count += 1
 
     def message(self, channel_id: int, log_ns: int) -> None:
         """Note a message that was read, and when it was logged, ns."""

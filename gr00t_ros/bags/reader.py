@@ -9,6 +9,7 @@ one, all that is sound.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,12 @@ class Bag:
         Raises:
             BagError: A file is damaged.
         """
+        before = newest = 0  # parts that are lost in the files before, and so far
         for file in self._files:
-            yield from file.messages(topics)
+            for message in file.messages(topics):
+                newest = before + message.losses
+                yield replace(message, losses=newest) if before else message
+            before = newest
 
 
 def find_bags(paths: Collection[Path]) -> list[Path]:

@@ -207,6 +207,18 @@ def test_damaged_messages_of_a_chunk_are_lost_alone(tmp_path: Path) -> None:
     assert sum(map(int, re.findall(r"(\d+) of /", bag.truncated))) == 3
 
 
+def test_losses_are_counted_over_the_files_of_a_bag(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "bag.mcap", recording(4.0))
+    for path in folder.glob("*.mcap"):
+        data = bytearray(path.read_bytes())
+        place = chunk_offsets(path)[1] + 100
+        data[place : place + 50] = bytes(50)
+        path.write_bytes(data)
+    counts = [message.losses for message in Bag(folder).messages(TYPES)]
+    assert counts == sorted(counts)
+    assert set(counts) == {0, 1, 2}
+
+
 def test_a_flipped_bit_loses_the_chunk_whose_checksum_finds_it(tmp_path: Path) -> None:
     path = write_plain_bag(tmp_path / "bag.mcap", MESSAGES)
     data = bytearray(path.read_bytes())
