@@ -13,7 +13,6 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,15 +111,6 @@ class HtmlPage:
             f'<!doctype html>\n<html lang="en"><head>{head}{viewport}<style>{_STYLE}</style></head>'
             f"\n<body>\n{chr(10).join(self._parts)}\n</body></html>\n"
         )
-
-    def write(self, path: Path) -> None:
-        """Write the page to a file; its folder is made.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(str(self), encoding="utf-8")
 
 
 def subplots(rows: int, height_in: float = 1.5) -> tuple[Figure, list[Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gr00t_policy_core.html_page import HtmlPage
+from gr00t_policy_core.output_files import output_folder, write_whole
 
 HTML_NAME, JSON_NAME = "report.html", "report.json"
 
@@ -27,10 +28,10 @@ def write_report(folder: Path, page: HtmlPage, content: Mapping[str, Any]) -> No
     Raises:
         OSError: A file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(finite(content), indent=1, allow_nan=False)
-    (folder / JSON_NAME).write_text(f"{text}\n", encoding="utf-8")
-    page.write(folder / HTML_NAME)
+    html = str(page)
+    with output_folder(folder):
+        write_whole((folder / JSON_NAME, f"{text}\n"), (folder / HTML_NAME, html))
 
 
 def finite(value: Any) -> Any:

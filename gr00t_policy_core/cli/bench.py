@@ -21,6 +21,7 @@ from gr00t_policy_core.cli.model_flags import (
 )
 from gr00t_policy_core.embodiment import EmbodimentTag
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.output_files import write_whole
 
 if TYPE_CHECKING:
     from gr00t_policy_core.models.model_policy import ModelPolicy
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
             "options": settings,
             "batches": batches,
         }
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole((args.json, json.dumps(report, indent=2) + "\n"))
     return 0
 
 

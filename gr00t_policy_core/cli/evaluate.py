@@ -26,6 +26,7 @@ from gr00t_policy_core.evaluation.open_loop import EXECUTION_HORIZON, STEPS, Ope
 from gr00t_policy_core.evaluation.recorded_dataset import RecordedDataset
 from gr00t_policy_core.evaluation.report import Report
 from gr00t_policy_core.html_page import require_matplotlib
+from gr00t_policy_core.output_files import output_folder
 from gr00t_policy_core.report_files import HTML_NAME, JSON_NAME, write_report
 
 EPISODES = 5
@@ -99,17 +100,18 @@ def add_command(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate the policies, write the report, and print the result in a few lines."""
     require_matplotlib()
-    args.output.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     if args.through_nodes is None:
         refuse_without_effect(args, BAG_FLAGS, "there is no --through-nodes")
-        report = _on_dataset(args)
+        evaluate_all = _on_dataset
     else:
         refuse_without_effect(args, ["episodes"], "name the bags themselves")
-        report = extensions.through_nodes().evaluate(args)
-    for line in report.lines():
-        write_line(line)
-    write_report(args.output, report.html(), report.as_json())
+        evaluate_all = extensions.through_nodes().evaluate
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    with output_folder(args.output):
+        report = evaluate_all(args)
+        for line in report.lines():
+            write_line(line)
+        write_report(args.output, report.html(), report.as_json())
     write_line(f"{args.output / HTML_NAME} and {JSON_NAME} have the details")
     return 0
 

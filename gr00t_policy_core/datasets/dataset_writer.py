@@ -55,10 +55,14 @@ def write_dataset(
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
     shutil.rmtree(unfinished, ignore_errors=True)
-    (unfinished / "meta").mkdir(parents=True)
-    _write_files(unfinished, episodes, version)
-    for name, content in (extra_files or {}).items():
-        write_json(unfinished / "meta" / name, content)
+    try:
+        (unfinished / "meta").mkdir(parents=True)
+        _write_files(unfinished, episodes, version)
+        for name, content in (extra_files or {}).items():
+            write_json(unfinished / "meta" / name, content)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     old = path.with_name(path.name + OLD_SUFFIX)
     if path.exists():
         path.rename(old)

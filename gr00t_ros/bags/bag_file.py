@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gr00t_policy_core.errors import PolicyError
@@ -22,11 +22,13 @@ class BagMessage:
         topic: The full name of its topic.
         data: The message, in CDR.
         received_ns: When it was received, by the recorder's clock, ns.
+        losses: How many parts of the bag before it are lost.
     """
 
     topic: str
     data: bytes
     received_ns: int
+    losses: int = field(default=0, compare=False)
 
 
 class BagFile(Protocol):
@@ -36,7 +38,7 @@ class BagFile(Protocol):
         topics: The message type of each topic, such as ``sensor_msgs/msg/Image``.
         custom_data: The entries of whoever made the bag, if the file has them.
         duration_s: The time from the first message to the last, s; 0 where it is not known.
-        truncated: Why the end is missing; empty for a whole file. It may be known only after all
+        truncated: What is missing, and why; empty for a whole file. It may be known only after all
             messages were read.
     """
 

@@ -30,7 +30,7 @@ class EpisodeInfo:
         task: What was demonstrated, the instruction of a policy.
         outcome: One of `OUTCOMES`.
         notes: Free text of the operator.
-        truncated: Why the end of the episode is missing; empty for a whole episode.
+        truncated: What of the episode is missing, and why; empty for a whole episode.
         config: The parameters of the contract as a parameter file, topics by their full names.
         versions: Version by name of the software that recorded.
         started_ns: Start by the recorder's clock, ns; 0 where it is not known.

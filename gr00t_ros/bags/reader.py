@@ -2,12 +2,14 @@
 """Reads ROS bags, in the order in which they were written: MCAP and SQLite files, ours or others'.
 
 MCAP files are read by the `mcap` library, or by rosbag2_py where only that is installed. A file
-without an end, left by a recorder that was killed, is read up to its last whole chunk.
+without an end, left by a recorder that was killed, is read up to its last whole chunk; of a damaged
+one, all that is sound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ class Bag:
 
     @property
     def truncated(self) -> str:
-        """Why the end of the bag is missing; empty for a whole bag. Known at its end."""
+        """What of the bag is missing, and why; empty for a whole bag. Known at its end."""
         parts = [file.truncated for file in self._files if file.truncated]
         recorded = self.info.truncated if self.info is not None else ""
         return "; ".join(dict.fromkeys([*parts, *([recorded] if recorded else [])]))
@@ -66,8 +68,12 @@ class Bag:
         Raises:
             BagError: A file is damaged.
         """
+        before = newest = 0  # parts that are lost in the files before, and so far
         for file in self._files:
-            yield from file.messages(topics)
+            for message in file.messages(topics):
+                newest = before + message.losses
+                yield replace(message, losses=newest) if before else message
+            before = newest
 
 
 def find_bags(paths: Collection[Path]) -> list[Path]:

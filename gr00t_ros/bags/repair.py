@@ -1,56 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes bags of what a recorder left that was killed. Pure."""
+"""Makes bags of what a recorder left that was killed. Pure.
+
+A file that only lacks its end gets one, in place. Of one that is damaged before its end, what is
+sound is copied, and the damaged file stays beside the copy.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from io import BytesIO
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import yaml
-from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, ChunkIndex, Metadata, MetadataIndex, Schema
+from mcap.records import (
+    Channel,
+    ChunkIndex,
+    McapRecord,
+    Message,
+    Metadata,
+    MetadataIndex,
+    Schema,
+)
 
-from gr00t_ros.bags.bag_metadata import FILE, RECORD, RECORD_KEY, write_synced
+from gr00t_ros.bags.bag_file import BagError
+from gr00t_ros.bags.bag_metadata import FILE, RECORD, RECORD_KEY, BagMetadata, write_synced
 from gr00t_ros.bags.episode_info import PARTIAL_SUFFIX, UNFINISHED, EpisodeInfo
+from gr00t_ros.bags.mcap_file import McapFile
 from gr00t_ros.bags.mcap_index import MAGIC, McapIndex
-from gr00t_ros.bags.mcap_writer import CHUNK_HEAD, INDEX_ENTRY_LENGTH, INDEX_HEAD
-from gr00t_ros.bags.writer import bag_metadata, file_name, publish, topic_of
+from gr00t_ros.bags.mcap_records import LAST, Gap, Read, Record, parse, reader_of, walk
+from gr00t_ros.bags.mcap_writer import (
+    CHUNK_FIELDS_LENGTH,
+    CHUNK_HEAD,
+    INDEX_ENTRY_LENGTH,
+    INDEX_HEAD,
+    NO_COMPRESSION,
+    McapWriter,
+)
+from gr00t_ros.bags.writer import LIBRARY, bag_metadata, file_name, publish, topic_of
 
-RECORD_HEAD_LENGTH = 9
 MESSAGE_INDEX = bytes([Opcode.MESSAGE_INDEX])
 # A killed recorder leaves less than this behind the last whole record: a chunk.
 MAX_LEFT_BYTES = 64 * 1024 * 1024
 # What a record raises that is not what it says it is.
 DAMAGED = (McapError, struct.error, yaml.YAMLError, ValueError, TypeError, KeyError)
-# The records that stand between the header and the end of the data.
-SMALL = (Opcode.HEADER, Opcode.SCHEMA, Opcode.CHANNEL, Opcode.METADATA)
+DAMAGED_SUFFIX = ".damaged"  # of the file that a copy was made of
+COPY_SUFFIX = ".new"  # of the copy until it is whole
 
 
 @dataclass(slots=True)
 class Scan:
-    """A file without an end, read up to the last record that is whole.
+    """A file without an end, read up to the last record that is sound.
 
     Args:
         index: What is in it.
         end: Offset of the end of the last whole record.
         info: The episode, as the newest metadata record tells it.
-        is_damaged: Whether a record follows that is not what it says it is.
+        is_damaged: Whether there is more behind a record that is not what it says it is.
+        chunk: The last chunk, while its message indexes come.
     """
 
     index: McapIndex
     end: int
     info: EpisodeInfo
     is_damaged: bool = False
+    chunk: ChunkIndex | None = None
+    _counts: Counter[int] = field(default_factory=Counter)
+    _chunk_end: int = 0
+
+    def add_index(self, channel_id: int, count: int, record: Record) -> None:
+        """Add a message index of the last chunk.
+
+        Raises:
+            ValueError: There is no chunk before it, or no such channel.
+        """
+        if self.chunk is None or channel_id not in {entry.id for entry in self.index.channels}:
+            raise ValueError(f"a message index of channel {channel_id} belongs to nothing")
+        self.chunk.message_index_offsets[channel_id] = record.start
+        self.chunk.message_index_length += record.end - record.start
+        self._counts[channel_id] += count
+        self._chunk_end = record.end
+
+    def end_chunk(self) -> None:
+        """Take the last chunk in, if it is indexed."""
+        if self.chunk is not None and self._counts:
+            self.index.add_chunk(self.chunk, self._counts)
+            self.end = self._chunk_end
+        self.chunk, self._counts = None, Counter()
 
 
 def repair_all(folder: Path) -> Iterator[tuple[Path, Path | None]]:
@@ -81,38 +124,36 @@ def is_being_written(partial: Path) -> bool:
 
 
 def repair(partial: Path) -> Path | None:
-    """Make a truncated bag of an unfinished episode; its messages stay where they are in the file.
+    """Make a truncated bag of an unfinished episode.
 
     Args:
         partial: The folder that a recorder left.
 
     Returns:
         The folder of the bag; None where no message was in it, and it was removed; `partial` where
-        the file is damaged before its first message, and was left as it is.
+        the file is damaged so that no message can be read, and was left as it is.
 
     Raises:
-        OSError: It cannot be read or written.
+        OSError: It cannot be read or written; a damaged file is left as it is.
     """
-    bag = partial.with_name(partial.name.removesuffix(PARTIAL_SUFFIX))
     path = _file_of(partial)
+    damaged = path.with_name(path.name + DAMAGED_SUFFIX)
+    if damaged.is_file() and not path.is_file():  # where an earlier repair was killed
+        damaged.rename(path)
     found = scan(path) if path.is_file() else Scan(McapIndex(), 0, EpisodeInfo())
+    if found.is_damaged:
+        return _salvage(partial, found)
     if not found.index.chunks:
-        if found.is_damaged:
-            return partial
         shutil.rmtree(partial)
         return None
     info = replace(found.info, truncated=found.info.truncated or UNFINISHED)
-    schemas = {schema.id: schema for schema in found.index.schemas}
-    topics = [topic_of(channel, schemas[channel.schema_id]) for channel in found.index.channels]
     with open(path, "r+b") as file:
         file.truncate(found.end)
         file.seek(found.end)
         file.write(found.index.end_of_file(found.end))
         file.flush()
         os.fsync(file.fileno())
-    metadata = bag_metadata(file_name(bag), topics, found.index, info)
-    write_synced(partial / FILE, metadata.as_file())
-    return publish(partial, bag, info)
+    return _publish(partial, found.index, info)
 
 
 def scan(path: Path) -> Scan:
@@ -130,118 +171,181 @@ def scan(path: Path) -> Scan:
             found.is_damaged = size >= len(MAGIC)
             return found
         found.end = len(MAGIC)
-        while (record := _Record.read(file, size)) is not None and _add(found, record, file, size):
-            found.end = file.tell()
-    found.is_damaged |= size - found.end > MAX_LEFT_BYTES
+        read = reader_of(file)
+        for record in walk(read, len(MAGIC), size):
+            if isinstance(record, Gap):
+                _end_at(found, record, read, size)
+                break
+            if record.opcode in LAST:
+                break
+            try:
+                _add(found, record, read)
+            except DAMAGED:
+                found.is_damaged = True
+                break
+    found.end_chunk()
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """Where a whole record stands in a file."""
-
-    opcode: int
-    start: int
-    length: int  # without opcode and length
-
-    @property
-    def end(self) -> int:
-        return self.start + RECORD_HEAD_LENGTH + self.length
-
-    @classmethod
-    def read(cls, file: BinaryIO, size: int) -> _Record | None:
-        """The record at the present offset; None where there is no whole one."""
-        start = file.tell()
-        head = file.read(RECORD_HEAD_LENGTH)
-        if len(head) < RECORD_HEAD_LENGTH:
-            return None
-        record = cls(head[0], start, int.from_bytes(head[1:], "little"))
-        return record if record.end <= size else None
+def _end_at(found: Scan, gap: Gap, read: Read, size: int) -> None:
+    """End the scan at what is no sound record."""
+    found.is_damaged = gap.end < size or size - gap.start > MAX_LEFT_BYTES
+    if read(gap.start, 1) == MESSAGE_INDEX:
+        found.chunk = None  # it is not indexed whole
 
 
-def _add(found: Scan, record: _Record, file: BinaryIO, size: int) -> bool:
-    """Add a record; false at the end of the data, and for a record that is damaged."""
-    try:
-        if record.opcode == Opcode.CHUNK:
-            return _add_chunk(found, record, file, size)
-        if record.opcode in SMALL:
-            _add_small(found, record, file)
-            return True
-    except DAMAGED:
-        found.is_damaged = True
-        return False
-    found.is_damaged = record.opcode != Opcode.DATA_END
-    return False
+def _add(found: Scan, record: Record, read: Read) -> None:
+    """Add a record.
+
+    Raises:
+        Exception: One of `DAMAGED`; it is not what our writer writes there.
+    """
+    if record.opcode == Opcode.MESSAGE_INDEX:
+        _, _, channel_id, length = INDEX_HEAD.unpack(read(record.start, INDEX_HEAD.size))
+        found.add_index(channel_id, length // INDEX_ENTRY_LENGTH, record)
+        return
+    found.end_chunk()
+    if record.is_mended:
+        raise ValueError("a length is damaged")
+    if record.opcode == Opcode.CHUNK:
+        found.chunk = _chunk_at(record, read)
+        return
+    _add_small(found, parse(read, record), record)
+    found.end = record.end
 
 
-def _add_chunk(found: Scan, record: _Record, file: BinaryIO, size: int) -> bool:
-    """Add a chunk with its message indexes; false where they are not whole."""
-    chunk = _chunk_at(record, file)
-    file.seek(record.end)
-    counts: Counter[int] = Counter()
-    end = record.end
-    while file.read(1) == MESSAGE_INDEX:
-        file.seek(end)
-        index = _Record.read(file, size)
-        if index is None:
-            return False
-        file.seek(index.start)
-        _, _, channel_id, length = INDEX_HEAD.unpack(file.read(INDEX_HEAD.size))
-        counts[channel_id] += length // INDEX_ENTRY_LENGTH
-        chunk.message_index_offsets[channel_id] = index.start
-        end = index.end
-        file.seek(end)
-    file.seek(end)
-    chunk.message_index_length = end - record.end
-    known = {channel.id for channel in found.index.channels}
-    if not counts or not counts.keys() <= known:
-        return False
-    found.index.add_chunk(chunk, counts)
-    return True
-
-
-def _chunk_at(record: _Record, file: BinaryIO) -> ChunkIndex:
-    file.seek(record.start)
-    _, _, start_ns, end_ns, size, _, name_length = CHUNK_HEAD.unpack(file.read(CHUNK_HEAD.size))
-    compression = file.read(name_length).decode("ascii", "replace")
+def _chunk_at(record: Record, read: Read) -> ChunkIndex:
+    _, _, start_ns, end_ns, size, _, name_length = CHUNK_HEAD.unpack(
+        read(record.start, CHUNK_HEAD.size)
+    )
+    name = read(record.start + CHUNK_HEAD.size, name_length).decode("ascii")
     return ChunkIndex(
         message_start_time=start_ns,
         message_end_time=end_ns,
         chunk_start_offset=record.start,
-        chunk_length=RECORD_HEAD_LENGTH + record.length,
+        chunk_length=record.end - record.start,
         message_index_offsets={},
         message_index_length=0,
-        compression=compression,
-        compressed_size=int.from_bytes(file.read(8), "little"),
+        compression=name,
+        compressed_size=record.length - CHUNK_FIELDS_LENGTH - name_length,
         uncompressed_size=size,
     )
 
 
-def _add_small(found: Scan, record: _Record, file: BinaryIO) -> None:
-    stream = ReadDataStream(BytesIO(file.read(record.length)))
-    if record.opcode == Opcode.SCHEMA:
-        found.index.schemas.append(Schema.read(stream))
-    elif record.opcode == Opcode.CHANNEL:
-        channel = Channel.read(stream)
-        if channel.schema_id not in {schema.id for schema in found.index.schemas}:
-            raise ValueError(f"{channel.topic} has no schema")
-        found.index.channels.append(channel)
-    elif record.opcode == Opcode.METADATA:
-        metadata = Metadata.read(stream)
+def _add_small(found: Scan, parsed: McapRecord, record: Record) -> None:
+    if isinstance(parsed, Schema):
+        found.index.schemas.append(parsed)
+    elif isinstance(parsed, Channel):
+        if parsed.schema_id not in {schema.id for schema in found.index.schemas}:
+            raise ValueError(f"{parsed.topic} has no schema")
+        found.index.channels.append(parsed)
+    elif isinstance(parsed, Metadata):
+        length = record.end - record.start
         found.index.metadata.append(
-            MetadataIndex(
-                offset=record.start,
-                length=RECORD_HEAD_LENGTH + record.length,
-                name=metadata.name,
-            )
+            MetadataIndex(offset=record.start, length=length, name=parsed.name)
         )
-        if metadata.name == RECORD:
-            found.info = _info(metadata.metadata[RECORD_KEY])
+        found.info = _info(parsed) or found.info
 
 
-def _info(text: str) -> EpisodeInfo:
-    return EpisodeInfo.from_custom_data(yaml.safe_load(text)["custom_data"])
+def _salvage(partial: Path, found: Scan) -> Path:
+    """Make a bag of what is sound in a damaged file; `partial` where nothing is."""
+    path = _file_of(partial)
+    copy = path.with_name(path.name + COPY_SUFFIX)
+    copy.unlink(missing_ok=True)
+    try:
+        file = McapFile(path)
+    except BagError:
+        return partial
+    writer = McapWriter(copy, library=LIBRARY, compression=_compression(found))
+    try:
+        info = _copy(file, writer)
+        if writer.index.chunks:
+            writer.add_metadata(
+                RECORD, {RECORD_KEY: _metadata(path, writer.index, info).as_record()}
+            )
+            writer.finish()
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return partial
+    finally:
+        writer.close()
+    if not writer.index.chunks:
+        copy.unlink()
+        return partial
+    path.rename(path.with_name(path.name + DAMAGED_SUFFIX))
+    copy.rename(path)
+    return _publish(partial, writer.index, info)
+
+
+def _copy(file: McapFile, writer: McapWriter) -> EpisodeInfo:
+    """Copy the sound messages of a file, and return the episode with what it has lost."""
+    info = EpisodeInfo()
+    schemas: dict[int, Schema] = {}
+    added: dict[int, int] = {}  # the new ids of schemas by their old ones, ...
+    channels: dict[int, int] = {}  # ... and of channels
+    for record in file.records():
+        if isinstance(record, Schema):
+            schemas[record.id] = record
+        elif isinstance(record, Channel) and record.id not in channels:
+            if (schema := schemas.get(record.schema_id)) is None:
+                continue
+            if schema.id not in added:
+                text = schema.data.decode(errors="replace")
+                added[schema.id] = writer.add_schema(schema.name, schema.encoding, text)
+            channels[record.id] = writer.add_channel(
+                record.topic, added[schema.id], record.metadata
+            )
+        elif isinstance(record, Message) and record.channel_id in channels:
+            writer.add_message(
+                channels[record.channel_id],
+                record.data,
+                log_ns=record.log_time,
+                publish_ns=record.publish_time,
+                sequence=record.sequence,
+            )
+        elif isinstance(record, Metadata):
+            info = _info(record) or info
+    writer.flush()
+    return replace(
+        info,
+        truncated=f"{info.truncated or UNFINISHED}; {file.truncated}",
+        dropped=dict(Counter(info.dropped) + file.lost_by_topic()),
+    )
+
+
+def _compression(found: Scan) -> str:
+    named = found.index.chunks[0].compression if found.index.chunks else ""
+    return named if named in ("lz4", "zstd") else NO_COMPRESSION
+
+
+def _publish(partial: Path, index: McapIndex, info: EpisodeInfo) -> Path:
+    path = _file_of(partial)
+    write_synced(partial / FILE, _metadata(path, index, info).as_file())
+    return publish(partial, _bag_of(partial), info)
+
+
+def _metadata(path: Path, index: McapIndex, info: EpisodeInfo) -> BagMetadata:
+    schemas = {schema.id: schema for schema in index.schemas}
+    topics = [topic_of(channel, schemas[channel.schema_id]) for channel in index.channels]
+    return bag_metadata(path.name, topics, index, info)
+
+
+def _info(record: Metadata) -> EpisodeInfo | None:
+    """What a metadata record says of the episode; None where it says nothing, or is damaged."""
+    if record.name != RECORD:
+        return None
+    try:
+        content = yaml.safe_load(record.metadata[RECORD_KEY])
+        return EpisodeInfo.from_custom_data(content["custom_data"])
+    except DAMAGED:
+        return None
+
+
+def _bag_of(partial: Path) -> Path:
+    return partial.with_name(partial.name.removesuffix(PARTIAL_SUFFIX))
 
 
 def _file_of(partial: Path) -> Path:
-    return partial / file_name(partial.with_name(partial.name.removesuffix(PARTIAL_SUFFIX)))
+    return partial / file_name(_bag_of(partial))

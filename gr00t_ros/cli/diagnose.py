@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gr00t_policy_core.cli.common import namespace, refuse_without_effect, write_line
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.html_page import require_matplotlib
+from gr00t_policy_core.output_files import output_folder
 from gr00t_policy_core.report_files import HTML_NAME, JSON_NAME, write_report
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def run(args: argparse.Namespace) -> int:
     require_matplotlib()
     from gr00t_ros.diagnose.report import diagnose
 
-    diagnosis = diagnose(_read(args))
-    write_report(args.output, diagnosis.html(), diagnosis.as_json())
+    with output_folder(args.output):
+        diagnosis = diagnose(_read(args))
+        write_report(args.output, diagnosis.html(), diagnosis.as_json())
     for line in diagnosis.lines():
         write_line(line)
     write_line(f"{args.output / HTML_NAME} and {JSON_NAME} have the details")

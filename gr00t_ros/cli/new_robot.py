@@ -15,6 +15,7 @@ from gr00t_policy_core.cli.common import (
 )
 from gr00t_policy_core.cli.query import make_client
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.output_files import write_whole
 
 if TYPE_CHECKING:
     from gr00t_ros.discovery.robot_graph import PolicyNeeds, RobotGraph
@@ -87,7 +88,7 @@ def write(args: argparse.Namespace, graph: RobotGraph, needs: PolicyNeeds) -> li
         has_instruction=needs.has_instruction,
         descriptions=graph.descriptions,
     )
-    args.file.write_text(robot_yaml(proposal, head), encoding="utf-8")
+    write_whole((args.file, robot_yaml(proposal, head)))
     return proposal.unmatched
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,9 +42,11 @@ def add_command(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the recorder until `q`."""
+    """Show the recorder until `q`, or a signal."""
     if args.folder and not args.config:
         raise OSError("--folder is for a recorder that --config starts")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # the terminal gets its settings back
     try:
         from rich.live import Live
 
@@ -62,16 +65,26 @@ def run(args: argparse.Namespace) -> int:
     ):
         console = RecordConsole(client, args.task)
         key = ""
-        while console.press(key):
-            if recorder is not None and recorder.poll() is not None:
-                raise OSError(f"the recorder has ended with {recorder.returncode}")
-            console.poll()
-            if console.rings:
-                live.console.file.write(BELL * console.rings)
-                console.rings = 0
-            live.update(view(client.status, console.message), refresh=True)
-            key = keys.read(POLL_S)
+        try:
+            while console.press(key):
+                if recorder is not None and recorder.poll() is not None:
+                    raise OSError(f"the recorder has ended with {recorder.returncode}")
+                console.poll()
+                if console.rings:
+                    live.console.file.write(BELL * console.rings)
+                    console.rings = 0
+                live.update(view(client.status, console.message), refresh=True)
+                key = keys.read(POLL_S)
+        except KeyboardInterrupt:
+            if recorder is None and console.is_recording:
+                left = f"{args.node} goes on recording; {args.node}/stop ends the episode"
+                live.update(view(client.status, left), refresh=True)
+            raise
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -89,10 +102,20 @@ def _recorder(args: argparse.Namespace) -> Iterator[subprocess.Popen[bytes] | No
             yield process
         finally:
             process.terminate()
-            process.wait(END_S)
+            _wait_for_end(process)
             if process.returncode:
                 log.seek(0)
                 sys.stderr.write(log.read().decode(errors="replace"))
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        raise OSError(
+            f"the recorder (process {process.pid}) has not ended within {END_S:g} s; the next "
+            "start of a recorder repairs what it leaves"
+        ) from None
 
 
 def _start(config: Path, args: argparse.Namespace, log: Any) -> subprocess.Popen[bytes]:

@@ -12,7 +12,8 @@ DESCRIPTION = """\
 Have a robot do what an instruction says, until an ender, the time limit or Ctrl-C ends it. The
 command needs task_node beside policy_node and control_node. It shows the progress, then how the
 task ended and whether it succeeded. Exit status: 0 if an ender ended it and it did not fail, 1 if
-it ended otherwise, 130 after Ctrl-C, once the robot is at rest."""
+it ended otherwise, 130 after Ctrl-C, once the robot is at rest. A second Ctrl-C does not wait for
+that; the exit status is then 1."""
 
 ENDER_HELP = """\
 what ends the task, a type and its settings: "joint: {joint: gripper, below: 0.013, for_s: 0.5}";
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         if args.file is not None:
             goal = goal_from_file(args.file)
         else:
-            goal = goal_from_text(args.instruction, args.ender)
+            goal = goal_from_text(args.instruction, args.ender, args.policy)
     except ValueError as error:
         args.parser.error(str(error))
     if args.all_enders:

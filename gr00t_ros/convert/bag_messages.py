@@ -125,7 +125,7 @@ def timed_messages(
         if not 0.0 <= passed_s < PROGRESS_S:
             reported_ns = message.received_ns
             progress(max(0.0, passed_s))
-        yield TimedMessage(message.topic, content, now_ns)
+        yield TimedMessage(message.topic, content, now_ns, message.losses)
 
 
 def rejections(contract: Contract, rejected: RejectedMessages) -> dict[str, str]:

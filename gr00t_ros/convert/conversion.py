@@ -85,7 +85,7 @@ def convert(
         if episodes:
             content = {DATASET_REPORT: report.as_json()}
             write_dataset(dataset, episodes, version=version, extra_files=content)
-            workspace.remove()
+        workspace.remove()
     return report
 
 

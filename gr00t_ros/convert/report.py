@@ -18,7 +18,7 @@ class BagReport:
     Args:
         bag: The path of the bag.
         skipped: Why the bag was not converted; empty if it was.
-        truncated: Why the end of the bag is missing; empty for a whole bag.
+        truncated: What of the bag is missing, and why; empty for a whole bag.
         task: The task of its episodes.
         outcome: The outcome that was recorded with it.
         steps: The steps in the dataset.

@@ -34,11 +34,13 @@ class TimedMessage:
         topic: The full name of its topic.
         message: The message.
         now_ns: The recorder's clock when it was received, ns.
+        losses: How many parts of the bag before it are lost.
     """
 
     topic: str
     message: Any
     now_ns: int
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class StepBuilder:
 
     The grid begins with the first message of the first camera (of the first state, if there is no
     camera), so that cameras of the same rate are sampled at their frames. It begins anew where the
-    clock was set, and after a pause.
+    clock was set, after a pause, and where a part of the bag is lost: what was commanded before is
+    not in force after it.
 
     Args:
         contract: The robot: streams, ages, skew and `action_rate_hz`.
@@ -113,6 +116,7 @@ class StepBuilder:
         longest_s = max(stream.max_age_s for stream in contract.streams)
         self._max_age_ns = round(longest_s * 1e9)
         self._pause_ns = round(max(MIN_PAUSE_S, 2.0 * longest_s) * 1e9)
+        self._losses = 0
         self._begin()
 
     def events(self, messages: Iterable[TimedMessage]) -> Iterator[Event]:
@@ -123,7 +127,8 @@ class StepBuilder:
                 reception.
         """
         for message in messages:
-            cause = self._interruption(message.now_ns)
+            cause = self._interruption(message)
+            self._losses = max(self._losses, message.losses)
             if cause:
                 yield from self._missing_start()
                 yield Dropped(cause, 0)
@@ -159,12 +164,14 @@ class StepBuilder:
         self._actions.clear()
         self._interventions.clear()
 
-    def _interruption(self, now_ns: int) -> str:
+    def _interruption(self, message: TimedMessage) -> str:
         """Why the grid has to begin anew; empty if it goes on."""
-        before_ns = self._now_ns
+        before_ns, now_ns = self._now_ns, message.now_ns
         if before_ns is None:
             return ""
         passed_s = (now_ns - before_ns) * 1e-9
+        if message.losses > self._losses:
+            return "a part of the bag is lost"
         if now_ns < before_ns - self._skew_ns:
             return f"the clock was set back by {-passed_s:.2f} s"
         if now_ns > before_ns + self._pause_ns:

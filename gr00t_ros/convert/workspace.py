@@ -19,6 +19,7 @@ from typing import Any
 from gr00t_policy_core.datasets.episode_writer import DESCRIPTION, WrittenEpisode
 from gr00t_policy_core.datasets.json_files import read_object, write_json
 from gr00t_policy_core.errors import SpecError
+from gr00t_policy_core.output_files import output_folder
 from gr00t_ros.convert.report import BagReport
 
 SUFFIX, PART_SUFFIX = ".converting", ".part"
@@ -43,19 +44,25 @@ class Workspace:
             settings: What decides over the episodes; plain dicts and lists.
             restart: Throw away what is there.
 
+        Where the conversion fails before it has finished a bag, the folder goes again.
+
         Raises:
             SpecError: Another process is at work there, or it was begun with other settings.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("w", encoding="utf-8") as lock:
+        with output_folder(self.folder), (self.folder / LOCK).open("w", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise SpecError(
                     "cannot convert", [f"another conversion is at work in {self.folder}"]
                 ) from None
-            self._begin(json.loads(json.dumps(settings)), restart)
-            yield
+            try:
+                self._begin(json.loads(json.dumps(settings)), restart)
+                yield
+            except BaseException:
+                if not any(self._finished_folders()):
+                    self.remove()
+                raise
 
     def finished(self, bag: Path) -> BagReport | None:
         """The report of a bag that was converted before; None if it was not, or was changed since.
@@ -96,8 +103,13 @@ class Workspace:
         return [WrittenEpisode.read(folder) for folder in folders]
 
     def remove(self) -> None:
-        """Remove the folder, because the dataset is written."""
+        """Remove the folder: there is nothing to go on with."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _finished_folders(self) -> Iterator[Path]:
+        for file in self.folder.glob(f"*/{REPORT}"):
+            if file.parent.suffix != PART_SUFFIX:
+                yield file.parent
 
     def _begin(self, settings: dict[str, Any], restart: bool) -> None:
         if restart:
@@ -105,7 +117,7 @@ class Workspace:
                 if path.is_dir():
                     shutil.rmtree(path)
         file = self.folder / SETTINGS
-        if file.exists() and not restart:
+        if file.exists() and any(self._finished_folders()):
             before = read_object(file)
             names = [n for n in {**before, **settings} if before.get(n) != settings.get(n)]
             if names:

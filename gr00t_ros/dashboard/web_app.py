@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException, Request, WebSocket, WebSocketDisconn
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.dashboard.answer import Answer
@@ -29,7 +29,14 @@ UNPROCESSABLE = 422
 TRY_AGAIN_LATER = 1013  # code of a closed WebSocket
 
 
-ShortText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
+def _sendable(text: str) -> str:
+    """Refuse what JSON can hold and a message of ROS cannot."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("has characters that cannot be sent")
+    return text
+
+
+ShortText = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS), AfterValidator(_sendable)]
 
 
 class Text(BaseModel):

@@ -79,7 +79,7 @@ def read_bag(path: Path) -> Run:
     if bag.info is not None:
         run.lost = dict(bag.info.dropped)
     if bag.truncated:
-        run.notes.append(f"the end of the bag is missing: {bag.truncated}")
+        run.notes.append(f"the bag is not whole: {bag.truncated}")
     return run.result()
 
 

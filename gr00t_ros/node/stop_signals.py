@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGINT and SIGTERM for the processes of this package. Pure.
+"""SIGINT, SIGTERM and SIGHUP for the processes of this package. Pure.
 
 They replace the handlers of rclpy, which end the context at once: a node that commands an arm must
 still be able to publish its last command.
@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
 # At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. They
 # are one request: a signal counts as repeated only this long after the first, s.
 REPEATED_AFTER_S = 0.5
@@ -51,7 +51,8 @@ def stop_signals() -> Iterator[StopRequest]:
     """Record the signals within the context; after it they do nothing until the process ends."""
     stopping = StopRequest()
     for number in STOP_SIGNALS:
-        signal.signal(number, stopping.handle)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, stopping.handle)
     try:
         yield stopping
     finally:

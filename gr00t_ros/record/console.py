@@ -36,12 +36,17 @@ class RecordConsole:
         self.message = ""
         self.rings = 0
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether the recorder says that it records an episode."""
+        status = self._client.status
+        return status is not None and status.state == RecorderStatus.STATE_RUNNING
+
     def press(self, key: str) -> bool:
         """React to a key, or to none (""), and return whether to go on."""
         if not key:
             return True
-        status = self._client.status
-        is_recording = status is not None and status.state == RecorderStatus.STATE_RUNNING
+        status, is_recording = self._client.status, self.is_recording
         is_confirmed = key == BACKSPACE and time.monotonic() < self._confirm_until_s
         self._confirm_until_s = 0.0
         if key == QUIT:

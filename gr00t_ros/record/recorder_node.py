@@ -17,7 +17,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from gr00t_policy_core.errors import SpecError
-from gr00t_ros.bags.repair import repair_all
+from gr00t_ros.bags.repair import DAMAGED_SUFFIX, repair_all
 from gr00t_ros.contract.record_settings import RecordSettings
 from gr00t_ros.msg import RecorderStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
@@ -125,7 +125,12 @@ class RecorderNode(ManagedNode):
             for left, bag in repair_all(settings.folder):
                 became = f"recovered as {bag.name}" if bag else "removed, it held no message"
                 if bag == left:
-                    became = "left as it is, its file is damaged; `mcap recover` may read it"
+                    became = (
+                        "left as it is, its file is damaged: no message in it can be read, or the "
+                        "disk has no room for a copy of those that can"
+                    )
+                elif bag is not None and any(bag.glob(f"*{DAMAGED_SUFFIX}")):
+                    became += ", its file was damaged and stays beside what was saved of it"
                 self.get_logger().warning(f"{left.name} was left by a killed recorder: {became}")
         except OSError as error:
             raise SpecError(

@@ -28,7 +28,10 @@ class TerminalKeys:
         """The next key, `QUIT` when the terminal is closed; empty when the time is over."""
         if not select.select([self._descriptor], [], [], timeout_s)[0]:
             return ""
-        data = os.read(self._descriptor, 64)
+        try:
+            data = os.read(self._descriptor, 64)
+        except OSError:  # its other end has gone
+            return QUIT
         if not data:
             return QUIT
         if data.startswith(b"\x1b"):
@@ -52,4 +55,5 @@ def terminal_keys(descriptor: int) -> Iterator[TerminalKeys]:
         tty.setcbreak(descriptor)
         yield TerminalKeys(descriptor)
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal was closed
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import rclpy
@@ -23,6 +23,7 @@ from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import TaskResult
 from gr00t_ros.node.stop_signals import StopRequest, stop_signals
 from gr00t_ros.task.outcome import Outcome, Termination
+from gr00t_ros.task.terminal_lines import TerminalLines
 
 ACTION = "task_node/run_policy"
 SERVER_S = 15.0  # for the task node to be found
@@ -30,6 +31,8 @@ SILENCE_S = 5.0  # feedback comes at 4 Hz
 STOP_S = 2.0  # for the answer of a node that is stopped because the task node has ended
 POLL_S = 0.05
 LINE_PERIOD_S = 2.0  # between two lines of progress where they cannot overwrite each other
+LEFT = "left before the result came; the robot may still move"
+CANCELLING = "run: cancelling, the robot brakes; Ctrl-C again does not wait for it\n"
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 STATES = {
     RunPolicy.Feedback.STATE_STARTING: "starting",
@@ -42,6 +45,9 @@ STATES = {
 def run_task(goal: RunPolicy.Goal, *, namespace: str = "") -> int:
     """Run a goal to its end; the first Ctrl-C cancels it, the second one leaves it alone.
 
+    A terminal that is closed is the first Ctrl-C. One that is stopped, or a pipe that is not read,
+    holds nothing up.
+
     Args:
         goal: What the robot is to do.
         namespace: The namespace of the robot's nodes.
@@ -50,16 +56,18 @@ def run_task(goal: RunPolicy.Goal, *, namespace: str = "") -> int:
         The exit status of the command: 0, `EXIT_FAILED` or `EXIT_INTERRUPTED`.
 
     Raises:
-        PolicyError: There is no task node, or it has ended during the task.
+        PolicyError: There is no task node, it has ended during the task, or Ctrl-C came twice.
     """
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    lines = TerminalLines()
     with stop_signals() as stopping:
-        client = TaskClient(namespace, stopping)
+        client = TaskClient(namespace, stopping, lines)
         try:
             return client.run(goal)
         finally:
             client.close()
             rclpy.try_shutdown()
+            lines.close()
 
 
 class TaskClient:
@@ -67,21 +75,24 @@ class TaskClient:
 
     Args:
         namespace: The namespace of the robot's nodes.
-        stopping: Whether Ctrl-C was pressed.
+        stopping: Whether Ctrl-C was pressed, or the terminal closed.
+        lines: Where progress and result are shown.
     """
 
-    def __init__(self, namespace: str, stopping: StopRequest) -> None:
+    def __init__(self, namespace: str, stopping: StopRequest, lines: TerminalLines) -> None:
         self._node = Node(f"task_client_{os.getpid()}", namespace=namespace)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._client = ActionClient(self._node, RunPolicy, ACTION)
         self._stopping = stopping
-        self._is_started = False
+        self._is_sent = False
         self._heard_s = time.monotonic()
-        self._progress = _Progress()
+        self._lines = lines
+        self._progress = _Progress(lines)
 
     def close(self) -> None:
         """Leave the graph."""
+        self._progress.close()
         self._executor.shutdown(timeout_sec=1.0)
         self._client.destroy()
         self._node.destroy_node()
@@ -94,39 +105,57 @@ class TaskClient:
                 f"nobody serves {name} within {SERVER_S:g} s: start task_node beside the robot's "
                 "other nodes (--namespace, if they have one)"
             )
-        sent = self._client.send_goal_async(goal, feedback_callback=self._on_feedback)
-        self._spin_until_done(sent)
-        handle = sent.result()
-        if not handle.accepted:
-            raise PolicyError(f"{name} has not accepted the goal; the log of task_node says why")
+        if self._stopping.is_set():
+            self._lines.write("run: interrupted before the task started\n")
+            return EXIT_INTERRUPTED
+        handle = self._send(goal, name)
         answer = handle.get_result_async()
-        self._is_started = True
         self._heard_s = time.monotonic()
         cancelled = False
         while not answer.done():
             self._spin_once()
             if self._stopping.is_set() and not cancelled:
                 cancelled = True
-                self._progress.close()
-                write_line("run: cancelling, the robot brakes; Ctrl-C again does not wait for it")
                 handle.cancel_goal_async()
+                self._progress.close()
+                self._lines.write(CANCELLING)
             if self._stopping.is_repeated():
-                raise ClosedError("left before the result came; the robot may still move")
+                raise ClosedError(LEFT)
             if time.monotonic() - self._heard_s > SILENCE_S:
-                raise PolicyTimeoutError(self._stop_robot(name))
+                silence = f"has sent nothing for {SILENCE_S:g} s: task_node has ended, or hangs"
+                raise PolicyTimeoutError(self._stop_robot(f"{name} {silence}"))
         self._progress.close()
         result = answer.result().result
-        show_result(result)
+        for line in result_lines(result):
+            self._lines.write(f"{line}\n")
         return exit_status(result.task, was_interrupted=cancelled)
+
+    def _send(self, goal: RunPolicy.Goal, name: str) -> Any:
+        """Send the goal; returns its handle. From now on the robot may move."""
+        self._is_sent = True
+        sent = self._client.send_goal_async(goal, feedback_callback=self._on_feedback)
+        is_repeated = self._stopping.is_repeated
+        if not self._spin_until(lambda: sent.done() or is_repeated(), SERVER_S):
+            problem = f"{name} has not answered within {SERVER_S:g} s: it may have begun the task"
+            raise PolicyTimeoutError(self._stop_robot(problem))
+        if not sent.done():
+            raise ClosedError(LEFT)
+        handle = sent.result()
+        if not handle.accepted:
+            raise PolicyError(f"{name} has not accepted the goal; the log of task_node says why")
+        return handle
 
     def _on_feedback(self, message: Any) -> None:
         self._heard_s = time.monotonic()
         self._progress.show(message.feedback)
 
-    def _stop_robot(self, name: str) -> str:
-        """Stop the robot, whose task nobody watches any more; returns what happened, in words."""
+    def _stop_robot(self, text: str) -> str:
+        """Stop the robot, whose task nobody watches any more; returns what happened, in words.
+
+        Args:
+            text: Why; the words begin with it.
+        """
         self._progress.close()
-        text = f"{name} has sent nothing for {SILENCE_S:g} s: task_node has ended, or hangs"
         for node in ("policy_node", "control_node"):
             client = self._node.create_client(Trigger, f"{node}/stop")
             self._spin_until(client.service_is_ready, STOP_S)
@@ -138,15 +167,12 @@ class TaskClient:
     def _spin_once(self) -> None:
         self._executor.spin_once(timeout_sec=POLL_S)
 
-    def _spin_until_done(self, future: Any) -> None:
-        if not self._spin_until(future.done, SERVER_S):
-            raise PolicyTimeoutError(f"{ACTION} does not answer within {SERVER_S:g} s")
-
     def _spin_until(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for something, or before the goal is sent for Ctrl-C; returns whether it came."""
         ends_s = time.monotonic() + timeout_s
         while not predicate():
-            if self._stopping.is_set() and not self._is_started:
-                raise ClosedError("interrupted before the task started")
+            if self._stopping.is_set() and not self._is_sent:
+                return True
             if time.monotonic() > ends_s:
                 return False
             self._spin_once()
@@ -156,7 +182,8 @@ class TaskClient:
 class _Progress:
     """Lines of progress; on a terminal each overwrites the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: TerminalLines) -> None:
+        self._lines = lines
         self._overwrites = sys.stdout.isatty()
         self._shown: tuple[int, int] | None = None
         self._shown_s = -math.inf
@@ -168,17 +195,16 @@ class _Progress:
         present = (feedback.subtask, feedback.state)
         if self._overwrites:
             width = shutil.get_terminal_size().columns - 1  # a line that is folded stays
-            sys.stdout.write(f"\r\x1b[K{progress_text(feedback)[:width]}")
-            sys.stdout.flush()
+            self._lines.write(f"\r\x1b[K{progress_text(feedback)[:width]}")
             self._is_open = True
         elif present != self._shown or now_s - self._shown_s >= LINE_PERIOD_S:
-            write_line(progress_text(feedback))
+            self._lines.write(f"{progress_text(feedback)}\n")
             self._shown, self._shown_s = present, now_s
 
     def close(self) -> None:
         """End the line that was overwritten last."""
         if self._is_open:
-            write_line("")
+            self._lines.write("\n")
             self._is_open = False
 
 
@@ -199,12 +225,12 @@ def progress_text(feedback: RunPolicy.Feedback) -> str:
     return printable(" | ".join(parts))
 
 
-def show_result(result: RunPolicy.Result) -> None:
-    """Write how the task ended, and each subtask where there are several."""
+def result_lines(result: RunPolicy.Result) -> Iterator[str]:
+    """How the task ended, and each subtask where there are several."""
     if len(result.subtasks) > 1:
         for index, subtask in enumerate(result.subtasks, start=1):
-            write_line(f"run: {index}. {subtask.instruction}: {result_text(subtask)}")
-    write_line(f"run: {result_text(result.task)}")
+            yield f"run: {index}. {printable(subtask.instruction)}: {result_text(subtask)}"
+    yield f"run: {result_text(result.task)}"
 
 
 def result_text(result: TaskResult) -> str:
@@ -227,9 +253,3 @@ def exit_status(task: TaskResult, *, was_interrupted: bool) -> int:
         return EXIT_INTERRUPTED
     has_ended = task.termination == TaskResult.TERMINATION_ENDER
     return 0 if has_ended and task.outcome != TaskResult.OUTCOME_FAILURE else EXIT_FAILED
-
-
-def write_line(text: str) -> None:
-    """Write a line to the terminal."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()

@@ -19,17 +19,21 @@ GOAL_FIELDS = {**SUBTASK_FIELDS, "subtasks": list, "go_on_after_failure": bool, 
 KINDS = {str: "text", list: "a list", float: "a number", bool: "true or false", dict: "a map"}
 
 
-def goal_from_text(instruction: str, enders: Sequence[str]) -> RunPolicy.Goal:
+def goal_from_text(instruction: str, enders: Sequence[str], policy: str = "") -> RunPolicy.Goal:
     """Make the goal of one instruction.
 
     Args:
         instruction: What the policy is asked to do.
         enders: Each in one line of YAML, ``joint: {joint: gripper, below: 0.013}``.
+        policy: Parameters of the policy for this goal, in YAML.
 
     Raises:
-        ValueError: An ender is no such line.
+        ValueError: An ender is no such line, or something is no text.
     """
-    return RunPolicy.Goal(instruction=instruction, enders=[ender_message(text) for text in enders])
+    for text in (instruction, policy, *enders):
+        _plain(text, str, "the command line")
+    messages = [ender_message(text) for text in enders]
+    return RunPolicy.Goal(instruction=instruction, enders=messages, policy=policy)
 
 
 def goal_from_file(path: str | Path) -> RunPolicy.Goal:
@@ -92,6 +96,20 @@ def _checked(content: Any, fields: Mapping[str, type], prefix: str) -> dict[str,
         kind = (int, float) if fields[name] is float else fields[name]
         if not isinstance(value, kind) or (fields[name] is float and isinstance(value, bool)):
             raise ValueError(f"{prefix}{name}: must be {KINDS[fields[name]]}, got {value!r}")
-    return {
-        name: float(value) if fields[name] is float else value for name, value in content.items()
-    }
+    return {name: _plain(value, fields[name], f"{prefix}{name}") for name, value in content.items()}
+
+
+def _plain(value: Any, kind: type, where: str) -> Any:
+    """A value as a message takes it.
+
+    Raises:
+        ValueError: No message can hold it.
+    """
+    try:
+        if kind is str and "\0" in value.encode().decode():  # a message would end there
+            raise ValueError(f"{where}: {value!r} is no text that can be sent")
+        return float(value) if kind is float else value
+    except UnicodeEncodeError:
+        raise ValueError(f"{where}: {value!r} is no text that can be sent") from None
+    except OverflowError:
+        raise ValueError(f"{where}: the number is too large") from None

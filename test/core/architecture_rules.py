@@ -12,7 +12,7 @@ SOURCE_FOLDERS = (*PRODUCT, "bench", "examples", "launch", "scripts", "test")
 
 # Rooms of the core, lowest first: a room imports itself and lower ones, never its neighbours.
 LAYERS = (
-    {"antialias", "errors", "html_page", "malloc", "rotation"},
+    {"antialias", "errors", "html_page", "malloc", "output_files", "rotation"},
     {"datasets", "embodiment", "kinematics", "modality", "report_files", "resize"},
     {"policy"},
     {"evaluation", "models", "policies", "serving", "testing"},

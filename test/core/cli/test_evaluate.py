@@ -169,6 +169,12 @@ def test_what_does_not_fit_is_one_line(
     assert not (tmp_path / "out/report.json").exists()
 
 
+def test_an_evaluation_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    output = tmp_path / "made" / "evaluation"
+    assert main(["eval", "--dataset", str(tmp_path / "none"), "--output", str(output)]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_server_that_is_not_there_is_named_at_once(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, capsys
 ) -> None:

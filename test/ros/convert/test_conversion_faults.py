@@ -15,6 +15,7 @@ from demonstration_bags import (
     write_episode,
     write_plain_bag,
 )
+from mcap.reader import make_reader
 from policies_for_tests import parameters
 
 pytest.importorskip("av", reason="videos need PyAV (the extra 'convert')")
@@ -84,6 +85,23 @@ def test_a_truncated_bag_is_converted_up_to_its_end_and_named(
     assert 40 < report_of(tmp_path / "d")["steps"] < 120
 
 
+def test_no_command_is_in_force_over_a_part_of_a_bag_that_is_lost(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_plain_bag(tmp_path / "bag.mcap", recording(6.0))
+    data = bytearray(bag.read_bytes())
+    with bag.open("rb") as stream:
+        chunks = make_reader(stream).get_summary().chunk_indexes
+    place = chunks[len(chunks) // 2].chunk_start_offset + 100
+    data[place : place + 50] = bytes(50)
+    bag.write_bytes(data)
+    assert convert(bag, "--config", config, "--output", tmp_path / "d") == 0
+    report = report_of(tmp_path / "d")
+    assert report["episodes"] == 2
+    assert report["interruptions"] == {"a part of the bag is lost": 1}
+    assert "bag.mcap is damaged, the rest was read; lost: from 2." in capsys.readouterr().out
+
+
 def test_a_gap_makes_two_episodes_and_the_report_says_why(
     tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,3 +155,4 @@ def test_an_odd_image_is_explained(
     output = capsys.readouterr().out
     assert "33x16 px: width and height of a video must be even" in output
     assert "no dataset: no bag gave an episode" in output
+    assert not list(tmp_path.glob("d*"))

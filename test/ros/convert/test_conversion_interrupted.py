@@ -21,6 +21,7 @@ from helpers import wait_until
 pytest.importorskip("av", reason="videos need PyAV (the extra 'convert')")
 from conversion_rig import convert, report_of
 
+from gr00t_policy_core.datasets import dataset_writer
 from gr00t_policy_core.datasets.lerobot import LeRobotDataset
 from gr00t_ros.convert import bag_conversion, conversion
 
@@ -51,11 +52,34 @@ def test_other_settings_do_not_go_on_with_what_is_there(
     tmp_path: Path, bags: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (bags / "b.mcap").rename(tmp_path / "later.mcap")
-    (tmp_path / "d.converting").mkdir()
+    (tmp_path / "d.converting/a.mcap-0").mkdir(parents=True)
+    (tmp_path / "d.converting/a.mcap-0/report.json").write_text("{}")  # what was finished
     (tmp_path / "d.converting/settings.json").write_text('{"task": "another"}')
     assert convert(bags, "--config", config, "--output", tmp_path / "d") == 1
     assert "was begun with another task" in capsys.readouterr().err
     assert convert(bags, "--config", config, "--output", tmp_path / "d", "--restart") == 0
+
+
+def test_a_conversion_that_fails_before_a_bag_is_finished_leaves_nothing(
+    tmp_path: Path, bags: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_full(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(conversion, "convert_bag", disk_full)
+    assert convert(bags, "--config", config, "--output", tmp_path / "made" / "d") == 1
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_dataset_that_cannot_be_written_is_not_left_half(
+    tmp_path: Path, bags: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_full(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(dataset_writer, "write_json", disk_full)
+    assert convert(bags, "--config", config, "--output", tmp_path / "made" / "d") == 1
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["d.converting"]
 
 
 def interrupted(tmp_path: Path, config: Path, sent: signal.Signals) -> tuple[list[str], int]:

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from gr00t_ros.sim.demo_processes import executable
 
 SIGNALS = 20_000
@@ -37,6 +39,33 @@ def test_a_signal_that_interrupts_the_handling_of_another_does_not_wedge_the_pro
         finally:
             process.kill()
     assert (process.returncode, said) == (0, "True\n")
+
+
+WATCHED = """
+import sys
+from gr00t_ros.node.stop_signals import stop_signals
+
+with stop_signals() as stopping:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(stopping.is_set())
+"""
+
+
+@pytest.mark.parametrize(("prefix", "is_asked"), [([], True), (["nohup"], False)])
+def test_a_closed_terminal_asks_to_end_unless_nohup_says_otherwise(prefix, is_asked):
+    with subprocess.Popen(
+        [*prefix, sys.executable, "-c", WATCHED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        said, _ = process.communicate("\n", timeout=120)
+    assert (process.returncode, said) == (0, f"{is_asked}\n")
 
 
 def test_ctrl_c_while_an_executable_still_imports_ends_it_without_a_traceback(tmp_path):

@@ -7,8 +7,10 @@ import os
 import pty
 import queue
 import select
+import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from recorder_rig import info_of
 
 from gr00t_ros.bags.episode_info import config_text
 from gr00t_ros.msg import RecorderStatus
+from gr00t_ros.node.qos import STATUS
 from gr00t_ros.record import console as record_console
 from gr00t_ros.record.console import RecordConsole
 from gr00t_ros.record.recorder_client import Answer
@@ -125,7 +128,7 @@ class Terminal:
     """A program in a terminal of its own, and everything that it has shown."""
 
     def __init__(self, *command: str) -> None:
-        self._master, slave = pty.openpty()
+        self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
         )
@@ -139,7 +142,7 @@ class Terminal:
         return self._shown.decode(errors="replace")
 
     def press(self, key: str) -> None:
-        os.write(self._master, key.encode())
+        os.write(self.master, key.encode())
 
     def wait_for(self, text: str) -> None:
         """Wait until a text is shown from now on."""
@@ -154,14 +157,14 @@ class Terminal:
         self.process.kill()
         self.process.wait(60)
         self._reader.join(60)
-        os.close(self._master)
+        os.close(self.master)
 
     def _read(self) -> None:
-        while self.process.poll() is None or select.select([self._master], [], [], 0)[0]:
-            if not select.select([self._master], [], [], 0.1)[0]:
+        while self.process.poll() is None or select.select([self.master], [], [], 0)[0]:
+            if not select.select([self.master], [], [], 0.1)[0]:
                 continue
             try:
-                self._shown += os.read(self._master, 65536)
+                self._shown += os.read(self.master, 65536)
             except OSError:  # the program has closed its end
                 time.sleep(0)
                 return
@@ -213,6 +216,37 @@ def test_an_operator_records_and_judges_two_episodes(
     assert [path.name for path in folder.iterdir()] == ["episode_000000"]
     info = info_of(folder / "episode_000000")
     assert (info.task, info.outcome) == ("wave", "success")
+
+
+def echoes(screen: Terminal) -> bool:
+    """Whether the terminal shows what is typed."""
+    return bool(termios.tcgetattr(screen.master)[3] & termios.ECHO)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_gives_the_terminal_its_settings_back(
+    terminal: Callable[..., Terminal], number: signal.Signals
+) -> None:
+    screen = terminal("--node", "nobody")
+    screen.wait_for("no recorder answers")
+    assert not echoes(screen)
+    screen.process.send_signal(number)
+    assert screen.process.wait(60) == 130, screen.shown[-2000:]
+    assert echoes(screen)
+
+
+def test_a_recorder_that_goes_on_after_ctrl_c_is_named(
+    ros_node: Node, terminal: Callable[..., Terminal]
+) -> None:
+    publisher = ros_node.create_publisher(RecorderStatus, "busy_recorder/status", STATUS)
+    running = RecorderStatus(state=RecorderStatus.STATE_RUNNING, episode="episode_000007")
+    timer = ros_node.create_timer(0.1, lambda: publisher.publish(running))
+    screen = terminal("--node", "busy_recorder")
+    screen.wait_for("RECORDING")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.process.wait(60) == 130, screen.shown[-2000:]
+    wait_until(lambda: "busy_recorder goes on recording" in screen.shown, what="it is said")
+    ros_node.destroy_timer(timer)
 
 
 def test_without_a_terminal_or_a_file_it_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import Ender, Subtask
 from gr00t_ros.task.goal_slot import BUSY, REPLACED, GoalSlot, Interrupt
 from gr00t_ros.task.outcome import Outcome
-from gr00t_ros.task.task_file import goal_from, goal_from_file
+from gr00t_ros.task.task_file import goal_from, goal_from_file, goal_from_text
 from gr00t_ros.task.task_goal import TaskGoal, read_goal
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -88,11 +89,22 @@ def test_the_example_is_a_goal() -> None:
         ("{subtasks: [{time_limit_s: true}]}", r"subtasks\[0\].time_limit_s: must be a number"),
         ("{enders: [time]}", r"enders\[0\]: must be a map with a type"),
         ("{go_on_after_failure: 1}", "go_on_after_failure: must be true or false"),
+        (f"{{time_limit_s: 1{'0' * 400}}}", "time_limit_s: the number is too large"),
+        (r'{instruction: "a\0b"}', r"instruction: 'a\\x00b' is no text that can be sent"),
+        (r'{instruction: "\udcff"}', r"instruction: '\\udcff' is no text that can be sent"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         goal_from(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_bytes_of_the_command_line_that_are_no_text_are_named(place: int) -> None:
+    texts = ["pick", "time: {after_s: 1}", "{host: gpu}"]
+    texts[place] = os.fsdecode(b"caf\xe9")  # Latin-1 in a UTF-8 terminal
+    with pytest.raises(ValueError, match=r"the command line: .* is no text that can be sent"):
+        goal_from_text(texts[0], [texts[1]], texts[2])
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

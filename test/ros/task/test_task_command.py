@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The terminal of `gr00t-policy run`: Ctrl-C once and twice, and terminals that are gone or stuck.
+
+A stand-in for the task node brakes for as long as a test says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import rclpy
+from helpers import wait_until
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.context import Context
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from task_rig import SLOW_S
+
+from gr00t_ros.action import RunPolicy
+from gr00t_ros.msg import TaskResult
+from gr00t_ros.node.stop_signals import REPEATED_AFTER_S
+
+FEEDBACK_S = 0.1
+
+
+class SlowTaskNode:
+    """Serves the action of the task node."""
+
+    def __init__(self, node: Node) -> None:
+        self.may_accept = threading.Event()
+        self.may_accept.set()
+        self.is_asked = threading.Event()
+        self.is_running = threading.Event()
+        self.is_cancelled = threading.Event()
+        self.is_at_rest = threading.Event()
+        self.server = ActionServer(
+            node,
+            RunPolicy,
+            "task_node/run_policy",
+            self._execute,
+            goal_callback=self._accept,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            callback_group=ReentrantCallbackGroup(),
+        )
+
+    def _accept(self, _: RunPolicy.Goal) -> GoalResponse:
+        self.is_asked.set()
+        self.may_accept.wait(SLOW_S)
+        return GoalResponse.ACCEPT
+
+    def _execute(self, handle: ServerGoalHandle) -> RunPolicy.Result:
+        self.is_running.set()
+        feedback = RunPolicy.Feedback(state=RunPolicy.Feedback.STATE_RUNNING, subtask_count=1)
+        ends_s = time.monotonic() + 2 * SLOW_S
+        while not self.is_at_rest.is_set() and time.monotonic() < ends_s:
+            handle.publish_feedback(feedback)
+            if handle.is_cancel_requested:
+                self.is_cancelled.set()
+            self.is_at_rest.wait(FEEDBACK_S)
+        handle.canceled() if handle.is_cancel_requested else handle.abort()
+        task = TaskResult(termination=TaskResult.TERMINATION_CANCELLED, reason="by a test")
+        return RunPolicy.Result(task=task)
+
+
+@pytest.fixture
+def task_node() -> Iterator[SlowTaskNode]:
+    context = Context()
+    rclpy.init(context=context)
+    node = Node("slow_task_node", context=context)
+    executor = MultiThreadedExecutor(4, context=context)
+    executor.add_node(node)
+    served = SlowTaskNode(node)
+    thread = threading.Thread(target=executor.spin)
+    thread.start()
+    try:
+        yield served
+    finally:
+        served.may_accept.set()
+        served.is_at_rest.set()
+        executor.shutdown()
+        thread.join()
+        served.server.destroy()
+        node.destroy_node()
+        context.try_shutdown()
+
+
+class Command:
+    """`gr00t-policy run` in a terminal of its own, or with another stdout."""
+
+    def __init__(self, stdout: int | None = None) -> None:
+        self._terminal, inner = pty.openpty()
+        self._said = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gr00t_policy_core", "run", "pick up the pear"],
+            stdin=inner,
+            stdout=inner if stdout is None else stdout,
+            stderr=inner,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, 0x540E, 0),  # TIOCSCTTY
+        )
+        os.close(inner)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def press_ctrl_c(self) -> None:
+        os.write(self._terminal, b"\x03")
+
+    def hang_up(self) -> None:
+        """Close the terminal, as the end of an ssh session does."""
+        os.kill(self.process.pid, signal.SIGHUP)
+        os.close(self._terminal)
+
+    def has_said(self, text: str) -> bool:
+        return text.encode() in self._said
+
+    def status(self) -> int:
+        status = self.process.wait(SLOW_S)
+        self._reader.join(SLOW_S)
+        return status
+
+    def lines(self) -> list[str]:
+        return self._said.decode().replace("\r", "\n").split("\n")
+
+    def _read(self) -> None:
+        try:
+            while data := os.read(self._terminal, 4096):
+                self._said += data
+        except OSError:  # the terminal was closed at one of its ends
+            return
+
+
+def test_ctrl_c_cancels_and_waits_for_rest(task_node: SlowTaskNode) -> None:
+    command = Command()
+    wait_until(lambda: command.has_said("| running"), SLOW_S, "the task runs")
+    command.press_ctrl_c()
+    assert task_node.is_cancelled.wait(SLOW_S)
+    wait_until(lambda: command.has_said("Ctrl-C again does not wait"), SLOW_S, "it is said")
+    assert command.process.poll() is None
+    task_node.is_at_rest.set()
+    assert command.status() == 130
+    assert any(line.startswith("run: cancelled after") for line in command.lines())
+
+
+def test_a_second_ctrl_c_is_cut_short_and_said_on_a_line_of_its_own(
+    task_node: SlowTaskNode,
+) -> None:
+    command = Command()
+    wait_until(lambda: command.has_said("| running"), SLOW_S, "the task runs")
+    command.press_ctrl_c()
+    assert task_node.is_cancelled.wait(SLOW_S)
+    wait_until(lambda: command.has_said("Ctrl-C again does not wait"), SLOW_S, "it is said")
+    time.sleep(REPEATED_AFTER_S)  # one that comes earlier is the same request
+    command.press_ctrl_c()
+    assert command.status() == 1
+    (line,) = [line for line in command.lines() if "left before the result came" in line]
+    assert line.startswith("gr00t-policy run: left before the result came; the robot may still")
+
+
+def test_ctrl_c_before_the_goal_is_accepted_cancels_it_all_the_same(
+    task_node: SlowTaskNode,
+) -> None:
+    task_node.may_accept.clear()
+    command = Command()
+    assert task_node.is_asked.wait(SLOW_S)
+    command.press_ctrl_c()
+    with pytest.raises(subprocess.TimeoutExpired):
+        command.process.wait(2.0)
+    task_node.may_accept.set()
+    assert task_node.is_cancelled.wait(SLOW_S)
+    task_node.is_at_rest.set()
+    assert command.status() == 130
+
+
+def test_ctrl_c_before_there_is_a_task_node_starts_nothing() -> None:
+    command = Command()
+    wait_until(lambda: is_handled(command.process.pid), SLOW_S, "the command handles Ctrl-C")
+    command.press_ctrl_c()
+    assert command.status() == 130
+    assert command.has_said("run: interrupted before the task started")
+
+
+def is_handled(pid: int) -> bool:
+    """Whether a process has a handler of SIGHUP, which Python itself does not set."""
+    with open(f"/proc/{pid}/status") as file:
+        (caught,) = [line.split()[1] for line in file if line.startswith("SigCgt")]
+    return bool(int(caught, 16) >> (signal.SIGHUP - 1) & 1)
+
+
+def test_a_closed_terminal_cancels_and_the_command_waits_for_rest(task_node: SlowTaskNode) -> None:
+    command = Command()
+    wait_until(lambda: command.has_said("| running"), SLOW_S, "the task runs")
+    command.hang_up()
+    assert task_node.is_cancelled.wait(SLOW_S)
+    assert command.process.poll() is None
+    task_node.is_at_rest.set()
+    assert command.status() == 130
+
+
+def test_a_reader_that_goes_leaves_the_task_to_its_end(task_node: SlowTaskNode) -> None:
+    reading, writing = os.pipe()
+    command = Command(writing)
+    os.close(writing)
+    assert os.read(reading, 10)
+    os.close(reading)  # as `| head` does
+    with pytest.raises(subprocess.TimeoutExpired):
+        command.process.wait(5.0)  # it goes on after its next line
+    command.press_ctrl_c()
+    assert task_node.is_cancelled.wait(SLOW_S)
+    task_node.is_at_rest.set()
+    assert command.status() == 130
+
+
+def test_a_pipe_that_nobody_reads_does_not_keep_ctrl_c_from_the_robot(
+    task_node: SlowTaskNode,
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    command = Command(writing)
+    os.close(writing)
+    assert task_node.is_running.wait(SLOW_S)
+    time.sleep(2 * FEEDBACK_S)  # it has a line to write, which nobody takes
+    command.press_ctrl_c()
+    assert task_node.is_cancelled.wait(SLOW_S)
+    task_node.is_at_rest.set()
+    assert command.status() == 130
+    os.close(reading)
