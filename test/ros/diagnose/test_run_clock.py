@@ -79,6 +79,17 @@ def test_what_was_written_late_is_of_the_clock_before() -> None:
     assert [jump.passed_s for jump in clock.jumps] == [-60.0]
 
 
+@pytest.mark.parametrize("jumps_s", [(-5.0, 100.0), (5.0, -50.0), (60.0, -60.0), (-9.0, -9.0)])
+def test_each_of_two_jumps_is_named_once(jumps_s: tuple[float, float]) -> None:
+    clock = RunClock()
+    for step in range(600):
+        set_s = sum(jumps_s[: step // 200])
+        for topic in ("/front", "/joints"):
+            time_s = clock.receive(topic, 1000.0 + 0.1 * step + set_s)
+            assert time_s == pytest.approx(1000.0 + 0.1 * step, abs=0.25)
+    assert [jump.passed_s for jump in clock.jumps] == pytest.approx(jumps_s, abs=0.11)
+
+
 @pytest.mark.parametrize("by_s", [-60.0, 60.0])
 def test_a_recording_whose_clock_was_set_goes_on(tmp_path: Path, by_s: float) -> None:
     events = []
