@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pty
 import queue
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import wait_until
@@ -95,6 +97,33 @@ def test_a_second_backspace_that_comes_too_late_removes_nothing(
     assert console.message == ""
     console.press(BACKSPACE)
     assert client.asked == []
+
+
+def test_a_question_that_something_else_has_answered_is_not_asked_any_more() -> None:
+    client = Client()
+    client.status = RecorderStatus(state=RecorderStatus.STATE_READY, episode="episode_000001")
+    console = RecordConsole(client, "wave")
+    console.press(BACKSPACE)
+    console.press("x")
+    assert console.message == ""
+
+
+def test_an_answer_takes_the_place_of_a_question_and_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Client()
+    client.status = RecorderStatus(state=RecorderStatus.STATE_READY, episode="episode_000001")
+    console = RecordConsole(client, "wave")
+    console.press(BACKSPACE)
+    client.answers.put(Answer(False, "there is no episode to label"))
+    console.poll()
+    later = SimpleNamespace(monotonic=lambda: math.inf)
+    monkeypatch.setattr(record_console, "time", later)
+    console.poll()
+    assert console.message == "there is no episode to label"
+    monkeypatch.undo()
+    console.press(BACKSPACE)
+    assert client.asked == [], "the question was not to be seen"
 
 
 def test_nobody_quits_in_the_middle_of_an_episode() -> None:
