@@ -109,6 +109,10 @@ class CommandOutput:
         """The command of this tick towards a place that may be outside the ranges, (size,)."""
         return self._commit(self._limiter.yield_to(target), target, now_ns)
 
+    def carry(self, command: Row, now_ns: int) -> Row:
+        """A command that was computed elsewhere, float64 (size,); the limits are not asked."""
+        return self._commit(command, command, now_ns)
+
     def handover(self, path: HandoverState, now_ns: int) -> HandoverState:
         """Where the commands are and go: beside the path where a limit or a stop holds them.
 

@@ -8,6 +8,7 @@ largest acceleration. The jerk is not limited.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -58,6 +59,15 @@ class FallbackBrake:
     def is_at_rest(self) -> bool:
         """Whether the robot stands still."""
         return not self._step.any()
+
+    @property
+    def braking_s(self) -> float:
+        """How long it takes to come to rest from the last command on, s."""
+        steps = (
+            float(np.linalg.norm(self._step[part])) / (acceleration * self._period_s**2)
+            for part, _, acceleration in self._groups
+        )
+        return math.ceil(max(steps, default=0.0)) * self._period_s
 
     def step(self) -> Row:
         """The command of the next tick, float64 (size,)."""

@@ -45,7 +45,7 @@ class LookAheadPlayer:
         player: The player; only this object calls it from now on.
         layout: Its layout.
         period_s: Time between two ticks, s.
-        lead_s: The lead, s; rounded up to whole ticks.
+        lead_s: The shortest lead, s; rounded up to whole ticks.
         forecast_keys: The action keys whose path is forecast.
         silent_at_rest: As in `PlayerSettings`: what was commanded at rest did not go out.
     """
@@ -73,6 +73,10 @@ class LookAheadPlayer:
         )
         self._stops = StopsAhead(self._ahead, self._path)
         self._retried: Chunk | None = None  # the newest chunk that was offered a second time
+        self._too_late = (
+            "its trajectory was ready after the robot had to depart, "
+            f"trajectory_lead_s {lead_s:g} is too short"
+        )
 
     # What the player says of itself
 
@@ -83,7 +87,7 @@ class LookAheadPlayer:
 
     @property
     def lead_s(self) -> float:
-        """How far the player is ahead of the present, s."""
+        """How far the player is ahead of the present, s: more while trajectories are late."""
         return self._ahead.lead_ns * 1e-9
 
     @property
@@ -135,6 +139,15 @@ class LookAheadPlayer:
     def is_sent(self) -> bool:
         """Whether the controller was sent the path of all commands so far."""
         return self._path.is_current
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the robot was told nothing yet, or to rest, and its controller the way there.
+
+        Until then the robot goes on by the trajectory before.
+        """
+        present = self._ahead.commands.present
+        return present is None or (present.at_rest and (present.is_withheld or self.is_sent))
 
     def report(self) -> list[JointReport]:
         """Report every commanded value at the present; the targets are moved by the same way."""
@@ -218,6 +231,8 @@ class LookAheadPlayer:
             self._ahead.player_at_stop.refuse(str(error))
             raise
         self._ahead.note(Offered(chunk, ahead_ns))
+        # It may begin like the one before, whose trajectory comes to rest where this one goes on.
+        self._path.depart()
 
     def steer(self, target: Row, now_ns: int) -> None:
         """Have the robot follow a person's target, one lead after the present.
@@ -256,7 +271,7 @@ class LookAheadPlayer:
             self._stops.brake_at_present(now_ns)
         self._ahead.advance()
         self._stops.tick()
-        return self._ahead.present
+        return self._ahead.commands.present
 
     def take_forecast(self) -> Forecast | None:
         """A forecast of the path if it has departed from the last one, and none is under way.
@@ -268,12 +283,12 @@ class LookAheadPlayer:
             return None
         if self._ahead.is_told:  # between the tick and now: the next tick shows it
             return None
-        if any(command.is_withheld for command in self._ahead.known):
+        if any(command.is_withheld for command in self._ahead.commands.known):
             return None
         forecast = Forecast(
             self._ahead.known_from_ns,
             self._period_ns,
-            [command.vector for command in self._ahead.known],
+            [command.vector for command in self._ahead.commands.known],
             PlayerMotion(self.player.copy_ahead(), ticked_ns, self._period_ns),
             self._layout.slices,
             departure_ns=self._ahead.departure_ns,
@@ -313,32 +328,43 @@ class LookAheadPlayer:
         """Learn that the controller was sent a trajectory that this player has not made."""
         self._path.finish(trajectory)
 
-    def retry(self, forecast: Forecast, now_ns: int) -> None:
+    def retry(self, forecast: Forecast, now_ns: int) -> Trajectory | None:
         """Plan again from the present, because the robot should have departed already.
 
-        A stop departs from the path that the robot was sent as much later as its forecast took. The
-        newest chunk is offered once more. If that is late, too, it is refused: the robot stays on
-        the path that it was sent.
+        A stop departs from the path that the robot was sent as much later as its forecast took; one
+        that is late for long has the robot brake at once. The newest chunk is offered once more,
+        with a longer lead. If that is late, too, it is refused: the robot stays on the path that it
+        was sent.
 
         Args:
             forecast: The forecast that came too late.
             now_ns: The present, on the clock of the stamps, ns.
+
+        Returns:
+            A way to rest that is to be sent at once, and counts as sent; None where there is none.
         """
         self._stops.begin_if_due(now_ns)
         if not self._path.is_awaited(forecast):
-            return
+            return None
         chunk = self._ahead.unsent_chunk
+        at_once = None
         if forecast.is_stop:
-            self._stops.stop_again(forecast, now_ns)
+            at_once = self._stops.stop_again(forecast, now_ns)
+        elif chunk is None and not self.is_steered:
+            # The player's own path has departed, on which the robot is not any more.
+            at_once = self._stops.brake_at_once(now_ns, self._too_late)
         else:
-            self._ahead.go_ahead(self._stops.go_back(now_ns))
-        if chunk is None:
-            return
+            present_ns = self._stops.go_back(now_ns)
+            self._ahead.lengthen_lead(now_ns - forecast.departure_ns)
+            self._ahead.go_ahead(present_ns)
+        if chunk is not None:
+            self._offer_again(chunk, now_ns)
+        return at_once
+
+    def _offer_again(self, chunk: Chunk, now_ns: int) -> None:
+        """Offer a chunk whose trajectory was late, unless it was late before."""
         if chunk is self._retried:
-            self.refuse(
-                f"chunk {chunk.chunk_id}: its trajectory was ready after the robot had to depart, "
-                f"trajectory_lead_s {self.lead_s:g} is too short"
-            )
+            self.refuse(f"chunk {chunk.chunk_id}: {self._too_late}")
             return
         self._retried = chunk
         with contextlib.suppress(ChunkRefusedError):
@@ -346,5 +372,5 @@ class LookAheadPlayer:
 
     def _way_ahead(self) -> Row:
         """How far the newest command is ahead of the present one, float64 (size,)."""
-        known = self._ahead.known
+        known = self._ahead.commands.known
         return known[-1].vector - known[0].vector if known else np.zeros(self._layout.size)

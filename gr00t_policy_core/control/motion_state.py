@@ -135,6 +135,10 @@ class MotionState:
         if self._phase in (MotionPhase.FOLLOWING, MotionPhase.SETTLING):
             self._phase = MotionPhase.BRAKING
 
+    def brake(self) -> None:
+        """Note that the commands come to rest, whatever they did before."""
+        self._phase = MotionPhase.BRAKING
+
     def fail(self, fault: str) -> None:
         """Keep a fault that needs a person, until it is cleared or a chunk is played again."""
         self._fault = fault

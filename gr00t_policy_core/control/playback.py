@@ -12,6 +12,7 @@ from gr00t_policy_core.control.blend import HandoverState
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.command import Command, PlayerCounts
 from gr00t_policy_core.control.command_output import CommandOutput
+from gr00t_policy_core.control.fallback_brake import FallbackBrake
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.measured_state import MeasuredState
 from gr00t_policy_core.control.motion_state import MotionPhase, MotionState
@@ -61,6 +62,7 @@ class Playback:
         self._output: CommandOutput | None = None  # from the first chunk on
         self._progress = ChunkProgress()
         self._steering: Steering | None = None  # while a person steers
+        self._fallback: FallbackBrake | None = None  # while it brakes at once
 
     @property
     def settings(self) -> PlayerSettings:
@@ -81,6 +83,17 @@ class Playback:
     def is_steered(self) -> bool:
         """Whether the commands follow a person."""
         return self._steering is not None
+
+    @property
+    def is_braking_at_once(self) -> bool:
+        """Whether the commands come to rest by the largest accelerations."""
+        return self._fallback is not None
+
+    @property
+    def braking_s(self) -> float:
+        """How long it takes to come to rest from the last command on, s."""
+        brake = self._fallback or self._output
+        return brake.braking_s if brake is not None else 0.0
 
     @property
     def is_following(self) -> bool:
@@ -168,9 +181,26 @@ class Playback:
         if self._output is None:
             return
         self.hold(at_ns, reason)
+        self._fallback = None
         here = self._rest.abandon(self._output.last)
         self._schedule.rest(at_ns, here)
         self._place(here)
+
+    def brake_at_once(self, path: tuple[Row, Row], at_ns: int, reason: str) -> None:
+        """Follow nothing, and come to rest by the largest accelerations.
+
+        Args:
+            path: The commands from which the robot brakes, the older one first, float64 (size,)
+                each; they need not be those that were made here.
+            at_ns: Playback time of the second.
+            reason: Why.
+        """
+        if self._output is None:
+            return
+        self.hold(at_ns, reason)
+        self._schedule.rest(at_ns, path[1])
+        self._fallback = self._place(path[1]).fallback_brake(path)
+        self._state.brake()
 
     def _count_stall(self, stalled_ns: int) -> None:
         """Count a stall, ns; a tick that comes early (negative) takes back a part of the last."""
@@ -226,6 +256,8 @@ class Playback:
             at_ns: The tick.
             is_measured: Whether the measurements are of this time.
         """
+        if self._fallback is not None:
+            return self._brake_at_once(output, self._fallback, at_ns)
         vector = self._rest.tick(output, at_ns, is_measured=is_measured)
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         is_withheld = self._rest.is_moved
@@ -233,6 +265,16 @@ class Playback:
         return Command.holds(
             values, targets, self.chunk_id, at_rest=at_rest, is_withheld=is_withheld
         )
+
+    def _brake_at_once(self, output: CommandOutput, brake: FallbackBrake, at_ns: int) -> Command:
+        vector = output.carry(brake.step(), at_ns)
+        self._schedule.rest(at_ns, vector)
+        if brake.is_at_rest:
+            self._fallback = None
+            self._place(vector)
+            self._state.rest()
+        values = self._layout.split(vector)
+        return Command.holds(values, values, self.chunk_id, at_rest=brake.is_at_rest)
 
     def _begin_steering(self, target: Row, at_ns: int) -> None:
         self.hold_if_set_back(self._schedule.advance(at_ns), at_ns)

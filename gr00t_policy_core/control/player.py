@@ -30,6 +30,7 @@ from gr00t_policy_core.control.stop_conditions import (
 )
 from gr00t_policy_core.control.workspace import Workspace
 
+BRAKES = "the robot brakes by its largest accelerations, since its stop came late"
 MOVED = "the robot was moved since: nothing is commanded until it stands still"
 
 
@@ -124,8 +125,7 @@ class MotionPlayer:
     @property
     def braking_s(self) -> float:
         """How long it takes to come to rest from the last command on, s."""
-        output = self._playback.output
-        return output.braking_s if output is not None else 0.0
+        return self._playback.braking_s
 
     @property
     def workspaces(self) -> tuple[Workspace, ...]:
@@ -168,6 +168,19 @@ class MotionPlayer:
             reason: The value of `reason` until the next chunk is accepted.
         """
         self._playback.abandon(self._playback.time_at(now_ns), reason)
+
+    def brake_at_once(self, path: tuple[Row, Row], now_ns: int, reason: str) -> None:
+        """Come to rest by the largest accelerations, without regard to jerk.
+
+        Nothing else moves the robot before it is there.
+
+        Args:
+            path: The commands from which it brakes, the older one first, float64 (size,) each; they
+                need not be those of this player.
+            now_ns: The instant of the second, on the clock of the stamps, ns.
+            reason: The value of `reason` until the next chunk is accepted.
+        """
+        self._playback.brake_at_once(path, self._playback.time_at(now_ns), reason)
 
     def change_limits(
         self,
@@ -228,6 +241,8 @@ class MotionPlayer:
         try:
             if self.is_steered:
                 raise ChunkRefusedError(f"chunk {chunk.chunk_id}: a person steers the robot")
+            if playback.is_braking_at_once:
+                raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {BRAKES}")
             self._admission.require_permission(chunk, settings, now_ns)
             set_back_ns = self._schedule.advance(at_ns)
             planned, start = self._admission.plan(chunk, settings, playback.output, at_ns)
@@ -254,6 +269,8 @@ class MotionPlayer:
         inhibited = self._conditions.why_inhibited(now_ns)
         if inhibited:
             raise SteeringRefusedError(inhibited)
+        if self._playback.is_braking_at_once:
+            raise SteeringRefusedError(BRAKES)
         self._playback.steer(target, self._playback.time_at(now_ns))
 
     def refuse(self, reason: str) -> None:

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, Row
-from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.commands_ahead import CommandsAhead
 from gr00t_policy_core.control.delayed_player import DelayedPlayer
 from gr00t_policy_core.control.measured_ahead import MeasuredAhead
 from gr00t_policy_core.control.playback_clock import CLOCK_JUMP_NS
@@ -26,6 +25,7 @@ from gr00t_policy_core.control.recording import (
     repeat,
 )
 from gr00t_policy_core.control.sent_path import SentPath
+from gr00t_policy_core.control.trajectory import BrakeMotion, Trajectory
 
 # After a longer pause of the control loop, s, missed ticks are made up for only up to the end of
 # the path that was sent: there the robot rests, however long the pause was.
@@ -44,7 +44,7 @@ class PlayerAhead:
         layout: Its layout.
         path: What the controller of the robot knows of the commands.
         period_s: Time between two ticks, s.
-        lead_s: The lead, s; rounded up to whole ticks.
+        lead_s: The shortest lead, s; rounded up to whole ticks.
         silent_at_rest: As in `PlayerSettings`: what was commanded at rest did not go out.
     """
 
@@ -59,23 +59,21 @@ class PlayerAhead:
         silent_at_rest: bool,
     ) -> None:
         self._player = player
+        self._layout = layout
         self._behind = DelayedPlayer(player.copy_with_history())
         self._path = path
-        self._silent_at_rest = silent_at_rest
         self._period_ns = round(period_s * 1e9)
-        self._lead_ticks = max(1, math.ceil(lead_s / period_s - 1e-9))
+        self._commands = CommandsAhead(
+            period_s=period_s, lead_s=lead_s, silent_at_rest=silent_at_rest
+        )
         stop_ticks = max(1, math.ceil(STOP_LEAD_S / period_s - 1e-9))
-        self._stop_ticks = min(stop_ticks, self._lead_ticks)
+        self._stop_ticks = min(stop_ticks, self._commands.lead_ticks)
         self._ticked_ns: int | None = None  # the newest tick of the player
         self._ticks = 0  # of the player
         self._sent_ticks: int | None = None  # how many of them were sent, where not all were
         self._told_ticks: int | None = None  # how many there were at a first call since a forecast
         self._unsent_chunk: Chunk | None = None
         self._has_undone_sent = False
-        # The commands from the present tick to the newest; None where there was none yet.
-        self._ahead: deque[Command | None] = deque(
-            [None] * self._lead_ticks, maxlen=self._lead_ticks + 1
-        )
         self._is_abandoned = False  # the controller holds the robot by itself, wherever that is
         self._measured = MeasuredAhead(layout, path)
 
@@ -92,7 +90,7 @@ class PlayerAhead:
     @property
     def lead_ns(self) -> int:
         """How far the player is ahead of the present, ns."""
-        return self._lead_ticks * self._period_ns
+        return self._commands.lead_ticks * self._period_ns
 
     @property
     def stop_lead_ns(self) -> int:
@@ -105,28 +103,14 @@ class PlayerAhead:
         return self._ticked_ns
 
     @property
-    def present(self) -> Command | None:
-        """The command of the present."""
-        return self._ahead[0]
-
-    @property
-    def known(self) -> list[Command]:
-        """The commands that go out or went out, from the present to the newest."""
-        known = [command for command in self._ahead if command is not None]
-        if not self._silent_at_rest:
-            return known
-        moving_from = max((i for i, one in enumerate(known, start=1) if one.at_rest), default=0)
-        return known[moving_from:] or known[-1:]
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether the robot rests, and no command that goes out makes it move."""
-        return all(command.at_rest for command in self.known)
+    def commands(self) -> CommandsAhead:
+        """The commands from the present to the newest; only to read."""
+        return self._commands
 
     @property
     def known_from_ns(self) -> int:
         """The instant of the first known command, ns."""
-        return (self._ticked_ns or 0) - (len(self.known) - 1) * self._period_ns
+        return (self._ticked_ns or 0) - (len(self._commands.known) - 1) * self._period_ns
 
     @property
     def departure_ns(self) -> int:
@@ -189,6 +173,7 @@ class PlayerAhead:
     def tick(self, now_ns: int) -> bool:
         """Tick until one lead after the present, ns; returns False where the clock has jumped."""
         if self._is_clock_steady(now_ns):
+            self._commands.pass_tick()
             self._tick_on(self._ticks_until(now_ns + self.lead_ns), now_ns)
             return True
         is_first = self._ticked_ns is None
@@ -220,9 +205,10 @@ class PlayerAhead:
 
     def advance(self) -> None:
         """Give up what a stop need not undo any more."""
-        if self._path.is_current and self._unsent_ticks > self._lead_ticks:
+        if self._path.is_current and self._unsent_ticks > self._commands.lead_ticks:
             self._sent_ticks = None  # a call that has changed nothing for a whole lead
-        self._behind.advance(max(self._lead_ticks - self._stop_ticks, self._unsent_ticks))
+        lead_ticks = self._commands.lead_ticks
+        self._behind.advance(max(lead_ticks - self._stop_ticks, self._unsent_ticks))
 
     def go_back(self, stop_lead_ns: int | None = None, *, after_pause: bool = False) -> int:
         """Undo what the robot has not begun, on the path that was sent; returns the present, ns.
@@ -245,8 +231,7 @@ class PlayerAhead:
         self._player = self._behind.player
         self._ticks -= ticks
         self._ticked_ns -= ticks * self._period_ns
-        for _ in range(min(ticks, len(self._ahead))):
-            self._ahead.pop()
+        self._commands.drop(ticks)
         self._path.drop()
         self._sent_ticks = self._told_ticks = self._unsent_chunk = None
         lead_ns = self.stop_lead_ns if stop_lead_ns is None else min(stop_lead_ns, self.lead_ns)
@@ -280,13 +265,45 @@ class PlayerAhead:
         self._path.forget()
         self._is_abandoned = True
 
+    def brake_at_once(self, reason: str) -> Trajectory | None:
+        """Brake by the largest accelerations, after the way back; nothing leads back behind this.
+
+        Args:
+            reason: Why.
+
+        Returns:
+            The way to rest, which counts as sent; None where nothing was sent that moves the robot.
+        """
+        ticked_ns, period_ns, ticks = self._ticked_ns, self._period_ns, self._stop_ticks
+        if ticked_ns is None:
+            return None
+        start_ns = ticked_ns - ticks * period_ns
+        begun = self._path.rows_at(range(start_ns, ticked_ns + 1, period_ns))
+        brake = self._player.fallback_brake((begun[-2], begun[-1])) if begun else None
+        if brake is None:
+            return None
+        self._player.brake_at_once((begun[-2], begun[-1]), ticked_ns, reason)
+        self.keep()
+        self._sent_ticks = self._told_ticks = None
+        self._has_undone_sent = False
+        motion = BrakeMotion(start_ns, begun, brake)
+        trajectory = motion.forecast(self._layout.slices, period_ns).run()
+        if trajectory is not None:
+            self._path.finish(trajectory)
+        return trajectory
+
+    def lengthen_lead(self, late_ns: int) -> None:
+        """Plan further ahead from the next `go_ahead` on, where a trajectory was so late, ns."""
+        needed_ns = self.lead_ns + late_ns
+        self._commands.lengthen(math.ceil(needed_ns / self._period_ns))
+
     def begin_forecast(self) -> None:
         """Distinguish what the forecast knows from what the player is told from now on."""
         self._told_ticks = None
 
     def compare(self) -> None:
         """Find out how many of the commands were sent, after a trajectory was."""
-        rows, start_ns = [command.vector for command in self.known], self.known_from_ns
+        rows, start_ns = [command.vector for command in self._commands.known], self.known_from_ns
         same = self._path.same_until(rows, start_ns, self._period_ns)
         departed = None if same == len(rows) else self._ticks - len(rows) + same
         ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
@@ -306,7 +323,7 @@ class PlayerAhead:
         Returns:
             The instant of the first command, ns, and the commands, float64 (size,) each.
         """
-        rows = [command.vector for command in self.known]
+        rows = [command.vector for command in self._commands.known]
         ticks = self._stop_ticks + 1
         return self._path.rows_from(now_ns, ticks) or (now_ns, rows[1 : ticks + 1] or rows)
 
@@ -353,7 +370,7 @@ class PlayerAhead:
         self._ticked_ns = tick_ns
         self._ticks += 1
         command = self._player.tick(tick_ns, is_missed=is_missed)
-        self._ahead.append(command)
+        self._commands.append(command)
         if command is None:
             return
         if command.is_withheld:
@@ -374,6 +391,6 @@ class PlayerAhead:
             self._measure_ahead(positions, stamp_ns, ahead_ns)
 
     def _measure_ahead(self, positions: Mapping[int, float], stamp_ns: int, ahead_ns: int) -> None:
-        moved = self._measured.moved(positions, stamp_ns, self.known)
+        moved = self._measured.moved(positions, stamp_ns, self._commands.known)
         self._behind.note(Measured(moved, stamp_ns + ahead_ns))
         self._player.measure(moved, stamp_ns + ahead_ns)

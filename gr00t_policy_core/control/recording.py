@@ -15,7 +15,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -77,6 +77,19 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class BrakedAtOnce:
+    """The robot brakes by its largest accelerations.
+
+    The commands from which it does, by index, the older one first; when, ns, and why.
+    """
+
+    before: tuple[float, ...]
+    last: tuple[float, ...]
+    now_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Limited:
     """New limits of the joints, by index, and their time, ns.
 
@@ -104,11 +117,8 @@ class Ticked:
     is_missed: bool = False
 
 
-Event = Measured | Offered | Allowed | Held | Abandoned | Limited | Steered | Ticked
-EVENTS = {
-    kind.__name__: kind
-    for kind in (Measured, Offered, Allowed, Held, Abandoned, Limited, Steered, Ticked)
-}
+Event = Measured | Offered | Allowed | Held | Abandoned | BrakedAtOnce | Limited | Steered | Ticked
+EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 class _EventLog(list[Event]):
@@ -165,6 +175,11 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Abandoned(now_ns, reason))
         super().abandon(now_ns, reason)
 
+    def brake_at_once(self, path: tuple[Row, Row], now_ns: int, reason: str) -> None:
+        before, last = (tuple(row.tolist()) for row in path)
+        self._keep(BrakedAtOnce(before, last, now_ns, reason))
+        super().brake_at_once(path, now_ns, reason)
+
     def change_limits(
         self,
         limits: Mapping[int, JointLimits],
@@ -213,6 +228,9 @@ def repeat(event: Event, player: MotionPlayer) -> Command | None:
             player.hold(event.now_ns, event.reason)
         case Abandoned():
             player.abandon(event.now_ns, event.reason)
+        case BrakedAtOnce():
+            path = np.array(event.before), np.array(event.last)
+            player.brake_at_once(path, event.now_ns, event.reason)
         case Limited():
             workspaces = player.workspaces if event.workspaces is None else event.workspaces
             player.change_limits(event.limits, event.now_ns, workspaces)
@@ -316,6 +334,8 @@ def _event(fields: Any) -> Event:
         return Limited(limits, fields["now_ns"])
     if kind is Steered:
         return Steered(tuple(fields["target"]), fields["now_ns"])
+    if kind is BrakedAtOnce:
+        fields |= {name: tuple(fields[name]) for name in ("before", "last")}
     return kind(**fields)
 
 

@@ -57,6 +57,11 @@ class SentPath:
         """Where the robot is sent at an instant, ns; None before the first trajectory."""
         return None if self._newest is None else self._newest.row_at(now_ns)
 
+    def rows_at(self, instants_ns: Iterable[int]) -> list[Row]:
+        """Where the robot is sent at some instants, ns; empty before the first trajectory."""
+        sent = self._newest
+        return [] if sent is None else [sent.row_at(instant_ns) for instant_ns in instants_ns]
+
     def rows_from(self, now_ns: int, count: int) -> tuple[int, list[Row]] | None:
         """Where the robot is sent from the present on.
 
@@ -74,7 +79,7 @@ class SentPath:
         ticks = round((now_ns - sent.start_ns) / sent.period_ns)
         first_ns = sent.start_ns + ticks * sent.period_ns
         instants_ns = range(first_ns, first_ns + count * sent.period_ns, sent.period_ns)
-        return first_ns, [sent.row_at(instant_ns) for instant_ns in instants_ns]
+        return first_ns, self.rows_at(instants_ns)
 
     def follow(self, row: Row, tick_ns: int) -> None:
         """Compare the command of a tick, float64 (size,), unless a forecast is under way."""
@@ -108,6 +113,11 @@ class SentPath:
             return 0.0
         way = self._newest.row_at(to_ns) - self._newest.row_at(from_ns)
         return float(np.abs(way)[self._is_sent].max())
+
+    def depart(self) -> None:
+        """Note that the commands to come are others than the trajectory's, though not at first."""
+        if self._forecast is None:
+            self._has_departed = True
 
     def begin(self, forecast: Forecast) -> None:
         """Wait for a forecast of the commands so far."""

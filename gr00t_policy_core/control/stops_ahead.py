@@ -10,8 +10,13 @@ from gr00t_policy_core.control.player_ahead import PlayerAhead
 from gr00t_policy_core.control.recording import Allowed, Held, Limited
 from gr00t_policy_core.control.sent_path import SentPath
 from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, reason_after_stop
-from gr00t_policy_core.control.trajectory import Forecast
+from gr00t_policy_core.control.trajectory import Forecast, Trajectory
 from gr00t_policy_core.control.workspace import Workspace
+
+# A stop whose way to rest is still not sent so long after its reason, s, is not planned again: the
+# robot brakes by its largest accelerations, which takes no time to plan. A judgement: an idle
+# machine that is late once plans it again within 0.05 s, and keeps the limits on jerk, too.
+PLAN_AGAIN_S = 0.15
 
 
 class StopsAhead:
@@ -29,13 +34,13 @@ class StopsAhead:
         self._path = path
         self._inhibited = ""
         self._is_due = False  # whether motion was forbidden since the last call with a time
-        self._is_unsent = False
+        self._unsent_since_ns: int | None = None  # the first reason to stop since a stop was sent
         self._reason = ""  # of the newest stop
 
     @property
     def is_unsent(self) -> bool:
         """Whether the way to rest of a stop is still to be sent."""
-        return self._is_unsent
+        return self._unsent_since_ns is not None
 
     def inhibit(self, reason: str) -> None:
         """Forbid motion for a reason, from the next `begin_if_due` on; an empty one allows it."""
@@ -66,10 +71,41 @@ class StopsAhead:
         self._ahead.tell(Held(self._ahead.ticked_ns or now_ns, reason))
         self._go_on(present_ns, reason)
 
-    def stop_again(self, late: Forecast, now_ns: int) -> None:
-        """Stop as much later as the forecast of the newest stop has taken, and a little more."""
+    def stop_again(self, late: Forecast, now_ns: int) -> Trajectory | None:
+        """Stop as much later as the forecast of the newest stop has taken, and a little more.
+
+        Args:
+            late: That forecast.
+            now_ns: The present.
+
+        Returns:
+            The way to rest, to be sent at once, where there was no time to plan it; else None.
+        """
+        since_ns = self._unsent_since_ns
+        if since_ns is not None and now_ns - since_ns > PLAN_AGAIN_S * 1e9:
+            trajectory = self.brake_at_once(now_ns, self._reason)
+            if trajectory is not None:
+                return trajectory
         late_ns = now_ns - late.departure_ns
         self.stop(now_ns, self._reason, late_ns + 2 * self._ahead.stop_lead_ns)
+        return None
+
+    def brake_at_once(self, now_ns: int, reason: str) -> Trajectory | None:
+        """Brake by the largest accelerations, which takes no time to plan.
+
+        Args:
+            now_ns: The present.
+            reason: Why.
+
+        Returns:
+            The way to rest, to be sent at once; None where no trajectory moves the robot.
+        """
+        present_ns = self.go_back(now_ns)
+        trajectory = self._ahead.brake_at_once(reason)
+        if trajectory is not None:
+            self._unsent_since_ns = None
+        self._ahead.go_ahead(present_ns)
+        return trajectory
 
     def abandon(self, now_ns: int, reason: str) -> None:
         """Give up the path, which the controller has left: it holds by itself, and is sent no stop.
@@ -80,7 +116,7 @@ class StopsAhead:
         """
         present_ns = self.go_back(now_ns)
         self._ahead.abandon(reason)
-        self._is_unsent = False
+        self._unsent_since_ns = None
         self._ahead.go_ahead(present_ns)
 
     def change_limits(
@@ -128,19 +164,22 @@ class StopsAhead:
 
     def finish(self, sent: Forecast) -> None:
         """Learn that a forecast was sent."""
-        self._is_unsent &= not sent.is_stop
+        if sent.is_stop:
+            self._unsent_since_ns = None
 
     def tick(self) -> None:
         """Give up a stop that changes nothing."""
-        self._is_unsent &= self._changes_something
+        if not self._changes_something:
+            self._unsent_since_ns = None
 
     def _go_on(self, present_ns: int, reason: str) -> None:
         """Go on from a stop, which is sent as soon as it is forecast."""
         self._reason = reason
         self._ahead.go_ahead(present_ns)
-        self._is_unsent = self._changes_something
+        since_ns = present_ns if self._unsent_since_ns is None else self._unsent_since_ns
+        self._unsent_since_ns = since_ns if self._changes_something else None
 
     @property
     def _changes_something(self) -> bool:
         """Whether a stop does: the robot moves, or departs from what it was sent."""
-        return not (self._path.is_current and self._ahead.is_at_rest)
+        return not (self._path.is_current and self._ahead.commands.is_at_rest)

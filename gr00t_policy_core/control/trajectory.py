@@ -188,7 +188,7 @@ class Forecast:
         is_stop: bool,
     ) -> None:
         self._start_ns = start_ns
-        self._period_ns = period_ns
+        self.period_ns = period_ns
         self._known = list(known)
         self._motion = motion
         self._slices = slices
@@ -209,7 +209,7 @@ class Forecast:
         Raises:
             RuntimeError: It does not come to rest.
         """
-        rows, most = list(self._known), round(MAX_FORECAST_S * 1e9 / self._period_ns)
+        rows, most = list(self._known), round(MAX_FORECAST_S * 1e9 / self.period_ns)
         for ticks in range(2 * most):
             if self._is_canceled:
                 return None
@@ -222,9 +222,9 @@ class Forecast:
 
     def _trajectory(self, rows: list[Row]) -> Trajectory:
         """The path to its rest; it stays there, so that no controller finds it in the past."""
-        rests_from_ns = self._start_ns + (len(rows) - 1) * self._period_ns
+        rests_from_ns = self._start_ns + (len(rows) - 1) * self.period_ns
         longest_ns = round(REST_S * 1e9)
         rest_ns = longest_ns if self.is_stop else self.departure_ns + longest_ns - rests_from_ns
-        rests = round(rest_ns / self._period_ns)
+        rests = round(rest_ns / self.period_ns)
         path = np.stack([*rows, *[rows[-1]] * max(1, rests)])
-        return Trajectory(self._start_ns, self._period_ns, path, self._slices)
+        return Trajectory(self._start_ns, self.period_ns, path, self._slices)

@@ -54,16 +54,13 @@ class CurrentMotion:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether the robot was told nothing yet, or to rest.
-
-        Where whole trajectories are sent, its controller has been sent the way there: until then it
-        goes on by the trajectory before.
-        """
+        """Whether the robot was told nothing yet, or to rest, and its controller the way there."""
         command, player, failure = self.command, self.look_ahead_player, self.failure
         if command is None or player is None or self.is_shadow:
             return command is None or command.at_rest
-        is_sent = player.is_sent if failure is None else failure.is_sent
-        return command.at_rest and (command.is_withheld or is_sent)
+        if failure is None:
+            return player.is_at_rest
+        return command.at_rest and (command.is_withheld or failure.is_sent)
 
     def why_inhibited(self) -> str:
         """Why the robot must not move; a shadow moves nothing, and is never inhibited."""

@@ -71,6 +71,7 @@ class Forecaster:
             return  # a stop has come meanwhile, and has a forecast of its own
         now_ns = int(self._clock.now().nanoseconds)
         self._late += now_ns > forecast.departure_ns
-        if self._motion.forecasts.finish(forecast, trajectory, now_ns):
-            self._output.send_trajectory(trajectory)
+        to_send = self._motion.forecasts.finish(forecast, trajectory, now_ns)
+        if to_send is not None:
+            self._output.send_trajectory(to_send)
         self._times.add(time.monotonic() - begun_s)

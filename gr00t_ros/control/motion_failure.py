@@ -35,8 +35,8 @@ class MotionFailure:
 
     @property
     def is_sent(self) -> bool:
-        """Whether a trajectory of the way to rest was sent, or cannot be."""
-        return self._is_sent
+        """Whether the trajectory of the newest command was sent, or cannot be."""
+        return self._is_sent and self._brake is not None
 
     def give_up(self, forecast: Forecast) -> None:
         """Send no trajectory of the way to rest, if it is its forecast that has failed, too."""
@@ -80,8 +80,8 @@ class MotionFailure:
             self._forecast = brake.forecast(layout.slices, period_ns)
         return self._forecast
 
-    def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> bool:
-        """Whether to send the way to rest; begins again where it came too late.
+    def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> Trajectory | None:
+        """Return the way to rest that is to be sent; it begins anew where it came too late.
 
         Args:
             forecast: The forecast; one that was taken before the failure is not sent.
@@ -90,13 +90,16 @@ class MotionFailure:
         """
         player = self._player
         if forecast is not self._forecast or not isinstance(player, LookAheadPlayer):
-            return False
+            return None
+        way: Trajectory | None = trajectory
         if player.is_too_late(trajectory, now_ns):
-            self._forecast = self._brake = None
-            return False
-        player.take_path(trajectory)
+            brake = player.fallback_brake(now_ns)
+            way = brake.forecast(player.layout.slices, forecast.period_ns).run() if brake else None
+            self._brake = None  # the commands follow this way from the next tick on
+        if way is not None:
+            player.take_path(way)
         self._is_sent = True
-        return True
+        return way
 
     def _begin_to_brake(self, tick_ns: int) -> FallbackBrake | BrakeMotion | None:
         player = self._player

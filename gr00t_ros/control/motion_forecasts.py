@@ -37,7 +37,7 @@ class MotionForecasts:
                 return player.take_forecast()
             return failure.take_forecast(player.layout, now_ns, self._period_ns)
 
-    def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> bool:
+    def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> Trajectory | None:
         """Go on from the trajectory of a forecast, or plan again where it came too late.
 
         Args:
@@ -46,22 +46,21 @@ class MotionForecasts:
             now_ns: The current time on the clock of the observation stamps, ns.
 
         Returns:
-            Whether to send the trajectory at once. It is not sent where a stop or a failure has
-            come meanwhile, or where the robot would have to jump.
+            The trajectory to send at once. Another one, or none, where a stop or a failure has come
+            meanwhile, or where the robot would have to jump.
         """
         with self._motion.lock:
             player, failure = self._motion.look_ahead_player, self._motion.failure
             if player is None:
-                return False
+                return None
             if failure is not None:
                 return failure.finish(forecast, trajectory, now_ns)
             if not player.awaits(forecast):
-                return False
+                return None
             if player.is_too_late(trajectory, now_ns):
-                player.retry(forecast, now_ns)
-                return False
+                return player.retry(forecast, now_ns)
             player.finish_forecast(forecast, trajectory)
-            return True
+            return trajectory
 
     def fail(self, forecast: Forecast) -> None:
         """Come to rest, since a forecast could not be run or sent; call it where that is handled.

@@ -66,11 +66,14 @@ class BusyRobot:
         self._random = random.Random(seed)
         self.stalls, self.stall_ms, self.forecast_ms = 0.0, (20, 400), (5, 10)
         layout = ActionLayout({"arm": 1})
-        common = {"max_joint_ages_s": {0: 5.0}, "steering_timeout_s": 2.0}
+        common: dict[str, object] = {
+            "limits": {0: LIMITS},
+            "max_joint_ages_s": {0: 5.0},
+            "steering_timeout_s": 2.0,
+        }
         all_settings = PlayerSettings(
             period_s=PERIOD_S,
             schedule=ScheduleSettings(cubic=True),
-            limits={0: LIMITS},
             **{**common, **settings},
         )
         self.is_measured = True
@@ -130,12 +133,16 @@ class BusyRobot:
         trajectory = forecast.run()
         if trajectory is not None and self.player.awaits(forecast):
             if self.player.is_too_late(trajectory, self.now_ns):
-                self.player.retry(forecast, self.now_ns)
+                at_once = self.player.retry(forecast, self.now_ns)
+                if at_once is not None:
+                    self._send(at_once, is_late=True)
             else:
-                is_late = self.now_ns > forecast.departure_ns
-                self._on_the_way.append((self.ms, trajectory))
-                self.sent.append(Sent(self.ms, trajectory, is_late))
+                self._send(trajectory, is_late=self.now_ns > forecast.departure_ns)
                 self.player.finish_forecast(forecast, trajectory)
+
+    def _send(self, trajectory: Trajectory, *, is_late: bool) -> None:
+        self._on_the_way.append((self.ms, trajectory))
+        self.sent.append(Sent(self.ms, trajectory, is_late))
 
     def _receive(self, trajectory: Trajectory) -> None:
         rows = zip(

@@ -97,7 +97,7 @@ class Run:
     def begin_late_forecast(self) -> Forecast | None:
         """Tick on without the result of the forecast, until the robot should have departed."""
         late: Forecast | None = None
-        for _ in range(LEAD_TICKS + 5):
+        for _ in range(round(self.player.lead_s * 1e9 / PERIOD_NS) + 5):
             self.tick_number += 1
             self.player.measure(dict(enumerate(self.measured.tolist())), self.now_ns)
             self.player.tick(self.now_ns)

@@ -30,7 +30,7 @@ def test_motion_that_is_allowed_again_stays_allowed_when_a_late_trajectory_is_dr
     late = run.begin_late_forecast()
     assert late is not None
     run.player.retry(late, run.now_ns)
-    run.tick(LEAD_TICKS + 10)
+    run.tick(round(run.player.lead_s * 1e9 / PERIOD_NS) + 10)
     assert not run.commands[-1].holding
     assert not run.player.refusal
 

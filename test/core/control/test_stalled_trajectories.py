@@ -21,9 +21,11 @@ from busy_robot import (
 from limit_checks import require_within
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.commands_ahead import MAX_LEAD_S
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.look_ahead import MAX_LATE_STEP
 from gr00t_policy_core.control.steering import SteeringRefusedError
+from gr00t_policy_core.control.stops_ahead import PLAN_AGAIN_S
 
 
 @pytest.mark.parametrize("how", ["hold", "inhibit", "inhibit in the tick", "change_limits"])
@@ -172,13 +174,134 @@ def test_a_stop_that_is_allowed_again_before_it_is_sent_still_stops_the_robot() 
     for _ in range(50):
         robot.step()
     robot.player.inhibit("")
-    for _ in range(100):
-        robot.step()
     robot.forecast_ms = (5, 10)
-    for _ in range(500):
+    for _ in range(600):
         robot.step()
     assert np.abs(np.diff(robot.path[-650:])).max() < 0.51e-3
     assert robot.position < stopped_at + 0.5 * 0.36 + braking_way(0.5)
+
+
+@pytest.mark.parametrize("forecast_ms", [130, 200, 500])
+@pytest.mark.parametrize("how", ["hold", "inhibit", "change_limits"])
+def test_a_stop_on_a_machine_that_is_always_too_slow_brakes_at_once_when_it_is_late(
+    forecast_ms: int, how: str
+) -> None:
+    robot = moving()
+    robot.forecast_ms = (forecast_ms, forecast_ms)
+    stopped_at, begun_ms = robot.position, robot.ms
+    if how == "hold":
+        robot.player.hold(robot.now_ns, "enough")
+    elif how == "inhibit":
+        robot.player.inhibit("emergency stop")
+    else:
+        robot.player.change_limits({0: LIMITS}, robot.now_ns)
+    while np.abs(np.diff(robot.path[-30:])).max() > 1e-6:
+        robot.step()
+        is_moving = robot.path[-1] - robot.path[-2] > 1e-4
+        assert not (is_moving and robot.player.is_at_rest)
+    attempts = 2 if forecast_ms < 1e3 * PLAN_AGAIN_S else 1
+    goes_on_s = attempts * forecast_ms * 1e-3 + 2 * STOP_LEAD_S + 2 * PERIOD_S
+    assert robot.position < stopped_at + 0.5 * goes_on_s + braking_way(0.5)
+    assert len(robot.sent) == 2
+    way = robot.sent[-1].trajectory
+    speeds = np.diff(way.rows[:, 0]) / PERIOD_S
+    assert np.abs(np.diff(speeds)).max() < LIMITS.acceleration * PERIOD_S + 1e-9
+    assert np.abs(np.diff(robot.path[begun_ms:])).max() < 0.56e-3  # its splines ring by a tenth
+    for _ in range(1000):
+        robot.step()
+    assert robot.position == way.rows[-1, 0]
+    assert len(robot.sent) == 2
+    assert robot.player.is_sent
+    robot.player.inhibit("")
+    robot.forecast_ms = (5, 10)
+    rows = robot.position + 0.5 * 0.05 * np.arange(20)[:, None]
+    robot.player.offer(Chunk(2, robot.now_ns, 0.05, {"arm": rows}), robot.now_ns)
+    begun_ms = robot.ms
+    for _ in range(1500):
+        robot.step()
+    assert robot.position == pytest.approx(rows[-1, 0], abs=1e-3)
+    assert np.abs(np.diff(robot.path[begun_ms:])).max() < 0.6e-3
+
+
+def test_a_robot_that_brakes_at_once_takes_nothing_before_it_rests() -> None:
+    robot = moving()
+    fast = robot.position + 2.5 * 0.05 * np.arange(20)[:, None]
+    robot.player.offer(Chunk(1, robot.now_ns, 0.05, {"arm": fast}), robot.now_ns)
+    for _ in range(300):
+        robot.step()
+    robot.forecast_ms = (200, 200)
+    robot.player.hold(robot.now_ns, "enough")
+    while len(robot.sent) == 2:
+        robot.step()
+    rows = robot.position + np.zeros((20, 1))
+    chunk = Chunk(2, robot.now_ns, 0.05, {"arm": rows})
+    with pytest.raises(ChunkRefusedError, match="chunk 2: the robot brakes by its largest"):
+        robot.player.offer(chunk, robot.now_ns)
+    with pytest.raises(SteeringRefusedError, match="the robot brakes by its largest"):
+        robot.player.steer(rows[0], robot.now_ns)
+    robot.player.hold(robot.now_ns, "enough again")
+    robot.player.change_limits({0: LIMITS}, robot.now_ns)
+    for _ in range(1000):
+        robot.step()
+    assert robot.position == robot.sent[2].trajectory.rows[-1, 0]
+    robot.player.offer(Chunk(3, robot.now_ns, 0.05, {"arm": rows}), robot.now_ns)
+
+
+def test_a_chunk_whose_trajectory_takes_longer_than_the_lead_is_planned_further_ahead() -> None:
+    robot = moving()
+    robot.forecast_ms = (250, 300)
+    not_sent = 0
+    for number in range(2, 12):
+        ahead = robot.position + 0.5 * 0.05 * np.arange(20)[:, None]
+        with contextlib.suppress(ChunkRefusedError):
+            robot.player.offer(Chunk(number, robot.now_ns, 0.05, {"arm": ahead}), robot.now_ns)
+        sent = len(robot.sent)
+        for _ in range(700):
+            robot.step()
+        not_sent += len(robot.sent) == sent
+    assert not_sent == 0
+    assert not robot.player.refusal
+    assert 0.25 < robot.player.lead_s < 0.45
+    assert np.abs(np.diff(robot.path)).max() < 1e-3
+    robot.forecast_ms = (5, 10)
+    for _ in range(40_000):
+        robot.step()
+    assert robot.player.lead_s == LEAD_S
+
+
+def test_a_robot_rests_where_it_was_sent_if_the_rest_of_a_long_chunk_is_planned_too_late() -> None:
+    robot = moving()
+    rows = robot.position + 0.05 * 0.05 * np.arange(260)[:, None]
+    robot.player.offer(Chunk(2, robot.now_ns, 0.05, {"arm": rows}), robot.now_ns)
+    for _ in range(9000):
+        robot.step()
+    assert len(robot.sent) == 2  # a forecast is ten seconds long
+    end = robot.sent[-1].trajectory.rows[-1, 0]
+    assert end < rows[-1, 0] - 0.05
+    robot.forecast_ms = (900, 900)
+    for _ in range(4000):
+        robot.step()
+    assert "trajectory_lead_s 0.1 is too short" in robot.player.reason
+    assert robot.position == pytest.approx(end, abs=1e-3)
+    assert robot.player.place == pytest.approx(robot.position, abs=1e-9)
+    assert robot.player.is_at_rest
+
+
+def test_no_lead_is_longer_than_half_a_second() -> None:
+    robot = moving()
+    robot.forecast_ms = (2000, 2000)
+    for number in range(2, 5):
+        ahead = robot.position + 0.1 * 0.05 * np.arange(100)[:, None]
+        robot.player.offer(Chunk(number, robot.now_ns, 0.05, {"arm": ahead}), robot.now_ns)
+        for _ in range(4500):
+            robot.step()
+    assert "trajectory_lead_s 0.1 is too short" in robot.player.refusal
+    assert robot.player.lead_s <= MAX_LEAD_S
+    robot.forecast_ms = (5, 10)
+    robot.player.hold(robot.now_ns, "enough")
+    for _ in range(100):
+        robot.step()
+    assert robot.player.is_sent
 
 
 @pytest.mark.parametrize("stall_ms", [(20, 400), (300, 2500)])

@@ -56,8 +56,9 @@ class MovingArm:
         if forecast is not None:
             trajectory = forecast.run()
             assert trajectory is not None
-            if self.forecasts.finish(forecast, trajectory, self.now_ns + forecast_ns):
-                self.sent.append(trajectory)
+            to_send = self.forecasts.finish(forecast, trajectory, self.now_ns + forecast_ns)
+            if to_send is not None:
+                self.sent.append(to_send)
         return forecast
 
     def begin_stop(self) -> Forecast:
@@ -122,11 +123,14 @@ def test_a_way_to_rest_that_comes_late_is_made_again_from_where_the_robot_is_by_
 ) -> None:
     monkeypatch.setattr(MotionPlayer, "tick", fail)
     assert arm.tick(forecast_ns=150 * MS) is not None
-    assert len(arm.sent) == 1
-    assert arm.tick(after_ns=160 * MS) is not None
-    arm.require_brake(arm.now_ns)
-    assert arm.tick() is None
+    arm.require_brake(arm.now_ns + 150 * MS)
+    assert arm.tick(after_ns=160 * MS) is None
     assert len(arm.sent) == 2
+    brake = arm.sent[-1]
+    for _ in range(20):
+        assert np.allclose(arm.motion.command.vector, brake.row_at(arm.now_ns), atol=1e-9)
+        arm.tick()
+    assert arm.motion.is_at_rest
 
 
 def test_a_forecast_from_before_the_failure_is_not_sent_after_it(arm: MovingArm) -> None:
@@ -159,9 +163,12 @@ def test_a_robot_whose_way_to_rest_is_not_sent_yet_is_not_at_rest(arm: MovingArm
     assert not arm.motion.is_at_rest
     trajectory = forecast.run()
     assert trajectory is not None
-    assert not arm.forecasts.finish(forecast, trajectory, arm.now_ns)  # it would step
+    at_once = arm.forecasts.finish(forecast, trajectory, arm.now_ns)
+    assert at_once is not None
+    assert at_once is not trajectory  # it would step
+    arm.sent.append(at_once)
+    arm.require_brake(arm.now_ns)
     arm.tick()
-    assert len(arm.sent) == 2
     assert not arm.motion.is_at_rest
     for _ in range(30):
         arm.tick()
