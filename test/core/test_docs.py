@@ -73,6 +73,14 @@ def test_every_module_that_a_page_names_exists(page: Path) -> None:
     assert missing == []
 
 
+def test_the_quickstart_names_every_extra_that_users_install() -> None:
+    extras = set(runpy.run_path(str(ROOT / "setup.py"))["EXTRAS"])
+    of_developers = {"lint", "test", "dev", "bench", "fuzz"}
+    table = (DOCS / "quickstart.md").read_text().partition("| extra | for |")[2]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row[:30])}
+    assert extras - of_developers - named == set()
+
+
 def is_module(name: str) -> bool:
     path = ROOT / name.replace(".", "/")
     return path.is_dir() or path.with_suffix(".py").exists()
