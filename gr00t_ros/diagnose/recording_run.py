@@ -48,7 +48,7 @@ def read_recording(path: Path, contract: Contract | None) -> Run:
         contract: The robot; None where it is not known: commands and holds are then missing.
 
     Raises:
-        SpecError: The file is no recording, has no chunk, or is of another robot.
+        SpecError: The file is not a recording, has no chunk, or is of another robot.
         OSError: The file cannot be read.
     """
     events, notes = _events(path)

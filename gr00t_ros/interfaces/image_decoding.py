@@ -116,7 +116,7 @@ def rgb_from_compressed(message: Any) -> Rgb:
     bgr = _decoded(message.data)
     if bgr is None:
         raise ConversionError(
-            f"compressed image with format '{message.format}' and {len(message.data)} bytes is no "
+            f"compressed image with format '{message.format}' and {len(message.data)} bytes is not a "
             "jpeg/png"
         )
     if bgr.dtype != np.uint8:

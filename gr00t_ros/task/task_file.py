@@ -27,7 +27,7 @@ def goal_from_text(instruction: str, enders: Sequence[str]) -> RunPolicy.Goal:
         enders: Each in one line of YAML, ``joint: {joint: gripper, below: 0.013}``.
 
     Raises:
-        ValueError: An ender is no such line.
+        ValueError: An ender is not such a line.
     """
     return RunPolicy.Goal(instruction=instruction, enders=[ender_message(text) for text in enders])
 
@@ -38,7 +38,7 @@ def goal_from_file(path: str | Path) -> RunPolicy.Goal:
     An ender is a map with its ``type``, its settings, and maybe its ``outcome``.
 
     Raises:
-        ValueError: The file cannot be read, or is no goal; says why.
+        ValueError: The file cannot be read, or is not a goal; says why.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def goal_from(content: Any) -> RunPolicy.Goal:
     """Make a goal from a map as YAML has it.
 
     Raises:
-        ValueError: It is no goal; names what is wrong.
+        ValueError: It is not a goal; names what is wrong.
     """
     fields = _checked(content, GOAL_FIELDS, "")
     policy = fields.pop("policy", None)

@@ -31,12 +31,12 @@ OF_READERS = {
     "my_robot.yaml",
     "my_robot/message_types.py",
 }
-# [text](target), where the target is no address of another site.
+# [text](target), where the target is not an address of another site.
 LINK = re.compile(r"\[[^]]*\]\((?!https?:)([^)\s]+)\)")
 
 
 def without_code(text: str) -> str:
-    """Markdown without its blocks of code, which are no Markdown."""
+    """Markdown without its blocks of code, which are not Markdown."""
     return re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
