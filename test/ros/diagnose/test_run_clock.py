@@ -115,3 +115,25 @@ def test_a_recording_whose_clock_was_set_goes_on(tmp_path: Path, by_s: float) ->
     assert jump.passed_s == pytest.approx(by_s, abs=0.02)
     assert run.end_s - run.begin_s == pytest.approx(4.0, abs=0.1)
     assert (np.diff(run.measured.times_s) < 0.05).all()
+
+
+def test_stamps_of_drivers_that_lag_behind_each_other_are_no_clock_that_was_set(
+    tmp_path: Path,
+) -> None:
+    events = []
+    for tick in range(200):
+        now_ns = START_NS + tick * TICK_NS
+        row = chunk_at(0, now_ns).actions["single_arm"][0]
+        events.append(Measured(dict(enumerate(row.tolist())), now_ns - 5_000_000))
+        if tick % 5 == 0:
+            events.append(Measured({6: 0.02}, now_ns - 300_000_000))
+        if tick % 30 == 5:
+            events.append(Offered(chunk_at(tick, now_ns - 50_000_000), now_ns))
+        events.append(Ticked(now_ns))
+    write_events(tmp_path / "run.jsonl", events)
+
+    run = read_recording(tmp_path / "run.jsonl", contract_of_file(CONFIG))
+
+    assert run.clock_jumps == ()
+    assert run.measured.times_s[0] == pytest.approx(START_NS * 1e-9 - 0.3)
+    assert run.measured.times_s[-1] == pytest.approx(START_NS * 1e-9 + 1.985)
