@@ -49,7 +49,7 @@ def name_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def without_faulty_entries(values: Mapping[str, Any], problems: Iterable[str]) -> Mapping[str, Any]:
-    """The parameters of the entries in which nothing is wrong but names that do not exist.
+    """The parameters without the entries that have a problem, and without unknown names.
 
     Args:
         values: The user's parameters.
