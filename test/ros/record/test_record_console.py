@@ -82,13 +82,19 @@ def test_a_key_asks_for_what_fits_the_state(
     assert client.asked == asked
 
 
-def test_a_second_backspace_that_comes_too_late_removes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def console_with_a_question() -> tuple[Client, RecordConsole]:
+    """A console that asks for a second backspace, which removes the newest episode."""
     client = Client()
     client.status = RecorderStatus(state=RecorderStatus.STATE_READY, episode="episode_000001")
     console = RecordConsole(client, "wave")
     console.press(BACKSPACE)
+    return client, console
+
+
+def test_a_second_backspace_that_comes_too_late_removes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, console = console_with_a_question()
     assert console.message == "backspace again removes episode_000001 from the disk"
     monkeypatch.setattr(record_console, "CONFIRM_S", 0.0)
     console.press("x")
@@ -100,10 +106,7 @@ def test_a_second_backspace_that_comes_too_late_removes_nothing(
 
 
 def test_a_question_that_something_else_has_answered_is_not_asked_any_more() -> None:
-    client = Client()
-    client.status = RecorderStatus(state=RecorderStatus.STATE_READY, episode="episode_000001")
-    console = RecordConsole(client, "wave")
-    console.press(BACKSPACE)
+    _, console = console_with_a_question()
     console.press("x")
     assert console.message == ""
 
@@ -111,10 +114,7 @@ def test_a_question_that_something_else_has_answered_is_not_asked_any_more() -> 
 def test_an_answer_takes_the_place_of_a_question_and_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client = Client()
-    client.status = RecorderStatus(state=RecorderStatus.STATE_READY, episode="episode_000001")
-    console = RecordConsole(client, "wave")
-    console.press(BACKSPACE)
+    client, console = console_with_a_question()
     client.answers.put(Answer(False, "there is no episode to label"))
     console.poll()
     later = SimpleNamespace(monotonic=lambda: math.inf)
