@@ -39,9 +39,7 @@ class RunClock:
         newest_s = received_s + self._offsets_s[-1]
         time_s = newest_s if topic in self._topics_after else self.near(received_s, now_s)
         before_s = self._received_s.get(topic, time_s)
-        if time_s < before_s - SET_BACK_S:
-            time_s = newest_s = self._jump(received_s, before_s)
-        elif time_s > now_s + PAUSE_S:
+        if not before_s - SET_BACK_S <= time_s <= now_s + PAUSE_S:
             time_s = newest_s = self._jump(received_s, now_s)
         if time_s == newest_s:
             self._topics_after.add(topic)

@@ -90,6 +90,17 @@ def test_each_of_two_jumps_is_named_once(jumps_s: tuple[float, float]) -> None:
     assert [jump.passed_s for jump in clock.jumps] == pytest.approx(jumps_s, abs=0.11)
 
 
+def test_a_clock_that_a_slow_topic_shows_first_to_be_set_back_is_named_once() -> None:
+    clock = RunClock()
+    for step in range(2000):
+        set_s = -30.0 if step >= 1000 else 0.0
+        for topic, every in (("/status", 50), ("/joints", 1)):
+            if step % every == 0:
+                time_s = clock.receive(topic, 1000.0 + 0.01 * step + set_s)
+                assert time_s == pytest.approx(1000.0 + 0.01 * step, abs=0.02)
+    assert [jump.passed_s for jump in clock.jumps] == pytest.approx([-30.0], abs=0.02)
+
+
 @pytest.mark.parametrize("by_s", [-60.0, 60.0])
 def test_a_recording_whose_clock_was_set_goes_on(tmp_path: Path, by_s: float) -> None:
     events = []
