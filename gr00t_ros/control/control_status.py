@@ -50,6 +50,7 @@ def control_status(
         status.ticks_missed = activation.loop.ticks_missed
     status.trajectories_late = activation.forecaster.late
     status.forecast_time = activation.forecaster.times()
+    status.trajectory_lead_s = motion.trajectory_lead_s
     status.at_rest = motion.is_at_rest
     status.observation_age = motion.observation_age()
     counts = motion.counts

@@ -152,6 +152,12 @@ class MotionControl:
         return player.chunk_jump if player is not None else 0.0
 
     @property
+    def trajectory_lead_s(self) -> float:
+        """How far ahead whole trajectories are planned at present, s; 0 where none are sent."""
+        player = self._motion.look_ahead_player
+        return player.lead_s if player is not None else 0.0
+
+    @property
     def events(self) -> list[Event] | None:
         """The recorded events of the run; None if it is not recorded."""
         player = self._motion.player
