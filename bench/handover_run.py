@@ -31,7 +31,7 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.supervision import Supervision
-from gr00t_ros.interfaces.interface import CommandPath
+from gr00t_ros.interfaces.command_path import CommandPath
 from gr00t_ros.msg import ActionChunk
 from gr00t_ros.policy.chunk_writer import chunk_message
 from gr00t_ros.sim.feedback import FeedbackExpert

@@ -135,7 +135,7 @@ def vanishing(port: int, counts: Counter[str], done: threading.Event) -> None:
 
 
 def garbage(port: int, counts: Counter[str], done: threading.Event) -> None:
-    """What is no message at all."""
+    """What is not a message at all."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as asking:
         asking.setsockopt(zmq.LINGER, 0)
         asking.connect(f"tcp://{ours.HOST}:{port}")

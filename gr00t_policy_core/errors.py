@@ -81,7 +81,7 @@ class CheckpointError(PolicyError, ValueError):
 
 
 class ProtocolError(PolicyError, ValueError):
-    """Received bytes are no valid message: malformed, too large, or with a forbidden array type."""
+    """Received bytes are not a valid message: malformed, too large, or a forbidden array type."""
 
 
 class EncodingError(PolicyError, TypeError):

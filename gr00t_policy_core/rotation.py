@@ -25,7 +25,7 @@ def matrix_from_quaternion(quaternion: Array) -> Array:
     norm = np.linalg.norm(quaternion, axis=-1, keepdims=True)
     if not np.all(norm > 1e-9):
         value = f"{np.asarray(quaternion).reshape(-1, 4)[_first_zero(norm)]}{_step(norm)}"
-        raise ValueError(f"a quaternion of norm 0 is no rotation: {value}")
+        raise ValueError(f"a quaternion of norm 0 is not a rotation: {value}")
     x, y, z, w = np.moveaxis(quaternion / norm, -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],

@@ -56,7 +56,7 @@ class CustomPolicy:
             raise self._error(f"cannot be made ({type(error).__name__}: {error})") from error
         if not isinstance(policy, BasePolicy):
             kind = type(policy).__name__
-            raise self._error(f"makes a {kind}, which is no gr00t_policy_core.BasePolicy")
+            raise self._error(f"makes a {kind}, which is not a gr00t_policy_core.BasePolicy")
         return policy
 
     def _find(self) -> Callable[..., Any]:
@@ -76,7 +76,7 @@ class CustomPolicy:
             hint = f" (did you mean {similar[0]}?)" if similar else ""
             raise self._error(f"{module_name} has no {attribute}{hint}")
         if not callable(make):
-            raise self._error(f"is no class or function but a {type(make).__name__}")
+            raise self._error(f"is not a class or function but a {type(make).__name__}")
         return make  # type: ignore[no-any-return]
 
     def _error(self, problem: str) -> SpecError:

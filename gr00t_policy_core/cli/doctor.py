@@ -234,7 +234,7 @@ def _pose_of_state(embodiment: Embodiment, key: str, dim: int) -> str | None:
 
 
 def _representation(dim: int, embodiment: Embodiment, key: str) -> str | None:
-    """The policy's pose representation of an action key; None for a key that is no pose."""
+    """The policy's pose representation of an action key; None for a key that is not a pose."""
     relative = next(action.relative for action in embodiment.actions if action.name == key)
     formats = {9: "xyz_rot6d", 6: "xyz_rotvec"}
     if relative is not None and relative.type.name == "EEF":

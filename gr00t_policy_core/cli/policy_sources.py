@@ -161,7 +161,7 @@ def open_policy(source: PolicySource, args: argparse.Namespace, stack: ExitStack
 def wait_until_ready(policy: BasePolicy) -> None:
     """Wait until a policy that is a server is ready, for as long as its requests may take.
 
-    The log says after `TOLD_AFTER_S` what it waits for. A policy that is no server is ready.
+    The log says after `TOLD_AFTER_S` what it waits for. A policy that is not a server is ready.
 
     Raises:
         PolicyError: The server does not answer in time, rejects this client, or could not load its

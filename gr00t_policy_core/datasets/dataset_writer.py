@@ -76,7 +76,7 @@ def _require_free(path: Path, replace: bool) -> None:
     if not replace:
         raise DatasetError(path, "is there already; choose another name, or remove it")
     if not path.is_dir() or (any(path.iterdir()) and not (path / "meta/info.json").is_file()):
-        raise DatasetError(path, "is there and is no dataset, so it is not replaced")
+        raise DatasetError(path, "is there and is not a dataset, so it is not replaced")
 
 
 def _write_files(root: Path, episodes: Sequence[WrittenEpisode], version: str) -> None:

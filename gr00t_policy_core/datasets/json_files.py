@@ -15,7 +15,7 @@ def read_object(file: Path) -> dict[str, Any]:
     """Read the object in a JSON file.
 
     Raises:
-        DatasetError: The file is missing, is no JSON, or has no object.
+        DatasetError: The file is missing, is not JSON, or has no object.
     """
     content = parse_json(file, read_text(file), "it")
     if not isinstance(content, dict):
@@ -44,7 +44,7 @@ def parse_json(file: Path, text: str, what: str) -> Any:
         what: The name of that part, for the error: ``line 3``.
 
     Raises:
-        DatasetError: The text is no JSON.
+        DatasetError: The text is not JSON.
     """
     try:
         return json.loads(text)

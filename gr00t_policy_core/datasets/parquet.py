@@ -46,7 +46,7 @@ def as_matrix(column: Any) -> Matrix:
     True becomes 1, and a missing value within a list NaN.
 
     Raises:
-        ValueError: A row is missing, rows have different lengths, or values are no numbers.
+        ValueError: A row is missing, rows have different lengths, or values are not numbers.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -39,7 +39,7 @@ class CameraKey:
         width: Width of its video in px; None like `height`.
 
     Raises:
-        SpecError: The key is no name of a file.
+        SpecError: The key is not a name of a file.
     """
 
     key: str

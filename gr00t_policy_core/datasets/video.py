@@ -188,7 +188,7 @@ def copy_frames(source: Path, target: Path, *, first: int, stop: int) -> None:
     """Copy frames ``[first, stop)`` of a `VideoWriter`'s file to a new file, without re-encoding.
 
     Raises:
-        ValueError: `first` is no key frame, or the video has fewer than `stop` frames.
+        ValueError: `first` is not a key frame, or the video has fewer than `stop` frames.
     """
     av = import_av()
     with av.open(str(source)) as reader, av.open(str(target), "w") as writer:

@@ -44,8 +44,8 @@ def describe_chain(
         tool_length_m: How far the point of interest is from the tip, m; only the levers need it.
 
     Raises:
-        ValueError: The document is no URDF, lacks a link, `base` does not carry `tip`, or a joint
-            between them has more than one degree of freedom or mimics another.
+        ValueError: The document is not a URDF, lacks a link, `base` does not carry `tip`, or a
+            joint between them has more than one degree of freedom or mimics another.
     """
     robot = robot_element(description)
     links = [link.get("name", "") for link in robot.findall("link")]

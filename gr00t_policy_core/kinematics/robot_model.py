@@ -43,7 +43,7 @@ class RobotModel:
         joints: The joints of one value, by name: the link that each moves.
 
     Raises:
-        ValueError: The text is no URDF of one tree.
+        ValueError: The text is not a URDF of one tree.
         KinematicsUnavailableError: Pinocchio is not installed.
     """
 

@@ -58,7 +58,7 @@ class EpisodeInfo:
         """The parameters in `config` by full name, as `parse_contract` takes them.
 
         Raises:
-            ValueError: `config` is no parameter file.
+            ValueError: `config` is not a parameter file.
         """
         if not self.config:
             return {}
@@ -97,7 +97,7 @@ class EpisodeInfo:
         }
         for name, text in texts.items():
             if not isinstance(text, str):
-                raise ValueError(f"the bag's custom data is damaged: {PREFIX}{name} is no text")
+                raise ValueError(f"the bag's custom data is damaged: {PREFIX}{name} is not text")
         layout = texts.get("layout")
         if layout != LAYOUT:
             what = "no episode of gr00t_ros" if layout is None else f"an episode of layout {layout}"
@@ -138,7 +138,7 @@ def _outcome(text: str) -> str:
 def _mapping(text: str) -> dict[str, Any]:
     content = yaml.safe_load(text)
     if not isinstance(content, dict):
-        raise ValueError(f"the bag's custom data is damaged: {text!r} is no mapping")
+        raise ValueError(f"the bag's custom data is damaged: {text!r} is not a mapping")
     return content
 
 

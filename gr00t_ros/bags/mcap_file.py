@@ -60,7 +60,7 @@ class McapFile:
         losses: What of the file was lost; known after all records were read.
 
     Raises:
-        BagError: It is no MCAP file, or not of ROS 2.
+        BagError: It is not an MCAP file, or not of ROS 2.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,7 +100,7 @@ class McapFile:
         """What the end of the file says; None for a file without an end."""
         with self._path.open("rb") as stream:
             if stream.read(5) != b"\x89MCAP":
-                raise BagError(f"{self._path}: is no MCAP file")
+                raise BagError(f"{self._path}: is not an MCAP file")
             stream.seek(0)
             summary = None
             try:

@@ -110,9 +110,9 @@ def open_file(path: Path) -> BagFile:
             "chunks: ros2 bag convert"
         )
     if path.suffix not in STORAGES:
-        raise BagError(f"{path}: is no bag, expected *.mcap or *.db3")
+        raise BagError(f"{path}: is not a bag, expected *.mcap or *.db3")
     if not path.is_file():
-        raise BagError(f"{path}: is no file, or a link to one that is gone")
+        raise BagError(f"{path}: is not a file, or a link to one that is gone")
     try:
         return _opened(path)
     except OSError as error:
@@ -184,7 +184,7 @@ def _metadata(path: Path) -> dict[str, Any]:
         information = dict(content["rosbag2_bagfile_information"])
         for name, kind in (("custom_data", dict), ("relative_file_paths", list)):
             if not isinstance(information.get(name) or kind(), kind):
-                raise TypeError(f"{name} is no {kind.__name__}")
+                raise TypeError(f"{name} is not a {kind.__name__}")
         return information
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())

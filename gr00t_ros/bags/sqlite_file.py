@@ -16,7 +16,7 @@ class SqliteFile:
     """A ``.db3`` file, see `BagFile`.
 
     Raises:
-        BagError: It is no bag, or damaged.
+        BagError: It is not a bag, or damaged.
     """
 
     def __init__(self, path: Path) -> None:

@@ -43,7 +43,7 @@ def missing_methods(cls: Any, base: type[Any], base_name: str) -> str:
         base_name: The name that users import `base` by.
     """
     if not (inspect.isclass(cls) and issubclass(cls, base)):
-        return f"is no subclass of {base_name}"
+        return f"is not a subclass of {base_name}"
     missing = sorted(cls.__abstractmethods__)
     if missing:
         noun = "method" if len(missing) == 1 else "methods"

@@ -125,7 +125,7 @@ def _representation_problems(
         reps = [representations.get(key) for key in output.keys]
         if ActionRepresentation.DELTA in reps and not output.interface.holds_zero:
             yield (
-                f"{output.name}: the policy answers DELTA steps, which are no positions; use "
+                f"{output.name}: the policy answers DELTA steps, which are not positions; use "
                 "twist_stamped, or float64_multi_array with when_holding: zero"
             )
         if ActionRepresentation.RELATIVE in reps and ABSOLUTE_ACTIONS not in capabilities:

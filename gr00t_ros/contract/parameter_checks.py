@@ -57,7 +57,7 @@ def faulty_names(problems: Iterable[str]) -> set[str]:
 
 
 def without_faulty_entries(values: Mapping[str, Any], problems: Iterable[str]) -> Mapping[str, Any]:
-    """The parameters of the entries in which nothing is wrong but names that do not exist.
+    """The parameters without the entries that have a problem, and without unknown names.
 
     Of the others, those that are right by themselves.
 

@@ -148,7 +148,7 @@ class Entry:
 def keys_of(modality: str, values: Mapping[str, Any]) -> list[str]:
     """The keys of a modality that parameter names have, in the order of their appearance.
 
-    What is a source of a state is no key of its own. Workspaces have keys in the same way.
+    What is a source of a state is not a key of its own. Workspaces have keys in the same way.
     """
     prefix = f"{modality}."
     found = (name[len(prefix) :].rpartition(".")[0] for name in values if name.startswith(prefix))

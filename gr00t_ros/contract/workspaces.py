@@ -57,6 +57,6 @@ def workspace_problems(settings: Settings) -> Iterator[str]:
     if wrong:
         return
     if not any(floats(settings["tool"])[3:]):
-        yield "tool: a quaternion of norm 0 is no rotation"
+        yield "tool: a quaternion of norm 0 is not a rotation"
     if not sides_of(settings):
         yield "has neither a box nor a floor: give box_min, box_max or floor"

@@ -22,14 +22,27 @@ def counted(controls: Sequence[ControlStatus], policies: Sequence[PolicyStatus])
         policies: Those of the policy node.
     """
     return Counters(
-        **{name: int(_growth(controls, name)) for name in OF_CONTROL},
-        **{name: int(_growth(policies, name)) for name in OF_POLICY},
-        stalled_s=_growth(controls, "stalled_s"),
+        **{name: _growth(controls, name) for name in OF_CONTROL},
+        **{name: _growth(policies, name) for name in OF_POLICY},
+        stalled_s=_stalled_s(controls),
         chunk_publishers=max((status.chunk_publishers for status in controls), default=0),
     )
 
 
-def _growth(statuses: Sequence[Any], name: str) -> float:
+def _growth(statuses: Sequence[Any], name: str) -> int:
     """How much a counter grew; it begins at 0 where its node was activated or started again."""
     values = [getattr(status, name) for status in statuses]
     return sum(after - before if after >= before else after for before, after in pairwise(values))
+
+
+def _stalled_s(controls: Sequence[ControlStatus]) -> float:
+    """How long chunks stood still, s.
+
+    A tick that comes early takes back a part of a stall, so only the number of stalls tells where
+    the node was activated again.
+    """
+    grown_s = sum(
+        after.stalled_s - (before.stalled_s if after.stalls >= before.stalls else 0.0)
+        for before, after in pairwise(controls)
+    )
+    return max(0.0, grown_s)

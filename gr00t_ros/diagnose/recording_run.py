@@ -48,7 +48,7 @@ def read_recording(path: Path, contract: Contract | None) -> Run:
         contract: The robot; None where it is not known: commands and holds are then missing.
 
     Raises:
-        SpecError: The file is no recording, has no chunk, or is of another robot.
+        SpecError: The file is not a recording, has no chunk, or is of another robot.
         OSError: The file cannot be read.
     """
     events, notes = _events(path)
@@ -130,6 +130,7 @@ class _Reader:
         self._command_times_s: list[float] = []
         self._commands: list[list[float]] = []
         self._measured_times_s: list[float] = []
+        self._stamps_ns: list[int] = []  # of the measurements since the newest call
         self._measured: list[list[float]] = []
 
     def read(self, events: Sequence[Event]) -> Run:
@@ -143,6 +144,7 @@ class _Reader:
                     self._tick(event)
                 case _:
                     self._repeat(event)
+        self._place_measurements()
         size = self._layout.size
         return Run(
             source=str(self._path),
@@ -159,8 +161,7 @@ class _Reader:
     def _measure(self, event: Measured) -> None:
         self._repeat(event)
         row = [event.positions.get(index, NAN) for index in range(self._layout.size)]
-        # Its stamp is all that is known of when it came.
-        self._measured_times_s.append(self._clock.receive("joints", event.stamp_ns * 1e-9))
+        self._stamps_ns.append(event.stamp_ns)
         self._measured.append(row)
 
     def _offer(self, event: Offered) -> None:
@@ -202,7 +203,13 @@ class _Reader:
     def _time_s(self, now_ns: int) -> float:
         """The time of a call by the clock of the run, s."""
         self._now_s = self._clock.receive("calls", now_ns * 1e-9)
+        self._place_measurements()
         return self._now_s
+
+    def _place_measurements(self) -> None:
+        """Give measurements their times: the call after them shows whether the clock was set."""
+        self._measured_times_s.extend(map(self._stamp_s, self._stamps_ns))
+        self._stamps_ns.clear()
 
     def _stamp_s(self, stamp_ns: int) -> float:
         stamp_s = stamp_ns * 1e-9

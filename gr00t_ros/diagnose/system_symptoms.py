@@ -143,13 +143,15 @@ def clock_jumps(measured: Measurements) -> Iterator[Symptom]:
     """A clock that was set while it was recorded."""
     for jump in measured.run.clock_jumps:
         at = f"After {jump.time_s - measured.run.begin_s:.1f} s"
-        is_back = jump.passed_s < 0.0
+        if jump.passed_s < 0.0:
+            title, text = "The clock was set back", f"{at}, by {-jump.passed_s:.2f} s."
+        else:
+            title = "The clock was set forward, or nothing was recorded"
+            text = f"{at}, for {jump.passed_s:.2f} s."
         yield Symptom(
             level=Level.WARNING,
-            title="The clock was set back" if is_back else "The clock was set forward, or a pause",
-            text=f"{at}, by {-jump.passed_s:.2f} s."
-            if is_back
-            else f"{at}, nothing was recorded for {jump.passed_s:.2f} s.",
+            title=title,
+            text=text,
             remedy="Let chrony slew the clock while the robot runs. The times of this report go on "
             "as if it had not been set.",
             size=abs(jump.passed_s),

@@ -15,7 +15,7 @@ COMMON = frozenset(
     )
 )
 SIDES = ("left", "right")
-# Words of keys that are no joint positions, however many values they have.
+# Words of keys that are not joint positions, however many values they have.
 NO_JOINTS = frozenset(
     (
         *("eef", "effector", "pose", "pos", "rotation", "rot", "quat", "quaternion", "rpy"),

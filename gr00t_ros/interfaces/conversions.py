@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gr00t_ros.contract.streams import ActionOutput, StateStream
-from gr00t_ros.interfaces.interface import ChunkStart, CommandPath, ConversionError, Values
+from gr00t_ros.interfaces.command_path import ChunkStart, CommandPath
+from gr00t_ros.interfaces.interface import ConversionError, Values
 
 
 def state_reader(stream: StateStream) -> Callable[[Any], NDArray[np.float32]]:

@@ -85,7 +85,7 @@ class EndEffectorFrames:
             if not isinstance(values, list) or len(values) != size:
                 raise ValueError(f"{name} needs {size} values, got {values}")
             if not np.linalg.norm(values[-4:]) > 0.0:
-                raise ValueError(f"{name}: a quaternion of norm 0 is no rotation, got {values}")
+                raise ValueError(f"{name}: a quaternion of norm 0 is not a rotation, got {values}")
         return cls(
             joints=unique_joints(settings),
             base=settings["base"],

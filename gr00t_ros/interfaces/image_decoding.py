@@ -116,8 +116,8 @@ def rgb_from_compressed(message: Any) -> Rgb:
     bgr = _decoded(message.data)
     if bgr is None:
         raise ConversionError(
-            f"compressed image with format '{message.format}' and {len(message.data)} bytes is no "
-            "jpeg/png"
+            f"compressed image with format '{message.format}' and {len(message.data)} bytes is "
+            "neither JPEG nor PNG"
         )
     if bgr.dtype != np.uint8:
         raise ConversionError(

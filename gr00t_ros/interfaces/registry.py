@@ -98,7 +98,7 @@ def _found(name: str, base: type[Base], types: Mapping[str, type[Base]], hint: s
 
 def _not_registered(name: str, types: Mapping[str, object], hint: str) -> str:
     return (
-        f"{name!r} {hint or 'is no message type; '}write one of {' | '.join(types)}, or "
+        f"{name!r} {hint or 'is not a message type; '}write one of {' | '.join(types)}, or "
         f"package.module:Class for one of your own{did_you_mean(name, types)}"
     )
 

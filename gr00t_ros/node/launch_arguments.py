@@ -39,7 +39,7 @@ def config_file(given: Mapping[str, str]) -> Path:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no YAML file with parameters; the text names the line.
+        ValueError: It is not a YAML file with parameters; the text names the line.
     """
     config = Path(given["config"]).expanduser()
     if not config.is_file():

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from gr00t_policy_core.errors import PolicyError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput
+from gr00t_ros.interfaces.command_path import ChunkStart, CommandPath
 from gr00t_ros.interfaces.conversions import commands_from_actions
-from gr00t_ros.interfaces.interface import ChunkStart, CommandPath, ConversionError
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.msg import ActionChunk, ActionValues
 from gr00t_ros.policy.info_values import info_values
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gr00t_ros.contract.contract import Contract
-from gr00t_ros.interfaces.interface import CommandPath, PathQuality
+from gr00t_ros.interfaces.command_path import CommandPath, PathQuality
 from gr00t_ros.msg import EndEffectorStatus
 from gr00t_ros.node.latency_window import LatencyWindow
 

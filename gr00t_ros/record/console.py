@@ -48,7 +48,7 @@ class RecordConsole:
             return True
         status, is_recording = self._client.status, self.is_recording
         is_confirmed = key == BACKSPACE and time.monotonic() < self._confirm_until_s
-        self._confirm_until_s = 0.0
+        self._withdraw_question()
         if key == QUIT:
             return not self._may_quit(is_recording)
         if key == SPACE:
@@ -65,13 +65,14 @@ class RecordConsole:
 
     def poll(self) -> None:
         """Take in what the recorder has answered, and notice what goes wrong."""
-        if 0.0 < self._confirm_until_s <= time.monotonic():
-            self._confirm_until_s, self.message = 0.0, ""
+        if self._confirm_until_s <= time.monotonic():
+            self._withdraw_question()
         while True:
             try:
                 answer = self._client.answers.get_nowait()
             except queue.Empty:
                 break
+            self._withdraw_question()  # the operator sees the answer in its place
             self.message = answer.message
             self.rings = max(self.rings, 1 if answer.success else 2)
         status = self._client.status
@@ -79,6 +80,11 @@ class RecordConsole:
         if self._was_well and not is_well:
             self.rings = 2
         self._was_well = is_well
+
+    def _withdraw_question(self) -> None:
+        """Ask no longer for a second backspace."""
+        if self._confirm_until_s:
+            self._confirm_until_s, self.message = 0.0, ""
 
     def _may_quit(self, is_recording: bool) -> bool:
         if is_recording:

@@ -45,7 +45,7 @@ def terminal_keys(descriptor: int) -> Iterator[TerminalKeys]:
     """Have keys come one by one and unseen within the context.
 
     Raises:
-        OSError: The descriptor is no terminal.
+        OSError: The descriptor is not a terminal.
     """
     try:
         before = termios.tcgetattr(descriptor)

@@ -88,8 +88,9 @@ def cut_bags(dataset: Path) -> Iterator[str]:
         causes = {**bag["missing"], **bag["interruptions"]}
         if not (_is_whole(bag) or bag["skipped"]):
             cause = max(causes, key=lambda text: causes[text], default="")
-            kept = ", ".join(map(str, bag["episodes"]))
-            yield f"{Path(bag['bag']).name} was cut by gaps to episodes of {kept} steps: {cause}"
+            steps = ", ".join(map(str, bag["episodes"]))
+            kept = f"episodes of {steps} steps" if steps else "no episode"
+            yield f"{Path(bag['bag']).name} was cut by gaps to {kept}: {cause}"
 
 
 def evaluation_problems(folder: Path) -> Iterator[str]:

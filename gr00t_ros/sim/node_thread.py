@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node of a program that is no node itself: its callbacks run in a thread of their own."""
+"""A node of a program that is not a node itself: its callbacks run in a thread of their own."""
 
 from __future__ import annotations
 

@@ -74,12 +74,12 @@ def ender_message(text: str) -> EnderMessage:
     ``outcome`` may stand among the settings.
 
     Raises:
-        ValueError: It is no such line; says why.
+        ValueError: It is not such a line; says why.
     """
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{text!r} is no YAML: {_one_line(error)}") from error
+        raise ValueError(f"{text!r} is not YAML: {_one_line(error)}") from error
     if isinstance(content, str):
         return EnderMessage(type=content)
     if not isinstance(content, dict) or len(content) != 1:
@@ -94,7 +94,7 @@ def ender_from(kind: object, settings: object) -> EnderMessage:
     """The message of an ender of a type, with settings of which `outcome` may be one.
 
     Raises:
-        ValueError: The type is no text, or the settings are no map.
+        ValueError: The type is not text, or the settings are not a map.
     """
     if not isinstance(kind, str) or not isinstance(settings, dict):
         raise ValueError(f"an ender is a type and a map of settings, got {kind!r} and {settings!r}")
@@ -122,14 +122,14 @@ def yaml_map(text: str) -> dict[str, Any]:
     """The map that a text of YAML is; empty for no text.
 
     Raises:
-        ValueError: It is no map with names as keys.
+        ValueError: It is not a map with names as keys.
     """
     if len(text) > MAX_SETTINGS:
         raise ValueError(f"settings are longer than {MAX_SETTINGS} characters")
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"settings are no YAML: {_one_line(error)}") from error
+        raise ValueError(f"settings are not YAML: {_one_line(error)}") from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):

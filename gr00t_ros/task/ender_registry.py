@@ -54,7 +54,7 @@ def find_ender(name: str) -> type[Ender]:
         return cls
     if name not in types:
         raise UnknownTypeError(
-            f"{name!r} is no ender; write one of {' | '.join(types)}, or package.module:Class for "
-            f"one of your own{did_you_mean(name, types)}"
+            f"{name!r} is not an ender; write one of {' | '.join(types)}, or package.module:Class "
+            f"for one of your own{did_you_mean(name, types)}"
         )
     return types[name]

@@ -49,7 +49,7 @@ class Outcome(IntEnum):
         return worst if outcomes else cls.UNKNOWN
 
 
-class TaskEnd(Exception):  # noqa: N818 - an end is no error
+class TaskEnd(Exception):  # noqa: N818 - an end is not an error
     """The end of a task or a subtask.
 
     Args:

@@ -31,10 +31,9 @@ def stop_robot(loop: RunLoop, nodes: DrivenNodes) -> str:
         What went wrong, in words; empty where the robot is at rest.
     """
     loop.begin_stopping()
+    watch = loop.watch
     asked_s = time.monotonic()
     problem = _stop_a_node(loop, nodes)
-    watch = loop.watch
-
     answered_s = time.monotonic()
 
     def is_over() -> bool:

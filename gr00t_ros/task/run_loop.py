@@ -93,7 +93,7 @@ class RunLoop:
         self._is_stopping = True
         self._subtask = None  # an ender of a user's that raises must not keep the robot moving
         self._feedback_due_s = 0.0
-        self._publish_feedback()  # before the stop: whoever starts the robot after it is no task
+        self._publish_feedback()  # before the stop: whoever starts the robot after it is not a task
 
     def wait(self, until: Callable[[], bool], timeout_s: float = math.inf) -> bool:
         """Wait for something; returns whether it is so before the time is up.

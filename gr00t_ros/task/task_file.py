@@ -28,7 +28,7 @@ def goal_from_text(instruction: str, enders: Sequence[str], policy: str = "") ->
         policy: Parameters of the policy for this goal, in YAML.
 
     Raises:
-        ValueError: An ender is no such line, or something is no text.
+        ValueError: An ender is not such a line, or something is not text.
     """
     for text in (instruction, policy, *enders):
         _plain(text, str, "the command line")
@@ -42,7 +42,7 @@ def goal_from_file(path: str | Path) -> RunPolicy.Goal:
     An ender is a map with its ``type``, its settings, and maybe its ``outcome``.
 
     Raises:
-        ValueError: The file cannot be read, or is no goal; says why.
+        ValueError: The file cannot be read, or is not a goal; says why.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def goal_from(content: Any) -> RunPolicy.Goal:
     """Make a goal from a map as YAML has it.
 
     Raises:
-        ValueError: It is no goal; names what is wrong.
+        ValueError: It is not a goal; names what is wrong.
     """
     fields = _checked(content, GOAL_FIELDS, "")
     policy = fields.pop("policy", None)

@@ -172,7 +172,7 @@ class TaskNode(Node):
 
 
 def _unknown(overrides: Mapping[str, Any]) -> Iterator[str]:
-    """Name what is no parameter; the file of a robot has those of the other two nodes, too."""
+    """Name what is not a parameter; the file of a robot has those of the other two nodes, too."""
     known = [parameter.name for parameter in TASK_PARAMETERS]
     for name in unknown_names(overrides):
         if name not in known:

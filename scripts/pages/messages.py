@@ -120,7 +120,7 @@ def _table(kind: str, members: Sequence[Member], messages: Sequence[str]) -> Ite
 
 
 def _cell(text: str) -> str:
-    """Text as Markdown: what is no code in backticks is escaped."""
+    """Text as Markdown: what is not code in backticks is escaped."""
     parts = text.replace("|", "\\|").split("`")
     plain = [re.sub(r"([*~])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
     return "`".join(

@@ -66,7 +66,7 @@ MALFORMED = {
     "npy missing": (msgpack.packb({"x": {"__ndarray_class__": True}}), "got nothing"),
     "npy header cut off": (n1d6(npy()[:40]), "are there"),
     "npy header of 60 kB": (n1d6(npy(header=" " * 60_000)), "4096 at most"),
-    "npy header that is no map": (n1d6(npy(header="['descr']")), "malformed .npy header"),
+    "npy header that is not a map": (n1d6(npy(header="['descr']")), "malformed .npy header"),
     "npy header with code": (
         n1d6(npy(header="{'descr': '<f4', 'fortran_order': False, 'shape': (exit(), ), }")),
         "malformed .npy header",
@@ -126,15 +126,15 @@ MALFORMED = {
         msgpack.packb({"__ModalityConfig_class__": True, "as_json": [1]}),
         "'as_json', got list",
     ),
-    "config of text that is no JSON": (
+    "config of text that is not JSON": (
         msgpack.packb({"__ModalityConfig__": True, "as_json": "{delta_indices: [0]}"}),
         "'as_json' is not JSON",
     ),
-    "config of bytes that are no text": (
+    "config of bytes that are not text": (
         msgpack.packb({"__ModalityConfig_class__": True, "as_json": b"\xff{}"}),
         "'as_json' is not JSON",
     ),
-    "config of JSON that is no map": (
+    "config of JSON that is not a map": (
         msgpack.packb({"__ModalityConfig__": True, "as_json": "[0]"}),
         "'as_json', got list",
     ),

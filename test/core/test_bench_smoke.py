@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks run, and an echo that lies is no benchmark."""
+"""The benchmarks run, and an echo that lies is not a benchmark."""
 
 from pathlib import Path
 

@@ -31,12 +31,12 @@ OF_READERS = {
     "my_robot.yaml",
     "my_robot/message_types.py",
 }
-# [text](target), where the target is no address of another site.
+# [text](target), where the target is not an address of another site.
 LINK = re.compile(r"\[[^]]*\]\((?!https?:)([^)\s]+)\)")
 
 
 def without_code(text: str) -> str:
-    """Markdown without its blocks of code, which are no Markdown."""
+    """Markdown without its blocks of code, which are not Markdown."""
     return re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -71,6 +71,14 @@ def test_every_module_that_a_page_names_exists(page: Path) -> None:
     missing += [name for name in modules if not is_module(name)]
 
     assert missing == []
+
+
+def test_the_quickstart_names_every_extra_that_users_install() -> None:
+    extras = set(runpy.run_path(str(ROOT / "setup.py"))["EXTRAS"])
+    of_developers = {"lint", "test", "dev", "bench", "fuzz"}
+    table = (DOCS / "quickstart.md").read_text().partition("| extra | for |")[2]
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row[:30])}
+    assert extras - of_developers - named == set()
 
 
 def is_module(name: str) -> bool:

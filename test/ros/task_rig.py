@@ -26,9 +26,11 @@ from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult, TaskStatus
 from gr00t_ros.node.qos import CHUNK, STATUS
 from gr00t_ros.node.spin_thread import SpinThread
+from gr00t_ros.sim.demo_processes import port_from_log
 
 SLOW_S = 60.0  # starting a process takes seconds on a machine with much else to do
 Result = RunPolicy.Result
+SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
 
 class Processes:
@@ -79,6 +81,20 @@ class Processes:
             process.wait()
         logs = sorted(self._folder.glob("*.log"))
         return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')}" for log in logs)
+
+
+@contextlib.contextmanager
+def expert_server(folder: Path) -> Iterator[int]:
+    """The port of a server whose policy knows how to put a cube into the bin."""
+    server = Processes({"server": [sys.executable, "-m", "gr00t_policy_core", *SERVE]}, folder)
+    server.start("server")
+    try:
+        wait_until(lambda: port_from_log(server.log("server")), SLOW_S, "the server listens")
+        port = port_from_log(server.log("server"))
+        assert port is not None
+        yield port
+    finally:
+        server.end()
 
 
 class TaskPeer:

@@ -91,7 +91,7 @@ class CaptureQueue:
 
     def _start(self) -> None:
         if self._thread is None and self._pending and not self._synchronous:
-            # The thread is no daemon: a process that exits in the middle of a capture would crash.
+            # Not a daemon: a process that exits in the middle of a capture would crash.
             self._thread = threading.Thread(target=self._run, name="gr00t-capture")
             self._thread.start()
 

@@ -69,7 +69,9 @@ def check_is_checkpoint(folder: Path) -> None:
         hint = f"; it is a cache folder of the hub: set model_path to {snapshots[-1]}"
     elif not inside:
         hint = ""
-    raise CheckpointError(folder / "config.json", f"is missing: the folder is no checkpoint{hint}")
+    raise CheckpointError(
+        folder / "config.json", f"is missing: the folder is not a checkpoint{hint}"
+    )
 
 
 def _is_complete(folder: Path) -> bool:

@@ -131,7 +131,7 @@ def _base_config(
     if found is None and base_model_path is None:
         found = _fetch_config(folder, base)
     if found is None and base_model_path is not None:
-        raise CheckpointError(Path(base), "has no config.json: it is no base model")
+        raise CheckpointError(Path(base), "has no config.json: it is not a base model")
     if found is None:
         logger.info("%s: assuming the published architecture of %s", folder, base)
         return {"model_type": "Gr00tN1d7"}

@@ -201,7 +201,7 @@ def _check_relative(
     problems = []
     state_dim = next((state.dim for state in states if state.name == state_key), None)
     if state_dim is None:
-        problems.append(f"{statistics.name} refers to {state_key!r}, which is no state key")
+        problems.append(f"{statistics.name} refers to {state_key!r}, which is not a state key")
     elif state_dim != dim:
         problems.append(
             f"{statistics.name} has {dim} values per step, the state {state_key!r} has {state_dim}"

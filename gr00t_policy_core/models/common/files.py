@@ -24,7 +24,7 @@ def read_json(file: Path, *needed: str) -> dict[str, Any]:
         needed: Names of fields that the object must have.
 
     Raises:
-        CheckpointError: The file is missing, is no JSON, has no object, or the object lacks a
+        CheckpointError: The file is missing, is not JSON, has no object, or the object lacks a
             field.
     """
     try:
@@ -32,7 +32,7 @@ def read_json(file: Path, *needed: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(file, "is missing") from None
     except ValueError as error:
-        raise CheckpointError(file, f"is no JSON file: {error}") from error
+        raise CheckpointError(file, f"is not a JSON file: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(file, f"must hold an object, got {type(content).__name__}")
     missing = [name for name in needed if name not in content]

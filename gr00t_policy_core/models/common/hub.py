@@ -93,7 +93,7 @@ def _not_given(wanted: HubFolder, error: Exception) -> CheckpointError:
     reason = " ".join(str(error).split())
     return CheckpointError(
         Path(str(wanted)),
-        f"is no folder, and cannot be downloaded from the Hugging Face hub: {reason}",
+        f"is not a folder, and cannot be downloaded from the Hugging Face hub: {reason}",
     )
 
 
@@ -110,6 +110,6 @@ def _select(wanted: HubFolder, sizes: Mapping[str, int], select: Selection) -> l
         hint = f"; choose one of its folders: {listed(choices, 8)}" if choices else ""
         raise CheckpointError(
             Path(str(wanted)),
-            f"has no config.json on the Hugging Face hub, so it is no checkpoint{hint}",
+            f"has no config.json on the Hugging Face hub, so it is not a checkpoint{hint}",
         )
     return [prefix + name for name in select(inside)]

@@ -88,13 +88,13 @@ def _read_state(file: Path, step: Mapping[str, Any]) -> dict[str, np.ndarray[Any
         return {}
     path = file.parent / str(name)
     if path.parent != file.parent:
-        raise CheckpointError(file, f"names {name!r}, which is no file in its folder")
+        raise CheckpointError(file, f"names {name!r}, which is not a file in its folder")
     if not path.exists():
         raise CheckpointError(path, "is missing")
     try:
         tensors: dict[str, np.ndarray[Any, Any]] = load_file(str(path))
     except Exception as error:  # not every release of safetensors exports its error class
-        raise CheckpointError(path, f"is no safetensors file: {error}") from error
+        raise CheckpointError(path, f"is not a safetensors file: {error}") from error
     return tensors
 
 

@@ -111,7 +111,7 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     except CheckpointError:
         raise
     except (ValueError, TypeError) as error:
-        raise CheckpointError(file, f"is no safetensors file of weights: {error}") from error
+        raise CheckpointError(file, f"is not a safetensors file of weights: {error}") from error
     if size != 8 + header_size + needed:
         raise CheckpointError(
             file,
@@ -140,7 +140,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     for shard in set(shards.values()):
         if Path(shard).name != shard or not shard.endswith(".safetensors"):
             raise CheckpointError(
-                index, f"names {shard!r}, which is no safetensors file in its folder"
+                index, f"names {shard!r}, which is not a safetensors file in its folder"
             )
     return shards
 

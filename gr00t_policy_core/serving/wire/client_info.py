@@ -49,7 +49,7 @@ class ClientInfo:
             value: A map with some of the fields; others are left out.
 
         Raises:
-            PolicyError: It is no map, or a field has another type.
+            PolicyError: It is not a map, or a field has another type.
         """
         if not isinstance(value, Mapping):
             raise PolicyError(f"{CLIENT_INFO} must be a map, got {_kind(value)}")

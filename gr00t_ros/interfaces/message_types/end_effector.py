@@ -17,6 +17,7 @@ from gr00t_policy_core.kinematics.chain import Chain
 from gr00t_policy_core.kinematics.path_solver import PathSolver
 from gr00t_policy_core.kinematics.solved_path import PathLimits, SolvedPath
 from gr00t_ros.contract.parameter import Parameter, Settings
+from gr00t_ros.interfaces.command_path import ChunkStart, CommandPath, PathQuality
 from gr00t_ros.interfaces.end_effector_frames import (
     FRAME_PARAMETERS,
     PARAMETERS,
@@ -24,12 +25,9 @@ from gr00t_ros.interfaces.end_effector_frames import (
     with_tool,
 )
 from gr00t_ros.interfaces.interface import (
-    ChunkStart,
     CommandInterface,
-    CommandPath,
     ConversionError,
     LimitedBy,
-    PathQuality,
     StateInterface,
     Values,
 )

@@ -95,9 +95,9 @@ def test_a_class_or_a_function_makes_the_policy(folder):
     [
         ("own_polcy:HoldStill", {}, "cannot be imported from .*No module named 'own_polcy'"),
         ("own_policy:HoldStil", {}, r"has no HoldStil \(did you mean HoldStill\?\)"),
-        ("own_policy:NUMBER", {}, "is no class or function but a int"),
+        ("own_policy:NUMBER", {}, "is not a class or function but a int"),
         ("own_policy:HoldStill", {"size": 1}, "cannot be made .TypeError: .*'size'"),
-        ("own_policy:nothing", {}, "makes a NoneType, which is no gr00t_policy_core.BasePolicy"),
+        ("own_policy:nothing", {}, "makes a NoneType, which is not a gr00t_policy_core.BasePolicy"),
         ("broken:P", {}, "cannot be imported from .*ZeroDivisionError"),
     ],
 )

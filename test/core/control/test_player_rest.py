@@ -367,7 +367,7 @@ def test_the_last_resort_brakes_from_where_a_motion_begins() -> None:
 
 @pytest.mark.parametrize("seed", range(0, 40, 4))
 def test_a_robot_that_yields_to_where_it_is_blocked_comes_to_a_standstill(seed: int) -> None:
-    """Also at 0, where what rounding leaves of the way is no multiple of anything."""
+    """Also at 0, where what rounding leaves of the way is not a multiple of anything."""
     rng = np.random.default_rng(seed)
     rig = Rig(measured=True, max_following_errors={0: 0.3, 1: 0.3})
     rig.see(0.0, 0.0)

@@ -10,11 +10,17 @@ from player_rig import PERIOD_S, Rig, setting_out_s
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 
 
-@pytest.mark.parametrize("speed", [0.5, 2.5])
-def test_what_is_forbidden_brakes_at_once_and_says_why(speed: float) -> None:
+def playing(speed: float) -> Rig:
+    """An arm that has played half a second of a chunk of two, which moves it at `speed`, rad/s."""
     rig = Rig()
     rig.offer(speed=speed, horizon=40)
     rig.run(0.5)
+    return rig
+
+
+@pytest.mark.parametrize("speed", [0.5, 2.5])
+def test_what_is_forbidden_brakes_at_once_and_says_why(speed: float) -> None:
+    rig = playing(speed)
     rig.player.inhibit("the enable signal is off")
     rig.run(0.25)
     assert rig.last.at_rest
@@ -26,9 +32,7 @@ def test_what_is_forbidden_brakes_at_once_and_says_why(speed: float) -> None:
 
 
 def test_a_stop_that_is_taken_back_while_braking_does_not_reverse_the_arm() -> None:
-    rig = Rig()
-    rig.offer(speed=2.5, horizon=40)
-    rig.run(0.5)
+    rig = playing(2.5)
     rig.player.inhibit("the enable signal is off")
     rig.run(0.03)
     rig.player.inhibit("")
@@ -41,9 +45,7 @@ def test_a_stop_that_is_taken_back_while_braking_does_not_reverse_the_arm() -> N
 
 
 def test_once_allowed_again_the_next_chunk_is_blended_in() -> None:
-    rig = Rig()
-    rig.offer(speed=2.0, horizon=40)
-    rig.run(0.5)
+    rig = playing(2.0)
     rig.player.inhibit("stopped by hand")
     rig.run(0.3)
     rig.player.inhibit("")
@@ -55,9 +57,7 @@ def test_once_allowed_again_the_next_chunk_is_blended_in() -> None:
 
 
 def test_a_chunk_may_come_while_the_arm_is_still_braking() -> None:
-    rig = Rig()
-    rig.offer(speed=2.5, horizon=40)
-    rig.run(0.5)
+    rig = playing(2.5)
     rig.player.hold(rig.now_ns, "told to stop")
     rig.run(0.04)
     rig.offer(start=1.4, speed=1.0)
@@ -131,9 +131,7 @@ def test_a_clock_that_was_set_back_is_told_as_that_and_not_as_joints_from_the_fu
 
 
 def test_a_clock_that_was_set_back_brakes_and_the_new_time_is_played() -> None:
-    rig = Rig()
-    rig.offer(speed=2.5, horizon=40)
-    rig.run(0.5)
+    rig = playing(2.5)
     rig.now_ns -= 60_000_000_000
     rig.run(0.5)
     positions = np.array([command.values["arm"][0] for command in rig.commands])
@@ -146,9 +144,7 @@ def test_a_clock_that_was_set_back_brakes_and_the_new_time_is_played() -> None:
 
 
 def test_time_that_jumps_ahead_does_not_pass_for_the_chunk() -> None:
-    rig = Rig()
-    rig.offer(speed=2.0, horizon=40)
-    rig.run(0.5)
+    rig = playing(2.0)
     rig.stall(60.0)
     rig.run(0.5)
     assert not rig.last.holding
@@ -158,9 +154,7 @@ def test_time_that_jumps_ahead_does_not_pass_for_the_chunk() -> None:
 
 
 def test_a_clock_that_goes_back_a_little_is_no_stall() -> None:
-    rig = Rig()
-    rig.offer(speed=2.0, horizon=40)
-    rig.run(0.5)
+    rig = playing(2.0)
     rig.stall(-0.05)
     rig.run(0.2)
     assert not rig.last.holding
@@ -169,9 +163,7 @@ def test_a_clock_that_goes_back_a_little_is_no_stall() -> None:
 
 
 def test_a_tick_that_comes_early_takes_back_a_part_of_the_stall_before_it() -> None:
-    rig = Rig()
-    rig.offer(speed=2.0, horizon=40)
-    rig.run(0.5)
+    rig = playing(2.0)
     rig.stall(0.05)
     rig.run(0.1)
     rig.stall(-0.03)

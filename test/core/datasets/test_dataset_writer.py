@@ -243,7 +243,7 @@ def test_a_dataset_is_not_overwritten(tmp_path, episodes, version):
     (tmp_path / "d/mine").touch()
     with pytest.raises(DatasetError, match="is there already"):
         write_dataset(tmp_path / "d", episodes, version=version)
-    with pytest.raises(DatasetError, match="is no dataset, so it is not replaced"):
+    with pytest.raises(DatasetError, match="is not a dataset, so it is not replaced"):
         write_dataset(tmp_path / "d", episodes, version=version, replace=True)
     assert [file.name for file in (tmp_path / "d").iterdir()] == ["mine"]
 

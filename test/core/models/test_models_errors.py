@@ -74,7 +74,7 @@ class TestACheckpointIsRefused:
     def test_for_a_file_that_is_something_else(self, n1d7, damaged):
         file = damaged(n1d7) / "model.safetensors"
         file.write_bytes(b"\x08\0\0\0\0\0\0\0not json")
-        with pytest.raises(CheckpointError, match=r"model\.safetensors: is no safetensors file"):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: is not a safetensors file"):
             load(n1d7, file.parent)
 
     @pytest.mark.parametrize("name", ["config.json", "processor_config.json", "statistics.json"])

@@ -163,7 +163,9 @@ def test_a_header_that_is_none_is_named(n1d7, damaged, header, named):
     file = damaged(n1d7) / "model.safetensors"
     text = json.dumps(header).encode()
     file.write_bytes(len(text).to_bytes(8, "little") + text)
-    with pytest.raises(CheckpointError, match=rf"model\.safetensors: is no safetensors .*{named}"):
+    with pytest.raises(
+        CheckpointError, match=rf"model\.safetensors: is not a safetensors .*{named}"
+    ):
         load(n1d7, file.parent)
 
 

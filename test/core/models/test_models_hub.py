@@ -226,7 +226,7 @@ def test_weights_of_the_backbone_are_never_fetched(n1d7, hub, tmp_path):
 def test_what_nobody_has_is_named(hub):
     hub({})
     with pytest.raises(
-        CheckpointError, match=f"{CHECKPOINT}: is no folder, and cannot be downloaded"
+        CheckpointError, match=f"{CHECKPOINT}: is not a folder, and cannot be downloaded"
     ):
         open_checkpoint(CHECKPOINT)
 

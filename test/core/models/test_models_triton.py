@@ -63,7 +63,7 @@ def test_gelu_is_the_tanh_approximation(ops):
 
 def test_a_product_without_a_kernel_is_left_to_torch(ops):
     assert not ops.has_linear(5000, 1536, 1536)
-    assert not ops.has_linear(41, 132, 1024), "the columns are no multiple of a block's"
+    assert not ops.has_linear(41, 132, 1024), "the columns are not a multiple of a block's"
     assert not ops.has_linear(41, 1536, 6144, gelu=True), "GELU follows the sum of all parts"
     with pytest.raises(ValueError, match="no kernel for a product of 5000"):
         ops.launch_linear(values(5000, 64), values(64, 64), None, None, False)

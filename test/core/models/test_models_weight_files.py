@@ -86,5 +86,5 @@ def test_weights_in_a_pickle_file_alone_are_refused(folder):
 def test_an_index_that_leads_out_of_the_folder_is_refused(folder, shard_name):
     (folder / "model.safetensors").unlink()
     (folder / INDEX).write_text(json.dumps({"weight_map": {"x": shard_name}}))
-    with pytest.raises(CheckpointError, match="which is no safetensors file in its folder"):
+    with pytest.raises(CheckpointError, match="which is not a safetensors file in its folder"):
         open_checkpoint(folder)

@@ -276,7 +276,7 @@ def test_what_cannot_be_opened_is_a_bag_that_cannot_be_read(tmp_path: Path) -> N
     (tmp_path / "link.mcap").symlink_to("nowhere")
     assert len(find_bags([tmp_path])) == 2
     for name in ("pipe.mcap", "link.mcap"):
-        with pytest.raises(BagError, match="is no file, or a link to one that is gone"):
+        with pytest.raises(BagError, match="is not a file, or a link to one that is gone"):
             Bag(tmp_path / name)
 
 
@@ -334,11 +334,11 @@ def test_a_path_without_a_bag_is_refused(
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("bag.mcap", b"no bag", "is no MCAP file"),
-        ("bag.mcap", b"", "is no MCAP file"),
+        ("bag.mcap", b"no bag", "is not an MCAP file"),
+        ("bag.mcap", b"", "is not an MCAP file"),
         ("bag.db3", b"no bag at all, sorry", "cannot be read as a bag"),
         ("bag.mcap.zstd", b"", "is compressed as a whole; unpack it"),
-        ("bag.txt", b"", r"is no bag, expected \*.mcap or \*.db3"),
+        ("bag.txt", b"", r"is not a bag, expected \*.mcap or \*.db3"),
     ],
 )
 def test_a_file_that_is_no_bag_is_refused(

@@ -243,7 +243,7 @@ def test_a_file_with_ten_faults_gets_a_true_line_for_each(run: Any) -> None:
         "replan_interval_s: must be a number",
         "blend: must be one of",
         "video.front: 'no topic' is not a valid topic name",
-        "state.gripper.type: 'joint_staet' is no message type",
+        "state.gripper.type: 'joint_staet' is not a message type",
         "action.arm.threshold: has no effect here",
         "action.arm: max_velocity has 3 values, expected 1 or 2",
         "action.gripper: lower limit 2.0 must be below upper limit 1.0",

@@ -135,7 +135,7 @@ def test_delta_steps_are_not_published_as_positions() -> None:
     delta = ActionConfig("DELTA", "NON_EEF", "DEFAULT")
     config = ModalityConfig([0, 1], ["arm", "gripper"], action_configs=[delta, absolute])
     (found,) = misfits(parse_contract(parameters()), {"action": config})
-    assert found.startswith("action.arm: the policy answers DELTA steps, which are no positions")
+    assert found.startswith("action.arm: the policy answers DELTA steps, which are not positions")
 
 
 def test_delta_steps_may_be_an_array_that_ends_in_zeros() -> None:

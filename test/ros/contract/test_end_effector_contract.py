@@ -55,7 +55,7 @@ def test_a_state_that_measures_another_pose_than_is_commanded_is_told() -> None:
         ({"action__arm__tool": [0.0, 0.1]}, "action.arm: tool needs 7 values, got [0.0, 0.1]"),
         (
             {"action__arm__rotation_after": [0.0] * 4},
-            "action.arm: rotation_after: a quaternion of norm 0 is no rotation",
+            "action.arm: rotation_after: a quaternion of norm 0 is not a rotation",
         ),
         (
             {"action__arm__unmeasured": True},

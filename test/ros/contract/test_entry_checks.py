@@ -84,7 +84,7 @@ def test_an_interface_beside_a_type_is_no_parameter() -> None:
 
 def test_a_type_that_is_unknown_is_the_only_problem_of_its_entry() -> None:
     (problem,) = problems_of(state__arm__type="servo")
-    assert problem.startswith("state.arm.type: 'servo' is no message type; write one of ")
+    assert problem.startswith("state.arm.type: 'servo' is not a message type; write one of ")
 
 
 @pytest.mark.parametrize(

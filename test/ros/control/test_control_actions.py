@@ -140,7 +140,11 @@ def test_a_gripper_that_was_restarted_is_told_its_target_again(rig: Rig, serve: 
     server = serve(actions.GripperCommand)
     rig.start(**GRIPPER)
     grip(rig, 0.3)
-    wait_until(lambda: server.goals, what="a goal")
+
+    def is_told() -> bool:
+        return server.goals[-1:] != [] and abs(server.goals[-1].command.position - 0.3) < 0.002
+
+    wait_until(is_told, what="the goal of the chunk's end")
     rig.operator.wait_for_reason("chunk 1 ended")
     last = server.goals[-1].command.position
     server.close()
@@ -250,6 +254,7 @@ def test_a_trajectory_is_a_goal_and_one_that_is_given_up_stops_the_robot(
     rig.play_until(lambda: server.goals, "a goal", horizon=40)
     assert list(server.goals[0].trajectory.joint_names) == ["shoulder", "elbow", "finger"]
     assert len(server.goals[0].trajectory.points) > 100
+    rig.operator.wait_for_status(lambda s: s.commands > 0, "the path has begun")
     status, aborted = give_up(rig, server)
     assert "~/start" in status.reason
     rig.operator.wait_for_status(lambda s: s.at_rest and s.commands > status.commands, "rest")

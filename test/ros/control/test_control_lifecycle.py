@@ -84,7 +84,7 @@ def test_configure_fails_with_the_whole_list_and_works_once_all_is_right(
     told = capfd.readouterr().err
     assert "- control_rate_hz: must be 1 to 1000, got 5000.0\n" in told
     assert (
-        "- action.gripper.type: 'servo' is no message type; write one of end_effector | "
+        "- action.gripper.type: 'servo' is not a message type; write one of end_effector | "
         "float64_multi_array |" in told
     )
     assert all(

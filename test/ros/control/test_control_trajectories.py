@@ -50,6 +50,12 @@ def moving_until_s(message: JointTrajectory) -> float:
     return max(moving, default=0.0)
 
 
+def end_s(message: JointTrajectory) -> float:
+    """When the path comes to rest, s."""
+    stamp = message.header.stamp
+    return stamp.sec + stamp.nanosec * 1e-9 + moving_until_s(message)
+
+
 class Robot:
     """A controller that plays the trajectories it receives, and joint states of where it is."""
 
@@ -124,6 +130,22 @@ def running(activate_node: MakeNode, ros_node: Node, **changes: object) -> Robot
     return robot
 
 
+def moving(
+    activate_node: MakeNode,
+    chunks: Publisher,
+    ros_node: Node,
+    *,
+    past: float = 0.1,
+    speed: float = 0.5,
+    **changes: object,
+) -> Robot:
+    """A robot on the way of its first chunk, whose shoulder is past a position (rad)."""
+    robot = running(activate_node, ros_node, **changes)
+    play(robot, chunks, ros_node, 1, start=0.0, speed=speed)
+    wait_until(lambda: robot.controller.position[0] > past, what="it moves")
+    return robot
+
+
 def require_trajectory(robot: Robot, message: JointTrajectory) -> None:
     """Positions that keep the limits, with their own derivatives, from the stamp to a rest.
 
@@ -147,9 +169,7 @@ def require_trajectory(robot: Robot, message: JointTrajectory) -> None:
 def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
-    robot = running(activate_node, ros_node)
-    play(robot, chunks, ros_node, 1, start=0.0)
-    wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
+    robot = moving(activate_node, chunks, ros_node)
     play(robot, chunks, ros_node, 2, start=float(robot.controller.position[0]))
     wait_until(lambda: robot.controller.position[0] > 0.3, what="it moves on")
     status = operator.wait_for_status(lambda s: s.chunk_id == 2, "chunk 2")
@@ -170,9 +190,7 @@ def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
     activate_node: MakeNode, chunks: Publisher, ros_node: Node
 ) -> None:
     """The end of the trajectory is a rest; nothing more has to come for it."""
-    robot = running(activate_node, ros_node)
-    play(robot, chunks, ros_node, 1, start=0.0)
-    wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
+    robot = moving(activate_node, chunks, ros_node)
     robot.node._activation.loop.end()  # nothing is commanded from here on
     sent = len(robot.received)
     end = points_of(robot.received[-1])[-1].position
@@ -188,17 +206,13 @@ def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
 def test_deactivation_ends_when_the_controller_has_braked(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
-    robot = running(activate_node, ros_node)
-    play(robot, chunks, ros_node, 1, start=0.0, speed=1.0)
-    wait_until(lambda: robot.controller.position[0] > 0.2, what="it moves")
+    robot = moving(activate_node, chunks, ros_node, past=0.2, speed=1.0)
     assert operator.change_state(DEACTIVATE) == [True]
     ended_s = now_ns(ros_node) * 1e-9
     last = robot.received[-1]
-    points = points_of(last)
-    end_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9 + moving_until_s(last)
-    assert end_s < ended_s + 0.05
+    assert end_s(last) < ended_s + 0.05
     require_trajectory(robot, last)
-    assert points[-1].position[0] < 0.8
+    assert points_of(last)[-1].position[0] < 0.8
 
 
 def test_a_deactivation_whose_braking_is_forecast_late_waits_for_it(
@@ -209,9 +223,7 @@ def test_a_deactivation_whose_braking_is_forecast_late_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The forecast is ready when the robot would rest already: it has gone on by the chunk."""
-    robot = running(activate_node, ros_node)
-    play(robot, chunks, ros_node, 1, start=0.0, speed=0.5)
-    wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
+    robot = moving(activate_node, chunks, ros_node)
     run, slow_runs = Forecast.run, iter([True])
 
     def slow(forecast: Forecast) -> object:
@@ -239,9 +251,7 @@ def test_a_motion_that_fails_is_braked_by_a_trajectory(
     ros_node: Node,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    robot = running(activate_node, ros_node)
-    play(robot, chunks, ros_node, 1, start=0.0)
-    wait_until(lambda: robot.controller.position[0] > 0.1, what="it moves")
+    robot = moving(activate_node, chunks, ros_node)
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("out of order")
@@ -259,16 +269,13 @@ def test_a_stop_departs_at_once_and_does_not_wait_for_the_lead(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
     """The lead is 0.8 s: a stop that waited for it would come when the motion is nearly over."""
-    robot = running(activate_node, ros_node, trajectory_lead_s=0.8)
-    play(robot, chunks, ros_node, 1, start=0.0)
-    wait_until(lambda: robot.controller.position[0] > 0.05, what="it moves")
+    robot = moving(activate_node, chunks, ros_node, past=0.05, trajectory_lead_s=0.8)
     assert operator.trigger("stop").success
     stopped_s = now_ns(ros_node) * 1e-9
     wait_until(lambda: len(robot.received) == 2, what="a trajectory that brakes")
     last = robot.received[-1]
     require_trajectory(robot, last)
-    start_s = last.header.stamp.sec + last.header.stamp.nanosec * 1e-9
-    assert start_s + moving_until_s(last) < stopped_s + 0.75
+    assert end_s(last) < stopped_s + 0.75
     end = points_of(last)[-1].position
     wait_until(lambda: np.array_equal(robot.controller.position, end), what="rest")
     assert not robot.rejections

@@ -67,6 +67,22 @@ class MovingArm:
                 self.sent.append(to_send)
         return forecast
 
+    def begin_stop(self) -> Forecast:
+        """Tell the arm to stop; returns the forecast of its way to rest, which was not run yet."""
+        self.player.hold(self.now_ns, "enough")
+        self.now_ns += PERIOD_NS
+        self.motion.tick(self.now_ns)
+        forecast = self.forecasts.take(self.now_ns)
+        assert forecast is not None
+        return forecast
+
+    def fail(self, what: str) -> None:
+        """A failure outside the ticks."""
+        try:
+            fail()
+        except FloatingPointError:
+            self.motion.fail(what)
+
     def require_brake(self, begun_ns: int) -> None:
         """The newest trajectory goes on from the one before without a step, and rests soon."""
         before, brake = self.sent[-2:]
@@ -103,10 +119,7 @@ def test_a_player_that_fails_after_a_stall_brakes_from_where_the_robot_has_got_t
 def test_a_stall_between_a_failure_and_its_first_tick_does_not_count_either(
     arm: MovingArm,
 ) -> None:
-    try:
-        fail()
-    except FloatingPointError:
-        arm.motion.fail("a message could not be sent")
+    arm.fail("a message could not be sent")
     arm.tick(after_ns=250 * MS)
     arm.require_brake(arm.now_ns)
 
@@ -127,17 +140,10 @@ def test_a_way_to_rest_that_comes_late_is_made_again_from_where_the_robot_is_by_
 
 
 def test_a_forecast_from_before_the_failure_is_not_sent_after_it(arm: MovingArm) -> None:
-    arm.player.hold(arm.now_ns, "enough")
-    arm.now_ns += PERIOD_NS
-    arm.motion.tick(arm.now_ns)
-    forecast = arm.forecasts.take(arm.now_ns)
-    assert forecast is not None
+    forecast = arm.begin_stop()
     trajectory = forecast.run()
     assert trajectory is not None
-    try:
-        fail()
-    except FloatingPointError:
-        arm.motion.fail("a message could not be sent")
+    arm.fail("a message could not be sent")
     assert not arm.forecasts.finish(forecast, trajectory, arm.now_ns)
     arm.tick()
     arm.require_brake(arm.now_ns)
@@ -156,11 +162,7 @@ def test_braking_that_is_cut_short_goes_on_from_where_the_robot_is(
 
 def test_a_robot_whose_way_to_rest_is_not_sent_yet_is_not_at_rest(arm: MovingArm) -> None:
     """What waits for rest, such as the end of an activation, must not end the ticks before."""
-    arm.motion.player.hold(arm.now_ns, "deactivated")
-    arm.now_ns += PERIOD_NS
-    arm.motion.tick(arm.now_ns)
-    forecast = arm.forecasts.take(arm.now_ns)
-    assert forecast is not None
+    forecast = arm.begin_stop()
     for _ in range(30):
         arm.tick()
     assert arm.motion.command.at_rest
@@ -197,16 +199,9 @@ def test_a_robot_that_fails_is_at_rest_once_its_brake_is_sent(
 
 
 def test_no_other_failure_gives_up_the_way_to_rest_of_the_first(arm: MovingArm) -> None:
-    arm.player.hold(arm.now_ns, "enough")
-    arm.now_ns += PERIOD_NS
-    arm.motion.tick(arm.now_ns)
-    before = arm.forecasts.take(arm.now_ns)
-    assert before is not None
-    try:
-        fail()
-    except FloatingPointError:
-        arm.motion.fail("a command cannot be published")
-        arm.motion.fail("a command cannot be published")
+    before = arm.begin_stop()
+    arm.fail("a command cannot be published")
+    arm.fail("a command cannot be published")
     arm.forecasts.fail(before)
     arm.tick()
     assert len(arm.sent) == 2

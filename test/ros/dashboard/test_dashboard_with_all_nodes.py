@@ -12,16 +12,15 @@ import pytest
 from browser import Page, browser_page, find_browser
 from helpers import wait_until
 from leader_arm import TELEOP_TOPIC, LeaderArm
-from task_rig import SLOW_S, Processes, node_command, spinning_node
+from task_rig import SLOW_S, Processes, expert_server, node_command, spinning_node
 
-from gr00t_ros.sim.demo_processes import config, page_from_log, port_from_log
+from gr00t_ros.sim.demo_processes import config, page_from_log
 
 pytest.importorskip("fastapi", reason="pip install fastapi uvicorn websockets")
 pytest.importorskip("mujoco", reason="pip install mujoco")
 
 BROWSER = find_browser()
 SCREENSHOTS = os.environ.get("DASHBOARD_SCREENSHOTS")
-SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
 pytestmark = [
     pytest.mark.xdist_group("task in simulation"),  # not beside another simulated arm
@@ -33,51 +32,42 @@ pytestmark = [
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("robot")
     demo = config("demo.yaml")
-    program = [sys.executable, "-m", "gr00t_policy_core"]
-    outer = Processes(
-        {
-            "server": [*program, *SERVE],
-            "dashboard": [*program, "dashboard", "--config", str(demo), "--port", "0"],
-        },
-        folder,
-    )
-    outer.start("server", "dashboard")
-    nodes: Processes | None = None
-    with spinning_node("leader") as node:
+    robot = {
+        "max_age_s": 5.0,
+        "max_observation_age_s": 60.0,
+        "teleop_timeout_s": 5.0,
+        "action__single_arm__teleop_topic": TELEOP_TOPIC,
+    }
+    dashboard = ["dashboard", "--config", str(demo), "--port", "0"]
+    with expert_server(folder) as port, spinning_node("leader") as node:
+        LeaderArm(node)
+        processes = Processes(
+            {
+                "dashboard": [sys.executable, "-m", "gr00t_policy_core", *dashboard],
+                "sim_node": node_command(
+                    "sim_node", demo, image_rate_hz=5.0, image_width=320, image_height=240
+                ),
+                "policy_node": node_command("policy_node", demo, policy__port=port, **robot),
+                "control_node": node_command("control_node", demo, autostart=True, **robot),
+                "recorder_node": [
+                    *node_command("recorder_node", demo, autostart=True),
+                    *("-p", f"record.folder:={folder / 'episodes'}"),
+                ],
+                "task_node": node_command("task_node", demo),
+            },
+            folder,
+        )
         try:
-            LeaderArm(node)
-            wait_until(lambda: port_from_log(outer.log("server")), SLOW_S, "the server listens")
-            port = port_from_log(outer.log("server"))
-            robot = {
-                "max_age_s": 5.0,
-                "max_observation_age_s": 60.0,
-                "teleop_timeout_s": 5.0,
-                "action__single_arm__teleop_topic": TELEOP_TOPIC,
-            }
-            nodes = Processes(
-                {
-                    "sim_node": node_command(
-                        "sim_node", demo, image_rate_hz=5.0, image_width=320, image_height=240
-                    ),
-                    "policy_node": node_command("policy_node", demo, policy__port=port, **robot),
-                    "control_node": node_command("control_node", demo, autostart=True, **robot),
-                    "recorder_node": [
-                        *node_command("recorder_node", demo, autostart=True),
-                        *("-p", f"record.folder:={folder / 'episodes'}"),
-                    ],
-                    "task_node": node_command("task_node", demo),
-                },
-                folder,
+            processes.start("dashboard", "sim_node", "policy_node", "control_node")
+            processes.start("recorder_node", "task_node")
+            wait_until(
+                lambda: page_from_log(processes.log("dashboard")), SLOW_S, "the page is served"
             )
-            nodes.start("sim_node", "policy_node", "control_node", "recorder_node", "task_node")
-            wait_until(lambda: page_from_log(outer.log("dashboard")), SLOW_S, "the page is served")
-            address = page_from_log(outer.log("dashboard"))
+            address = page_from_log(processes.log("dashboard"))
             assert address is not None
             yield address
         finally:
-            print(outer.end())  # noqa: T201 - pytest shows it where a test fails
-            if nodes is not None:
-                print(nodes.end())  # noqa: T201
+            print(processes.end())  # noqa: T201 - pytest shows it where a test fails
 
 
 @pytest.fixture

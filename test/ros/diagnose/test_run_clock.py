@@ -79,6 +79,28 @@ def test_what_was_written_late_is_of_the_clock_before() -> None:
     assert [jump.passed_s for jump in clock.jumps] == [-60.0]
 
 
+@pytest.mark.parametrize("jumps_s", [(-5.0, 100.0), (5.0, -50.0), (60.0, -60.0), (-9.0, -9.0)])
+def test_each_of_two_jumps_is_named_once(jumps_s: tuple[float, float]) -> None:
+    clock = RunClock()
+    for step in range(600):
+        set_s = sum(jumps_s[: step // 200])
+        for topic in ("/front", "/joints"):
+            time_s = clock.receive(topic, 1000.0 + 0.1 * step + set_s)
+            assert time_s == pytest.approx(1000.0 + 0.1 * step, abs=0.25)
+    assert [jump.passed_s for jump in clock.jumps] == pytest.approx(jumps_s, abs=0.11)
+
+
+def test_a_clock_that_a_slow_topic_shows_first_to_be_set_back_is_named_once() -> None:
+    clock = RunClock()
+    for step in range(2000):
+        set_s = -30.0 if step >= 1000 else 0.0
+        for topic, every in (("/status", 50), ("/joints", 1)):
+            if step % every == 0:
+                time_s = clock.receive(topic, 1000.0 + 0.01 * step + set_s)
+                assert time_s == pytest.approx(1000.0 + 0.01 * step, abs=0.02)
+    assert [jump.passed_s for jump in clock.jumps] == pytest.approx([-30.0], abs=0.02)
+
+
 @pytest.mark.parametrize("by_s", [-60.0, 60.0])
 def test_a_recording_whose_clock_was_set_goes_on(tmp_path: Path, by_s: float) -> None:
     events = []
@@ -104,3 +126,25 @@ def test_a_recording_whose_clock_was_set_goes_on(tmp_path: Path, by_s: float) ->
     assert jump.passed_s == pytest.approx(by_s, abs=0.02)
     assert run.end_s - run.begin_s == pytest.approx(4.0, abs=0.1)
     assert (np.diff(run.measured.times_s) < 0.05).all()
+
+
+def test_stamps_of_drivers_that_lag_behind_each_other_are_no_clock_that_was_set(
+    tmp_path: Path,
+) -> None:
+    events = []
+    for tick in range(200):
+        now_ns = START_NS + tick * TICK_NS
+        row = chunk_at(0, now_ns).actions["single_arm"][0]
+        events.append(Measured(dict(enumerate(row.tolist())), now_ns - 5_000_000))
+        if tick % 5 == 0:
+            events.append(Measured({6: 0.02}, now_ns - 300_000_000))
+        if tick % 30 == 5:
+            events.append(Offered(chunk_at(tick, now_ns - 50_000_000), now_ns))
+        events.append(Ticked(now_ns))
+    write_events(tmp_path / "run.jsonl", events)
+
+    run = read_recording(tmp_path / "run.jsonl", contract_of_file(CONFIG))
+
+    assert run.clock_jumps == ()
+    assert run.measured.times_s[0] == pytest.approx(START_NS * 1e-9 - 0.3)
+    assert run.measured.times_s[-1] == pytest.approx(START_NS * 1e-9 + 1.985)

@@ -91,7 +91,7 @@ def test_the_registered_class_of_the_page_is_python() -> None:
     [
         ("my_robot.message_types:R", "my_rob.types:R", "cannot be imported (ModuleNotFoundError: "),
         ("RangeState", "RangeStat", "has no class RangeStat (did you mean RangeState?)"),
-        ("RangeState", "TwistCommand", "is no subclass of gr00t_ros.interfaces.StateInterface"),
+        ("RangeState", "TwistCommand", "is not a subclass of gr00t_ros.interfaces.StateInterface"),
     ],
 )
 def test_a_type_that_cannot_be_found_is_told_as_on_the_page(

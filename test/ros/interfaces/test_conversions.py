@@ -15,8 +15,9 @@ from std_msgs.msg import Float64MultiArray
 
 from gr00t_ros.contract.contract import parse_contract
 from gr00t_ros.contract.streams import ActionOutput, StateStream
+from gr00t_ros.interfaces.command_path import ChunkStart
 from gr00t_ros.interfaces.conversions import commands_from_actions, state_reader
-from gr00t_ros.interfaces.interface import ChunkStart, ConversionError
+from gr00t_ros.interfaces.interface import ConversionError
 
 HALF = np.sqrt(0.5)
 START = ChunkStart({}, 0.1)

@@ -211,7 +211,7 @@ def announcing_too_much() -> bytes:
 @pytest.mark.parametrize("data", [b"", b"\x00" * 100, announcing_too_much()], ids=len)
 def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
     message = CompressedImage(format="rgb8; jpeg compressed bgr8", data=data)
-    with pytest.raises(ConversionError, match=f"{len(data)} bytes is no jpeg/png"):
+    with pytest.raises(ConversionError, match=f"{len(data)} bytes is neither JPEG nor PNG"):
         rgb_from_compressed(message)
 
 

@@ -65,7 +65,7 @@ def test_a_ros_type_is_written_as_ros_writes_it() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("servo", "'servo' is no message type; write one of controller_state | end_effector | "),
+        ("servo", "'servo' is not a message type; write one of controller_state | end_effector | "),
         ("pose_stampd", "for one of your own (did you mean pose_stamped?)"),
         ("twist_stamped", "'twist_stamped' is for actions, not for states; write one of "),
         ("users_types:Nothing", "users_types cannot be imported (ModuleNotFoundError: No module"),
@@ -112,7 +112,7 @@ def test_a_pose_that_is_said_to_be_measured_needs_its_method(write_module: Write
 
 def test_what_is_no_class_is_told(write_module: Write) -> None:
     write_module("A = 1")
-    with pytest.raises(UnknownTypeError, match="users_types:A is no subclass of gr00t_ros"):
+    with pytest.raises(UnknownTypeError, match="users_types:A is not a subclass of gr00t_ros"):
         find_state("users_types:A")
 
 

@@ -298,7 +298,7 @@ def test_a_compressed_picture_is_told_by_its_type() -> None:
     streams.arm(0)
     broken = CompressedImage(format="jpeg", data=b"no picture")
     streams.buffers["video.front"].add(ns(0), broken, received_ns=0)
-    assert "is no jpeg/png" in str(streams.trouble(0))
+    assert "is neither JPEG nor PNG" in str(streams.trouble(0))
 
 
 def jpeg() -> CompressedImage:

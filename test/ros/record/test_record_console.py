@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pty
 import queue
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import wait_until
@@ -83,13 +85,19 @@ def test_a_key_asks_for_what_fits_the_state(
     assert client.asked == asked
 
 
-def test_a_second_backspace_that_comes_too_late_removes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def console_with_a_question() -> tuple[Client, RecordConsole]:
+    """A console that asks for a second backspace, which removes the newest episode."""
     client = Client()
     client.status = RecorderStatus(state=RecorderStatus.STATE_READY, episode="episode_000001")
     console = RecordConsole(client, "wave")
     console.press(BACKSPACE)
+    return client, console
+
+
+def test_a_second_backspace_that_comes_too_late_removes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, console = console_with_a_question()
     assert console.message == "backspace again removes episode_000001 from the disk"
     monkeypatch.setattr(record_console, "CONFIRM_S", 0.0)
     console.press("x")
@@ -98,6 +106,27 @@ def test_a_second_backspace_that_comes_too_late_removes_nothing(
     assert console.message == ""
     console.press(BACKSPACE)
     assert client.asked == []
+
+
+def test_a_question_that_something_else_has_answered_is_not_asked_any_more() -> None:
+    _, console = console_with_a_question()
+    console.press("x")
+    assert console.message == ""
+
+
+def test_an_answer_takes_the_place_of_a_question_and_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, console = console_with_a_question()
+    client.answers.put(Answer(False, "there is no episode to label"))
+    console.poll()
+    later = SimpleNamespace(monotonic=lambda: math.inf)
+    monkeypatch.setattr(record_console, "time", later)
+    console.poll()
+    assert console.message == "there is no episode to label"
+    monkeypatch.undo()
+    console.press(BACKSPACE)
+    assert client.asked == [], "the question was not to be seen"
 
 
 def test_nobody_quits_in_the_middle_of_an_episode() -> None:

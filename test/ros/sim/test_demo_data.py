@@ -82,7 +82,7 @@ def test_a_senseless_number_of_episodes_is_refused(
     assert "DEMO_EPISODES must be an integer from 1 to 100, got '0'" in capsys.readouterr().out
 
 
-# As a busy machine recorded it once: all replays of the rest missed the cube.
+# Replays of what is left miss the cube.
 CUT_AT_START = {
     "episodes": [121],
     "skipped": "",
@@ -97,13 +97,16 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def converted(folder: Path) -> list[Path]:
-    """Two datasets of five bags: whole, failed, with a gap, whole, with a gap near its start."""
+    """Two datasets of six bags: whole, failed, with a gap, whole, with a gap near its start, and
+    with gaps all over.
+    """
     bags = [
         {"bag": "d/e0", "episodes": [120], "skipped": "", "missing": {}, "interruptions": {}},
         {"bag": "d/e1", "episodes": [], "skipped": "marked as failed"},
         {"bag": "d/e2", "episodes": [60, 30], "skipped": "", "missing": {"stale": 4}},
         {"bag": "d/e3", "episodes": [90], "skipped": "", "missing": {}, "interruptions": {}},
         {**CUT_AT_START, "bag": "d/e4"},
+        {**CUT_AT_START, "bag": "d/e5", "episodes": []},
     ]
     datasets = [folder / "v2.1", folder / "v3.0"]
     for dataset in datasets:
@@ -115,7 +118,7 @@ def converted(folder: Path) -> list[Path]:
 
 def test_whole_demonstrations_are_replayed_from_both_formats_in_turn(tmp_path: Path) -> None:
     datasets = converted(tmp_path)
-    demonstrations = [Demonstration(i, "red", Path(f"d/e{i}"), i != 1) for i in range(5)]
+    demonstrations = [Demonstration(i, "red", Path(f"d/e{i}"), i != 1) for i in range(6)]
 
     first, second = replayable_episodes(datasets, demonstrations)
 
@@ -125,6 +128,7 @@ def test_whole_demonstrations_are_replayed_from_both_formats_in_turn(tmp_path: P
     assert list(cut_bags(datasets[0])) == [
         "e2 was cut by gaps to episodes of 60, 30 steps: stale",
         "e4 was cut by gaps to episodes of 121 steps: no message",
+        "e5 was cut by gaps to no episode: no message",
     ]
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,15 @@ import numpy as np
 import pytest
 import yaml
 from correction_rig import Correction, command_runs, recorded
-from helpers import require_within, wait_until
+from helpers import require_within
 from nodes_for_tests import Operator
-from task_rig import SLOW_S, Processes, TaskPeer, node_command, spinning_node
+from simulated_task_rig import arm_command, put
+from task_rig import Processes, TaskPeer, expert_server, node_command, spinning_node
 
 from gr00t_policy_core import cli
 from gr00t_policy_core.datasets.lerobot import LeRobotDataset
 from gr00t_ros.msg import RecorderStatus
-from gr00t_ros.sim.demo_processes import config, port_from_log
+from gr00t_ros.sim.demo_processes import config
 from gr00t_ros.sim.kinematics import JOINT_NAMES
 from gr00t_ros.srv import StartEpisode, StopEpisode
 
@@ -34,11 +34,6 @@ PATIENCE = {
     "teleop_timeout_s": 2.0,
     "action__single_arm__max_following_error": 3.0,
 }
-SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
-
-
-def put(colour: str) -> str:
-    return f"pick up the {colour} cube and put it into the bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,42 +49,34 @@ class Robot:
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
     folder = tmp_path_factory.mktemp("simulation")
     demo = config("demo.yaml")
-    python = [sys.executable, "-m"]
-    server = Processes({"server": [*python, "gr00t_policy_core", *SERVE]}, folder)
-    server.start("server")
-    wait_until(lambda: port_from_log(server.log("server")), SLOW_S, "the server listens")
-    port = port_from_log(server.log("server"))
-    parameters = {"policy__port": port, "max_age_s": 2.0, "max_skew_s": 0.2}
-    processes = Processes(
-        {
-            "sim_node": node_command(
-                "sim_node", demo, image_rate_hz=10.0, image_width=320, image_height=240
-            ),
-            "policy_node": node_command("policy_node", demo, **parameters),
-            "control_node": node_command(
-                "control_node", demo, autostart=True, **LEADER, **PATIENCE
-            ),
-            "task_node": node_command("task_node", demo),
-            "recorder_node": node_command(
-                "recorder_node",
-                demo,
-                autostart=True,
-                record__folder=str(folder / "recordings"),
-                record__min_free_mb=0,
-                max_age_s=2.0,
-                **LEADER,
-            ),
-        },
-        folder,
-    )
-    with spinning_node("task_peer") as node:
+    with expert_server(folder) as port, spinning_node("task_peer") as node:
+        parameters = {"policy__port": port, "max_age_s": 2.0, "max_skew_s": 0.2}
+        processes = Processes(
+            {
+                "sim_node": arm_command(),
+                "policy_node": node_command("policy_node", demo, **parameters),
+                "control_node": node_command(
+                    "control_node", demo, autostart=True, **LEADER, **PATIENCE
+                ),
+                "task_node": node_command("task_node", demo),
+                "recorder_node": node_command(
+                    "recorder_node",
+                    demo,
+                    autostart=True,
+                    record__folder=str(folder / "recordings"),
+                    record__min_free_mb=0,
+                    max_age_s=2.0,
+                    **LEADER,
+                ),
+            },
+            folder,
+        )
         try:
             processes.start("sim_node", "policy_node", "control_node", "task_node")
             peer = TaskPeer(node)
             peer.wait_for_nodes(processes)
             yield Robot(peer, processes, folder / "recordings")
         finally:
-            server.end()
             print(processes.end())  # noqa: T201 - pytest shows it where a test fails
 
 

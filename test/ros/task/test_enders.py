@@ -127,15 +127,15 @@ def test_silence_lets_no_time_pass() -> None:
         ("joint: {joint: j, above: .nan}", "above: must be a number, got nan"),
         ("joint: {joint: j, above: 1, topic: 'a b'}", "'a b' is not a valid topic name"),
         ("time: {after_s: -1}", "after_s: must be 0 to 86400, got -1"),
-        ("tiem: {after_s: 1}", r"'tiem' is no ender; .*\(did you mean time\?\)"),
+        ("tiem: {after_s: 1}", r"'tiem' is not an ender; .*\(did you mean time\?\)"),
         ("pose: {topic: t}", "position: must be three numbers"),
         ("pose: {topic: t, position: [0, 0, 0], within_rad: 1}", "give both or neither"),
         ("nowhere.enders:Mine", "nowhere.enders cannot be imported"),
-        ("collections:OrderedDict", "is no subclass of gr00t_ros.task.Ender"),
+        ("collections:OrderedDict", "is not a subclass of gr00t_ros.task.Ender"),
         ("time: {after_s: 1, outcome: won}", "outcome must be one of unknown | success | failure"),
         ("[1, 2]", "must be a type and its settings"),
         ("time: 3", "an ender is a type and a map of settings"),
-        ("{", "is no YAML"),
+        ("{", "is not YAML"),
     ],
 )
 def test_what_is_wrong_with_an_ender_is_named(text: str, problem: str) -> None:

@@ -52,7 +52,7 @@ def test_everything_that_is_wrong_with_a_goal_is_told_at_once() -> None:
         "subtasks[0].instruction: is empty",
         "subtasks[0].combine: must be any or all, got 'both'",
         "subtasks[0].time_limit_s: must be a number of seconds >= 0, got nan",
-        "subtasks[1].enders[0] (tiem): 'tiem' is no ender",
+        "subtasks[1].enders[0] (tiem): 'tiem' is not an ender",
         "instruction, enders and combine belong into each subtask",
         "policy: hots: no such parameter (did you mean host",
         "time_limit_s: must be a number of seconds >= 0, got -1.0",
@@ -66,7 +66,7 @@ def test_another_host_takes_the_place_of_several() -> None:
 
 
 def test_deep_yaml_is_an_error_and_no_crash() -> None:
-    with pytest.raises(SpecError, match="settings are no YAML"):
+    with pytest.raises(SpecError, match="settings are not YAML"):
         read(RunPolicy.Goal(instruction="x", policy="[" * 9000))
     with pytest.raises(SpecError, match="longer than 10000"):
         read(RunPolicy.Goal(instruction="x", policy="a" * 20_000))

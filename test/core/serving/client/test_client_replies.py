@@ -92,7 +92,7 @@ def test_every_form_of_reply_is_brought_into_one(replying, reply, normalised):
 
 
 def test_arrays_where_a_reply_has_text_are_no_trouble(replying):
-    """They compare element by element, which is no answer to whether something is a text."""
+    """They compare element by element, which is not an answer to whether something is a text."""
     strange = MsgSerializer.to_bytes({"status": np.zeros(3), "state": np.zeros(3), "data": 1})
     reply = replying(strange).send_request("any")
     assert reply["status"] == "success"

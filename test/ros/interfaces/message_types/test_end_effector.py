@@ -15,7 +15,8 @@ from gr00t_policy_core import rotation
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.kinematics.chain import NO_TOOL, Chain
 from gr00t_policy_core.kinematics.pose_convention import NO_ROTATION
-from gr00t_ros.interfaces.interface import ChunkStart, ConversionError
+from gr00t_ros.interfaces.command_path import ChunkStart
+from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.message_types.end_effector import (
     EndEffectorCommand,
     EndEffectorState,
