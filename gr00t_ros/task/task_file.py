@@ -107,9 +107,9 @@ def _plain(value: Any, kind: type, where: str) -> Any:
     """
     try:
         if kind is str and "\0" in value.encode().decode():  # a message would end there
-            raise ValueError(f"{where}: {value!r} is no text that can be sent")
+            raise ValueError(f"{where}: {value!r} is not text that can be sent")
         return float(value) if kind is float else value
     except UnicodeEncodeError:
-        raise ValueError(f"{where}: {value!r} is no text that can be sent") from None
+        raise ValueError(f"{where}: {value!r} is not text that can be sent") from None
     except OverflowError:
         raise ValueError(f"{where}: the number is too large") from None

@@ -90,8 +90,8 @@ def test_the_example_is_a_goal() -> None:
         ("{enders: [time]}", r"enders\[0\]: must be a map with a type"),
         ("{go_on_after_failure: 1}", "go_on_after_failure: must be true or false"),
         (f"{{time_limit_s: 1{'0' * 400}}}", "time_limit_s: the number is too large"),
-        (r'{instruction: "a\0b"}', r"instruction: 'a\\x00b' is no text that can be sent"),
-        (r'{instruction: "\udcff"}', r"instruction: '\\udcff' is no text that can be sent"),
+        (r'{instruction: "a\0b"}', r"instruction: 'a\\x00b' is not text that can be sent"),
+        (r'{instruction: "\udcff"}', r"instruction: '\\udcff' is not text that can be sent"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(text: str, problem: str) -> None:
@@ -103,7 +103,7 @@ def test_what_is_wrong_with_a_file_is_named(text: str, problem: str) -> None:
 def test_bytes_of_the_command_line_that_are_no_text_are_named(place: int) -> None:
     texts = ["pick", "time: {after_s: 1}", "{host: gpu}"]
     texts[place] = os.fsdecode(b"caf\xe9")  # Latin-1 in a UTF-8 terminal
-    with pytest.raises(ValueError, match=r"the command line: .* is no text that can be sent"):
+    with pytest.raises(ValueError, match=r"the command line: .* is not text that can be sent"):
         goal_from_text(texts[0], [texts[1]], texts[2])
 
 
