@@ -100,5 +100,7 @@ class StreamedCommands:
                 period_s=self._period_s,
                 start=present.vector,
                 limit_hits=Counter(dict.fromkeys(LIMIT_NAMES, 0)),
+                workspaces=[one for one in settings.workspaces if indices.issuperset(one.indices)],
+                body_workspaces=[one for one in settings.body_workspaces if one.key in self._keys],
             )
         return limiter
