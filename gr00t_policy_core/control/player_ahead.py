@@ -130,6 +130,12 @@ class PlayerAhead:
         return self._unsent_chunk
 
     @property
+    def comes_to_rest(self) -> bool:
+        """Whether the player brakes or rests, and was told nothing since that moves it."""
+        player = self._player
+        return bool(player.reason) and self._unsent_chunk is None and not player.is_steered
+
+    @property
     def has_undone_sent(self) -> bool:
         """Whether the newest way back has undone a call that was sent, and nothing was sent since.
 

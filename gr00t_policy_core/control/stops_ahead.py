@@ -67,6 +67,12 @@ class StopsAhead:
             reason: Why.
             stop_lead_ns: How long after the present it departs; as soon as usual by default.
         """
+        if stop_lead_ns is None and self._is_overdue(now_ns) and self._ahead.comes_to_rest:
+            # Stops that follow each other do not put the way to rest of the first one off for ever.
+            self._tell_if_due()
+            self._reason = reason
+            self._ahead.tell(Held(self._ahead.ticked_ns or now_ns, reason))
+            return
         present_ns = self.go_back(now_ns, stop_lead_ns)
         self._ahead.tell(Held(self._ahead.ticked_ns or now_ns, reason))
         self._go_on(present_ns, reason)
@@ -81,8 +87,7 @@ class StopsAhead:
         Returns:
             The way to rest, to be sent at once, where there was no time to plan it; else None.
         """
-        since_ns = self._unsent_since_ns
-        if since_ns is not None and now_ns - since_ns > PLAN_AGAIN_S * 1e9:
+        if self._is_overdue(now_ns):
             trajectory = self.brake_at_once(now_ns, self._reason)
             if trajectory is not None:
                 return trajectory
@@ -148,9 +153,7 @@ class StopsAhead:
         """
         self.catch_up(now_ns)
         present_ns = self._ahead.go_back(stop_lead_ns)
-        if self._is_due:
-            self._is_due = False
-            self._ahead.tell(Allowed(self._inhibited))
+        self._tell_if_due()
         return present_ns
 
     def catch_up(self, now_ns: int) -> None:
@@ -171,6 +174,17 @@ class StopsAhead:
         """Give up a stop that changes nothing."""
         if not self._changes_something:
             self._unsent_since_ns = None
+
+    def _is_overdue(self, now_ns: int) -> bool:
+        """Whether a stop is to be sent, and should have been long before."""
+        since_ns = self._unsent_since_ns
+        return since_ns is not None and now_ns - since_ns > PLAN_AGAIN_S * 1e9
+
+    def _tell_if_due(self) -> None:
+        """Tell the player whether motion is allowed, if that has changed."""
+        if self._is_due:
+            self._is_due = False
+            self._ahead.tell(Allowed(self._inhibited))
 
     def _go_on(self, present_ns: int, reason: str) -> None:
         """Go on from a stop, which is sent as soon as it is forecast."""

@@ -75,7 +75,8 @@ class StreamedCommands:
         present, limiter = ahead.present, self._limiter
         if present is None or not self._keys:
             return present
-        if present.is_withheld or (present.at_rest and self._is_silent):
+        is_silent = self._is_silent and present.at_rest and self.is_at_rest
+        if present.is_withheld or is_silent:
             self._limiter = None
             return present
         if limiter is None or (limiter.is_at_rest and present.at_rest):

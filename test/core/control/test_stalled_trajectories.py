@@ -146,6 +146,24 @@ def test_a_second_stop_before_the_first_is_sent_does_not_make_the_robot_jump() -
     assert robot.position < stopped_at + 0.5 * (0.06 + STOP_LEAD_S + 0.02) + braking_way(0.5)
 
 
+@pytest.mark.parametrize("how", ["hold", "inhibit"])
+def test_stops_that_follow_each_other_faster_than_they_are_planned_stop_the_robot(how: str) -> None:
+    robot = moving()
+    robot.forecast_ms = (60, 60)
+    stopped_at = robot.position
+    for number in range(15):
+        if how == "hold":
+            robot.player.hold(robot.now_ns, f"stop {number}")
+        else:
+            robot.player.inhibit("" if number % 2 else f"stop {number}")
+        for _ in range(30):
+            robot.step()
+    assert robot.player.is_at_rest
+    late_s = PLAN_AGAIN_S + 0.03 + 0.06 + STOP_LEAD_S + 2 * PERIOD_S
+    assert robot.position < stopped_at + 0.5 * late_s + braking_way(0.5)
+    assert "stop 14" in robot.player.reason
+
+
 def test_new_limits_count_even_if_another_stop_comes_before_their_own_is_sent() -> None:
     robot = moving()
     robot.forecast_ms = (60, 60)
