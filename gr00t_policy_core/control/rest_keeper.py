@@ -43,6 +43,7 @@ class RestKeeper:
         self._state = state
         self._is_silent = is_silent
         self._is_moved = False
+        self._left: Row | None = None  # the command from which the robot was moved
 
     @property
     def is_moved(self) -> bool:
@@ -74,7 +75,7 @@ class RestKeeper:
         """
         here = self._measured.over(last)
         here[self._layout.is_velocity] = 0.0
-        self._is_moved = True
+        self._is_moved, self._left = True, None
         self._yield()
         return here
 
@@ -91,13 +92,14 @@ class RestKeeper:
     def place_beside(self, held: Row) -> Row:
         """Where a robot stands still that is told its commands again, float64 (size,).
 
-        They have come near to it without being sent. `held` where the robot is further off: it is
+        They have come near to it without being sent. A joint that nobody has moved stays held where
+        it was: a gripper would lose what it holds. `held` where the robot is further off: it is
         held there against its own weight, and would sag from each new place.
 
         Args:
             held: The commands, float64 (size,).
         """
-        here = self._measured.over(held)
+        here = np.where(self._moved_values(held), self._measured.over(held), held)
         here[self._layout.is_velocity] = 0.0
         is_beside = np.abs(self._layout.offset(here, held)).max() <= MOVED
         return here if is_beside and self._state.phase is MotionPhase.RESTING else held
@@ -175,11 +177,24 @@ class RestKeeper:
         place = self._measured.displaced(held)
         may_yield = self._state.is_inhibited or self._is_moved
         is_leaving = self._state.is_inhibited and self._measured.has_left_rest(held)
-        self._is_moved = place is not held and (self._is_moved or is_leaving)
+        was_moved = self._is_moved
+        self._is_moved = place is not held and (was_moved or is_leaving)
+        if self._is_moved and not was_moved:
+            self._left = np.array(held)
         if place is held or not (may_yield and self._measured.is_still):
             return held
         self._yield()
         return place
+
+    def _moved_values(self, held: Row) -> Row:
+        """Which values somebody has moved, bool (size,): all of a pose, or none."""
+        if self._left is None:
+            return np.ones(self._layout.size, dtype=bool)
+        has_moved = np.abs(self._layout.offset(held, self._left)) > STILL
+        for key in self._layout.poses:
+            part = self._layout.slices[key]
+            has_moved[part] = has_moved[part].any()
+        return np.asarray(has_moved)
 
     def _yield(self) -> None:
         self._measured.start_yielding()

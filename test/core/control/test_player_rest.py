@@ -174,6 +174,20 @@ def test_the_first_command_to_a_robot_that_was_moved_is_where_it_stands() -> Non
     assert told == pytest.approx([rig.joints[0]] * len(told), abs=1e-9)
 
 
+def test_a_gripper_that_nobody_moves_holds_on_while_the_arm_is_moved() -> None:
+    """It is held open by what it grips, 0.015 rad beside its command."""
+    rig = stopped_rig()
+    held = float(rig.last.values["arm"][1])
+    rig.see(rig.joints[0], held + 0.015)
+    rig.run(0.5)
+    home_elsewhere(rig, 0.3, 0.5)
+    assert rig.last.is_withheld
+    rig.run(1.5)
+    assert not rig.last.is_withheld
+    assert rig.arm == pytest.approx(rig.joints[0], abs=1e-6)
+    assert rig.last.values["arm"][1] == pytest.approx(held, abs=1e-9)
+
+
 def test_a_robot_that_is_not_measured_any_more_stays_where_it_has_braked() -> None:
     """It does not go back to where it was measured last: it has passed that place by itself."""
     rig = Rig(measured=True, max_following_errors={0: 0.4, 1: 0.4})

@@ -17,6 +17,8 @@ from gr00t_ros.msg import TaskResult
 
 pytestmark = pytest.mark.xdist_group("task in simulation")
 
+SILENT = "state.single_arm, state.gripper silent since the commands ended"
+NO_STATUS = r" has sent no status for \d\.\d s: it has ended, or hangs"
 STALE = "stale on /?(joint_states|front/image_raw|wrist/image_raw)"
 
 
@@ -29,9 +31,14 @@ def test_an_arm_that_is_killed_while_it_moves_is_a_fault_that_names_it(
     simulation.start_arm_again()
     assert status == GoalStatus.STATUS_ABORTED
     assert fields(result.task) == (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
-    # A fast arm is 0.5 rad behind its commands before its joint states are too old.
-    silent = f"(?s)the robot has played no chunk for 6.* {STALE}"
-    assert re.search(f"{silent}|control_node: \\w+ does not follow: commanded", result.task.reason)
+    causes = (
+        f"(?s)the robot has played no chunk for 6.* {STALE}",
+        # A fast arm is 0.5 rad behind its commands before its joint states are too old.
+        r"control_node: \w+ does not follow: commanded",
+        # A machine that stands still while a large process is taken down stalls the node, too.
+        f"control_node(: the control loop does not tick|{NO_STATUS}); {SILENT}",
+    )
+    assert re.search("|".join(causes), result.task.reason)
 
 
 def test_an_arm_that_is_killed_before_the_first_chunk_is_a_fault_that_names_it(
@@ -82,11 +89,7 @@ def test_an_arm_that_is_killed_while_it_brakes_is_told_beside_the_end(
     assert status == GoalStatus.STATUS_CANCELED
     assert fields(result.task) == (TaskResult.TERMINATION_CANCELLED, TaskResult.OUTCOME_UNKNOWN)
     # The control node stood still: its first status says so, or there was none for too long.
-    causes = (
-        "state.single_arm, state.gripper silent since the commands ended",
-        "control_node: the control loop does not tick",
-        r"control_node has sent no status for \d\.\d s: it has ended, or hangs",
-    )
+    causes = (SILENT, "control_node: the control loop does not tick", f"control_node{NO_STATUS}")
     late = "policy_node/stop did not answer within 1 s, so control_node was (stopped|asked to stop)"
     assert re.fullmatch(
         f"cancelled by the client; ({late}: its ~/start allows motion again; )?"
