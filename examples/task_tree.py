@@ -21,6 +21,7 @@ from rclpy.task import Future
 
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import TaskResult
+from gr00t_ros.node.stop_signals import StopRequest, stop_signals
 from gr00t_ros.task.task_file import goal_from_text
 
 TICK_S = 0.1
@@ -96,36 +97,41 @@ def main() -> int:
     """Run the tree once; returns 0 if it succeeded, 130 after Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     file = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("task_tree.xml")
-    # ROS's own handler of Ctrl-C would leave no way to cancel the task.
+    # ROS's own handler of Ctrl-C would leave no way to cancel the task, and Python's, which raises
+    # anywhere, could lose the answer of the task node.
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("task_tree")
-    client = ActionClient(node, RunPolicy, "task_node/run_policy")
-    try:
-        while not client.wait_for_server(timeout_sec=WAIT_S):
+    with stop_signals() as stopping:
+        node = Node("task_tree")
+        client = ActionClient(node, RunPolicy, "task_node/run_policy")
+        while not (stopping.is_set() or client.wait_for_server(timeout_sec=WAIT_S)):
             logging.info("waiting for the task node (task_node/run_policy)")
         tree = py_trees.trees.BehaviourTree(tree_from(file, client))
-        _run(tree, node)
-    except KeyboardInterrupt:
-        return 130
-    finally:
+        _run(tree, node, stopping)
         rclpy.shutdown()
+    if stopping.is_set():
+        return 130
     logging.info(py_trees.display.unicode_tree(tree.root, show_status=True))
     return 0 if tree.root.status is Status.SUCCESS else 1
 
 
-def _run(tree: py_trees.trees.BehaviourTree, node: Node) -> None:
+def _run(tree: py_trees.trees.BehaviourTree, node: Node, stopping: StopRequest) -> None:
     """Tick the tree to its end; Ctrl-C cancels the task, and waits until the robot is at rest."""
-    try:
-        while tree.root.status not in (Status.SUCCESS, Status.FAILURE):
-            tree.tick()
-            rclpy.spin_once(node, timeout_sec=TICK_S)
-    except KeyboardInterrupt:
-        logging.info("cancelling; Ctrl-C once more does not wait for the robot to come to rest")
-        tree.root.stop(Status.INVALID)
-        tasks = [leaf for leaf in tree.root.iterate() if isinstance(leaf, RunPolicyBehaviour)]
-        while not all(task.is_over for task in tasks):
-            rclpy.spin_once(node, timeout_sec=TICK_S)
-        raise
+    while tree.root.status not in (Status.SUCCESS, Status.FAILURE):
+        if stopping.is_set():
+            _cancel(tree, node, stopping)
+            return
+        tree.tick()
+        rclpy.spin_once(node, timeout_sec=TICK_S)
+
+
+def _cancel(tree: py_trees.trees.BehaviourTree, node: Node, stopping: StopRequest) -> None:
+    tasks = [leaf for leaf in tree.root.iterate() if isinstance(leaf, RunPolicyBehaviour)]
+    if all(task.is_over for task in tasks):
+        return
+    logging.info("cancelling; Ctrl-C once more does not wait for the robot to come to rest")
+    tree.root.stop(Status.INVALID)
+    while not (stopping.is_repeated() or all(task.is_over for task in tasks)):
+        rclpy.spin_once(node, timeout_sec=TICK_S)
 
 
 if __name__ == "__main__":
