@@ -259,7 +259,7 @@ def read_events(path: Path) -> Iterator[Event]:
     Raises:
         OSError: The file cannot be read.
         TruncatedRecordingError: The last line is not whole; all events before were yielded.
-        ValueError: It is of another format, or a line is no event; the message names the line.
+        ValueError: It is of another format, or a line is not an event; the message names the line.
     """
     with path.open(encoding="utf-8", errors="replace") as file:
         _require_format(path, file.readline())
@@ -271,14 +271,14 @@ def read_events(path: Path) -> Iterator[Event]:
                     raise TruncatedRecordingError(
                         f"{path} has no end, its last line {number} is not whole"
                     ) from error
-                raise ValueError(f"{path}, line {number} is no event: {error}") from error
+                raise ValueError(f"{path}, line {number} is not an event: {error}") from error
 
 
 def _require_format(path: Path, line: str) -> None:
     try:
         found = json.loads(line).get(FORMAT_KEY, 1)  # the first format has no such field
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is no recording: {error}") from error
+        raise ValueError(f"{path} is not a recording: {error}") from error
     if found != FORMAT:
         raise ValueError(
             f"{path} is a recording of format {found}, this version plays format {FORMAT}: play it "

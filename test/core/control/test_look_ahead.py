@@ -143,9 +143,43 @@ def test_a_recorded_run_replays_on_a_player_without_a_lead(tmp_path: Path) -> No
     run.tick(60)
     run.player.hold(run.now_ns, "enough")
     run.tick(60)
+    require_replay(run, tmp_path / "run")
+
+
+def test_a_recorded_run_in_which_the_robot_braked_at_once_replays_to_the_bit(
+    tmp_path: Path,
+) -> None:
+    run = Run(is_recorded=True)
+    run.tick(3)
+    run.offer()
+    run.tick(40)
+    run.player.hold(run.now_ns, "enough")
+    late = run.begin_late_forecast()
+    for _ in range(5):
+        run.tick_number += 1
+        run.player.tick(run.now_ns)
+    assert late is not None
+    at_once = run.player.retry(late, run.now_ns)
+    assert at_once is not None
+    run.sent.append((run.tick_number, at_once))
+    begun = len(run.commands)
+    for _ in range(60):
+        run.measured = at_once.row_at(run.now_ns)
+        run.tick()
+    assert len(run.sent) == 2
+    for number, command in enumerate(run.commands[begun:], start=1):
+        instant_ns = run.now_ns - (60 - number) * PERIOD_NS
+        assert np.allclose(command.vector, at_once.row_at(instant_ns), atol=1e-9)
+    run.commands = run.commands[begun:]
+    require_replay(run, tmp_path / "run")
+
+
+def require_replay(run: Run, file: Path) -> None:
+    """The recording holds the commands of the run, to the bit."""
     recorded = run.player.player
     assert isinstance(recorded, RecordingPlayer)
-    write_events(tmp_path / "run", recorded.events)
+    write_events(file, recorded.events)
     player = MotionPlayer(run.layout, run.settings)
-    replayed = [c.vector for c in replay(read_events(tmp_path / "run"), player) if c is not None]
-    assert np.array_equal(np.stack(replayed)[: len(run.commands)], run.path())
+    replayed = [c.vector for c in replay(read_events(file), player) if c is not None]
+    end = len(replayed) - round(run.player.lead_s * 1e9 / PERIOD_NS)
+    assert np.array_equal(np.stack(replayed[end - len(run.commands) : end]), run.path())

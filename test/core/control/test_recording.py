@@ -128,7 +128,7 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     path.write_text(
         f'{FIRST_LINE}\n{{"event": "Ticked", "now_ns": 1, "is_missed": false}}\n{line}\n'
     )
-    with pytest.raises(ValueError, match="line 3 is no event"):
+    with pytest.raises(ValueError, match="line 3 is not an event"):
         list(read_events(path))
 
 
@@ -140,9 +140,9 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
             "of format 1, this version plays format 5",
         ),
         ('{"recording_format": 2}', "of format 2, this version plays format 5"),
-        ("no json", "is no recording"),
-        ("[]", "is no recording"),
-        ("", "is no recording"),
+        ("no json", "is not a recording"),
+        ("[]", "is not a recording"),
+        ("", "is not a recording"),
     ],
 )
 def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why: str) -> None:
@@ -176,7 +176,7 @@ def test_a_line_that_is_no_event_says_why(tmp_path: Path, line: str, problem: st
     path = tmp_path / "run"
     write_events(path, [])
     path.write_text(f"{path.read_text()}{line}\n")
-    with pytest.raises(ValueError, match=f"line 2 is no event: {problem}"):
+    with pytest.raises(ValueError, match=f"line 2 is not an event: {problem}"):
         list(read_events(path))
 
 

@@ -264,7 +264,7 @@ def test_a_folder_of_several_runs_is_asked_which(
     [
         (["nowhere"], "nowhere: no such file or folder"),
         (["{bag}"], "has no topic of gr00t_ros/msg/ActionChunk and none of"),
-        (["{text}"], "is no recording"),
+        (["{text}"], "is not a recording"),
     ],
 )
 def test_what_is_no_run_is_one_line(
