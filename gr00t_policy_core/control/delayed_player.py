@@ -42,9 +42,17 @@ class DelayedPlayer:
         self._events.append(event)
         self._ticks += isinstance(event, Ticked)
 
+    def begin(self) -> None:
+        """Repeat the oldest calls, up to the first that gives the player something to command."""
+        while self._events and not self._player.has_begun:
+            self._repeat_oldest()
+
     def advance(self, ticks_left: int) -> None:
         """Repeat the oldest calls, until only so many ticks are left."""
         while self._ticks > ticks_left:
-            event = self._events.popleft()
-            repeat(event, self._player)
-            self._ticks -= isinstance(event, Ticked)
+            self._repeat_oldest()
+
+    def _repeat_oldest(self) -> None:
+        event = self._events.popleft()
+        repeat(event, self._player)
+        self._ticks -= isinstance(event, Ticked)

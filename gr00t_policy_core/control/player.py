@@ -81,6 +81,11 @@ class MotionPlayer:
         return f"{held}; {MOVED}" if self._playback.is_moved else held
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is something to command: a chunk or a target was accepted."""
+        return self._playback.output is not None
+
+    @property
     def is_braking(self) -> bool:
         """Whether the commands come to rest as fast as the limits allow."""
         return self._state.phase is MotionPhase.BRAKING

@@ -315,6 +315,8 @@ class PlayerAhead:
         ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
         self._sent_ticks = min(ends, default=None)
         self._has_undone_sent = False
+        # A player without its first chunk could not stop the robot, which was sent that.
+        self._behind.begin()
         if self._told_ticks is not None and self._unsent_chunk is not None:
             self._path.depart()  # as for every chunk
         if self._path.is_current:

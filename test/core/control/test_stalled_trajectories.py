@@ -146,6 +146,38 @@ def test_a_second_stop_before_the_first_is_sent_does_not_make_the_robot_jump() -
     assert robot.position < stopped_at + 0.5 * (0.06 + STOP_LEAD_S + 0.02) + braking_way(0.5)
 
 
+@pytest.mark.parametrize("how", ["hold", "inhibit", "change_limits"])
+@pytest.mark.parametrize("after_ms", [0, 15, 40, 75, 95, 130])
+@pytest.mark.parametrize("first", ["chunk", "person"])
+def test_a_stop_right_after_the_first_trajectory_was_sent_stops_the_robot(
+    first: str, after_ms: int, how: str
+) -> None:
+    """The robot has not begun: without what it was sent the player has nothing to command."""
+    robot = BusyRobot(0)
+    for _ in range(30):
+        robot.step()
+    if first == "chunk":
+        robot.offer_ramp()
+    else:
+        robot.player.steer(np.array([0.3]), robot.now_ns)
+    while not robot.sent:
+        robot.step()
+    for _ in range(after_ms):
+        robot.step()
+    if how == "hold":
+        robot.player.hold(robot.now_ns, "enough")
+    elif how == "inhibit":
+        robot.player.inhibit("emergency stop")
+    else:
+        robot.player.change_limits({0: LIMITS}, robot.now_ns)
+    for _ in range(1500):
+        robot.step()
+    assert robot.position < 0.02
+    assert robot.position == pytest.approx(robot.sent[-1].trajectory.rows[-1, 0], abs=1e-6)
+    assert robot.player.is_at_rest
+    assert np.abs(np.diff(robot.path)).max() < 1e-3
+
+
 @pytest.mark.parametrize("how", ["hold", "inhibit"])
 def test_stops_that_follow_each_other_faster_than_they_are_planned_stop_the_robot(how: str) -> None:
     robot = moving()
