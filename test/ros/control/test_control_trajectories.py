@@ -11,159 +11,28 @@ from nodes_for_tests import DEACTIVATE, Operator, chunk_of
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from trajectory_rig import (
+    LIMITS,
+    NAMES,
+    PERIOD_S,
+    braking_way,
+    end_s,
+    make_forecasts_slow,
+    moving,
+    moving_until_s,
+    play,
+    play_until_it_moves,
+    points_of,
+    require_trajectory,
+    running,
+)
 
-from bench.trajectory_controller import Point, TrajectoryController
 from gr00t_policy_core.control.player import MotionPlayer
-from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast
+from gr00t_policy_core.control.trajectory import Forecast
 from gr00t_ros.msg import ControlStatus
-
-NAMES = ["shoulder", "elbow", "finger"]
-PERIOD_S = 0.01
-LIMITS = {"velocity": 3.0, "acceleration": 25.0, "jerk": 500.0}
-MODE = {"action__arm__mode": "trajectory", "action__gripper__mode": "trajectory"}
-
-
-def braking_way(speed: float) -> float:
-    """No less than the way on which a joint comes to rest, rad, by its acceleration and jerk."""
-    return speed / 2 * (speed / LIMITS["acceleration"] + np.sqrt(4 * speed / LIMITS["jerk"]))
-
-
-def points_of(message: JointTrajectory) -> list[Point]:
-    return [
-        Point(
-            point.time_from_start.sec + point.time_from_start.nanosec * 1e-9,
-            np.array(point.positions),
-            np.array(point.velocities),
-            np.array(point.accelerations),
-        )
-        for point in message.points
-    ]
-
-
-def moving_until_s(message: JointTrajectory) -> float:
-    """How long after its stamp the path comes to rest, s."""
-    moving = [p.time_s for p in points_of(message) if np.abs(p.velocity).max() > 1e-9]
-    return max(moving, default=0.0)
-
-
-def end_s(message: JointTrajectory) -> float:
-    """When the path comes to rest, s."""
-    stamp = message.header.stamp
-    return stamp.sec + stamp.nanosec * 1e-9 + moving_until_s(message)
-
-
-class Robot:
-    """A controller that plays the trajectories it receives, and joint states of where it is."""
-
-    def __init__(self, peer: Node) -> None:
-        self._peer = peer
-        self.controller = TrajectoryController(np.zeros(3))
-        self.received: list[JointTrajectory] = []
-        self.rejections: list[str] = []
-        self.path: list[tuple[float, np.ndarray]] = []
-        peer.create_subscription(JointTrajectory, "commands", self._on_trajectory, 10)
-        self._states = peer.create_publisher(JointState, "joint_states", 10)
-        peer.create_timer(0.005, self._update)
-
-    def _on_trajectory(self, message: JointTrajectory) -> None:
-        self.received.append(message)
-        assert list(message.joint_names) == NAMES
-        stamp_s = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
-        why = self.controller.receive(stamp_s, points_of(message), now_ns(self._peer) * 1e-9)
-        if why:
-            self.rejections.append(why)
-
-    def _update(self) -> None:
-        stamp_ns = now_ns(self._peer)
-        position = self.controller.update(stamp_ns * 1e-9, self.controller.position)
-        self.path.append((stamp_ns * 1e-9, position.copy()))
-        message = JointState(name=NAMES, position=position.tolist())
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
-        self._states.publish(message)
-
-
-def play(
-    robot: Robot, chunks: Publisher, peer: Node, number: int, *, start: float, speed: float = 0.5
-) -> None:
-    """A chunk of one second in which all joints climb.
-
-    One that arrives after its last step is rejected; then a fresh one follows, as from a policy.
-    """
-    climb = start + speed * 0.05 * np.arange(20)[:, None]
-    values = {"arm": np.hstack([climb, climb]), "gripper": climb}
-    motion = robot.node._motion
-    accepted, rejected = motion.counts.chunks, motion.chunks_rejected - 1
-
-    def is_accepted() -> bool:
-        nonlocal rejected
-        if motion.counts.chunks == accepted and motion.chunks_rejected > rejected:
-            rejected = motion.chunks_rejected
-            chunks.publish(chunk_of(values, t0_ns=now_ns(peer), dt_s=0.05, chunk_id=number))
-        return motion.counts.chunks > accepted
-
-    wait_until(is_accepted, what=f"chunk {number} is accepted")
-
-
-def play_until_it_moves(robot: Robot, chunks: Publisher, peer: Node) -> None:
-    """Fresh chunks, as from a policy, until one is carried out: a busy machine may refuse some."""
-    number, played_ns = 0, 0
-
-    def moves() -> bool:
-        nonlocal number, played_ns
-        if now_ns(peer) - played_ns > 2 * 10**9:
-            number, played_ns = number + 1, now_ns(peer)
-            play(robot, chunks, peer, number, start=float(robot.controller.position[0]))
-        return bool(robot.controller.position[0] > 0.1)
-
-    wait_until(moves, what="it moves")
-
-
-def running(activate_node: MakeNode, ros_node: Node, **changes: object) -> Robot:
-    robot = Robot(ros_node)
-    node = activate_node(stands_at=(0.0, 0.0, 0.0), **MODE, **changes)
-    node.arm._timer.cancel()  # the robot here is the controller's
-    robot.node, robot.forecaster = node, node._activation.forecaster
-    return robot
-
-
-def moving(
-    activate_node: MakeNode,
-    chunks: Publisher,
-    ros_node: Node,
-    *,
-    past: float = 0.1,
-    speed: float = 0.5,
-    **changes: object,
-) -> Robot:
-    """A robot on the way of its first chunk, whose shoulder is past a position (rad)."""
-    robot = running(activate_node, ros_node, **changes)
-    play(robot, chunks, ros_node, 1, start=0.0, speed=speed)
-    wait_until(lambda: robot.controller.position[0] > past, what="it moves")
-    return robot
-
-
-def require_trajectory(robot: Robot, message: JointTrajectory) -> None:
-    """Positions that keep the limits, with their own derivatives, from the stamp to a rest.
-
-    On a machine that is too busy to plan in time the robot brakes without regard to jerk.
-    """
-    jerk = np.inf if robot.forecaster.late else LIMITS["jerk"]
-    points = points_of(message)
-    positions = np.stack([point.position for point in points])
-    velocities = np.stack([point.velocity for point in points])
-    accelerations = np.stack([point.acceleration for point in points])
-    times_s = np.array([point.time_s for point in points])
-    assert np.allclose(times_s, PERIOD_S * np.arange(len(points)))
-    assert np.allclose(velocities[1:-1], (positions[2:] - positions[:-2]) / (2 * PERIOD_S))
-    assert np.allclose(accelerations[1:-1], np.diff(positions, n=2, axis=0) / PERIOD_S**2)
-    assert not velocities[-1].any()
-    assert not accelerations[-1].any()
-    for joint in range(3):
-        require_within(positions[:, joint], period_s=PERIOD_S, **{**LIMITS, "jerk": jerk})
 
 
 def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
@@ -270,8 +139,8 @@ def test_a_stop_departs_at_once_and_does_not_wait_for_the_lead(
 ) -> None:
     """The lead is 0.8 s: a stop that waited for it would come when the motion is nearly over."""
     robot = moving(activate_node, chunks, ros_node, past=0.05, trajectory_lead_s=0.8)
-    assert operator.trigger("stop").success
     stopped_s = now_ns(ros_node) * 1e-9
+    assert operator.trigger("stop").success
     wait_until(lambda: len(robot.received) == 2, what="a trajectory that brakes")
     last = robot.received[-1]
     require_trajectory(robot, last)
@@ -326,14 +195,7 @@ def test_a_trajectory_that_is_late_is_not_sent_and_its_chunk_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     robot = running(activate_node, ros_node, trajectory_lead_s=0.02)
-    run = Forecast.run
-
-    def slow(forecast: Forecast) -> object:
-        begun_ns = now_ns(ros_node)
-        wait_until(lambda: now_ns(ros_node) - begun_ns > 7 * 10**8, what="longer than any lead")
-        return run(forecast)
-
-    monkeypatch.setattr(Forecast, "run", slow)
+    make_forecasts_slow(monkeypatch, ros_node, 0.7)  # longer than any lead
     climb = 0.025 * np.arange(20)[:, None]
     values = {"arm": np.hstack([climb, climb]), "gripper": climb}
     chunks.publish(chunk_of(values, t0_ns=now_ns(ros_node), dt_s=0.05, chunk_id=1))
@@ -353,15 +215,7 @@ def test_a_machine_that_takes_longer_than_the_lead_plans_further_ahead_and_stops
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     robot = running(activate_node, ros_node)
-    run = Forecast.run
-
-    def slow(forecast: Forecast) -> object:
-        begun_ns, trajectory = now_ns(ros_node), run(forecast)
-        if not isinstance(forecast._motion, BrakeMotion):  # of which nothing has to be planned
-            wait_until(lambda: now_ns(ros_node) - begun_ns > 2 * 10**8, what="0.2 s")
-        return trajectory
-
-    monkeypatch.setattr(Forecast, "run", slow)
+    make_forecasts_slow(monkeypatch, ros_node, 0.2)
     play_until_it_moves(robot, chunks, ros_node)
     status = operator.wait_for_status(lambda s: s.trajectory_lead_s > 0.2, "a longer lead")
     assert status.trajectory_lead_s <= 0.5
