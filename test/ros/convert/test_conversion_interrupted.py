@@ -26,6 +26,10 @@ from gr00t_policy_core.datasets.lerobot import LeRobotDataset
 from gr00t_ros.convert import bag_conversion, conversion
 
 
+def disk_full(*_: Any) -> None:
+    raise OSError("No space left on device")
+
+
 def test_a_conversion_goes_on_after_an_error(
     tmp_path: Path, bags: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,9 +67,6 @@ def test_other_settings_do_not_go_on_with_what_is_there(
 def test_a_conversion_that_fails_before_a_bag_is_finished_leaves_nothing(
     tmp_path: Path, bags: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def disk_full(*_: Any) -> None:
-        raise OSError("No space left on device")
-
     monkeypatch.setattr(conversion, "convert_bag", disk_full)
     assert convert(bags, "--config", config, "--output", tmp_path / "made" / "d") == 1
     assert not (tmp_path / "made").exists()
@@ -74,9 +75,6 @@ def test_a_conversion_that_fails_before_a_bag_is_finished_leaves_nothing(
 def test_a_dataset_that_cannot_be_written_is_not_left_half(
     tmp_path: Path, bags: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def disk_full(*_: Any) -> None:
-        raise OSError("No space left on device")
-
     monkeypatch.setattr(dataset_writer, "write_json", disk_full)
     assert convert(bags, "--config", config, "--output", tmp_path / "made" / "d") == 1
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["d.converting"]
