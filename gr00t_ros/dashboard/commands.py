@@ -68,3 +68,10 @@ COMMANDS = {
         "recorder_node/label", LabelEpisode, lambda outcome: LabelEpisode.Request(outcome=outcome)
     ),
 }
+
+# Of two commands, the second keeps the robot from moving, and the first lets it move.
+OPPOSITES = (
+    ("start_policy", "stop_policy"),
+    ("allow_motion", "stop_motion"),
+    ("go_live", "go_shadow"),
+)

@@ -18,12 +18,13 @@ from std_msgs.msg import String
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.dashboard.answer import Answer, no_answer, not_there
 from gr00t_ros.dashboard.cameras import Cameras
-from gr00t_ros.dashboard.commands import COMMANDS
+from gr00t_ros.dashboard.commands import COMMANDS, OPPOSITES
 from gr00t_ros.dashboard.feed import Feed
 from gr00t_ros.dashboard.plain_messages import json_of
 from gr00t_ros.dashboard.ros_futures import result_of
 from gr00t_ros.dashboard.task_link import TaskLink
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, RecorderStatus, TaskStatus
+from gr00t_ros.node.opposite_clients import OppositeClients, ServiceClient
 from gr00t_ros.node.qos import CHUNK, INSTRUCTION, STATUS
 from gr00t_ros.node.spin_thread import SpinThread
 
@@ -64,10 +65,7 @@ class RobotLink:
         self._instruction = node.create_publisher(String, INSTRUCTION_TOPIC, INSTRUCTION)
         self.tasks = TaskLink(node)
         self._cameras = Cameras(node, contract.video, feed)
-        self._clients = {
-            name: node.create_client(command.kind, command.service)
-            for name, command in COMMANDS.items()
-        }
+        self._clients = _clients(node)
         executor = SingleThreadedExecutor(context=self._context)
         executor.add_node(node)
         self._spinning = SpinThread(executor, "dashboard ROS")
@@ -111,3 +109,13 @@ class RobotLink:
             self._feed.publish(kind, json_of(kind, message))
 
         return show
+
+
+def _clients(node: Node) -> dict[str, ServiceClient]:
+    """The client of each command."""
+    made = {name: node.create_client(c.kind, c.service) for name, c in COMMANDS.items()}
+    clients: dict[str, ServiceClient] = dict(made)
+    for start, stop in OPPOSITES:
+        both = OppositeClients(made[start], made[stop])
+        clients[start], clients[stop] = both.start, both.stop
+    return clients

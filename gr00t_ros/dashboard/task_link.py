@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from action_msgs.srv import CancelGoal
 from rclpy.action import ActionClient
@@ -33,6 +34,7 @@ class TaskLink:
         self._client = ActionClient(node, RunPolicy, ACTION)
         # Cancels every goal, also one that was started in a terminal.
         self._cancel = node.create_client(CancelGoal, f"{ACTION}/_action/cancel_goal")
+        self._cancels = 0
 
     def close(self) -> None:
         """End the client, before its node: a node does not destroy it."""
@@ -61,7 +63,7 @@ class TaskLink:
         except ValueError as error:
             return Answer(False, f"ender: {error}")
         try:
-            handle = await result_of(self._client.send_goal_async(goal), ANSWER_S)
+            handle = await result_of(self._send(goal), ANSWER_S)
         except asyncio.TimeoutError:
             return no_answer(ACTION, ANSWER_S)
         if not handle.accepted:
@@ -74,7 +76,8 @@ class TaskLink:
         return Answer(task.termination != TaskResult.TERMINATION_REJECTED, task.reason)
 
     async def cancel(self) -> Answer:
-        """Cancel the task that runs, whoever has started it."""
+        """Cancel the task that runs, whoever has started it, and one that is on its way."""
+        self._cancels += 1
         if not self._cancel.service_is_ready():
             return not_there(TASK_NODE)
         request = self._cancel.call_async(CancelGoal.Request())  # no id and no time: all goals
@@ -87,3 +90,15 @@ class TaskLink:
         if not response.goals_canceling:
             return Answer(False, "no task runs")
         return Answer(True, "the task is cancelled, the robot brakes")
+
+    def _send(self, goal: RunPolicy.Goal) -> Any:
+        """Send a goal; one that is accepted only after a cancel is cancelled, too."""
+        sent = self._client.send_goal_async(goal)
+        cancels_before = self._cancels
+
+        def on_answer(answer: Any) -> None:
+            if self._cancels != cancels_before and answer.result().accepted:
+                answer.result().cancel_goal_async()
+
+        sent.add_done_callback(on_answer)
+        return sent

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
+from gr00t_ros.node.opposite_clients import OppositeClients
 from gr00t_ros.node.qos import CHUNK, INSTRUCTION, SENSOR, STATUS
 from gr00t_ros.task.ender import Ender
 
@@ -35,18 +36,24 @@ class DrivenNodes:
 
     Args:
         node: The task node.
+
+    Attributes:
+        has_unanswered_stop: Whether a call of `stop` was given up, which may still be on its way.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self.has_unanswered_stop = False
         self._inbox: SimpleQueue[Received] | None = None
         self._listening: dict[Topic, list[Ender]] = {}
         self._subscribed: set[Topic] = set()
         self._instruction = node.create_publisher(String, f"{POLICY_NODE}/instruction", INSTRUCTION)
         # Answers must arrive while other callbacks wait for them.
         self._answers = ReentrantCallbackGroup()
-        self.start = self._client(Trigger, POLICY_NODE, "start")
-        self.stop = self._client(Trigger, POLICY_NODE, "stop")
+        inference = OppositeClients(
+            self._client(Trigger, POLICY_NODE, "start"), self._client(Trigger, POLICY_NODE, "stop")
+        )
+        self.start, self.stop = inference.start, inference.stop
         self.reset = self._client(Trigger, POLICY_NODE, "reset")
         self.stop_control = self._client(Trigger, CONTROL_NODE, "stop")
         self.get_state = self._client(GetState, POLICY_NODE, "get_state")

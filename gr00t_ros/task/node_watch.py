@@ -88,6 +88,15 @@ class NodeWatch:
         """Whether a person has taken over."""
         return self.control is not None and self.control.intervention
 
+    @property
+    def policy_is_stopped(self) -> bool:
+        """Whether the policy node says that it is stopped."""
+        return self.policy is not None and self.policy.state == PolicyStatus.STATE_STOPPED
+
+    def expect_stop(self) -> None:
+        """That the policy node is stopped is no fault until it is seen to infer again."""
+        self.has_started = False
+
     def start(self, now_s: float) -> None:
         """The policy node infers: from now on the robot has to move, and no node may restart.
 
@@ -104,7 +113,7 @@ class NodeWatch:
             return silent
         if status.state == PolicyStatus.STATE_ERROR:
             return f"policy_node: {status.reason}"
-        if status.state == PolicyStatus.STATE_STOPPED and self.has_started:
+        if self.policy_is_stopped and self.has_started:
             return "policy_node was stopped by somebody else"
         return ""
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rclpy.client import Client
 from std_srvs.srv import Trigger
 
+from gr00t_ros.node.opposite_clients import ServiceClient
 from gr00t_ros.task.driven_nodes import DrivenNodes
 from gr00t_ros.task.run_loop import RunLoop
 
@@ -82,6 +82,7 @@ def _stop_a_node(loop: RunLoop, nodes: DrivenNodes) -> str:
         )
 
     loop.wait(is_decided, LATE_S)
+    nodes.has_unanswered_stop = policy.is_unanswered
     for stop in (policy, control):
         stop.give_up()
     if not (policy.has_succeeded or control.has_succeeded):
@@ -99,7 +100,7 @@ class _Stop:
         client: Of the service.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ServiceClient) -> None:
         self._client = client
         self._answer: Any = None
 
@@ -119,16 +120,21 @@ class _Stop:
         """Whether the node has answered that it stops."""
         return self.is_asked and self._answer.done() and self._answer.result().success
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the service was called, and has not answered."""
+        return self.is_asked and not self._answer.done()
+
     def problem_after(self, waited_s: float) -> str:
         """Why the node has not stopped in that time."""
         name = self._client.srv_name
         if not self.is_asked:
             return f"there is no service {name}"
-        if not self._answer.done():
+        if self.is_unanswered:
             return f"{name} did not answer within {waited_s:g} s"
         return f"{name} failed: {self._answer.result().message}"
 
     def give_up(self) -> None:
         """Wait no longer for an answer."""
-        if self.is_asked and not self._answer.done():
+        if self.is_unanswered:
             self._client.remove_pending_request(self._answer)

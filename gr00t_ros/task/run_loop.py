@@ -9,11 +9,11 @@ from collections.abc import Callable
 from queue import Empty
 from typing import Any, Protocol
 
-from rclpy.client import Client
 from std_srvs.srv import Trigger
 
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
+from gr00t_ros.node.opposite_clients import ServiceClient
 from gr00t_ros.task.driven_nodes import DrivenNodes
 from gr00t_ros.task.ender import Ender
 from gr00t_ros.task.goal_slot import Interrupt
@@ -111,7 +111,7 @@ class RunLoop:
             self._publish_feedback()
         return True
 
-    def ask(self, client: Client, request: Any, timeout_s: float = ANSWER_S) -> Any:
+    def ask(self, client: ServiceClient, request: Any, timeout_s: float = ANSWER_S) -> Any:
         """Call a service and return its response.
 
         Raises:
@@ -120,13 +120,16 @@ class RunLoop:
         if not self.wait(client.service_is_ready, timeout_s):
             raise TaskEnd(Termination.FAULT, f"there is no service {client.srv_name}")
         future = client.call_async(request)
-        if not self.wait(future.done, timeout_s):
+        try:
+            if not self.wait(future.done, timeout_s):
+                problem = f"{client.srv_name} did not answer within {timeout_s:g} s"
+                raise TaskEnd(Termination.FAULT, problem)
+        except TaskEnd:
             client.remove_pending_request(future)
-            problem = f"{client.srv_name} did not answer within {timeout_s:g} s"
-            raise TaskEnd(Termination.FAULT, problem)
+            raise
         return future.result()
 
-    def require(self, client: Client, timeout_s: float = ANSWER_S) -> None:
+    def require(self, client: ServiceClient, timeout_s: float = ANSWER_S) -> None:
         """Call a Trigger service that has to succeed.
 
         Raises:

@@ -20,12 +20,12 @@ from gr00t_ros.task.node_watch import Counts
 from gr00t_ros.task.outcome import Outcome, TaskEnd, Termination
 from gr00t_ros.task.policy_override import PolicyOverride
 from gr00t_ros.task.robot_stop import stop_robot
-from gr00t_ros.task.run_loop import RunLoop
+from gr00t_ros.task.run_loop import ANSWER_S, RunLoop
 from gr00t_ros.task.subtask_run import SubtaskRun, percentile
 from gr00t_ros.task.task_goal import SubtaskGoal, TaskGoal
 
 INSTRUCT_AGAIN_S = 0.5  # an instruction that has no effect yet is published again
-LOAD_S = 600.0  # for `~/start` of a policy node that has to load a model
+LOAD_S = 600.0  # for an answer of a policy node that has to load a model
 
 
 class TaskRun:
@@ -96,11 +96,23 @@ class TaskRun:
             self._override.apply(self._goal.policy)
         first = self._goal.subtasks[0].instruction
         self._instruct(first, until=lambda: watch.policy.instruction == first)
-        if watch.policy.streams and not self._goal.policy:  # the node is configured
+        is_configured = watch.policy.streams and not self._goal.policy
+        answer_s = ANSWER_S if is_configured else LOAD_S
+        if nodes.has_unanswered_stop:
+            self._settle_stop(answer_s)
+        if is_configured:
             loop.require(nodes.reset)
-            loop.require(nodes.start)
-        else:
-            loop.require(nodes.start, LOAD_S)
+        loop.require(nodes.start, answer_s)
+
+    def _settle_stop(self, answer_s: float) -> None:
+        """Have the policy node carry out a stop of an earlier goal, which would undo the start.
+
+        The requests to one service arrive in order: that of another stop is behind it.
+        """
+        self._loop.require(self._nodes.stop, answer_s)
+        self._nodes.has_unanswered_stop = False
+        self._loop.wait(lambda: self._loop.watch.policy_is_stopped, ANSWER_S)
+        self._loop.watch.expect_stop()
 
     def _run_subtask(self, goal: SubtaskGoal, enders: Sequence[Ender], index: int) -> TaskEnd:
         """Run one subtask to its end."""

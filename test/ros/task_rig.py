@@ -45,6 +45,7 @@ class Processes:
         self._commands = dict(commands)
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._shown: dict[Path, int] = {}  # the characters of each log
 
     def start(self, *names: str) -> None:
         for name in names:
@@ -73,14 +74,22 @@ class Processes:
         ended = [name for name, process in self._running.items() if process.poll() is not None]
         assert not ended, f"{ended} ended:\n{self.log(ended[0]).read_text(errors='replace')}"
 
+    def new_output(self) -> str:
+        """What they have said since this was called before."""
+        parts = []
+        for log in sorted(self._folder.glob("*.log")):
+            text = log.read_text(errors="replace")
+            parts.append(f"--- {log.name}\n{text[self._shown.get(log, 0) :]}")
+            self._shown[log] = len(text)
+        return "\n".join(parts)
+
     def end(self) -> str:
-        """Kill them all; returns what they have said."""
+        """Kill them all; returns what they have said since `new_output()`."""
         for process in self._running.values():
             process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait()
-        logs = sorted(self._folder.glob("*.log"))
-        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')}" for log in logs)
+        return self.new_output()
 
 
 @contextlib.contextmanager
@@ -108,6 +117,7 @@ class TaskPeer:
         self.task_statuses: list[TaskStatus] = []
         self.chunks: list[ActionChunk] = []
         self._client = ActionClient(node, RunPolicy, "task_node/run_policy")
+        self._handle: Any = None
         self._start = node.create_client(Trigger, "control_node/start")
         self._answers: list[Any] = []
         self._asking = node.create_timer(0.5, self._ask_to_start)
@@ -184,8 +194,9 @@ class TaskPeer:
 
         future = self._client.send_goal_async(goal, feedback_callback=take)
         wait_until(future.done, SLOW_S, "the goal is answered")
-        assert future.result().accepted
-        return future.result()
+        self._handle = future.result()
+        assert self._handle.accepted
+        return self._handle
 
     def result_of(self, handle: Any, timeout_s: float = SLOW_S) -> tuple[int, Result]:
         """The status and the result of a goal."""
@@ -211,14 +222,17 @@ class TaskPeer:
     def wait_for_feedback(
         self, state: int, more: Callable[[RunPolicy.Feedback], object] = lambda _: True
     ) -> None:
-        """Wait until the newest feedback has a state."""
-        wait_until(
-            lambda: (
-                self.feedbacks and self.feedbacks[-1].state == state and more(self.feedbacks[-1])
-            ),
-            SLOW_S,
-            f"feedback with state {state}",
-        )
+        """Wait until the newest feedback of the last goal has a state; fail where it has ended."""
+        future = self._handle.get_result_async()
+
+        def is_there() -> bool:
+            newest = self.feedbacks[-1] if self.feedbacks else None
+            if newest is not None and newest.state == state and more(newest):
+                return True
+            assert not future.done(), f"not state {state}, but the end: {future.result()}"
+            return False
+
+        wait_until(is_there, SLOW_S, f"feedback with state {state}")
 
 
 @contextlib.contextmanager

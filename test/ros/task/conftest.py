@@ -12,6 +12,17 @@ from task_rig import Processes, TaskPeer, expert_server, node_command, spinning_
 
 from gr00t_ros.sim.demo_processes import config
 
+ROBOTS = ("fleet", "simulation")  # fixtures with processes
+
+
+@pytest.fixture(autouse=True)
+def output_of_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where a test fails, pytest shows what the robot's processes have said in its time."""
+    robots = [request.getfixturevalue(name) for name in ROBOTS if name in request.fixturenames]
+    yield
+    for robot in robots:
+        print(robot.processes.new_output())  # noqa: T201 - pytest shows it where a test fails
+
 
 @pytest.fixture(scope="module")
 def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:

@@ -18,82 +18,17 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import rclpy
 from helpers import wait_until
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.context import Context
-from rclpy.executors import MultiThreadedExecutor
-from rclpy.node import Node
+from slow_task_node import FEEDBACK_S, SlowTaskNode, slow_task_node
 from task_rig import SLOW_S
 
-from gr00t_ros.action import RunPolicy
-from gr00t_ros.msg import TaskResult
 from gr00t_ros.node.stop_signals import REPEATED_AFTER_S
-
-FEEDBACK_S = 0.1
-
-
-class SlowTaskNode:
-    """Serves the action of the task node."""
-
-    def __init__(self, node: Node) -> None:
-        self.may_accept = threading.Event()
-        self.may_accept.set()
-        self.is_asked = threading.Event()
-        self.is_running = threading.Event()
-        self.is_cancelled = threading.Event()
-        self.is_at_rest = threading.Event()
-        self.server = ActionServer(
-            node,
-            RunPolicy,
-            "task_node/run_policy",
-            self._execute,
-            goal_callback=self._accept,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
-            callback_group=ReentrantCallbackGroup(),
-        )
-
-    def _accept(self, _: RunPolicy.Goal) -> GoalResponse:
-        self.is_asked.set()
-        self.may_accept.wait(SLOW_S)
-        return GoalResponse.ACCEPT
-
-    def _execute(self, handle: ServerGoalHandle) -> RunPolicy.Result:
-        self.is_running.set()
-        feedback = RunPolicy.Feedback(state=RunPolicy.Feedback.STATE_RUNNING, subtask_count=1)
-        ends_s = time.monotonic() + 2 * SLOW_S
-        while not self.is_at_rest.is_set() and time.monotonic() < ends_s:
-            handle.publish_feedback(feedback)
-            if handle.is_cancel_requested:
-                self.is_cancelled.set()
-            self.is_at_rest.wait(FEEDBACK_S)
-        handle.canceled() if handle.is_cancel_requested else handle.abort()
-        task = TaskResult(termination=TaskResult.TERMINATION_CANCELLED, reason="by a test")
-        return RunPolicy.Result(task=task)
 
 
 @pytest.fixture
 def task_node() -> Iterator[SlowTaskNode]:
-    context = Context()
-    rclpy.init(context=context)
-    node = Node("slow_task_node", context=context)
-    executor = MultiThreadedExecutor(4, context=context)
-    executor.add_node(node)
-    served = SlowTaskNode(node)
-    thread = threading.Thread(target=executor.spin)
-    thread.start()
-    try:
-        yield served
-    finally:
-        served.may_accept.set()
-        served.is_at_rest.set()
-        executor.shutdown()
-        thread.join()
-        served.server.destroy()
-        node.destroy_node()
-        context.try_shutdown()
+    with slow_task_node() as node:
+        yield node
 
 
 class Command:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A start that is carried out after a stop which was asked for later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from helpers import wait_until
+from late_services import LateServices
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+from task_rig import spinning_node
+
+from gr00t_ros.node.opposite_clients import OppositeClients
+
+REQUEST = Trigger.Request()
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    with spinning_node("opposites") as node:
+        yield node
+
+
+@pytest.fixture
+def services(node: Node) -> LateServices:
+    return LateServices(node)
+
+
+@pytest.fixture
+def clients(node: Node, services: LateServices) -> OppositeClients:
+    start, stop = (node.create_client(Trigger, name) for name in ("start", "stop"))
+    clients = OppositeClients(start, stop)
+    for client in (clients.start, clients.stop):
+        wait_until(client.service_is_ready, what=client.srv_name)
+    return clients
+
+
+def test_a_start_that_comes_after_a_later_stop_is_followed_by_another_stop(
+    services: LateServices, clients: OppositeClients
+) -> None:
+    started = clients.start.call_async(REQUEST)
+    clients.start.remove_pending_request(started)  # whoever called it has given up
+    stopped = clients.stop.call_async(REQUEST)
+    wait_until(stopped.done, what="the stop")
+    services.arrive()
+    wait_until(lambda: services.done == ["stop", "start", "stop"], what="the second stop")
+
+
+def test_a_start_that_comes_in_time_stands(
+    services: LateServices, clients: OppositeClients
+) -> None:
+    services.arrive()
+    for client in (clients.stop, clients.start, clients.start):
+        answer = client.call_async(REQUEST)
+        wait_until(answer.done, what=client.srv_name)
+    assert services.done == ["stop", "start", "start"]
+    stopped = clients.stop.call_async(REQUEST)
+    wait_until(stopped.done, what="the stop")
+    assert services.done == ["stop", "start", "start", "stop"]
