@@ -301,7 +301,7 @@ class LookAheadPlayer:
         ticked_ns = self._ahead.ticked_ns
         if self._path.is_forecasting or not self._path.has_departed or ticked_ns is None:
             return None
-        if self._ahead.is_told:  # between the tick and now: the next tick shows it
+        if self._ahead.sent.is_told:  # between the tick and now: the next tick shows it
             return None
         if any(command.is_withheld for command in self._ahead.commands.known):
             return None
@@ -330,7 +330,7 @@ class LookAheadPlayer:
         nothing.
         """
         longest = MAX_LATE_STEP
-        if self._stops.is_unsent and self._ahead.has_undone_sent:
+        if self._stops.is_unsent and self._ahead.sent.has_undone_sent:
             longest += self._path.way(now_ns, now_ns + self._ahead.lead_ns)
         would_step = self._path.step_to(trajectory, now_ns) > longest
         return would_step or now_ns >= trajectory.end_ns
@@ -366,7 +366,7 @@ class LookAheadPlayer:
         self._stops.begin_if_due(now_ns)
         if not self._path.is_awaited(forecast):
             return None
-        chunk = self._ahead.unsent_chunk
+        chunk = self._ahead.sent.unsent_chunk
         at_once = None
         if forecast.is_stop:
             at_once = self._stops.stop_again(forecast, now_ns)

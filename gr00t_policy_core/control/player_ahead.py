@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gr00t_policy_core.control.action_layout import ActionLayout
-from gr00t_policy_core.control.chunk import Chunk, Row
+from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.commands_ahead import CommandsAhead
 from gr00t_policy_core.control.delayed_player import DelayedPlayer
 from gr00t_policy_core.control.measured_ahead import MeasuredAhead
@@ -19,12 +19,11 @@ from gr00t_policy_core.control.recording import (
     Event,
     Limited,
     Measured,
-    Offered,
-    Steered,
     Ticked,
     repeat,
 )
 from gr00t_policy_core.control.sent_path import SentPath
+from gr00t_policy_core.control.sent_ticks import SentTicks
 from gr00t_policy_core.control.trajectory import BrakeMotion, Trajectory
 
 # After a longer pause of the control loop, s, missed ticks are made up for only up to the end of
@@ -69,11 +68,7 @@ class PlayerAhead:
         stop_ticks = max(1, math.ceil(STOP_LEAD_S / period_s - 1e-9))
         self._stop_ticks = min(stop_ticks, self._commands.lead_ticks)
         self._ticked_ns: int | None = None  # the newest tick of the player
-        self._ticks = 0  # of the player
-        self._sent_ticks: int | None = None  # how many of them were sent, where not all were
-        self._told_ticks: int | None = None  # how many there were at a first call since a forecast
-        self._unsent_chunk: Chunk | None = None
-        self._has_undone_sent = False
+        self._sent = SentTicks()
         self._is_abandoned = False  # the controller holds the robot by itself, wherever that is
         self._measured = MeasuredAhead(layout, path)
 
@@ -115,7 +110,7 @@ class PlayerAhead:
     @property
     def departure_ns(self) -> int:
         """The newest instant at which the path is still the one that was sent, ns."""
-        return (self._ticked_ns or 0) - self._unsent_ticks * self._period_ns
+        return (self._ticked_ns or 0) - self._sent.unsent * self._period_ns
 
     def time_ahead(self, now_ns: int) -> int:
         """The player's time at the present: its newest tick, unless the clock was set."""
@@ -125,41 +120,20 @@ class PlayerAhead:
         return ticked_ns
 
     @property
-    def unsent_chunk(self) -> Chunk | None:
-        """The newest chunk, while no trajectory of it was sent."""
-        return self._unsent_chunk
-
-    @property
     def comes_to_rest(self) -> bool:
         """Whether the player brakes or rests, and was told nothing since that moves it."""
         player = self._player
-        return bool(player.reason) and self._unsent_chunk is None and not player.is_steered
+        return bool(player.reason) and self._sent.unsent_chunk is None and not player.is_steered
 
     @property
-    def has_undone_sent(self) -> bool:
-        """Whether the newest way back has undone a call that was sent, and nothing was sent since.
-
-        Then the player does not know the path that the robot is about to go.
-        """
-        return self._has_undone_sent
-
-    @property
-    def is_told(self) -> bool:
-        """Whether the player was called since its newest tick: no command shows it yet."""
-        return self._told_ticks == self._ticks
+    def sent(self) -> SentTicks:
+        """Which ticks and calls the robot knows; only to read."""
+        return self._sent
 
     def note(self, event: Event) -> None:
-        """Store a call to the player that a stop undoes.
-
-        What was sent ends before it, even if the next commands are still the same.
-        """
+        """Store a call to the player that a stop undoes."""
         self._behind.note(event)
-        if isinstance(event, Offered | Steered):
-            self._unsent_chunk = event.chunk if isinstance(event, Offered) else None
-        if self._told_ticks is None:
-            self._told_ticks = self._ticks
-        if self._sent_ticks is None:
-            self._sent_ticks = self._ticks
+        self._sent.note(event)
 
     def tell(self, event: Event) -> None:
         """Repeat a call on the player, and store it as one that a stop undoes."""
@@ -211,10 +185,10 @@ class PlayerAhead:
 
     def advance(self) -> None:
         """Give up what a stop need not undo any more."""
-        if self._path.is_current and self._unsent_ticks > self._commands.lead_ticks:
-            self._sent_ticks = None  # a call that has changed nothing for a whole lead
         lead_ticks = self._commands.lead_ticks
-        self._behind.advance(max(lead_ticks - self._stop_ticks, self._unsent_ticks))
+        if self._path.is_current and self._sent.unsent > lead_ticks:
+            self._sent.assume_same()  # a call that has changed nothing for a whole lead
+        self._behind.advance(max(lead_ticks - self._stop_ticks, self._sent.unsent))
 
     def go_back(self, stop_lead_ns: int | None = None, *, after_pause: bool = False) -> int:
         """Undo what the robot has not begun, on the path that was sent; returns the present, ns.
@@ -230,16 +204,14 @@ class PlayerAhead:
             self.keep()
             return 0
         if after_pause:
-            self._behind.advance(self._unsent_ticks)
+            self._behind.advance(self._sent.unsent)
         present_ns, ticks = self._ticked_ns - self.lead_ns, self._behind.ticks_left
         undone = list(self._behind.undone)
-        self._has_undone_sent |= any(self._was_sent(event) for event in undone)
         self._player = self._behind.player
-        self._ticks -= ticks
+        self._sent.undo(ticks, undone)
         self._ticked_ns -= ticks * self._period_ns
         self._commands.drop(ticks)
         self._path.drop()
-        self._sent_ticks = self._told_ticks = self._unsent_chunk = None
         lead_ns = self.stop_lead_ns if stop_lead_ns is None else min(stop_lead_ns, self.lead_ns)
         self._tick_on(self._ticks_until(present_ns + lead_ns), present_ns, is_missed=True)
         self.keep()
@@ -290,8 +262,7 @@ class PlayerAhead:
             return None
         self._player.brake_at_once((begun[-2], begun[-1]), ticked_ns, reason)
         self.keep()
-        self._sent_ticks = self._told_ticks = None
-        self._has_undone_sent = False
+        self._sent.finish_brake()
         motion = BrakeMotion(start_ns, begun, brake)
         trajectory = motion.forecast(self._layout.slices, period_ns).run()
         if trajectory is not None:
@@ -305,22 +276,19 @@ class PlayerAhead:
 
     def begin_forecast(self) -> None:
         """Distinguish what the forecast knows from what the player is told from now on."""
-        self._told_ticks = None
+        self._sent.begin_forecast()
 
     def compare(self) -> None:
         """Find out how many of the commands were sent, after a trajectory was."""
         rows, start_ns = [command.vector for command in self._commands.known], self.known_from_ns
         same = self._path.same_until(rows, start_ns, self._period_ns)
-        departed = None if same == len(rows) else self._ticks - len(rows) + same
-        ends = [ticks for ticks in (departed, self._told_ticks) if ticks is not None]
-        self._sent_ticks = min(ends, default=None)
-        self._has_undone_sent = False
+        self._sent.finish_forecast(same, len(rows))
         # A player without its first chunk could not stop the robot, which was sent that.
         self._behind.begin()
-        if self._told_ticks is not None and self._unsent_chunk is not None:
+        if self._sent.has_new_chunk:
             self._path.depart()  # as for every chunk
         if self._path.is_current:
-            self._unsent_chunk = None
+            self._sent.finish_chunk()
 
     def sent_rows(self, now_ns: int) -> tuple[int, list[Row]]:
         """The commands that the controller has, until a stop can depart from them.
@@ -337,11 +305,6 @@ class PlayerAhead:
         ticks = self._stop_ticks + 1
         return self._path.rows_from(now_ns, ticks) or (now_ns, rows[1 : ticks + 1] or rows)
 
-    def _was_sent(self, event: Event) -> bool:
-        if isinstance(event, Offered):
-            return event.chunk is not self._unsent_chunk
-        return isinstance(event, Steered)
-
     def _tell_again(self, undone: Sequence[Event]) -> None:
         """Repeat the newest of the calls that set what lasts."""
         newest = {type(event): event for event in undone}
@@ -349,10 +312,6 @@ class PlayerAhead:
             self.tell(newest[Allowed])
         if isinstance(limits := newest.get(Limited), Limited):
             self.tell(replace(limits, now_ns=self._ticked_ns or limits.now_ns))
-
-    @property
-    def _unsent_ticks(self) -> int:
-        return 0 if self._sent_ticks is None else self._ticks - self._sent_ticks
 
     def _is_clock_steady(self, now_ns: int) -> bool:
         if self._ticked_ns is None:
@@ -378,7 +337,7 @@ class PlayerAhead:
     def _tick_once(self, tick_ns: int, *, is_missed: bool = False) -> None:
         self._behind.note(Ticked(tick_ns, is_missed))
         self._ticked_ns = tick_ns
-        self._ticks += 1
+        self._sent.tick()
         command = self._player.tick(tick_ns, is_missed=is_missed)
         self._commands.append(command)
         if command is None:
@@ -392,8 +351,8 @@ class PlayerAhead:
             self._path.assume(command.vector, tick_ns)
         self._is_abandoned = False
         self._path.follow(command.vector, tick_ns)
-        if self._path.has_departed and self._sent_ticks is None:
-            self._sent_ticks = self._ticks - 1
+        if self._path.has_departed:
+            self._sent.depart()
 
     def _measure_again(self, ahead_ns: int) -> None:
         """Have the measurements go along with the commands, while ticks are made up for."""
