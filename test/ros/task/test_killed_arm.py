@@ -45,6 +45,9 @@ def test_an_arm_that_is_killed_before_the_first_chunk_is_a_fault_that_names_it(
     simulation: Simulation,
 ) -> None:
     peer = simulation.peer
+    handle = simulation.begin("blue")  # its first task configures the policy node
+    handle.cancel_goal_async()
+    peer.result_of(handle)
     simulation.processes.kill("sim_node")
     # Until then the policy node infers from what the arm has sent last, and chunks come.
     wait_until(
