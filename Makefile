@@ -62,7 +62,7 @@ test: build
 	fi; \
 	colcon --log-base "$$LOG" test --base-paths . --build-base "$$BUILD" --install-base "$$INSTALL" \
 		--event-handlers console_direct+ --return-code-on-test-failure \
-		| sed -u -E 's/^1: /core: /; s/^2: /ros: /; s/^3: /launch: /' || failed=1; \
+		| sed -u -E 's/^1: /core: /; s/^2: /ros: /; s/^3: /launch: /; s/^4: /killed: /' || failed=1; \
 	colcon --log-base "$$LOG" test-result --test-result-base "$$BUILD" --verbose || failed=1; \
 	python -c 'import torch' 2>/dev/null || \
 		echo "The tests of the models were skipped, there is no torch: make test-models runs them."; \

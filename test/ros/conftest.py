@@ -32,6 +32,12 @@ if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect `killed` only where it is asked for: its processes have another Fast DDS profile."""
+    is_asked = any("killed" in argument for argument in config.args)
+    return True if collection_path.name == "killed" and not is_asked else None
+
+
 @pytest.fixture(scope="module", autouse=True)
 def dds_domain() -> Iterator[None]:
     """A DDS domain in which no process that an earlier module has killed left anything."""

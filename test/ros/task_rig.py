@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import helpers
+import pytest
 import rclpy
 from helpers import wait_until
 from rclpy.action import ActionClient
@@ -29,7 +30,9 @@ from gr00t_ros.node.spin_thread import SpinThread
 from gr00t_ros.sim.demo_processes import port_from_log
 
 SLOW_S = 60.0  # starting a process takes seconds on a machine with much else to do
+ROBOTS = ("fleet", "simulation")  # fixtures with processes
 Result = RunPolicy.Result
+END_S = 20.0  # a robot brakes first
 SERVE = ["serve", "--policy", "gr00t_ros.sim.feedback:FeedbackExpert", "--port", "0"]
 
 
@@ -84,12 +87,31 @@ class Processes:
         return "\n".join(parts)
 
     def end(self) -> str:
-        """Kill them all; returns what they have said since `new_output()`."""
+        """End them all; returns what they have said since `new_output()`.
+
+        One that is killed may leave shared memory on which Fast DDS crashes in this process.
+        """
         for process in self._running.values():
             process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
+            process.terminate()
+        for process in self._running.values():
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         return self.new_output()
+
+
+def show_output(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where a test fails, pytest shows what the processes of its robot have said in its time.
+
+    The body of an autouse fixture.
+    """
+    robots = [request.getfixturevalue(name) for name in ROBOTS if name in request.fixturenames]
+    yield
+    for robot in robots:
+        print(robot.processes.new_output())  # noqa: T201 - pytest shows it where a test fails
 
 
 @contextlib.contextmanager

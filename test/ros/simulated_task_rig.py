@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from helpers import wait_until
+from leader_arm import TELEOP_TOPIC
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
-from task_rig import SLOW_S, Processes, TaskPeer, node_command
+from task_rig import (
+    SLOW_S,
+    Processes,
+    TaskPeer,
+    expert_server,
+    node_command,
+    spinning_node,
+)
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.action import RunPolicy
@@ -104,3 +115,34 @@ class Simulation:
     def instruct(self, instruction: str) -> None:
         """Publish an instruction, as an operator may."""
         self._instruction.publish(String(data=instruction))
+
+
+@contextlib.contextmanager
+def simulated_robot(folder: Path) -> Iterator[Simulation]:
+    """The simulated arm with its nodes, whose logs lie in a folder."""
+    demo = config("demo.yaml")
+    with expert_server(folder) as port, spinning_node("task_peer") as node:
+        processes = Processes(
+            {
+                "sim_node": arm_command(),
+                "policy_node": node_command(
+                    "policy_node", demo, policy__port=port, max_age_s=MAX_AGE_S
+                ),
+                "control_node": node_command(
+                    "control_node",
+                    demo,
+                    autostart=True,
+                    action__single_arm__teleop_topic=TELEOP_TOPIC,
+                    teleop_timeout_s=5.0,
+                ),
+                "task_node": node_command("task_node", demo, preempt=True, stall_timeout_s=6.0),
+            },
+            folder,
+        )
+        try:
+            processes.start("sim_node", "policy_node", "control_node", "task_node")
+            peer = TaskPeer(node)
+            peer.wait_for_nodes(processes)
+            yield Simulation(peer, processes)
+        finally:
+            print(processes.end())  # noqa: T201 - pytest shows it where a test fails
