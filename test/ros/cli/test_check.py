@@ -87,6 +87,25 @@ def test_what_the_nodes_would_warn_of_is_a_warning(run: Any, port: int) -> None:
     assert lines[-1].startswith("robot.yaml: no problems, 2 warnings")
 
 
+def test_a_policy_that_reads_language_wants_an_instruction(run: Any, port: int) -> None:
+    status, lines = run("--host", "127.0.0.1", "--port", str(port), instruction="")
+    assert status == 0
+    assert any(line.startswith("warning: instruction is empty") for line in lines)
+
+
+@pytest.mark.parametrize(("variable", "works"), [("right", True), ("wrong", False)])
+def test_the_token_is_that_of_the_flag_then_of_the_environment_then_of_the_file(
+    run: Any, monkeypatch: pytest.MonkeyPatch, variable: str, works: bool
+) -> None:
+    monkeypatch.setenv("GR00T_API_TOKEN", variable)
+    with PolicyServer(EchoPolicy(), host="127.0.0.1", port=0, api_token="right") as server:
+        address = ["--host", "127.0.0.1", "--port", str(server.port)]
+        assert run(*address, policy__token="of the file")[0] == int(not works)
+        assert run(*address, "--api-token", "right", policy__token="of the file")[0] == 0
+        monkeypatch.delenv("GR00T_API_TOKEN")
+        assert run(*address, policy__token="right")[0] == 0
+
+
 def test_a_server_that_does_not_answer_is_a_failure(run: Any) -> None:
     port = str(free_port())
     status, lines = run("--host", "127.0.0.1", "--port", port, "--timeout-ms", "300")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `policy.launch.py` tells each node; `ros2 launch` itself is not needed (it is not on PyPI)."""
+"""What `policy.launch.py` tells each node, without `ros2 launch`, which PyPI does not have."""
 
 from __future__ import annotations
 
