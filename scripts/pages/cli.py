@@ -8,14 +8,16 @@ import sys
 from collections.abc import Iterator
 
 from gr00t_policy_core import cli
+from gr00t_policy_core.cli import extensions
 
 INTRODUCTION = """\
 # Command line
 
 `pip install .` and `colcon build` install the command `gr00t-policy`; `python -m gr00t_policy_core`
-is the same. The exit status is 0 when the command is done, 1 when it could not be done (one line on
-stderr says why), 2 for wrong usage, and 130 after Ctrl-C. This page is made from the code by `make
-reference`; `gr00t-policy COMMAND --help` shows the same.
+is the same. The commands marked with † are part of gr00t_ros: only `colcon build` installs them,
+and they need the sourced workspace. The exit status is 0 when the command is done, 1 when it could
+not be done (one line on stderr says why), 2 for wrong usage, and 130 after Ctrl-C. This page is
+made from the code by `make reference`; `gr00t-policy COMMAND --help` shows the same.
 
 The environment variable `GR00T_API_TOKEN` holds the shared secret of server and clients, where
 other users do not see it in the process list.
@@ -31,11 +33,13 @@ def _lines() -> Iterator[str]:
     yield INTRODUCTION
     parser = cli.make_parser()
     commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    of_robots = {name for names in extensions.EXTENSIONS.values() for name in names}
     summaries = {choice.dest: choice.help for choice in commands._choices_actions}
     yield "| command | what it does |"
     yield "|---|---|"
     for name in commands.choices:
-        yield f"| [`{name}`](#{name}) | {_cell(summaries[name] or '')} |"
+        mark = " †" if name in of_robots else ""
+        yield f"| [`{name}`](#{name}){mark} | {_cell(summaries[name] or '')} |"
     yield ""
     for name, command in commands.choices.items():
         yield f"## {name}\n"

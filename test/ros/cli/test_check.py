@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator
 from copy import copy
@@ -14,8 +15,9 @@ import yaml
 from helpers import free_port
 from policies_for_tests import EchoPolicy, parameters
 
+import gr00t_ros.cli
 from gr00t_policy_core import PolicyServer
-from gr00t_policy_core.cli import main
+from gr00t_policy_core.cli import extensions, main
 from gr00t_policy_core.kinematics import chain as chain_module
 
 URDF = """<robot name="arm">
@@ -271,3 +273,10 @@ def test_a_file_with_ten_faults_gets_a_true_line_for_each(run: Any) -> None:
     assert lines[-1] == "robot.yaml: 10 problems", lines
     for start in told:
         assert sum(line.startswith(f"problem: {start}") for line in lines) == 1, (start, lines)
+
+
+def test_the_core_knows_the_commands_that_need_ros() -> None:
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    gr00t_ros.cli.add_commands(commands)
+    assert sorted(commands.choices) == sorted(extensions.EXTENSIONS["gr00t_ros.cli"])
