@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gr00t_policy_core.cli.common import write_line
-from gr00t_policy_core.cli.model_flags import camera_size
+from gr00t_policy_core.cli.common import image_size, write_line
 from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -46,10 +45,11 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument(
         "--camera-size",
-        type=camera_size,
+        type=image_size,
         action="append",
         metavar="HEIGHTxWIDTH",
-        help="size of the robot's frames, pixels; may be repeated (default: 480x640 and 720x1280)",
+        help="height and width of the robot's frames, pixels; may be repeated (default: 480x640 "
+        "and 720x1280)",
     )
     parser.add_argument(
         "--yaml", type=Path, metavar="FILE", help="write a first configuration of the nodes to FILE"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 
@@ -22,6 +23,10 @@ made from the code by `make reference`; `gr00t-policy COMMAND --help` shows the 
 The environment variable `GR00T_API_TOKEN` holds the shared secret of server and clients, where
 other users do not see it in the process list.
 """
+
+
+# `extend` has a class of its own, below that of `append`.
+REPEATABLE = (argparse._AppendAction, argparse._AppendConstAction, argparse._CountAction)
 
 
 def page() -> str:
@@ -67,14 +72,26 @@ def name_of(command: argparse.ArgumentParser) -> str:
 
 
 def _argument(action: argparse.Action) -> str:
+    value = _value(action)
     if not action.option_strings:
-        return f"`{action.metavar or action.dest}`"
-    value = ""
-    if action.nargs != 0:
-        metavar = action.metavar or action.dest.upper()
-        value = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else str(metavar)
-        value = f" {value}{' ...' if action.nargs == '+' else ''}"
-    return ", ".join(f"`{option}{value}`" for option in action.option_strings)
+        return f"`{value}`"
+    names = ", ".join(f"`{option} {value}`".replace(" `", "`") for option in action.option_strings)
+    is_told = re.search("repeated|several times", action.help or "")
+    is_repeatable = isinstance(action, REPEATABLE) and not is_told
+    marks = (("required", action.required), ("may be repeated", is_repeatable))
+    told = ", ".join(mark for mark, is_so in marks if is_so)
+    return f"{names} ({told})" if told else names
+
+
+def _value(action: argparse.Action) -> str:
+    """What follows a flag, or stands for a positional argument; empty for a switch."""
+    if action.nargs == 0:
+        return ""
+    choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else ""
+    name = action.dest.upper() if action.option_strings else action.dest
+    value = choices or str(action.metavar or name)
+    forms = {"+": f"{value} ...", "*": f"[{value} ...]", "?": f"[{value}]"}
+    return forms.get(str(action.nargs), value)
 
 
 def _help(command: argparse.ArgumentParser, action: argparse.Action) -> str:
