@@ -201,8 +201,8 @@ def _yaml(checkpoint: str, embodiment: Embodiment) -> Iterator[str]:
             yield "        frame_id: base_link  # CHANGE"
         yield from _values(entry.key, entry.dim, pose)
         if not pose:
-            yield "        max_velocity: 1.0       # CHANGE: rad/s; begin slowly, m/s for what slides"
-            yield "        max_acceleration: 5.0   # CHANGE: rad/s²; m/s² for what slides"
+            yield "        max_velocity: 1.0       # CHANGE: rad/s, m/s for what slides"
+            yield "        max_acceleration: 5.0   # CHANGE: rad/s², m/s² for what slides"
         if not _is_measured(embodiment, entry.key, entry.dim, pose):
             yield "        unmeasured: true  # CHANGE: remove this if a state measures it"
         hint = entry.unit_hint if not entry.note else hints.get(entry.key)
