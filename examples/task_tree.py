@@ -94,7 +94,7 @@ def _behaviour(element: ElementTree.Element, client: ActionClient) -> py_trees.b
 
 
 def main() -> int:
-    """Run the tree once; returns 0 if it succeeded, 130 after Ctrl-C."""
+    """Run the tree once; returns 0 if it succeeded, 1 if it failed, 130 after Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     file = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("task_tree.xml")
     # ROS's own handler of Ctrl-C would leave no way to cancel the task, and Python's, which raises

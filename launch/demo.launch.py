@@ -55,7 +55,7 @@ def generate_launch_description() -> LaunchDescription:
                 "policy",
                 default_value="feedback",
                 choices=POLICIES,
-                description="feedback: looks at the pictures; replay: plays a recorded episode",
+                description="feedback: looks at the images; replay: plays a recorded episode",
             ),
             DeclareLaunchArgument(
                 "seed", default_value="0", description="where the cubes lie (feedback only)"

@@ -24,14 +24,18 @@ from gr00t_ros.node.launch_arguments import (
 )
 
 CONFIG = Path(get_package_share_directory("gr00t_ros"), "config")
-NODES = ("policy_node", "control_node")
 
 ARGUMENTS = (
     ("config", str(CONFIG / "demo.yaml"), "YAML file with the parameters of both nodes"),
     ("host", "", "host of the policy server, or several: a,b:5556; empty: as in the config"),
     ("port", "", "TCP port of the policy server; empty: as in the config"),
     ("instruction", "", "instruction for the policy; empty: as in the config"),
-    ("autostart", "true", "configure, activate and start automatically (true | false)"),
+    (
+        "autostart",
+        "true",
+        "start the policy as soon as everything is ready; false: policy_node waits for its "
+        "~/start. The control node is active either way (true | false)",
+    ),
     ("task", "true", "start task_node, too, which runs tasks (true | false)"),
     NAMESPACE,
     USE_SIM_TIME,
@@ -52,9 +56,11 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         overrides["policy.port"] = int(given["port"])
     if given["instruction"]:
         overrides["instruction"] = given["instruction"]
+    # The control node commands nothing before the first chunk: the policy node alone waits.
+    of_node = {"policy_node": overrides, "control_node": {**overrides, "autostart": True}}
     nodes = [
-        LifecycleNode(**node_arguments(name, given), parameters=[str(config), overrides])
-        for name in NODES
+        LifecycleNode(**node_arguments(name, given), parameters=[str(config), parameters])
+        for name, parameters in of_node.items()
     ]
     if flag("task", given["task"]):
         own = {key: overrides[key] for key in ("use_sim_time", "end_with_pid") if key in overrides}

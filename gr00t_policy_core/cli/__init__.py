@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `gr00t-policy`: serve a policy, query a server, measure and examine models.
 
-Exit status: 0 success, 1 failure (one line on stderr says why), 2 usage error.
+Exit status: 0 success, 1 failure (one line on stderr says why), 2 usage error, 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations

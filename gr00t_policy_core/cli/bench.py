@@ -52,7 +52,12 @@ def add_command(commands: Any) -> None:
         help="size of the model with random weights; auto is small on a CPU (default: auto)",
     )
     parser.add_argument("--model-path", metavar="PATH", help="measure this checkpoint instead")
-    parser.add_argument("--embodiment-tag", default=EmbodimentTag.NEW_EMBODIMENT, metavar="TAG")
+    parser.add_argument(
+        "--embodiment-tag",
+        default=EmbodimentTag.NEW_EMBODIMENT,
+        metavar="TAG",
+        help="embodiment of the checkpoint, name or value (default: new_embodiment)",
+    )
     parser.add_argument(
         "--device", type=device, default=None, help="device (default: cuda if there is a GPU)"
     )

@@ -110,6 +110,16 @@ def api_token(args: argparse.Namespace) -> str | None:
     return args.api_token or os.environ.get(TOKEN_VARIABLE) or None
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """An argparse type: height and width of an image in pixels, such as ``480x640``."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"must be height x width in pixels, for example 480x640, got {text!r}"
+        )
+    return int(match[1]), int(match[2])
+
+
 def write_line(text: str) -> None:
     """Write one line to stdout and flush it, because scripts wait for it; escape control codes."""
     sys.stdout.write(f"{printable(text)}\n")

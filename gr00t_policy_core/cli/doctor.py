@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gr00t_policy_core.cli.common import write_line
-from gr00t_policy_core.cli.model_flags import camera_size
+from gr00t_policy_core.cli.common import image_size, write_line
 from gr00t_policy_core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -46,10 +45,11 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument(
         "--camera-size",
-        type=camera_size,
+        type=image_size,
         action="append",
         metavar="HEIGHTxWIDTH",
-        help="size of the robot's frames, pixels; may be repeated (default: 480x640 and 720x1280)",
+        help="height and width of the robot's frames, pixels; may be repeated (default: 480x640 "
+        "and 720x1280)",
     )
     parser.add_argument(
         "--yaml", type=Path, metavar="FILE", help="write a first configuration of the nodes to FILE"
@@ -200,6 +200,9 @@ def _yaml(checkpoint: str, embodiment: Embodiment) -> Iterator[str]:
         if pose:
             yield "        frame_id: base_link  # CHANGE"
         yield from _values(entry.key, entry.dim, pose)
+        if not pose:
+            yield "        max_velocity: 1.0       # CHANGE: rad/s, m/s for what slides"
+            yield "        max_acceleration: 5.0   # CHANGE: rad/s², m/s² for what slides"
         if not _is_measured(embodiment, entry.key, entry.dim, pose):
             yield "        unmeasured: true  # CHANGE: remove this if a state measures it"
         hint = entry.unit_hint if not entry.note else hints.get(entry.key)

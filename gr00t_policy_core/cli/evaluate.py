@@ -45,7 +45,7 @@ def add_command(commands: Any) -> None:
     )
     parser.set_defaults(run=run, parser=parser)
     recordings = parser.add_mutually_exclusive_group(required=True)
-    recordings.add_argument("--dataset", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset")
+    recordings.add_argument("--dataset", metavar="DIR", help="LeRobot v2.0, v2.1 or v3.0 dataset")
     recordings.add_argument(
         "--through-nodes",
         type=Path,

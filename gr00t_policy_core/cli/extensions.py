@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
+from functools import partial
 from types import ModuleType
 from typing import Any
 
-# Modules with a function `add_commands(commands)`. They need what this package does not: ROS 2.
-EXTENSIONS = ("gr00t_ros.cli",)
+# Modules with a function `add_commands(commands)`, and the commands that it adds. They need what
+# this package does not: ROS 2.
+EXTENSIONS = {
+    "gr00t_ros.cli": (
+        *("run", "dashboard", "record", "convert"),
+        *("diagnose", "watch", "check", "new-robot"),
+    )
+}
 # What `eval --through-nodes` runs: a function `evaluate(args)` that returns the report.
 THROUGH_NODES = "gr00t_ros.cli.through_nodes"
 
@@ -18,11 +26,25 @@ def add_commands(commands: Any) -> None:
     """Add the commands of the extensions that this Python finds to the subparsers of the program.
 
     The core imports no ROS code, so the modules are looked up by name. They import ROS 2 only when
-    a command runs, so that the other commands start as fast without it.
+    a command runs, so that the other commands start as fast without it. The commands of an
+    extension that is not there say so.
     """
-    for name in EXTENSIONS:
-        if is_installed(name):
-            importlib.import_module(name).add_commands(commands)
+    for module, names in EXTENSIONS.items():
+        if is_installed(module):
+            importlib.import_module(module).add_commands(commands)
+            continue
+        package = module.partition(".")[0]
+        for name in names:
+            # Without a help text it is not listed, and without a prefix all it is given is taken.
+            command = commands.add_parser(name, add_help=False, prefix_chars="\0")
+            command.add_argument("arguments", nargs="*")
+            command.set_defaults(run=partial(_refuse, package), parser=command)
+
+
+def _refuse(package: str, args: argparse.Namespace) -> int:
+    raise ImportError(
+        f"{args.command} is a command of {package}: source the workspace that holds it"
+    )
 
 
 def through_nodes() -> ModuleType:

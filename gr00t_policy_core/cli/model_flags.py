@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any
 
-from gr00t_policy_core.cli.common import positive
+from gr00t_policy_core.cli.common import image_size, positive
 
 DTYPES = ("bfloat16", "float16", "float32", "fp8")
 COMPILE_MODES = ("default", "max-autotune")
@@ -53,11 +52,11 @@ def add_model_flags(parser: Any) -> None:
     )
     parser.add_argument(
         "--camera-size",
-        type=camera_size,
+        type=image_size,
         action="extend",
         nargs="+",
         default=[],
-        metavar="HxW",
+        metavar="HEIGHTxWIDTH",
         help="height and width of camera frames, pixels: the model warms up for them before the "
         "first request; give one for each kind of robot (default: 480x640)",
     )
@@ -95,16 +94,6 @@ def checkpoint_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "base_model_path": args.base_model_path,
         "num_inference_timesteps": args.denoising_steps,
     }
-
-
-def camera_size(text: str) -> tuple[int, int]:
-    """An argparse type: height and width of a camera's frames, ``480x640``, pixels."""
-    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(
-            f"must be height x width in pixels, for example 480x640, got {text!r}"
-        )
-    return int(match[1]), int(match[2])
 
 
 def execution_arguments(args: argparse.Namespace) -> dict[str, Any]:

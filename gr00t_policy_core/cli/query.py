@@ -102,6 +102,14 @@ def make_client(args: argparse.Namespace) -> PolicyClient:
 
 
 def require_known_host(host: str) -> None:
+    """Require that a host has an address; a typing error is told before anything is sent.
+
+    Args:
+        host: A name, an IP address (IPv6 also in brackets), or ``ipc:///path``.
+
+    Raises:
+        AddressError: Nobody knows the host.
+    """
     if addresses.is_ipc(host):
         return
     try:

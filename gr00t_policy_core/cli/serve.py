@@ -77,7 +77,7 @@ def add_command(commands: Any) -> None:
     )
     add_model_flags(policy)
     policy.add_argument(
-        "--dataset-path", metavar="DIR", help="LeRobot v2.1 or v3.0 dataset to replay"
+        "--dataset-path", metavar="DIR", help="LeRobot v2.0, v2.1 or v3.0 dataset to replay"
     )
     policy.add_argument(
         "--modality-config-path",

@@ -65,7 +65,9 @@ class Motion(Protocol):
     """A motion that goes on by itself, tick by tick, until it rests."""
 
     @property
-    def is_at_rest(self) -> bool: ...
+    def is_at_rest(self) -> bool:
+        """Whether all further commands are the last one."""
+        ...
 
     def step(self) -> Row:
         """The command of the next tick, float64 (size,)."""
@@ -105,6 +107,11 @@ class PlayerMotion:
         return self._ticks_still * self._period_ns > MAX_APPROACH_S * 1e9
 
     def step(self) -> Row:
+        """The command of the next tick, float64 (size,).
+
+        Raises:
+            RuntimeError: The player has not commanded anything yet.
+        """
         self._now_ns += self._period_ns
         command = self._player.tick(self._now_ns)
         if command is None:
@@ -117,6 +124,7 @@ class PlayerMotion:
         return row
 
     def brake(self) -> None:
+        """Come to rest now, as the player does when its chunk is stopped."""
         self._player.hold(self._now_ns, "the forecast ends here")
 
 
@@ -136,9 +144,11 @@ class BrakeMotion:
 
     @property
     def is_at_rest(self) -> bool:
+        """Whether no command is left, and the brake has come to rest."""
         return not self._left and self._brake.is_at_rest
 
     def step(self) -> Row:
+        """The command of the next tick, float64 (size,)."""
         return self._left.pop(0) if self._left else self._brake.step()
 
     def brake(self) -> None:

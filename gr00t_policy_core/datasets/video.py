@@ -87,7 +87,7 @@ class VideoWriter:
         os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes only errors to stderr
         if height % 2 or width % 2:
             raise SpecError(
-                "bad video", [f"{width}x{height} px: width and height of a video must be even"]
+                "bad video", [f"{height}x{width} px: height and width of a video must be even"]
             )
         self._av = av
         self._shape = (height, width, 3)

@@ -55,6 +55,16 @@ def urdf_limits(description: str) -> dict[str, UrdfLimits]:
     return limits
 
 
+def sliding_joints(description: str) -> frozenset[str]:
+    """Return the names of the prismatic joints, whose positions are metres.
+
+    Raises:
+        ValueError: The text is not a URDF.
+    """
+    joints = robot_element(description).findall("joint")
+    return frozenset(j.get("name", "") for j in joints if j.get("type") == "prismatic")
+
+
 def robot_element(description: str) -> ElementTree.Element:
     """Return the root of a URDF, read as urdfdom reads it.
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.common import (
+    TOKEN_VARIABLE,
     add_key_flags,
     add_timeout_flag,
     namespace,
@@ -22,6 +23,7 @@ from gr00t_policy_core.errors import PolicyError, SpecError
 from gr00t_ros.cli.asked_server import asked_server
 
 if TYPE_CHECKING:
+    from gr00t_policy_core.modality import ModalityConfig
     from gr00t_ros.contract.contract import Contract
 
 SERVER_FLAGS = ("port", "api_token", "server_key", "keys", "timeout_ms")
@@ -33,7 +35,7 @@ class Findings:
 
     Args:
         problems: Each keeps the nodes from being configured, or the robot from moving.
-        warnings: The nodes log each, and go on.
+        warnings: The nodes start all the same; they log each, or wait for what is missing.
         unchecked: What the file was not compared with, and the flag that would have it compared.
     """
 
@@ -57,7 +59,10 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--port", type=port, help="TCP port (default: as in the file)")
     parser.add_argument(
-        "--api-token", metavar="TOKEN", help="the server's token (default: as in the file)"
+        "--api-token",
+        metavar="TOKEN",
+        help=f"the server's token (default: the environment variable {TOKEN_VARIABLE}, or else as "
+        "in the file)",
     )
     add_key_flags(parser)
     add_timeout_flag(parser)
@@ -152,11 +157,23 @@ def _policy_warnings(contract: Contract, args: argparse.Namespace) -> list[str]:
     policy = make_policy(asked_server(contract.policy, args))
     try:
         configs = require_compatible(contract, policy)
-        return list(compatibility_warnings(contract, configs, policy.get_capabilities()))
+        warnings = compatibility_warnings(contract, configs, policy.get_capabilities())
+        return [*warnings, *_missing_instruction(contract, configs)]
     except NotReadyError as error:
         raise PolicyError(str(error)) from error
     finally:
         close_policy(policy)
+
+
+def _missing_instruction(
+    contract: Contract, configs: Mapping[str, ModalityConfig]
+) -> Iterator[str]:
+    language = configs.get("language")
+    if language is not None and language.modality_keys and not contract.instruction:
+        yield (
+            "instruction is empty, and the policy reads one: it is not asked before one comes, by "
+            "instruction:='…' of the launch, on ~/instruction, or from a task"
+        )
 
 
 def _description_findings(contract: Contract, text: str) -> Findings:

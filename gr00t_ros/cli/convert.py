@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gr00t_policy_core.cli.bag_flags import add_bag_flags, lead_steps
-from gr00t_policy_core.cli.common import positive, refuse_without_effect, write_line
+from gr00t_policy_core.cli.common import image_size, positive, refuse_without_effect, write_line
 from gr00t_policy_core.datasets.dataset_writer import WRITTEN_VERSIONS
 from gr00t_policy_core.datasets.video import CODECS, VideoSettings
 from gr00t_ros.cli.recorded_robot import robot_of
@@ -78,8 +78,8 @@ def _add_video_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--image-size",
         type=image_size,
-        metavar="WIDTHxHEIGHT",
-        help="px, size of all videos (default: as the policy gets the images)",
+        metavar="HEIGHTxWIDTH",
+        help="height and width of all videos, pixels (default: as the policy gets the images)",
     )
 
 
@@ -198,14 +198,6 @@ def progress_bar(total_s: float) -> Iterator[Callable[[float], None]]:
     with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task("converting", total=total_s)
         yield lambda seconds: bar.advance(task, seconds)
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """An argparse type: width and height in px, such as 640x480."""
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT such as 640x480, got {text!r}")
-    return int(width), int(height)
 
 
 def positive_float(text: str) -> float:

@@ -87,6 +87,9 @@ def write(args: argparse.Namespace, graph: RobotGraph, needs: PolicyNeeds) -> li
         action_rate_hz=args.action_rate_hz,
         has_instruction=needs.has_instruction,
         descriptions=graph.descriptions,
+        sliding_joints=graph.sliding_joints,
+        server_key=_absolute(args.server_key),
+        keys=_absolute(args.keys),
     )
     write_whole((args.file, robot_yaml(proposal, head)))
     return proposal.unmatched
@@ -97,6 +100,12 @@ def _needs(args: argparse.Namespace) -> PolicyNeeds:
 
     with make_client(args) as client:
         return PolicyNeeds.of(client.get_modality_config(), client.get_dimensions())
+
+
+def _absolute(key: str | None) -> str:
+    """The file of a key from wherever the nodes are started; the text of a key as it is."""
+    path = Path(key or "").expanduser()
+    return str(path.absolute()) if path.is_file() else key or ""
 
 
 def _graph(listen_s: float) -> RobotGraph:

@@ -36,9 +36,11 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--folder", help="folder of the episodes, with --config")
     parser.add_argument(
-        "--node", default="recorder_node", help="name of the recorder node (%(default)s)"
+        "--node", default="recorder_node", help="name of the recorder node (default: %(default)s)"
     )
-    parser.add_argument("--task", default="", help="what is demonstrated (as in the YAML file)")
+    parser.add_argument(
+        "--task", default="", help="what is demonstrated (default: as in the YAML file)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -126,7 +126,7 @@ def _representation_problems(
         if ActionRepresentation.DELTA in reps and not output.interface.holds_zero:
             yield (
                 f"{output.name}: the policy answers DELTA steps, which are not positions; use "
-                "twist_stamped, or float64_multi_array with when_holding: zero"
+                "twist, twist_stamped, or float64_multi_array with when_holding: zero"
             )
         if ActionRepresentation.RELATIVE in reps and ABSOLUTE_ACTIONS not in capabilities:
             yield (

@@ -204,7 +204,8 @@ class ControlNode(ManagedNode):
         if self._output is not None:
             self._output.resume()
         failure = motion.failure.splitlines()[0] if motion is not None and motion.failure else ""
-        why_not = failure or self._gate.reason(time.monotonic_ns())
+        inactive = "" if self._activation is not None else f"{NOT_ACTIVE}; its stop is lifted"
+        why_not = failure or inactive or self._gate.reason(time.monotonic_ns())
         response.success, response.message = not why_not, why_not or "started"
         return response
 

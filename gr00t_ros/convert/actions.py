@@ -116,6 +116,7 @@ class CommandActions:
         return {commands.output.key: commands.at(time_ns) for commands in self._commands}
 
     def clear(self) -> None:
+        """Forget all commands."""
         for commands in self._commands:
             commands.stamped.clear()
 

@@ -48,7 +48,7 @@ class ConversionSettings:
         task: The task of bags that do not name theirs; empty for the contract's.
         robot_type: The robot's name in the dataset.
         language_key: The name of the prompt in the dataset, without ``annotation.``.
-        image_size: Width and height of all videos, px; None for the size of the observations.
+        image_size: Height and width of all videos, px; None for the size of the observations.
         video: How videos are encoded.
         filters: What is left out although it could be converted.
         clock_topic: Whether the time is that of the bag's /clock, instead of the reception.

@@ -128,6 +128,7 @@ def _joined(parts: Sequence[Row]) -> Row:
 
 
 def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    if (image.shape[1], image.shape[0]) == size:
+    """The image in another height and width."""
+    if image.shape[:2] == size:
         return image
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -18,7 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from gr00t_policy_core.kinematics.urdf import urdf_limits
+from gr00t_policy_core.kinematics.urdf import sliding_joints, urdf_limits
 from gr00t_ros.contract.parameters import types_of
 from gr00t_ros.discovery.robot_graph import CommandTopic, RobotGraph
 from gr00t_ros.interfaces.registry import ros_type
@@ -82,6 +82,7 @@ class _Listener:
         self._node = node
         self._joints: dict[str, dict[str, None]] = {}
         self._described: set[str] = set()
+        self._sliding: set[str] = set()
         self._subscribed: set[str] = set()
         self._controller_joints: dict[str, Any] = {}  # a future by the name of a node
 
@@ -113,6 +114,7 @@ class _Listener:
                 for topic, kind, subscribers in self._command_topics()
             ),
             descriptions=tuple(sorted(self._described)),
+            sliding_joints=frozenset(self._sliding),
         )
 
     def _subscribe(self, topic: str, message_type: type[Any], qos: QoSProfile) -> None:
@@ -127,6 +129,7 @@ class _Listener:
             with contextlib.suppress(ValueError):  # not a URDF
                 if urdf_limits(message.data):
                     self._described.add(topic)
+                    self._sliding |= sliding_joints(message.data)
 
         self._node.create_subscription(message_type, topic, keep, qos)
 

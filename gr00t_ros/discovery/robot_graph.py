@@ -35,6 +35,7 @@ class RobotGraph:
         imus: Topics of IMUs.
         commands: Topics that something subscribes to.
         descriptions: Topics of robot descriptions.
+        sliding_joints: The prismatic joints of the descriptions.
     """
 
     cameras: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class RobotGraph:
     imus: tuple[str, ...] = ()
     commands: tuple[CommandTopic, ...] = ()
     descriptions: tuple[str, ...] = ()
+    sliding_joints: frozenset[str] = frozenset()
 
     @property
     def is_complete(self) -> bool:

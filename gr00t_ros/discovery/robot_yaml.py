@@ -11,6 +11,15 @@ from dataclasses import dataclass
 from gr00t_ros.discovery.matching import Entry, Proposal
 
 FOUND_DESCRIPTION = "/robot_description"  # by the nodes, without a parameter
+# An arm of any size may begin with these; above what a robot description allows, that applies.
+STARTING_LIMITS = (
+    "max_velocity: 1.0   # rad/s; begin slowly",
+    "max_acceleration: 5.0   # rad/s²",
+)
+SLIDING_LIMITS = (
+    "max_velocity: 0.1   # m/s, for what slides; 1 value, or one for each joint",
+    "max_acceleration: 0.5   # m/s²",
+)
 OR_WHERE = {
     "action": "or, if that controller is active",
     "state": "or, if the robot is measured there",
@@ -30,6 +39,9 @@ class FileHead:
         action_rate_hz: The rate of the data that the policy was trained on, Hz.
         has_instruction: Whether the policy takes an instruction.
         descriptions: Topics of robot descriptions, whose limits apply.
+        sliding_joints: The prismatic joints, whose limits are in metres.
+        server_key: Public key of a secured server, or its file; empty: none.
+        keys: File of the nodes' own keys; empty: none.
     """
 
     host: str
@@ -37,6 +49,9 @@ class FileHead:
     action_rate_hz: float
     has_instruction: bool
     descriptions: tuple[str, ...]
+    sliding_joints: frozenset[str] = frozenset()
+    server_key: str = ""
+    keys: str = ""
 
 
 def robot_yaml(proposal: Proposal, head: FileHead) -> str:
@@ -49,7 +64,7 @@ def _lines(proposal: Proposal, head: FileHead) -> Iterator[str]:
     yield "# units nor directions were: read all of it before the robot moves."
     yield "/**:"
     yield "  ros__parameters:"
-    yield f"    policy: {{backend: server, host: {_value(head.host)}, port: {head.port}}}"
+    yield from _policy(head)
     if head.has_instruction:
         yield '    instruction: ""           # what the robot is to do'
     yield f"    action_rate_hz: {head.action_rate_hz}        # Hz, the rate of the training data"
@@ -66,11 +81,22 @@ def _lines(proposal: Proposal, head: FileHead) -> Iterator[str]:
     yield from _section(
         "action",
         proposal.action,
-        [
-            "scale: 0.017453292519943295   # where the policy answers degrees",
-            "max_velocity: 3.0   # rad/s or m/s; also max_acceleration and max_jerk",
-        ],
+        ["scale: 0.017453292519943295   # where the policy answers degrees"],
+        head.sliding_joints,
     )
+
+
+def _policy(head: FileHead) -> Iterator[str]:
+    """The server. A token is a secret, and this file is one that others read."""
+    yield "    policy:"
+    yield "      backend: server"
+    yield f"      host: {_value(head.host)}"
+    yield f"      port: {head.port}"
+    if head.server_key:
+        yield f"      server_key: {_value(head.server_key)}"
+    if head.keys:
+        yield f"      keys: {_value(head.keys)}"
+    yield "      # token: what the server was given as --api-token, if anything"
 
 
 def _description(topics: tuple[str, ...]) -> Iterator[str]:
@@ -86,7 +112,12 @@ def _description(topics: tuple[str, ...]) -> Iterator[str]:
         yield f"    # {_printable(', '.join(topics))}"
 
 
-def _section(modality: str, entries: Sequence[Entry], suggestions: Sequence[str]) -> Iterator[str]:
+def _section(
+    modality: str,
+    entries: Sequence[Entry],
+    suggestions: Sequence[str],
+    sliding_joints: frozenset[str] = frozenset(),
+) -> Iterator[str]:
     """Yield a block for each key; one line for each parameter where a key has a dot.
 
     When a block ends, rcl drops only the last part of its name, see `parameter_files`.
@@ -103,13 +134,23 @@ def _section(modality: str, entries: Sequence[Entry], suggestions: Sequence[str]
         parameters = _parameters(modality, entry)
         if parameters and not is_flat:
             yield f"{margin}{name}:"
-        for parameter, value in parameters.items():
+        slides = not sliding_joints.isdisjoint(_joints(parameters))
+        limits = STARTING_LIMITS if modality == "action" and _joints(parameters) else ()
+        lines = [f"{parameter}: {_value(value)}" for parameter, value in parameters.items()]
+        for line in [*lines, *(() if slides else limits)]:
+            parameter, _, value = line.partition(": ")
             place = margin + _value(f"{name}.{parameter}") if is_flat else f"{margin}  {parameter}"
-            yield f"{place}: {_value(value)}"
+            yield f"{place}: {value}"
         for alternative in entry.alternatives:
             yield f"{margin}  # {OR_WHERE[modality]}: {_printable(alternative)}"
         if not entry.why:
-            yield from (f"{margin}  # {suggestion}" for suggestion in suggestions)
+            more = [*suggestions, *(SLIDING_LIMITS if slides else ())]
+            yield from (f"{margin}  # {suggestion}" for suggestion in more)
+
+
+def _joints(parameters: Mapping[str, object]) -> list[str]:
+    joints = parameters.get("joints")
+    return joints if isinstance(joints, list) else []
 
 
 def _parameters(modality: str, entry: Entry) -> Mapping[str, object]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two lifecycle nodes share: bring-up, shutdown, status and diagnostics."""
+"""What the lifecycle nodes share: bring-up, shutdown, status and diagnostics."""
 
 from __future__ import annotations
 

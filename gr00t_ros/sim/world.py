@@ -55,6 +55,9 @@ def sample_scene(seed: int) -> dict[str, CubePlacement]:
     Returns:
         A placement for each of ``CUBE_NAMES``; yaw between -pi/4 and pi/4, since a cube looks the
         same after a quarter turn.
+
+    Raises:
+        RuntimeError: No place was found for a cube.
     """
     # random.Random promises the same sequence in every Python version, numpy's generators do not.
     draw = random.Random(seed)

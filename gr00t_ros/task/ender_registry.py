@@ -21,7 +21,11 @@ _ENDERS: dict[str, type[Ender]] = {}
 
 
 def ender(name: str) -> Callable[[EnderClass], EnderClass]:
-    """Register an `Ender` under the name that a goal's ``type`` gives."""
+    """Register an `Ender` under the name that a goal's ``type`` gives.
+
+    Raises:
+        ValueError: The name is taken.
+    """
 
     def register(cls: EnderClass) -> EnderClass:
         if name in _ENDERS:

@@ -4,22 +4,29 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 
 from gr00t_policy_core import cli
+from gr00t_policy_core.cli import extensions
 
 INTRODUCTION = """\
 # Command line
 
 `pip install .` and `colcon build` install the command `gr00t-policy`; `python -m gr00t_policy_core`
-is the same. The exit status is 0 when the command is done, 1 when it could not be done (one line on
-stderr says why), 2 for wrong usage, and 130 after Ctrl-C. This page is made from the code by `make
-reference`; `gr00t-policy COMMAND --help` shows the same.
+is the same. The commands marked with † are part of gr00t_ros: only `colcon build` installs them,
+and they need the sourced workspace. The exit status is 0 when the command is done, 1 when it could
+not be done (one line on stderr says why), 2 for wrong usage, and 130 after Ctrl-C. This page is
+made from the code by `make reference`; `gr00t-policy COMMAND --help` shows the same.
 
 The environment variable `GR00T_API_TOKEN` holds the shared secret of server and clients, where
 other users do not see it in the process list.
 """
+
+
+# `extend` has a class of its own, below that of `append`.
+REPEATABLE = (argparse._AppendAction, argparse._AppendConstAction, argparse._CountAction)
 
 
 def page() -> str:
@@ -31,11 +38,13 @@ def _lines() -> Iterator[str]:
     yield INTRODUCTION
     parser = cli.make_parser()
     commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    of_robots = {name for names in extensions.EXTENSIONS.values() for name in names}
     summaries = {choice.dest: choice.help for choice in commands._choices_actions}
     yield "| command | what it does |"
     yield "|---|---|"
     for name in commands.choices:
-        yield f"| [`{name}`](#{name}) | {_cell(summaries[name] or '')} |"
+        mark = " †" if name in of_robots else ""
+        yield f"| [`{name}`](#{name}){mark} | {_cell(summaries[name] or '')} |"
     yield ""
     for name, command in commands.choices.items():
         yield f"## {name}\n"
@@ -63,14 +72,26 @@ def name_of(command: argparse.ArgumentParser) -> str:
 
 
 def _argument(action: argparse.Action) -> str:
+    value = _value(action)
     if not action.option_strings:
-        return f"`{action.metavar or action.dest}`"
-    value = ""
-    if action.nargs != 0:
-        metavar = action.metavar or action.dest.upper()
-        value = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else str(metavar)
-        value = f" {value}{' ...' if action.nargs == '+' else ''}"
-    return ", ".join(f"`{option}{value}`" for option in action.option_strings)
+        return f"`{value}`"
+    names = ", ".join(f"`{option} {value}`".replace(" `", "`") for option in action.option_strings)
+    is_told = re.search("repeated|several times", action.help or "")
+    is_repeatable = isinstance(action, REPEATABLE) and not is_told
+    marks = (("required", action.required), ("may be repeated", is_repeatable))
+    told = ", ".join(mark for mark, is_so in marks if is_so)
+    return f"{names} ({told})" if told else names
+
+
+def _value(action: argparse.Action) -> str:
+    """What follows a flag, or stands for a positional argument; empty for a switch."""
+    if action.nargs == 0:
+        return ""
+    choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else ""
+    name = action.dest.upper() if action.option_strings else action.dest
+    value = choices or str(action.metavar or name)
+    forms = {"+": f"{value} ...", "*": f"[{value} ...]", "?": f"[{value}]"}
+    return forms.get(str(action.nargs), value)
 
 
 def _help(command: argparse.ArgumentParser, action: argparse.Action) -> str:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
+from dataclasses import dataclass, replace
+from itertools import groupby, zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,10 @@ The messages, services and actions of the package, each with the comments of its
 reference`; `ros2 interface show gr00t_ros/msg/ActionChunk` shows the same.
 """
 # The messages that nodes publish; all others are parts of these.
-PUBLISHED = ("ActionChunk", "PolicyStatus", "ControlStatus", "RecorderStatus")
+PUBLISHED = (
+    *("ActionChunk", "PolicyStatus", "ControlStatus"),
+    *("TaskStatus", "RecorderStatus", "VisualizationStatus"),
+)
 # The parts of a service and of an action, in the order of their files.
 PARTS = {"srv": ("request", "response"), "action": ("goal", "result", "feedback")}
 LINE = re.compile(r"(?P<type>\S+)\s+(?P<name>\w+)(?:=(?P<value>\S+))?\s*(?:#\s*(?P<comment>.*))?$")
@@ -28,12 +31,13 @@ LINE = re.compile(r"(?P<type>\S+)\s+(?P<name>\w+)(?:=(?P<value>\S+))?\s*(?:#\s*(
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One field, or one constant, whose `value` is not empty."""
+    """One field, or one constant, whose `value` is not empty; `heading` is that of its group."""
 
     type: str
     name: str
     value: str
     comment: str
+    heading: str = ""
 
 
 def page() -> str:
@@ -49,8 +53,7 @@ def _lines() -> Iterator[str]:
         header, members = parse((FOLDER / f"{name}.msg").read_text(encoding="utf-8"))
         yield f"## {name}\n"
         yield from _header(header)
-        yield from _table("constant", [member for member in members if member.value], names)
-        yield from _table("field", [member for member in members if not member.value], names)
+        yield from _tables("field", members, names)
     for kind, parts in PARTS.items():
         for path in sorted((ROOT / kind).glob(f"*.{kind}")):
             yield f"## {path.stem}\n"
@@ -63,28 +66,36 @@ def _sections(text: str, parts: Sequence[str], messages: Sequence[str]) -> Itera
     header, members = parse(first)
     yield from _header(header)
     for part, found in zip(parts, (members, *(parse(other)[1] for other in others)), strict=True):
-        yield from _table(part, found, messages)
+        yield from _tables(part, found, messages)
 
 
 def parse(text: str) -> tuple[list[str], list[Member]]:
     """The opening comment line by line, and the members in order.
 
-    A line with nothing but a comment after a member goes on with the comment of that member.
+    A line with nothing but a comment goes on with the comment of the member before it. After an
+    empty line it is the heading of the members up to the next empty line.
     """
     lines = text.splitlines()
     length = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     header = [line.removeprefix("#").removeprefix(" ") for line in lines[:length]]
     members: list[Member] = []
-    for line in filter(str.strip, lines[length:]):
-        if line.lstrip().startswith("#") and members:
+    heading, is_heading = "", True
+    for line in map(str.strip, lines[length:]):
+        more = line.removeprefix("#").strip()
+        if not line:
+            heading, is_heading = "", True
+        elif line.startswith("#") and is_heading:
+            heading = f"{heading} {more}".strip()
+        elif line.startswith("#"):
             last = members[-1]
-            more = line.strip().removeprefix("#").strip()
-            members[-1] = Member(last.type, last.name, last.value, f"{last.comment} {more}".strip())
-            continue
-        match = LINE.match(line)
-        if match is None:
-            raise ValueError(f"no field, constant or comment: {line!r}")
-        members.append(Member(**{key: value or "" for key, value in match.groupdict().items()}))
+            members[-1] = replace(last, comment=f"{last.comment} {more}".strip())
+        else:
+            match = LINE.match(line)
+            if match is None:
+                raise ValueError(f"no field, constant or comment: {line!r}")
+            found = {key: value or "" for key, value in match.groupdict().items()}
+            members.append(Member(**found, heading=heading))
+            is_heading = False
     return header, members
 
 
@@ -95,6 +106,16 @@ def _header(lines: Sequence[str]) -> Iterator[str]:
         text = _cell(re.sub(r"^ {4,}", "  ", line))
         yield f"- **{found[1]}**: {_cell(found[2])}" if found else text
     yield ""
+
+
+def _tables(kind: str, members: Sequence[Member], messages: Sequence[str]) -> Iterator[str]:
+    """A table of the constants, and one of the fields below each heading."""
+    yield from _table("constant", [member for member in members if member.value], messages)
+    fields = [member for member in members if not member.value]
+    for heading, group in groupby(fields, key=lambda member: member.heading):
+        if heading:
+            yield f"{_cell(heading)}:\n"
+        yield from _table(kind, list(group), messages)
 
 
 def _table(kind: str, members: Sequence[Member], messages: Sequence[str]) -> Iterator[str]:

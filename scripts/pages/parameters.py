@@ -26,8 +26,9 @@ from gr00t_ros.interfaces.registry import ros_type
 INTRODUCTION = """\
 # Parameters
 
-Every parameter of the [YAML file](yaml-file.md), which both nodes read. `<key>` is a key of the
-policy, as `gr00t-policy info` lists them. A parameter is an error where it can have no effect
+Every parameter of the [YAML file](yaml-file.md), which the policy node, the control node, the
+recorder and the visualization read; the [task node](task-node.md) has its own. `<key>` is a key of
+the policy, as `gr00t-policy info` lists them. A parameter is an error where it can have no effect
 (column "only with"), unless it asks for nothing (`false`, `0`, no text). This page is made from the
 code by `make reference`; `ros2 param describe` shows the same.
 """
@@ -71,7 +72,7 @@ def _lines() -> Iterator[str]:
     yield INTRODUCTION
     yield TYPES
     yield from _type_rows()
-    yield "\n## Both nodes\n"
+    yield "\n## All nodes\n"
     yield from _table(TOP)
     for modality in MODALITIES:
         yield f"## {SECTIONS[modality]}\n"

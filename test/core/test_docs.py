@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the documentation says of the code without ROS, and where its links lead."""
 
+import argparse
 import re
 import runpy
 import shlex
@@ -136,6 +137,62 @@ def test_a_page_of_the_reference_is_made_from_the_code(name: str) -> None:
     page = runpy.run_path(str(ROOT / "scripts" / "pages" / f"{name}.py"))["page"]()
 
     assert (DOCS / "reference" / f"{name}.md").read_text() == page, "run `make reference`"
+
+
+def names_of(page: str) -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "scripts" / "pages" / f"{page}.py"))
+
+
+def test_a_comment_after_an_empty_line_is_the_heading_of_the_fields_below_it() -> None:
+    text = "# A message.\n\nint8 A=1  # a\n# and more\n\n# Of b\n# and c\nint8 b  # b\nint8 c\n"
+
+    header, members = names_of("messages")["parse"](text)
+
+    assert header == ["A message."]
+    found = [(member.name, member.comment, member.heading) for member in members]
+    assert found == [("A", "a and more", ""), ("b", "b", "Of b and c"), ("c", "", "Of b and c")]
+
+
+def test_the_constants_of_each_part_of_an_action_are_no_fields() -> None:
+    text = "# It.\n\nint8 a  # goal\n---\nint8 b  # result\n---\nint8 C=1  # c\nint8 d  # so far\n"
+    parts = ("goal", "result", "feedback")
+
+    lines = list(names_of("messages")["_sections"](text, parts, ()))
+
+    constants = lines.index("| constant | value | meaning |")
+    assert lines[constants + 2] == "| `C` | 1 | c |"
+    feedback = lines.index("| feedback | type | meaning |")
+    assert lines[feedback + 2] == "| `d` | `int8` | so far |"
+
+
+def test_the_messages_that_nodes_publish_come_first() -> None:
+    files = (ROOT / "msg").glob("*.msg")
+    published = {file.stem for file in files if "Published by:" in file.read_text()}
+
+    assert set(names_of("messages")["PUBLISHED"]) == published
+
+
+def test_no_field_of_a_message_lacks_its_comment() -> None:
+    messages = names_of("messages")
+    for file in (ROOT / "msg").glob("*.msg"):
+        _, members = messages["parse"](file.read_text())
+        assert [member.name for member in members if not member.comment] == [], file.name
+
+
+def test_the_page_of_commands_says_what_is_required_and_what_may_come_again() -> None:
+    parser = argparse.ArgumentParser()
+    argument = names_of("cli")["_argument"]
+
+    def shown(*flags: str, **options: Any) -> str:
+        return argument(parser.add_argument(*flags, **options))
+
+    assert shown("--rate", required=True, metavar="HZ") == "`--rate HZ` (required)"
+    assert shown("--to", "-t", action="append") == "`--to TO`, `-t TO` (may be repeated)"
+    assert shown("--by", action="extend", nargs="+") == "`--by BY ...` (may be repeated)"
+    assert shown("--in", action="append", help="may be repeated") == "`--in IN`"
+    assert shown("--is", action="store_true") == "`--is`"
+    assert shown("--at", nargs="?", choices=("a", "b")) == "`--at [{a,b}]`"
+    assert shown("file", nargs="*") == "`[file ...]`"
 
 
 def test_the_policy_of_the_tutorial_is_served_and_passes_its_own_test(

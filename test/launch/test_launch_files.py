@@ -197,6 +197,22 @@ def test_arguments_reach_the_nodes_in_their_namespace(
     assert status[0].state == PolicyStatus.STATE_WAITING
 
 
+def test_without_autostart_the_control_node_is_active_and_the_policy_node_waits(
+    launch: Callable[..., subprocess.Popen[str]], ros_node: Node
+) -> None:
+    policy = newest_status(ros_node, "policy_node/status")
+    control = newest_status(ros_node, "control_node/status")
+
+    launch("policy.launch.py", "autostart:=false", f"port:={free_port()}")
+
+    waiting = ControlStatus.STATE_WAITING
+    wait_until(
+        lambda: control and control[0].state == waiting, SLOW_S, "the control node is active"
+    )
+    wait_until(lambda: policy, SLOW_S, "the policy node is up")
+    assert policy[0].state == PolicyStatus.STATE_STOPPED
+
+
 def test_several_hosts_are_one_argument(
     launch: Callable[..., subprocess.Popen[str]], ros_node: Node
 ) -> None:

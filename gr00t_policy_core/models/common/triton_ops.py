@@ -126,6 +126,12 @@ def launch_linear(
         bias: (columns,), or None.
         residual: (..., columns), or None.
         gelu: Apply GELU.
+
+    Returns:
+        (..., columns).
+
+    Raises:
+        ValueError: There is no kernel for these shapes.
     """
     rows, (columns, width) = x.shape[:-1].numel(), weight.shape
     if not has_linear(rows, columns, width, gelu):

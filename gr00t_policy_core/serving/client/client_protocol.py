@@ -132,7 +132,20 @@ class ClientProtocol:
     def exchange(
         self, endpoint: str, data: Any, info: ServerInfo, deadline: Deadline
     ) -> DecodedReply:
-        """Send one request, and return its reply."""
+        """Send one request, and return its reply.
+
+        Args:
+            endpoint: The name of the endpoint.
+            data: Its arguments; None for nothing.
+            info: What is known about the server; the request is encoded for it.
+            deadline: When the reply must be there.
+
+        Raises:
+            PolicyTimeoutError: No reply in time.
+            ProtocolError: The bytes received are not a reply.
+            EncodingError: The data cannot be sent.
+            ClosedError: After `close`.
+        """
         # The data come last: what precedes them is the same in each request (`RequestReader`).
         request: dict[str, Any] = {
             "endpoint": endpoint,
@@ -230,7 +243,12 @@ class RemoteServer:
         return self.info.capabilities
 
     def request_configs(self) -> dict[str, ModalityConfig]:
-        """The modality configs of the policy."""
+        """The modality configs of the policy.
+
+        Raises:
+            ProtocolError: The reply has something else.
+            PolicyError: As `call`.
+        """
         configs = expect_map(self.address, "get_modality_config", self.call("get_modality_config"))
         for name, config in configs.items():
             if not isinstance(config, ModalityConfig):

@@ -206,7 +206,12 @@ class PolicyClient(ModalityPolicy):
         )
 
     def kill_server(self) -> None:
-        """Stop the server."""
+        """Stop the server.
+
+        Raises:
+            RemoteError: The server refuses it: this client is elsewhere, and there is no token.
+            PolicyError: As `call_endpoint`.
+        """
         self._call("kill")
 
     def send_request(self, endpoint: str, data: Any = None) -> dict[str, Any]:
@@ -263,18 +268,33 @@ class PolicyClient(ModalityPolicy):
         )
 
     def reset(self, options: Options | None = None) -> Info:
-        """Start a new episode; returns the info that the policy documents."""
+        """Start a new episode; returns the info that the policy documents.
+
+        Raises:
+            SpecError: `options` are not a map.
+            PolicyError: As `call_endpoint`.
+        """
         _check_options(options)
         self._protocol.forget_server()
         info = self._call("reset", {"options": options})
         return expect_map(self._protocol.server, "reset", {} if info is None else info)
 
     def get_modality_config(self) -> dict[str, ModalityConfig]:
-        """The configs of the server's policy, by modality."""
+        """The configs of the server's policy, by modality.
+
+        Raises:
+            ProtocolError: The server answered with something else.
+            PolicyError: As `call_endpoint`.
+        """
         return self._protocol.run(self.timeout_ms, RemoteServer.request_configs)
 
     def get_dimensions(self) -> dict[str, dict[str, int]]:
-        """Values per step of each key, by modality; empty for a server of Isaac-GR00T."""
+        """Values per step of each key, by modality; empty for a server of Isaac-GR00T.
+
+        Raises:
+            ProtocolError: The server answered with something else.
+            PolicyError: As `call_endpoint`.
+        """
         try:
             dimensions = self._call("get_dimensions")
         except RemoteError as error:

@@ -69,7 +69,9 @@ class PolicyServer:
             least by it. The limit of open files of the process is raised to fit. Not with `keys`.
         max_connections_per_address: The same for the connections from one address; all robots
             behind one router share one.
-        max_queued_requests: Further requests are answered with an error at once.
+        max_queued_requests: So many requests wait at most. Beyond it the newest request of the
+            address with most, and there of the client with most, is answered with an error at
+            once; that may be the one that comes.
         max_queued_bytes: The same for the bytes of the requests that wait.
         metrics_port: Serve the metrics to Prometheus on this port; 0 picks a free one, which the
             property `metrics_port` tells. None serves none. Needs prometheus-client.

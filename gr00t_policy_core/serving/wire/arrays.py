@@ -54,7 +54,11 @@ class Dialect(str, Enum):
 
 
 def bin_header(size: int) -> bytes:
-    """The msgpack header of `size` bytes of binary data."""
+    """The msgpack header of `size` bytes of binary data.
+
+    Raises:
+        EncodingError: One message cannot hold so many.
+    """
     if size < 2**8:
         return b"\xc4" + size.to_bytes(1, "big")
     if size < 2**16:

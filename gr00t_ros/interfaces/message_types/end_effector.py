@@ -86,7 +86,11 @@ class EndEffectorState(StateInterface):
         return JointBuffer(self.joints, "position", span_ns=span_ns)
 
     def read(self, message: Any) -> Values:
-        """Return the pose for a sample: the joints in their order, or the pose of the tip."""
+        """Return the pose for a sample: the joints in their order, or the pose of the tip.
+
+        Raises:
+            ConversionError: No robot description has arrived yet.
+        """
         if self._is_from_tf:
             pose = with_tool(np.asarray(message, dtype=np.float64), self.frames.tool)
             return represented(self._convention.to_policy(pose), self.frames.representation)

@@ -18,8 +18,24 @@ def test_an_installed_extension_adds_its_command(
         "    parser.set_defaults(run=lambda args: 7)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(extensions, "EXTENSIONS", ("robot_commands", "missing_package.commands"))
+    both = {"robot_commands": ("wave",), "missing_package.commands": ("jump",)}
+    monkeypatch.setattr(extensions, "EXTENSIONS", both)
     assert main(["wave"]) == 7
+
+
+@pytest.mark.parametrize("arguments", [[], ["bags", "--output", "x", "--", "-v"], ["--help"]])
+def test_a_command_of_an_extension_that_is_not_there_says_where_it_is(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extensions, "EXTENSIONS", {"missing_package.cli": ("wave",)})
+    assert main(["wave", *arguments]) == 1
+    assert capsys.readouterr().err == (
+        "gr00t-policy wave: wave is a command of missing_package: source the workspace that "
+        "holds it\n"
+    )
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "wave" not in capsys.readouterr().out
 
 
 def test_looking_for_an_extension_imports_none_of_its_modules() -> None:

@@ -95,7 +95,7 @@ def test_a_cut_of_the_scene_moves_no_key_frame(tmp_path):
 
 
 def test_a_video_of_odd_size_is_refused(tmp_path):
-    with pytest.raises(SpecError, match="47x32 px: width and height of a video must be even"):
+    with pytest.raises(SpecError, match="32x47 px: height and width of a video must be even"):
         VideoWriter(tmp_path / "a.mp4", fps=FPS, height=32, width=47, settings=VideoSettings())
 
 

@@ -5,11 +5,23 @@ import math
 
 import pytest
 
-from gr00t_policy_core.kinematics.urdf import UrdfLimits, robot_element, root_link, urdf_limits
+from gr00t_policy_core.kinematics.urdf import (
+    UrdfLimits,
+    robot_element,
+    root_link,
+    sliding_joints,
+    urdf_limits,
+)
 
 
 def limits_of(joint: str) -> UrdfLimits:
     return urdf_limits(f'<robot name="arm">{joint}</robot>')["j"]
+
+
+def test_the_joints_that_slide_are_the_prismatic_ones() -> None:
+    kinds = {"a": "revolute", "b": "prismatic", "c": "continuous", "d": "fixed"}
+    joints = "".join(f'<joint name="{name}" type="{kind}"/>' for name, kind in kinds.items())
+    assert sliding_joints(f"<robot>{joints}</robot>") == {"b"}
 
 
 def test_the_limits_of_a_revolute_joint_are_read() -> None:

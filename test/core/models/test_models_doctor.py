@@ -188,6 +188,8 @@ class TestAFileForTheNodes:
         for entry in (*contract.state, *contract.action):
             modality = "state" if entry in contract.state else "action"
             assert entry.dimension in (dimensions[modality][entry.key], None)
+        limits = [limit for output in contract.action for limit in output.limits]
+        assert {(limit.velocity, limit.acceleration) for limit in limits} <= {(1.0, 5.0)}
 
     def test_is_never_written_over(self, n1d7, tmp_path, capsys):
         file = self.written(tmp_path, n1d7)

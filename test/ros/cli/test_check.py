@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator
 from copy import copy
@@ -14,8 +15,9 @@ import yaml
 from helpers import free_port
 from policies_for_tests import EchoPolicy, parameters
 
+import gr00t_ros.cli
 from gr00t_policy_core import PolicyServer
-from gr00t_policy_core.cli import main
+from gr00t_policy_core.cli import extensions, main
 from gr00t_policy_core.kinematics import chain as chain_module
 
 URDF = """<robot name="arm">
@@ -85,6 +87,25 @@ def test_what_the_nodes_would_warn_of_is_a_warning(run: Any, port: int) -> None:
     assert status == 0
     assert "warning: blend: rtc is set, but the policy cannot continue chunks" in lines[0]
     assert lines[-1].startswith("robot.yaml: no problems, 2 warnings")
+
+
+def test_a_policy_that_reads_language_wants_an_instruction(run: Any, port: int) -> None:
+    status, lines = run("--host", "127.0.0.1", "--port", str(port), instruction="")
+    assert status == 0
+    assert any(line.startswith("warning: instruction is empty") for line in lines)
+
+
+@pytest.mark.parametrize(("variable", "works"), [("right", True), ("wrong", False)])
+def test_the_token_is_that_of_the_flag_then_of_the_environment_then_of_the_file(
+    run: Any, monkeypatch: pytest.MonkeyPatch, variable: str, works: bool
+) -> None:
+    monkeypatch.setenv("GR00T_API_TOKEN", variable)
+    with PolicyServer(EchoPolicy(), host="127.0.0.1", port=0, api_token="right") as server:
+        address = ["--host", "127.0.0.1", "--port", str(server.port)]
+        assert run(*address, policy__token="of the file")[0] == int(not works)
+        assert run(*address, "--api-token", "right", policy__token="of the file")[0] == 0
+        monkeypatch.delenv("GR00T_API_TOKEN")
+        assert run(*address, policy__token="right")[0] == 0
 
 
 def test_a_server_that_does_not_answer_is_a_failure(run: Any) -> None:
@@ -252,3 +273,10 @@ def test_a_file_with_ten_faults_gets_a_true_line_for_each(run: Any) -> None:
     assert lines[-1] == "robot.yaml: 10 problems", lines
     for start in told:
         assert sum(line.startswith(f"problem: {start}") for line in lines) == 1, (start, lines)
+
+
+def test_the_core_knows_the_commands_that_need_ros() -> None:
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    gr00t_ros.cli.add_commands(commands)
+    assert sorted(commands.choices) == sorted(extensions.EXTENSIONS["gr00t_ros.cli"])

@@ -21,8 +21,9 @@ from gr00t_policy_core.cli import main
 ARM, GRIPPER = ["shoulder", "elbow"], ["finger"]
 URDF = '<robot name="arm">{}</robot>'.format(
     "".join(
-        f'<joint name="{name}" type="revolute"><limit lower="-1" upper="1"/></joint>'
-        for name in (*ARM, *GRIPPER)
+        f'<joint name="{name}" type="{kind}"><limit lower="-1" upper="1"/></joint>'
+        for names, kind in ((ARM, "revolute"), (GRIPPER, "prismatic"))
+        for name in names
     )
 )
 
@@ -71,6 +72,18 @@ def test_it_writes_what_it_finds_and_check_accepts_it(
     text = file.read_text()
     assert "topic: /arm_controller/joint_trajectory\n        joints: [shoulder, elbow]" in text
     assert "type: float64_multi_array\n        topic: /gripper_controller/commands" in text
+
+
+def test_the_limits_are_those_of_a_beginner_where_joints_turn(
+    robot: Node, port: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "robot.yaml"
+    assert new_robot(file, port) == 0
+    actions = file.read_text().partition("    action:")[2]
+    arm, _, gripper = actions.partition("        joints: [finger]")
+    assert "        max_velocity: 1.0   # rad/s" in arm
+    assert "        max_velocity: 1.0" not in gripper
+    assert "# max_velocity: 0.1   # m/s" in gripper
 
 
 def test_a_robot_that_is_not_there_leaves_a_draft(

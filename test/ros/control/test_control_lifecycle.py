@@ -93,6 +93,22 @@ def test_configure_fails_with_the_whole_list_and_works_once_all_is_right(
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
 
 
+def test_a_start_of_a_node_that_is_not_active_lifts_the_stop_and_says_that_nothing_moves(
+    make_node: MakeNode, operator: Operator, chunks: Publisher, ros_node: Node
+) -> None:
+    FollowingArm(ros_node)
+    node = make_node()
+    assert operator.trigger("stop").success
+
+    started = operator.trigger("start")
+
+    assert not started.success
+    assert started.message == "the node is not active; its stop is lifted"
+    activate(operator, chunks, node)
+    assert operator.trigger("start").success
+    operator.wait_for_reason("no chunk received yet")
+
+
 def test_every_parameter_is_described(make_node: MakeNode, operator: Operator) -> None:
     node = make_node()
     declare_parameters(node)  # once more changes nothing

@@ -121,7 +121,7 @@ def test_a_sqlite_bag_is_converted(tmp_path: Path, config: Path) -> None:
 
 
 def test_images_and_filters_have_their_options(tmp_path: Path, bags: Path, config: Path) -> None:
-    flags = ["--image-size", "32x16", "--quality", "40", "--language-key", "human.task"]
+    flags = ["--image-size", "16x32", "--quality", "40", "--language-key", "human.task"]
     flags += ["--trim-idle", "--split-jumps", "--drop-blurred", "--robot-type", "toy"]
     assert convert(bags, "--config", config, "--output", tmp_path / "d", *flags) == 0
     info = json.loads((tmp_path / "d/meta/info.json").read_text())

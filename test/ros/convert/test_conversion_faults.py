@@ -130,7 +130,10 @@ def test_an_existing_dataset_is_left_alone(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--image-size", "640"], "must be WIDTHxHEIGHT such as 640x480, got '640'"),
+        (
+            ["--image-size", "640"],
+            "height x width in pixels, for example 480x640, got '640'",
+        ),
         (["--trim-idle", "0"], "must be a number above 0, got '0'"),
         (["--action-from", "command", "--action-lead-steps", "2"], "has no effect"),
         (["--namespace", "left"], "--namespace has no effect"),
@@ -150,9 +153,9 @@ def test_wrong_usage_is_explained(
 def test_an_odd_image_is_explained(
     tmp_path: Path, bags: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--image-size", "33x16", "--output", tmp_path / "d"]
+    flags = ["--image-size", "16x33", "--output", tmp_path / "d"]
     assert convert(bags, "--config", config, *flags) == 1
     output = capsys.readouterr().out
-    assert "33x16 px: width and height of a video must be even" in output
+    assert "16x33 px: height and width of a video must be even" in output
     assert "no dataset: no bag gave an episode" in output
     assert not list(tmp_path.glob("d*"))

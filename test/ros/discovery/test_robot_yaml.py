@@ -81,6 +81,35 @@ def test_a_description_that_the_nodes_would_not_find_is_named(
     assert contract_of_file(file).motion.robot_description_topics == (heard,)
 
 
+def limits_in(text: str, tmp_path: Path) -> list[tuple[float, float]]:
+    """The velocity and the acceleration that each joint of the first action may have."""
+    file = tmp_path / "robot.yaml"
+    file.write_text(text, encoding="utf-8")
+    limits = contract_of_file(file).action[0].limits
+    return [(limit.velocity, limit.acceleration) for limit in limits]
+
+
+@pytest.mark.parametrize("key", ["arm", "left.arm"])
+def test_joints_that_turn_begin_slowly(key: str, tmp_path: Path) -> None:
+    assert limits_in(robot_yaml(proposal(key), HEAD), tmp_path) == [(1.0, 5.0), (1.0, 5.0)]
+
+
+def test_a_joint_that_slides_gets_no_limit_in_radians(tmp_path: Path) -> None:
+    text = robot_yaml(proposal(), replace(HEAD, sliding_joints=frozenset({"b"})))
+    assert limits_in(text, tmp_path) == [(3.0, 25.0), (3.0, 25.0)]
+    assert "# max_velocity: 0.1   # m/s" in text
+
+
+def test_the_keys_of_a_secured_server_are_in_the_file_and_its_token_is_not(tmp_path: Path) -> None:
+    secured = replace(HEAD, server_key="rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", keys="/keys/a")
+    file = tmp_path / "robot.yaml"
+    file.write_text(robot_yaml(proposal(), secured), encoding="utf-8")
+    settings = contract_of_file(file).policy
+    assert (settings.server_key, settings.keys) == (secured.server_key, secured.keys)
+    assert settings.token is None
+    assert "      # token: " in file.read_text(encoding="utf-8")
+
+
 def test_several_descriptions_are_left_to_the_reader() -> None:
     topics = ("/left/robot_description", "/right/robot_description")
     text = robot_yaml(proposal(), replace(HEAD, descriptions=topics))
