@@ -67,25 +67,15 @@ class CommandTopics:
         servers = [client.problem for client in self._clients if client.problem]
         return "; ".join([*subscribers, *servers])
 
-    def take_trajectory_failure(self) -> str:
-        """Why a controller gave up the newest trajectory; reported once for each, else empty."""
-        failures = (one.take_failure() for one in self._trajectories)
-        return next(filter(None, failures), "")
+    def take_trajectory_failures(self) -> list[tuple[str, frozenset[str]]]:
+        """Why controllers gave up their newest trajectory, and their action keys; reported once."""
+        failures = [(one.take_failure(), one.keys) for one in self._trajectories]
+        return [(why, keys) for why, keys in failures if why]
 
     @property
-    def has_lost_controller(self) -> bool:
-        """Whether nobody takes any of the whole trajectories that are sent."""
-        return bool(self._trajectories) and not any(one.is_taken for one in self._trajectories)
-
-    @property
-    def has_streams(self) -> bool:
-        """Whether anything takes one command at every tick."""
-        return bool(self._streams)
-
-    @property
-    def has_one_controller(self) -> bool:
-        """Whether all that moves the robot takes whole trajectories, by one topic or action."""
-        return len(self._trajectories) == 1 and not self._streams
+    def keys_without_controller(self) -> frozenset[str]:
+        """The action keys whose whole trajectories nobody takes."""
+        return frozenset[str]().union(*(o.keys for o in self._trajectories if not o.is_taken))
 
     def resume(self) -> None:
         """Send trajectories again to a controller that has given one up."""

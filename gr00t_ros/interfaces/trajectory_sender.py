@@ -44,6 +44,11 @@ class TrajectorySender:
         self._is_given_up = False
 
     @property
+    def keys(self) -> frozenset[str]:
+        """The action keys whose path is sent."""
+        return frozenset(self._keys)
+
+    @property
     def is_taken(self) -> bool:
         """Whether there is a controller that takes the trajectories."""
         if isinstance(self._channel, GoalClient):
@@ -75,8 +80,14 @@ class TrajectorySender:
             self._channel.cancel()
 
     def send(self, trajectory: Trajectory) -> None:
-        """Send a path from its beginning to its rest, unless the controller has given one up."""
-        if self._is_given_up:
+        """Send a path from its beginning to its rest.
+
+        Nothing is sent to a controller that has given one up, or has left the path of all others.
+
+        Args:
+            trajectory: Has the columns of all keys whose controllers are on the path.
+        """
+        if self._is_given_up or not self.keys <= trajectory.slices.keys():
             return
         message = self._interface.make_message(self._period_s)
         columns = np.concatenate([np.r_[trajectory.slices[key]] for key in self._keys])
