@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from rclpy.action import ActionClient
 from rclpy.lifecycle import LifecycleNode
@@ -14,12 +15,15 @@ from gr00t_policy_core.control.trajectory import Trajectory
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.interfaces.command_publisher import CommandPublisher, joined_interface
+from gr00t_ros.interfaces.goal_chain import GoalChain
 from gr00t_ros.interfaces.goal_client import GoalClient
 from gr00t_ros.interfaces.goal_sender import GoalSender
 from gr00t_ros.interfaces.interface import CommandInterface, GoalInterface
 from gr00t_ros.interfaces.trajectory_sender import TrajectorySender
 from gr00t_ros.msg import CommandTopicStatus
 from gr00t_ros.node.side_node import SideNode
+
+Client = TypeVar("Client", bound=GoalClient)
 
 CANCELED_S = 1.0  # longest wait for the goals in progress to be canceled
 
@@ -157,10 +161,10 @@ class CommandTopics:
         """Add the topic or the action that these outputs share."""
         interface, period_s = joined_interface(outputs), self._period_s
         if isinstance(interface, GoalInterface):
-            client = self._make_client(outputs, interface)
+            client = self._make_client(GoalClient, outputs, interface)
             self._goals.append(GoalSender(client, outputs[0].key, interface, period_s))
         elif interface.is_action:
-            client = self._make_client(outputs, interface)
+            client = self._make_client(GoalChain, outputs, interface)
             self._trajectories.append(TrajectorySender(interface, outputs, period_s, client))
         elif interface.sends_trajectories:
             publisher = self._make_publisher(outputs, interface)
@@ -176,13 +180,13 @@ class CommandTopics:
         return publisher
 
     def _make_client(
-        self, outputs: Sequence[ActionOutput], interface: CommandInterface
-    ) -> GoalClient:
+        self, kind: type[Client], outputs: Sequence[ActionOutput], interface: CommandInterface
+    ) -> Client:
         if self._side_node is None:
             self._side_node = SideNode(self._node, "actions")
         side_node = self._side_node
         name = self._node.resolve_topic_name(outputs[0].topic)
         action = side_node.call(lambda: ActionClient(side_node, interface.message_type, name))
-        client = GoalClient(action, name, interface.outcome)
+        client = kind(action, name, interface)
         self._clients.append(client)
         return client

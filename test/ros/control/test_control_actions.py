@@ -230,23 +230,15 @@ ARM = {name: value for name, value in TRAJECTORY.items() if "arm" in name}
 
 
 def give_up(rig: Rig, server: Server) -> tuple[ControlStatus, int]:
-    """Abort every goal until the node has heard of it: a chunk on its way may make another one.
+    """Abort the goal in progress; one that is on its way is canceled.
 
     Returns:
-        The status, and the number of goals.
+        The status when the node has heard of it, and the number of goals.
     """
-    aborted, why = 0, "shoulder is 0.3 rad off"
-
-    def is_heard() -> bool:
-        nonlocal aborted
-        while aborted < len(server.goals):
-            server.finish(aborted, "abort", error_code=-4, error_string=why)
-            aborted += 1
-        statuses = rig.operator.statuses
-        return bool(statuses) and f"aborted: error -4 {why}" in statuses[-1].reason
-
-    wait_until(is_heard, what="the node hears of it")
-    return rig.operator.statuses[-1], aborted
+    server.give_up(error_code=-4, error_string="shoulder is 0.3 rad off")
+    status = rig.operator.wait_for_reason("aborted: error -4 shoulder is 0.3 rad off")
+    wait_until(lambda: server.is_idle, what="no goal is carried out")
+    return status, len(server.goals)
 
 
 def position_at(way: JointTrajectory, now_ns: int) -> float:
