@@ -113,17 +113,29 @@ class CommandTopics:
             sender.send(trajectory)
         self._trajectory_count += bool(self._trajectories)
 
-    def cancel_goals(self) -> None:
-        """Cancel every goal in progress, and wait a little for it."""
+    def cancel_goals(self, *, but_trajectories: bool = False) -> None:
+        """Cancel the goals in progress, and wait a little for it.
+
+        Args:
+            but_trajectories: Whether to let the last trajectories bring the robot to rest.
+        """
         side_node = self._side_node
         if side_node is None:
             return
         for goal in self._goals:
             goal.cancel()
-        for sender in self._trajectories:
-            sender.cancel()
-        idle = side_node.wait_for(lambda: all(one.is_idle for one in self._clients), CANCELED_S)
-        for client in self._clients:
+        if but_trajectories:
+            # A goal that is not answered may not have arrived when the process ends.
+            side_node.wait_for(
+                lambda: not any(one.awaits_answer for one in self._clients), CANCELED_S
+            )
+            canceled = [one for one in self._clients if not isinstance(one, GoalChain)]
+        else:
+            for sender in self._trajectories:
+                sender.cancel()
+            canceled = self._clients
+        idle = side_node.wait_for(lambda: all(one.is_idle for one in canceled), CANCELED_S)
+        for client in canceled:
             if not idle and not client.is_idle:
                 self._node.get_logger().warning(f"{client.name} does not confirm the cancellation")
 

@@ -85,6 +85,12 @@ class GoalClient:
         return goal.is_answered or _is_overdue(goal)
 
     @property
+    def awaits_answer(self) -> bool:
+        """Whether a goal was sent of which nobody knows whether the server has it."""
+        with self._lock:
+            return any(map(self._awaits, self._goals))
+
+    @property
     def is_idle(self) -> bool:
         """Whether no goal is on its way or in progress."""
         with self._lock:

@@ -385,6 +385,32 @@ def test_an_active_trajectory_is_canceled_by_deactivation(rig: Rig, serve: Serve
     assert rig.operator.change_state(ACTIVATE) == [True]
 
 
+def test_braking_that_is_cut_short_ends_with_a_trajectory_that_is_not_canceled(
+    rig: Rig, serve: Serve
+) -> None:
+    """A controller whose goal is canceled stops the arm at once, by no limit at all."""
+    server = serve(actions.FollowJointTrajectory, "jtc/follow")
+    rig.start(**TRAJECTORY)
+    rig.play_until(lambda: server.goals, "a goal", horizon=60)
+
+    def moves() -> bool:
+        command = rig.node._motion.command
+        return command is not None and command.values["gripper"][0] > 0.1
+
+    wait_until(moves, what="it moves")
+    for _ in range(2):
+        rig.node._stop_request.handle()
+        rig.node._stop_request._came_s -= 1.0
+    assert rig.operator.change_state(DEACTIVATE) == [True]
+    [client] = rig.node._output._clients
+    wait_until(lambda: len(server.goals) == client.goals_sent, what="the last goal")
+    last = client.goals_sent - 1
+    points = server.goals[last].trajectory.points
+    assert max(abs(speed) for point in points for speed in point.velocities) > 0.1
+    assert not any(points[-1].velocities)
+    assert last not in server.canceled
+
+
 def test_a_binary_gripper_gets_two_goals_and_no_others(rig: Rig, serve: Serve) -> None:
     server = serve(actions.GripperCommand)
     binary = {
