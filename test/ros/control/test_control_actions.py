@@ -390,12 +390,13 @@ def test_braking_that_is_cut_short_ends_with_a_trajectory_that_is_not_canceled(
 ) -> None:
     """A controller whose goal is canceled stops the arm at once, by no limit at all."""
     server = serve(actions.FollowJointTrajectory, "jtc/follow")
-    rig.start(**TRAJECTORY)
+    slow = {f"action__{key}__max_acceleration": 0.2 for key in ("arm", "gripper")}
+    rig.start(**TRAJECTORY, **slow)  # so that braking takes a while
     rig.play_until(lambda: server.goals, "a goal", horizon=60)
 
     def moves() -> bool:
         command = rig.node._motion.command
-        return command is not None and command.values["gripper"][0] > 0.1
+        return command is not None and command.values["gripper"][0] > 0.3
 
     wait_until(moves, what="it moves")
     for _ in range(2):
@@ -406,7 +407,7 @@ def test_braking_that_is_cut_short_ends_with_a_trajectory_that_is_not_canceled(
     wait_until(lambda: len(server.goals) == client.goals_sent, what="the last goal")
     last = client.goals_sent - 1
     points = server.goals[last].trajectory.points
-    assert max(abs(speed) for point in points for speed in point.velocities) > 0.1
+    assert max(map(abs, points[1].velocities)) > 0.01  # it brakes still
     assert not any(points[-1].velocities)
     assert last not in server.canceled
 
