@@ -10,7 +10,7 @@ back to where the robot is about to be, and brakes from there.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -190,7 +190,7 @@ class LookAheadPlayer:
         if not rows:
             return None
         brake = self.player.fallback_brake((rows[-2] if len(rows) > 1 else rows[-1], rows[-1]))
-        return BrakeMotion(start_ns, rows, brake) if brake is not None else None
+        return BrakeMotion(start_ns, rows, brake, self._path.slices) if brake is not None else None
 
     def streamed_brake(self) -> FallbackBrake | None:
         """A way to rest of what is streamed, that needs no player; None where nothing is."""
@@ -224,9 +224,9 @@ class LookAheadPlayer:
         """
         self._stops.stop(now_ns, reason)
 
-    def abandon(self, now_ns: int, reason: str) -> None:
-        """As `MotionPlayer.abandon`: the controller has left the path, and holds by itself."""
-        self._stops.abandon(now_ns, reason)
+    def release(self, keys: Collection[str], now_ns: int, reason: str) -> None:
+        """As `StopsAhead.release`: the controllers of some action keys hold by themselves."""
+        self._stops.release(keys, now_ns, reason)
 
     def change_limits(
         self,
@@ -310,7 +310,7 @@ class LookAheadPlayer:
             self._period_ns,
             [command.vector for command in self._ahead.commands.known],
             PlayerMotion(self.player.copy_ahead(), ticked_ns, self._period_ns),
-            self._layout.slices,
+            self._path.slices,
             departure_ns=self._ahead.departure_ns,
             is_stop=self._stops.is_unsent,
         )

@@ -33,6 +33,11 @@ class MeasuredAhead:
         """The newest position of each value that was measured."""
         return self._positions
 
+    @property
+    def stamps_ns(self) -> Mapping[int, int]:
+        """When each of them was measured, ns."""
+        return self._stamps_ns
+
     def keep(self, positions: Mapping[int, float], stamp_ns: int) -> None:
         """Keep what was measured at an instant, ns."""
         self._stamps_ns.update(dict.fromkeys(positions, stamp_ns))

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+
+import numpy as np
 
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.active_chunk import ActiveChunk, ChunkProgress
@@ -176,13 +178,15 @@ class Playback:
         self._schedule.rest(at_ns, place)
         self._state.hold(reason)
 
-    def abandon(self, at_ns: int, reason: str) -> None:
-        """Follow nothing, and command nothing until the robot stands still, wherever that is."""
-        if self._output is None:
+    def rest_where_measured(self, keys: Collection[str], at_ns: int) -> None:
+        """At rest, command the joints of some keys where they are measured from now on."""
+        if self._output is None or self._state.is_moving:
             return
-        self.hold(at_ns, reason)
-        self._fallback = None
-        here = self._rest.abandon(self._output.last)
+        here = np.array(self._output.last)
+        measured = self._measured.over(here)
+        for key in keys:
+            here[self._layout.slices[key]] = measured[self._layout.slices[key]]
+        here[self._layout.is_velocity] = 0.0
         self._schedule.rest(at_ns, here)
         self._place(here)
 

@@ -6,7 +6,7 @@ Pure and driven by the clock that it is given: the same calls give the same comm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 
 from gr00t_policy_core.control.action_layout import ActionLayout
@@ -170,14 +170,14 @@ class MotionPlayer:
         """
         self._playback.hold(self._playback.time_at(now_ns), reason)
 
-    def abandon(self, now_ns: int, reason: str) -> None:
-        """Command nothing until the robot stands still, because it follows no command any more.
+    def rest_where_measured(self, keys: Collection[str], now_ns: int) -> None:
+        """At rest, command some joints where they are measured: they follow no command any more.
 
         Args:
+            keys: The action keys of these joints; the others rest where they were commanded to.
             now_ns: The present, on the clock of the stamps, ns.
-            reason: The value of `reason` until the next chunk is accepted.
         """
-        self._playback.abandon(self._playback.time_at(now_ns), reason)
+        self._playback.rest_where_measured(keys, self._playback.time_at(now_ns))
 
     def brake_at_once(self, path: tuple[Row, Row], now_ns: int, reason: str) -> None:
         """Come to rest by the largest accelerations, without regard to jerk.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from gr00t_policy_core.control.action_layout import ActionLayout
@@ -19,6 +19,7 @@ from gr00t_policy_core.control.recording import (
     Event,
     Limited,
     Measured,
+    Placed,
     Ticked,
     repeat,
 )
@@ -69,7 +70,6 @@ class PlayerAhead:
         self._stop_ticks = min(stop_ticks, self._commands.lead_ticks)
         self._ticked_ns: int | None = None  # the newest tick of the player
         self._sent = SentTicks()
-        self._is_abandoned = False  # the controller holds the robot by itself, wherever that is
         self._measured = MeasuredAhead(layout, path)
 
     @property
@@ -129,6 +129,11 @@ class PlayerAhead:
     def sent(self) -> SentTicks:
         """Which ticks and calls the robot knows; only to read."""
         return self._sent
+
+    @property
+    def measured(self) -> MeasuredAhead:
+        """What was measured last; only to read."""
+        return self._measured
 
     def note(self, event: Event) -> None:
         """Store a call to the player that a stop undoes."""
@@ -233,15 +238,13 @@ class PlayerAhead:
             ticks = self._ticks_until(present_ns + self.lead_ns)
             self._tick_on(ticks, present_ns, is_missed=is_missed)
 
-    def abandon(self, reason: str) -> None:
-        """Have the player go where the robot is, after the way back; nothing leads back again."""
-        if self._ticked_ns is None:
-            return
-        self._player.measure(self._measured.positions, self._ticked_ns)
-        self._player.abandon(self._ticked_ns, reason)
-        self.keep()
-        self._path.forget()
-        self._is_abandoned = True
+    def rest_where_measured(self, keys: Collection[str]) -> None:
+        """Have the joints of some action keys be commanded where they are measured, at rest."""
+        at_ns = self._ticked_ns or 0
+        placed = Placed(tuple(keys), at_ns)
+        for event in (Measured(self._measured.positions, at_ns), placed):
+            repeat(event, self._player)
+            self._behind.note(event)
 
     def brake_at_once(self, reason: str) -> Trajectory | None:
         """Brake by the largest accelerations, after the way back; nothing leads back behind this.
@@ -263,8 +266,8 @@ class PlayerAhead:
         self._player.brake_at_once((begun[-2], begun[-1]), ticked_ns, reason)
         self.keep()
         self._sent.finish_brake()
-        motion = BrakeMotion(start_ns, begun, brake)
-        trajectory = motion.forecast(self._layout.slices, period_ns).run()
+        motion = BrakeMotion(start_ns, begun, brake, self._path.slices)
+        trajectory = motion.forecast(period_ns).run()
         if trajectory is not None:
             self._path.finish(trajectory)
         return trajectory
@@ -347,9 +350,6 @@ class PlayerAhead:
             if self._path.end_ns is None or tick_ns - self.lead_ns >= self._path.end_ns:
                 self._path.forget()
             return
-        if self._is_abandoned and command.at_rest:
-            self._path.assume(command.vector, tick_ns)
-        self._is_abandoned = False
         self._path.follow(command.vector, tick_ns)
         if self._path.has_departed:
             self._sent.depart()

@@ -10,7 +10,7 @@ player, not events: a run in which the robot description moved them is not repla
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
@@ -28,7 +28,7 @@ from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.steering import SteeringRefusedError
 from gr00t_policy_core.control.workspace import Workspace
 
-FORMAT_KEY, FORMAT = "recording_format", 5
+FORMAT_KEY, FORMAT = "recording_format", 6
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
 TIMES = ("now_ns", "stamp_ns", "t0_ns")
 
@@ -69,11 +69,11 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Abandoned:
-    """The robot follows no command any more: when, ns, and why."""
+class Placed:
+    """The joints of some action keys are commanded where they are measured from now on, ns."""
 
+    keys: tuple[str, ...]
     now_ns: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Ticked:
     is_missed: bool = False
 
 
-Event = Measured | Offered | Allowed | Held | Abandoned | BrakedAtOnce | Limited | Steered | Ticked
+Event = Measured | Offered | Allowed | Held | Placed | BrakedAtOnce | Limited | Steered | Ticked
 EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 
 
@@ -171,9 +171,9 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Held(now_ns, reason))
         super().hold(now_ns, reason)
 
-    def abandon(self, now_ns: int, reason: str) -> None:
-        self._keep(Abandoned(now_ns, reason))
-        super().abandon(now_ns, reason)
+    def rest_where_measured(self, keys: Collection[str], now_ns: int) -> None:
+        self._keep(Placed(tuple(keys), now_ns))
+        super().rest_where_measured(keys, now_ns)
 
     def brake_at_once(self, path: tuple[Row, Row], now_ns: int, reason: str) -> None:
         before, last = (tuple(row.tolist()) for row in path)
@@ -226,8 +226,8 @@ def repeat(event: Event, player: MotionPlayer) -> Command | None:
             player.inhibit(event.reason_why_not)
         case Held():
             player.hold(event.now_ns, event.reason)
-        case Abandoned():
-            player.abandon(event.now_ns, event.reason)
+        case Placed():
+            player.rest_where_measured(event.keys, event.now_ns)
         case BrakedAtOnce():
             path = np.array(event.before), np.array(event.last)
             player.brake_at_once(path, event.now_ns, event.reason)
@@ -334,6 +334,8 @@ def _event(fields: Any) -> Event:
         return Limited(limits, fields["now_ns"])
     if kind is Steered:
         return Steered(tuple(fields["target"]), fields["now_ns"])
+    if kind is Placed:
+        return Placed(tuple(fields["keys"]), fields["now_ns"])
     if kind is BrakedAtOnce:
         fields |= {name: tuple(fields[name]) for name in ("before", "last")}
     return kind(**fields)

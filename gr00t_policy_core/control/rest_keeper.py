@@ -67,18 +67,6 @@ class RestKeeper:
         start[self._layout.is_velocity] = 0.0
         return start
 
-    def abandon(self, last: Row) -> Row:
-        """Go where the robot is, until it stands still; returns where it is now, float64 (size,).
-
-        Args:
-            last: The last command, float64 (size,).
-        """
-        here = self._measured.over(last)
-        here[self._layout.is_velocity] = 0.0
-        self._is_moved, self._left = True, None
-        self._yield()
-        return here
-
     def moved_start(self, start: Row) -> Row:
         """Where the robot is if somebody has moved it away from its start, else the start itself.
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class SentPath:
         self._is_sent = np.zeros(layout.size, dtype=bool)
         for key in forecast_keys:
             self._is_sent[layout.slices[key]] = True
+        self._is_judged = self._is_sent  # without those whose controller is sent nothing
+        self._all_slices = layout.slices
         self._slices = layout.slices
         self._newest: Trajectory | None = None
         self._forecast: Forecast | None = None
@@ -47,6 +49,11 @@ class SentPath:
     def is_current(self) -> bool:
         """Whether the trajectory has all commands so far."""
         return not self._has_departed and self._forecast is None
+
+    @property
+    def slices(self) -> Mapping[str, slice]:
+        """Where the action keys lie in a row, without those whose controller is sent nothing."""
+        return self._slices
 
     @property
     def end_ns(self) -> int | None:
@@ -105,14 +112,14 @@ class SentPath:
         here = sent if sent is not None else self._begins_at
         if here is None:
             return 0.0
-        return float(np.abs(trajectory.row_at(now_ns) - here)[self._is_sent].max())
+        return self._largest(trajectory.row_at(now_ns) - here)
 
     def way(self, from_ns: int, to_ns: int) -> float:
         """How far the robot goes at most from an instant to another, rad (or m)."""
         if self._newest is None:
             return 0.0
         way = self._newest.row_at(to_ns) - self._newest.row_at(from_ns)
-        return float(np.abs(way)[self._is_sent].max())
+        return self._largest(way)
 
     def depart(self) -> None:
         """Note that the commands to come are others than the trajectory's, though not at first."""
@@ -136,9 +143,24 @@ class SentPath:
         self._newest = self._begins_at = None
         self._has_departed = False
 
-    def assume(self, row: Row, now_ns: int) -> None:
-        """Take it for sent that the robot stays at a command, float64 (size,), by itself."""
-        self._newest = Trajectory(now_ns, 1, np.stack([row, row]), self._slices)
+    def release(self, keys: Collection[str]) -> None:
+        """Send the controllers of these action keys nothing, wherever they are."""
+        self._slices = {key: part for key, part in self._slices.items() if key not in keys}
+        self._is_judged = np.array(self._is_sent)
+        for key, part in self._all_slices.items():
+            self._is_judged[part] &= key in self._slices
+
+    def take_back(self, row: Row | None, now_ns: int) -> None:
+        """Send all controllers the path again.
+
+        Args:
+            row: The command at which all of them stay by themselves, float64 (size,); None before
+                the first command.
+            now_ns: From when on, ns.
+        """
+        self._slices, self._is_judged = self._all_slices, self._is_sent
+        if row is not None:
+            self._newest = Trajectory(now_ns, 1, np.stack([row, row]), self._slices)
 
     def drop(self) -> None:
         """Drop the forecast that is under way: the commands have become others."""
@@ -149,5 +171,7 @@ class SentPath:
     def _departs(self, row: Row, tick_ns: int) -> bool:
         if self._newest is None:
             return True
-        distances = np.abs(row - self._newest.row_at(tick_ns))
-        return bool((distances[self._is_sent] > SAME).any())
+        return self._largest(row - self._newest.row_at(tick_ns)) > SAME
+
+    def _largest(self, way: Row) -> float:
+        return float(np.abs(way)[self._is_judged].max(initial=0.0))

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player_ahead import PlayerAhead
 from gr00t_policy_core.control.recording import Allowed, Held, Limited
+from gr00t_policy_core.control.released_joints import ReleasedJoints
 from gr00t_policy_core.control.sent_path import SentPath
 from gr00t_policy_core.control.stop_conditions import NEW_LIMITS, reason_after_stop
 from gr00t_policy_core.control.trajectory import Forecast, Trajectory
@@ -32,7 +33,9 @@ class StopsAhead:
     def __init__(self, ahead: PlayerAhead, path: SentPath) -> None:
         self._ahead = ahead
         self._path = path
-        self._inhibited = ""
+        self._released = ReleasedJoints(ahead.player.layout)
+        self._forbidden = ""  # why others forbid motion
+        self._inhibited = ""  # why it is forbidden
         self._is_due = False  # whether motion was forbidden since the last call with a time
         self._unsent_since_ns: int | None = None  # the first reason to stop since a stop was sent
         self._reason = ""  # of the newest stop
@@ -44,6 +47,10 @@ class StopsAhead:
 
     def inhibit(self, reason: str) -> None:
         """Forbid motion for a reason, from the next `begin_if_due` on; an empty one allows it."""
+        self._forbidden = reason
+        self._forbid(reason or self._released.reason)
+
+    def _forbid(self, reason: str) -> None:
         if reason == self._inhibited:
             return
         was_allowed, self._inhibited = not self._inhibited, reason
@@ -112,17 +119,20 @@ class StopsAhead:
         self._ahead.go_ahead(present_ns)
         return trajectory
 
-    def abandon(self, now_ns: int, reason: str) -> None:
-        """Give up the path, which the controller has left: it holds by itself, and is sent no stop.
+    def release(self, keys: Collection[str], now_ns: int, reason: str) -> None:
+        """Stop, without the joints whose controllers have left the path: they hold by themselves.
+
+        Motion is forbidden until all joints stand still, and these are commanded where they are.
 
         Args:
+            keys: The action keys of these joints.
             now_ns: The present.
             reason: Why.
         """
-        present_ns = self.go_back(now_ns)
-        self._ahead.abandon(reason)
-        self._unsent_since_ns = None
-        self._ahead.go_ahead(present_ns)
+        self._released.release(keys)
+        self._path.release(keys)
+        self.inhibit(self._forbidden)
+        self.stop(now_ns, reason)
 
     def change_limits(
         self,
@@ -171,9 +181,29 @@ class StopsAhead:
             self._unsent_since_ns = None
 
     def tick(self) -> None:
-        """Give up a stop that changes nothing."""
+        """Give up a stop that changes nothing, and take released joints back that stand still."""
         if not self._changes_something:
             self._unsent_since_ns = None
+        if self._released.keys:
+            self._take_back_if_still()
+
+    def _take_back_if_still(self) -> None:
+        """Command released joints where they stand still, once everything else does."""
+        ahead, released = self._ahead, self._released
+        known = ahead.commands.known
+        is_still = released.stand_still(ahead.measured)
+        is_withheld = any(command.is_withheld for command in known)
+        if not is_still or is_withheld or self._changes_something:
+            return
+        is_there = [released.are_beside(one.vector, ahead.measured) for one in known]
+        if not all(is_there):
+            if not is_there[-1]:
+                ahead.rest_where_measured(released.keys)
+            return
+        ahead.keep()  # what leads back behind this is another place
+        self._path.take_back(known[-1].vector if known else None, ahead.ticked_ns or 0)
+        released.take_back()
+        self.inhibit(self._forbidden)
 
     def _is_overdue(self, now_ns: int) -> bool:
         """Whether a stop is to be sent, and should have been long before."""

@@ -135,12 +135,20 @@ class BrakeMotion:
         start_ns: The instant of the first of them, ns.
         left: The commands that are left, float64 (size,) each, oldest first.
         brake: Begins after the last of them.
+        slices: Where each action key lies in a command.
     """
 
-    def __init__(self, start_ns: int, left: Sequence[Row], brake: FallbackBrake) -> None:
+    def __init__(
+        self,
+        start_ns: int,
+        left: Sequence[Row],
+        brake: FallbackBrake,
+        slices: Mapping[str, slice],
+    ) -> None:
         self.start_ns = start_ns
         self._left = list(left)
         self._brake = brake
+        self._slices = slices
 
     @property
     def is_at_rest(self) -> bool:
@@ -154,11 +162,10 @@ class BrakeMotion:
     def brake(self) -> None:
         """It brakes already."""
 
-    def forecast(self, slices: Mapping[str, slice], period_ns: int) -> Forecast:
+    def forecast(self, period_ns: int) -> Forecast:
         """The forecast of all of it; this object is to be stepped by nobody else.
 
         Args:
-            slices: Where each action key lies in a command.
             period_ns: Time between two commands, ns.
         """
         departure_ns = self.start_ns + (len(self._left) - 1) * period_ns
@@ -167,7 +174,7 @@ class BrakeMotion:
             period_ns,
             [self.step()],
             self,
-            slices,
+            self._slices,
             departure_ns=departure_ns,
             is_stop=True,
         )

@@ -90,9 +90,8 @@ class Activation:
         if self._loop is not None:
             self._loop.end()
         self._forecaster.end()
-        if not motion.is_at_rest:
-            self._publish_standstill()
-        self._output.cancel_goals()
+        is_sent_to_rest = not motion.is_at_rest and self._publish_standstill()
+        self._output.cancel_goals(but_trajectories=is_sent_to_rest)
         gc.unfreeze()  # released objects can be collected again
         self._write_recording()
         motion.forget_chunks()
@@ -155,16 +154,21 @@ class Activation:
                 self.tick()  # simulated time may stand still
             pause.wait(self._period_s)
 
-    def _publish_standstill(self) -> None:
-        """Publish a last command if braking was cut short, so that no velocity stays commanded."""
+    def _publish_standstill(self) -> bool:
+        """Publish a last command if braking was cut short, so that no velocity stays commanded.
+
+        Returns:
+            Whether a last trajectory brings the robot to rest.
+        """
         command = self._motion.standstill()
         if command is None:
-            return
+            return False
         now = self._node.get_clock().now()
         self._output.publish(command.values, now)
         trajectory = self._motion.forecasts.brake_at_once(now.nanoseconds)
         if trajectory is not None:
             self._output.send_trajectory(trajectory)
+        return trajectory is not None
 
     def _write_recording(self) -> None:
         events = self._motion.events

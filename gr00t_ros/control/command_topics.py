@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from rclpy.action import ActionClient
 from rclpy.lifecycle import LifecycleNode
@@ -14,12 +15,15 @@ from gr00t_policy_core.control.trajectory import Trajectory
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.interfaces.command_publisher import CommandPublisher, joined_interface
+from gr00t_ros.interfaces.goal_chain import GoalChain
 from gr00t_ros.interfaces.goal_client import GoalClient
 from gr00t_ros.interfaces.goal_sender import GoalSender
 from gr00t_ros.interfaces.interface import CommandInterface, GoalInterface
 from gr00t_ros.interfaces.trajectory_sender import TrajectorySender
 from gr00t_ros.msg import CommandTopicStatus
 from gr00t_ros.node.side_node import SideNode
+
+Client = TypeVar("Client", bound=GoalClient)
 
 CANCELED_S = 1.0  # longest wait for the goals in progress to be canceled
 
@@ -67,25 +71,15 @@ class CommandTopics:
         servers = [client.problem for client in self._clients if client.problem]
         return "; ".join([*subscribers, *servers])
 
-    def take_trajectory_failure(self) -> str:
-        """Why a controller gave up the newest trajectory; reported once for each, else empty."""
-        failures = (one.take_failure() for one in self._trajectories)
-        return next(filter(None, failures), "")
+    def take_trajectory_failures(self) -> list[tuple[str, frozenset[str]]]:
+        """Why controllers gave up their newest trajectory, and their action keys; reported once."""
+        failures = [(one.take_failure(), one.keys) for one in self._trajectories]
+        return [(why, keys) for why, keys in failures if why]
 
     @property
-    def has_lost_controller(self) -> bool:
-        """Whether nobody takes any of the whole trajectories that are sent."""
-        return bool(self._trajectories) and not any(one.is_taken for one in self._trajectories)
-
-    @property
-    def has_streams(self) -> bool:
-        """Whether anything takes one command at every tick."""
-        return bool(self._streams)
-
-    @property
-    def has_one_controller(self) -> bool:
-        """Whether all that moves the robot takes whole trajectories, by one topic or action."""
-        return len(self._trajectories) == 1 and not self._streams
+    def keys_without_controller(self) -> frozenset[str]:
+        """The action keys whose whole trajectories nobody takes."""
+        return frozenset[str]().union(*(o.keys for o in self._trajectories if not o.is_taken))
 
     def resume(self) -> None:
         """Send trajectories again to a controller that has given one up."""
@@ -119,17 +113,29 @@ class CommandTopics:
             sender.send(trajectory)
         self._trajectory_count += bool(self._trajectories)
 
-    def cancel_goals(self) -> None:
-        """Cancel every goal in progress, and wait a little for it."""
+    def cancel_goals(self, *, but_trajectories: bool = False) -> None:
+        """Cancel the goals in progress, and wait a little for it.
+
+        Args:
+            but_trajectories: Whether to let the last trajectories bring the robot to rest.
+        """
         side_node = self._side_node
         if side_node is None:
             return
         for goal in self._goals:
             goal.cancel()
-        for sender in self._trajectories:
-            sender.cancel()
-        idle = side_node.wait_for(lambda: all(one.is_idle for one in self._clients), CANCELED_S)
-        for client in self._clients:
+        if but_trajectories:
+            # A goal that is not answered may not have arrived when the process ends.
+            side_node.wait_for(
+                lambda: not any(one.awaits_answer for one in self._clients), CANCELED_S
+            )
+            canceled = [one for one in self._clients if not isinstance(one, GoalChain)]
+        else:
+            for sender in self._trajectories:
+                sender.cancel()
+            canceled = self._clients
+        idle = side_node.wait_for(lambda: all(one.is_idle for one in canceled), CANCELED_S)
+        for client in canceled:
             if not idle and not client.is_idle:
                 self._node.get_logger().warning(f"{client.name} does not confirm the cancellation")
 
@@ -167,10 +173,10 @@ class CommandTopics:
         """Add the topic or the action that these outputs share."""
         interface, period_s = joined_interface(outputs), self._period_s
         if isinstance(interface, GoalInterface):
-            client = self._make_client(outputs, interface)
+            client = self._make_client(GoalClient, outputs, interface)
             self._goals.append(GoalSender(client, outputs[0].key, interface, period_s))
         elif interface.is_action:
-            client = self._make_client(outputs, interface)
+            client = self._make_client(GoalChain, outputs, interface)
             self._trajectories.append(TrajectorySender(interface, outputs, period_s, client))
         elif interface.sends_trajectories:
             publisher = self._make_publisher(outputs, interface)
@@ -186,13 +192,13 @@ class CommandTopics:
         return publisher
 
     def _make_client(
-        self, outputs: Sequence[ActionOutput], interface: CommandInterface
-    ) -> GoalClient:
+        self, kind: type[Client], outputs: Sequence[ActionOutput], interface: CommandInterface
+    ) -> Client:
         if self._side_node is None:
             self._side_node = SideNode(self._node, "actions")
         side_node = self._side_node
         name = self._node.resolve_topic_name(outputs[0].topic)
         action = side_node.call(lambda: ActionClient(side_node, interface.message_type, name))
-        client = GoalClient(action, name, interface.outcome)
+        client = kind(action, name, interface)
         self._clients.append(client)
         return client

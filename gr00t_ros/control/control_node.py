@@ -63,7 +63,7 @@ class ControlNode(ManagedNode):
         self._supervision: Supervision | None = None
         self._operator: OperatorInputs | None = None
         self._subscribers_timer: Timer | None = None
-        self._is_controller_lost = False
+        self._lost_keys: frozenset[str] = frozenset()  # whose controller is gone
         self._switch: ControllerSwitch | None = None
         self._activation: Activation | None = None
         self._logged_state = ControlStatus.STATE_STOPPED
@@ -171,17 +171,17 @@ class ControlNode(ManagedNode):
         contract, output = self._contract, self._output
         if contract is None or output is None:
             return
-        failure = output.take_trajectory_failure()  # ends what nobody answers: no problem any more
-        if failure:
+        left = output.take_trajectory_failures()  # ends what nobody answers: no problem any more
+        for failure, _ in left:
             self._gate.stop(f"a trajectory was not carried out: {failure}; ~/start goes on")
         is_required = contract.motion.require_subscribers
         self._gate.block("subscribers", output.problem if is_required else "")
-        was_lost, self._is_controller_lost = self._is_controller_lost, output.has_lost_controller
-        is_left = bool(failure) and output.has_one_controller
-        is_lost = self._is_controller_lost and not (was_lost or output.has_streams)
-        if self._motion and (is_left or is_lost):
-            now_ns = self.get_clock().now().nanoseconds
-            self._motion.leave_path(now_ns, failure or "the controller is gone")
+        were_lost, self._lost_keys = self._lost_keys, output.keys_without_controller
+        if self._lost_keys - were_lost:
+            left.append(("the controller is gone", self._lost_keys - were_lost))
+        for why, keys in left:
+            if self._motion is not None:
+                self._motion.leave_path(keys, self.get_clock().now().nanoseconds, why)
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("stopped by ~/stop; ~/start allows motion again")

@@ -7,7 +7,7 @@ Safe between threads: the control loop ticks while the executor delivers chunks 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.command import Command, JointReport, PlayerCounts
@@ -232,12 +232,15 @@ class MotionControl:
             except Exception:  # no request to stop may end the node without braking
                 self._motion.fail("a stop could not be planned")
 
-    def leave_path(self, now_ns: int, reason: str) -> None:
-        """Send nothing until the robot stands still, because its controller has left the path."""
+    def leave_path(self, keys: Collection[str], now_ns: int, reason: str) -> None:
+        """Stop, because the controllers of some action keys have left the path, and hold these.
+
+        Motion begins again where they stand, once they do.
+        """
         with self._motion.lock:
             player = self._motion.look_ahead_player
             if player is not None and self._motion.failure is None:
-                player.abandon(now_ns, reason)
+                player.release(keys, now_ns, reason)
 
     def use_shadow(self, is_shadow: bool) -> None:
         """Command nothing from now on, or command the robot again from where it is measured.

@@ -70,11 +70,10 @@ class MotionFailure:
             values, values, last.chunk_id, at_rest=at_rest or is_withheld, is_withheld=is_withheld
         )
 
-    def take_forecast(self, layout: ActionLayout, now_ns: int, period_ns: int) -> Forecast | None:
+    def take_forecast(self, now_ns: int, period_ns: int) -> Forecast | None:
         """Return the forecast of the way to rest, once; None where no trajectories are sent.
 
         Args:
-            layout: Layout of the command vector.
             now_ns: The present, ns.
             period_ns: Time between two commands, ns.
         """
@@ -83,7 +82,7 @@ class MotionFailure:
             return None
         brake = player.fallback_brake(now_ns)
         if brake is not None:
-            self._forecast = brake.forecast(layout.slices, period_ns)
+            self._forecast = brake.forecast(period_ns)
         return self._forecast
 
     def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> Trajectory | None:
@@ -100,7 +99,7 @@ class MotionFailure:
         way: Trajectory | None = trajectory
         if player.is_too_late(trajectory, now_ns):
             brake = player.fallback_brake(now_ns)
-            way = brake.forecast(player.layout.slices, forecast.period_ns).run() if brake else None
+            way = brake.forecast(forecast.period_ns).run() if brake else None
             self._brake = None  # the commands follow this way from the next tick on
         if way is not None:
             player.take_path(way)

@@ -35,7 +35,7 @@ class MotionForecasts:
                 return None
             if failure is None:
                 return player.take_forecast()
-            return failure.take_forecast(player.layout, now_ns, self._period_ns)
+            return failure.take_forecast(now_ns, self._period_ns)
 
     def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> Trajectory | None:
         """Go on from the trajectory of a forecast, or plan again where it came too late.
@@ -89,4 +89,4 @@ class MotionForecasts:
             brake = player.fallback_brake(now_ns) if player is not None else None
             if player is None or brake is None or self._motion.is_shadow:
                 return None
-            return brake.forecast(player.layout.slices, self._period_ns).run()
+            return brake.forecast(self._period_ns).run()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +14,8 @@ from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.task import Future
 
+from gr00t_ros.interfaces.interface import CommandInterface
+
 ANSWER_S = 2.0  # a server that has not answered a goal for this long is dead
 ENDINGS = {
     GoalStatus.STATUS_ABORTED: "aborted",
@@ -23,7 +24,7 @@ ENDINGS = {
 
 
 @dataclass(slots=True)
-class _Goal:
+class Goal:
     """One goal on its way. `text` says how far it has come."""
 
     number: int
@@ -31,7 +32,6 @@ class _Goal:
     handle: ClientGoalHandle[Any, Any, Any] | None = None
     is_answered: bool = False
     is_over: bool = False
-    has_failed: bool = False
     is_unwanted: bool = False
     text: str = "sent"
 
@@ -45,20 +45,21 @@ class GoalClient:
     Args:
         client: Its node spins in another thread than those that call this object.
         name: The resolved name of the action.
-        outcome: Says how a goal that was carried out ended, given its result.
+        interface: Says how a goal that was carried out ended.
     """
 
     def __init__(
-        self, client: ActionClient[Any, Any, Any], name: str, outcome: Callable[[Any], str]
+        self, client: ActionClient[Any, Any, Any], name: str, interface: CommandInterface
     ) -> None:
         self._client = client
-        self._outcome = outcome
+        self._interface = interface
         self.name = name
         self._lock = threading.Lock()
-        self._newest: _Goal | None = None
-        self._in_progress: _Goal | None = None
+        self._newest: Goal | None = None
+        self._in_progress: Goal | None = None  # the newest that was accepted
+        self._goals: list[Goal] = []  # that may be carried out still
         self._sent = 0
-        self._unanswered_since_s: float | None = None  # since then no goal was answered
+        self._answered = 0  # the newest goal that was answered, or is not waited for any more
 
     @property
     def goals_sent(self) -> int:
@@ -76,105 +77,139 @@ class GoalClient:
         return self._newest.text if self._newest is not None else ""
 
     @property
-    def failure(self) -> str:
-        """Why the newest goal was not carried out; empty where it was, or still is."""
-        goal = self._newest
-        if goal is None or goal.is_answered:
-            return goal.text if goal is not None and goal.has_failed else ""
-        return f"not answered by {self.name}" if _is_overdue(goal.sent_s) else ""
-
-    @property
     def is_refused(self) -> bool:
         """Whether the server has rejected the newest goal, or not answered it in time."""
         goal = self._newest
-        return bool(self.failure) and goal is not None and goal.handle is None
+        if goal is None or goal.handle is not None:
+            return False
+        return goal.is_answered or _is_overdue(goal)
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a goal was sent of which nobody knows whether the server has it."""
+        with self._lock:
+            return any(map(self._awaits, self._goals))
 
     @property
     def is_idle(self) -> bool:
         """Whether no goal is on its way or in progress."""
-        goals = (self._newest, self._in_progress)
-        return all(goal is None or goal.is_over for goal in goals)
+        with self._lock:
+            return all(goal.handle is None and not self._awaits(goal) for goal in self._goals)
 
     @property
     def problem(self) -> str:
         """What is wrong with the server; empty where nothing is."""
         if not self.is_server_there:
             return f"no action server at {self.name}"
-        since_s = self._unanswered_since_s
-        if since_s is None or not _is_overdue(since_s):
-            return ""
-        return f"the action server at {self.name} does not answer"
+        with self._lock:
+            is_dead = self._is_overdue()
+        return f"the action server at {self.name} does not answer" if is_dead else ""
 
     def send(self, goal: Any) -> None:
         """Send a goal."""
         with self._lock:
+            self._forget_lost()
             self._sent += 1
-            one = self._newest = _Goal(self._sent, time.monotonic())
-            if self._unanswered_since_s is None:
-                self._unanswered_since_s = one.sent_s
+            one = self._newest = Goal(self._sent, time.monotonic())
+            self._goals.append(one)
         future = self._client.send_goal_async(goal)
         future.add_done_callback(partial(self._on_answer, one))
-
-    def give_up_unanswered(self) -> None:
-        """End a newest goal that nobody has answered in time; a late answer cancels it."""
-        with self._lock:
-            goal, failure = self._newest, self.failure
-            if goal is None or goal.is_answered or not failure:
-                return
-            goal.is_answered = goal.is_over = goal.has_failed = goal.is_unwanted = True
-            goal.text, self._unanswered_since_s = failure, None
 
     def cancel(self) -> None:
         """Cancel what is in progress, and what will be accepted."""
         with self._lock:
-            goals = {id(g): g for g in (self._newest, self._in_progress) if g is not None}
-            for goal in goals.values():
-                goal.is_unwanted = True
-        for goal in goals.values():
-            _cancel(goal)
+            goals = self._unwant()
+        for goal in goals:
+            cancel_goal(goal)
 
     def destroy(self) -> None:
         """Destroy the client; the server may go on with its goal."""
         self._client.destroy()
 
-    def _on_answer(self, goal: _Goal, future: Future[ClientGoalHandle[Any, Any, Any]]) -> None:
+    def _on_answer(self, goal: Goal, future: Future[ClientGoalHandle[Any, Any, Any]]) -> None:
         handle = future.result()
         with self._lock:
-            goal.is_answered, self._unanswered_since_s = True, None
+            goal.is_answered, self._answered = True, max(self._answered, goal.number)
             if handle is None or not handle.accepted:
-                goal.is_over = goal.has_failed = True
-                goal.text = f"rejected by {self.name}"
-                return
-            goal.handle, goal.text, goal.is_over = handle, "in progress", False
-            is_outdated = self._in_progress is not None and self._in_progress.number > goal.number
-            unwanted = goal if is_outdated else self._in_progress
-            if not is_outdated:
-                self._in_progress = goal
-        handle.get_result_async().add_done_callback(partial(self._on_result, goal))
-        if goal.is_unwanted:
-            _cancel(goal)
-        if unwanted is not None:
-            _cancel(unwanted)
+                self._end(goal, f"rejected by {self.name}")
+                unwanted = [] if goal.is_unwanted else self._on_failure(goal, goal.text)
+            else:
+                goal.handle, goal.text = handle, "in progress"
+                unwanted = self._replaced_by(goal)
+        if goal.handle is not None:
+            goal.handle.get_result_async().add_done_callback(partial(self._on_result, goal))
+        for one in unwanted:
+            cancel_goal(one)
 
-    def _on_result(self, goal: _Goal, future: Future[Any]) -> None:
+    def _replaced_by(self, goal: Goal) -> list[Goal]:
+        """Put a goal that was accepted in the place of the one before; returns what to cancel."""
+        before = self._in_progress
+        if before is not None and before.number > goal.number:
+            return [goal]
+        self._in_progress = goal
+        replaced = [] if before is None else [before]
+        return [*replaced, goal] if goal.is_unwanted else replaced
+
+    def _on_result(self, goal: Goal, future: Future[Any]) -> None:
         response = future.result()
         with self._lock:
-            goal.is_over = True
             if response is None:
-                goal.text = "ended without a result"
+                self._end(goal, "ended without a result")
                 return
             ending = ENDINGS.get(response.status, "")
-            # A controller that is deactivated cancels its goal by itself.
-            was_canceled = response.status == GoalStatus.STATUS_CANCELED and not goal.is_unwanted
-            goal.has_failed = response.status == GoalStatus.STATUS_ABORTED or was_canceled
-            goal.text = ": ".join(filter(None, (ending, self._outcome(response.result))))
+            outcome = self._interface.outcome(response.result)
+            self._end(goal, ": ".join(filter(None, (ending, outcome))))
+            unwanted: list[Goal] = []
+            # A controller that is deactivated ends its goal by itself.
+            if ending and not goal.is_unwanted:
+                is_blamed = self._interface.has_failed(response.result)
+                unwanted = self._on_failure(goal, goal.text, is_blamed=is_blamed)
+        for one in unwanted:
+            cancel_goal(one)
+
+    def _on_failure(self, goal: Goal, why: str, *, is_blamed: bool = False) -> list[Goal]:
+        """Called with the lock held for a goal that was rejected, aborted or canceled by itself.
+
+        Args:
+            goal: It is over.
+            why: How it has ended.
+            is_blamed: Whether its result says that it has failed: it was not just replaced.
+
+        Returns:
+            What to cancel.
+        """
+        return []
+
+    def _end(self, goal: Goal, text: str) -> None:
+        goal.is_over, goal.text = True, text
+        self._goals = [one for one in self._goals if one is not goal]
+
+    def _unwant(self) -> list[Goal]:
+        """Want none of the goals that may be carried out still; returns them."""
+        for goal in self._goals:
+            goal.is_unwanted = True
+        return list(self._goals)
+
+    def _awaits(self, goal: Goal) -> bool:
+        """Whether a goal is to be answered: a server that has answered a newer one has lost it."""
+        return not goal.is_answered and goal.number > self._answered
+
+    def _is_overdue(self) -> bool:
+        """Whether the server should have answered a goal by now."""
+        return any(self._awaits(goal) and _is_overdue(goal) for goal in self._goals)
+
+    def _forget_lost(self) -> None:
+        """Keep no account of goals that were not answered in time; a late answer cancels them."""
+        for goal in [one for one in self._goals if not one.is_answered and _is_overdue(one)]:
+            goal.is_unwanted = True
+            self._goals.remove(goal)
 
 
-def _is_overdue(sent_s: float) -> bool:
-    return time.monotonic() - sent_s > ANSWER_S
+def _is_overdue(goal: Goal) -> bool:
+    return time.monotonic() - goal.sent_s > ANSWER_S
 
 
-def _cancel(goal: _Goal) -> None:
+def cancel_goal(goal: Goal) -> None:
     """Ask to cancel a goal in progress; a server that has ended it already says no."""
     if goal.handle is not None and not goal.is_over:
         goal.handle.cancel_goal_async()

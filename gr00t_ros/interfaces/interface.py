@@ -268,6 +268,14 @@ class CommandInterface(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} sends no goals")
 
+    def has_failed(self, result: Any) -> bool:
+        """Whether a goal that was aborted or canceled has failed, and was not just replaced.
+
+        Args:
+            result: As for `outcome`.
+        """
+        return False
+
     def read(self, message: Any) -> Values:
         """Return the values of a command that somebody else published, as `fill` writes them.
 

@@ -15,7 +15,7 @@ from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.trajectory import Trajectory
 from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.interfaces.command_publisher import CommandPublisher
-from gr00t_ros.interfaces.goal_client import GoalClient
+from gr00t_ros.interfaces.goal_chain import GoalChain
 from gr00t_ros.interfaces.interface import CommandInterface
 
 
@@ -34,49 +34,51 @@ class TrajectorySender:
         interface: CommandInterface,
         outputs: Sequence[ActionOutput],
         period_s: float,
-        channel: CommandPublisher | GoalClient,
+        channel: CommandPublisher | GoalChain,
     ) -> None:
         self._interface = interface
         self._keys = [output.key for output in outputs]
         self._period_s = period_s
         self._channel = channel
-        self._failed_goal = 0  # the goal whose failure was reported
-        self._is_given_up = False
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The action keys whose path is sent."""
+        return frozenset(self._keys)
 
     @property
     def is_taken(self) -> bool:
         """Whether there is a controller that takes the trajectories."""
-        if isinstance(self._channel, GoalClient):
+        if isinstance(self._channel, GoalChain):
             return self._channel.is_server_there
         return bool(self._channel.subscribers)
 
     def take_failure(self) -> str:
-        """Why the newest goal was not carried out, reported once; empty where it was.
+        """Why a goal was not carried out, reported once; empty where none has failed.
 
         Nothing is sent from then on until `resume`: the controller holds the robot by itself.
         """
-        client = self._channel
-        if not isinstance(client, GoalClient) or client.goals_sent == self._failed_goal:
-            return ""
-        client.give_up_unanswered()
-        failure = client.failure
-        if failure:
-            self._failed_goal = client.goals_sent
-            self._is_given_up = True
-        return failure
+        return self._channel.take_failure() if isinstance(self._channel, GoalChain) else ""
 
     def resume(self) -> None:
-        """Send again after a failure."""
-        self._is_given_up = False
+        """Send again after a failure that was reported."""
+        if isinstance(self._channel, GoalChain):
+            self._channel.resume()
 
     def cancel(self) -> None:
         """Cancel the goal in progress; messages are not affected."""
-        if isinstance(self._channel, GoalClient):
+        if isinstance(self._channel, GoalChain):
             self._channel.cancel()
 
     def send(self, trajectory: Trajectory) -> None:
-        """Send a path from its beginning to its rest, unless the controller has given one up."""
-        if self._is_given_up:
+        """Send a path from its beginning to its rest.
+
+        Nothing is sent to a controller that has given one up, or has left the path of all others.
+
+        Args:
+            trajectory: Has the columns of all keys whose controllers are on the path.
+        """
+        if not self.keys <= trajectory.slices.keys():
             return
         message = self._interface.make_message(self._period_s)
         columns = np.concatenate([np.r_[trajectory.slices[key]] for key in self._keys])

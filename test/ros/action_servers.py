@@ -32,6 +32,7 @@ class Server:
         self.goals: list[Any] = []
         self.canceled: list[int] = []
         self.aborted: list[int] = []
+        self.succeeded: list[int] = []
         self.accepts = True
         self._preempts = preempts
         self._lock = threading.Lock()
@@ -57,6 +58,17 @@ class Server:
         """End a goal: `ending` is succeed or abort, the fields are those of its result."""
         self._results[number] = ending, self._result_type(**fields)
         self._endings[number].set()
+
+    def give_up(self, **fields: Any) -> None:
+        """Abort the newest goal, as a controller does that leaves its path."""
+        with self._lock:  # it is not replaced meanwhile
+            self.finish(len(self.goals) - 1, "abort", **fields)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all goals are over."""
+        over = {*self.succeeded, *self.aborted, *self.canceled}
+        return len(over) == len(self.goals)
 
     def close(self) -> None:
         if self._is_closed:
@@ -88,5 +100,6 @@ class Server:
                 handle.canceled()
                 return self._result_type()
         how, result = self._results.get(number, ("abort", self._result_type()))
+        (self.aborted if how == "abort" else self.succeeded).append(number)
         getattr(handle, how)()
         return result

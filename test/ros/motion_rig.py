@@ -165,6 +165,10 @@ class Rig:
         """Every command so far, float64 (n, 3), one for each tick."""
         return np.array(self._commanded).reshape(-1, 3)
 
+    def gripper(self) -> np.ndarray:
+        """Every command of a gripper that is streamed alone, float64 (n,)."""
+        return np.array(self._commanded)[:, 0]
+
     def require_smooth(self, **limits: float) -> None:
         """All commands keep the limits from tick to tick."""
         path = self.path()

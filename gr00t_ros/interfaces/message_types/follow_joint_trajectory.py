@@ -43,3 +43,7 @@ class FollowJointTrajectoryCommand(JointGroupCommand):
         if not result.error_code:
             return "reached"
         return f"error {result.error_code} {result.error_string}".rstrip()
+
+    def has_failed(self, result: Any) -> bool:
+        # A joint_trajectory_controller that replaces a goal says INVALID_GOAL, or nothing.
+        return result.error_code not in (result.SUCCESSFUL, result.INVALID_GOAL)

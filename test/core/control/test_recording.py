@@ -30,7 +30,7 @@ from gr00t_policy_core.control.recording import (
 )
 
 T0_NS = 1_700_000_000_123_456_789
-FIRST_LINE = '{"recording_format": 5}'
+FIRST_LINE = '{"recording_format": 6}'
 
 
 def player_of(kind: type[MotionPlayer]) -> MotionPlayer:
@@ -137,9 +137,9 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     [
         (
             '{"event": "Ticked", "now_ns": 1}',
-            "of format 1, this version plays format 5",
+            "of format 1, this version plays format 6",
         ),
-        ('{"recording_format": 2}', "of format 2, this version plays format 5"),
+        ('{"recording_format": 2}', "of format 2, this version plays format 6"),
         ("no json", "is not a recording"),
         ("[]", "is not a recording"),
         ("", "is not a recording"),
