@@ -28,6 +28,7 @@ from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.node.node_parameters import read_contract
+from gr00t_ros.node.opposite_services import OppositeServices
 from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION, LATCHED
 from gr00t_ros.policy.chunk_publisher import ChunkPublisher
 from gr00t_ros.policy.continuation import Continuation
@@ -87,8 +88,9 @@ class PolicyNode(ManagedNode):
         )
         self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
         self.create_subscription(Bool, INTERVENTION_TOPIC, self._on_intervention, LATCHED)
-        self.create_service(Trigger, "~/start", self._on_start)
-        self.create_service(Trigger, "~/stop", self._on_stop)
+        OppositeServices(
+            self, start="~/start", on_start=self._on_start, stop="~/stop", on_stop=self._on_stop
+        )
         # A reset waits for the policy; other services must be answered in the meantime.
         self.create_service(
             Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
