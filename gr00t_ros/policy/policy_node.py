@@ -208,8 +208,9 @@ class PolicyNode(ManagedNode):
         self._a_person_drives = message.data
         if has_let_go and self._worker is not None and self._continuation is not None:
             now_ns = self._now_ns()
-            self._continuation.forget(now_ns)
+            # In this order: no chunk from while the person drove may be remembered in between.
             self._worker.ask_anew(now_ns)
+            self._continuation.forget(now_ns)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not bring_up(self) or self._worker is None:
