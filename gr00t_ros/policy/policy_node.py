@@ -79,6 +79,7 @@ class PolicyNode(ManagedNode):
         self._robot_info: RobotInfo | None = None
         self._instruction = ""
         self._is_stopped = False  # by ~/stop: in force until ~/start, across all transitions
+        self._stops = 0
         self._active = False
         self._a_person_drives = False
         self._chunks = ChunkPublisher(
@@ -223,7 +224,9 @@ class PolicyNode(ManagedNode):
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._is_stopped = True
+        self._stops += 1
         self._stop_inference("~/stop was called")
+        self._publish_status()  # a task that is about to start this node must not do it
         response.success, response.message = True, "stopped"
         return response
 
@@ -304,6 +307,7 @@ class PolicyNode(ManagedNode):
         status = policy_status(report, self._chunks, health)
         configured = self._contract.instruction if self._contract is not None else ""
         status.instruction = self._instruction or configured
+        status.stops = self._stops
         status.image_resize = worker.image_resize if worker is not None else ""
         status.state, reason = self._state_and_reason(report)
         is_running = status.state == PolicyStatus.STATE_RUNNING
