@@ -30,6 +30,7 @@ from gr00t_ros.control.workspaces import require_kinematics
 from gr00t_ros.msg import ActionChunk, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
+from gr00t_ros.node.opposite_services import OppositeServices
 from gr00t_ros.node.qos import CHUNK
 from gr00t_ros.node.stop_signals import StopRequest
 
@@ -68,11 +69,17 @@ class ControlNode(ManagedNode):
         self._activation: Activation | None = None
         self._logged_state = ControlStatus.STATE_STOPPED
         self._chunks = self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, CHUNK)
-        self.create_service(Trigger, "~/stop", self._on_stop)
-        self.create_service(Trigger, "~/start", self._on_start)
+        OppositeServices(
+            self, start="~/start", on_start=self._on_start, stop="~/stop", on_stop=self._on_stop
+        )
+        OppositeServices(
+            self,
+            start="~/go_live",
+            on_start=self._on_go_live,
+            stop="~/go_shadow",
+            on_stop=self._on_go_shadow,
+        )
         self.create_service(SetBool, "~/intervene", self._on_intervene)
-        self.create_service(Trigger, "~/go_live", self._on_go_live)
-        self.create_service(Trigger, "~/go_shadow", self._on_go_shadow)
 
     # Lifecycle
 

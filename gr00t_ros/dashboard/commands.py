@@ -69,9 +69,27 @@ COMMANDS = {
     ),
 }
 
-# Of two commands, the second keeps the robot from moving, and the first lets it move.
+
+@dataclass(frozen=True, slots=True)
+class Opposites:
+    """Two commands.
+
+    Args:
+        start: Lets the robot move.
+        stop: Keeps it from moving.
+        undoes_late_starts: Whether a start that was not answered in time is undone later.
+    """
+
+    start: str
+    stop: str
+    undoes_late_starts: bool = True
+
+
 OPPOSITES = (
-    ("start_policy", "stop_policy"),
-    ("allow_motion", "stop_motion"),
-    ("go_live", "go_shadow"),
+    Opposites("start_policy", "stop_policy", undoes_late_starts=False),  # it may load a model
+    Opposites("allow_motion", "stop_motion"),
+    Opposites("go_live", "go_shadow"),
 )
+UNDONE_BY = {
+    both.start: COMMANDS[both.stop].service for both in OPPOSITES if both.undoes_late_starts
+}

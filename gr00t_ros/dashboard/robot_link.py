@@ -18,7 +18,7 @@ from std_msgs.msg import String
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.dashboard.answer import Answer, no_answer, not_there
 from gr00t_ros.dashboard.cameras import Cameras
-from gr00t_ros.dashboard.commands import COMMANDS, OPPOSITES
+from gr00t_ros.dashboard.commands import COMMANDS, OPPOSITES, UNDONE_BY
 from gr00t_ros.dashboard.feed import Feed
 from gr00t_ros.dashboard.plain_messages import json_of
 from gr00t_ros.dashboard.ros_futures import result_of
@@ -85,9 +85,9 @@ class RobotLink:
         try:
             result = await result_of(request, command.answer_s)
         except asyncio.TimeoutError:
-            return no_answer(command.service, command.answer_s)
-        finally:
             client.remove_pending_request(request)
+            undoing = f"{UNDONE_BY[name]} is called at once" if name in UNDONE_BY else ""
+            return no_answer(command.service, command.answer_s, undoing=undoing)
         return Answer(result.success, result.message)
 
     def instruct(self, text: str) -> Answer:
@@ -115,7 +115,9 @@ def _clients(node: Node) -> dict[str, ServiceClient]:
     """The client of each command."""
     made = {name: node.create_client(c.kind, c.service) for name, c in COMMANDS.items()}
     clients: dict[str, ServiceClient] = dict(made)
-    for start, stop in OPPOSITES:
-        both = OppositeClients(made[start], made[stop])
-        clients[start], clients[stop] = both.start, both.stop
+    for pair in OPPOSITES:
+        both = OppositeClients(
+            made[pair.start], made[pair.stop], undoes_late_starts=pair.undoes_late_starts
+        )
+        clients[pair.start], clients[pair.stop] = both.start, both.stop
     return clients

@@ -62,10 +62,12 @@ class TaskLink:
             goal.enders = [ender_message(text) for text in enders]
         except ValueError as error:
             return Answer(False, f"ender: {error}")
+        sent = self._send(goal)
         try:
-            handle = await result_of(self._send(goal), ANSWER_S)
+            handle = await result_of(sent, ANSWER_S)
         except asyncio.TimeoutError:
-            return no_answer(ACTION, ANSWER_S)
+            sent.add_done_callback(_cancel)
+            return no_answer(ACTION, ANSWER_S, undoing="the task is cancelled")
         if not handle.accepted:
             return Answer(False, f"{ACTION} has not accepted the goal; its log says why")
         try:
@@ -97,8 +99,14 @@ class TaskLink:
         cancels_before = self._cancels
 
         def on_answer(answer: Any) -> None:
-            if self._cancels != cancels_before and answer.result().accepted:
-                answer.result().cancel_goal_async()
+            if self._cancels != cancels_before:
+                _cancel(answer)
 
         sent.add_done_callback(on_answer)
         return sent
+
+
+def _cancel(answer: Any) -> None:
+    """Cancel a goal that was accepted."""
+    if answer.result().accepted:
+        answer.result().cancel_goal_async()

@@ -37,28 +37,47 @@ class OppositeClients:
     Args:
         start: The client of a service that lets the robot move.
         stop: The client of one that keeps it from moving, as often as it is called: a Trigger.
+        undoes_late_starts: Whether a start that was given up is undone when it is carried out all
+            the same, unless another one was asked for since.
 
     Attributes:
         start: Call the service by this client; a request that was given up is still followed.
         stop: Call the service by this client.
     """
 
-    def __init__(self, start: Client, stop: Client) -> None:
+    def __init__(self, start: Client, stop: Client, *, undoes_late_starts: bool = False) -> None:
         self._stop = stop
         self._stops = 0
+        self._undoes_late_starts = undoes_late_starts
+        self._newest: Future[Any] | None = None
+        self._given_up: Future[Any] | None = None
         self.start: ServiceClient = _StartClient(start, self)
         self.stop: ServiceClient = _StopClient(stop, self)
 
     def follow(self, started: Future[Any]) -> None:
         """Ask for a stop again as soon as a start is answered, if one was asked for until then."""
+        self._newest = started
         started.add_done_callback(partial(self._on_started, self._stops))
+
+    def give_up(self, started: Future[Any]) -> None:
+        """Nobody waits for the answer to a start any more."""
+        if self._undoes_late_starts:
+            self._given_up = started
+            if started.done():  # at this moment: another thread takes the answers
+                self._undo(started)
 
     def note_stop(self) -> None:
         """A stop is asked for."""
         self._stops += 1
 
-    def _on_started(self, stops_before: int, _: Future[Any]) -> None:
+    def _on_started(self, stops_before: int, started: Future[Any]) -> None:
         if self._stops != stops_before:
+            self._stop.call_async(Trigger.Request())
+        else:
+            self._undo(started)
+
+    def _undo(self, started: Future[Any]) -> None:
+        if started is self._given_up and started is self._newest:
             self._stop.call_async(Trigger.Request())
 
 
@@ -84,7 +103,8 @@ class _StartClient(_ClientOfTwo):
         return future
 
     def remove_pending_request(self, future: Future[Any]) -> None:
-        """Keep it: the answer may come after a stop."""
+        """Give it up; its answer is still followed, since it may come after a stop."""
+        self._both.give_up(future)
 
 
 class _StopClient(_ClientOfTwo):

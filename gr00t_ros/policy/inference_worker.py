@@ -105,6 +105,7 @@ class InferenceWorker:
         self._publish = publish
         self._logger = logger
         self._session: InferenceSession | None = None
+        self._renewals = 0
         self._report = InferenceReport()
         self._logged_s: dict[str, float] = {}  # when each cause was last logged
         self._logged_problem = False
@@ -206,6 +207,7 @@ class InferenceWorker:
 
     def renew_session(self) -> None:
         """Prepare a new session before the next observation: what it depends on has changed."""
+        self._renewals += 1
         self._session = None
         self._wake.set()
 
@@ -237,7 +239,7 @@ class InferenceWorker:
             return min(self._due_s - now_s, CLOCK_POLL_S)
         self._awaits_message = False
         try:
-            session = self._session = session or self._prepare(self._policy)
+            session = session or self._new_session()
             built = session.build()
             # A clock that was set back has forgotten that time.
             if built.t0_ns < self._earliest_ns <= now_s * 1e9:
@@ -266,6 +268,14 @@ class InferenceWorker:
         self._due_run = run_number
         return 0.0
 
+    def _new_session(self) -> InferenceSession:
+        """Prepare a session, and another one where what it depends on has changed meanwhile."""
+        while True:
+            renewals = self._renewals
+            session = self._session = self._prepare(self._policy)
+            if renewals == self._renewals:
+                return session
+
     def _deliver(self, answer: InferenceResult, run_number: int) -> None:
         with self._lock:
             if run_number != self._run_number:
@@ -278,8 +288,9 @@ class InferenceWorker:
 
     def _skip(self, problem: NotReadyError) -> None:
         """Count a skip, at the rate of inference and not at the rate of the attempts."""
-        self._awaits_message = self._session is not None  # a message cannot make a server ready
-        interval_s = self._session.timer.interval_s if self._session else RETRY_S
+        session = self._session  # another thread may renew it
+        self._awaits_message = session is not None  # a message cannot make a server ready
+        interval_s = session.timer.interval_s if session is not None else RETRY_S
         if time.monotonic() - self._skip_counted_s >= interval_s:
             self._skip_counted_s = time.monotonic()
             self._update_report(skipped=self._report.skipped + 1)

@@ -28,6 +28,7 @@ from gr00t_ros.contract.policy_settings import PolicySettings
 from gr00t_ros.msg import ActionChunk, PolicyStatus
 from gr00t_ros.node.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.node.node_parameters import read_contract
+from gr00t_ros.node.opposite_services import OppositeServices
 from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION, LATCHED
 from gr00t_ros.policy.chunk_publisher import ChunkPublisher
 from gr00t_ros.policy.continuation import Continuation
@@ -78,6 +79,7 @@ class PolicyNode(ManagedNode):
         self._robot_info: RobotInfo | None = None
         self._instruction = ""
         self._is_stopped = False  # by ~/stop: in force until ~/start, across all transitions
+        self._stops = 0
         self._active = False
         self._a_person_drives = False
         self._chunks = ChunkPublisher(
@@ -87,8 +89,9 @@ class PolicyNode(ManagedNode):
         )
         self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
         self.create_subscription(Bool, INTERVENTION_TOPIC, self._on_intervention, LATCHED)
-        self.create_service(Trigger, "~/start", self._on_start)
-        self.create_service(Trigger, "~/stop", self._on_stop)
+        OppositeServices(
+            self, start="~/start", on_start=self._on_start, stop="~/stop", on_stop=self._on_stop
+        )
         # A reset waits for the policy; other services must be answered in the meantime.
         self.create_service(
             Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
@@ -206,8 +209,9 @@ class PolicyNode(ManagedNode):
         self._a_person_drives = message.data
         if has_let_go and self._worker is not None and self._continuation is not None:
             now_ns = self._now_ns()
-            self._continuation.forget(now_ns)
+            # In this order: no chunk from while the person drove may be remembered in between.
             self._worker.ask_anew(now_ns)
+            self._continuation.forget(now_ns)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not bring_up(self) or self._worker is None:
@@ -220,7 +224,9 @@ class PolicyNode(ManagedNode):
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._is_stopped = True
+        self._stops += 1
         self._stop_inference("~/stop was called")
+        self._publish_status()  # a task that is about to start this node must not do it
         response.success, response.message = True, "stopped"
         return response
 
@@ -301,6 +307,7 @@ class PolicyNode(ManagedNode):
         status = policy_status(report, self._chunks, health)
         configured = self._contract.instruction if self._contract is not None else ""
         status.instruction = self._instruction or configured
+        status.stops = self._stops
         status.image_resize = worker.image_resize if worker is not None else ""
         status.state, reason = self._state_and_reason(report)
         is_running = status.state == PolicyStatus.STATE_RUNNING

@@ -62,7 +62,7 @@ class EpisodeRecorder:
 
     Attributes:
         current: The episode that is being recorded.
-        last: The one that has ended last and was not discarded.
+        last: The one that has ended last; None after a discard.
     """
 
     def __init__(
@@ -159,6 +159,7 @@ class EpisodeRecorder:
         if self.current is not None:
             episode = self._take_current("")
             episode.writer.discard()
+            self.last = None  # discarded twice by mistake, the good one before would go
             return episode.name
         path = self._last_path("no episode is being recorded, and none to discard was saved")
         self.last = None

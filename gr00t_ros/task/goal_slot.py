@@ -29,6 +29,7 @@ class GoalSlot:
         self._condition = threading.Condition()
         self._current: Interrupt | None = None
         self._newest: Interrupt | None = None
+        self._closed = ""
 
     @property
     def is_taken(self) -> bool:
@@ -45,13 +46,19 @@ class GoalSlot:
             Why the goal may not run; empty if it may.
         """
         with self._condition:
+            if self._closed:
+                return self._closed
             if self._current is not None and not self._preempts:
                 return BUSY
             self._newest = interrupt
             self._condition.notify_all()  # one that waits is replaced, too
             if self._current is not None:
                 self._current.reason = REPLACED
-            self._condition.wait_for(lambda: self._current is None or self._newest is not interrupt)
+            self._condition.wait_for(
+                lambda: self._closed or self._current is None or self._newest is not interrupt
+            )
+            if self._closed:
+                return self._closed
             if self._newest is not interrupt:
                 return REPLACED
             self._current = interrupt
@@ -63,8 +70,14 @@ class GoalSlot:
             self._current = None
             self._condition.notify_all()
 
-    def interrupt(self, reason: str) -> None:
-        """End the goal that runs, if there is one."""
+    def close(self, reason: str) -> None:
+        """End the goal that runs, and let no other one run: neither one that waits nor a later one.
+
+        Args:
+            reason: Why; not empty.
+        """
         with self._condition:
+            self._closed = reason
             if self._current is not None:
                 self._current.reason = reason
+            self._condition.notify_all()

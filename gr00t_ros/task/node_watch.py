@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from gr00t_ros.contract.parameters import STATE
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
+STOPPED = "policy_node was stopped by somebody else"
+
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
@@ -40,14 +42,22 @@ class NodeWatch:
         self.control: ControlStatus | None = None
         self.has_started = False  # the policy node was seen to infer, or to try
         self.has_moved = False  # since `start`
+        self._stops = 0  # of the policy node, which are known and end no task
+        self._allows_stops = False
+        self._policy_count = 0
         self._source = ""
         self._restarted = ""
 
     def receive_policy(self, status: PolicyStatus, now_s: float) -> None:
         """Take a status of the policy node."""
-        if self.policy is not None and status.inferences < self.policy.inferences:
+        before, self.policy, self._policy_s = self.policy, status, now_s
+        if before is not None and status.inferences < before.inferences:
             self._restarted = "policy_node"
-        self.policy, self._policy_s = status, now_s
+        if before is None:
+            self._stops = status.stops
+        elif status.stops < before.stops:
+            self._stops = 0  # it was started again
+        self._policy_count += 1
         self.has_started |= status.state in (
             PolicyStatus.STATE_WAITING,
             PolicyStatus.STATE_RUNNING,
@@ -93,9 +103,24 @@ class NodeWatch:
         """Whether the policy node says that it is stopped."""
         return self.policy is not None and self.policy.state == PolicyStatus.STATE_STOPPED
 
-    def expect_stop(self) -> None:
-        """That the policy node is stopped is no fault until it is seen to infer again."""
-        self.has_started = False
+    @property
+    def policy_count(self) -> int:
+        """The statuses of the policy node that have come."""
+        return self._policy_count
+
+    def allow_stops(self, are_allowed: bool) -> None:
+        """Whether ~/stop of the policy node may be called now: the task itself does, too."""
+        self._allows_stops = are_allowed
+        if self.policy is not None:
+            self._stops = self.policy.stops
+        self.has_started = False  # a stop so far is no fault until the node is seen to infer again
+
+    def stop_fault(self) -> str:
+        """That somebody has called ~/stop of the policy node; empty if nobody has."""
+        status = self.policy
+        if status is None or self._allows_stops:
+            return ""
+        return STOPPED if status.stops != self._stops else ""
 
     def start(self, now_s: float) -> None:
         """The policy node infers: from now on the robot has to move, and no node may restart.
@@ -113,9 +138,7 @@ class NodeWatch:
             return silent
         if status.state == PolicyStatus.STATE_ERROR:
             return f"policy_node: {status.reason}"
-        if self.policy_is_stopped and self.has_started:
-            return "policy_node was stopped by somebody else"
-        return ""
+        return STOPPED if self.policy_is_stopped and self.has_started else self.stop_fault()
 
     def control_fault(self, now_s: float) -> str:
         """Why the control node cannot go on; empty while it can."""

@@ -191,7 +191,7 @@ class RunLoop:
             return self.watch.fault(now_s)
         # Before the first subtask the policy node may be silent for long: it loads a model.
         is_loading = self.watch.policy is not None
-        policy_fault = "" if is_loading else self.watch.policy_fault(now_s)
+        policy_fault = self.watch.stop_fault() if is_loading else self.watch.policy_fault(now_s)
         return policy_fault or self.watch.control_fault(now_s)
 
     def _timed_out(self) -> TaskEnd:

@@ -10,18 +10,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import rclpy
+from action_msgs.msg import GoalInfo
+from action_msgs.srv import CancelGoal
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
+from unique_identifier_msgs.msg import UUID
 
 from gr00t_policy_core.errors import ClosedError, PolicyError, PolicyTimeoutError, printable
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import TaskResult
 from gr00t_ros.node.stop_signals import StopRequest, stop_signals
+from gr00t_ros.task.driven_nodes import CONTROL_NODE, POLICY_NODE
 from gr00t_ros.task.outcome import Outcome, Termination
 from gr00t_ros.task.terminal_lines import TerminalLines
 
@@ -84,6 +89,13 @@ class TaskClient:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._client = ActionClient(self._node, RunPolicy, ACTION)
+        self._cancel = self._node.create_client(CancelGoal, f"{ACTION}/_action/cancel_goal")
+        # Made now: to be found takes time, which a stop has not.
+        self._stops = {
+            node: self._node.create_client(Trigger, f"{node}/stop")
+            for node in (CONTROL_NODE, POLICY_NODE)
+        }
+        self._goal_id = UUID(uuid=list(uuid4().bytes))
         self._stopping = stopping
         self._is_sent = False
         self._heard_s = time.monotonic()
@@ -123,7 +135,7 @@ class TaskClient:
                 raise ClosedError(LEFT)
             if time.monotonic() - self._heard_s > SILENCE_S:
                 silence = f"has sent nothing for {SILENCE_S:g} s: task_node has ended, or hangs"
-                raise PolicyTimeoutError(self._stop_robot(f"{name} {silence}"))
+                raise PolicyTimeoutError(self._give_up(f"{name} {silence}"))
         self._progress.close()
         result = answer.result().result
         for line in result_lines(result):
@@ -133,11 +145,13 @@ class TaskClient:
     def _send(self, goal: RunPolicy.Goal, name: str) -> Any:
         """Send the goal; returns its handle. From now on the robot may move."""
         self._is_sent = True
-        sent = self._client.send_goal_async(goal, feedback_callback=self._on_feedback)
+        sent = self._client.send_goal_async(
+            goal, feedback_callback=self._on_feedback, goal_uuid=self._goal_id
+        )
         is_repeated = self._stopping.is_repeated
         if not self._spin_until(lambda: sent.done() or is_repeated(), SERVER_S):
-            problem = f"{name} has not answered within {SERVER_S:g} s: it may have begun the task"
-            raise PolicyTimeoutError(self._stop_robot(problem))
+            problem = f"{name} has not answered within {SERVER_S:g} s: it may begin the task later"
+            raise PolicyTimeoutError(self._give_up(problem))
         if not sent.done():
             raise ClosedError(LEFT)
         handle = sent.result()
@@ -149,20 +163,39 @@ class TaskClient:
         self._heard_s = time.monotonic()
         self._progress.show(message.feedback)
 
-    def _stop_robot(self, text: str) -> str:
+    def _give_up(self, text: str) -> str:
         """Stop the robot, whose task nobody watches any more; returns what happened, in words.
+
+        The task node may go on later, and start the policy node. It cancels the task then, if the
+        request has reached it. The control node is started by no task.
 
         Args:
             text: Why; the words begin with it.
         """
         self._progress.close()
-        for node in ("policy_node", "control_node"):
-            client = self._node.create_client(Trigger, f"{node}/stop")
-            self._spin_until(client.service_is_ready, STOP_S)
-            future = client.call_async(Trigger.Request())
-            if self._spin_until(future.done, STOP_S) and future.result().success:
-                return f"{text}; {node} was stopped: {future.result().message}"
-        return f"{text}; neither node could be stopped: the robot may still move"
+        goal = GoalInfo(goal_id=self._goal_id)
+        self._cancel.call_async(CancelGoal.Request(goal_info=goal))  # also if not accepted yet
+        control_is_stopped, control = self._stop(CONTROL_NODE)
+        policy_is_stopped, policy = self._stop(POLICY_NODE)
+        if control_is_stopped:
+            outlook = f"~/start of {CONTROL_NODE} allows motion again"
+        elif policy_is_stopped:
+            outlook = "a task that goes on may start it again"
+        else:
+            outlook = "the robot may still move"
+        return "; ".join((text, control, policy, outlook))
+
+    def _stop(self, node: str) -> tuple[bool, str]:
+        """Stop a node; returns whether it was stopped, and what happened, in words."""
+        client = self._stops[node]
+        self._spin_until(client.service_is_ready, STOP_S)
+        future = client.call_async(Trigger.Request())
+        if not self._spin_until(future.done, STOP_S):
+            return False, f"{node} has not answered ~/stop within {STOP_S:g} s"
+        answer = future.result()
+        if not answer.success:
+            return False, f"{node} could not be stopped: {answer.message}"
+        return True, f"{node} was {answer.message}"
 
     def _spin_once(self) -> None:
         self._executor.spin_once(timeout_sec=POLL_S)

@@ -28,7 +28,7 @@ from gr00t_ros.node.startup import init_ros
 from gr00t_ros.node.stop_signals import stop_signals
 from gr00t_ros.task.driven_nodes import DrivenNodes
 from gr00t_ros.task.ender_goal import ender_message, read_ender
-from gr00t_ros.task.goal_slot import REPLACED, GoalSlot, Interrupt
+from gr00t_ros.task.goal_slot import BUSY, GoalSlot, Interrupt
 from gr00t_ros.task.node_watch import WatchSettings
 from gr00t_ros.task.outcome import Outcome, TaskEnd, Termination
 from gr00t_ros.task.run_loop import RunLoop
@@ -84,9 +84,12 @@ class TaskNode(Node):
         """Whether a goal runs."""
         return self._slot.is_taken
 
-    def end_task(self, reason: str) -> None:
-        """End the goal that runs, if there is one; the robot is stopped before `is_busy` ends."""
-        self._slot.interrupt(reason)
+    def end_tasks(self, reason: str) -> None:
+        """End the goal that runs, if there is one; the robot is stopped before `is_busy` ends.
+
+        No other goal runs from now on.
+        """
+        self._slot.close(reason)
 
     # Parameters
 
@@ -119,7 +122,7 @@ class TaskNode(Node):
         interrupt = Interrupt()
         why_not = self._slot.enter(interrupt)
         if why_not:
-            kind = Termination.CANCELLED if why_not == REPLACED else Termination.REJECTED
+            kind = Termination.REJECTED if why_not == BUSY else Termination.CANCELLED
             return self._refuse(handle, TaskEnd(kind, why_not))
         self._reporter.begin(goal)
         try:
@@ -216,7 +219,7 @@ def main(args: list[str] | None = None) -> int:
         try:
             while not (stopping.is_set() or parent.has_ended()):
                 executor.spin_once(timeout_sec=POLL_S)
-            node.end_task("the task node was shut down")
+            node.end_tasks("the task node was shut down")
             while node.is_busy and not stopping.is_repeated():
                 executor.spin_once(timeout_sec=POLL_S)
             executor.spin_once(timeout_sec=POLL_S)  # sends the result

@@ -25,6 +25,8 @@ from gr00t_ros.task.subtask_run import SubtaskRun, percentile
 from gr00t_ros.task.task_goal import SubtaskGoal, TaskGoal
 
 INSTRUCT_AGAIN_S = 0.5  # an instruction that has no effect yet is published again
+# Later than the answer may come: a status from before, and one of each stop.
+SETTLED_STATUSES = 3
 LOAD_S = 600.0  # for an answer of a policy node that has to load a model
 
 
@@ -109,10 +111,14 @@ class TaskRun:
 
         The requests to one service arrive in order: that of another stop is behind it.
         """
+        watch = self._loop.watch
+        watch.allow_stops(True)
         self._loop.require(self._nodes.stop, answer_s)
         self._nodes.has_unanswered_stop = False
-        self._loop.wait(lambda: self._loop.watch.policy_is_stopped, ANSWER_S)
-        self._loop.watch.expect_stop()
+        settled = watch.policy_count + SETTLED_STATUSES
+        self._loop.wait(lambda: watch.policy_count >= settled, ANSWER_S)
+        self._loop.wait(lambda: watch.policy_is_stopped, ANSWER_S)
+        watch.allow_stops(False)
 
     def _run_subtask(self, goal: SubtaskGoal, enders: Sequence[Ender], index: int) -> TaskEnd:
         """Run one subtask to its end."""

@@ -106,6 +106,7 @@ class Rig:
         self.not_ready: NotReadyError | None = None
         self.misfit: PolicyError | None = None
         self.prepared = 0
+        self.meanwhile: Callable[[], None] | None = None  # happens once, while a session is made
         self.published: list[InferenceResult] = []
         self.publish_error: Exception | None = None
         self._numbers = itertools.count()
@@ -121,6 +122,9 @@ class Rig:
         self.prepared += 1
         if self.misfit is not None:
             raise self.misfit
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
         timer = ReplanTimer(chunk_s=1.0, step_s=0.1, interval_s=self.interval_s, sync=self.sync)
         return InferenceSession(build=self._build, timer=timer, options=self.options)
 

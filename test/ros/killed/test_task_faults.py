@@ -312,22 +312,50 @@ def test_the_server_hears_how_a_task_has_ended_though_nothing_is_asked_any_more(
     assert info["state"] == "holding"
 
 
-def test_a_task_node_that_is_killed_leaves_a_robot_that_its_client_stops(fleet: Fleet) -> None:
-    command = subprocess.Popen(
+def client_command() -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-m", "gr00t_policy_core", "run", "pick up the pear"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=dict(os.environ),
     )
+
+
+def wait_for_line(command: subprocess.Popen[str], text: str) -> None:
     assert command.stdout is not None
-    assert any("| running" in line for line in iter(command.stdout.readline, ""))
+    assert any(text in line for line in iter(command.stdout.readline, ""))
+
+
+def test_a_task_node_that_is_killed_leaves_a_robot_that_its_client_stops(fleet: Fleet) -> None:
+    command = client_command()
+    wait_for_line(command, "| running")
     fleet.processes.kill("task_node")
     output, _ = command.communicate(timeout=SLOW_S)
     fleet.start_again("task_node")
     assert command.returncode == 1, output
-    assert "task_node has ended, or hangs; policy_node was stopped: stopped" in output
+    assert "task_node has ended, or hangs; control_node was stopped" in output
+    assert "policy_node was stopped; ~/start of control_node allows motion again" in output
     assert fleet.peer.policy_statuses[-1].state == PolicyStatus.STATE_STOPPED
+
+
+def test_a_task_node_that_goes_on_after_its_client_gave_up_moves_no_robot(fleet: Fleet) -> None:
+    fleet.processes.signal("server", signal.SIGSTOP)
+    command = client_command()
+    wait_for_line(command, "| starting")
+    fleet.processes.signal("task_node", signal.SIGSTOP)
+    output, _ = command.communicate(timeout=SLOW_S)
+    assert "task_node has ended, or hangs; control_node was stopped" in output
+    for name in ("server", "task_node"):
+        fleet.processes.signal(name, signal.SIGCONT)
+    wait_until(
+        lambda: fleet.peer.task_statuses[-1].state == TaskStatus.STATE_READY, SLOW_S, "the end"
+    )
+    status = fleet.peer.control_statuses[-1]
+    fleet.peer.allow_motion()
+    assert fleet.peer.task_statuses[-1].last_task.chunks == 0
+    assert status.at_rest
+    assert "stopped by ~/stop" in status.reason
 
 
 def test_a_second_goal_is_rejected_and_the_first_one_goes_on(fleet: Fleet) -> None:

@@ -59,3 +59,35 @@ def test_a_start_that_comes_in_time_stands(
     stopped = clients.stop.call_async(REQUEST)
     wait_until(stopped.done, what="the stop")
     assert services.done == ["stop", "start", "start", "stop"]
+
+
+@pytest.fixture
+def undoing(node: Node, services: LateServices) -> OppositeClients:
+    start, stop = (node.create_client(Trigger, name) for name in ("start", "stop"))
+    clients = OppositeClients(start, stop, undoes_late_starts=True)
+    for client in (clients.start, clients.stop):
+        wait_until(client.service_is_ready, what=client.srv_name)
+    return clients
+
+
+def test_a_start_that_was_given_up_is_undone_when_it_comes(
+    services: LateServices, undoing: OppositeClients
+) -> None:
+    started = undoing.start.call_async(REQUEST)
+    wait_until(lambda: services.asked == 1, what="the start is on its way")
+    undoing.start.remove_pending_request(started)
+    services.arrive()
+    wait_until(lambda: services.done == ["start", "stop"], what="the stop")
+
+
+def test_a_start_that_was_given_up_is_left_to_one_that_was_asked_for_since(
+    services: LateServices, undoing: OppositeClients
+) -> None:
+    first = undoing.start.call_async(REQUEST)
+    undoing.start.remove_pending_request(first)
+    second = undoing.start.call_async(REQUEST)
+    services.arrive()
+    wait_until(lambda: first.done() and second.done(), what="both starts")
+    third = undoing.start.call_async(REQUEST)
+    wait_until(third.done, what="the third start")
+    assert services.done == ["start"] * 3

@@ -42,6 +42,13 @@ def test_all_calls_come_from_one_thread_one_at_a_time(rig: Rig) -> None:
     assert rig.policy.threads == {"inference"}
 
 
+def test_a_session_that_is_outdated_when_it_is_made_is_made_again(rig: Rig) -> None:
+    rig.meanwhile = rig.worker.renew_session  # another robot description has come
+    rig.worker.start()
+    rig.wait_for_answers(3)
+    assert rig.prepared == 2
+
+
 def test_while_the_policy_thinks_no_second_request_is_made(rig: Rig) -> None:
     rig.policy.go.clear()
     rig.worker.start()

@@ -215,3 +215,18 @@ def test_when_a_person_lets_go_the_policy_is_asked_anew(
     stamp = chunks[-1].header.stamp
     assert stamp.sec * 1_000_000_000 + stamp.nanosec >= let_go_ns
     assert policy.options[-1] is None or "rtc" not in policy.options[-1]
+
+
+def test_no_chunk_from_before_a_person_let_go_is_continued(
+    make_node: MakeNode, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = make_node()
+    assert operator.trigger("start").success
+    assert node._worker is not None
+    assert node._continuation is not None
+    order: list[str] = []
+    monkeypatch.setattr(node._worker, "ask_anew", lambda _: order.append("answers are dropped"))
+    monkeypatch.setattr(node._continuation, "forget", lambda _: order.append("the last is, too"))
+    for drives in (True, False):
+        node._on_intervention(Bool(data=drives))
+    assert order[:2] == ["answers are dropped", "the last is, too"]

@@ -111,6 +111,20 @@ def test_the_last_episode_can_be_discarded_once(start_recorder: StartRecorder) -
     assert rig.episodes() == ["episode_000000"]
 
 
+def test_discarding_an_episode_twice_leaves_the_good_one_before_it(
+    start_recorder: StartRecorder,
+) -> None:
+    rig = start_recorder()
+    for end in (rig.stop, rig.discard):
+        rig.begin()
+        rig.wait_for_messages(5)
+        assert end().success
+    second = rig.discard()  # of another operator, or by a key that was pressed twice
+    assert not second.success
+    assert "none to discard" in second.message
+    wait_until(lambda: rig.episodes() == ["episode_000000"], what="the other one is removed")
+
+
 def test_an_outcome_can_be_set_after_the_end(start_recorder: StartRecorder) -> None:
     rig = start_recorder()
     rig.begin()

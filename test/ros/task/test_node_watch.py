@@ -60,6 +60,23 @@ def test_a_policy_node_that_was_stopped_is_a_fault_only_after_it_was_started() -
     assert watch.fault(2.0) == "policy_node was stopped by somebody else"
 
 
+def test_a_stop_of_a_stopped_policy_node_is_a_fault_unless_it_is_the_tasks_own() -> None:
+    stopped = P.STATE_STOPPED
+    watch = watch_of({"state": stopped, "stops": 3})
+    assert watch.stop_fault() == ""
+    watch.receive_policy(P(state=stopped, stops=4), 0.5)
+    assert watch.stop_fault() == "policy_node was stopped by somebody else"
+    watch.allow_stops(True)
+    watch.receive_policy(P(state=stopped, stops=6), 1.0)
+    assert watch.stop_fault() == ""
+    watch.allow_stops(False)
+    assert watch.stop_fault() == ""
+    watch.receive_policy(P(state=stopped, stops=0), 1.5)  # it was started again
+    assert watch.stop_fault() == ""
+    watch.receive_policy(P(state=stopped, stops=1), 2.0)
+    assert watch.stop_fault() == "policy_node was stopped by somebody else"
+
+
 def test_a_restart_is_a_fault() -> None:
     watch = watch_of({"inferences": 5}, {"commands": 7})
     watch.receive_policy(P(state=P.STATE_RUNNING, inferences=1), 0.5)

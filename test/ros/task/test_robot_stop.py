@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 from task_rig import SLOW_S, Processes, TaskPeer, node_command, spinning_node
 
 from gr00t_ros.action import RunPolicy
-from gr00t_ros.msg import ControlStatus, PolicyStatus, StreamStatus
+from gr00t_ros.msg import ControlStatus, PolicyStatus, StreamStatus, TaskResult
 from gr00t_ros.node.qos import INSTRUCTION, STATUS
 
 GOAL = RunPolicy.Goal(instruction="pick up the pear")
@@ -42,6 +42,7 @@ class Robot:
         self._late = late
         self._state = PolicyStatus.STATE_STOPPED
         self._instruction = ""
+        self._stops = 0
         self._next_stop = Future[None](executor=node.executor)
         self._policy = node.create_publisher(PolicyStatus, "policy_node/status", STATUS)
         self._control = node.create_publisher(ControlStatus, "control_node/status", STATUS)
@@ -49,7 +50,7 @@ class Robot:
         waiting = ReentrantCallbackGroup()
         for name, callback in (("start", self._on_start), ("stop", self._on_stop)):
             node.create_service(Trigger, f"policy_node/{name}", callback, callback_group=waiting)
-        node.create_service(Trigger, "policy_node/reset", self._on_reset)
+        node.create_service(Trigger, "policy_node/reset", self._on_reset, callback_group=waiting)
         node.create_service(Trigger, "control_node/stop", self._on_stop_of_control)
         node.create_subscription(
             String, "policy_node/instruction", self._on_instruction, INSTRUCTION
@@ -59,7 +60,12 @@ class Robot:
     def _publish(self) -> None:
         streams = [StreamStatus(name="state.arm", age_s=0.0)]
         self._policy.publish(
-            PolicyStatus(state=self._state, instruction=self._instruction, streams=streams)
+            PolicyStatus(
+                state=self._state,
+                instruction=self._instruction,
+                streams=streams,
+                stops=self._stops,
+            )
         )
         control = ControlStatus.STATE_RUNNING if self.moves else ControlStatus.STATE_HOLDING
         self._control.publish(ControlStatus(state=control, at_rest=not self.moves))
@@ -76,6 +82,7 @@ class Robot:
     async def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         await self._arrive("stop")
         self._state, self.moves = PolicyStatus.STATE_STOPPED, False
+        self._stops += 1
         response.success = True
         return response
 
@@ -88,8 +95,8 @@ class Robot:
         if is_first:
             await self._next_stop
 
-    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self.asked.append("reset")
+    async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        await self._arrive("reset")
         response.success = True
         return response
 
@@ -148,3 +155,20 @@ def test_a_start_that_comes_after_the_end_of_its_goal_is_stopped(peer: TaskPeer)
     assert peer.result_of(handle)[0] == GoalStatus.STATUS_CANCELED
     wait_until(lambda: robot.asked == ["reset", "start", "stop", "stop"], SLOW_S, "another stop")
     wait_until(lambda: not robot.moves, SLOW_S, "the robot is at rest")
+
+
+@pytest.mark.parametrize("phase", ["reset", "start"])
+def test_a_stop_while_a_task_starts_ends_the_task(peer: TaskPeer, phase: str) -> None:
+    robot = Robot(peer.node, late=phase)  # it is stopped already, as it is before most tasks
+    stop = peer.node.create_client(Trigger, "policy_node/stop")
+    handle = peer.send(GOAL)
+    wait_until(lambda: phase in robot.asked, SLOW_S, "the task starts")
+    pressed = stop.call_async(Trigger.Request())
+    wait_until(pressed.done, SLOW_S, "the stop")
+    status, result = peer.result_of(handle)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert result.task.termination == TaskResult.TERMINATION_FAULT
+    assert result.task.reason == "policy_node was stopped by somebody else"
+    assert result.task.chunks == 0
+    assert not robot.moves
+    assert cancel_in_motion(peer) == "cancelled by the client"  # the next one runs

@@ -16,11 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from helpers import wait_until
 from slow_task_node import FEEDBACK_S, SlowTaskNode, slow_task_node
-from task_rig import SLOW_S
+from std_srvs.srv import Trigger
+from task_rig import SLOW_S, spinning_node
 
 from gr00t_ros.node.stop_signals import REPEATED_AFTER_S
 
@@ -116,6 +118,37 @@ def test_ctrl_c_before_the_goal_is_accepted_cancels_it_all_the_same(
     assert task_node.is_cancelled.wait(SLOW_S)
     task_node.is_at_rest.set()
     assert command.status() == 130
+
+
+@pytest.fixture
+def stopped() -> Iterator[list[str]]:
+    """The nodes whose `~/stop` was called, in their order."""
+    stopped: list[str] = []
+
+    def note(name: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        stopped.append(name)
+        response.success, response.message = True, "stopped"
+        return response
+
+    with spinning_node("robot") as node:
+        for name in ("policy_node", "control_node"):
+            node.create_service(Trigger, f"{name}/stop", partial(note, name))
+        yield stopped
+
+
+def test_a_task_that_is_not_accepted_in_time_moves_no_robot_later(
+    task_node: SlowTaskNode, stopped: list[str]
+) -> None:
+    task_node.may_accept.clear()
+    command = Command()
+    assert command.status() == 1
+    assert stopped == ["control_node", "policy_node"]  # the first cannot be undone by the task
+    said = " ".join("".join(command.lines()).split())
+    assert "it may begin the task later; control_node was stopped; policy_node was stopped" in said
+    assert "~/start of control_node allows motion again" in said
+    task_node.may_accept.set()
+    assert task_node.is_running.wait(SLOW_S)
+    task_node.is_at_rest.set()
 
 
 def test_ctrl_c_before_there_is_a_task_node_starts_nothing() -> None:

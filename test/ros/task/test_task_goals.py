@@ -143,6 +143,22 @@ def test_a_goal_that_preempts_waits_and_the_newest_of_several_gets_the_place() -
     assert answers["third"] == ""
 
 
+def test_a_goal_that_waits_for_its_place_does_not_begin_once_the_node_ends() -> None:
+    slot = GoalSlot(preempts=True)
+    first, second = Interrupt(), Interrupt()
+    slot.enter(first)
+    answers: list[str] = []
+    waiting = threading.Thread(target=lambda: answers.append(slot.enter(second)))
+    waiting.start()
+    wait_until(lambda: first.reason == REPLACED)
+    slot.close("the task node was shut down")
+    waiting.join(10.0)
+    assert answers == [first.reason] == ["the task node was shut down"]
+    slot.leave()
+    assert slot.enter(Interrupt()) == "the task node was shut down"
+    assert not slot.is_taken
+
+
 def test_outcomes_of_enders_and_of_subtasks() -> None:
     unknown, success, failure = Outcome
     assert Outcome.of_enders([unknown, success]) is success
