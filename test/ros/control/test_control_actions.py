@@ -155,6 +155,22 @@ def test_a_gripper_that_was_restarted_is_told_its_target_again(rig: Rig, serve: 
     assert [goal.command.position for goal in again.goals] == [pytest.approx(last, abs=0.002)]
 
 
+def test_a_gripper_is_told_its_target_again_after_a_shadow(rig: Rig, serve: Serve) -> None:
+    """Somebody else has moved it meanwhile; the target has not changed, and yet it must be sent."""
+    server = serve(actions.GripperCommand)
+    rig.start(**GRIPPER)
+    grip(rig, 0.3)
+    rig.operator.wait_for_reason("chunk 1 ended")
+    rig.joints = [0.0, 0.0, 0.3]
+    assert rig.operator.trigger("go_shadow").success
+    rig.operator.wait_for_status(lambda s: s.shadow, "a shadow")
+    told = len(server.goals)
+    assert rig.operator.trigger("go_live").success
+    grip(rig, 0.3, number=2)
+    wait_until(lambda: len(server.goals) > told, what="the goal again")
+    assert server.goals[-1].command.position == pytest.approx(0.3, abs=0.002)
+
+
 def test_a_grip_that_is_given_up_is_not_repeated(rig: Rig, serve: Serve) -> None:
     """A gripper_action_controller aborts a goal in which it stalls; it would squeeze for ever."""
     server = serve(actions.GripperCommand)
