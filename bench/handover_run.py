@@ -104,6 +104,7 @@ class HandoverEpisode:
         gate = MotionGate()
         self._motion = MotionControl(contract, gate, self._clock)
         self._supervision = Supervision(contract, gate, self._motion, self._clock)
+        self._supervision.begin_activation()
         self._device = self._supervision.devices[0]
         chance = random.Random(case.seed)
         self._button_phase, self._leader_phase = chance.random(), chance.random()

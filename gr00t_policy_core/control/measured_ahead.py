@@ -56,12 +56,25 @@ class MeasuredAhead:
     ) -> Mapping[int, float]:
         """Positions as far beside the newest command as beside that of their time.
 
+        A joint whose controller has left the path counts as where it is commanded: where it is
+        says nothing about a robot that follows, and must not keep the others from their way.
+
         Args:
             positions: What was measured.
             stamp_ns: When, ns.
             known: The commands from the present to the newest.
         """
-        if not known or known[-1].is_withheld:
+        if not known:
+            return positions
+        released = self._path.is_released
+        newest = known[-1].vector
+        moved = self._beside(positions, stamp_ns, known)
+        return {i: float(newest[i]) if released[i] else place for i, place in moved.items()}
+
+    def _beside(
+        self, positions: Mapping[int, float], stamp_ns: int, known: Sequence[Command]
+    ) -> Mapping[int, float]:
+        if known[-1].is_withheld:
             return positions
         # While the way to a rest is not sent, the robot goes on by the trajectory before.
         if known[0].at_rest and known[-1].at_rest and self._path.is_current:

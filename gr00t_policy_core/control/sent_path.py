@@ -27,7 +27,7 @@ class SentPath:
         self._is_sent = np.zeros(layout.size, dtype=bool)
         for key in forecast_keys:
             self._is_sent[layout.slices[key]] = True
-        self._is_judged = self._is_sent  # without those whose controller is sent nothing
+        self._is_released = np.zeros(layout.size, dtype=bool)
         self._all_slices = layout.slices
         self._slices = layout.slices
         self._newest: Trajectory | None = None
@@ -54,6 +54,11 @@ class SentPath:
     def slices(self) -> Mapping[str, slice]:
         """Where the action keys lie in a row, without those whose controller is sent nothing."""
         return self._slices
+
+    @property
+    def is_released(self) -> Row:
+        """Which values belong to a controller that is sent nothing, bool (size,)."""
+        return self._is_released
 
     @property
     def end_ns(self) -> int | None:
@@ -146,9 +151,8 @@ class SentPath:
     def release(self, keys: Collection[str]) -> None:
         """Send the controllers of these action keys nothing, wherever they are."""
         self._slices = {key: part for key, part in self._slices.items() if key not in keys}
-        self._is_judged = np.array(self._is_sent)
-        for key, part in self._all_slices.items():
-            self._is_judged[part] &= key in self._slices
+        for key in keys:
+            self._is_released[self._all_slices[key]] = True
 
     def take_back(self, row: Row | None, now_ns: int) -> None:
         """Send all controllers the path again.
@@ -158,7 +162,8 @@ class SentPath:
                 the first command.
             now_ns: From when on, ns.
         """
-        self._slices, self._is_judged = self._all_slices, self._is_sent
+        self._slices = self._all_slices
+        self._is_released[:] = False
         if row is not None:
             self._newest = Trajectory(now_ns, 1, np.stack([row, row]), self._slices)
 
@@ -174,4 +179,4 @@ class SentPath:
         return self._largest(row - self._newest.row_at(tick_ns)) > SAME
 
     def _largest(self, way: Row) -> float:
-        return float(np.abs(way)[self._is_judged].max(initial=0.0))
+        return float(np.abs(way)[self._is_sent & ~self._is_released].max(initial=0.0))

@@ -106,6 +106,8 @@ class Activation:
         if motion.failure and not self._has_logged_failure:
             self._has_logged_failure = True
             self._node.get_logger().error(motion.failure)
+        if motion.is_shadow:
+            self._output.forget_targets()
         if command is None or command.is_withheld or (was_at_rest and self._is_silent(command)):
             return
         try:

@@ -107,6 +107,11 @@ class CommandTopics:
         for goal in self._goals:
             goal.aim(targets)
 
+    def forget_targets(self) -> None:
+        """Send the next target to each gripper, even if it is the last one: others command them."""
+        for goal in self._goals:
+            goal.forget()
+
     def send_trajectory(self, trajectory: Trajectory) -> None:
         """Send a path on the topics and to the actions that take whole trajectories."""
         for sender in self._trajectories:

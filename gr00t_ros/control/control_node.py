@@ -25,7 +25,7 @@ from gr00t_ros.control.controller_switch import ControllerSwitch, ControllerSwit
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.operator_inputs import OperatorInputs
 from gr00t_ros.control.robot_inputs import RobotInputs
-from gr00t_ros.control.supervision import Supervision
+from gr00t_ros.control.supervision import NOT_ACTIVE, Supervision
 from gr00t_ros.control.workspaces import require_kinematics
 from gr00t_ros.msg import ActionChunk, ControlStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
@@ -35,7 +35,6 @@ from gr00t_ros.node.qos import CHUNK
 from gr00t_ros.node.stop_signals import StopRequest
 
 LOG_PERIOD_S = 5.0  # between two logs of the same kind
-NOT_ACTIVE = "the node is not active"
 SUBSCRIBERS_PERIOD_S = 0.2  # between two checks of who subscribes to the commands
 
 
@@ -114,6 +113,8 @@ class ControlNode(ManagedNode):
         self._problem = ""
         result = super().on_activate(state)
         contract, motion, output = self._contract, self._motion, self._output
+        if self._supervision is not None:
+            self._supervision.begin_activation()
         if contract is not None and motion is not None and output is not None:
             self._activation = Activation(self, contract, motion, output, self._stop_request)
         return result
@@ -145,7 +146,7 @@ class ControlNode(ManagedNode):
 
     def _end_activation(self) -> None:
         if self._supervision is not None:
-            self._supervision.hand_back(self.get_clock().now().nanoseconds)
+            self._supervision.end_activation(self.get_clock().now().nanoseconds)
         if self._operator is not None:
             self._operator.update()
         if self._activation is not None:

@@ -18,6 +18,7 @@ from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.msg import ActionChunk
 
+NOT_ACTIVE = "the node is not active"
 TAKEN_OVER = "a person has taken over"
 MODE = "mode"  # the source of the gate's reason while the robot comes to rest before a shadow
 
@@ -43,6 +44,7 @@ class Supervision:
         self._motion = motion
         self._monotonic_ns = monotonic_ns
         self._intervention = Intervention(contract)
+        self._is_active = False
         self._was_pressed = False
         self._awaits_shadow = False
         self.chunks_not_played = 0
@@ -65,6 +67,17 @@ class Supervision:
         if not self._intervention.is_active or motion.is_steered:
             return ""
         return self._intervention.refusal or motion.reason
+
+    # Activations
+
+    def begin_activation(self) -> None:
+        """Let a person drive who asks for it from now on."""
+        self._is_active = True
+
+    def end_activation(self, now_ns: int) -> None:
+        """Let nobody drive: the node is deactivated."""
+        self.hand_back(now_ns)
+        self._is_active = False
 
     # Chunks
 
@@ -93,6 +106,8 @@ class Supervision:
         Returns:
             Why a person cannot drive; empty if they do.
         """
+        if not self._is_active:
+            return NOT_ACTIVE
         if not self.devices:
             return "no action has a teleop_topic: set action.<key>.teleop_topic"
         if self._motion.is_shadow:
@@ -176,10 +191,6 @@ class Supervision:
             self._motion.use_shadow(True)
             self._awaits_shadow = False
             self._gate.block(MODE, "")
-
-    def end_activation(self, now_ns: int) -> None:
-        """Let nobody drive: the node is deactivated."""
-        self._intervention.end(now_ns)
 
     def _follow(self, now_ns: int) -> str:
         try:

@@ -94,7 +94,8 @@ class GoalClient:
     def is_idle(self) -> bool:
         """Whether no goal is on its way or in progress."""
         with self._lock:
-            return all(goal.handle is None and not self._awaits(goal) for goal in self._goals)
+            is_over = self._in_progress is None or self._in_progress.is_over
+            return is_over and not any(map(self._awaits, self._goals))
 
     @property
     def problem(self) -> str:

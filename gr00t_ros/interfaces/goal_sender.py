@@ -64,7 +64,11 @@ class GoalSender:
         self._grip = binary.grip(target, now_s, self._grip)
         return binary.position(self._grip)
 
+    def forget(self) -> None:
+        """Send the next target in any case: somebody else may have moved the gripper."""
+        self._last = None
+
     def cancel(self) -> None:
         """Cancel the goal in progress; the next target is sent in any case."""
-        self._last = None
+        self.forget()
         self._client.cancel()

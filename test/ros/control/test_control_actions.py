@@ -155,6 +155,22 @@ def test_a_gripper_that_was_restarted_is_told_its_target_again(rig: Rig, serve: 
     assert [goal.command.position for goal in again.goals] == [pytest.approx(last, abs=0.002)]
 
 
+def test_a_gripper_is_told_its_target_again_after_a_shadow(rig: Rig, serve: Serve) -> None:
+    """Somebody else has moved it meanwhile; the target has not changed, and yet it must be sent."""
+    server = serve(actions.GripperCommand)
+    rig.start(**GRIPPER)
+    grip(rig, 0.3)
+    rig.operator.wait_for_reason("chunk 1 ended")
+    rig.joints = [0.0, 0.0, 0.3]
+    assert rig.operator.trigger("go_shadow").success
+    rig.operator.wait_for_status(lambda s: s.shadow, "a shadow")
+    told = len(server.goals)
+    assert rig.operator.trigger("go_live").success
+    grip(rig, 0.3, number=2)
+    wait_until(lambda: len(server.goals) > told, what="the goal again")
+    assert server.goals[-1].command.position == pytest.approx(0.3, abs=0.002)
+
+
 def test_a_grip_that_is_given_up_is_not_repeated(rig: Rig, serve: Serve) -> None:
     """A gripper_action_controller aborts a goal in which it stalls; it would squeeze for ever."""
     server = serve(actions.GripperCommand)
@@ -205,7 +221,11 @@ def test_a_parallel_gripper_names_its_joint(rig: Rig, serve: Serve) -> None:
     assert list(command.velocity) == [0.2]
     assert list(command.effort) == [12.0]
     rig.operator.wait_for_reason("chunk 1 ended")
-    assert server.goals[-1].command.position[0] == pytest.approx(0.3, abs=0.002)
+
+    def is_told() -> bool:
+        return abs(server.goals[-1].command.position[0] - 0.3) < 0.002
+
+    wait_until(is_told, what="the goal of the chunk's end")
 
 
 def test_a_gripper_has_one_joint() -> None:
@@ -276,15 +296,14 @@ def test_what_is_streamed_beside_a_trajectory_that_is_given_up_comes_to_rest_wit
 ) -> None:
     """Left alone, a base would keep its last velocity, and another arm stop in one tick.
 
-    The arm goes on from where its controller holds it, and the gripper keeps what it squeezes.
+    The arm goes on from where its controller holds it, the gripper from where it was told to be.
     """
     server = serve(actions.FollowJointTrajectory, "jtc/follow")
     rig.start(**ARM, action__arm__max_following_error=0.5)
-    squeeze = 0.03
 
     def follow() -> None:
         finger = float(rig._commanded[-1][0]) if rig._commanded else 0.0
-        rig.joints = [0.15, -0.15, finger + squeeze]
+        rig.joints = [0.15, -0.15, finger]
 
     rig.peer.create_timer(0.01, follow)
     rig.play_until(
@@ -303,7 +322,7 @@ def test_what_is_streamed_beside_a_trajectory_that_is_given_up_comes_to_rest_wit
     rig.play_until(lambda: len(server.goals) > aborted, "it goes on", start=held, horizon=40)
     first = server.goals[aborted].trajectory.points[0]
     assert np.allclose(first.positions, [0.15, -0.15], atol=0.006)
-    assert np.abs(np.diff(rig.gripper()[since - 1 :])).max() < 0.02  # it did not let go
+    assert np.abs(np.diff(rig.gripper()[since - 1 :])).max() < 0.02
 
 
 def test_two_arms_go_on_from_where_they_are_after_one_is_given_up(rig: Rig, serve: Serve) -> None:

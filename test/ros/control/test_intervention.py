@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from helpers import wait_until
 from motion_rig import Rig
+from nodes_for_tests import ACTIVATE, DEACTIVATE
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -82,6 +83,35 @@ def test_a_person_takes_over_drives_and_hands_back_inside_the_limits(rig: Rig) -
     assert not rig.operator.statuses[-1].intervention
     rig.require_smooth()
     assert len(rig.path()) > ticks
+
+
+def test_nobody_drives_a_node_that_is_not_active(rig: Rig) -> None:
+    """Neither by the service nor by the pedal: the robot would set out on its activation."""
+    leader = Leader(rig.peer)
+    pedal = rig.peer.create_publisher(Bool, "pedal", 10)
+    told: list[bool] = []
+    rig.peer.create_subscription(Bool, "intervention", lambda m: told.append(m.data), 10)
+    rig.start(intervene_topic="pedal", **TELEOP)
+    leader.wait_for_listener()
+    wait_until(pedal.get_subscription_count, what="the node listens to the pedal")
+    assert rig.operator.change_state(DEACTIVATE) == [True]
+    assert not intervene(rig, True).success
+    leader.drive(0.0, 0.1)
+    pedal.publish(Bool(data=True))
+    supervision = rig.node._supervision
+    wait_until(lambda: supervision._was_pressed, what="the pedal is pressed")
+    since = len(told)
+    wait_until(lambda: len(told) > since + 3, what="the node says who drives")
+    assert not any(told)
+    assert rig.operator.change_state(ACTIVATE) == [True]
+    since = len(told)
+    wait_until(lambda: len(told) > since + 3, what="the node says who drives")
+    assert not any(told)
+    assert len(rig.path()) == 0
+    pedal.publish(Bool(data=False))
+    wait_until(lambda: not supervision._was_pressed, what="the pedal is released")
+    pedal.publish(Bool(data=True))
+    wait_until(lambda: any(told), what="a person drives")
 
 
 def test_a_pedal_takes_over_and_a_silent_leader_leaves_the_robot_at_rest(rig: Rig) -> None:
