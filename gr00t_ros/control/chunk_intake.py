@@ -98,8 +98,8 @@ class ChunkIntake:
     def _read(self, message: ActionChunk) -> tuple[Chunk, Player]:
         if message.control_source not in ("", self._run):
             raise ChunkRefusedError(
-                f"the chunk is for {message.control_source}, which was started again since; ~/start "
-                "of the policy node goes on"
+                f"the chunk is for {message.control_source}, which was started again since; "
+                "~/start of the policy node goes on"
             )
         self._source.admit(message.source)
         chunk = read_chunk(self._contract, message)
