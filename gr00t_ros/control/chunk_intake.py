@@ -22,12 +22,16 @@ class ChunkIntake:
         contract: Names the actions of a chunk.
         robot: Makes the player at the first chunk.
         motion: Its player gets the chunks.
+        run: The run of the control node; chunks that name another one are rejected.
     """
 
-    def __init__(self, contract: Contract, robot: RobotState, motion: CurrentMotion) -> None:
+    def __init__(
+        self, contract: Contract, robot: RobotState, motion: CurrentMotion, run: str
+    ) -> None:
         self._contract = contract
         self._robot = robot
         self._motion = motion
+        self._run = run
         self._source = ChunkSource()
         self._grips = BinaryGrips(contract)
         self._rejected = 0  # chunks that were rejected before a player existed
@@ -92,6 +96,11 @@ class ChunkIntake:
         self._rejected = 0
 
     def _read(self, message: ActionChunk) -> tuple[Chunk, Player]:
+        if message.control_source not in ("", self._run):
+            raise ChunkRefusedError(
+                f"the chunk is for {message.control_source}, which was started again since; "
+                "~/start of the policy node goes on"
+            )
         self._source.admit(message.source)
         chunk = read_chunk(self._contract, message)
         player = self._motion.player

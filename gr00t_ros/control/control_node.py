@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 
@@ -55,6 +56,7 @@ class ControlNode(ManagedNode):
     def __init__(self, stop_request: StopRequest | None = None, **node_arguments: Any) -> None:
         super().__init__("control_node", ControlStatus, **node_arguments)
         self._stop_request = stop_request or StopRequest()
+        self._source = f"{self.get_fully_qualified_name()}#{secrets.token_hex(4)}"
         self._gate = MotionGate()
         self._contract: Contract | None = None
         self._output: CommandTopics | None = None
@@ -86,7 +88,7 @@ class ControlNode(ManagedNode):
         contract = self._contract = read_contract(self)
         require_kinematics(contract)
         self._output = CommandTopics(self, contract)
-        motion = self._motion = MotionControl(contract, self._gate)
+        motion = self._motion = MotionControl(contract, self._gate, run=self._source)
         self._inputs = RobotInputs(self, contract, self._gate, motion.robot)
         self._switch = self._make_switch(contract)
         supervision = self._supervision = Supervision(contract, self._gate, motion)
@@ -261,6 +263,7 @@ class ControlNode(ManagedNode):
         if self._supervision is not None:
             status.intervention = self._supervision.is_intervening
             status.chunks_not_played = self._supervision.chunks_not_played
+        status.source = self._source
         status.state, status.reason = state, reason
         status.chunk_publishers = self.count_publishers(self._chunks.topic_name)
         if status.chunk_publishers > 1:

@@ -36,6 +36,7 @@ class MotionControl:
         contract: The commanded values, and how chunks are played.
         gate: Says whether the robot must not move, and why.
         monotonic_ns: The clock of the gate, ns.
+        run: The run of the control node; chunks that name another one are rejected.
 
     Attributes:
         robot: The measurements and limits that the motion keeps to.
@@ -47,12 +48,14 @@ class MotionControl:
         contract: Contract,
         gate: MotionGate,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        *,
+        run: str = "",
     ) -> None:
         self._contract = contract
         self._motion = CurrentMotion(gate, monotonic_ns, is_shadow=contract.motion.is_shadow)
         self.robot = RobotState(contract, self._motion)
         self.forecasts = MotionForecasts(self._motion, contract.control_rate_hz)
-        self._intake = ChunkIntake(contract, self.robot, self._motion)
+        self._intake = ChunkIntake(contract, self.robot, self._motion, run)
         self._observation_age = self._age_window()
 
     # What is played

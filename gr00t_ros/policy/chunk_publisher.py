@@ -46,8 +46,15 @@ class ChunkPublisher:
         """The number of the newest chunk; 0 before the first."""
         return self._chunk_id
 
-    def publish(self, contract: Contract, result: InferenceResult) -> int:
+    def publish(
+        self, contract: Contract, result: InferenceResult, *, control_source: str = ""
+    ) -> int:
         """Publish an answer of the policy as an action chunk.
+
+        Args:
+            contract: Names the actions and their rate.
+            result: The answer.
+            control_source: The run of the control node that may play it; empty for any.
 
         Returns:
             The number of its steps, which may be fewer than the policy answered.
@@ -63,6 +70,7 @@ class ChunkPublisher:
             t0=Time(nanoseconds=result.t0_ns).to_msg(),
             round_trip_s=result.round_trip_s,
             source=self._source,
+            control_source=control_source,
             instruction=result.instruction,
             info=result.info,
         )

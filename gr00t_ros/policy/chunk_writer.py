@@ -57,6 +57,7 @@ def chunk_message(
     t0: Time,
     round_trip_s: float,
     source: str = "",
+    control_source: str = "",
     instruction: str = "",
     info: Mapping[str, Any] = NO_INFO,
 ) -> ActionChunk:
@@ -69,6 +70,7 @@ def chunk_message(
         t0: Stamp of the observation that was answered.
         round_trip_s: Time from sending the observation to receiving the answer, s.
         source: The run of the policy node that publishes the chunk.
+        control_source: The run of the control node that may play it; empty for any.
         instruction: What the policy was asked to do.
         info: What the policy returned beside the action.
     """
@@ -88,6 +90,7 @@ def chunk_message(
         info=info_values(info),
         round_trip_s=round_trip_s,
         source=source,
+        control_source=control_source,
     )
     message.header.stamp = t0
     return message

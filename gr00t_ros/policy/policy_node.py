@@ -32,6 +32,7 @@ from gr00t_ros.node.opposite_services import OppositeServices
 from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION, LATCHED
 from gr00t_ros.policy.chunk_publisher import ChunkPublisher
 from gr00t_ros.policy.continuation import Continuation
+from gr00t_ros.policy.control_watch import ControlWatch
 from gr00t_ros.policy.described_contract import DescribedContract
 from gr00t_ros.policy.inference_session import SessionFactory, require_compatible
 from gr00t_ros.policy.inference_worker import InferenceReport, InferenceResult, InferenceWorker
@@ -54,7 +55,7 @@ class PolicyNode(ManagedNode):
     `~/reset`; subscribes to `~/instruction`, to the observation streams and to the statuses of the
     control node and the task node. When inference stops, it publishes a chunk message with `stop`
     set, and the control node brings the robot to rest. It also stops when a task has started it
-    whose task node has ended.
+    whose task node has ended, and when the control node was started again.
 
     Args:
         policy_factory: Makes the policy that the parameters name; a test may pass another factory.
@@ -96,7 +97,8 @@ class PolicyNode(ManagedNode):
         self.create_service(
             Trigger, "~/reset", self._on_reset, callback_group=ReentrantCallbackGroup()
         )
-        self._task_watch = TaskWatch(self, self._task_timeout_s, self._on_task_lost)
+        self._task_watch = TaskWatch(self, self._task_timeout_s, self._stop_by_itself)
+        self._control_watch = ControlWatch(self, self._stop_by_itself)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(NEWS_PERIOD_S, self._tell_news, clock=steady)
 
@@ -149,6 +151,7 @@ class PolicyNode(ManagedNode):
         result = super().on_activate(state)
         self._active = True
         if self.autostart and not self._is_stopped and self._worker is not None:
+            self._control_watch.run.begin()
             self._worker.start()
         return result
 
@@ -218,6 +221,7 @@ class PolicyNode(ManagedNode):
             response.message = "the node could not be configured; its log says what is wrong"
             return response
         self._is_stopped = False
+        self._control_watch.run.begin()
         self._worker.start()
         response.success, response.message = True, "started"
         return response
@@ -248,8 +252,8 @@ class PolicyNode(ManagedNode):
         contract = self._contract
         return contract.task_timeout_s if contract is not None else math.inf
 
-    def _on_task_lost(self, reason: str) -> None:
-        """Stop as `~/stop` does: nobody would end what the task has begun."""
+    def _stop_by_itself(self, reason: str) -> None:
+        """Stop as `~/stop` does: nobody would end what was begun, or has begun what would go on."""
         if self._worker is not None and self._worker.started:
             self.get_logger().error(f"stopping: {reason}")
             self._is_stopped = True
@@ -285,7 +289,9 @@ class PolicyNode(ManagedNode):
         if described is None or continuation is None:
             return
         contract = described.contract
-        steps = self._chunks.publish(contract, result)
+        steps = self._chunks.publish(
+            contract, result, control_source=self._control_watch.run.source
+        )
         continuation.remember(
             {k: result.action[k][:, :steps] for k in contract.action_keys if k in result.action},
             result.t0_ns,

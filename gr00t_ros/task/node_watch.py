@@ -66,7 +66,10 @@ class NodeWatch:
 
     def receive_control(self, status: ControlStatus, now_s: float) -> None:
         """Take a status of the control node."""
-        if self.control is not None and status.commands < self.control.commands:
+        before = self.control
+        if before is not None and (
+            status.source != before.source or status.commands < before.commands
+        ):
             self._restarted = "control_node"
         self.control, self._control_s = status, now_s
         self._notice_motion(now_s)
@@ -138,7 +141,10 @@ class NodeWatch:
             return silent
         if status.state == PolicyStatus.STATE_ERROR:
             return f"policy_node: {status.reason}"
-        return STOPPED if self.policy_is_stopped and self.has_started else self.stop_fault()
+        if self.policy_is_stopped and self.has_started:
+            by_itself = status.reason.startswith("stopped: ")
+            return f"policy_node {status.reason}" if by_itself else STOPPED
+        return self.stop_fault()
 
     def control_fault(self, now_s: float) -> str:
         """Why the control node cannot go on; empty while it can."""

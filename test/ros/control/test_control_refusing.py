@@ -30,6 +30,8 @@ def refused_chunks(t0_ns: int) -> dict[str, tuple[ActionChunk, str]]:
     without_dt.dt = 0.0
     endless = ramp(t0_ns)
     endless.dt = 1e308
+    outlived = ramp(t0_ns)
+    outlived.control_source = "/control_node#0"
     return {
         "nan": (ramp(t0_ns, arm=nan), "arm: a value of step 7 is not finite"),
         "inf": (ramp(t0_ns, gripper=inf), "gripper: a value of step 3 is not finite"),
@@ -40,6 +42,7 @@ def refused_chunks(t0_ns: int) -> dict[str, tuple[ActionChunk, str]]:
         "narrow": (ramp(t0_ns, arm=np.zeros((20, 1))), "1 values per step, the parameters give 2"),
         "without dt": (without_dt, "dt must be"),
         "endless": (endless, "dt must be"),
+        "outlived": (outlived, "for /control_node#0, which was started again since; ~/start of"),
         "old": (ramp(t0_ns - 100_000_000_000), "after its last step"),
         "future": (ramp(t0_ns + 100_000_000_000), "in the future: clocks differ"),
     }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import pytest
@@ -132,3 +133,49 @@ def test_wrong_parameters_are_told_and_the_process_can_be_put_right(scene: Scene
     assert scene.control.set_parameters(action__gripper__joints=["finger"]) == [True]
     assert scene.control.change_state(1, 3) == [True, True]
     scene.control.wait_for_reason("no chunk received yet")
+
+
+@pytest.mark.parametrize("first", ["policy_node", "control_node"])
+def test_a_control_node_that_comes_back_moves_nothing_before_the_policy_node_is_started(
+    scene: Scene, first: str
+) -> None:
+    scene.start_server()
+    second = {"policy_node": "control_node", "control_node": "policy_node"}[first]
+    processes = {first: scene.start_node(first)}
+    getattr(scene, first.removesuffix("_node")).wait_for_status(lambda _: True, "a status", SLOW_S)
+    processes[second] = scene.start_node(second)
+    scene.wait_for_commands()
+    run = scene.control.wait_until_running(SLOW_S).source
+    scene.policy.wait_until_running(SLOW_S)
+    assert scene.control.trigger("stop").success
+    scene.control.wait_for_status(lambda s: s.at_rest, "rest")
+
+    processes["control_node"].kill()
+    sent = len(scene.commands)
+    scene.start_node("control_node")  # as a supervisor does
+    scene.control.wait_for_status(lambda s: s.source != run, "another run", SLOW_S)
+    scene.policy.wait_for_reason("stopped: control_node was started again; ~/start goes on")
+    waiting = ControlStatus.STATE_WAITING
+    scene.control.wait_for_status(
+        lambda s: (
+            s.state == waiting and re.match("no chunk|the chunk is for .* again since", s.reason)
+        ),
+        "nothing to play",
+    )
+    assert len(scene.commands) == sent
+    assert scene.policy.trigger("start").success
+    scene.wait_for_commands()
+
+
+def test_a_control_node_that_hung_is_moved_on(scene: Scene) -> None:
+    scene.start_server()
+    scene.start_node("policy_node")
+    control_node = scene.start_node("control_node")
+    scene.control.wait_until_running(SLOW_S)
+    scene.policy.wait_until_running(SLOW_S)
+    control_node.freeze()
+    seen = len(scene.policy.statuses)
+    wait_until(lambda: len(scene.policy.statuses) > seen + 8, SLOW_S, "four seconds")
+    control_node.signal(signal.SIGCONT)
+    scene.wait_for_commands()
+    assert scene.policy.statuses[-1].state != PolicyStatus.STATE_STOPPED
