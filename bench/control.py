@@ -77,10 +77,12 @@ def run_case(case: Case, env: Mapping[str, str]) -> Row:
 
         is_timer, is_busy = case.loop == TIMER, case.load == BUSY
         feed = [] if is_timer or is_busy else ["--feed"]
+        has_chunks = case.loop != FLOOR and (is_busy or not is_timer)
+        awaited = ["--await-chunk"] if has_chunks else []
         probe = (
             start("bench.bare_loop", str(case.rate_hz), str(PRIORITY))
             if case.loop == FLOOR
-            else start("bench.ros.command_probe", *feed)
+            else start("bench.ros.command_probe", *feed, *awaited)
         )
         port = 1
         if is_busy:
@@ -99,7 +101,7 @@ def run_case(case: Case, env: Mapping[str, str]) -> Row:
         begun_ns = probe.ask("begin")["now_ns"]
         time.sleep(case.seconds + ON_THE_WAY_S)
         found = probe.ask("end")
-    if not found["chunks"] and case.loop != FLOOR and (is_busy or not is_timer):
+    if has_chunks and not found["chunks"]:
         raise RuntimeError(f"{case}: no chunk came")
     return summarize(
         found["stamps_ns"],

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listens to commands and chunks: python -m bench.ros.command_probe [--feed]
+"""Listens to commands and chunks: python -m bench.ros.command_probe [--feed] [--await-chunk]
 
-Tells that the first command has come; for each line on stdin, tells the stamps of the commands
-since the line before (ns), the chunks since then, and the time (ns).
+Tells that the first command has come, and the first chunk where that is awaited, too; for each line
+on stdin, tells the stamps of the commands since the line before (ns), the chunks since then, and
+the time (ns).
 
 With --feed it also is the robot and the policy: joint states at 30 Hz and a chunk every 0.2 s, so
 that a control node has something to play on a machine that does nothing else.
@@ -41,7 +42,8 @@ class Probe(Node):
 
     def __init__(self, topic: str) -> None:
         super().__init__("bench_probe")
-        self.first = threading.Event()
+        self.first_command = threading.Event()
+        self.first_chunk = threading.Event()
         self.commands: list[bytes] = []
         self.chunks = 0
         self.create_subscription(
@@ -58,10 +60,11 @@ class Probe(Node):
 
     def _on_command(self, raw: bytes) -> None:
         self.commands.append(raw)
-        self.first.set()
+        self.first_command.set()
 
     def _on_chunk(self, message: ActionChunk) -> None:
         self.chunks += 1
+        self.first_chunk.set()
 
 
 class Feed:
@@ -104,7 +107,9 @@ def main() -> None:
     ending = threading.Event()
 
     def answer() -> None:
-        node.first.wait()
+        node.first_command.wait()
+        if "--await-chunk" in sys.argv[1:]:
+            node.first_chunk.wait()
         tell("ready")
         for _ in sys.stdin:
             tell(node.take())

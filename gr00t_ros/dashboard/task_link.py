@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from action_msgs.srv import CancelGoal
 from rclpy.action import ActionClient
 from rclpy.node import Node
+from rclpy.task import Future
 
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.dashboard.answer import Answer, no_answer, not_there
@@ -20,7 +21,6 @@ from gr00t_ros.task.ender_goal import ender_message
 TASK_NODE = "task_node"
 ACTION = f"{TASK_NODE}/run_policy"
 ANSWER_S = 10.0
-REJECTION_S = 1.0  # a goal that cannot be run ends at once
 
 
 class TaskLink:
@@ -62,7 +62,8 @@ class TaskLink:
             goal.enders = [ender_message(text) for text in enders]
         except ValueError as error:
             return Answer(False, f"ender: {error}")
-        sent = self._send(goal)
+        news: Future[Any] = Future()  # the goal's first feedback (None), or else its result
+        sent = self._send(goal, on_feedback=lambda _: _tell_once(news, None))
         try:
             handle = await result_of(sent, ANSWER_S)
         except asyncio.TimeoutError:
@@ -70,9 +71,12 @@ class TaskLink:
             return no_answer(ACTION, ANSWER_S, undoing="the task is cancelled")
         if not handle.accepted:
             return Answer(False, f"{ACTION} has not accepted the goal; its log says why")
+        handle.get_result_async().add_done_callback(lambda done: _tell_once(news, done.result()))
         try:
-            ended = await result_of(handle.get_result_async(), REJECTION_S)
+            ended = await result_of(news, ANSWER_S)
         except asyncio.TimeoutError:
+            return Answer(True, f"the task waits for its start: {instruction}")
+        if ended is None:
             return Answer(True, f"the task runs: {instruction}")
         task = ended.result.task
         return Answer(task.termination != TaskResult.TERMINATION_REJECTED, task.reason)
@@ -93,9 +97,9 @@ class TaskLink:
             return Answer(False, "no task runs")
         return Answer(True, "the task is cancelled, the robot brakes")
 
-    def _send(self, goal: RunPolicy.Goal) -> Any:
+    def _send(self, goal: RunPolicy.Goal, on_feedback: Callable[[Any], None]) -> Any:
         """Send a goal; one that is accepted only after a cancel is cancelled, too."""
-        sent = self._client.send_goal_async(goal)
+        sent = self._client.send_goal_async(goal, feedback_callback=on_feedback)
         cancels_before = self._cancels
 
         def on_answer(answer: Any) -> None:
@@ -110,3 +114,9 @@ def _cancel(answer: Any) -> None:
     """Cancel a goal that was accepted."""
     if answer.result().accepted:
         answer.result().cancel_goal_async()
+
+
+def _tell_once(news: Future[Any], value: Any) -> None:
+    """Give a future its result, unless it has one; called in the ROS thread only."""
+    if not news.done():
+        news.set_result(value)

@@ -139,7 +139,8 @@ class TaskPeer:
         self.task_statuses: list[TaskStatus] = []
         self.chunks: list[ActionChunk] = []
         self._client = ActionClient(node, RunPolicy, "task_node/run_policy")
-        self._handle: Any = None
+        self._results: dict[bytes, Any] = {}  # of the goals, by their id
+        self._newest: Any = None
         self._start = node.create_client(Trigger, "control_node/start")
         self._answers: list[Any] = []
         self._asking = node.create_timer(0.5, self._ask_to_start)
@@ -216,13 +217,15 @@ class TaskPeer:
 
         future = self._client.send_goal_async(goal, feedback_callback=take)
         wait_until(future.done, SLOW_S, "the goal is answered")
-        self._handle = future.result()
-        assert self._handle.accepted
-        return self._handle
+        handle = future.result()
+        assert handle.accepted
+        # At once: the task node forgets the result soon after the end.
+        self._newest = self._results[bytes(handle.goal_id.uuid)] = handle.get_result_async()
+        return handle
 
     def result_of(self, handle: Any, timeout_s: float = SLOW_S) -> tuple[int, Result]:
         """The status and the result of a goal."""
-        future = handle.get_result_async()
+        future = self._results[bytes(handle.goal_id.uuid)]
         wait_until(future.done, timeout_s, "the result of the goal")
         return future.result().status, future.result().result
 
@@ -245,7 +248,7 @@ class TaskPeer:
         self, state: int, more: Callable[[RunPolicy.Feedback], object] = lambda _: True
     ) -> None:
         """Wait until the newest feedback of the last goal has a state; fail where it has ended."""
-        future = self._handle.get_result_async()
+        future = self._newest
 
         def is_there() -> bool:
             newest = self.feedbacks[-1] if self.feedbacks else None

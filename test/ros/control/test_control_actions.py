@@ -176,8 +176,11 @@ def test_a_grip_that_is_given_up_is_not_repeated(rig: Rig, serve: Serve) -> None
     server = serve(actions.GripperCommand)
     rig.start(**GRIPPER)
     grip(rig, 0.3)
-    wait_until(lambda: server.goals, what="a goal")
     rig.operator.wait_for_reason("chunk 1 ended")
+    wait_until(
+        lambda: server.goals and server.goals[-1].command.position == pytest.approx(0.3),
+        what="the goal of the whole grip",
+    )
     count = len(server.goals)
     server.finish(count - 1, "abort", position=0.123, stalled=True)
     status = goal_text(rig.operator, "aborted: stalled at 0.123")
