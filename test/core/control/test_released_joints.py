@@ -230,3 +230,24 @@ def test_a_run_in_which_an_arm_is_given_up_replays_bit_for_bit() -> None:
     again = RecordingPlayer(robot.layout, robot.settings)
     commands = [command for command in replay(recorded.events, again) if command is not None]
     assert commands[-1].vector.tolist() == recorded.place.tolist()
+
+
+def test_the_other_arm_is_stopped_before_it_sets_out_though_the_first_was_pushed_off() -> None:
+    """Its trajectory was sent already; where the first arm is must not keep its stop back."""
+    robot = Robot()
+    robot.tick(3)
+    robot.offer(1, speed=0.0)
+    robot.tick(40)
+    robot.player.hold(robot.now_ns, "enough")
+    robot.tick(100)
+    robot.offer(2)
+    robot.tick(3)
+    assert np.ptp(robot.sent["right"][-1].rows[:, RIGHT]) > 0.5
+    place = robot.arms["left"]
+    robot.player.release(["left"], robot.now_ns, WHY)
+    robot.player.inhibit("until ~/start")
+    for way in (0.1, 0.2, 0.3):
+        robot.held_at = place + way
+        robot.tick()
+    robot.tick(400)
+    assert abs(robot.arms["right"]) < 0.02
