@@ -241,6 +241,7 @@ class InferenceWorker:
         try:
             session = session or self._new_session()
             built = session.build()
+            now_s = self._now_s()  # to prepare takes a while, in which the clock may begin
             # A clock that was set back has forgotten that time.
             if built.t0_ns < self._earliest_ns <= now_s * 1e9:
                 self._awaits_message = True

@@ -189,9 +189,10 @@ class Robot:
         qos = qos_profile_sensor_data
         self._images = peer.create_publisher(Image, "front/image_raw", qos) if camera else None
         self._states = peer.create_publisher(JointState, "joint_states", qos)
-        self._timer = peer.create_timer(0.02, self._publish)
+        self._timer = peer.create_timer(0.02, self.publish)
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Publish each stream once, with the present stamp."""
         stamp = Time(nanoseconds=self._now_ns()).to_msg()
         if self.arm_on:
             self._turn += 1

@@ -60,6 +60,23 @@ def test_while_the_clock_stands_still_nothing_is_asked(steady_rig: Rig, clock: C
     assert len(steady_rig.published) == 1
 
 
+def test_the_interval_begins_once_the_session_is_prepared(
+    make_rig: Callable[..., Rig], clock: Clock
+) -> None:
+    rig = make_rig(interval_s=0.1, now_s=clock)
+
+    def begin() -> None:
+        clock.now_s = 1000.0  # the first /clock of a simulation
+
+    rig.meanwhile = begin
+    rig.worker.start()
+    rig.wait_for_answers(1)
+    clock.advance(0.05)
+    assert len(rig.published) == 1
+    clock.advance(0.06)
+    assert len(rig.published) == 2
+
+
 def test_a_clock_that_was_set_back_does_not_stall_the_worker(steady_rig: Rig, clock: Clock) -> None:
     clock.advance(-90.0)
     assert len(steady_rig.published) == 2
