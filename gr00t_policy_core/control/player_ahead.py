@@ -335,7 +335,17 @@ class PlayerAhead:
         for tick_ns in range(first_ns, first_ns + ticks * period_ns, period_ns):
             if ticks > 1:
                 self._measure_again(tick_ns - now_ns)
-            self._tick_once(tick_ns, is_missed=is_missed)
+            is_early = self._rests_before_robot(now_ns)
+            self._tick_once(tick_ns, is_missed=is_missed or is_early)
+
+    def _rests_before_robot(self, now_ns: int) -> bool:
+        """Whether the player rests while what was sent still moves the robot at present, ns.
+
+        Then nothing tells whether somebody moves the robot: who takes it for moved withholds the
+        commands, and so the way to rest of all joints, which the robot may not have yet.
+        """
+        known = self._commands.known
+        return bool(known) and known[-1].at_rest and self._path.moves_from(now_ns)
 
     def _tick_once(self, tick_ns: int, *, is_missed: bool = False) -> None:
         self._behind.note(Ticked(tick_ns, is_missed))
