@@ -119,7 +119,7 @@ class PlayerMotion:
             RuntimeError: The player has not commanded anything yet.
         """
         self._now_ns += self._period_ns
-        command = self._player.tick(self._now_ns)
+        command = self._player.tick(self._now_ns, is_under_way=True)
         if command is None:
             raise RuntimeError("a player without a command has no motion to forecast")
         self._is_at_rest = command.at_rest

@@ -9,12 +9,15 @@ from limit_checks import require_within
 from look_ahead_rig import LIMITS, PERIOD_NS
 from two_arms import KEYS, RIGHT, Robot
 
-STOP_TICKS = 40  # a way to rest takes no longer, at the speed of these chunks
+from gr00t_policy_core.control.recording import RecordingPlayer, replay
+
+STOP_TICKS = 40  # at the speed of these chunks no way to rest takes longer, however late it is sent
+MOVED = 0.02  # nobody is held where they have pushed the robot by less, rad
 
 
-def about_to_move(**settings: float) -> Robot:
+def about_to_move(max_following_error: float = 0.0) -> Robot:
     """A robot at rest that was sent a motion which it has not begun yet."""
-    robot = Robot(**settings)
+    robot = Robot(max_following_error)
     robot.tick(3)
     robot.offer(1, speed=0.0)
     robot.tick(40)
@@ -26,10 +29,18 @@ def about_to_move(**settings: float) -> Robot:
     return robot
 
 
-def stop(robot: Robot, ticks: int = 0) -> None:
-    """Stop it, with forecasts that take so many ticks."""
-    robot.forecast_ticks = ticks
-    robot.player.inhibit("stopped by ~/stop")
+def require_stopped(robot: Robot, pushed: str) -> None:
+    """Both arms rest from now on, and the pushed joint is held where it was pushed to at last."""
+    now_ns = robot.now_ns
+    arms = {key: robot.layout.slices[key].start for key in ("left", "right")}
+    for key in arms.keys() - {pushed}:
+        sent = robot.sent[key][-1]
+        here = sent.row_at(now_ns)[arms[key]]
+        robot.tick(300)
+        assert robot.arms[key] == pytest.approx(here, abs=1e-9)
+    for key, index in arms.items():
+        for trajectory in robot.sent[key]:
+            require_within(trajectory.rows[:, index], LIMITS, PERIOD_NS * 1e-9)
 
 
 @pytest.mark.parametrize("pushed", KEYS)
@@ -39,12 +50,50 @@ def test_a_stop_reaches_all_joints_before_they_set_out_whichever_is_pushed(
     pushed: str, pushed_after: int, forecast_ticks: int
 ) -> None:
     robot = about_to_move()
-    stop(robot, forecast_ticks)
+    robot.forecast_ticks = forecast_ticks
+    robot.player.inhibit("stopped by ~/stop")
     robot.tick(pushed_after)
     robot.push(pushed, 0.1)
     robot.tick(STOP_TICKS)
-    for key in ("left", "right"):
-        assert abs(robot.sent[key][-1].rows[-1, robot.layout.slices[key].start]) < 0.02
-    robot.tick(400)
-    if pushed != "right":
-        assert abs(robot.arms["right"]) < 0.02
+    require_stopped(robot, pushed)
+    places = {key: sent[-1].rows[-1] for key, sent in robot.sent.items()}
+    for key, row in places.items():
+        place = row[robot.layout.slices[key].start]
+        assert place == pytest.approx(robot.held_at.get(key, 0.0), abs=MOVED)
+
+
+@pytest.mark.parametrize("pushed", KEYS)
+@pytest.mark.parametrize("pushed_after", [0, 3, 8])
+@pytest.mark.parametrize("forecast_ticks", [3, 8])
+def test_a_stop_that_comes_late_reaches_all_joints_in_motion_whichever_is_pushed(
+    pushed: str, pushed_after: int, forecast_ticks: int
+) -> None:
+    robot = about_to_move()
+    robot.tick(10)
+    robot.forecast_ticks = forecast_ticks
+    robot.player.inhibit("stopped by ~/stop")
+    robot.tick(pushed_after)
+    robot.push(pushed, 0.4)
+    robot.tick(STOP_TICKS)
+    require_stopped(robot, pushed)
+
+
+@pytest.mark.parametrize("pushed", ["left", "right"])
+def test_an_arm_that_is_pushed_too_far_stops_the_other_before_it_sets_out(pushed: str) -> None:
+    robot = about_to_move(max_following_error=0.3)
+    robot.push(pushed, 0.4)
+    robot.tick(STOP_TICKS)
+    assert "does not follow" in robot.player.reason
+    require_stopped(robot, pushed)
+
+
+def test_a_run_in_which_an_arm_is_pushed_replays_bit_for_bit() -> None:
+    robot = about_to_move()
+    robot.player.inhibit("stopped by ~/stop")
+    robot.push("left", 0.1)
+    robot.tick(200)
+    recorded = robot.player.player
+    assert isinstance(recorded, RecordingPlayer)
+    again = RecordingPlayer(robot.layout, robot.settings)
+    commands = [command for command in replay(recorded.events, again) if command is not None]
+    assert commands[-1].vector.tolist() == recorded.place.tolist()
