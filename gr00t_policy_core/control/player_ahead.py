@@ -347,8 +347,8 @@ class PlayerAhead:
         if command is None:
             return
         if command.is_withheld:
-            # Before its path ends the robot may be on it still, and is not where it was moved to.
-            if self._path.end_ns is None or tick_ns - self.lead_ns >= self._path.end_ns:
+            # While its path moves it, the robot is on it still, and not where it was moved to.
+            if not tick.is_under_way:
                 self._path.forget()
             return
         self._path.follow(command.vector, tick_ns)

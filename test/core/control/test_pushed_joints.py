@@ -30,17 +30,15 @@ def about_to_move(max_following_error: float = 0.0) -> Robot:
 
 
 def require_stopped(robot: Robot, pushed: str) -> None:
-    """Both arms rest from now on, and the pushed joint is held where it was pushed to at last."""
-    now_ns = robot.now_ns
-    arms = {key: robot.layout.slices[key].start for key in ("left", "right")}
-    for key in arms.keys() - {pushed}:
-        sent = robot.sent[key][-1]
-        here = sent.row_at(now_ns)[arms[key]]
-        robot.tick(300)
-        assert robot.arms[key] == pytest.approx(here, abs=1e-9)
-    for key, index in arms.items():
-        for trajectory in robot.sent[key]:
-            require_within(trajectory.rows[:, index], LIMITS, PERIOD_NS * 1e-9)
+    """The arms that nobody pushes rest from now on, and no trajectory is beyond the limits."""
+    slices, now_ns = robot.layout.slices, robot.now_ns
+    here = {key: sent[-1].row_at(now_ns)[slices[key]] for key, sent in robot.sent.items()}
+    robot.tick(300)
+    for key, trajectories in robot.sent.items():
+        if key != pushed:
+            assert robot.arms[key] == pytest.approx(here[key], abs=1e-9)
+        for trajectory in trajectories:
+            require_within(trajectory.rows[:, slices[key].start], LIMITS, PERIOD_NS * 1e-9)
 
 
 @pytest.mark.parametrize("pushed", KEYS)
@@ -56,9 +54,8 @@ def test_a_stop_reaches_all_joints_before_they_set_out_whichever_is_pushed(
     robot.push(pushed, 0.1)
     robot.tick(STOP_TICKS)
     require_stopped(robot, pushed)
-    places = {key: sent[-1].rows[-1] for key, sent in robot.sent.items()}
-    for key, row in places.items():
-        place = row[robot.layout.slices[key].start]
+    for key, sent in robot.sent.items():
+        place = sent[-1].rows[-1, robot.layout.slices[key].start]
         assert place == pytest.approx(robot.held_at.get(key, 0.0), abs=MOVED)
 
 

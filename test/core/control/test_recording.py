@@ -146,9 +146,7 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
 )
 def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why: str) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text(
-        f'{line}\n{{"event": "Ticked", "now_ns": 1, "is_missed": false, "is_under_way": false}}\n'
-    )
+    path.write_text(f"{line}\n{TICK_LINE}\n")
     with pytest.raises(ValueError, match=why):
         list(read_events(path))
 
