@@ -252,18 +252,21 @@ class Playback:
         values, targets = self._layout.split(vector), self._layout.split(output.target)
         return Command.fresh(values, targets, self._progress)
 
-    def come_to_rest(self, output: CommandOutput, at_ns: int, *, is_measured: bool) -> Command:
+    def come_to_rest(
+        self, output: CommandOutput, at_ns: int, *, is_measured: bool, is_under_way: bool
+    ) -> Command:
         """One tick of settling at the end of the chunk, of braking, or of rest.
 
         Args:
             output: The last commands and their limits.
             at_ns: The tick.
             is_measured: Whether the measurements are of this time.
+            is_under_way: Whether the robot is still on its way to rest.
         """
         if self._fallback is not None:
             return self._brake_at_once(output, self._fallback, at_ns)
         was_moved = self._rest.is_moved
-        vector = self._rest.tick(output, at_ns, is_measured=is_measured)
+        vector = self._rest.tick(output, at_ns, is_measured=is_measured, is_under_way=is_under_way)
         if was_moved and not self._rest.is_moved:
             here = self._rest.place_beside(vector)
             if here is not vector:

@@ -292,13 +292,18 @@ class MotionPlayer:
         """Replace the reason of the last refusal by one that says more."""
         self._state.refuse(reason)
 
-    def tick(self, now_ns: int, *, is_missed: bool = False) -> Command | None:
+    def tick(
+        self, now_ns: int, *, is_missed: bool = False, is_under_way: bool = False
+    ) -> Command | None:
         """The command of this tick; None before there is anything to command.
 
         Args:
             now_ns: The present, on the clock of the stamps, ns.
             is_missed: Whether the tick is made up for after its time. Then the measurements, which
                 are of another time, are not judged: no robot can brake in the past.
+            is_under_way: Whether the robot is still on its way to where it is commanded to rest, or
+                about to go elsewhere. Then nothing is withheld from it, nor is any joint held where
+                it was moved to: all others would have to wait for their way to rest.
         """
         playback = self._playback
         at_ns = playback.pass_time(now_ns)
@@ -316,7 +321,9 @@ class MotionPlayer:
             if not self._state.is_moving and output.is_at_rest:
                 self._take_awaited_limits()
             is_measured = not (is_missed or self._conditions.measurement_problem)
-            command = playback.come_to_rest(playback.output, at_ns, is_measured=is_measured)
+            command = playback.come_to_rest(
+                playback.output, at_ns, is_measured=is_measured, is_under_way=is_under_way
+            )
         if output.why_braked:
             playback.hold(at_ns, output.why_braked)
         return command

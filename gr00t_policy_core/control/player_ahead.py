@@ -162,7 +162,7 @@ class PlayerAhead:
             self._tick_on(self._ticks_until(now_ns + self.lead_ns), now_ns)
             return True
         is_first = self._ticked_ns is None
-        self._tick_once(now_ns + self.lead_ns)
+        self._tick_once(now_ns + self.lead_ns, now_ns)
         if not is_first:
             self.keep()  # what was before the jump is of another time
         return is_first
@@ -335,19 +335,20 @@ class PlayerAhead:
         for tick_ns in range(first_ns, first_ns + ticks * period_ns, period_ns):
             if ticks > 1:
                 self._measure_again(tick_ns - now_ns)
-            self._tick_once(tick_ns, is_missed=is_missed)
+            self._tick_once(tick_ns, now_ns, is_missed=is_missed)
 
-    def _tick_once(self, tick_ns: int, *, is_missed: bool = False) -> None:
-        self._behind.note(Ticked(tick_ns, is_missed))
+    def _tick_once(self, tick_ns: int, now_ns: int, *, is_missed: bool = False) -> None:
+        tick = Ticked(tick_ns, is_missed, is_under_way=self._path.moves_from(now_ns))
+        self._behind.note(tick)
         self._ticked_ns = tick_ns
         self._sent.tick()
-        command = self._player.tick(tick_ns, is_missed=is_missed)
+        command = repeat(tick, self._player)
         self._commands.append(command)
         if command is None:
             return
         if command.is_withheld:
-            # Before its path ends the robot may be on it still, and is not where it was moved to.
-            if self._path.end_ns is None or tick_ns - self.lead_ns >= self._path.end_ns:
+            # While its path moves it, the robot is on it still, and not where it was moved to.
+            if not tick.is_under_way:
                 self._path.forget()
             return
         self._path.follow(command.vector, tick_ns)

@@ -28,7 +28,7 @@ from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.steering import SteeringRefusedError
 from gr00t_policy_core.control.workspace import Workspace
 
-FORMAT_KEY, FORMAT = "recording_format", 6
+FORMAT_KEY, FORMAT = "recording_format", 7
 MAX_EVENTS = 500_000  # about 40 minutes at 100 Hz, and 200 MB
 TIMES = ("now_ns", "stamp_ns", "t0_ns")
 
@@ -111,10 +111,11 @@ class Steered:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """A tick, ns, and whether it was made up for after its time."""
+    """A tick, ns, whether it was made up for after its time, and while the robot was under way."""
 
     now_ns: int
     is_missed: bool = False
+    is_under_way: bool = False
 
 
 Event = Measured | Offered | Allowed | Held | Placed | BrakedAtOnce | Limited | Steered | Ticked
@@ -193,9 +194,11 @@ class RecordingPlayer(MotionPlayer):
         self._keep(Steered(tuple(target.tolist()), now_ns))
         super().steer(target, now_ns)
 
-    def tick(self, now_ns: int, *, is_missed: bool = False) -> Command | None:
-        self._keep(Ticked(now_ns, is_missed))
-        return super().tick(now_ns, is_missed=is_missed)
+    def tick(
+        self, now_ns: int, *, is_missed: bool = False, is_under_way: bool = False
+    ) -> Command | None:
+        self._keep(Ticked(now_ns, is_missed, is_under_way))
+        return super().tick(now_ns, is_missed=is_missed, is_under_way=is_under_way)
 
     def _keep(self, event: Event) -> None:
         if len(self.events) < MAX_EVENTS:
@@ -237,7 +240,9 @@ def repeat(event: Event, player: MotionPlayer) -> Command | None:
         case Steered():
             _steer(player, event)
         case Ticked():
-            return player.tick(event.now_ns, is_missed=event.is_missed)
+            return player.tick(
+                event.now_ns, is_missed=event.is_missed, is_under_way=event.is_under_way
+            )
     return None
 
 

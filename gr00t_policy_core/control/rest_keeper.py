@@ -92,7 +92,9 @@ class RestKeeper:
         is_beside = np.abs(self._layout.offset(here, held)).max() <= MOVED
         return here if is_beside and self._state.phase is MotionPhase.RESTING else held
 
-    def tick(self, output: CommandOutput, now_ns: int, *, is_measured: bool) -> Row:
+    def tick(
+        self, output: CommandOutput, now_ns: int, *, is_measured: bool, is_under_way: bool
+    ) -> Row:
         """The command of one tick of settling, braking or rest, float64 (size,).
 
         Args:
@@ -100,12 +102,14 @@ class RestKeeper:
             now_ns: Playback time of the tick, ns.
             is_measured: Whether the measurements are of this time. Old ones do not tell whether
                 somebody has moved the robot since: it may have got there by itself, as it braked.
+            is_under_way: Whether the robot is still on its way to rest: it is not yielded to then.
         """
         path = self._schedule.path(now_ns)
         target = np.array(output.last if path is None else path)
         target[self._layout.is_velocity] = 0.0
         if self._state.phase in (MotionPhase.RESTING, MotionPhase.YIELDING):
-            return self._stay(output, target, now_ns, is_measured=is_measured)
+            may_yield = is_measured and not is_under_way
+            return self._stay(output, target, now_ns, is_measured=is_measured, may_yield=may_yield)
         self._is_moved = False
         if self._state.phase is MotionPhase.SETTLING:
             return self._settle(output, target, now_ns)
@@ -127,7 +131,15 @@ class RestKeeper:
         self._schedule.rest(now_ns, command)
         return command
 
-    def _stay(self, output: CommandOutput, target: Row, now_ns: int, *, is_measured: bool) -> Row:
+    def _stay(
+        self,
+        output: CommandOutput,
+        target: Row,
+        now_ns: int,
+        *,
+        is_measured: bool,
+        may_yield: bool,
+    ) -> Row:
         """Stay, or go to where somebody has moved the robot."""
         held = target
         if self._is_moved and self._state.phase is MotionPhase.YIELDING and is_measured:
@@ -137,7 +149,7 @@ class RestKeeper:
             self._state.rest()
         if self._state.phase is MotionPhase.RESTING and is_measured:
             self._measured.rest(held, now_ns)
-            held = self._place_to_yield_to(held)
+            held = self._place_to_yield_to(held) if may_yield else held
         command = output.yield_to(held, now_ns)
         is_yielding = self._state.phase is MotionPhase.YIELDING
         self._schedule.rest(now_ns, held if is_yielding else command)

@@ -126,6 +126,11 @@ class SentPath:
         way = self._newest.row_at(to_ns) - self._newest.row_at(from_ns)
         return self._largest(way)
 
+    def moves_from(self, now_ns: int) -> bool:
+        """Whether the trajectory still moves the robot from an instant on, ns."""
+        sent = self._newest
+        return sent is not None and self._largest(sent.moves_from(now_ns)) > SAME
+
     def depart(self) -> None:
         """Note that the commands to come are others than the trajectory's, though not at first."""
         if self._forecast is None:

@@ -48,6 +48,12 @@ class Trajectory:
         index = round((now_ns - self.start_ns) / self.period_ns)
         return np.asarray(self.rows[min(max(index, 0), len(self.rows) - 1)])
 
+    def moves_from(self, now_ns: int) -> Row:
+        """How far each value still moves about from an instant on, ns, float64 (size,)."""
+        index = (now_ns - self.start_ns) // self.period_ns
+        left = self.rows[min(max(index, 0), len(self.rows) - 1) :]
+        return np.asarray(np.ptp(left, axis=0))
+
     def velocities(self) -> Row:
         """Central differences of the commands, float64 (n, size), per s; zero at the end."""
         velocities = np.gradient(self.rows, self.period_ns * 1e-9, axis=0)
@@ -113,7 +119,7 @@ class PlayerMotion:
             RuntimeError: The player has not commanded anything yet.
         """
         self._now_ns += self._period_ns
-        command = self._player.tick(self._now_ns)
+        command = self._player.tick(self._now_ns, is_under_way=True)
         if command is None:
             raise RuntimeError("a player without a command has no motion to forecast")
         self._is_at_rest = command.at_rest

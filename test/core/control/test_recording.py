@@ -30,7 +30,8 @@ from gr00t_policy_core.control.recording import (
 )
 
 T0_NS = 1_700_000_000_123_456_789
-FIRST_LINE = '{"recording_format": 6}'
+FIRST_LINE = '{"recording_format": 7}'
+TICK_LINE = '{"event": "Ticked", "now_ns": 1, "is_missed": false, "is_under_way": false}'
 
 
 def player_of(kind: type[MotionPlayer]) -> MotionPlayer:
@@ -125,9 +126,7 @@ def test_a_recording_that_is_full_keeps_its_beginning(monkeypatch: pytest.Monkey
 )
 def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text(
-        f'{FIRST_LINE}\n{{"event": "Ticked", "now_ns": 1, "is_missed": false}}\n{line}\n'
-    )
+    path.write_text(f"{FIRST_LINE}\n{TICK_LINE}\n{line}\n")
     with pytest.raises(ValueError, match="line 3 is not an event"):
         list(read_events(path))
 
@@ -137,9 +136,9 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
     [
         (
             '{"event": "Ticked", "now_ns": 1}',
-            "of format 1, this version plays format 6",
+            "of format 1, this version plays format 7",
         ),
-        ('{"recording_format": 2}', "of format 2, this version plays format 6"),
+        ('{"recording_format": 2}', "of format 2, this version plays format 7"),
         ("no json", "is not a recording"),
         ("[]", "is not a recording"),
         ("", "is not a recording"),
@@ -147,7 +146,7 @@ def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> None:
 )
 def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why: str) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text(f'{line}\n{{"event": "Ticked", "now_ns": 1, "is_missed": false}}\n')
+    path.write_text(f"{line}\n{TICK_LINE}\n")
     with pytest.raises(ValueError, match=why):
         list(read_events(path))
 
@@ -157,13 +156,16 @@ def test_a_recording_of_another_format_is_refused(tmp_path: Path, line: str, why
     [
         ("[1, 2]", "expected an object, got list"),
         ('{"event": "Flown"}', "its event is none of Measured, Offered"),
-        ('{"event": "Ticked"}', r"Ticked has the fields \['is_missed', 'now_ns'\], got \[\]"),
         (
-            '{"event": "Ticked", "now_ns": "soon", "is_missed": false}',
+            '{"event": "Ticked"}',
+            r"Ticked has the fields \['is_missed', 'is_under_way', 'now_ns'\], got \[\]",
+        ),
+        (
+            '{"event": "Ticked", "now_ns": "soon", "is_missed": false, "is_under_way": false}',
             "now_ns must be a whole number of ns",
         ),
         (
-            '{"event": "Ticked", "now_ns": Infinity, "is_missed": false}',
+            '{"event": "Ticked", "now_ns": Infinity, "is_missed": false, "is_under_way": false}',
             "now_ns must be a whole number of ns, got inf",
         ),
         (

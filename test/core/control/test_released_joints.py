@@ -6,19 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from limit_checks import require_within
-from look_ahead_rig import LIMITS, PERIOD_NS, START_NS, Run, moving_run
+from look_ahead_rig import LIMITS, PERIOD_NS, Run, moving_run
+from two_arms import LEFT, RIGHT, Robot
 
-from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
-from gr00t_policy_core.control.look_ahead import LookAheadPlayer
-from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer, replay
-from gr00t_policy_core.control.trajectory import Trajectory
 
 WHY = "left is 0.3 rad off"
-SQUEEZE = 0.04  # how far a gripper stays open on what it holds, rad
-KEYS = ("left", "right", "grip")
-LEFT, RIGHT, GRIP = range(3)
 
 
 def released_run() -> Run:
@@ -57,76 +51,6 @@ def test_a_robot_whose_controller_has_left_the_path_goes_on_from_where_it_stands
     assert not run.player.fault
 
 
-class Robot:
-    """Two arms by trajectories and a streamed gripper, which holds something."""
-
-    def __init__(self, max_following_error: float = 0.0) -> None:
-        self.layout = ActionLayout(dict.fromkeys(KEYS, 1))
-        self.settings = PlayerSettings(
-            period_s=PERIOD_NS * 1e-9,
-            limits=dict.fromkeys(range(3), LIMITS),
-            max_jump=0.5,
-            max_joint_ages_s=dict.fromkeys(range(3), 0.5),
-            max_following_errors=(
-                dict.fromkeys((LEFT, RIGHT), max_following_error) if max_following_error else {}
-            ),
-        )
-        self.inner = RecordingPlayer(self.layout, self.settings)
-        self.player = LookAheadPlayer(
-            self.inner,
-            self.layout,
-            period_s=PERIOD_NS * 1e-9,
-            lead_s=0.1,
-            forecast_keys=("left", "right"),
-        )
-        self.ticks = 0
-        self.arms = {"left": 0.0, "right": 0.0}
-        self.finger = 0.0
-        self.off = 0.0  # how far the left arm stays behind its trajectory
-        self.held_at: float | None = None  # where its controller holds the left arm by itself
-        self.sent: dict[str, list[Trajectory]] = {"left": [], "right": []}
-        self.streamed: list[float] = []
-
-    @property
-    def now_ns(self) -> int:
-        return START_NS + self.ticks * PERIOD_NS
-
-    def tick(self, ticks: int = 1) -> None:
-        for _ in range(ticks):
-            self.ticks += 1
-            self._tick_once()
-
-    def offer(self, number: int, speed: float = 0.5) -> None:
-        climb = speed * 0.05 * np.arange(40)[:, None]
-        rows = {"left": self.arms["left"] + climb, "right": self.arms["right"] + climb}
-        rows["grip"] = np.full((40, 1), self.streamed[-1] if self.streamed else 0.0)
-        self.player.offer(Chunk(number, self.now_ns, 0.05, rows), self.now_ns)
-
-    def _tick_once(self) -> None:
-        for key, trajectories in self.sent.items():
-            if trajectories:
-                index = self.layout.slices[key].start
-                self.arms[key] = float(trajectories[-1].row_at(self.now_ns)[index])
-        self.arms["left"] -= self.off
-        if self.held_at is not None:
-            self.arms["left"] = self.held_at
-        places = (self.arms["left"], self.arms["right"], self.finger)
-        self.player.measure(dict(enumerate(places)), self.now_ns)
-        command = self.player.tick(self.now_ns)
-        if command is not None:
-            self.streamed.append(float(command.values["grip"][0]))
-            self.finger = self.streamed[-1] + SQUEEZE
-        forecast = self.player.take_forecast()
-        if forecast is None:
-            return
-        trajectory = forecast.run()
-        assert trajectory is not None
-        self.player.finish_forecast(forecast, trajectory)
-        for key, trajectories in self.sent.items():
-            if key in trajectory.slices:
-                trajectories.append(trajectory)
-
-
 def given_up(off: float, **settings: float) -> Robot:
     """A robot in motion whose left controller has just left its path, this far behind it."""
     robot = Robot(**settings)
@@ -135,7 +59,7 @@ def given_up(off: float, **settings: float) -> Robot:
     robot.tick(40)
     robot.off = off
     robot.tick(20)
-    robot.held_at = robot.arms["left"]
+    robot.held_at["left"] = robot.arms["left"]
     robot.player.release(["left"], robot.now_ns, WHY)
     robot.player.inhibit("until ~/start")
     return robot
@@ -160,7 +84,7 @@ def test_an_arm_that_was_given_up_goes_on_from_where_it_is_beside_all_else(
     robot.tick(2)
     [way_on] = robot.sent["left"][sent:]
     first = way_on.rows[0]
-    assert first[LEFT] == pytest.approx(robot.held_at, abs=0.006)
+    assert first[LEFT] == pytest.approx(robot.held_at["left"], abs=0.006)
     assert first[RIGHT] == pytest.approx(right, abs=1e-9)
     assert np.ptp(robot.streamed) == 0.0  # the gripper has squeezed all the while
 
@@ -176,7 +100,7 @@ def test_motion_is_forbidden_until_the_arm_stands_still_however_soon_it_is_start
     place = robot.arms["left"]
     for _ in range(40):
         place += 0.004  # its controller takes this long to hold it
-        robot.held_at = place
+        robot.held_at["left"] = place
         robot.tick()
         with pytest.raises(ChunkRefusedError, match="controller of left has left the path"):
             robot.offer(2)
@@ -201,7 +125,7 @@ def test_a_stop_after_an_arm_was_given_up_does_not_take_it_back() -> None:
     robot.offer(2)
     robot.tick(2)
     first = robot.sent["left"][-1].rows[0, LEFT]
-    assert first == pytest.approx(robot.held_at, abs=0.006)
+    assert first == pytest.approx(robot.held_at["left"], abs=0.006)
 
 
 def test_both_arms_that_are_given_up_one_after_the_other_are_taken_back() -> None:
@@ -247,7 +171,7 @@ def test_the_other_arm_is_stopped_before_it_sets_out_though_the_first_was_pushed
     robot.player.release(["left"], robot.now_ns, WHY)
     robot.player.inhibit("until ~/start")
     for way in (0.1, 0.2, 0.3):
-        robot.held_at = place + way
+        robot.held_at["left"] = place + way
         robot.tick()
     robot.tick(400)
     assert abs(robot.arms["right"]) < 0.02
