@@ -31,6 +31,7 @@ from gr00t_ros.sim.demo_processes import config
 
 DONE = Ender(type="policy", settings="{key: done}")
 IMMOBILE = (ControlStatus.STATE_ERROR, ControlStatus.STATE_STOPPED)  # until `~/start`
+IMAGE_SIZE = (240, 320)  # height, width
 MAX_AGE_S = 2.0  # of what the policy node infers from
 
 
@@ -38,10 +39,15 @@ def put(colour: str) -> str:
     return f"pick up the {colour} cube and put it into the bin"
 
 
-def arm_command() -> list[str]:
-    """The command of a simulated arm with small pictures: four nodes share the CPUs with it."""
+def arm_command(image_size: tuple[int, int]) -> list[str]:
+    """The command of a simulated arm with small images: four nodes share the CPUs with it.
+
+    Args:
+        image_size: Height and width.
+    """
+    height, width = image_size
     return node_command(
-        "sim_node", config("demo.yaml"), image_rate_hz=10.0, image_width=320, image_height=240
+        "sim_node", config("demo.yaml"), image_rate_hz=10.0, image_width=width, image_height=height
     )
 
 
@@ -118,13 +124,13 @@ class Simulation:
 
 
 @contextlib.contextmanager
-def simulated_robot(folder: Path) -> Iterator[Simulation]:
+def simulated_robot(folder: Path, image_size: tuple[int, int] = IMAGE_SIZE) -> Iterator[Simulation]:
     """The simulated arm with its nodes, whose logs lie in a folder."""
     demo = config("demo.yaml")
     with expert_server(folder) as port, spinning_node("task_peer") as node:
         processes = Processes(
             {
-                "sim_node": arm_command(),
+                "sim_node": arm_command(image_size),
                 "policy_node": node_command(
                     "policy_node", demo, policy__port=port, max_age_s=MAX_AGE_S
                 ),

@@ -16,9 +16,12 @@ import pytest
 from simulated_task_rig import Simulation, simulated_robot
 from task_rig import show_output
 
-PROFILE = str(Path(__file__).parent / "udp_on_loopback.xml")
-for variable in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-    os.environ[variable] = PROFILE
+from gr00t_ros.node.process_environment import process_environment
+
+PROFILE = Path(__file__).parent / "udp_on_loopback.xml"
+SMALL_IMAGE = (120, 160)  # height, width: the buffer of a UDP socket holds it
+
+os.environ.update(process_environment(PROFILE))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SYSTEM_DEFAULT"  # as the profile says
 
 output_of_processes = pytest.fixture(autouse=True)(show_output)
@@ -26,5 +29,6 @@ output_of_processes = pytest.fixture(autouse=True)(show_output)
 
 @pytest.fixture(scope="module")
 def simulation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
-    with simulated_robot(tmp_path_factory.mktemp("simulation")) as robot:
+    folder = tmp_path_factory.mktemp("simulation")
+    with simulated_robot(folder, SMALL_IMAGE) as robot:
         yield robot

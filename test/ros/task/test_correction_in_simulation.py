@@ -13,7 +13,7 @@ import yaml
 from correction_rig import Correction, command_runs, recorded
 from helpers import require_within
 from nodes_for_tests import Operator
-from simulated_task_rig import arm_command, put
+from simulated_task_rig import IMAGE_SIZE, arm_command, put
 from task_rig import Processes, TaskPeer, expert_server, node_command, spinning_node
 
 from gr00t_policy_core import cli
@@ -53,7 +53,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
         parameters = {"policy__port": port, "max_age_s": 2.0, "max_skew_s": 0.2}
         processes = Processes(
             {
-                "sim_node": arm_command(),
+                "sim_node": arm_command(IMAGE_SIZE),
                 "policy_node": node_command("policy_node", demo, **parameters),
                 "control_node": node_command(
                     "control_node", demo, autostart=True, **LEADER, **PATIENCE
