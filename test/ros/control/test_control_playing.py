@@ -53,7 +53,16 @@ def test_a_chunk_lands_within_a_control_period_of_where_time_says(
     chunks.publish(ramp(now_ns(ros_node), horizon=100))
     # A robot that is still being set going falls behind, and so does a chunk observed meanwhile.
     wait_until(lambda: played and played[-1][0] > 1.0 * RATE, what="it has moved for a while")
-    value, t0_ns, stood_ns = played[-1]  # of one tick: a stall may have begun since
+    observed: list[tuple[float, int, int]] = []
+
+    def is_even() -> bool:
+        """Whether the tick after the observed one takes back nothing of a stall before it."""
+        before, after = played[-2:]
+        observed[:] = [before]
+        return after[2] >= before[2]
+
+    wait_until(is_even, what="a tick to observe at")
+    value, t0_ns, stood_ns = observed[0]
     start = value + 0.2
     chunks.publish(ramp(t0_ns, start=start, horizon=40, chunk_id=2))
     operator.wait_for_reason("chunk 2 ended and no other came")
