@@ -113,3 +113,17 @@ class Robot:
         for key, trajectories in self.sent.items():
             if key in trajectory.slices:
                 trajectories.append(trajectory)
+
+
+def about_to_move(max_following_error: float = 0.0) -> Robot:
+    """A robot at rest that was sent a motion which it has not begun yet."""
+    robot = Robot(max_following_error)
+    robot.tick(3)
+    robot.offer(1, speed=0.0)
+    robot.tick(40)
+    robot.player.hold(robot.now_ns, "enough")
+    robot.tick(100)
+    robot.offer(2)
+    robot.tick(3)
+    assert np.ptp(robot.sent["right"][-1].rows[:, RIGHT]) > 0.5
+    return robot

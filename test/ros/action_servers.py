@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -103,3 +104,6 @@ class Server:
         (self.aborted if how == "abort" else self.succeeded).append(number)
         getattr(handle, how)()
         return result
+
+
+Serve = Callable[..., Server]  # starts a server for the test, which ends with it

@@ -3,30 +3,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from limit_checks import require_within
 from look_ahead_rig import LIMITS, PERIOD_NS
-from two_arms import KEYS, RIGHT, Robot
+from two_arms import KEYS, Robot, about_to_move
 
 from gr00t_policy_core.control.recording import RecordingPlayer, replay
 
 STOP_TICKS = 40  # at the speed of these chunks no way to rest takes longer, however late it is sent
 MOVED = 0.02  # nobody is held where they have pushed the robot by less, rad
-
-
-def about_to_move(max_following_error: float = 0.0) -> Robot:
-    """A robot at rest that was sent a motion which it has not begun yet."""
-    robot = Robot(max_following_error)
-    robot.tick(3)
-    robot.offer(1, speed=0.0)
-    robot.tick(40)
-    robot.player.hold(robot.now_ns, "enough")
-    robot.tick(100)
-    robot.offer(2)
-    robot.tick(3)
-    assert np.ptp(robot.sent["right"][-1].rows[:, RIGHT]) > 0.5
-    return robot
 
 
 def require_stopped(robot: Robot, pushed: str) -> None:

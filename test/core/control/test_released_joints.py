@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from limit_checks import require_within
 from look_ahead_rig import LIMITS, PERIOD_NS, Run, moving_run
-from two_arms import LEFT, RIGHT, Robot
+from two_arms import LEFT, RIGHT, Robot, about_to_move
 
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
 from gr00t_policy_core.control.recording import RecordingPlayer, replay
@@ -158,15 +158,7 @@ def test_a_run_in_which_an_arm_is_given_up_replays_bit_for_bit() -> None:
 
 def test_the_other_arm_is_stopped_before_it_sets_out_though_the_first_was_pushed_off() -> None:
     """Its trajectory was sent already; where the first arm is must not keep its stop back."""
-    robot = Robot()
-    robot.tick(3)
-    robot.offer(1, speed=0.0)
-    robot.tick(40)
-    robot.player.hold(robot.now_ns, "enough")
-    robot.tick(100)
-    robot.offer(2)
-    robot.tick(3)
-    assert np.ptp(robot.sent["right"][-1].rows[:, RIGHT]) > 0.5
+    robot = about_to_move()
     place = robot.arms["left"]
     robot.player.release(["left"], robot.now_ns, WHY)
     robot.player.inhibit("until ~/start")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from action_servers import Serve, Server
 from control_ramps import FollowingArm, MakeNode, activate, now_ns
 from motion_rig import Rig
 from nodes_for_tests import (
@@ -109,3 +110,16 @@ def rig(ros_context: Context, live: Callable[[ManagedNode], None], ros_node: Nod
 @pytest.fixture
 def sim_time(ros_node: Node) -> SimulatedTime:
     return SimulatedTime(ros_node)
+
+
+@pytest.fixture
+def serve(ros_context: Context) -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def start(action_type: Any, name: str = "gripper/gripper_cmd", **options: Any) -> Server:
+        servers.append(Server(ros_context, action_type, name, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

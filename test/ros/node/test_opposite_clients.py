@@ -28,13 +28,23 @@ def services(node: Node) -> LateServices:
     return LateServices(node)
 
 
-@pytest.fixture
-def clients(node: Node, services: LateServices) -> OppositeClients:
+def clients_of(node: Node, **options: bool) -> OppositeClients:
+    """Clients of services that are there."""
     start, stop = (node.create_client(Trigger, name) for name in ("start", "stop"))
-    clients = OppositeClients(start, stop)
+    clients = OppositeClients(start, stop, **options)
     for client in (clients.start, clients.stop):
         wait_until(client.service_is_ready, what=client.srv_name)
     return clients
+
+
+@pytest.fixture
+def clients(node: Node, services: LateServices) -> OppositeClients:
+    return clients_of(node)
+
+
+@pytest.fixture
+def undoing(node: Node, services: LateServices) -> OppositeClients:
+    return clients_of(node, undoes_late_starts=True)
 
 
 def test_a_start_that_comes_after_a_later_stop_is_followed_by_another_stop(
@@ -59,15 +69,6 @@ def test_a_start_that_comes_in_time_stands(
     stopped = clients.stop.call_async(REQUEST)
     wait_until(stopped.done, what="the stop")
     assert services.done == ["stop", "start", "start", "stop"]
-
-
-@pytest.fixture
-def undoing(node: Node, services: LateServices) -> OppositeClients:
-    start, stop = (node.create_client(Trigger, name) for name in ("start", "stop"))
-    clients = OppositeClients(start, stop, undoes_late_starts=True)
-    for client in (clients.start, clients.stop):
-        wait_until(client.service_is_ready, what=client.srv_name)
-    return clients
 
 
 def test_a_start_that_was_given_up_is_undone_when_it_comes(
