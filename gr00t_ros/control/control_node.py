@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import Any
 
@@ -33,6 +32,7 @@ from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
 from gr00t_ros.node.opposite_services import OppositeServices
 from gr00t_ros.node.qos import CHUNK
+from gr00t_ros.node.run_name import run_name
 from gr00t_ros.node.stop_signals import StopRequest
 
 LOG_PERIOD_S = 5.0  # between two logs of the same kind
@@ -56,7 +56,7 @@ class ControlNode(ManagedNode):
     def __init__(self, stop_request: StopRequest | None = None, **node_arguments: Any) -> None:
         super().__init__("control_node", ControlStatus, **node_arguments)
         self._stop_request = stop_request or StopRequest()
-        self._source = f"{self.get_fully_qualified_name()}#{secrets.token_hex(4)}"
+        self._source = run_name(self)
         self._gate = MotionGate()
         self._contract: Contract | None = None
         self._output: CommandTopics | None = None

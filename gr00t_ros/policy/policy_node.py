@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +29,7 @@ from gr00t_ros.node.lifecycle import ManagedNode, bring_up, spin_node
 from gr00t_ros.node.node_parameters import read_contract
 from gr00t_ros.node.opposite_services import OppositeServices
 from gr00t_ros.node.qos import CHUNK, DESCRIPTION, INSTRUCTION, LATCHED
+from gr00t_ros.node.run_name import run_name
 from gr00t_ros.policy.chunk_publisher import ChunkPublisher
 from gr00t_ros.policy.continuation import Continuation
 from gr00t_ros.policy.control_watch import ControlWatch
@@ -86,7 +86,7 @@ class PolicyNode(ManagedNode):
         self._chunks = ChunkPublisher(
             self.create_lifecycle_publisher(ActionChunk, CHUNK_TOPIC, CHUNK),
             self.get_clock(),
-            source=f"{self.get_fully_qualified_name()}#{secrets.token_hex(4)}",
+            source=run_name(self),
         )
         self.create_subscription(String, "~/instruction", self._on_instruction, INSTRUCTION)
         self.create_subscription(Bool, INTERVENTION_TOPIC, self._on_intervention, LATCHED)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import threading
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from rclpy.node import Node
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import TaskCount, TaskResult, TaskStatus
 from gr00t_ros.node.qos import STATUS
+from gr00t_ros.node.run_name import run_name
 from gr00t_ros.task.run_loop import GoalHandle
 from gr00t_ros.task.task_goal import TaskGoal
 
@@ -47,7 +47,7 @@ class TaskReporter:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._source = f"{node.get_fully_qualified_name()}#{secrets.token_hex(4)}"
+        self._source = run_name(node)
         self._lock = threading.Lock()
         self._counts: Counter[tuple[int, int]] = Counter()
         self._last = TaskResult(round_trip_p50_s=math.nan, round_trip_p99_s=math.nan)
