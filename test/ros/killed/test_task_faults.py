@@ -6,7 +6,6 @@ One robot for all tests of this file: each starts again what it has killed.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,11 +16,9 @@ from typing import Any
 
 import pytest
 from action_msgs.msg import GoalStatus
-from helpers import free_port, wait_until
-from nodes_for_tests import Robot, patience
-from policies_for_tests import parameters
-from task_rig import SLOW_S, Processes, TaskPeer, fields, node_command, spinning_node
-from trajectory_msgs.msg import JointTrajectory
+from fleet_rig import GOAL, Feedback, Fleet, running_fleet
+from helpers import wait_until
+from task_rig import SLOW_S, fields
 
 from gr00t_policy_core import PolicyClient
 from gr00t_ros.action import RunPolicy
@@ -29,85 +26,14 @@ from gr00t_ros.msg import Ender, PolicyStatus, TaskResult, TaskStatus
 
 pytestmark = pytest.mark.xdist_group("task faults")
 
-SERVER = """
-from gr00t_policy_core import PolicyServer
-from policies_for_tests import EchoPolicy
-PolicyServer(EchoPolicy(), host="127.0.0.1", port={port}).run()
-"""
 FAULT = (TaskResult.TERMINATION_FAULT, TaskResult.OUTCOME_UNKNOWN)
 CANCELLED = (TaskResult.TERMINATION_CANCELLED, TaskResult.OUTCOME_UNKNOWN)
-GOAL = RunPolicy.Goal(instruction="pick up the pear")
-Feedback = RunPolicy.Feedback
-
-
-class Fleet:
-    """The robot in this process, its nodes and the server in others."""
-
-    def __init__(self, peer: TaskPeer, processes: Processes, port: int) -> None:
-        self.peer = peer
-        self.processes = processes
-        self.port = port
-        self.robot = Robot(peer.node)
-        # The control node moves nothing that nobody listens to.
-        peer.node.create_subscription(JointTrajectory, "commands", lambda _: None, 10)
-
-    def begin(self) -> object:
-        """A goal whose robot plays chunks."""
-        handle = self.peer.send(GOAL)
-        self.peer.wait_for_feedback(Feedback.STATE_RUNNING)
-        return handle
-
-    def begin_and_brake(self, hung: str) -> object:
-        """A goal that is cancelled, and whose robot brakes until a node goes on again."""
-        handle = self.begin()
-        self.processes.signal(hung, signal.SIGSTOP)
-        handle.cancel_goal_async()
-        self.peer.wait_for_feedback(Feedback.STATE_STOPPING)
-        return handle
-
-    def begin_without_server(self) -> object:
-        """A goal that waits for its first chunk."""
-        self.processes.signal("server", signal.SIGSTOP)
-        handle = self.peer.send(GOAL)
-        self.peer.wait_for_feedback(Feedback.STATE_STARTING)
-        return handle
-
-    def start_again(self, name: str) -> None:
-        """Start what was killed, and lift the stop that a fault may have left behind."""
-        with self.peer.found_again(name):
-            self.processes.start(name)
-        if name == "server":
-            with PolicyClient(port=self.port, timeout_ms=1000) as client:
-                wait_until(client.ping, SLOW_S, "the server answers")
-        self.peer.wait_for_nodes(self.processes)
-        self.peer.allow_motion()
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    folder = tmp_path_factory.mktemp("fleet")
-    port = free_port()
-    settings = {"policy__port": port, "policy__timeout_s": 1.0}
-    file = folder / "robot.yaml"
-    values = parameters(**patience(settings))
-    file.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
-    processes = Processes(
-        {
-            "server": [sys.executable, "-c", SERVER.format(port=port)],
-            "policy_node": node_command("policy_node", file),
-            "control_node": node_command("control_node", file, autostart=True),
-            "task_node": node_command("task_node", file, status_timeout_s=2.0, stall_timeout_s=4.0),
-        },
-        folder,
-    )
-    with spinning_node("fleet") as node:
-        try:
-            processes.start("server", "policy_node", "control_node", "task_node")
-            peer = TaskPeer(node)
-            peer.wait_for_nodes(processes)
-            yield Fleet(peer, processes, port)
-        finally:
-            print(processes.end())  # noqa: T201 - pytest shows it where a test fails
+    with running_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
 
 
 @pytest.mark.parametrize("name", ["policy_node", "control_node"])
