@@ -98,7 +98,8 @@ class TaskClient:
         self._goal_id = UUID(uuid=list(uuid4().bytes))
         self._stopping = stopping
         self._is_sent = False
-        self._heard_s = time.monotonic()
+        self._is_cancelled = False
+        self._heard_s: float | None = None  # time.monotonic() of the newest sign of the task
         self._lines = lines
         self._progress = _Progress(lines)
 
@@ -112,7 +113,7 @@ class TaskClient:
     def run(self, goal: RunPolicy.Goal) -> int:
         """Send the goal and wait for its result."""
         name = self._node.resolve_topic_name(ACTION)
-        if not self._spin_until(self._client.server_is_ready, SERVER_S):
+        if not self._spin_until(self._is_served, SERVER_S):
             raise PolicyTimeoutError(
                 f"nobody serves {name} within {SERVER_S:g} s: start task_node beside the robot's "
                 "other nodes (--namespace, if they have one)"
@@ -123,24 +124,18 @@ class TaskClient:
         handle = self._send(goal, name)
         answer = handle.get_result_async()
         self._heard_s = time.monotonic()
-        cancelled = False
+        if self._is_cancelled:
+            self._request_cancel()  # one that came before the goal was lost
         while not answer.done():
-            self._spin_once()
-            if self._stopping.is_set() and not cancelled:
-                cancelled = True
-                handle.cancel_goal_async()
-                self._progress.close()
-                self._lines.write(CANCELLING)
-            if self._stopping.is_repeated():
-                raise ClosedError(LEFT)
-            if time.monotonic() - self._heard_s > SILENCE_S:
-                silence = f"has sent nothing for {SILENCE_S:g} s: task_node has ended, or hangs"
-                raise PolicyTimeoutError(self._give_up(f"{name} {silence}"))
+            self._watch(name)
         self._progress.close()
         result = answer.result().result
         for line in result_lines(result):
             self._lines.write(f"{line}\n")
-        return exit_status(result.task, was_interrupted=cancelled)
+        return exit_status(result.task, was_interrupted=self._is_cancelled)
+
+    def _is_served(self) -> bool:
+        return self._client.server_is_ready() and self._cancel.service_is_ready()
 
     def _send(self, goal: RunPolicy.Goal, name: str) -> Any:
         """Send the goal; returns its handle. From now on the robot may move."""
@@ -148,16 +143,38 @@ class TaskClient:
         sent = self._client.send_goal_async(
             goal, feedback_callback=self._on_feedback, goal_uuid=self._goal_id
         )
-        is_repeated = self._stopping.is_repeated
-        if not self._spin_until(lambda: sent.done() or is_repeated(), SERVER_S):
-            problem = f"{name} has not answered within {SERVER_S:g} s: it may begin the task later"
-            raise PolicyTimeoutError(self._give_up(problem))
-        if not sent.done():
-            raise ClosedError(LEFT)
+        ends_s = time.monotonic() + SERVER_S
+        while not sent.done():
+            self._watch(name)
+            if time.monotonic() > ends_s:
+                state = "it may begin the task later" if self._heard_s is None else "the task runs"
+                problem = f"{name} has not answered within {SERVER_S:g} s: {state}"
+                raise PolicyTimeoutError(self._give_up(problem))
         handle = sent.result()
         if not handle.accepted:
             raise PolicyError(f"{name} has not accepted the goal; the log of task_node says why")
         return handle
+
+    def _watch(self, name: str) -> None:
+        """Let messages come, cancel the task at Ctrl-C, and give up one that has fallen silent.
+
+        The first feedback may come although the answer to the goal is lost.
+        """
+        self._spin_once()
+        if self._stopping.is_set() and not self._is_cancelled:
+            self._is_cancelled = True
+            self._request_cancel()
+            self._progress.close()
+            self._lines.write(CANCELLING)
+        if self._stopping.is_repeated():
+            raise ClosedError(LEFT)
+        if self._heard_s is not None and time.monotonic() - self._heard_s > SILENCE_S:
+            silence = f"has sent nothing for {SILENCE_S:g} s: task_node has ended, or hangs"
+            raise PolicyTimeoutError(self._give_up(f"{name} {silence}"))
+
+    def _request_cancel(self) -> None:
+        """Cancel the task, also where the goal is not answered yet."""
+        self._cancel.call_async(CancelGoal.Request(goal_info=GoalInfo(goal_id=self._goal_id)))
 
     def _on_feedback(self, message: Any) -> None:
         self._heard_s = time.monotonic()
@@ -173,8 +190,7 @@ class TaskClient:
             text: Why; the words begin with it.
         """
         self._progress.close()
-        goal = GoalInfo(goal_id=self._goal_id)
-        self._cancel.call_async(CancelGoal.Request(goal_info=goal))  # also if not accepted yet
+        self._request_cancel()
         control_is_stopped, control = self._stop(CONTROL_NODE)
         policy_is_stopped, policy = self._stop(POLICY_NODE)
         if control_is_stopped:

@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import rclpy
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -23,6 +24,19 @@ from gr00t_ros.msg import TaskResult
 FEEDBACK_S = 0.1
 
 
+class _LosesAnswers:
+    """The middleware's side of an action server, whose answers to goals get lost."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle, name)
+
+    def send_goal_response(self, header: Any, response: Any) -> None:
+        """Send nothing."""
+
+
 class SlowTaskNode:
     """Serves the action of the task node."""
 
@@ -31,6 +45,7 @@ class SlowTaskNode:
         self.may_accept.set()
         self.is_asked = threading.Event()
         self.is_running = threading.Event()
+        self.is_silent = threading.Event()
         self.is_cancelled = threading.Event()
         self.is_at_rest = threading.Event()
         self.server = ActionServer(
@@ -43,6 +58,10 @@ class SlowTaskNode:
             callback_group=ReentrantCallbackGroup(),
         )
 
+    def lose_answers(self) -> None:
+        """Let nobody know that a goal is accepted."""
+        self.server._handle = _LosesAnswers(self.server._handle)
+
     def _accept(self, _: RunPolicy.Goal) -> GoalResponse:
         self.is_asked.set()
         self.may_accept.wait(SLOW_S)
@@ -53,7 +72,8 @@ class SlowTaskNode:
         feedback = RunPolicy.Feedback(state=RunPolicy.Feedback.STATE_RUNNING, subtask_count=1)
         ends_s = time.monotonic() + 2 * SLOW_S
         while not self.is_at_rest.is_set() and time.monotonic() < ends_s:
-            handle.publish_feedback(feedback)
+            if not self.is_silent.is_set():
+                handle.publish_feedback(feedback)
             if handle.is_cancel_requested:
                 self.is_cancelled.set()
             self.is_at_rest.wait(FEEDBACK_S)

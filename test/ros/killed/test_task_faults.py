@@ -271,9 +271,9 @@ def test_a_task_node_that_goes_on_after_its_client_gave_up_moves_no_robot(fleet:
     wait_for_line(command, "| starting")
     fleet.processes.signal("task_node", signal.SIGSTOP)
     output, _ = command.communicate(timeout=SLOW_S)
-    assert "task_node has ended, or hangs; control_node was stopped" in output
     for name in ("server", "task_node"):
         fleet.processes.signal(name, signal.SIGCONT)
+    assert "task_node has ended, or hangs; control_node was stopped" in output
     wait_until(
         lambda: fleet.peer.task_statuses[-1].state == TaskStatus.STATE_READY, SLOW_S, "the end"
     )

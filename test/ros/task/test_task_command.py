@@ -151,6 +151,34 @@ def test_a_task_that_is_not_accepted_in_time_moves_no_robot_later(
     task_node.is_at_rest.set()
 
 
+def test_a_task_whose_answer_is_lost_is_cancelled_at_once(
+    task_node: SlowTaskNode, stopped: list[str]
+) -> None:
+    task_node.lose_answers()
+    command = Command()
+    wait_until(lambda: command.has_said("| running"), SLOW_S, "the task runs")
+    command.press_ctrl_c()
+    assert task_node.is_cancelled.wait(SLOW_S)
+    wait_until(lambda: command.has_said("Ctrl-C again does not wait"), SLOW_S, "it is said")
+    assert stopped == []
+    task_node.is_at_rest.set()
+    assert command.status() == 1
+    assert stopped == ["control_node", "policy_node"]  # how it ended is not known
+
+
+def test_a_task_node_that_falls_silent_before_its_answer_comes_has_ended_or_hangs(
+    task_node: SlowTaskNode, stopped: list[str]
+) -> None:
+    task_node.lose_answers()
+    command = Command()
+    wait_until(lambda: command.has_said("| running"), SLOW_S, "the task runs")
+    task_node.is_silent.set()
+    assert command.status() == 1
+    assert stopped == ["control_node", "policy_node"]
+    said = " ".join("".join(command.lines()).split())
+    assert "task_node has ended, or hangs; control_node was stopped" in said
+
+
 def test_ctrl_c_before_there_is_a_task_node_starts_nothing() -> None:
     command = Command()
     wait_until(lambda: is_handled(command.process.pid), SLOW_S, "the command handles Ctrl-C")
