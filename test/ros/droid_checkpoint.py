@@ -15,14 +15,15 @@ from robot_library import DATA, PUBLISHED
 TINY = DATA / "models" / "gr00t_n1d7" / "c"
 TAG = "oxe_droid_relative_eef_relative_joint"
 
-# Half of the range of the training data. Those of relative actions are what a step adds to the
-# state: with weights that are random, the arm stays near where it is.
+# Half of the range of the training data. Those of relative actions are what a step does to the
+# state: with weights that are random, the arm stays near where it is, and a rotation is one.
 STATES = {
     "eef_9d": [0.8, 0.8, 0.8, *[1.0] * 6],
     "gripper_position": [1.0],
     "joint_position": [2.9] * 7,
 }
 RELATIVE_ACTIONS = {"eef_9d": [0.05] * 3 + [0.1] * 6, "joint_position": [0.15] * 7}
+RELATIVE_MIDDLES = {"eef_9d": [0, 0, 0, 1, 0, 0, 0, 1, 0], "joint_position": [0] * 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,17 @@ def _statistics(horizon: int) -> dict[str, Any]:
         "state": {key: _of_range(np.array(half)) for key, half in STATES.items()},
         "action": {key: _of_range(np.array(half)) for key, half in STATES.items()},
         "relative_action": {
-            key: _of_range(np.tile(half, (horizon, 1))) for key, half in RELATIVE_ACTIONS.items()
+            key: _of_range(np.tile(half, (horizon, 1)), np.array(RELATIVE_MIDDLES[key]))
+            for key, half in RELATIVE_ACTIONS.items()
         },
     }
 
 
-def _of_range(half: np.ndarray) -> dict[str, Any]:
-    """Statistics of values that lie between -half and half."""
-    values = {"mean": 0.0 * half, "std": half / 2, "min": -half, "max": half}
-    values |= {"q01": -half, "q99": half}
+def _of_range(half: np.ndarray, middle: np.ndarray | float = 0.0) -> dict[str, Any]:
+    """Statistics of values that lie between middle - half and middle + half."""
+    low, high = middle - half, middle + half
+    values = {"mean": (low + high) / 2, "std": half / 2, "min": low, "max": high}
+    values |= {"q01": low, "q99": high}
     return {name: value.tolist() for name, value in values.items()}
 
 
