@@ -5,9 +5,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import pytest
+from rclpy.node import Node
+
+T = TypeVar("T")
 
 
 def wait_until(
@@ -27,6 +31,18 @@ def wait_until(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what or predicate}")
         time.sleep(poll_s)
+
+
+def call_in_its_thread(node: Node, callback: Callable[[], T]) -> T:
+    """Calls something in the thread that spins a node, between its callbacks.
+
+    An action client is made so: the rclpy of Kilted adds it to its node before it is complete, and
+    a thread that takes it up then ends.
+    """
+    assert node.executor is not None
+    called = node.executor.create_task(callback)
+    wait_until(called.done, what="the node's thread calls it")
+    return called.result()
 
 
 def wait_for_log(capfd: pytest.CaptureFixture[str], text: str, timeout_s: float = 60.0) -> None:

@@ -138,7 +138,9 @@ class TaskPeer:
         self.control_statuses: list[ControlStatus] = []
         self.task_statuses: list[TaskStatus] = []
         self.chunks: list[ActionChunk] = []
-        self._client = ActionClient(node, RunPolicy, "task_node/run_policy")
+        self._client = helpers.call_in_its_thread(
+            node, lambda: ActionClient(node, RunPolicy, "task_node/run_policy")
+        )
         self._results: dict[bytes, Any] = {}  # of the goals, by their id
         self._newest: Any = None
         self._start = node.create_client(Trigger, "control_node/start")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from action_msgs.msg import GoalStatus
-from helpers import wait_until
+from helpers import call_in_its_thread, wait_until
 from rclpy.action import ActionClient
 from recorder_rig import RecorderRig, StartRecorder, info_of
 
@@ -20,7 +20,9 @@ class Goal:
 
     def __init__(self, rig: RecorderRig, **request: Any) -> None:
         self.feedback: list[Any] = []
-        self._client = ActionClient(rig.peer, RecordEpisode, "recorder_node/record_episode")
+        self._client = call_in_its_thread(
+            rig.peer, lambda: ActionClient(rig.peer, RecordEpisode, "recorder_node/record_episode")
+        )
         wait_until(self._client.server_is_ready, what="the action server")
         sent = self._client.send_goal_async(
             RecordEpisode.Goal(**request), lambda message: self.feedback.append(message.feedback)
