@@ -81,8 +81,13 @@ class Activation:
         """Sends whole trajectories."""
         return self._forecaster
 
-    def end(self) -> None:
-        """Bring the robot to rest; afterwards nothing is published and no chunk is kept."""
+    def end(self) -> bool:
+        """Bring the robot to rest; afterwards nothing is published and no chunk is kept.
+
+        Returns:
+            Whether braking was cut short, and a controller still carries out the last trajectory,
+            to rest.
+        """
         motion = self._motion
         self._come_to_rest()
         if self._sim_timer is not None:
@@ -95,6 +100,7 @@ class Activation:
         gc.unfreeze()  # released objects can be collected again
         self._write_recording()
         motion.forget_chunks()
+        return is_sent_to_rest
 
     def tick(self) -> None:
         """Publish the commands of one control period."""

@@ -152,12 +152,18 @@ class ControlNode(ManagedNode):
         if self._operator is not None:
             self._operator.update()
         if self._activation is not None:
-            self._activation.end()
+            is_sent_to_rest = self._activation.end()
             self._activation = None
-            self._switch_back()
+            self._switch_back(is_sent_to_rest)
 
-    def _switch_back(self) -> None:
+    def _switch_back(self, is_sent_to_rest: bool) -> None:
         if self._switch is None:
+            return
+        if is_sent_to_rest:
+            self.get_logger().error(
+                "the controllers are not switched back: the last trajectory still brings the robot "
+                "to rest"
+            )
             return
         try:
             self._switch.switch_back()

@@ -16,6 +16,12 @@ from rclpy.node import Node
 
 from gr00t_ros.node.spin_thread import SpinThread
 
+TRAJECTORY = {  # parameters of a robot whose arm and gripper are one such controller's
+    f"action__{key}__{field}": value
+    for key in ("arm", "gripper")
+    for field, value in (("type", "follow_joint_trajectory"), ("topic", "jtc/follow"))
+}
+
 
 class Server:
     """An action server on a node of its own, whose goals end when the test says so.

@@ -108,6 +108,17 @@ class Rig:
             wait_until(lambda: set(measured._known) == measured.names, what="it knows its joints")
         return self.node
 
+    def is_moving(self) -> bool:
+        """Whether it has commanded the finger some way from where the robot began."""
+        command = self.node._motion.command
+        return command is not None and command.values["gripper"][0] > 0.3
+
+    def cut_braking_short(self) -> None:
+        """As after a second Ctrl-C: the node waits for no rest from now on."""
+        for _ in range(2):
+            self.node._stop_request.handle()
+            self.node._stop_request._came_s -= 1.0
+
     def play(
         self,
         start: float = 0.0,

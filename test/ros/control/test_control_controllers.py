@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from action_servers import TRAJECTORY, Serve
 from helpers import wait_until
 from motion_rig import Rig
 from nodes_for_tests import ACTIVATE, CONFIGURE, DEACTIVATE, overrides
@@ -19,6 +20,7 @@ from gr00t_ros.node.side_node import SideNode
 
 srv = pytest.importorskip("controller_manager_msgs.srv")
 msg = pytest.importorskip("controller_manager_msgs.msg")
+actions = pytest.importorskip("control_msgs.action")
 ARM = ["shoulder/position", "elbow/position"]
 
 
@@ -97,6 +99,20 @@ def test_a_controller_that_is_active_already_stays_active(rig: Rig, manager: Man
     configured(rig, "broadcaster")
     assert rig.operator.change_state(ACTIVATE, DEACTIVATE) == [True, True]
     assert manager.requests == []
+
+
+def test_a_controller_that_still_brings_the_robot_to_rest_is_not_switched_off(
+    rig: Rig, manager: Manager, serve: Serve
+) -> None:
+    """It would stop the arm at once, by no limit at all."""
+    serve(actions.FollowJointTrajectory, "jtc/follow")
+    before = dict(manager.states)
+    slow = {f"action__{key}__max_acceleration": 0.2 for key in ("arm", "gripper")}
+    rig.start(activate_controllers=["arm_controller"], **TRAJECTORY, **slow)
+    rig.play_until(rig.is_moving, "it moves", horizon=60)
+    rig.cut_braking_short()
+    assert rig.operator.change_state(DEACTIVATE) == [True]
+    assert manager.states == before | {"arm_controller": "active", "teleop": "inactive"}
 
 
 @pytest.mark.parametrize(

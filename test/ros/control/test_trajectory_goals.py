@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from action_msgs.srv import CancelGoal
-from action_servers import Serve, Server
+from action_servers import TRAJECTORY, Serve, Server
 from helpers import require_within, wait_until
 from motion_rig import LIMITS, PERIOD_S, Rig
 from nodes_for_tests import ACTIVATE, DEACTIVATE
@@ -16,12 +16,6 @@ from trajectory_msgs.msg import JointTrajectory
 from gr00t_ros.msg import ControlStatus
 
 actions = pytest.importorskip("control_msgs.action")
-TRAJECTORY = {
-    f"action__{key}__{field}": value
-    for key in ("arm", "gripper")
-    for field, value in (("type", "follow_joint_trajectory"), ("topic", "jtc/follow"))
-}
-
 ARM = {name: value for name, value in TRAJECTORY.items() if "arm" in name}
 
 
@@ -188,15 +182,8 @@ def test_braking_that_is_cut_short_ends_with_a_trajectory_that_is_not_canceled(
     slow = {f"action__{key}__max_acceleration": 0.2 for key in ("arm", "gripper")}
     rig.start(**TRAJECTORY, **slow)  # so that braking takes a while
     rig.play_until(lambda: server.goals, "a goal", horizon=60)
-
-    def moves() -> bool:
-        command = rig.node._motion.command
-        return command is not None and command.values["gripper"][0] > 0.3
-
-    wait_until(moves, what="it moves")
-    for _ in range(2):
-        rig.node._stop_request.handle()
-        rig.node._stop_request._came_s -= 1.0
+    wait_until(rig.is_moving, what="it moves")
+    rig.cut_braking_short()
     assert rig.operator.change_state(DEACTIVATE) == [True]
     [client] = rig.node._output._clients
     wait_until(lambda: len(server.goals) == client.goals_sent, what="the last goal")
