@@ -101,8 +101,11 @@ class ChunkIntake:
                 f"the chunk is for {message.control_source}, which was started again since; "
                 "~/start of the policy node goes on"
             )
-        self._source.admit(message.source)
+        command = self._motion.command
+        is_played = command is not None and not command.holding
+        self._source.require_admitted(message.source, is_played=is_played)
         chunk = read_chunk(self._contract, message)
+        self._source.admit(message.source)
         player = self._motion.player
         if player is None:
             sizes = {key: rows.shape[1] for key, rows in chunk.actions.items()}

@@ -13,7 +13,7 @@ SILENT_S = 2.0
 
 
 class ChunkSource:
-    """Admits the chunks of one source until it falls silent.
+    """Admits the chunks of one source until they are played and it has fallen silent.
 
     Alternating chunks of two policies would pull the robot between two plans.
 
@@ -31,20 +31,23 @@ class ChunkSource:
         """The source whose chunks are admitted; empty before the first chunk."""
         return self._name or ""
 
-    def admit(self, name: str) -> None:
-        """Admit a chunk of a source.
+    def require_admitted(self, name: str, *, is_played: bool) -> None:
+        """Require that a chunk of a source may be played.
 
         Args:
             name: The run that published the chunk, as in `ActionChunk.source`.
+            is_played: Whether a chunk is being played.
 
         Raises:
             ChunkRefusedError: Another source is admitted at present.
         """
-        now_s = self._now_s()
         is_other = self._name is not None and name != self._name
-        if is_other and now_s - self._heard_s < SILENT_S:
+        if is_other and (is_played or self._now_s() - self._heard_s < SILENT_S):
             raise ChunkRefusedError(
                 f"{name or 'an unnamed publisher'} publishes action chunks beside "
                 f"{self._name or 'an unnamed publisher'}, whose chunks are played; end one of them"
             )
-        self._name, self._heard_s = name, now_s
+
+    def admit(self, name: str) -> None:
+        """Admit a source, one of whose chunks can be played, until it falls silent."""
+        self._name, self._heard_s = name, self._now_s()
