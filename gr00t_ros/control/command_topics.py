@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -25,6 +26,9 @@ from gr00t_ros.node.side_node import SideNode
 
 Client = TypeVar("Client", bound=GoalClient)
 
+# For the last commands, which may be velocities of zero, to arrive at a busy driver. launch kills a
+# process 10 s after Ctrl-C.
+ARRIVAL_S = 5.0
 CANCELED_S = 1.0  # longest wait for the goals in progress to be canceled
 
 
@@ -162,8 +166,13 @@ class CommandTopics:
         return [*topics, *actions]
 
     def destroy(self) -> None:
-        """Destroy the publishers once their last commands have arrived or are not acknowledged."""
+        """Destroy the publishers once their last commands have arrived, or not in time."""
+        ends_s = time.monotonic() + ARRIVAL_S
         for publisher in self._publishers:
+            if not publisher.wait_until_arrived(max(0.0, ends_s - time.monotonic())):
+                self._node.get_logger().error(
+                    f"the last command on {publisher.topic} has not arrived within {ARRIVAL_S:g} s"
+                )
             publisher.destroy()
         for client in self._clients:
             client.destroy()

@@ -16,9 +16,6 @@ from gr00t_ros.contract.streams import ActionOutput
 from gr00t_ros.interfaces.interface import CommandInterface
 from gr00t_ros.node.qos import COMMAND
 
-# Time for the last command, which may be a zero velocity, to arrive before the publisher ends.
-ACKNOWLEDGED = Duration(seconds=1.0)
-
 Values = Mapping[str, Row]
 
 
@@ -73,9 +70,12 @@ class CommandPublisher:
         """The number of matched subscriptions: same message type, compatible QoS."""
         return int(self._publisher.get_subscription_count())
 
+    def wait_until_arrived(self, timeout_s: float) -> bool:
+        """Wait for the last command to arrive; returns whether all subscribers have it in time."""
+        return bool(self._publisher.wait_for_all_acked(Duration(seconds=timeout_s)))
+
     def destroy(self) -> None:
-        """Destroy the publisher once its last command has arrived or is not acknowledged."""
-        self._publisher.wait_for_all_acked(ACKNOWLEDGED)
+        """Destroy the publisher; a command that has not arrived is lost."""
         self._node.destroy_lifecycle_publisher(self._publisher)
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -30,6 +32,22 @@ class Limiter(command_limiter.CommandLimiter):
 from gr00t_policy_core.control import command_output
 command_output.CommandLimiter = Limiter
 sys.exit(main())
+"""
+
+# Says the velocities that it gets, and that there are no more.
+DRIVER = """
+import rclpy
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+rclpy.init()
+node = Node("driver")
+quiet = node.create_timer(20.0, lambda: print("end", flush=True))
+quiet.cancel()
+def show(message):
+    print(message.twist.linear.x, flush=True)
+    quiet.reset()
+node.create_subscription(TwistStamped, "base", show, 500)
+rclpy.spin(node)
 """
 
 
@@ -68,6 +86,27 @@ def test_a_second_signal_cuts_braking_short_and_says_so(scene: Scene) -> None:
     assert ends_with(control) == 0
     assert "a second signal cuts braking short" in control.output()
     wait_until(lambda: twists[-1].twist.linear.x == 0.0, SLOW_S, "the last twist")
+
+
+def test_a_driver_that_is_busy_at_the_end_gets_the_last_command(scene: Scene) -> None:
+    _, control = _driving(scene)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert driver.stdout is not None
+        assert any(float(line) > 0.1 for line in iter(driver.stdout.readline, ""))
+        control.signal(signal.SIGINT)
+        wait_until(lambda: "braking takes" in control.output(), SLOW_S, "it brakes")
+        signalled = time.monotonic()
+        wait_until(lambda: time.monotonic() - signalled > 0.6, what="more than a doubled Ctrl-C")
+        driver.send_signal(signal.SIGSTOP)
+        control.signal(signal.SIGINT)
+        wait_until(lambda: time.monotonic() - signalled > 3.0, what="it stands still for a while")
+        driver.send_signal(signal.SIGCONT)
+        assert ends_with(control) == 0
+        assert any(float(line) == 0.0 for line in iter(driver.stdout.readline, "end\n"))
+    finally:
+        driver.kill()
+        driver.communicate()
 
 
 def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
