@@ -26,9 +26,9 @@ from gr00t_ros.node.side_node import SideNode
 
 Client = TypeVar("Client", bound=GoalClient)
 
-# For the last commands, which may be velocities of zero, to arrive at a busy driver. launch kills a
-# process 10 s after Ctrl-C.
-ARRIVAL_S = 5.0
+# For the last commands, which may be velocities of zero, to arrive at a driver that stands still
+# for some seconds. Fast DDS took up to 3 s more (measured), in which it sends no heartbeat.
+ARRIVAL_S = 8.0
 CANCELED_S = 1.0  # longest wait for the goals in progress to be canceled
 
 
