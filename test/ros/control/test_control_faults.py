@@ -153,6 +153,14 @@ def test_every_joint_is_told_with_its_limits_and_where_they_come_from(rig: Rig) 
     assert status.limiter_hits == 0, dict(rig.node._motion.counts.limit_hits)
 
 
+def test_the_limit_that_binds_a_joint_is_told(rig: Rig) -> None:
+    rig.start(action__arm__max_velocity=[0.2, 2.0])
+    rig.play(speed=1.0, horizon=100)
+    status = rig.operator.wait_for_status(lambda s: s.joints[0].limited_by, "a limit that binds")
+    assert [joint.limited_by for joint in status.joints] == ["velocity", "", ""]
+    assert status.limiter_hits > 0
+
+
 # A stop
 
 
