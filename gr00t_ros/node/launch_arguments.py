@@ -25,6 +25,9 @@ END_WITH_LAUNCH: Argument = (
     "the nodes come to rest and end when this launch ends for any reason (true | false)",
 )
 LOG_LEVEL: Argument = ("log_level", "info", "debug | info | warn | error")
+# launch sends SIGTERM this long after SIGINT, and SIGKILL this long after that, s; its own 5 s are
+# too short: braking takes as long as the limits need, and the last episode is brought to the disk.
+END_S = "60"
 
 
 def given_arguments(context: LaunchContext, arguments: Sequence[Argument]) -> dict[str, str]:
@@ -73,6 +76,8 @@ def node_arguments(name: str, given: Mapping[str, str]) -> dict[str, Any]:
         "namespace": given["namespace"],
         "ros_arguments": ["--log-level", f"{name}:={given['log_level']}"],
         "output": "screen",
+        "sigterm_timeout": END_S,
+        "sigkill_timeout": END_S,
     }
 
 

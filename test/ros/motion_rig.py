@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -116,8 +117,8 @@ class Rig:
     def cut_braking_short(self) -> None:
         """As after a second Ctrl-C: the node waits for no rest from now on."""
         for _ in range(2):
-            self.node._stop_request.handle()
-            self.node._stop_request._came_s -= 1.0
+            self.node._stop_request.handle(signal.SIGINT)
+            self.node._stop_request._came_s[signal.SIGINT] -= 1.0
 
     def play(
         self,
