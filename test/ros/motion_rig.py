@@ -16,6 +16,7 @@ from helpers import require_within, wait_until
 from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, chunk_of, overrides, patience
 from policies_for_tests import parameters
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
@@ -44,7 +45,7 @@ class Rig:
     """An active control node, what it commands, and the robot and policy around it.
 
     The robot stands at 0 and follows its commands, until a test sets `joints`: then it stands
-    there, or is not measured any more (None).
+    there, or is not measured any more (None). Its clock is `ahead_s` ahead of the node's, s.
     """
 
     def __init__(self, context: Context, live: Callable[[ManagedNode], None], peer: Node) -> None:
@@ -56,6 +57,7 @@ class Rig:
         self.node: ControlNode | None = None
         self._joints: list[float] | None = [0.0, 0.0, 0.0]
         self._follows = True
+        self.ahead_s = 0.0
         self._seen = 0  # commands before the robot was put somewhere
         self._number = 0
         self._commanded: list[np.ndarray] = []
@@ -193,6 +195,14 @@ class Rig:
         if self._follows and commanded and len(commanded[-1]) == len(NAMES):
             self._joints = commanded[-1].tolist()
         if self._joints is not None:
-            message = JointState(name=list(NAMES), position=self._joints)
-            message.header.stamp = self.peer.get_clock().now().to_msg()
-            self._joint_states.publish(message)
+            self._joint_states.publish(self._measured(self._joints, self.ahead_s))
+
+    def measure_once(self, joints: list[float], *, ahead_s: float) -> None:
+        """Publish one more measurement, stamped ahead of the clock."""
+        self._joint_states.publish(self._measured(joints, ahead_s))
+
+    def _measured(self, joints: list[float], ahead_s: float) -> JointState:
+        message = JointState(name=list(NAMES), position=joints)
+        now = self.peer.get_clock().now()
+        message.header.stamp = (now + Duration(seconds=ahead_s)).to_msg()
+        return message

@@ -15,8 +15,8 @@ from std_msgs.msg import Float64MultiArray
 
 from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract.contract import Contract, parse_contract
+from gr00t_ros.node.rejected_messages import RejectedMessages
 from gr00t_ros.policy.observation_builder import NotReadyError, ObservationBuilder, TimedObservation
-from gr00t_ros.policy.rejected_messages import RejectedMessages
 from gr00t_ros.policy.stream_buffers import buffer_for
 
 T0_NS = 1_700_000_000_000_000_000
