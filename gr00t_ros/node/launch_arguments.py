@@ -26,8 +26,8 @@ END_WITH_LAUNCH: Argument = (
 )
 LOG_LEVEL: Argument = ("log_level", "info", "debug | info | warn | error")
 # launch sends SIGKILL this long after SIGTERM, s; its own 5 s are too short: braking takes as long
-# as the limits need, and the last episode is brought to the disk. SIGTERM keeps launch's 5 s: where
-# launch alone is interrupted, and not the terminal's processes, it is the first signal to the nodes.
+# as the limits need, and the last episode is brought to the disk. SIGTERM keeps the 5 s: where
+# launch alone is interrupted, not the terminal's processes, it is the first signal to the nodes.
 KILL_S = "60"
 
 
