@@ -34,8 +34,6 @@ ARGUMENTS = (
     END_WITH_LAUNCH,
     LOG_LEVEL,
 )
-# An episode that has just ended is brought to the disk: launch waits that long before it kills.
-SAVE_S = "60"
 
 
 def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
@@ -47,12 +45,7 @@ def make_nodes(context: LaunchContext) -> list[LifecycleNode]:
     if given["task"]:
         overrides["record.task"] = given["task"]
     return [
-        LifecycleNode(
-            **node_arguments("recorder_node", given),
-            parameters=[str(config), overrides],
-            sigterm_timeout=SAVE_S,
-            sigkill_timeout=SAVE_S,
-        )
+        LifecycleNode(**node_arguments("recorder_node", given), parameters=[str(config), overrides])
     ]
 
 

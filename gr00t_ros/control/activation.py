@@ -141,14 +141,15 @@ class Activation:
         return self._node.create_timer(self._period_s, self.tick)
 
     def _come_to_rest(self) -> None:
-        """Brake for as long as the limits require, unless a second signal cuts it short."""
+        """Brake for as long as the limits require, unless the same signal again cuts it short."""
         logger, motion = self._node.get_logger(), self._motion
         begun_s = time.monotonic()
         motion.hold(self._node.get_clock().now().nanoseconds, "deactivated")
         braking_s = motion.braking_s
         if braking_s > LONG_BRAKING_S:
             logger.warning(
-                f"braking takes {braking_s:.1f} s by the limits; a second signal cuts it short"
+                f"braking takes {braking_s:.1f} s by the limits; "
+                "the same signal again cuts it short"
             )
         pause = threading.Event()
         while not motion.is_at_rest:

@@ -272,9 +272,10 @@ class ControlNode(ManagedNode):
         status.source = self._source
         status.state, status.reason = state, reason
         status.chunk_publishers = self.count_publishers(self._chunks.topic_name)
+        warnings = self._inputs.rejected.recent() if self._inputs is not None else []
         if status.chunk_publishers > 1:
-            warning = f"{status.chunk_publishers} publishers of {self._chunks.topic_name}"
-            status.reason = "; ".join(filter(None, (reason, warning)))
+            warnings.append(f"{status.chunk_publishers} publishers of {self._chunks.topic_name}")
+        status.reason = "; ".join(filter(None, (reason, *warnings)))
         return status
 
     def _state_and_reason(self) -> tuple[int, str]:

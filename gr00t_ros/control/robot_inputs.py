@@ -15,11 +15,13 @@ from std_msgs.msg import Bool, String
 
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.streams import StateStream
 from gr00t_ros.control.robot_description import RobotDescription
 from gr00t_ros.control.robot_state import RobotState
 from gr00t_ros.interfaces.interface import ConversionError, StateInterface
-from gr00t_ros.interfaces.stamps import stamp_ns
+from gr00t_ros.interfaces.stamps import ahead_text, stamp_ns
 from gr00t_ros.node.qos import DESCRIPTION, SENSOR
+from gr00t_ros.node.rejected_messages import AHEAD, RejectedMessages
 
 WARNING_PERIOD_S = 5.0  # between two logs of a measurement that cannot be used
 
@@ -35,6 +37,7 @@ class RobotInputs:
 
     Attributes:
         description: The current robot description.
+        rejected: The measurements whose stamps cannot be true, by topic.
     """
 
     def __init__(self, node: Node, contract: Contract, gate: MotionGate, robot: RobotState) -> None:
@@ -42,16 +45,18 @@ class RobotInputs:
         self._gate = gate
         self._robot = robot
         self._subscriptions: list[Subscription] = []
+        self._skew_ns = round(contract.max_skew_s * 1e9)
+        self.rejected = RejectedMessages()
         self.description = RobotDescription(contract)
         settings = contract.motion
         timeout_ns = round(settings.enable_timeout_s * 1e9)
         gate.require_enable(timeout_ns if settings.enable_topic else None)
         gate.block("robot description", self.description.motion_obstacle())
         for topic, interfaces in robot.joints.interfaces.items():
-            on_joints = partial(self.on_joints, interfaces)
+            on_joints = partial(self.on_joints, topic, interfaces)
             self._subscribe(interfaces[0].message_type, topic, on_joints, SENSOR)
         for key, stream in robot.poses.streams.items():
-            on_pose = partial(self.on_pose, key, stream.interface)
+            on_pose = partial(self.on_pose, key, stream)
             self._subscribe(stream.interface.message_type, stream.topic, on_pose, SENSOR)
         if settings.enable_topic:
             self._subscribe(Bool, settings.enable_topic, self.on_enable, SENSOR)
@@ -64,31 +69,37 @@ class RobotInputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
 
-    def on_joints(self, interfaces: Sequence[StateInterface], message: Any) -> None:
+    def on_joints(self, topic: str, interfaces: Sequence[StateInterface], message: Any) -> None:
         """Pass measured joint positions to the robot's state.
 
         Args:
+            topic: The topic of the message.
             interfaces: Read the joint positions from the message.
             message: One message of a topic of joint states.
         """
-        stamped_ns = self._stamp_ns(message)
+        stamped_ns = self._believable_stamp_ns(topic, message)
+        if stamped_ns is None:
+            return
         try:
             for interface in interfaces:
                 self._robot.measure_joints(*interface.joint_positions(message), stamped_ns)
         except ConversionError as error:
             self._warn(str(error))
 
-    def on_pose(self, key: str, interface: StateInterface, message: Any) -> None:
+    def on_pose(self, key: str, stream: StateStream, message: Any) -> None:
         """Pass a measured pose to the robot's state.
 
         Args:
             key: The action key that commands the pose.
-            interface: Reads the pose from the message.
+            stream: Reads the pose from the message.
             message: One message of the pose's topic.
         """
+        stamped_ns = self._believable_stamp_ns(stream.topic, message)
+        if stamped_ns is None:
+            return
         try:
-            pose = interface.pose(message)
-            problem = self._robot.measure_pose(key, pose, self._stamp_ns(message))
+            pose = stream.interface.pose(message)
+            problem = self._robot.measure_pose(key, pose, stamped_ns)
         except ConversionError as error:
             problem = str(error)
         if problem:
@@ -131,8 +142,16 @@ class RobotInputs:
     def _warn(self, problem: str) -> None:
         self._node.get_logger().warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
 
-    def _stamp_ns(self, message: Any) -> int:
-        return stamp_ns(message, self._now_ns())
+    def _believable_stamp_ns(self, topic: str, message: Any) -> int | None:
+        """The time of a measurement, ns; None, and counted, where it is ahead of the clock."""
+        now_ns = self._now_ns()
+        stamped_ns = stamp_ns(message, now_ns)
+        ahead = ahead_text(stamped_ns, now_ns, self._skew_ns)
+        if not ahead:
+            return stamped_ns
+        self.rejected.add(topic, AHEAD, ahead)
+        self._warn(f"{topic}: a message is rejected, {AHEAD} ({ahead}): clocks differ")
+        return None
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

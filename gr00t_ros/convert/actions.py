@@ -18,8 +18,8 @@ from gr00t_ros.contract.streams import ActionOutput, StateStream
 from gr00t_ros.interfaces.conversions import action_from_command
 from gr00t_ros.interfaces.interface import CommandInterface, ConversionError
 from gr00t_ros.interfaces.stamps import stamp_ns
+from gr00t_ros.node.rejected_messages import UNREADABLE
 from gr00t_ros.policy.observation_builder import NotReadyError
-from gr00t_ros.policy.rejected_messages import UNREADABLE
 from gr00t_ros.policy.stream_buffers import StreamBuffers
 
 Action = NDArray[np.float32]

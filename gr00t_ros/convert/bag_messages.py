@@ -20,7 +20,7 @@ from gr00t_ros.convert.actions import ActionSource
 from gr00t_ros.convert.steps import TimedMessage
 from gr00t_ros.interfaces.registry import ros_type
 from gr00t_ros.interfaces.transform_buffer import TransformBuffer
-from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
+from gr00t_ros.node.rejected_messages import UNREADABLE, RejectedMessages
 from gr00t_ros.policy.streams import IMAGE_TYPES
 
 CLOCK = "/clock"

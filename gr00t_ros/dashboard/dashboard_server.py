@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
 import uvicorn
 
+from gr00t_policy_core.serving.transport.bind_addresses import bind_error
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.dashboard.access import TokenGate
 from gr00t_ros.dashboard.feed import Feed
@@ -17,6 +19,16 @@ from gr00t_ros.dashboard.web_app import make_app
 
 MAX_REQUEST_BYTES = 16_384  # of a WebSocket message; a page sends none
 END_S = 2  # for answers that are under way
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise bind_error(host, port, error) from None
+        raise
 
 
 class DashboardServer:
@@ -36,8 +48,7 @@ class DashboardServer:
     def __init__(
         self, contract: Contract, *, host: str, port: int, token: str, namespace: str = ""
     ) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family)
+        self._socket = _listening(host, port)
         self._host = host
         self._token = token
         self.feed = Feed()

@@ -16,9 +16,9 @@ from gr00t_ros.contract.conditions import ASYNC
 from gr00t_ros.contract.parameters import TOP
 from gr00t_ros.convert.robot import Robot
 from gr00t_ros.node.lifecycle import bring_up
+from gr00t_ros.node.rejected_messages import RejectedMessages
 from gr00t_ros.policy.inference_worker import InferenceReport
 from gr00t_ros.policy.policy_node import PolicyNode
-from gr00t_ros.policy.rejected_messages import RejectedMessages
 
 # The clock stands still while the node waits to be asked: a chunk that is played to its end, by
 # that clock, is never followed by an inference of the node's own.

@@ -21,8 +21,8 @@ from gr00t_ros.evaluate.evaluated_node import EvaluatedNode
 from gr00t_ros.evaluate.stepped_executor import SteppedExecutor
 from gr00t_ros.msg import ActionChunk
 from gr00t_ros.node.isolation import isolated_context
+from gr00t_ros.node.rejected_messages import RejectedMessages
 from gr00t_ros.policy.observation_builder import NotReadyError
-from gr00t_ros.policy.rejected_messages import RejectedMessages
 
 STARTING = "starting"  # the reason of a worker that has not tried yet
 CHUNKS = QoSProfile(depth=10)

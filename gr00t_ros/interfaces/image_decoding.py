@@ -21,7 +21,7 @@ from gr00t_policy_core.serving.wire.jpeg import MAX_PIXELS, decode_jpeg
 from gr00t_ros.contract.entry_parameters import ENCODINGS
 from gr00t_ros.contract.streams import VideoStream
 from gr00t_ros.interfaces.interface import ConversionError
-from gr00t_ros.interfaces.jpeg_passthrough import JPEG_START, JpegHeader
+from gr00t_ros.interfaces.jpeg_passthrough import JPEG_START, JpegHeader, names_depth
 
 Rgb = NDArray[np.uint8]
 
@@ -61,7 +61,6 @@ _LAYOUTS = {
 }
 _TYPE = re.compile(r"8[US]C(\d+)")  # a type of OpenCV that does not name the colours
 _DEEP = re.compile(r"(?:16|32|64)[USF]C\d+|\w*16")  # more than 8 bits
-_DEPTH = re.compile(r"(?:16|32|64)[USF]C1")
 
 
 def rgb_from_image(message: Any, encoding: str | None = None) -> Rgb:
@@ -108,8 +107,7 @@ def rgb_from_compressed(message: Any) -> Rgb:
         ConversionError: The bytes are not such an image, are damaged, have more than 8 bits a
             channel, or announce more than `MAX_PIXELS` pixels.
     """
-    original, _, _ = message.format.partition(";")
-    if "compressedDepth" in message.format or _DEPTH.fullmatch(original.strip()):
+    if names_depth(message.format):
         raise ConversionError(_no_colours(f"compressed image with format '{message.format}'"))
     if bytes(message.data[:2]) == JPEG_START:
         return _rgb_from_jpeg(message.data)

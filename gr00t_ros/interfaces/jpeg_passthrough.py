@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from gr00t_ros.interfaces.interface import ConversionError
 # Markers of ITU-T T.81, table B.1: the frame headers that TurboJPEG decodes, and where EXIF is.
 JPEG_START, _EXIF = b"\xff\xd8", 0xE1
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; Huffman
+_DEPTH = re.compile(r"(?:16|32|64)[USF]C1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
     """
     if not all(hasattr(message, "format") for message in messages):
         return None
+    if any(names_depth(message.format) for message in messages):
+        return None
     headers = [JpegHeader.of(message.data) for message in messages]
     if any(header is None or not header.can_pass_through for header in headers):
         return None
@@ -77,6 +81,12 @@ def jpeg_video(messages: Sequence[Any]) -> JpegVideo | None:
         return None
     frames = [bytes(message.data) for message in messages]
     return JpegVideo(frames, (1, len(frames), *sizes.pop(), 3))
+
+
+def names_depth(image_format: str) -> bool:
+    """Whether the format of a sensor_msgs/CompressedImage says that it is a depth image."""
+    original, _, _ = image_format.partition(";")
+    return "compressedDepth" in image_format or bool(_DEPTH.fullmatch(original.strip()))
 
 
 def require_complete(message: Any) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from rclpy.time import Time
 
 from gr00t_policy_core.control.samples import RATE_WINDOW, Sample, recent_rate_hz
 from gr00t_ros.interfaces.interface import ConversionError, Values
+from gr00t_ros.interfaces.stamps import ahead_text, stamp_ns
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped
@@ -57,32 +58,61 @@ class TransformBuffer:
         self._tf = tf2_ros.Buffer(cache_time=Duration(seconds=CACHE_S))
         self._errors = tf2_ros.TransformException
         self._lock = threading.Lock()
+        self._parents: dict[str, str] = {}
+        self._newest_ns: dict[str, int] = {}  # of each frame that moves in its parent
         self._reached_ns: int | None = None
         self._receptions: deque[int] = deque(maxlen=RATE_WINDOW)
         self._on_progress: Callable[[], None] | None = None
         self._problem = ""
 
-    def listen(self, node: Node, on_progress: Callable[[], None]) -> TransformFeed:
+    def listen(
+        self,
+        node: Node,
+        on_progress: Callable[[], None],
+        *,
+        skew_ns: int,
+        on_ahead: Callable[[str], None],
+    ) -> TransformFeed:
         """Receive the transforms of a ROS graph.
 
         Args:
             node: Subscribes to /tf and /tf_static.
             on_progress: Called when tf has reached a later instant, in the executor's thread.
+            skew_ns: How far the pose may be ahead of the node's clock, ns.
+            on_ahead: Called with the frames and the time of a transform that is left out, because
+                it would take the pose further.
         """
         self._on_progress = on_progress
-        return TransformFeed(self, node)
-
-    # What tf2's listener calls
+        return TransformFeed(self, node, skew_ns, on_ahead)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         """Take a transform."""
+        child = transform.child_frame_id
+        self._parents[child] = transform.header.frame_id
+        self._newest_ns[child] = max(self._newest_ns.get(child, 0), stamp_ns(transform, 0))
         self._tf.set_transform(transform, authority)
         self._note_progress()
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         """Take a transform that holds for ever."""
+        self._parents[transform.child_frame_id] = transform.header.frame_id
         self._tf.set_transform_static(transform, authority)
         self._note_progress()
+
+    def would_reach_ns(self, transform: TransformStamped) -> int:
+        """The newest instant that the pose would have with a transform, ns; 0 if it has no part.
+
+        A localisation stamps its transforms ahead on purpose: they are valid for some time. They
+        may, as long as another transform between the frames says where the robot was measured.
+        """
+        child = transform.child_frame_id
+        newest_ns = {**self._newest_ns, child: stamp_ns(transform, 0)}
+        parents = {**self._parents, child: transform.header.frame_id}
+        above_base, above_tip = _to_root(self._base, parents), _to_root(self._tip, parents)
+        between = set(above_base) ^ set(above_tip)
+        if above_base[-1] != above_tip[-1] or child not in between:
+            return 0
+        return min(newest_ns[frame] for frame in between if frame in newest_ns)
 
     # The methods of a buffer
 
@@ -132,6 +162,7 @@ class TransformBuffer:
     def clear(self) -> None:
         """Forget all transforms but the static ones, as tf2 does."""
         self._tf.clear()
+        self._newest_ns.clear()
         with self._lock:
             self._reached_ns = None
             self._receptions.clear()
@@ -155,26 +186,60 @@ class TransformBuffer:
             self._on_progress()
 
 
+def _to_root(frame: str, parents: Mapping[str, str]) -> list[str]:
+    """The frame and the frames above it, up to the root."""
+    found = [frame]
+    while (above := parents.get(found[-1])) is not None and above not in found:
+        found.append(above)
+    return found
+
+
 class TransformFeed:
     """The subscriptions of a `TransformBuffer`, which clears it where the clock is set back.
 
     Args:
         buffer: Takes the transforms.
         node: Subscribes; its clock says when a simulation or a bag begins again.
+        skew_ns: How far the pose may be ahead of the clock, ns.
+        on_ahead: Called with the frames and the time of a transform that is left out.
     """
 
-    def __init__(self, buffer: TransformBuffer, node: Node) -> None:
+    def __init__(
+        self,
+        buffer: TransformBuffer,
+        node: Node,
+        skew_ns: int,
+        on_ahead: Callable[[str], None],
+    ) -> None:
         import tf2_ros
 
         self._buffer = buffer
         self._node = node
-        self._listener = tf2_ros.TransformListener(buffer, node)
+        self._skew_ns = skew_ns
+        self._on_ahead = on_ahead
+        self._listener = tf2_ros.TransformListener(self, node)
         backward = JumpThreshold(
             min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True
         )
         self._jumps = node.get_clock().create_jump_callback(
             backward, post_callback=lambda _: buffer.clear()
         )
+
+    # What tf2's listener calls
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Pass a transform on, unless the pose would be ahead of the clock with it."""
+        now_ns = int(self._node.get_clock().now().nanoseconds)
+        ahead = ahead_text(self._buffer.would_reach_ns(transform), now_ns, self._skew_ns)
+        if ahead:
+            frames = f"{transform.child_frame_id} in {transform.header.frame_id}"
+            self._on_ahead(f"{frames}, {ahead}")
+            return
+        self._buffer.set_transform(transform, authority)
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        """Pass on a transform that holds for ever."""
+        self._buffer.set_transform_static(transform, authority)
 
     def destroy(self) -> None:
         """End the subscriptions."""

@@ -25,6 +25,10 @@ END_WITH_LAUNCH: Argument = (
     "the nodes come to rest and end when this launch ends for any reason (true | false)",
 )
 LOG_LEVEL: Argument = ("log_level", "info", "debug | info | warn | error")
+# launch sends SIGKILL this long after SIGTERM, s; its own 5 s are too short: braking takes as long
+# as the limits need, and the last episode is brought to the disk. SIGTERM keeps the 5 s: where
+# launch alone is interrupted, not the terminal's processes, it is the first signal to the nodes.
+KILL_S = "60"
 
 
 def given_arguments(context: LaunchContext, arguments: Sequence[Argument]) -> dict[str, str]:
@@ -73,6 +77,7 @@ def node_arguments(name: str, given: Mapping[str, str]) -> dict[str, Any]:
         "namespace": given["namespace"],
         "ros_arguments": ["--log-level", f"{name}:={given['log_level']}"],
         "output": "screen",
+        "sigkill_timeout": KILL_S,
     }
 
 

@@ -14,35 +14,36 @@ from collections.abc import Iterator
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed terminal
 # At Ctrl-C a process that was launched gets SIGINT twice, from the terminal and from launch. They
-# are one request: a signal counts as repeated only this long after the first, s.
+# are one request: a signal counts as repeated only this long after the same signal came first, s.
 REPEATED_AFTER_S = 0.5
 
 
 class StopRequest:
-    """Whether a signal has asked the process to end, and whether one has asked again.
+    """Whether a signal has asked the process to end, and whether the same one has asked again.
+
+    Another signal does not ask again: supervisors send SIGTERM some time after SIGINT (`ros2
+    launch`: 5 s), although nobody has lost patience.
 
     Plain attributes: a handler may interrupt itself, and `threading.Event.set` would then wait for
     a lock that its own thread holds.
     """
 
     def __init__(self) -> None:
-        self._came_s: float | None = None
+        self._came_s: dict[int, float] = {}  # when each signal came first, by number
         self._is_repeated = False
 
     def is_set(self) -> bool:
         """Whether the process should end."""
-        return self._came_s is not None
+        return bool(self._came_s)
 
     def is_repeated(self) -> bool:
-        """Whether a second signal has arrived: the process should not wait any longer."""
+        """Whether a signal has arrived again: the process should not wait any longer."""
         return self._is_repeated
 
-    def handle(self, *_: object) -> None:
+    def handle(self, number: int, *_: object) -> None:
         """Handle a signal."""
         now_s = time.monotonic()
-        if self._came_s is None:
-            self._came_s = now_s
-        elif now_s - self._came_s >= REPEATED_AFTER_S:
+        if now_s - self._came_s.setdefault(number, now_s) >= REPEATED_AFTER_S:
             self._is_repeated = True
 
 

@@ -26,7 +26,7 @@ from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer, JointBuffer
 from gr00t_ros.interfaces.jpeg_passthrough import jpeg_video, require_complete
 from gr00t_ros.interfaces.transform_buffer import TransformBuffer
-from gr00t_ros.policy.rejected_messages import UNREADABLE, RejectedMessages
+from gr00t_ros.node.rejected_messages import UNREADABLE, RejectedMessages
 
 Buffers = Mapping[str, Buffer]
 

@@ -13,8 +13,8 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.streams import StateStream, VideoStream
 from gr00t_ros.interfaces.interface import ConversionError
 from gr00t_ros.interfaces.joint_buffer import Buffer
-from gr00t_ros.interfaces.stamps import stamp_ns
-from gr00t_ros.policy.rejected_messages import AHEAD, UNREADABLE, RejectedMessages
+from gr00t_ros.interfaces.stamps import ahead_text, stamp_ns
+from gr00t_ros.node.rejected_messages import AHEAD, UNREADABLE, RejectedMessages
 
 
 def buffer_for(stream: VideoStream | StateStream) -> Buffer:
@@ -54,10 +54,8 @@ class StreamBuffers:
         """
         buffer = self.buffers[stream.name]
         stamped_ns = stamp_ns(message, now_ns)
-        if stamped_ns > now_ns + self._skew_ns:
-            ahead = (
-                f"by {(stamped_ns - now_ns) * 1e-9:.2f} s" if now_ns else "there is no /clock yet"
-            )
+        ahead = ahead_text(stamped_ns, now_ns, self._skew_ns)
+        if ahead:
             self.rejected.add(stream.name, AHEAD, ahead)
             return
         buffer.drop_after(now_ns + self._skew_ns)

@@ -23,6 +23,7 @@ from gr00t_ros.contract.streams import StateStream, VideoStream
 from gr00t_ros.interfaces.registry import ros_type
 from gr00t_ros.interfaces.transform_buffer import TF_TOPIC, TransformBuffer, TransformFeed
 from gr00t_ros.node.qos import SENSOR
+from gr00t_ros.node.rejected_messages import AHEAD
 from gr00t_ros.policy.stream_buffers import StreamBuffers
 
 IMAGE_TYPES = {ros_type(message_type): message_type for message_type in (Image, CompressedImage)}
@@ -81,7 +82,11 @@ class ObservationStreams:
             buffer = self.buffers[stream.name]
             if isinstance(buffer, TransformBuffer):
                 self._require_tf_topic(stream)
-                self._feeds.append(buffer.listen(self._node, on_message))
+                on_ahead = partial(self.rejected.add, stream.name, AHEAD)
+                skew_ns = round(self._contract.max_skew_s * 1e9)
+                self._feeds.append(
+                    buffer.listen(self._node, on_message, skew_ns=skew_ns, on_ahead=on_ahead)
+                )
                 continue
             self._subscribe(stream, stream.interface.message_type, on_message)
         discover = partial(self._discover, on_message)

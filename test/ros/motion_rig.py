@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from helpers import require_within, wait_until
 from nodes_for_tests import ACTIVATE, CONFIGURE, Operator, chunk_of, overrides, patience
 from policies_for_tests import parameters
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
@@ -43,7 +45,7 @@ class Rig:
     """An active control node, what it commands, and the robot and policy around it.
 
     The robot stands at 0 and follows its commands, until a test sets `joints`: then it stands
-    there, or is not measured any more (None).
+    there, or is not measured any more (None). Its clock is `ahead_s` ahead of the node's, s.
     """
 
     def __init__(self, context: Context, live: Callable[[ManagedNode], None], peer: Node) -> None:
@@ -55,6 +57,7 @@ class Rig:
         self.node: ControlNode | None = None
         self._joints: list[float] | None = [0.0, 0.0, 0.0]
         self._follows = True
+        self.ahead_s = 0.0
         self._seen = 0  # commands before the robot was put somewhere
         self._number = 0
         self._commanded: list[np.ndarray] = []
@@ -116,8 +119,8 @@ class Rig:
     def cut_braking_short(self) -> None:
         """As after a second Ctrl-C: the node waits for no rest from now on."""
         for _ in range(2):
-            self.node._stop_request.handle()
-            self.node._stop_request._came_s -= 1.0
+            self.node._stop_request.handle(signal.SIGINT)
+            self.node._stop_request._came_s[signal.SIGINT] -= 1.0
 
     def play(
         self,
@@ -192,6 +195,14 @@ class Rig:
         if self._follows and commanded and len(commanded[-1]) == len(NAMES):
             self._joints = commanded[-1].tolist()
         if self._joints is not None:
-            message = JointState(name=list(NAMES), position=self._joints)
-            message.header.stamp = self.peer.get_clock().now().to_msg()
-            self._joint_states.publish(message)
+            self._joint_states.publish(self._measured(self._joints, self.ahead_s))
+
+    def measure_once(self, joints: list[float], *, ahead_s: float) -> None:
+        """Publish one more measurement, stamped ahead of the clock."""
+        self._joint_states.publish(self._measured(joints, ahead_s))
+
+    def _measured(self, joints: list[float], ahead_s: float) -> JointState:
+        message = JointState(name=list(NAMES), position=joints)
+        now = self.peer.get_clock().now()
+        message.header.stamp = (now + Duration(seconds=ahead_s)).to_msg()
+        return message

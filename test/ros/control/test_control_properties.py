@@ -95,8 +95,8 @@ class World:
         if self.is_measured:
             message = JointState(name=list(NAMES), position=self.arm)
             message.header.stamp = self.clock.now().to_msg()
-            for interfaces in self.node._motion.robot.joints.interfaces.values():
-                self.node._inputs.on_joints(interfaces, message)
+            for topic, interfaces in self.node._motion.robot.joints.interfaces.items():
+                self.node._inputs.on_joints(topic, interfaces, message)
 
     def chunk(self, value: int) -> None:
         self.number += 1

@@ -7,11 +7,16 @@ import re
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from helpers import wait_until
+from motion_contracts import POSE
 from motion_rig import BRAKING_S, DT_S, HOLDING, Rig
 from nodes_for_tests import DEACTIVATE, chunk_of
 from std_msgs.msg import Bool
+
+from gr00t_ros.msg import ControlStatus
+
+RUNNING = ControlStatus.STATE_RUNNING
 
 
 def test_old_joint_positions_stop_the_arm_and_new_ones_let_it_go_on(rig: Rig) -> None:
@@ -30,6 +35,49 @@ def test_old_joint_positions_stop_the_arm_and_new_ones_let_it_go_on(rig: Rig) ->
     rig.operator.wait_until_running()
     wait_until(lambda: rig.path()[-1, 0] > rested + 0.2, what="it moves on")
     rig.require_smooth()
+
+
+def test_one_measurement_that_is_stamped_ahead_is_dropped_and_the_arm_moves_on(rig: Rig) -> None:
+    rig.start(max_age_s=2.0)
+    rig.play(horizon=400)
+    rig.wait_for_commands(30)
+    rig.measure_once([1.5, 1.5, 1.5], ahead_s=10.0)
+    dropped = "joint_states: 1 message rejected, stamped ahead of this node's clock (the last: by "
+    status = rig.operator.wait_for_reason(dropped)
+    assert status.state == RUNNING
+    rig.wait_for_commands(50)
+    status = rig.operator.wait_for_status(lambda s: s.commands > 80, "commands")
+    assert (status.state, status.holds) == (RUNNING, 0)
+    rig.require_smooth()
+
+
+def test_a_robot_whose_clock_is_ahead_is_held_and_its_clock_named(rig: Rig) -> None:
+    rig.start(max_age_s=2.0)
+    rig.play(horizon=400)
+    rig.wait_for_commands(30)
+    rig.ahead_s = 10.0
+    status = rig.operator.wait_for_reason("holding: the position of shoulder is ")
+    assert status.state == HOLDING
+    assert "s old, the limit is 2 s; joint_states: " in status.reason
+    assert "messages rejected, stamped ahead of this node's clock (the last: by " in status.reason
+    rig.ahead_s = 0.0
+    rested = rig.wait_for_rest()
+    rig.play_until(
+        lambda: rig.path()[-1, 0] > rested + 0.1, "it moves on", start=rested, horizon=400
+    )
+    rig.require_smooth()
+
+
+def test_a_pose_that_is_stamped_ahead_is_not_believed(rig: Rig) -> None:
+    rig.start(**POSE)
+    poses = rig.peer.create_publisher(PoseStamped, "tool", 10)
+    wait_until(poses.get_subscription_count, what="the node listens")
+    pose = PoseStamped()
+    pose.header.frame_id, pose.pose.orientation.w = "base", 1.0
+    pose.header.stamp.sec = rig.now_ns() // 10**9 + 10
+    poses.publish(pose)
+    rig.operator.wait_for_reason("tool: 1 message rejected, stamped ahead of this node's clock")
+    assert rig.node._motion.robot.poses._known == {}
 
 
 def test_stop_and_start(rig: Rig) -> None:

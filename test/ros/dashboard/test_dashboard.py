@@ -239,3 +239,17 @@ def test_wrong_arguments_are_explained(
         status = ended.code
     assert status in (1, 2)
     assert said in capfd.readouterr().err
+
+
+def test_a_port_in_use_is_one_line_that_says_what_to_do() -> None:
+    command = [sys.executable, "-m", "gr00t_policy_core", "dashboard"]
+    command += ["--config", str(ROOT / "config" / "demo.yaml"), "--port"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [*command, str(port)], capture_output=True, text=True, timeout=120, check=False
+        )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}: another program does already" in line
+    assert "choose another port (0 picks a free one)" in line

@@ -100,6 +100,34 @@ def test_a_history_beyond_the_cache_and_a_message_are_refused(buffer: TransformB
         buffer.add(0, object(), received_ns=0)
 
 
+@pytest.mark.parametrize(
+    ("parent", "child", "reaches_s"),
+    [
+        ("link", "tip", 50.0),
+        ("odom", "map", 0.0),  # not between the frames
+        ("base", "link", 12.0),  # moves after all: the tip has reached 12 s
+    ],
+)
+def test_a_transform_says_which_instant_the_pose_would_reach(
+    buffer: TransformBuffer, parent: str, child: str, reaches_s: float
+) -> None:
+    ahead = transform(parent, child, 50 * S, pose(0.0))
+    assert buffer.would_reach_ns(ahead) == reaches_s * S
+
+
+def test_before_the_frames_are_connected_no_instant_is_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tf2_double.install(monkeypatch)
+    buffer = TransformBuffer("base", "tip")
+    assert buffer.would_reach_ns(transform("map", "base", 50 * S, pose(0.0))) == 0
+
+
+def test_after_a_clear_the_instant_is_that_of_new_transforms(buffer: TransformBuffer) -> None:
+    buffer.clear()
+    assert buffer.would_reach_ns(transform("link", "tip", 5 * S, pose(0.0))) == 5 * S
+
+
 def settings(**changes: object) -> dict[str, object]:
     return {
         "source": "tf",

@@ -82,6 +82,21 @@ def test_arguments_that_are_not_given_leave_the_config_alone(launch_file: dict[s
     assert parameters["policy_node"].keys() == {"autostart", "use_sim_time", "end_with_pid"}
 
 
+def test_launch_leaves_the_nodes_the_time_that_braking_needs(launch_file: dict[str, Any]) -> None:
+    """It kills a node 5 s after SIGTERM, sooner than a base may be at rest.
+
+    SIGTERM must stay early: where launch alone gets SIGINT, the nodes hear nothing before it.
+    """
+    nodes = launch_file["make_nodes"](
+        {name: default for name, default, _ in launch_file["ARGUMENTS"]}
+    )
+
+    assert len(nodes) == 3
+    for node in nodes:
+        assert not hasattr(node, "sigterm_timeout"), node.name
+        assert float(node.sigkill_timeout) >= 60.0, node.name
+
+
 def test_the_launch_files_of_robots_wait_for_start_and_pass_the_argument_on() -> None:
     files = sorted(LAUNCH_FILE.parents[1].glob("robots/*/*.launch.xml"))
 

@@ -15,8 +15,8 @@ from std_msgs.msg import Float64MultiArray
 
 from gr00t_policy_core.serving import JpegVideo
 from gr00t_ros.contract.contract import Contract, parse_contract
+from gr00t_ros.node.rejected_messages import RejectedMessages
 from gr00t_ros.policy.observation_builder import NotReadyError, ObservationBuilder, TimedObservation
-from gr00t_ros.policy.rejected_messages import RejectedMessages
 from gr00t_ros.policy.stream_buffers import buffer_for
 
 T0_NS = 1_700_000_000_000_000_000
@@ -313,6 +313,18 @@ def test_a_jpeg_goes_on_as_it_is_to_a_policy_that_takes_it() -> None:
     streams.arm(0)
     streams.buffers["video.front"].add(ns(0), jpeg(), received_ns=0)
     assert isinstance(streams.build(0).observation["video"]["front"], JpegVideo)
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["decoded here", "goes on as it is"])
+def test_compressed_depth_is_refused_by_its_format(goes_on: bool) -> None:
+    streams = Streams()
+    if goes_on:
+        streams.jpegs_go_on()
+    streams.arm(0)
+    depth = jpeg()
+    depth.format = "16UC1; jpeg compressed mono8"
+    streams.buffers["video.front"].add(ns(0), depth, received_ns=0)
+    assert "format '16UC1; jpeg compressed mono8' is a depth image" in str(streams.trouble(0))
 
 
 def test_an_encoding_is_not_ignored_where_jpegs_go_on_as_they_are() -> None:

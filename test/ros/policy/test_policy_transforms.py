@@ -75,17 +75,18 @@ class MovingTip:
             transform("base", "link", 0, np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0])),
             is_static=True,
         )
-        self.tip_timer = node.create_timer(0.05, self._send_tip)
+        self.tip_timer = node.create_timer(0.05, self.send_tip)
         node.create_timer(0.01, self._send_joint)
 
     def _now(self) -> tuple[int, float]:
         stamp_ns = self._node.get_clock().now().nanoseconds
         return stamp_ns, SPEED_M_S * (stamp_ns - self._start_ns) * 1e-9
 
-    def _send_tip(self) -> None:
+    def send_tip(self, ahead_s: float = 0.0, parent: str = "link", child: str = "tip") -> None:
+        """Send where the tip is, or would be at a later time."""
         stamp_ns, x = self._now()
-        pose = np.array([x, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
-        self._transforms.send(transform("link", "tip", stamp_ns, pose))
+        pose = np.array([x + SPEED_M_S * ahead_s, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+        self._transforms.send(transform(parent, child, stamp_ns + round(ahead_s * 1e9), pose))
 
     def _send_joint(self) -> None:
         stamp_ns, x = self._now()
@@ -130,6 +131,36 @@ def test_the_pose_is_that_of_the_time_of_the_observation(
         assert step == pytest.approx(SPEED_M_S / 20.0, abs=1e-4)
     tip.tip_timer.cancel()
     operator.wait_for_reason("state.eef: stale on /tf")
+
+
+def test_one_transform_that_is_stamped_ahead_does_not_blind_the_state(
+    node_of: MakeNode, policy: PosePolicy, operator: Operator, ros_node: Node
+) -> None:
+    node_of(max_skew_s=0.05, max_age_s=5.0)
+    tip = MovingTip(ros_node)
+    assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+    assert operator.trigger("start").success
+    wait_until(lambda: policy.states, what="an observation")
+    tip.send_tip(ahead_s=1000.0)
+    rejected = "state.eef: 1 message rejected, stamped ahead of this node's clock (the last: "
+    status = operator.wait_for_reason(rejected)
+    assert "tip in link, by " in status.reason
+    seen = len(policy.states)
+    wait_until(lambda: len(policy.states) > seen + 5, what="observations go on")
+    assert max(state["eef"][..., 0].max() for state in policy.states) < 100.0
+
+
+def test_transforms_of_other_frames_may_be_stamped_ahead(
+    node_of: MakeNode, policy: PosePolicy, operator: Operator, ros_node: Node
+) -> None:
+    """As those of a localisation are, which are valid for some time to come."""
+    node_of(max_skew_s=0.05, max_age_s=5.0)
+    tip = MovingTip(ros_node)
+    assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
+    assert operator.trigger("start").success
+    tip.send_tip(ahead_s=1000.0, parent="map", child="base")
+    wait_until(lambda: len(policy.states) > 5, what="observations")
+    assert not any("ahead of" in status.reason for status in operator.statuses)
 
 
 def test_frames_that_tf_does_not_know_are_named(

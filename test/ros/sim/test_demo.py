@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo as a user runs it: real processes, real DDS, real ZeroMQ, real signals."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from helpers import wait_until
+from rclpy.node import Node
 from simulation_rig import is_alive, require_rendering
+from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.sim import demo as demo_module
 from gr00t_ros.sim import demo_processes
@@ -26,24 +30,35 @@ from gr00t_ros.sim.demo_processes import (
     page_from_log,
     port_from_log,
 )
+from gr00t_ros.sim.demo_recorder import EVERY_MESSAGE
 
+MOVING = 0.002  # rad a tick, of the fastest joint: 0.2 rad/s
 PARTS = 5 + has_dashboard()  # the arm, the policy server, three nodes, and the page
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+@contextlib.contextmanager
+def demo_for(seconds: int, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The demo, as a process in a folder of its own."""
     require_rendering()
     process = subprocess.Popen(
         [str(executable("demo"))],
-        cwd=tmp_path,
-        env={**os.environ, "DEMO_SECONDS": "6"},
+        cwd=folder,
+        env={**os.environ, "DEMO_SECONDS": str(seconds)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    with demo_for(6, tmp_path) as process:
+        yield process
 
 
 def parts_of(demo: subprocess.Popen[str]) -> list[int]:
@@ -73,6 +88,43 @@ def test_ctrl_c_ends_the_demo_and_leaves_no_process_behind(demo: subprocess.Pope
     demo.communicate(timeout=60)
 
     wait_until(lambda: not any(map(is_alive, parts)), what="all parts have ended")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
+def test_ctrl_c_in_motion_brings_the_arm_to_rest_and_ends_the_demo_in_order(
+    ros_node: Node, tmp_path: Path
+) -> None:
+    rows: list[Sequence[float]] = []
+    ros_node.create_subscription(
+        JointTrajectory,
+        "arm/joint_trajectory",
+        lambda message: rows.append(message.points[0].positions),
+        EVERY_MESSAGE,
+    )
+
+    def speed() -> float:
+        """Of the fastest joint, rad a tick."""
+        return float(np.abs(np.subtract(rows[-1], rows[-2])).max())
+
+    def is_under_way() -> bool:
+        return len(rows) > 1 and np.ptp(rows, axis=0).max() > 0.5 and speed() > MOVING
+
+    with demo_for(600, tmp_path) as demo:
+        wait_until(is_under_way, timeout_s=300, what="the arm moves")
+        parts = parts_of(demo)
+        assert len(parts) == PARTS
+        demo.send_signal(signal.SIGINT)
+        output, _ = demo.communicate(timeout=120)
+
+    assert demo.returncode == 0, output
+    assert "demo: ending all processes" in output
+    assert "the arm followed" in output
+    assert (tmp_path / "demo" / "joints.png").read_bytes().startswith(b"\x89PNG")
+    assert not any(map(is_alive, parts))
+    log = (tmp_path / "demo" / "log" / "control_node.log").read_text()
+    assert "cuts braking short" not in log, log
+    assert "not at rest" not in log, log
+    wait_until(lambda: speed() < MOVING / 20.0, what="the last command")
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")

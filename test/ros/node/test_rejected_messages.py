@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from gr00t_ros.policy.rejected_messages import RECENT_S, RejectedMessages
+from gr00t_ros.node.rejected_messages import RECENT_S, RejectedMessages
 
 
 class Clock:
