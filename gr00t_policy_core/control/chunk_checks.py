@@ -10,6 +10,7 @@ import numpy as np
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.active_chunk import ActiveChunk
 from gr00t_policy_core.control.body_limiter import pose_distances
+from gr00t_policy_core.control.body_workspace import BodyWorkspace
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.player_settings import (
@@ -17,6 +18,7 @@ from gr00t_policy_core.control.player_settings import (
     OutOfRange,
     PlayerSettings,
 )
+from gr00t_policy_core.control.workspace import Workspace
 
 # A chunk from further ahead than this was stamped by another clock.
 MAX_FUTURE_NS = 1_000_000_000
@@ -121,7 +123,8 @@ def describe_out_of_range(
         if not joint.lower - RANGE_TOLERANCE <= position <= joint.upper + RANGE_TOLERANCE:
             name, reach = layout.name_of(index), f"{joint.lower:.3f} to {joint.upper:.3f}"
             yield f"{name} is at {position:.3f}, outside its range {reach}; {remedy}"
-    for workspace in (*settings.workspaces, *settings.body_workspaces):
+    workspaces: tuple[Workspace | BodyWorkspace, ...] = settings.workspaces
+    for workspace in (*workspaces, *settings.body_workspaces):
         for outside in workspace.outside(start):
             yield f"{outside}; {remedy}"
 

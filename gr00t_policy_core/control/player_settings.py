@@ -72,7 +72,8 @@ class PlayerSettings:
         body_workspaces: What commanded poses never leave.
         max_jump: A chunk whose path starts further away than this, in any limited joint or pose,
             is refused: rad and m.
-        out_of_range: What becomes of a chunk or a person's target while a joint is outside its range.
+        out_of_range: What becomes of a chunk or a person's target while a joint is outside its
+            range.
         max_joint_ages_s: Largest age of a measured position by index, s. Nothing moves before each
             of these was measured; joints that are not named need not be measured.
         max_following_errors: Largest distance between command and measured position by index, rad
