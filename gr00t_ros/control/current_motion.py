@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.look_ahead import LookAheadPlayer
 from gr00t_policy_core.control.motion_gate import MotionGate
@@ -94,10 +95,7 @@ class CurrentMotion:
         command, player = self.command, self.player
         if command is None or player is None or self.is_shadow:
             return None
-        layout = player.layout
-        vector = np.concatenate([command.values[key] for key in layout.dimensions])
-        vector[layout.is_velocity] = 0.0
-        return replace(command, values=layout.split(vector), holding=True)
+        return _stopped(command, player.layout)
 
     def _play(self, now_ns: int) -> Command | None:
         player = self.player
@@ -112,6 +110,18 @@ class CurrentMotion:
 
     def _brake(self, failure: MotionFailure, now_ns: int) -> Command | None:
         """Return the next command on the way to rest, without the player."""
-        if self.command is None or self.player is None:
+        command, player = self.command, self.player
+        if command is None or player is None:
             return None
-        return failure.next_command(self.command, self.player.layout, now_ns)
+        try:
+            return failure.next_command(command, player.layout, now_ns)
+        except Exception:  # no velocity may stay commanded
+            failure.give_up_brake()
+            return _stopped(command, player.layout)
+
+
+def _stopped(command: Command, layout: ActionLayout) -> Command:
+    """The place of a command, with zero velocity."""
+    vector = np.concatenate([command.values[key] for key in layout.dimensions])
+    vector[layout.is_velocity] = 0.0
+    return replace(command, values=layout.split(vector), holding=True, at_rest=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,19 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from helpers import wait_for_log, wait_until
 from motion_rig import DT_S, Rig, urdf
-from nodes_for_tests import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, chunk_of
+from nodes_for_tests import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, chunk_of, close_node
 from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
+from gr00t_policy_core.control import deadline_ticker
 from gr00t_policy_core.control.command_limiter import CommandLimiter
 from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_ros.control.command_topics import CommandTopics
+from gr00t_ros.control.motion_failure import MotionFailure
+from gr00t_ros.control.motion_forecasts import MotionForecasts
+from gr00t_ros.interfaces.command_publisher import CommandPublisher
 from gr00t_ros.msg import ActionChunk, ControlStatus
 from gr00t_ros.node.qos import DESCRIPTION
 
@@ -30,6 +36,11 @@ TWIST = {
     "action__arm__type": "twist_stamped",
     "action__arm__joints": None,
     "action__arm__frame_id": "base",
+}
+TRAJECTORY = {
+    "action__gripper__topic": "fingers",
+    "action__gripper__type": "joint_trajectory",
+    "action__gripper__mode": "trajectory",
 }
 
 
@@ -298,16 +309,85 @@ def test_a_message_that_makes_the_player_fail_brakes_the_arm_and_ends_no_thread(
     wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
 
 
-def test_whatever_fails_a_twist_comes_down_to_zero(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def drive(rig: Rig, **changes: Any) -> list[TwistStamped]:
+    """A base at 0.5 m/s beside a gripper that opens slowly; returns the twists it is told."""
     twists: list[TwistStamped] = []
     rig.peer.create_subscription(TwistStamped, "twist", twists.append, 500)
-    rig.start(**TWIST)
-    values = {"arm": np.full((400, 6), 0.5), "gripper": np.zeros((400, 1))}
+    rig.start(**TWIST, **changes)
+    climb = 0.1 * DT_S * np.arange(400)[:, None]
+    values = {"arm": np.full((400, 6), 0.5), "gripper": climb}
     rig.chunks.publish(chunk_of(values, t0_ns=rig.now_ns(), dt_s=DT_S))
     wait_until(lambda: twists and twists[-1].twist.linear.x == 0.5, what="the velocity")
-    monkeypatch.setattr(CommandLimiter, "follow", fail)
+    return twists
+
+
+def require_braked(twists: list[TwistStamped]) -> None:
+    """The base comes down to zero, and is not cut off."""
     wait_until(lambda: twists[-1].twist.linear.x == 0.0, what="no velocity")
     speeds = np.array([message.twist.linear.x for message in twists])
-    assert np.abs(np.diff(speeds)).max() < 0.5  # it is braked, not cut off
+    assert np.abs(np.diff(speeds)).max() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("owner", "part"),
+    [
+        (CommandLimiter, "follow"),
+        (MotionForecasts, "take"),
+        (CommandTopics, "send_goals"),
+        (MotionPlayer, "copy_ahead"),
+    ],
+)
+def test_whatever_fails_in_a_tick_a_twist_beside_a_trajectory_comes_down_to_zero(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, owner: type, part: str
+) -> None:
+    twists = drive(rig, **TRAJECTORY)
+    monkeypatch.setattr(owner, part, fail)
+    if part == "copy_ahead":
+        rig.chunks.publish(ActionChunk(stop=True, stop_reason="enough"))
+    status = rig.operator.wait_for_status(lambda s: s.state == ERROR, "the error")
+    assert "FloatingPointError: broken on purpose" in status.reason
+    require_braked(twists)
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
+
+
+@pytest.mark.parametrize("changes", [{}, TRAJECTORY])
+def test_a_brake_that_fails_too_leaves_no_velocity(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
+) -> None:
+    twists = drive(rig, **changes)
+    monkeypatch.setattr(MotionFailure, "next_command", fail)
+    monkeypatch.setattr(CommandLimiter, "follow", fail)
+    wait_until(lambda: twists[-1].twist.linear.x == 0.0, what="no velocity")
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
+
+
+def test_a_topic_that_cannot_be_published_does_not_keep_another_from_braking(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twists = drive(rig, action__gripper__topic="a_gripper", action__gripper__type="joint_state")
+    publish = CommandPublisher.publish
+
+    def broken(publisher: CommandPublisher, *arguments: Any) -> None:
+        if publisher.topic == "/a_gripper":
+            fail()
+        publish(publisher, *arguments)
+
+    rig.node._output._streams.sort(key=lambda stream: stream.topic)  # the broken one is first
+    monkeypatch.setattr(CommandPublisher, "publish", broken)
+    require_braked(twists)
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
+
+
+def test_a_control_loop_that_has_ended_is_a_failure_and_the_node_brakes_without_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twists = drive(rig)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    assert not rig.node.has_failed
+    monkeypatch.setattr(deadline_ticker.DeadlineTicker, "wait", fail)
+    status = rig.operator.wait_for_status(lambda s: s.state == ERROR, "the error")
+    assert status.reason == "the control loop has ended"
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
+    assert twists[-1].twist.linear.x == 0.5
+    close_node(rig.node)
+    require_braked(twists)
