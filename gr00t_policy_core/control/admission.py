@@ -81,7 +81,7 @@ class ChunkAdmission:
             # Nothing was commanded yet: the robot is where the observation saw it.
             self._schedule.assume_at_rest(0)
         planned = self._schedule.plan(chunk, at_ns)
-        require_sane(chunk, planned.rows, self._layout, settings)
+        require_sane(chunk, planned.rows, self._layout)
         entry = self._schedule.entry(planned, at_ns)
         if output is not None and self._state.is_moving:
             start = output.last
