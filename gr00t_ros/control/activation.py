@@ -154,7 +154,7 @@ class Activation:
         begun_s = time.monotonic()
         if self.is_dead:
             logger.error("the control loop has ended; the robot is brought to rest without it")
-        motion.hold(self._node.get_clock().now().nanoseconds, "deactivated")
+        motion.end(self._node.get_clock().now().nanoseconds)
         braking_s = motion.braking_s
         if braking_s > LONG_BRAKING_S:
             logger.warning(

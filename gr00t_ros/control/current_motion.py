@@ -16,6 +16,8 @@ from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_ros.control.motion_failure import MotionFailure
 from gr00t_ros.control.motion_setup import Player
 
+DEACTIVATED = "deactivated"
+
 
 class CurrentMotion:
     """What the threads of the control node share: whoever calls a method holds `lock`.
@@ -27,6 +29,7 @@ class CurrentMotion:
 
     Attributes:
         lock: Held by every thread that changes the motion, or reads more than one attribute.
+        is_ending: Whether the robot comes to rest at the end of an activation.
         player: Plays the chunks of an activation; None before the first chunk or target.
         command: The newest command; None before the first.
         failure: The first failure; nothing moves the robot again.
@@ -39,6 +42,7 @@ class CurrentMotion:
         self._monotonic_ns = monotonic_ns
         self.lock = threading.Lock()
         self.is_shadow = is_shadow
+        self.is_ending = False
         self.player: Player | None = None
         self.command: Command | None = None
         self.failure: MotionFailure | None = None
@@ -65,11 +69,14 @@ class CurrentMotion:
 
     def why_inhibited(self) -> str:
         """Why the robot must not move; a shadow moves nothing, and is never inhibited."""
-        return "" if self.is_shadow else self._gate.reason(self._monotonic_ns())
+        if self.is_shadow:
+            return ""
+        return DEACTIVATED if self.is_ending else self._gate.reason(self._monotonic_ns())
 
     def forget(self) -> None:
         """Drop the player and its commands; a failure stays."""
         self.player = self.command = None
+        self.is_ending = False
 
     def fail(self, what: str) -> None:
         """Come to rest and do not move again; call it where an exception is handled."""
