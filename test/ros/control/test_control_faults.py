@@ -11,8 +11,8 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
-from helpers import wait_for_log, wait_until
-from motion_rig import DT_S, Rig, urdf
+from helpers import call_in_its_thread, wait_for_log, wait_until
+from motion_rig import DT_S, HOLDING, Rig, urdf
 from nodes_for_tests import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, chunk_of, close_node
 from rclpy.context import Context
 from rclpy.node import Node
@@ -121,6 +121,26 @@ def test_a_subscriber_of_another_type_does_not_count(rig: Rig) -> None:
         rclpy.shutdown(context=context)
 
 
+def test_an_arm_whose_listener_is_gone_in_motion_holds_until_somebody_listens_again(
+    rig: Rig,
+) -> None:
+    listener = rig.peer.create_subscription(JointState, "arm_commands", lambda _: None, 10)
+    rig.start(action__arm__topic="arm_commands")
+    rig.play(horizon=400)
+    rig.operator.wait_until_running()
+    call_in_its_thread(rig.peer, lambda: rig.peer.destroy_subscription(listener))
+    status = rig.operator.wait_for_status(lambda s: s.state == HOLDING, "a hold")
+    assert "nobody subscribes to /arm_commands" in status.reason
+    wait_until(lambda: rig.node._motion.is_at_rest, what="rest")
+    rig.peer.create_subscription(JointState, "arm_commands", lambda _: None, 10)
+    rig.operator.wait_for_status(
+        lambda s: [topic.subscription_count for topic in s.command_topics] == [1, 1], "it is heard"
+    )
+    place = float(rig.node._motion.command.values["arm"][0])
+    rig.play(start=place, horizon=400)
+    rig.operator.wait_until_running()
+
+
 def test_a_blocked_joint_stops_the_arm_until_start(rig: Rig) -> None:
     heard: list[DiagnosticStatus] = []
     rig.peer.create_subscription(
@@ -192,6 +212,47 @@ def test_a_stop_in_motion_says_how_long_it_takes(rig: Rig) -> None:
     assert 0.05 < seconds < 3.0
     rig.wait_for_rest()
     rig.require_smooth(acceleration=25.0)
+
+
+def test_a_stop_during_a_failure_says_that_the_fallback_brakes(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.start(action__arm__max_acceleration=0.2, action__gripper__max_acceleration=0.2)
+    rig.play(speed=1.0, horizon=400)
+    wait_until(lambda: rig.path().size and rig.path()[-1, 0] > 0.3, what="it moves")
+    monkeypatch.setattr(CommandLimiter, "follow", fail)
+    wait_until(lambda: rig.node._motion.failure, what="the failure")
+    response = rig.operator.trigger("stop")
+    assert not response.success
+    assert response.message == (
+        "braking by the fallback: the motion cannot be computed; the robot is brought to rest, and "
+        "the node ends:"
+    )
+
+
+def test_a_stop_that_a_stuck_loop_cannot_carry_out_says_so(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.start()
+    rig.play(speed=0.5, horizon=400)
+    wait_until(lambda: rig.path().size and rig.path()[-1, 0] > 0.2, what="it moves")
+    release = threading.Event()
+    publish = CommandTopics.publish
+
+    def stuck(*arguments: Any) -> None:
+        release.wait(60.0)
+        publish(*arguments)
+
+    monkeypatch.setattr(CommandTopics, "publish", stuck)
+    try:
+        status = rig.operator.wait_for_status(lambda s: s.state == ERROR, "the error")
+        assert status.reason == "the control loop does not tick"
+        response = rig.operator.trigger("stop")
+        assert (response.success, response.message) == (False, "the control loop does not tick")
+    finally:
+        release.set()
+    rig.wait_for_rest()
+    rig.operator.wait_for_reason("stopped by ~/stop")
 
 
 # Observations
