@@ -8,14 +8,13 @@ from gr00t_policy_core.control.active_chunk import ActiveChunk
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.chunk_checks import (
     require_in_range,
-    require_inside,
     require_near,
     require_recent,
     require_sane,
 )
 from gr00t_policy_core.control.command_output import CommandOutput
 from gr00t_policy_core.control.motion_state import MotionState
-from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
+from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.rest_keeper import RestKeeper
 from gr00t_policy_core.control.schedule import ChunkSchedule
 from gr00t_policy_core.control.stop_conditions import StopConditions
@@ -82,14 +81,12 @@ class ChunkAdmission:
             # Nothing was commanded yet: the robot is where the observation saw it.
             self._schedule.assume_at_rest(0)
         planned = self._schedule.plan(chunk, at_ns)
-        require_sane(chunk, planned.rows, self._layout, settings)
+        require_sane(chunk, planned.rows, self._layout)
         entry = self._schedule.entry(planned, at_ns)
         if output is not None and self._state.is_moving:
             start = output.last
         else:
             start = self._rest.start(entry, output)
-            if settings.out_of_range is OutOfRange.REFUSE:
-                require_in_range(chunk, start, self._layout, settings.limits)
-                require_inside(chunk, start, (*settings.workspaces, *settings.body_workspaces))
+            require_in_range(chunk, start, self._layout, settings)
         require_near(chunk, entry, start, self._layout, settings)
         return planned, start

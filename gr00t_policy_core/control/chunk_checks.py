@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -13,7 +13,11 @@ from gr00t_policy_core.control.body_limiter import pose_distances
 from gr00t_policy_core.control.body_workspace import BodyWorkspace
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError, Row
 from gr00t_policy_core.control.joint_limits import JointLimits
-from gr00t_policy_core.control.player_settings import ObservationAgeLimit, PlayerSettings
+from gr00t_policy_core.control.player_settings import (
+    ObservationAgeLimit,
+    OutOfRange,
+    PlayerSettings,
+)
 from gr00t_policy_core.control.workspace import Workspace
 
 # A chunk from further ahead than this was stamped by another clock.
@@ -62,20 +66,15 @@ def require_recent(chunk: Chunk, now_ns: int, age_limit: ObservationAgeLimit) ->
         )
 
 
-def require_sane(chunk: Chunk, rows: Row, layout: ActionLayout, settings: PlayerSettings) -> None:
-    """Require that no joint, pose or twist is commanded beyond what any robot can do.
+def require_sane(chunk: Chunk, rows: Row, layout: ActionLayout) -> None:
+    """Require that no value is commanded beyond what any robot can do.
 
     Args:
         chunk: The chunk that is named in the error.
         rows: Its steps, float64 (horizon, size).
-        layout: Says which key each value belongs to.
-        settings: Name the joints and bodies; what is neither is passed on as it is.
+        layout: Names the values in the error.
     """
-    is_checked = np.zeros(layout.size, dtype=bool)
-    is_checked[list(settings.limits)] = True
-    for key in settings.bodies:
-        is_checked[layout.slices[key]] = True
-    is_absurd = is_checked & (np.abs(rows) > MAX_COMMAND)
+    is_absurd = np.abs(rows) > MAX_COMMAND
     if is_absurd.any():
         step, index = np.argwhere(is_absurd)[0].tolist()
         raise ChunkRefusedError(
@@ -85,43 +84,44 @@ def require_sane(chunk: Chunk, rows: Row, layout: ActionLayout, settings: Player
 
 
 def require_in_range(
-    chunk: Chunk, start: Row, layout: ActionLayout, limits: Mapping[int, JointLimits]
+    chunk: Chunk, start: Row, layout: ActionLayout, settings: PlayerSettings
 ) -> None:
-    """Require that no joint is outside its range.
+    """Require that nothing is outside its range, unless the robot may return by itself.
 
     Args:
         chunk: The chunk that is named in the error.
         start: Where the motion begins, float64 (size,).
         layout: Names the joints in the error.
-        limits: Limits of joints, by their index in the vector.
+        settings: Name the ranges and workspaces, and say whether the robot may return.
     """
-    for index, joint in limits.items():
-        position = start[index]
-        if joint.lower - RANGE_TOLERANCE <= position <= joint.upper + RANGE_TOLERANCE:
-            continue
-        raise ChunkRefusedError(
-            f"chunk {chunk.chunk_id}: {layout.name_of(index)} is at {position:.3f}, outside its "
-            f"range {joint.lower:.3f} to {joint.upper:.3f}; bring it back by hand, or set "
-            "out_of_range: return"
-        )
+    for outside in describe_out_of_range(layout, settings, start):
+        raise ChunkRefusedError(f"chunk {chunk.chunk_id}: {outside}")
 
 
-def require_inside(
-    chunk: Chunk, start: Row, workspaces: Iterable[Workspace | BodyWorkspace]
-) -> None:
-    """Require that no tip and no pose is outside its workspace.
+def describe_out_of_range(
+    layout: ActionLayout, settings: PlayerSettings, start: Row
+) -> Iterator[str]:
+    """Describe each joint outside its range, and each tip or pose outside its workspace.
+
+    None where the robot may return by itself (`out_of_range: return`).
 
     Args:
-        chunk: The chunk that is named in the error.
-        start: Where the motion begins, float64 (size,).
-        workspaces: Where the tips and the poses may be.
+        layout: Names the joints.
+        settings: Name the ranges and workspaces, and say whether the robot may return.
+        start: Where the robot is, float64 (size,).
     """
-    for workspace in workspaces:
+    if settings.out_of_range is OutOfRange.RETURN:
+        return
+    remedy = "bring it back by hand, or set out_of_range: return"
+    for index, joint in settings.limits.items():
+        position = start[index]
+        if not joint.lower - RANGE_TOLERANCE <= position <= joint.upper + RANGE_TOLERANCE:
+            name, reach = layout.name_of(index), f"{joint.lower:.3f} to {joint.upper:.3f}"
+            yield f"{name} is at {position:.3f}, outside its range {reach}; {remedy}"
+    workspaces: tuple[Workspace | BodyWorkspace, ...] = settings.workspaces
+    for workspace in (*workspaces, *settings.body_workspaces):
         for outside in workspace.outside(start):
-            raise ChunkRefusedError(
-                f"chunk {chunk.chunk_id}: {outside}; bring it back by hand, or set out_of_range: "
-                "return"
-            )
+            yield f"{outside}; {remedy}"
 
 
 def require_near(

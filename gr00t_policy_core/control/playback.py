@@ -22,7 +22,7 @@ from gr00t_policy_core.control.playback_clock import PlaybackClock
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.rest_keeper import RestKeeper
 from gr00t_policy_core.control.schedule import ChunkSchedule
-from gr00t_policy_core.control.steering import Steering, require_steerable
+from gr00t_policy_core.control.steering import Steering, require_in_range, require_steerable
 from gr00t_policy_core.control.workspace import Workspace
 
 
@@ -296,6 +296,7 @@ class Playback:
             start = before.last
         else:
             start = self._rest.start(target, before)
+            require_in_range(self._layout, self._settings, start)
         require_steerable(self._layout, self._settings, target=target, origin=start)
         output = self._begin(start, at_ns)
         path = self._schedule.handover(at_ns)

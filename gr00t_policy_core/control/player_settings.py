@@ -22,13 +22,13 @@ MAX_AGE_S = 2.0
 
 
 class OutOfRange(Enum):
-    """The treatment of a chunk while a joint is outside its range."""
+    """The treatment of a chunk, or of a person's target, while a joint is outside its range."""
 
     REFUSE = "refuse"
-    """It is refused: somebody has to bring the joint back."""
+    """It is refused: somebody has to bring the joint back by hand."""
 
     RETURN = "return"
-    """It is played: the joint goes back into its range, within its other limits."""
+    """It is followed: the joint goes back into its range, within its other limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class PlayerSettings:
         body_workspaces: What commanded poses never leave.
         max_jump: A chunk whose path starts further away than this, in any limited joint or pose,
             is refused: rad and m.
-        out_of_range: What becomes of a chunk while a joint is outside its range.
+        out_of_range: What becomes of a chunk or a person's target while a joint is outside its
+            range.
         max_joint_ages_s: Largest age of a measured position by index, s. Nothing moves before each
             of these was measured; joints that are not named need not be measured.
         max_following_errors: Largest distance between command and measured position by index, rad

@@ -17,7 +17,11 @@ from gr00t_policy_core.control.blend import (
     plan_offset_blend,
 )
 from gr00t_policy_core.control.chunk import Row
-from gr00t_policy_core.control.chunk_checks import MAX_COMMAND, describe_jumps
+from gr00t_policy_core.control.chunk_checks import (
+    MAX_COMMAND,
+    describe_jumps,
+    describe_out_of_range,
+)
 from gr00t_policy_core.control.player_settings import PlayerSettings
 
 # The path takes this long to the newest target at most, s: a device that commands less often than
@@ -142,3 +146,21 @@ def require_steerable(
         raise SteeringRefusedError(
             f"{jump}; max_jump is {limit:g}: bring the teleoperation device closer to the robot"
         )
+
+
+def require_in_range(layout: ActionLayout, settings: PlayerSettings, start: Row) -> None:
+    """Require that nothing is outside its range where a person begins to steer.
+
+    Their later targets need no such check: the limits keep the commands inside.
+
+    Args:
+        layout: Names the joints.
+        settings: Name the ranges and workspaces, and say whether the robot may return by itself.
+        start: Where the robot is, float64 (size,).
+
+    Raises:
+        SteeringRefusedError: A joint is outside its range, or a tip or a pose outside its
+            workspace; the text names it.
+    """
+    for outside in describe_out_of_range(layout, settings, start):
+        raise SteeringRefusedError(outside)

@@ -72,6 +72,11 @@ class Activation:
         return self._loop
 
     @property
+    def is_dead(self) -> bool:
+        """Whether the loop has ended by itself: the robot is no longer commanded."""
+        return self._loop is not None and not self._loop.is_alive
+
+    @property
     def is_stuck(self) -> bool:
         """Whether the loop should tick but does not."""
         return self._loop is not None and self._loop.silent_s > STUCK_S
@@ -103,12 +108,18 @@ class Activation:
         return is_sent_to_rest
 
     def tick(self) -> None:
-        """Publish the commands of one control period."""
+        """Publish the commands of one control period; whatever fails brings the robot to rest."""
+        try:
+            self._tick()
+        except Exception:  # nothing may end the loop unbraked
+            self._motion.fail("a tick of the control loop failed")
+
+    def _tick(self) -> None:
         motion = self._motion
         now = self._node.get_clock().now()
         was_at_rest = motion.command is not None and motion.command.at_rest
         command = motion.tick(now.nanoseconds)
-        self._forecaster.start(motion.forecasts.take(now.nanoseconds))
+        self._forecaster.start(now.nanoseconds)
         if motion.failure and not self._has_logged_failure:
             self._has_logged_failure = True
             self._node.get_logger().error(motion.failure)
@@ -116,11 +127,8 @@ class Activation:
             self._output.forget_targets()
         if command is None or command.is_withheld or (was_at_rest and self._is_silent(command)):
             return
-        try:
-            self._output.publish(command.values, now)
-            self._output.send_goals(command.targets)
-        except Exception:  # a command that cannot be published must not end the loop unbraked
-            motion.fail("a command cannot be published")
+        self._output.publish(command.values, now)
+        self._output.send_goals(command.targets)
 
     def _is_silent(self, command: Command) -> bool:
         """Whether to leave a command at rest out; the first one is sent and ends a velocity."""
@@ -144,7 +152,9 @@ class Activation:
         """Brake for as long as the limits require, unless the same signal again cuts it short."""
         logger, motion = self._node.get_logger(), self._motion
         begun_s = time.monotonic()
-        motion.hold(self._node.get_clock().now().nanoseconds, "deactivated")
+        if self.is_dead:
+            logger.error("the control loop has ended; the robot is brought to rest without it")
+        motion.end(self._node.get_clock().now().nanoseconds)
         braking_s = motion.braking_s
         if braking_s > LONG_BRAKING_S:
             logger.warning(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -98,8 +99,9 @@ class CommandTopics:
             now: Time of the tick, which stamps the messages.
         """
         stamp = now.to_msg()
-        for stream in self._streams:
-            stream.publish(values, stamp)
+        with contextlib.ExitStack() as publishing:  # one that raises keeps no other from its turn
+            for stream in reversed(self._streams):
+                publishing.callback(stream.publish, values, stamp)
         self._count += 1
 
     def send_goals(self, targets: Mapping[str, Row]) -> None:

@@ -142,8 +142,13 @@ class ControlNode(ManagedNode):
 
     @property
     def has_failed(self) -> bool:
-        """Whether the motion has failed and the robot is at rest: the process then ends."""
-        motion = self._motion
+        """Whether the process should end: the motion has failed and is at rest, or no loop ticks.
+
+        Without its loop the robot comes to rest in `close`.
+        """
+        motion, activation = self._motion, self._activation
+        if activation is not None and activation.is_dead:
+            return True
         return motion is not None and bool(motion.failure) and motion.is_at_rest
 
     def _end_activation(self) -> None:
@@ -282,6 +287,8 @@ class ControlNode(ManagedNode):
         motion, activation = self._motion, self._activation
         if motion is None or activation is None:
             return ControlStatus.STATE_STOPPED, NOT_ACTIVE
+        if activation.is_dead:
+            return ControlStatus.STATE_ERROR, "the control loop has ended"
         if activation.is_stuck:
             return ControlStatus.STATE_ERROR, "the control loop does not tick"
         if motion.fault:

@@ -9,11 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.look_ahead import LookAheadPlayer
 from gr00t_policy_core.control.motion_gate import MotionGate
 from gr00t_ros.control.motion_failure import MotionFailure
 from gr00t_ros.control.motion_setup import Player
+
+DEACTIVATED = "deactivated"
 
 
 class CurrentMotion:
@@ -26,6 +29,7 @@ class CurrentMotion:
 
     Attributes:
         lock: Held by every thread that changes the motion, or reads more than one attribute.
+        is_ending: Whether the robot comes to rest at the end of an activation.
         player: Plays the chunks of an activation; None before the first chunk or target.
         command: The newest command; None before the first.
         failure: The first failure; nothing moves the robot again.
@@ -38,6 +42,7 @@ class CurrentMotion:
         self._monotonic_ns = monotonic_ns
         self.lock = threading.Lock()
         self.is_shadow = is_shadow
+        self.is_ending = False
         self.player: Player | None = None
         self.command: Command | None = None
         self.failure: MotionFailure | None = None
@@ -64,11 +69,14 @@ class CurrentMotion:
 
     def why_inhibited(self) -> str:
         """Why the robot must not move; a shadow moves nothing, and is never inhibited."""
-        return "" if self.is_shadow else self._gate.reason(self._monotonic_ns())
+        if self.is_shadow:
+            return ""
+        return DEACTIVATED if self.is_ending else self._gate.reason(self._monotonic_ns())
 
     def forget(self) -> None:
         """Drop the player and its commands; a failure stays."""
         self.player = self.command = None
+        self.is_ending = False
 
     def fail(self, what: str) -> None:
         """Come to rest and do not move again; call it where an exception is handled."""
@@ -94,10 +102,7 @@ class CurrentMotion:
         command, player = self.command, self.player
         if command is None or player is None or self.is_shadow:
             return None
-        layout = player.layout
-        vector = np.concatenate([command.values[key] for key in layout.dimensions])
-        vector[layout.is_velocity] = 0.0
-        return replace(command, values=layout.split(vector), holding=True)
+        return _stopped(command, player.layout)
 
     def _play(self, now_ns: int) -> Command | None:
         player = self.player
@@ -112,6 +117,18 @@ class CurrentMotion:
 
     def _brake(self, failure: MotionFailure, now_ns: int) -> Command | None:
         """Return the next command on the way to rest, without the player."""
-        if self.command is None or self.player is None:
+        command, player = self.command, self.player
+        if command is None or player is None:
             return None
-        return failure.next_command(self.command, self.player.layout, now_ns)
+        try:
+            return failure.next_command(command, player.layout, now_ns)
+        except Exception:  # no velocity may stay commanded
+            failure.give_up_brake()
+            return _stopped(command, player.layout)
+
+
+def _stopped(command: Command, layout: ActionLayout) -> Command:
+    """The place of a command, with zero velocity."""
+    vector = np.concatenate([command.values[key] for key in layout.dimensions])
+    vector[layout.is_velocity] = 0.0
+    return replace(command, values=layout.split(vector), holding=True, at_rest=True)

@@ -47,8 +47,17 @@ class Forecaster:
         """How long forecasts of the last minute took."""
         return self._times.statistics()
 
-    def start(self, forecast: Forecast | None) -> None:
-        """Run a forecast and send its trajectory; nothing for None."""
+    def start(self, now_ns: int) -> None:
+        """Run a forecast and send its trajectory, if one is due at this tick. Never raises.
+
+        Args:
+            now_ns: The time of the tick, ns.
+        """
+        try:
+            forecast = self._motion.forecasts.take(now_ns)
+        except Exception:  # what is streamed must brake all the same
+            self._motion.forecasts.fail(None)
+            return
         if forecast is not None:
             self._forecasts.put(forecast)
 

@@ -17,7 +17,7 @@ from gr00t_policy_core.control.recording import Event, RecordingPlayer
 from gr00t_policy_core.control.steering import SteeringRefusedError
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.control.chunk_intake import ChunkIntake
-from gr00t_ros.control.current_motion import CurrentMotion
+from gr00t_ros.control.current_motion import DEACTIVATED, CurrentMotion
 from gr00t_ros.control.intervention import Intervention
 from gr00t_ros.control.motion_forecasts import MotionForecasts
 from gr00t_ros.control.motion_setup import make_layout
@@ -234,6 +234,16 @@ class MotionControl:
                 player.hold(now_ns, reason)
             except Exception:  # no request to stop may end the node without braking
                 self._motion.fail("a stop could not be planned")
+
+    def end(self, now_ns: int) -> None:
+        """Come to rest, and do not move before `forget_chunks`.
+
+        Motion is inhibited on the way: no measurement arrives while the node waits for rest, so
+        that whether the robot follows cannot be judged.
+        """
+        with self._motion.lock:
+            self._motion.is_ending = True
+        self.hold(now_ns, DEACTIVATED)
 
     def leave_path(self, keys: Collection[str], now_ns: int, reason: str) -> None:
         """Stop, because the controllers of some action keys have left the path, and hold these.

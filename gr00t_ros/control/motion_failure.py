@@ -36,16 +36,24 @@ class MotionFailure:
         self._streamed_keys = player.streamed_keys if is_ahead else frozenset()
         self._streamed_brake = player.streamed_brake() if is_ahead else None
         self._forecast: Forecast | None = None
-        self._is_sent = False
+        self._is_sent = self._is_given_up = False
 
     @property
     def is_sent(self) -> bool:
         """Whether the trajectory of the newest command was sent, or cannot be."""
-        return self._is_sent and self._brake is not None
+        return self._is_given_up or (self._is_sent and self._brake is not None)
 
-    def give_up(self, forecast: Forecast) -> None:
-        """Send no trajectory of the way to rest, if it is its forecast that has failed, too."""
+    def give_up(self, forecast: Forecast | None) -> None:
+        """Send no trajectory of the way to rest, if it is its forecast that has failed, too.
+
+        Args:
+            forecast: What has failed; None for a forecast that could not be taken.
+        """
         self._is_sent |= forecast is self._forecast
+
+    def give_up_brake(self) -> None:
+        """Make no way to rest any more: that has failed, too."""
+        self._is_sent = self._is_given_up = True
 
     def next_command(self, last: Command, layout: ActionLayout, tick_ns: int) -> Command | None:
         """Return the next command on the way to rest; None if nothing has been played.

@@ -62,11 +62,14 @@ class MotionForecasts:
             player.finish_forecast(forecast, trajectory)
             return trajectory
 
-    def fail(self, forecast: Forecast) -> None:
-        """Come to rest, since a forecast could not be run or sent; call it where that is handled.
+    def fail(self, forecast: Forecast | None) -> None:
+        """Come to rest, since a forecast cannot be made or sent; call it where that is handled.
 
         If it was the way to rest after a failure, that is given up, and the robot comes to rest at
         the end of the trajectory before.
+
+        Args:
+            forecast: The forecast; None for one that could not be taken.
         """
         with self._motion.lock:
             failure = self._motion.failure

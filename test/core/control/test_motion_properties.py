@@ -209,7 +209,13 @@ def test_whatever_happens_in_whatever_order_the_commands_stay_within_the_limits(
     assert_allclose(vectors[0, :2], run.first_measured, rtol=0.0, atol=MOVED)
     is_left_alone = not any(what in ("push", "limits") for what, _ in actions)
     for span in run.told():
-        assert_allclose(vectors[span][0, :2], run.measured_at[span.start], rtol=0.0, atol=MOVED)
+        begun_at = run.measured_at[span.start]
+        assert_allclose(vectors[span][0, :2], begun_at, rtol=0.0, atol=MOVED)
+        if is_left_alone:
+            steps = np.abs(vectors[span][0, :2] - begun_at)
+            assert (
+                steps <= [limits.velocity * PERIOD_S for limits in PLAYER_LIMITS.values()]
+            ).all()
         for index, limits in PLAYER_LIMITS.items():
             if span.stop - span.start > 3:
                 bounds = limits if is_left_alone else WIDEST

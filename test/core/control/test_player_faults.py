@@ -166,9 +166,11 @@ def test_by_default_the_chunk_and_the_replan_interval_decide(
 
 @pytest.mark.parametrize("value", [1e5, -1e8, 1e99])
 @pytest.mark.parametrize("key", ["arm", "base"])
-def test_what_no_robot_can_do_is_refused_with_the_chunk(key: str, value: float) -> None:
-    free = JointLimits(-np.inf, np.inf, 3.0, 25.0, 500.0)
-    rig = Rig(limits={0: free, 1: free, 2: free})
+@pytest.mark.parametrize("limited", [(0, 1, 2), ()], ids=["limited", "nameless"])
+def test_what_no_robot_can_do_is_refused_with_the_chunk(
+    key: str, value: float, limited: tuple[int, ...]
+) -> None:
+    rig = Rig(limits=dict.fromkeys(limited, JointLimits(-np.inf, np.inf, 3.0, 25.0, 500.0)))
     rig.offer(speed=0.5, horizon=60)
     rig.run(0.5)
     actions = {"arm": np.full((20, 2), 0.2), "base": np.full((20, 1), 0.5)}

@@ -14,12 +14,15 @@ from player_rig import DT_S, LIMITS, PERIOD_S, T0_NS, Rig
 from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.blend import BlendMode
 from gr00t_policy_core.control.chunk import Chunk, ChunkRefusedError
+from gr00t_policy_core.control.joint_limits import JointLimits
 from gr00t_policy_core.control.motion_state import MotionPhase
 from gr00t_policy_core.control.player import MotionPlayer
-from gr00t_policy_core.control.player_settings import PlayerSettings
+from gr00t_policy_core.control.player_settings import OutOfRange, PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer, replay
 from gr00t_policy_core.control.schedule_settings import ScheduleSettings
 from gr00t_policy_core.control.steering import SteeringRefusedError
+
+NARROW = JointLimits(-0.5, 0.5, 3.0, 25.0, 500.0)
 
 
 def steer(rig: Rig, arm: float, base: float = 0.0) -> None:
@@ -114,6 +117,45 @@ def test_a_target_that_the_robot_cannot_go_to_is_refused(target: float, reason: 
     rig.run(0.1)
     assert rig.player.is_steered
     assert rig.arm == pytest.approx(0.0)
+
+
+def test_a_joint_outside_its_range_is_not_steered_and_is_named() -> None:
+    rig = Rig(measured=True, limits={0: NARROW, 1: LIMITS}, max_jump=0.5)
+    rig.follow(1.5, -1.5)
+    with pytest.raises(SteeringRefusedError, match=r"arm\[0\] is at 1.500, .* -0.500 to 0.500; b"):
+        steer(rig, 1.4)
+    assert rig.run(0.1) == [None] * 10
+    rig.follow(0.4, -0.4)
+    steer(rig, 0.3)
+    rig.run(0.5)
+    assert rig.arm == pytest.approx(0.3, abs=1e-3)
+
+
+def test_a_joint_that_was_moved_outside_its_range_at_rest_is_not_steered() -> None:
+    rig = Rig(measured=True, limits={0: NARROW, 1: LIMITS}, max_following_errors={0: 9.0, 1: 9.0})
+    rig.follow(0.0, 0.0)
+    rig.offer(horizon=5)
+    rig.run(1.0)
+    rested = rig.arm
+    rig.see(1.5, 0.0)
+    rig.run(0.5)
+    with pytest.raises(SteeringRefusedError, match=r"arm\[0\] is at 1.500, outside its range"):
+        steer(rig, 1.4)
+    rig.run(0.1)
+    assert rig.arm == rested
+
+
+def test_a_joint_outside_its_range_returns_with_a_person_where_that_is_wished() -> None:
+    limits = {0: NARROW, 1: LIMITS}
+    rig = Rig(measured=True, limits=limits, max_jump=0.5, out_of_range=OutOfRange.RETURN)
+    rig.follow(1.5, -1.5)
+    for _ in range(100):
+        steer(rig, 1.4)
+        rig.run(0.02)
+    path = rig.path()
+    assert path[0] == 1.5
+    assert path[-1] == 0.5
+    require_within(path, JointLimits(-0.5, 1.5, 3.0, 25.0, 500.0), PERIOD_S)
 
 
 def test_nobody_steers_while_motion_is_inhibited() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,21 @@ import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
-from helpers import wait_for_log, wait_until
-from motion_rig import DT_S, Rig, urdf
-from nodes_for_tests import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, chunk_of
+from helpers import call_in_its_thread, wait_for_log, wait_until
+from motion_rig import DT_S, HOLDING, Rig, urdf
+from nodes_for_tests import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, chunk_of, close_node
 from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
+from gr00t_policy_core.control import deadline_ticker
 from gr00t_policy_core.control.command_limiter import CommandLimiter
 from gr00t_policy_core.control.player import MotionPlayer
+from gr00t_ros.control.command_topics import CommandTopics
+from gr00t_ros.control.motion_failure import MotionFailure
+from gr00t_ros.control.motion_forecasts import MotionForecasts
+from gr00t_ros.interfaces.command_publisher import CommandPublisher
 from gr00t_ros.msg import ActionChunk, ControlStatus
 from gr00t_ros.node.qos import DESCRIPTION
 
@@ -30,6 +36,11 @@ TWIST = {
     "action__arm__type": "twist_stamped",
     "action__arm__joints": None,
     "action__arm__frame_id": "base",
+}
+TRAJECTORY = {
+    "action__gripper__topic": "fingers",
+    "action__gripper__type": "joint_trajectory",
+    "action__gripper__mode": "trajectory",
 }
 
 
@@ -108,6 +119,26 @@ def test_a_subscriber_of_another_type_does_not_count(rig: Rig) -> None:
         other.destroy_node()
     finally:
         rclpy.shutdown(context=context)
+
+
+def test_an_arm_whose_listener_is_gone_in_motion_holds_until_somebody_listens_again(
+    rig: Rig,
+) -> None:
+    listener = rig.peer.create_subscription(JointState, "arm_commands", lambda _: None, 10)
+    rig.start(action__arm__topic="arm_commands")
+    rig.play(horizon=400)
+    rig.operator.wait_until_running()
+    call_in_its_thread(rig.peer, lambda: rig.peer.destroy_subscription(listener))
+    status = rig.operator.wait_for_status(lambda s: s.state == HOLDING, "a hold")
+    assert "nobody subscribes to /arm_commands" in status.reason
+    wait_until(lambda: rig.node._motion.is_at_rest, what="rest")
+    rig.peer.create_subscription(JointState, "arm_commands", lambda _: None, 10)
+    rig.operator.wait_for_status(
+        lambda s: [topic.subscription_count for topic in s.command_topics] == [1, 1], "it is heard"
+    )
+    place = float(rig.node._motion.command.values["arm"][0])
+    rig.play(start=place, horizon=400)
+    rig.operator.wait_until_running()
 
 
 def test_a_blocked_joint_stops_the_arm_until_start(rig: Rig) -> None:
@@ -189,6 +220,47 @@ def test_a_stop_in_motion_says_how_long_it_takes(rig: Rig) -> None:
     assert 0.05 < seconds < 3.0
     rig.wait_for_rest()
     rig.require_smooth(acceleration=25.0)
+
+
+def test_a_stop_during_a_failure_says_that_the_fallback_brakes(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.start(action__arm__max_acceleration=0.2, action__gripper__max_acceleration=0.2)
+    rig.play(speed=1.0, horizon=400)
+    wait_until(lambda: rig.path().size and rig.path()[-1, 0] > 0.3, what="it moves")
+    monkeypatch.setattr(CommandLimiter, "follow", fail)
+    wait_until(lambda: rig.node._motion.failure, what="the failure")
+    response = rig.operator.trigger("stop")
+    assert not response.success
+    assert response.message == (
+        "braking by the fallback: the motion cannot be computed; the robot is brought to rest, and "
+        "the node ends:"
+    )
+
+
+def test_a_stop_that_a_stuck_loop_cannot_carry_out_says_so(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.start()
+    rig.play(speed=0.5, horizon=400)
+    wait_until(lambda: rig.path().size and rig.path()[-1, 0] > 0.2, what="it moves")
+    release = threading.Event()
+    publish = CommandTopics.publish
+
+    def stuck(*arguments: Any) -> None:
+        release.wait(60.0)
+        publish(*arguments)
+
+    monkeypatch.setattr(CommandTopics, "publish", stuck)
+    try:
+        status = rig.operator.wait_for_status(lambda s: s.state == ERROR, "the error")
+        assert status.reason == "the control loop does not tick"
+        response = rig.operator.trigger("stop")
+        assert (response.success, response.message) == (False, "the control loop does not tick")
+    finally:
+        release.set()
+    rig.wait_for_rest()
+    rig.operator.wait_for_reason("stopped by ~/stop")
 
 
 # Observations
@@ -306,16 +378,85 @@ def test_a_message_that_makes_the_player_fail_brakes_the_arm_and_ends_no_thread(
     wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
 
 
-def test_whatever_fails_a_twist_comes_down_to_zero(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def drive(rig: Rig, **changes: Any) -> list[TwistStamped]:
+    """A base at 0.5 m/s beside a gripper that opens slowly; returns the twists it is told."""
     twists: list[TwistStamped] = []
     rig.peer.create_subscription(TwistStamped, "twist", twists.append, 500)
-    rig.start(**TWIST)
-    values = {"arm": np.full((400, 6), 0.5), "gripper": np.zeros((400, 1))}
+    rig.start(**TWIST, **changes)
+    climb = 0.1 * DT_S * np.arange(400)[:, None]
+    values = {"arm": np.full((400, 6), 0.5), "gripper": climb}
     rig.chunks.publish(chunk_of(values, t0_ns=rig.now_ns(), dt_s=DT_S))
     wait_until(lambda: twists and twists[-1].twist.linear.x == 0.5, what="the velocity")
-    monkeypatch.setattr(CommandLimiter, "follow", fail)
+    return twists
+
+
+def require_braked(twists: list[TwistStamped]) -> None:
+    """The base comes down to zero, and is not cut off."""
     wait_until(lambda: twists[-1].twist.linear.x == 0.0, what="no velocity")
     speeds = np.array([message.twist.linear.x for message in twists])
-    assert np.abs(np.diff(speeds)).max() < 0.5  # it is braked, not cut off
+    assert np.abs(np.diff(speeds)).max() < 0.25
+
+
+@pytest.mark.parametrize(
+    ("owner", "part"),
+    [
+        (CommandLimiter, "follow"),
+        (MotionForecasts, "take"),
+        (CommandTopics, "send_goals"),
+        (MotionPlayer, "copy_ahead"),
+    ],
+)
+def test_whatever_fails_in_a_tick_a_twist_beside_a_trajectory_comes_down_to_zero(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, owner: type, part: str
+) -> None:
+    twists = drive(rig, **TRAJECTORY)
+    monkeypatch.setattr(owner, part, fail)
+    if part == "copy_ahead":
+        rig.chunks.publish(ActionChunk(stop=True, stop_reason="enough"))
+    status = rig.operator.wait_for_status(lambda s: s.state == ERROR, "the error")
+    assert "FloatingPointError: broken on purpose" in status.reason
+    require_braked(twists)
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
+
+
+@pytest.mark.parametrize("changes", [{}, TRAJECTORY])
+def test_a_brake_that_fails_too_leaves_no_velocity(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
+) -> None:
+    twists = drive(rig, **changes)
+    monkeypatch.setattr(MotionFailure, "next_command", fail)
+    monkeypatch.setattr(CommandLimiter, "follow", fail)
+    wait_until(lambda: twists[-1].twist.linear.x == 0.0, what="no velocity")
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
+
+
+def test_a_topic_that_cannot_be_published_does_not_keep_another_from_braking(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twists = drive(rig, action__gripper__topic="a_gripper", action__gripper__type="joint_state")
+    publish = CommandPublisher.publish
+
+    def broken(publisher: CommandPublisher, *arguments: Any) -> None:
+        if publisher.topic == "/a_gripper":
+            fail()
+        publish(publisher, *arguments)
+
+    rig.node._output._streams.sort(key=lambda stream: stream.topic)  # the broken one is first
+    monkeypatch.setattr(CommandPublisher, "publish", broken)
+    require_braked(twists)
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
+
+
+def test_a_control_loop_that_has_ended_is_a_failure_and_the_node_brakes_without_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twists = drive(rig)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    assert not rig.node.has_failed
+    monkeypatch.setattr(deadline_ticker.DeadlineTicker, "wait", fail)
+    status = rig.operator.wait_for_status(lambda s: s.state == ERROR, "the error")
+    assert status.reason == "the control loop has ended"
+    wait_until(lambda: rig.node.has_failed, what="the node asks to be ended")
+    assert twists[-1].twist.linear.x == 0.5
+    close_node(rig.node)
+    require_braked(twists)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from control_ramps import FollowingArm, MakeNode, activate, now_ns, ramp
 from helpers import wait_until
+from motion_rig import PERIOD_S, Rig
 from nodes_for_tests import (
     ACTIVATE,
     CLEANUP,
@@ -50,6 +52,25 @@ def test_nothing_is_published_before_a_chunk_nor_while_not_active(
     count = len(commands)
     quiet_for(commands)
     assert len(commands) == count
+
+
+def test_a_slow_deactivation_is_no_fault_and_the_arm_goes_on_without_a_start(rig: Rig) -> None:
+    """No measurement arrives while the node brakes: the arm is not where it was measured last."""
+    rig.start(action__arm__max_acceleration=2.0, action__arm__max_following_error=0.6)
+    rig.play(speed=2.0, horizon=400)
+
+    def is_fast() -> bool:
+        return len(rig.path()) > 1 and bool(np.diff(rig.path()[-2:, 0])[0] > 1.9 * PERIOD_S)
+
+    wait_until(is_fast, what="it moves")
+    told_at = rig.path()[-1, 0]
+    assert rig.operator.change_state(DEACTIVATE) == [True]
+    rested = rig.path()[-1, 0]
+    assert rested > told_at + 0.6, "it was braked for longer than max_following_error"
+    assert rig.operator.change_state(ACTIVATE) == [True]
+    rig.play(start=rested, speed=0.2, horizon=400)
+    rig.operator.wait_until_running()
+    wait_until(lambda: rig.path()[-1, 0] > rested + 0.1, what="it goes on")
 
 
 def test_a_whole_life_leaves_nothing_behind_and_can_be_lived_again(

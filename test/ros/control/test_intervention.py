@@ -181,3 +181,18 @@ def test_the_next_command_after_the_button_is_the_persons(rig: Rig) -> None:
     assert node._motion.is_steered, "at the answer of the service the robot follows already"
     wait_until(lambda: where(rig) > 0.09, what="it is where the leader is")
     rig.require_smooth()
+
+
+def test_a_joint_outside_its_range_does_not_leave_the_person_who_takes_over(rig: Rig) -> None:
+    leader = Leader(rig.peer)
+    rig.follow(1.5, 0.0, 0.0)
+    rig.start(max_jump=2.0, action__arm__max_position=0.5, teleop_timeout_s=5.0, **TELEOP)
+    leader.wait_for_listener()
+    leader.drive(1.4, 0.0)
+    assert intervene(rig, True).success
+    rig.operator.wait_for_reason("shoulder is at 1.500, outside its range")
+    assert rig.received == []
+    rig.follow(0.4, 0.0, 0.0)
+    leader.drive(0.3, 0.0)
+    wait_until(lambda: len(rig.path()) and where(rig) == 0.3, what="it follows the leader")
+    rig.require_smooth()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,39 @@ def show(message):
 node.create_subscription(TwistStamped, "base", show, 500)
 rclpy.spin(node)
 """
+
+
+LOOPLESS = """
+import sys
+from gr00t_policy_core.control.deadline_ticker import DeadlineTicker
+from gr00t_ros.control.command_topics import CommandTopics
+from gr00t_ros.control.control_node import main
+
+publish, wait = CommandTopics.publish, DeadlineTicker.wait
+fast_ticks = 0
+
+def counted(topics, values, now):
+    global fast_ticks
+    fast_ticks += values["arm"][0] > 0.3
+    publish(topics, values, now)
+
+def broken(ticker):
+    if fast_ticks > 50:
+        raise FloatingPointError("broken on purpose")
+    return wait(ticker)
+
+CommandTopics.publish, DeadlineTicker.wait = counted, broken
+sys.exit(main())
+"""
+
+
+def test_a_control_node_whose_loop_ends_brakes_and_ends_with_an_error(scene: Scene) -> None:
+    twists, control = _driving(scene, code=LOOPLESS, action__arm__max_linear_acceleration=0.5)
+    assert ends_with(control) == 1
+    assert "the control loop has ended" in control.output()
+    wait_until(lambda: twists[-1].twist.linear.x == 0.0, SLOW_S, "the last twist")
+    speeds = np.array([message.twist.linear.x for message in twists])
+    assert np.abs(np.diff(speeds)).max() < 0.3 * speeds.max()  # some messages may be lost
 
 
 def test_a_control_node_whose_motion_fails_brakes_and_ends_with_an_error(scene: Scene) -> None:
@@ -135,8 +169,8 @@ def _outlast_a_doubled_ctrl_c() -> None:
     wait_until(lambda: time.monotonic() - begun_s > 0.6, what="more than a doubled Ctrl-C")
 
 
-def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
-    """A base at 0.4 m/s whose limits take 8 s to stop it."""
+def _driving(scene: Scene, **changes: Any) -> tuple[list[TwistStamped], Process]:
+    """A base at 0.4 m/s whose limits take 8 s to stop it, unless they are changed."""
     twists: list[TwistStamped] = []
     scene.peer.create_subscription(TwistStamped, "base", twists.append, 500)
     control = scene.start_node(
@@ -145,7 +179,7 @@ def _driving(scene: Scene) -> tuple[list[TwistStamped], Process]:
         action__arm__type="twist_stamped",
         action__arm__joints=None,
         action__arm__frame_id="base",
-        action__arm__max_linear_acceleration=0.05,
+        **{"action__arm__max_linear_acceleration": 0.05, **changes},
     )
     chunks = scene.peer.create_publisher(ActionChunk, "action_chunk", 5)
     wait_until(chunks.get_subscription_count, SLOW_S, "the node listens")
