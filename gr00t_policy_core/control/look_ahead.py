@@ -155,13 +155,13 @@ class LookAheadPlayer:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether the robot was told nothing yet, or to rest, and its controller the way there.
+        """Whether the robot was told nothing, or to rest, and its controller the way there.
 
         Until then the robot goes on by the trajectory before.
         """
         present = self._ahead.commands.present
         if present is None or present.is_withheld:
-            return True
+            return self._streamed.is_at_rest
         return present.at_rest and self.is_sent and self._streamed.is_at_rest
 
     def report(self) -> list[JointReport]:
@@ -250,6 +250,7 @@ class LookAheadPlayer:
         except ChunkRefusedError as error:
             self._ahead.player_at_stop.refuse(str(error))
             raise
+        self._streamed.begin()
         self._ahead.note(Offered(chunk, ahead_ns))
         # It may begin like the one before, whose trajectory comes to rest where this one goes on.
         self._path.depart()
@@ -263,6 +264,7 @@ class LookAheadPlayer:
         self._stops.begin_if_due(now_ns)
         ahead_ns = self._ahead.time_ahead(now_ns)
         self.player.steer(target, ahead_ns)
+        self._streamed.begin()
         self._ahead.note(Steered(tuple(target.tolist()), ahead_ns))
 
     def refuse(self, reason: str) -> None:

@@ -41,6 +41,7 @@ class StreamedCommands:
         self._is_silent = is_silent
         self._limiter: CommandLimiter | None = None  # from the first command on
         self._limits: Mapping[int, JointLimits] = {}  # of the limiter
+        self._last: Command | None = None
         self._newest: tuple[Row, Row] | None = None
 
     @property
@@ -58,6 +59,11 @@ class StreamedCommands:
         """The command before the last one and the last, float64 (size,); None before the first."""
         return self._newest
 
+    def begin(self) -> None:
+        """Begin where the next motion does, unless what is streamed is being commanded."""
+        if self._last is None:
+            self._limiter = None
+
     def follow(self, ahead: CommandsAhead, settings: PlayerSettings) -> Command | None:
         """The command of the present, its streamed values within reach of those before.
 
@@ -66,17 +72,23 @@ class StreamedCommands:
             settings: The limits in force.
         """
         command = self._follow(ahead, settings)
+        self._last = command
         if command is not None and self._keys:
             vector = command.vector
             self._newest = vector if self._newest is None else self._newest[1], vector
         return command
 
     def _follow(self, ahead: CommandsAhead, settings: PlayerSettings) -> Command | None:
-        present, limiter = ahead.present, self._limiter
-        if present is None or not self._keys:
+        present, limiter, last = ahead.present, self._limiter, self._last
+        if not self._keys:
             return present
-        is_silent = self._is_silent and present.at_rest and self.is_at_rest
-        if present.is_withheld or is_silent:
+        if present is None or present.is_withheld:
+            if limiter is not None and last is not None and not limiter.is_at_rest:
+                return self._brake(limiter, last)
+            if present is not None:
+                self._limiter = None
+            return present
+        if self._is_silent and present.at_rest and self.is_at_rest:
             self._limiter = None
             return present
         if limiter is None or (limiter.is_at_rest and present.at_rest):
@@ -86,6 +98,14 @@ class StreamedCommands:
             return present
         values = self._layout.split(vector)
         return replace(present, values=values, at_rest=present.at_rest and limiter.is_at_rest)
+
+    def _brake(self, limiter: CommandLimiter, last: Command) -> Command:
+        """The next command on the way to rest, where the path that it followed was undone."""
+        vector = last.vector
+        vector[self._layout.is_velocity] = 0.0
+        values = self._layout.split(limiter.brake(vector))
+        at_rest = limiter.is_at_rest
+        return Command.holds(values, last.targets, last.chunk_id, at_rest=at_rest)
 
     def _begin_within(self, settings: PlayerSettings, present: Command) -> CommandLimiter:
         """Go on within the limits in force, from the last command or the first one."""

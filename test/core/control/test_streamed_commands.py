@@ -16,6 +16,7 @@ from gr00t_policy_core.control.look_ahead import LookAheadPlayer
 from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.schedule_settings import ScheduleSettings
+from gr00t_policy_core.control.trajectory import Forecast
 
 PERIOD_S = 0.01
 PERIOD_NS = 10_000_000
@@ -63,6 +64,18 @@ class Robot:
                 self.player.finish_forecast(forecast, trajectory)
             if command is not None:
                 self.commands.append(command)
+
+    def tick_unsent(self, ticks: int) -> Forecast:
+        """Tick while the first trajectory is planned; returns its forecast."""
+        forecasts = []
+        for _ in range(ticks):
+            self.now_ns += PERIOD_NS
+            command = self.player.tick(self.now_ns)
+            if command is not None:
+                self.commands.append(command)
+            forecasts.append(self.player.take_forecast())
+        [forecast] = [one for one in forecasts if one is not None]
+        return forecast
 
     def stall(self, ticks: int) -> None:
         self.now_ns += ticks * PERIOD_NS
@@ -116,6 +129,59 @@ def test_a_robot_is_not_at_rest_while_what_is_streamed_catches_up(ticks: int) ->
     gripper, base = robot.streamed()
     require_within(gripper, LIMITS, PERIOD_S)
     assert gripper[-1] == pytest.approx(robot.commands[-1].values["arm"][0], abs=1e-6)
+    assert not base[-1]
+
+
+@pytest.mark.parametrize("ticks", [45, 80])
+def test_what_is_streamed_comes_to_rest_where_a_stop_undoes_the_first_chunk(ticks: int) -> None:
+    """Its trajectory was never sent; a base would drive on at its last velocity."""
+    robot = Robot()
+    robot.tick(3)
+    robot.offer()
+    late = robot.tick_unsent(ticks)
+    assert robot.streamed()[1][-1] > 0.05
+    robot.player.inhibit("enough")
+    robot.player.retry(late, robot.now_ns)
+    robot.tick()
+    assert not robot.player.is_at_rest
+    robot.tick(200)
+    assert robot.player.is_at_rest
+    gripper, base = robot.streamed()
+    require_within(gripper, LIMITS, PERIOD_S)
+    assert np.abs(np.diff(base)).max() <= BASE.linear_acceleration * PERIOD_S + 1e-9
+    assert not base[-1]
+    assert len(base) < 150  # then it is silent
+
+    robot.player.inhibit("")
+    moved = {0: 0.3, 1: 0.4}  # by hand
+    robot.player.measure(moved, robot.now_ns)
+    rows = np.full((40, 1), 0.4)
+    actions = {"arm": rows - 0.1, "gripper": rows, "base": np.zeros((40, 6))}
+    robot.player.offer(Chunk(2, robot.now_ns, 0.05, actions), robot.now_ns)
+    robot.commands.clear()
+    robot.tick(20)
+    assert robot.streamed()[0] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("ticks", [45, 80])
+def test_what_is_streamed_brakes_where_the_first_trajectory_is_late_and_planned_again(
+    ticks: int,
+) -> None:
+    robot = Robot()
+    robot.tick(3)
+    robot.offer()
+    late = robot.tick_unsent(ticks)
+    robot.player.retry(late, robot.now_ns)
+    begun = len(robot.commands)
+    robot.tick(4)
+    assert len(robot.commands) == begun + 4
+    assert robot.streamed()[1][-1] < robot.streamed()[1][begun - 1]
+    robot.tick(450)
+    gripper, base = robot.streamed()
+    require_within(gripper, LIMITS, PERIOD_S)
+    assert np.abs(np.diff(base)).max() <= BASE.linear_acceleration * PERIOD_S + 1e-9
+    assert base[begun + 20 :].max() == pytest.approx(0.5, abs=1e-3)
+    assert robot.commands[-1].at_rest
     assert not base[-1]
 
 
