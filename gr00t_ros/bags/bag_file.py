@@ -23,12 +23,15 @@ class BagMessage:
         data: The message, in CDR.
         received_ns: When it was received, by the recorder's clock, ns.
         losses: How many parts of the bag before it are lost.
+        published_ns: When it was published, by the publisher's clock, ns; None where the bag does
+            not say.
     """
 
     topic: str
     data: bytes
     received_ns: int
     losses: int = field(default=0, compare=False)
+    published_ns: int | None = field(default=None, compare=False)
 
 
 class BagFile(Protocol):

@@ -87,7 +87,13 @@ class McapFile:
         for record in self.records():
             if isinstance(record, Message) and self._names.get(record.channel_id) in topics:
                 name = self._names[record.channel_id]
-                yield BagMessage(name, record.data, record.log_time, self.losses.count)
+                yield BagMessage(
+                    name,
+                    record.data,
+                    record.log_time,
+                    self.losses.count,
+                    record.publish_time or None,
+                )
 
     def lost_by_topic(self) -> Counter[str]:
         """The messages that are known to be lost, by topic; after all records were read."""

@@ -38,11 +38,22 @@ class Recorded:
         topic: The full name of its topic.
         message: The message.
         time_s: When it was received, s after `START_NS`.
+        published_s: When it was published; None for the same instant.
     """
 
     topic: str
     message: Any
     time_s: float
+    published_s: float | None = None
+
+    @property
+    def received_ns(self) -> int:
+        return START_NS + round(self.time_s * 1e9)
+
+    @property
+    def published_ns(self) -> int:
+        published_s = self.time_s if self.published_s is None else self.published_s
+        return START_NS + round(published_s * 1e9)
 
 
 def stamp(time_s: float) -> Time:
@@ -130,9 +141,9 @@ def write_plain_bag(path: Path, messages: Iterable[Recorded]) -> Path:
                 name = ros_type(type(recorded.message))
                 schema = writer.register_schema(name, "ros2msg", b"")
                 channels[recorded.topic] = writer.register_channel(recorded.topic, "cdr", schema)
-            time_ns = START_NS + round(recorded.time_s * 1e9)
             data = serialize_message(recorded.message)
-            writer.add_message(channels[recorded.topic], time_ns, data, time_ns)
+            received_ns, published_ns = recorded.received_ns, recorded.published_ns
+            writer.add_message(channels[recorded.topic], received_ns, data, published_ns)
         writer.finish()
     return path
 
@@ -143,9 +154,12 @@ def write_episode(bag: Path, messages: Iterable[Recorded], info: EpisodeInfo) ->
     for recorded in messages:
         name = ros_type(type(recorded.message))
         writer.add_topic(BagTopic(name=recorded.topic, type=name))
-        time_ns = START_NS + round(recorded.time_s * 1e9)
-        data = serialize_message(recorded.message)
-        writer.write(recorded.topic, data, received_ns=time_ns, published_ns=time_ns)
+        writer.write(
+            recorded.topic,
+            serialize_message(recorded.message),
+            received_ns=recorded.received_ns,
+            published_ns=recorded.published_ns,
+        )
     return writer.finish(info)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,20 @@ def test_where_the_clock_was_set_all_topics_are_before_it_or_after_it(by_s: floa
     ]
     times_s = [100.0, 100.1, 100.4, 100.5, after_s, after_s + 0.1, after_s + 0.4, after_s + 0.5]
     assert [time_s for _, time_s in in_order(written)] == pytest.approx(times_s)
+
+
+def test_what_waited_for_a_message_that_was_sent_again_was_delivered_with_it() -> None:
+    """Only the reception goes back, by the time that sending again has taken."""
+    written = received("b", 0.0, 0.1)
+    for published_s, received_s in ((0.0, 0.9), (0.1, 0.2), (0.2, 0.3), (1.0, 1.1)):
+        [message] = received("a", received_s)
+        written.append(replace(message, published_ns=round(published_s * SECOND_NS)))
+    written += received("b", 0.6, 1.0, 1.2)
+    assert in_order(written) == [
+        *(("b", 0.0), ("b", 0.1), ("b", 0.6)),
+        *(("a", 0.9), ("a", 0.9), ("a", 0.9)),
+        *(("b", 1.0), ("a", 1.1), ("b", 1.2)),
+    ]
 
 
 def test_for_a_silent_topic_only_so_much_waits() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from demonstration_bags import (
 )
 from policies_for_tests import parameters
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
 pytest.importorskip("av", reason="videos need PyAV (the extra 'convert')")
 from conversion_rig import convert, report_of, write_config
@@ -93,6 +95,21 @@ def test_a_busy_recorder_that_wrote_topic_after_topic_loses_nothing(
     report = report_of(tmp_path / "d")
     assert report["interruptions"] == {}
     assert (report["episodes"], report["steps"]) == (1, 60)
+
+
+def test_an_image_that_was_sent_again_is_no_clock_that_was_set(
+    tmp_path: Path, config: Path
+) -> None:
+    """It is stamped later than those behind it, which have waited for it, as the robot has."""
+    messages = list(recording(3.0))
+    first = next(i for i, one in enumerate(messages) if isinstance(one.message, Image))
+    late = messages[first]
+    messages[first] = replace(late, time_s=late.time_s + 0.9, published_s=late.time_s)
+    bag = write_plain_bag(tmp_path / "bag.mcap", messages)
+    assert convert(bag, "--config", config, "--output", tmp_path / "d") == 0
+    report = report_of(tmp_path / "d")
+    assert report["interruptions"] == {}
+    assert (report["episodes"], report["steps"]) == (1, 43)  # without the first 0.85 s
 
 
 def test_a_bag_of_the_recorder_needs_no_file_and_no_task(tmp_path: Path) -> None:
