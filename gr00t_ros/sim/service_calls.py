@@ -14,10 +14,22 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 TIMEOUT_S = 60.0
+# A request whose answer may be lost is sent again after this long, s: DDS loses the answer of a
+# service that has not found its client yet, although the client has found the service.
+AGAIN_S = 5.0
 
 
-def call(node: Node, service_type: type[Any], service: str, request: Any) -> Any:
+def call(
+    node: Node, service_type: type[Any], service: str, request: Any, *, may_repeat: bool = False
+) -> Any:
     """Call a service, and return its response.
+
+    Args:
+        node: Calls; another thread spins it.
+        service_type: Class of the service.
+        service: Its name.
+        request: The request.
+        may_repeat: Whether to ask again where no answer comes: to do it twice does no harm.
 
     Raises:
         TimeoutError: It is not there, or does not answer.
@@ -26,24 +38,26 @@ def call(node: Node, service_type: type[Any], service: str, request: Any) -> Any
     try:
         if not client.wait_for_service(TIMEOUT_S):
             raise TimeoutError(f"no service {service} within {TIMEOUT_S:g} s")
-        future = client.call_async(request)
         answered = threading.Event()
-        future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(TIMEOUT_S):
-            raise TimeoutError(f"{service} did not answer within {TIMEOUT_S:g} s")
-        return future.result()
+        futures = []
+        for _ in range(round(TIMEOUT_S / AGAIN_S) if may_repeat else 1):
+            futures.append(client.call_async(request))
+            futures[-1].add_done_callback(lambda _: answered.set())
+            if answered.wait(AGAIN_S if may_repeat else TIMEOUT_S):
+                return next(future for future in futures if future.done()).result()
+        raise TimeoutError(f"{service} did not answer within {TIMEOUT_S:g} s")
     finally:
         node.destroy_client(client)
 
 
 def call_trigger(node: Node, service: str) -> None:
-    """Call a Trigger service.
+    """Call a Trigger service, which may be called twice.
 
     Raises:
         TimeoutError: It is not there, or does not answer.
         RuntimeError: It answered that it could not.
     """
-    response = call(node, Trigger, service, Trigger.Request())
+    response = call(node, Trigger, service, Trigger.Request(), may_repeat=True)
     if not response.success:
         raise RuntimeError(f"{service} failed: {response.message}")
 
@@ -74,5 +88,5 @@ def begin_scene(node: Node, seed: int) -> None:
     """
     seed_parameter = Parameter("scene_seed", value=seed).to_parameter_msg()
     request = SetParameters.Request(parameters=[seed_parameter])
-    call(node, SetParameters, "sim_node/set_parameters", request)
+    call(node, SetParameters, "sim_node/set_parameters", request, may_repeat=True)
     call_trigger(node, "sim_node/reset")
