@@ -114,13 +114,19 @@ def node_of(start_node: MakeNode, policy: PosePolicy, monkeypatch: pytest.Monkey
     return make
 
 
-def test_the_pose_is_that_of_the_time_of_the_observation(
-    node_of: MakeNode, policy: PosePolicy, operator: Operator, ros_node: Node
-) -> None:
+def started(node_of: MakeNode, operator: Operator, ros_node: Node) -> MovingTip:
+    """A policy node that infers from a tip that moves; returns the tip."""
     node_of(max_skew_s=0.05, max_age_s=5.0)
     tip = MovingTip(ros_node)
     assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
     assert operator.trigger("start").success
+    return tip
+
+
+def test_the_pose_is_that_of_the_time_of_the_observation(
+    node_of: MakeNode, policy: PosePolicy, operator: Operator, ros_node: Node
+) -> None:
+    tip = started(node_of, operator, ros_node)
     wait_until(lambda: len(policy.states) > 5, what="observations")
     for state in policy.states:
         pose, joint = state["eef"][0], state["arm"][0, :, 0]
@@ -136,10 +142,7 @@ def test_the_pose_is_that_of_the_time_of_the_observation(
 def test_one_transform_that_is_stamped_ahead_does_not_blind_the_state(
     node_of: MakeNode, policy: PosePolicy, operator: Operator, ros_node: Node
 ) -> None:
-    node_of(max_skew_s=0.05, max_age_s=5.0)
-    tip = MovingTip(ros_node)
-    assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
-    assert operator.trigger("start").success
+    tip = started(node_of, operator, ros_node)
     wait_until(lambda: policy.states, what="an observation")
     tip.send_tip(ahead_s=1000.0)
     rejected = "state.eef: 1 message rejected, stamped ahead of this node's clock (the last: "
@@ -154,10 +157,7 @@ def test_transforms_of_other_frames_may_be_stamped_ahead(
     node_of: MakeNode, policy: PosePolicy, operator: Operator, ros_node: Node
 ) -> None:
     """As those of a localisation are, which are valid for some time to come."""
-    node_of(max_skew_s=0.05, max_age_s=5.0)
-    tip = MovingTip(ros_node)
-    assert operator.change_state(CONFIGURE, ACTIVATE) == [True, True]
-    assert operator.trigger("start").success
+    tip = started(node_of, operator, ros_node)
     tip.send_tip(ahead_s=1000.0, parent="map", child="base")
     wait_until(lambda: len(policy.states) > 5, what="observations")
     assert not any("ahead of" in status.reason for status in operator.statuses)

@@ -151,12 +151,18 @@ def test_a_task_that_is_not_accepted_in_time_moves_no_robot_later(
     task_node.is_at_rest.set()
 
 
-def test_a_task_whose_answer_is_lost_is_cancelled_at_once(
-    task_node: SlowTaskNode, stopped: list[str]
-) -> None:
+def unanswered(task_node: SlowTaskNode) -> Command:
+    """A command whose task runs, and whose goal was never answered."""
     task_node.lose_answers()
     command = Command()
     wait_until(lambda: command.has_said("| running"), SLOW_S, "the task runs")
+    return command
+
+
+def test_a_task_whose_answer_is_lost_is_cancelled_at_once(
+    task_node: SlowTaskNode, stopped: list[str]
+) -> None:
+    command = unanswered(task_node)
     command.press_ctrl_c()
     assert task_node.is_cancelled.wait(SLOW_S)
     wait_until(lambda: command.has_said("Ctrl-C again does not wait"), SLOW_S, "it is said")
@@ -169,9 +175,7 @@ def test_a_task_whose_answer_is_lost_is_cancelled_at_once(
 def test_a_task_node_that_falls_silent_before_its_answer_comes_has_ended_or_hangs(
     task_node: SlowTaskNode, stopped: list[str]
 ) -> None:
-    task_node.lose_answers()
-    command = Command()
-    wait_until(lambda: command.has_said("| running"), SLOW_S, "the task runs")
+    command = unanswered(task_node)
     task_node.is_silent.set()
     assert command.status() == 1
     assert stopped == ["control_node", "policy_node"]
