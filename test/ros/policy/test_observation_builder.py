@@ -3,73 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from policies_for_tests import ACTION_RATE_HZ, EchoPolicy, parameters
-from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import Float64MultiArray
+from observation_rig import STEP_MS, Streams, ns
+from policies_for_tests import EchoPolicy
+from sensor_msgs.msg import CompressedImage
 
 from gr00t_policy_core.serving import JpegVideo
-from gr00t_ros.contract.contract import Contract, parse_contract
-from gr00t_ros.node.rejected_messages import RejectedMessages
-from gr00t_ros.policy.observation_builder import NotReadyError, ObservationBuilder, TimedObservation
-from gr00t_ros.policy.stream_buffers import buffer_for
-
-T0_NS = 1_700_000_000_000_000_000
-STEP_MS = 1000.0 / ACTION_RATE_HZ
-
-
-def ns(ms: float) -> int:
-    return T0_NS + round(ms * 1e6)
-
-
-def picture(level: int, *, width: int = 4, encoding: str = "rgb8") -> Image:
-    data = bytes([level]) * (3 * width * 2)
-    return Image(height=2, width=width, step=3 * width, encoding=encoding, data=data)
-
-
-def joints(value: float, names: tuple[str, ...] = ("finger", "elbow", "shoulder")) -> JointState:
-    """The finger is at `value`, the elbow 1 above, the shoulder 2 above."""
-    return JointState(name=list(names), position=[value + i for i in range(len(names))])
-
-
-class Streams:
-    """A contract's buffers, filled by the test instead of subscriptions."""
-
-    def __init__(self, policy: EchoPolicy | None = None, **changes: Any) -> None:
-        self.contract: Contract = parse_contract(parameters(**changes))
-        self.buffers: dict[str, Any] = {s.name: buffer_for(s) for s in self.contract.streams}
-        self.rejected = RejectedMessages()
-        configs = (policy or EchoPolicy()).get_modality_config()
-        self._builder = ObservationBuilder(
-            self.contract, configs, self.buffers, rejected=self.rejected
-        )
-
-    def jpegs_go_on(self) -> None:
-        """From now on the policy takes JPEG."""
-        configs = EchoPolicy().get_modality_config()
-        self._builder = ObservationBuilder(
-            self.contract, configs, self.buffers, takes_jpeg=True, rejected=self.rejected
-        )
-
-    def camera(self, ms: float, level: int = 0, **options: Any) -> None:
-        self.buffers["video.front"].add(ns(ms), picture(level, **options), received_ns=0)
-
-    def arm(self, ms: float, value: float = 0.0, **options: Any) -> None:
-        for name in ("state.arm", "state.gripper"):
-            self.buffers[name].add(ns(ms), joints(value, **options), received_ns=0)
-
-    def build(self, now_ms: float, instruction: str = "go") -> TimedObservation:
-        return self._builder.build(ns(now_ms), instruction)
-
-    def trouble(self, now_ms: float, instruction: str = "go") -> NotReadyError:
-        with pytest.raises(NotReadyError) as caught:
-            self.build(now_ms, instruction)
-        return caught.value
 
 
 def test_an_observation_has_the_policys_layout() -> None:
@@ -225,59 +167,6 @@ def test_the_picture_before_one_that_cannot_be_read_serves_while_it_is_fresh() -
     assert "1 message rejected, cannot be read" in streams.rejected.recent()[0]
 
 
-def part(ms: float, streams: Streams, **positions: float) -> None:
-    """A message of one of several publishers on /joint_states."""
-    message = JointState(name=list(positions), position=list(positions.values()))
-    for name in ("state.arm", "state.gripper"):
-        streams.buffers[name].add(ns(ms), message, received_ns=ns(ms))
-
-
-def test_joints_of_several_publishers_make_one_state() -> None:
-    streams = Streams()
-    streams.camera(0)
-    part(-5, streams, shoulder=1.0, wheel=9.0)
-    part(0, streams, elbow=2.0)
-    part(5, streams, finger=3.0)
-    part(6, streams, wheel=9.5)
-    built = streams.build(10)
-    assert built.t0_ns == ns(-5)  # the newest time that every joint has reached
-    assert_allclose(built.observation["state"]["arm"], [[[1.0, 2.0]]])
-    assert_allclose(built.observation["state"]["gripper"], [[[3.0]]])
-
-
-def test_the_history_of_each_joint_is_its_own() -> None:
-    streams = Streams(EchoPolicy(state_delta_indices=(-2, 0)), max_skew_s=0.02)
-    for ms in range(0, 301, 10):
-        part(ms, streams, shoulder=ms, finger=ms)
-        part(ms + 4, streams, elbow=ms + 4)
-    streams.camera(300)
-    arm = streams.build(305).observation["state"]["arm"]
-    assert_allclose(arm, [[[200.0, 204.0], [300.0, 304.0]]])
-
-
-def test_a_joint_that_stopped_coming_is_named_with_its_age() -> None:
-    streams = Streams(max_age_s=0.2)
-    for ms in range(0, 401, 10):
-        part(ms, streams, shoulder=0.0, finger=0.0)
-        if ms <= 100:
-            part(ms, streams, elbow=0.0)
-    streams.camera(400)
-    trouble = streams.trouble(400)
-    assert trouble.cause == "state.arm: stale on joint_states"
-    assert "newest message of elbow is 0.30 s old, at most 0.2 s allowed" in str(trouble)
-
-
-def test_a_joint_too_far_from_the_common_time_is_not_taken() -> None:
-    """The elbow has come once, 0.15 s after the rest."""
-    streams = Streams()
-    streams.camera(0)
-    part(0, streams, shoulder=0.0, finger=0.0)
-    part(150, streams, elbow=0.0)
-    trouble = streams.trouble(160)
-    assert trouble.cause == "state.arm: no message at the required time"
-    assert "the closest is 0.150 s away" in str(trouble)
-
-
 def test_a_picture_that_changes_its_size_within_the_history_is_named() -> None:
     streams = Streams(EchoPolicy(video_delta_indices=(-1, 0)))
     streams.camera(0)
@@ -350,62 +239,3 @@ def test_a_stream_that_recovers_is_used_again() -> None:
     streams.camera(2010, level=3)
     streams.arm(2010)
     assert streams.build(2020).observation["video"]["front"].max() == 3
-
-
-# States of several sources
-
-
-SOURCES: dict[str, Any] = {
-    "state__arm__type": None,
-    "state__arm__topic": None,
-    "state__arm__joints": None,
-    "state__arm__sources": ["second", "first"],
-    "state__arm__first__type": "joint_state",
-    "state__arm__first__topic": "joint_states",
-    "state__arm__first__joints": ["shoulder"],
-    "state__arm__second__type": "joint_state",
-    "state__arm__second__topic": "other_joint_states",
-    "state__arm__second__joints": ["elbow"],
-}
-
-
-def test_a_state_of_several_sources_has_their_values_in_order() -> None:
-    streams = Streams(EchoPolicy(state_delta_indices=(-1, 0)), **SOURCES)
-    for ms in (0, STEP_MS):
-        streams.camera(ms)
-        for name in ("state.arm.first", "state.arm.second", "state.gripper"):
-            streams.buffers[name].add(ns(ms), joints(ms), received_ns=0)
-    arm = streams.build(STEP_MS + 1.0).observation["state"]["arm"]
-    assert_allclose(arm, [[[1.0, 2.0], [STEP_MS + 1.0, STEP_MS + 2.0]]])
-
-
-def test_a_source_that_is_missing_is_named() -> None:
-    streams = Streams(**SOURCES)
-    streams.camera(0)
-    for name in ("state.arm.first", "state.gripper"):
-        streams.buffers[name].add(ns(0), joints(1.0), received_ns=0)
-    trouble = streams.trouble(10)
-    assert str(trouble) == "state.arm.second: nothing received on other_joint_states yet"
-
-
-def test_one_message_may_be_read_by_several_states() -> None:
-    changes: dict[str, Any] = {
-        "state__arm__type": "float64_multi_array",
-        "state__arm__joints": None,
-        "state__arm__topic": "array",
-        "state__arm__select": [2, 0],
-        "state__gripper__type": "float64_multi_array",
-        "state__gripper__joints": None,
-        "state__gripper__topic": "array",
-        "state__gripper__select": [1],
-        "action__arm__unmeasured": True,
-        "action__gripper__unmeasured": True,
-    }
-    streams = Streams(**changes)
-    streams.camera(0)
-    for name in ("state.arm", "state.gripper"):
-        message = Float64MultiArray(data=[1.0, 2.0, 3.0])
-        streams.buffers[name].add(ns(0), message, received_ns=0)
-    state = streams.build(10).observation["state"]
-    assert_allclose(state["arm"], [[[3.0, 1.0]]])
-    assert_allclose(state["gripper"], [[[2.0]]])
