@@ -7,6 +7,8 @@ have it send requests for it, as it could with a cookie.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import ipaddress
 import re
@@ -23,6 +25,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 TOKEN_VARIABLE = "GR00T_DASHBOARD_TOKEN"
 MIN_TOKEN_CHARS = 16
 FORBIDDEN_STATUS = 403
+REFUSED_BODY_S = 1.0  # for the body of a request that is refused; it is thrown away
 HEADERS = (
     (
         b"content-security-policy",
@@ -126,7 +129,16 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.close", "code": 1008})  # before accept: 403
         return
+    # The connection is closed with the answer. Closed on a body that nobody has read, TCP resets
+    # it, and the answer is lost.
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_throw_away_body(receive), REFUSED_BODY_S)
     headers = [(b"content-type", b"text/plain"), (b"connection", b"close"), *HEADERS]
     await send({"type": "http.response.start", "status": FORBIDDEN_STATUS, "headers": headers})
     text = b"Open the address that `gr00t-policy dashboard` has printed, with its token.\n"
     await send({"type": "http.response.body", "body": text})
+
+
+async def _throw_away_body(receive: Receive) -> None:
+    while (await receive()).get("more_body", False):
+        pass

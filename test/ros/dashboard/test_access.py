@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which names are ours, and which tokens are good enough."""
+"""Which names are ours, which tokens are good enough, and how a request is refused."""
 
+import asyncio
 import socket
+from collections.abc import Iterator, MutableMapping
+from itertools import repeat
+from typing import Any
 
 import pytest
 
-from gr00t_ros.dashboard.access import is_own_name, new_token, token_problem
+from gr00t_ros.dashboard import access
+from gr00t_ros.dashboard.access import TokenGate, is_own_name, new_token, token_problem
+
+Message = MutableMapping[str, Any]
 
 
 @pytest.mark.parametrize(
@@ -37,3 +44,55 @@ def test_new_tokens_are_good_and_differ() -> None:
     tokens = {new_token() for _ in range(100)}
     assert len(tokens) == 100
     assert not any(map(token_problem, tokens))
+
+
+def refuse(messages: Iterator[Message]) -> tuple[list[Message], int]:
+    """What a request without the token is answered, and how many of its messages were read."""
+    answer: list[Message] = []
+    read = 0
+
+    async def receive() -> Message:
+        nonlocal read
+        await asyncio.sleep(0)
+        for message in messages:
+            read += not answer
+            return message
+        return await asyncio.Future()  # nothing more comes
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+
+    async def app(*_: object) -> None:
+        pytest.fail("it got through the gate")
+
+    gate = TokenGate(app, token="a" * 16, bound_host="127.0.0.1")
+    scope = {"type": "http", "path": "/wrong/", "headers": [(b"host", b"127.0.0.1")]}
+    asyncio.run(gate(scope, receive, send))
+    return answer, read
+
+
+def body(*, more: bool) -> Message:
+    return {"type": "http.request", "body": b"x", "more_body": more}
+
+
+def test_a_refused_request_is_answered_when_its_body_has_been_read() -> None:
+    """Closed on an unread body the connection would be reset, and the answer lost."""
+    answer, read = refuse(iter([body(more=True), body(more=True), body(more=False)]))
+    assert read == 3
+    assert answer[0]["status"] == 403
+    assert (b"connection", b"close") in answer[0]["headers"]
+
+
+@pytest.mark.parametrize("messages", [(), repeat(body(more=True))], ids=["none", "endless"])
+def test_a_refused_request_keeps_no_connection_by_its_body(
+    messages: Iterator[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "REFUSED_BODY_S", 0.05)
+    answer, _ = refuse(iter(messages))
+    assert answer[0]["status"] == 403
+
+
+def test_a_refused_request_whose_sender_is_gone_ends() -> None:
+    answer, read = refuse(iter([{"type": "http.disconnect"}]))
+    assert read == 1
+    assert answer[0]["status"] == 403
