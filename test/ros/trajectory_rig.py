@@ -82,13 +82,20 @@ class Robot:
 
 
 def play(
-    robot: Robot, chunks: Publisher, peer: Node, number: int, *, start: float, speed: float = 0.5
+    robot: Robot,
+    chunks: Publisher,
+    peer: Node,
+    number: int,
+    *,
+    start: float,
+    speed: float = 0.5,
+    horizon: int = 20,
 ) -> None:
-    """A chunk of one second in which all joints climb.
+    """A chunk in which all joints climb, of one second unless `horizon` says otherwise.
 
     One that arrives after its last step is rejected; then a fresh one follows, as from a policy.
     """
-    climb = start + speed * 0.05 * np.arange(20)[:, None]
+    climb = start + speed * 0.05 * np.arange(horizon)[:, None]
     values = {"arm": np.hstack([climb, climb]), "gripper": climb}
     motion = robot.node._motion
     accepted, rejected = motion.counts.chunks, motion.chunks_rejected - 1

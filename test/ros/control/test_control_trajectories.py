@@ -39,14 +39,15 @@ def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
     robot = moving(activate_node, chunks, ros_node)
-    play(robot, chunks, ros_node, 2, start=float(robot.controller.position[0]))
+    start = float(robot.controller.position[0])
+    play(robot, chunks, ros_node, 2, start=start, horizon=100)
     wait_until(lambda: robot.controller.position[0] > 0.3, what="it moves on")
     status = operator.wait_for_status(lambda s: s.chunk_id == 2, "chunk 2")
     assert status.state == ControlStatus.STATE_RUNNING
     assert operator.trigger("stop").success
     status = operator.wait_for_status(lambda s: s.state == ControlStatus.STATE_HOLDING, "a hold")
     at_rest = robot.controller.position[0]
-    assert at_rest < 0.75  # the second chunk would end at more
+    assert at_rest < start + 0.5 * 4.0  # the second chunk would end at 0.5 rad/s * 5 s
     assert [robot.rejections, len(robot.received)] == [[], 3]
     assert status.trajectories == 3
     assert status.forecast_time.p50_s < 1.0
