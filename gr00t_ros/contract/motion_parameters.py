@@ -73,7 +73,7 @@ MOTION_PARAMETERS = (
         0.0,
         "s, the robot comes to rest when the observation behind the chunk is older than this; 0: "
         "twice the duration of a chunk plus replan_interval_s, at most 2 s (inference: sync: the "
-        "duration plus 2 s)",
+        "duration plus 2 s, and 2 s in which none could be built or the policy node is silent)",
         0.0,
         3600.0,
     ),

@@ -40,6 +40,7 @@ MODALITIES = (VIDEO, STATE, ACTION)
 WORKSPACE = "workspace"
 BLOCKS = (*MODALITIES, WORKSPACE)  # of the YAML file, with a block for each key
 CHUNK_TOPIC = "action_chunk"  # from the policy node to the control node
+POLICY_STATUS_TOPIC = "policy_node/status"
 INTERVENTION_TOPIC = "intervention"  # from the control node: whether a person drives
 INFERENCES = ("async", "sync")
 

@@ -15,6 +15,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from gr00t_policy_core.control.chunk import ChunkRefusedError
 from gr00t_policy_core.control.motion_gate import MotionGate
+from gr00t_policy_core.control.player_settings import MAX_AGE_S
 from gr00t_ros.contract.contract import Contract
 from gr00t_ros.contract.parameters import CHUNK_TOPIC
 from gr00t_ros.control.activation import Activation
@@ -24,6 +25,7 @@ from gr00t_ros.control.control_status import control_status
 from gr00t_ros.control.controller_switch import ControllerSwitch, ControllerSwitchError
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.control.operator_inputs import OperatorInputs
+from gr00t_ros.control.policy_watch import PolicyWatch
 from gr00t_ros.control.robot_inputs import RobotInputs
 from gr00t_ros.control.supervision import NOT_ACTIVE, Supervision
 from gr00t_ros.control.workspaces import require_kinematics
@@ -43,7 +45,8 @@ class ControlNode(ManagedNode):
     """Publishes commands at the control rate while active: the newest chunk, or the last position.
 
     Subscribes to `action_chunk`, to the joint states and poses of the contract, to the robot
-    description, to an enable signal and to the devices of an operator; publishes the command topics
+    description, to an enable signal, to the devices of an operator and, where chunks are played
+    whole (`inference: sync`), to the status of the policy node; publishes the command topics
     of the contract, `intervention`, `~/status` and `/diagnostics`; offers `~/stop` and `~/start`,
     `~/intervene`, `~/go_live` and `~/go_shadow`. Nothing is commanded before the first chunk. A
     stop is in force until `~/start`, across all transitions.
@@ -64,6 +67,7 @@ class ControlNode(ManagedNode):
         self._inputs: RobotInputs | None = None
         self._supervision: Supervision | None = None
         self._operator: OperatorInputs | None = None
+        self._policy_watch: PolicyWatch | None = None
         self._subscribers_timer: Timer | None = None
         self._lost_keys: frozenset[str] = frozenset()  # whose controller is gone
         self._switch: ControllerSwitch | None = None
@@ -93,6 +97,12 @@ class ControlNode(ManagedNode):
         self._switch = self._make_switch(contract)
         supervision = self._supervision = Supervision(contract, self._gate, motion)
         self._operator = OperatorInputs(self, contract, supervision)
+        if contract.inference == "sync":
+            self._policy_watch = PolicyWatch(
+                self,
+                timeout_s=contract.motion.max_observation_age_s or MAX_AGE_S,
+                on_silent=self._on_policy_silent,
+            )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._subscribers_timer = self.create_timer(
             SUBSCRIBERS_PERIOD_S, self._check_subscribers, clock=steady
@@ -135,10 +145,13 @@ class ControlNode(ManagedNode):
             self._operator.destroy()
         if self._switch is not None:
             self._switch.destroy()
+        if self._policy_watch is not None:
+            self._policy_watch.destroy()
         if self._subscribers_timer is not None:
             self.destroy_timer(self._subscribers_timer)
         self._contract = self._output = self._motion = self._inputs = None
         self._supervision = self._operator = self._subscribers_timer = self._switch = None
+        self._policy_watch = None
 
     @property
     def has_failed(self) -> bool:
@@ -186,6 +199,10 @@ class ControlNode(ManagedNode):
             supervision.accept(message, self.get_clock().now().nanoseconds)
         except ChunkRefusedError as error:
             self.get_logger().warning(f"rejected: {error}", throttle_duration_sec=LOG_PERIOD_S)
+
+    def _on_policy_silent(self, reason: str) -> None:
+        if self._supervision is not None:
+            self._supervision.lose_policy(self.get_clock().now().nanoseconds, reason)
 
     def _check_subscribers(self) -> None:
         """Forbid motion while nobody takes the commands, or since a controller gave one up."""

@@ -72,6 +72,12 @@ class MotionControl:
         return player is not None and player.is_steered
 
     @property
+    def is_playing(self) -> bool:
+        """Whether the commands follow a chunk, not yet on the way to rest."""
+        command = self._motion.command
+        return command is not None and not command.holding and not self.is_steered
+
+    @property
     def command(self) -> Command | None:
         """The newest command; None before the first."""
         return self._motion.command

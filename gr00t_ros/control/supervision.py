@@ -98,6 +98,11 @@ class Supervision:
         else:
             self.chunks_not_played += 1
 
+    def lose_policy(self, now_ns: int, reason: str) -> None:
+        """Come to rest where a chunk is played, because nobody looks after it any more."""
+        if self._motion.is_playing:
+            self._motion.hold(now_ns, reason)
+
     # A person drives
 
     def intervene(self, now_ns: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gr00t_policy_core.control.blend import BlendMode
+from gr00t_policy_core.control.player_settings import MAX_AGE_S
 from gr00t_policy_core.control.replan import ReplanTimer
 from gr00t_policy_core.errors import SpecError
 from gr00t_policy_core.modality import ModalityConfig
@@ -18,6 +19,7 @@ from gr00t_ros.contract.contract import Contract
 from gr00t_ros.policy.continuation import CAPABILITY, Continuation
 from gr00t_ros.policy.described_contract import DescribedContract
 from gr00t_ros.policy.observation_builder import ObservationBuilder, TimedObservation
+from gr00t_ros.policy.observation_watch import ObservationWatch
 from gr00t_ros.policy.policy_backend import require_loaded, takes_jpeg
 from gr00t_ros.policy.robot_info import RobotInfo
 from gr00t_ros.policy.streams import ObservationStreams
@@ -25,6 +27,11 @@ from gr00t_ros.policy.streams import ObservationStreams
 
 def no_options(t0_ns: int) -> None:
     """Return no options, for a policy that takes nothing but the observation."""
+
+
+def no_problem() -> str:
+    """Find nothing wrong, where every chunk is followed by another before it ends."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,14 @@ class InferenceSession:
         options: Makes the options that go with an observation, given its time t0, ns.
         image_resize: What the policy does first with an image, as it names it; empty where it names
             nothing.
+        why_blind: Says why the robot must not play on while nothing is asked; empty where it may.
     """
 
     build: Callable[[], TimedObservation]
     timer: ReplanTimer
     options: Callable[[int], dict[str, Any] | None] = no_options
     image_resize: str = ""
+    why_blind: Callable[[], str] = no_problem
 
 
 class Logger(Protocol):
@@ -114,8 +123,16 @@ class SessionFactory:
             sync=contract.inference == "sync",
         )
 
+        watch = ObservationWatch(
+            lambda: builder.reached_ns(self._now_ns()),
+            self._now_ns,
+            limit_s=contract.motion.max_observation_age_s or MAX_AGE_S,
+        )
+
         def build() -> TimedObservation:
-            return builder.build(self._now_ns(), self._instruction() or contract.instruction)
+            built = builder.build(self._now_ns(), self._instruction() or contract.instruction)
+            watch.begin(built.t0_ns)
+            return built
 
         continues = _wants_continuation(contract) and CAPABILITY in capabilities
 
@@ -128,7 +145,11 @@ class SessionFactory:
         self._continuation.forget()
         resize = first_resize(capabilities)
         return InferenceSession(
-            build, timer, options, image_resize=resize.capability if resize is not None else ""
+            build,
+            timer,
+            options,
+            image_resize=resize.capability if resize is not None else "",
+            why_blind=watch.problem if contract.inference == "sync" else no_problem,
         )
 
     def _warn(self, warnings: Iterator[str]) -> None:

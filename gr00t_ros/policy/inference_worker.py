@@ -86,6 +86,7 @@ class InferenceWorker:
             first observation and after every failure, since another policy may answer then. Raises
             `PolicyError`, or `NotReadyError` if waiting is enough.
         publish: Publishes each answer, in the worker's thread; not called once `stop` has returned.
+        hold: Has the robot leave its chunk, for a reason; called as `publish` is.
         logger: Logs each new problem once, and its end.
         now_s: The clock of the replan interval, s; it may stand still or jump.
     """
@@ -96,6 +97,7 @@ class InferenceWorker:
         policy: BasePolicy,
         prepare: Callable[[BasePolicy], InferenceSession],
         publish: Callable[[InferenceResult], None],
+        hold: Callable[[str], None],
         logger: Logger,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -103,6 +105,7 @@ class InferenceWorker:
         self._now_s = now_s
         self._prepare = prepare
         self._publish = publish
+        self._hold = hold
         self._logger = logger
         self._session: InferenceSession | None = None
         self._renewals = 0
@@ -236,7 +239,10 @@ class InferenceWorker:
             session is not None and session.timer.is_periodic
         )
         if is_awaited and self._asked_s <= now_s < self._due_s:
-            return min(self._due_s - now_s, CLOCK_POLL_S)
+            why_blind = session.why_blind() if session is not None else ""
+            if not why_blind:
+                return min(self._due_s - now_s, CLOCK_POLL_S)
+            self._leave_chunk(why_blind, run_number)
         self._awaits_message = False
         try:
             session = session or self._new_session()
@@ -268,6 +274,13 @@ class InferenceWorker:
         )
         self._due_run = run_number
         return 0.0
+
+    def _leave_chunk(self, reason: str, run_number: int) -> None:
+        """Have the robot come to rest, and ask as soon as there is an observation."""
+        with self._lock:
+            if run_number == self._run_number:
+                self._hold(reason)
+                self._due_s = -math.inf
 
     def _new_session(self) -> InferenceSession:
         """Prepare a session, and another one where what it depends on has changed meanwhile."""

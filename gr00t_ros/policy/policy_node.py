@@ -136,6 +136,7 @@ class PolicyNode(ManagedNode):
             policy=policy,
             prepare=sessions.make,
             publish=self._publish_chunk,
+            hold=self._publish_stop,
             logger=self.get_logger(),
             now_s=self._now_s,
         )

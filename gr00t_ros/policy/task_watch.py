@@ -7,17 +7,15 @@ task node that was killed ends nothing, so the policy node stops by itself once 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from gr00t_ros.msg import TaskStatus
 from gr00t_ros.node.qos import STATUS
+from gr00t_ros.node.silence import Silence, create_look_timer
 
 TASK_STATUS_TOPIC = "task_node/status"
-CHECK_S = 0.25  # between two looks at how long the task node has been silent
 # In these states the task wants the robot to move. While it stops it does not: who starts the
 # policy node then does so without the task.
 DRIVING = (TaskStatus.STATE_STARTING, TaskStatus.STATE_RUNNING, TaskStatus.STATE_WAITING)
@@ -26,16 +24,13 @@ DRIVING = (TaskStatus.STATE_STARTING, TaskStatus.STATE_RUNNING, TaskStatus.STATE
 class TaskDriver:
     """The run of the task node whose task drives this node, and how long it has been silent. Pure.
 
-    Silence is summed up between two looks, not measured from the last message: a node that was
-    busy for seconds has its messages still before it.
-
     Attributes:
         source: The run of the task node; empty while no task drives this node.
     """
 
     def __init__(self) -> None:
         self.source = ""
-        self._silent_s = 0.0
+        self._silence = Silence()
 
     def receive(self, status: TaskStatus) -> str:
         """Take a status of a task node.
@@ -47,7 +42,7 @@ class TaskDriver:
             self.source = status.source
         if status.source != self.source:
             return ""  # another run does not vouch for the task of this one
-        self._silent_s = 0.0
+        self._silence.end()
         if status.state == TaskStatus.STATE_READY:
             return "task_node has ended its task, and has not stopped this node"
         return ""
@@ -64,17 +59,18 @@ class TaskDriver:
         """
         if not self.source:
             return ""
-        self._silent_s += min(elapsed_s, 2.0 * CHECK_S)
-        if self._silent_s <= timeout_s:
+        self._silence.add(elapsed_s)
+        if self._silence.lasted_s <= timeout_s:
             return ""
         return (
-            f"task_node has sent no status for {self._silent_s:.1f} s while its task ran: it has "
-            "ended, or hangs"
+            f"task_node has sent no status for {self._silence.lasted_s:.1f} s while its task ran: "
+            "it has ended, or hangs"
         )
 
     def release(self) -> None:
         """No task drives this node any more."""
-        self.source, self._silent_s = "", 0.0
+        self.source = ""
+        self._silence.end()
 
 
 class TaskWatch:
@@ -92,9 +88,8 @@ class TaskWatch:
         self._driver = TaskDriver()
         self._timeout_s = timeout_s
         self._on_lost = on_lost
-        self._checked_s = time.monotonic()
         node.create_subscription(TaskStatus, TASK_STATUS_TOPIC, self._receive, STATUS)
-        node.create_timer(CHECK_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        create_look_timer(node, self._look)
 
     def release(self) -> None:
         """Inference was stopped: no task drives this node until the next one does."""
@@ -103,9 +98,7 @@ class TaskWatch:
     def _receive(self, status: TaskStatus) -> None:
         self._report(self._driver.receive(status))
 
-    def _check(self) -> None:
-        now_s = time.monotonic()
-        elapsed_s, self._checked_s = now_s - self._checked_s, now_s
+    def _look(self, elapsed_s: float) -> None:
         self._report(self._driver.wait(elapsed_s, self._timeout_s()))
 
     def _report(self, problem: str) -> None:

@@ -17,6 +17,7 @@ from std_msgs.msg import String
 
 from gr00t_policy_core.resize import first_resize
 from gr00t_ros.contract.contract import Contract
+from gr00t_ros.contract.parameters import POLICY_STATUS_TOPIC
 from gr00t_ros.msg import PolicyStatus, VisualizationStatus
 from gr00t_ros.node.lifecycle import ManagedNode, spin_node
 from gr00t_ros.node.node_parameters import read_contract
@@ -26,7 +27,6 @@ from gr00t_ros.visualization.demanded_subscriptions import DemandedSubscriptions
 from gr00t_ros.visualization.policy_images import PolicyImages
 from gr00t_ros.visualization.robot_view import RobotView
 
-POLICY_STATUS_TOPIC = "policy_node/status"
 DEMAND_PERIOD_S = 0.5  # between two looks at who subscribes
 WARNING_PERIOD_S = 10.0
 

@@ -102,6 +102,8 @@ class Rig:
         self.sync = sync
         self.options = options
         self._now_s = now_s
+        self.blind = ""  # why the chunk must not be played on
+        self.held: list[str] = []
         self.stamped = False  # with the present; else with the number of the observation
         self.not_ready: NotReadyError | None = None
         self.misfit: PolicyError | None = None
@@ -114,6 +116,7 @@ class Rig:
             policy=self.policy,
             prepare=self._prepare,
             publish=self._publish,
+            hold=self.held.append,
             logger=self.log,
             now_s=now_s,
         )
@@ -126,7 +129,9 @@ class Rig:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
         timer = ReplanTimer(chunk_s=1.0, step_s=0.1, interval_s=self.interval_s, sync=self.sync)
-        return InferenceSession(build=self._build, timer=timer, options=self.options)
+        return InferenceSession(
+            build=self._build, timer=timer, options=self.options, why_blind=lambda: self.blind
+        )
 
     def _build(self) -> TimedObservation:
         if self.not_ready is not None:

@@ -15,7 +15,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
-from gr00t_ros.msg import ActionChunk, ControlStatus
+from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus
 
 # Where motion begins
 
@@ -202,6 +202,27 @@ def test_the_arm_stops_when_nobody_observes_any_more(rig: Rig) -> None:
     status = rig.operator.wait_for_reason("holding: the newest observation is 1.")
     assert "max_observation_age_s is 1" in status.reason
     assert rig.wait_for_rest() < 1.0
+    rig.require_smooth()
+
+
+def test_a_chunk_that_is_played_whole_ends_with_its_policy_node(rig: Rig) -> None:
+    """It lasts 20 s, and the policy node falls silent in its middle."""
+    rig.start(inference="sync", replan_interval_s=None, max_observation_age_s=0.0)
+    statuses = rig.peer.create_publisher(PolicyStatus, "policy_node/status", 10)
+    wait_until(statuses.get_subscription_count, what="the node listens to the policy node")
+    life = rig.peer.create_timer(0.1, lambda: statuses.publish(PolicyStatus()))
+    rig.play(speed=0.2, horizon=400)
+    rig.wait_for_commands(350)
+    rig.operator.wait_until_running()
+    life.cancel()
+    silent = "holding: policy_node has sent no status for "
+    status = rig.operator.wait_for_reason(silent)
+    assert status.state == HOLDING
+    rested = rig.wait_for_rest()
+    assert rested < 3.0
+    rig.play(start=rested, speed=0.2, horizon=400)  # of a publisher that sends no status
+    wait_until(lambda: rig.path()[-1, 0] > rested + 0.6, what="it moves on")
+    assert rig.operator.wait_until_running().holds == status.holds
     rig.require_smooth()
 
 

@@ -9,6 +9,8 @@ import pytest
 from helpers import wait_until
 from worker_rig import Clock, Rig
 
+from gr00t_ros.policy.observation_builder import NotReadyError
+
 
 @pytest.fixture
 def clock() -> Clock:
@@ -119,6 +121,26 @@ def test_in_turn_the_policy_is_asked_once_the_chunk_has_been_played(
     for seconds, answers in ((1.2, 1), (0.04, 1), (0.02, 2)):
         clock.advance(seconds)
         assert len(rig.published) == answers
+
+
+def test_a_robot_that_nobody_observes_leaves_its_chunk_and_the_policy_is_asked_at_once_again(
+    make_rig: Callable[..., Rig],
+    clock: Clock,
+) -> None:
+    rig = make_rig(now_s=clock, sync=True)
+    answer_first_after(0.3, rig, clock)
+    clock.advance(0.1)
+    assert rig.held == []
+    rig.not_ready = NotReadyError("video.front: stale")
+    rig.blind = "the newest observation would be 2.1 s old: video.front: stale"
+    rig.wait_for_reason("video.front: stale")
+    clock.advance(0.1)
+    assert rig.held == [rig.blind]
+    assert len(rig.published) == 1
+    rig.not_ready, rig.blind = None, ""
+    rig.wait_for_answers(1)
+    assert len(rig.published) == 2
+    assert len(rig.held) == 1
 
 
 @pytest.mark.parametrize("sync", [False, True])

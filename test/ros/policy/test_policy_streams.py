@@ -46,6 +46,28 @@ def test_a_camera_that_dies_stops_inference_by_name_and_its_return_resumes_it(
     assert capfd.readouterr().err.count("not inferring: video.front: stale") == 1
 
 
+def test_a_camera_that_dies_while_a_long_chunk_is_played_whole_stops_the_robot(
+    drive: Drive, operator: Operator, chunks: list[ActionChunk]
+) -> None:
+    """A chunk lasts 150 s, and nothing is asked before it ends."""
+    robot = drive(
+        inference="sync",
+        replan_interval_s=None,
+        action_rate_hz=0.1,
+        max_age_s=1.0,
+        max_observation_age_s=0.0,
+    )
+    quiet_for(chunks)
+    assert not any(chunk.stop for chunk in chunks)
+    robot.pictures_on = False
+    wait_until(lambda: chunks[-1].stop, what="a stop")
+    assert "the newest observation would be 2." in chunks[-1].stop_reason
+    assert "video.front: stale on front/image_raw" in chunks[-1].stop_reason
+    operator.wait_for_reason("video.front: stale on front/image_raw")
+    robot.pictures_on = True
+    wait_until(lambda: not chunks[-1].stop, what="the next chunk")
+
+
 def test_a_missing_joint_is_named_in_the_status(
     make_node: MakeNode, operator: Operator, ros_node: Node
 ) -> None:

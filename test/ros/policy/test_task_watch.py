@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from gr00t_ros.msg import TaskStatus
-from gr00t_ros.policy.task_watch import CHECK_S, DRIVING, TaskDriver
+from gr00t_ros.node.silence import CHECK_S
+from gr00t_ros.policy.task_watch import DRIVING, TaskDriver
 
 TIMEOUT_S = 3.0
 

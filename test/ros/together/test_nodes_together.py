@@ -74,6 +74,30 @@ def test_the_control_node_holds_when_the_policy_node_is_killed(scene: Scene) -> 
     assert control_node.popen.poll() is None
 
 
+def test_a_chunk_that_is_played_whole_ends_with_the_policy_node_that_is_killed(
+    scene: Scene,
+) -> None:
+    """A chunk lasts 150 s: nothing else would bring the robot to rest."""
+    scene.start_server()
+    whole = {
+        "inference": "sync",
+        "replan_interval_s": 0.0,
+        "action_rate_hz": 0.1,
+        "max_observation_age_s": 0.0,
+    }
+    policy_node = scene.start_node("policy_node", **whole)
+    scene.start_node("control_node", **whole)
+    scene.control.wait_until_running(SLOW_S)
+    scene.wait_for_commands(300)
+    scene.control.wait_until_running(SLOW_S)
+    policy_node.kill()
+    status = scene.control.wait_for_reason("policy_node has sent no status for 2.", SLOW_S)
+    assert status.state == ControlStatus.STATE_HOLDING
+
+    scene.start_node("policy_node", **whole)
+    scene.control.wait_until_running(SLOW_S)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_ends_both_nodes_in_order(scene: Scene, number: int) -> None:
     scene.start_server()
