@@ -15,6 +15,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from bench.trajectory_controller import Point, TrajectoryController
 from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, Trajectory
+from gr00t_ros.control.control_node import ControlNode
 
 NAMES = ["shoulder", "elbow", "finger"]
 PERIOD_S = 0.01
@@ -52,10 +53,15 @@ def end_s(message: JointTrajectory) -> float:
 
 
 class Robot:
-    """A controller that plays the trajectories it receives, and joint states of where it is."""
+    """A controller that plays the trajectories it receives, and joint states of where it is.
+
+    Attributes:
+        braked_at_once_ns: The stamps of the trajectories that were sent in place of late ones.
+    """
 
     def __init__(self, peer: Node) -> None:
         self._peer = peer
+        self.braked_at_once_ns: set[int] = set()
         self.controller = TrajectoryController(np.zeros(3))
         self.received: list[JointTrajectory] = []
         self.rejections: list[str] = []
@@ -63,6 +69,20 @@ class Robot:
         peer.create_subscription(JointTrajectory, "commands", self._on_trajectory, 10)
         self._states = peer.create_publisher(JointState, "joint_states", 10)
         peer.create_timer(0.005, self._update)
+
+    def attend(self, node: ControlNode) -> None:
+        """Serve a node from now on, and note where it brakes at once."""
+        self.node, self.forecaster = node, node._activation.forecaster
+        forecasts = node._motion.forecasts
+        finish = forecasts.finish
+
+        def noted(forecast: Forecast, made: Trajectory, now_ns: int) -> Trajectory | None:
+            sent = finish(forecast, made, now_ns)
+            if sent is not None and sent is not made:
+                self.braked_at_once_ns.add(sent.start_ns)
+            return sent
+
+        forecasts.finish = noted
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
         self.received.append(message)
@@ -128,7 +148,7 @@ def running(activate_node: MakeNode, ros_node: Node, **changes: object) -> Robot
     robot = Robot(ros_node)
     node = activate_node(stands_at=(0.0, 0.0, 0.0), **MODE, **changes)
     node.arm._timer.cancel()  # the robot here is the controller's
-    robot.node, robot.forecaster = node, node._activation.forecaster
+    robot.attend(node)
     return robot
 
 
@@ -151,11 +171,10 @@ def moving(
 def require_trajectory(robot: Robot, message: JointTrajectory) -> None:
     """Positions that keep the limits, with their own derivatives, from the stamp to a rest.
 
-    On a machine that is too busy to plan in time the newest one, which stops the robot, may brake
-    without regard to jerk.
+    On a machine that is too busy to plan in time, one that brakes at once has no regard to jerk.
     """
-    is_late_stop = robot.forecaster.late and message is robot.received[-1]
-    jerk = np.inf if is_late_stop else LIMITS["jerk"]
+    stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    jerk = np.inf if stamp_ns in robot.braked_at_once_ns else LIMITS["jerk"]
     points = points_of(message)
     positions = np.stack([point.position for point in points])
     velocities = np.stack([point.velocity for point in points])

@@ -48,8 +48,9 @@ def test_each_chunk_is_one_trajectory_to_its_rest_and_a_stop_another(
     status = operator.wait_for_status(lambda s: s.state == ControlStatus.STATE_HOLDING, "a hold")
     at_rest = robot.controller.position[0]
     assert at_rest < start + 0.5 * 4.0  # the second chunk would end at 0.5 rad/s * 5 s
-    assert [robot.rejections, len(robot.received)] == [[], 3]
-    assert status.trajectories == 3
+    assert not robot.rejections
+    # One for each chunk and one for the stop, and one more for each that was late.
+    assert 3 <= len(robot.received) == status.trajectories <= 3 + robot.forecaster.late
     assert status.forecast_time.p50_s < 1.0
     for message in robot.received:
         require_trajectory(robot, message)
