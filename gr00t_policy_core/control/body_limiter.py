@@ -22,6 +22,7 @@ from gr00t_policy_core.control.catch_up import closing_speed
 from gr00t_policy_core.control.chunk import Row
 
 AT_REST = 1e-9  # m, rad, and per s: below it the body stands still
+ROUNDING = 1e-12  # of the length of a vector
 
 Reference = Callable[[int], Row]
 """The target in a number of ticks from now, float64 (7,) or (6,)."""
@@ -77,8 +78,9 @@ class _LimitedVelocity:
         """Get as close to a velocity as one tick allows."""
         bounded = wanted * min(1.0, self._speed / max(_length(wanted), AT_REST))
         change = bounded - self.value
-        most = self._acceleration * self._period_s
-        self.value = self.value + change * min(1.0, most / max(_length(change), AT_REST))
+        share = self._acceleration * self._period_s / max(_length(change), AT_REST)
+        # Rounding must not leave a velocity behind: the last command of a base is zero itself.
+        self.value = bounded if share > 1.0 - ROUNDING else self.value + change * share
 
     def catch_up(self, way: Row, velocity: Row) -> None:
         """Close in on a target that moves, so that it can be braked from before it.

@@ -92,6 +92,18 @@ def test_a_step_of_a_pose_is_reached_within_the_limits_and_without_overshoot() -
     assert hits["velocity"] + hits["acceleration"] > 50
 
 
+def test_a_twist_that_brakes_is_zero_in_the_end_and_not_what_rounding_has_left() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        limiter = TwistLimiter(LIMITS, PERIOD_S, Counter())
+        wanted = rng.normal(0.0, 0.2, 6)
+        for _ in range(30):
+            limiter.follow(lambda ticks, wanted=wanted: wanted)
+        while not limiter.is_at_rest:
+            last = limiter.brake()
+        assert_array_equal(last, np.zeros(6))
+
+
 def test_a_moving_pose_is_caught_up_with() -> None:
     def path(tick: int) -> np.ndarray:
         jump = 0.2 if tick > 10 else 0.0
