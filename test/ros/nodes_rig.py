@@ -16,6 +16,7 @@ from nodes_for_tests import Operator, Robot, patience
 from policies_for_tests import parameters
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
+from udp_environment import udp_environment
 
 NODE = "import sys; from gr00t_ros.{0}.{0}_node import main; sys.exit(main())"
 
@@ -27,13 +28,18 @@ PolicyServer({policy}(), host="127.0.0.1", port={port}).run()
 """
 
 
+END_S = 20.0
 SLOW_S = 120.0  # starting a process takes seconds on a machine with much else to do
 
 
 class Process:
-    """A Python process whose output lies in a file."""
+    """A Python process whose output lies in a file.
 
-    def __init__(self, code: str, *arguments: str, log: Path) -> None:
+    Args:
+        is_killed: Whether it has nodes and is to be killed.
+    """
+
+    def __init__(self, code: str, *arguments: str, log: Path, is_killed: bool = False) -> None:
         self.log = log
         with log.open("ab") as file:
             self.popen = subprocess.Popen(
@@ -41,6 +47,7 @@ class Process:
                 cwd=Path(__file__).parent,
                 stdout=file,
                 stderr=file,
+                env=udp_environment() if is_killed else None,
             )
 
     def signal(self, number: int) -> None:
@@ -50,6 +57,15 @@ class Process:
         """Stop it, and return when all of its threads stand still."""
         self.signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.popen.pid, os.WSTOPPED)
+
+    def end(self) -> None:
+        """End it as a supervisor does; one that does not end is killed."""
+        self.popen.send_signal(signal.SIGCONT)
+        self.popen.terminate()
+        try:
+            self.popen.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def kill(self) -> None:
         self.popen.send_signal(signal.SIGCONT)
@@ -74,15 +90,18 @@ class Scene:
         self.commands: list[JointTrajectory] = []
         peer.create_subscription(JointTrajectory, "commands", self.commands.append, 100)
 
-    def start(self, code: str, *arguments: str, name: str) -> Process:
-        process = Process(code, *arguments, log=self._folder / f"{name}.log")
+    def start(self, code: str, *arguments: str, name: str, is_killed: bool = False) -> Process:
+        log = self._folder / f"{name}.log"
+        process = Process(code, *arguments, log=log, is_killed=is_killed)
         self._processes.append(process)
         return process
 
     def start_server(self, policy: str = "EchoPolicy") -> Process:
         return self.start(SERVER.format(policy=policy, port=self.port), name="server")
 
-    def start_node(self, name: str, *, code: str = "", **changes: Any) -> Process:
+    def start_node(
+        self, name: str, *, code: str = "", is_killed: bool = False, **changes: Any
+    ) -> Process:
         settings = {
             "autostart": True,
             "end_with_pid": os.getpid(),  # none is left behind where the tests are killed
@@ -93,7 +112,8 @@ class Scene:
         file = self._folder / f"{name}.yaml"
         file.write_text(json.dumps({"/**": {"ros__parameters": values}}))  # JSON is YAML
         code = code or NODE.format(name.removesuffix("_node"))
-        return self.start(code, "--ros-args", "--params-file", str(file), name=name)
+        arguments = ("--ros-args", "--params-file", str(file))
+        return self.start(code, *arguments, name=name, is_killed=is_killed)
 
     def wait_for_commands(self, more: int = 20) -> None:
         wanted = len(self.commands) + more
@@ -101,7 +121,7 @@ class Scene:
 
     def end(self) -> str:
         for process in self._processes:
-            process.kill()
+            process.end()
         return "\n".join(f"--- {p.log.name}\n{p.output()}" for p in self._processes)
 
 

@@ -16,6 +16,7 @@ from nodes_for_tests import Robot
 from policies_for_tests import parameters
 from rclpy.node import Node
 from recorder_rig import StartRecorder, info_of, messages_of, recorder_process
+from udp_environment import udp_environment
 
 from gr00t_ros.bags.episode_info import UNFINISHED, config_text
 from gr00t_ros.msg import RecorderStatus
@@ -47,7 +48,7 @@ def test_a_recorder_that_was_killed_leaves_all_but_the_last_second(
     robot = Robot(ros_node)
     # The graph remembers a node that was killed: it has a name of its own.
     arguments = ("-r", "__node:=killed_recorder", "--params-file", str(file))
-    process = subprocess.Popen(recorder_process("--ros-args", *arguments))
+    process = subprocess.Popen(recorder_process("--ros-args", *arguments), env=udp_environment())
     client = RecorderClient("killed_recorder")
     try:
         state = RecorderStatus.STATE_READY

@@ -57,7 +57,7 @@ class Recorded:
 
 @pytest.mark.parametrize("fault", ["SIGKILL of the policy node", "SIGSTOP for 5 s", "server"])
 def test_no_death_and_no_stall_makes_the_arm_jump(scene: Scene, tmp_path: Path, fault: str) -> None:
-    server, node = scene.start_server(), scene.start_node("policy_node")
+    server, node = scene.start_server(), scene.start_node("policy_node", is_killed=True)
     control = Recorded(scene, tmp_path)
     scene.control.wait_until_running(SLOW_S)
     scene.wait_for_commands(60)

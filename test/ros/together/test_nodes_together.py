@@ -59,7 +59,7 @@ def test_a_server_that_stands_still_is_reported_and_waited_for(scene: Scene) -> 
 
 def test_the_control_node_holds_when_the_policy_node_is_killed(scene: Scene) -> None:
     scene.start_server()
-    policy_node = scene.start_node("policy_node")
+    policy_node = scene.start_node("policy_node", is_killed=True)
     control_node = scene.start_node("control_node")
     scene.control.wait_until_running(SLOW_S)
     policy_node.kill()
@@ -77,15 +77,15 @@ def test_the_control_node_holds_when_the_policy_node_is_killed(scene: Scene) -> 
 def test_a_chunk_that_is_played_whole_ends_with_the_policy_node_that_is_killed(
     scene: Scene,
 ) -> None:
-    """A chunk lasts 150 s: nothing else would bring the robot to rest."""
+    """A chunk lasts 30 s: nothing else would bring the robot to rest before."""
     scene.start_server()
     whole = {
         "inference": "sync",
         "replan_interval_s": 0.0,
-        "action_rate_hz": 0.1,
+        "action_rate_hz": 0.5,
         "max_observation_age_s": 0.0,
     }
-    policy_node = scene.start_node("policy_node", **whole)
+    policy_node = scene.start_node("policy_node", is_killed=True, **whole)
     scene.start_node("control_node", **whole)
     scene.control.wait_until_running(SLOW_S)
     scene.wait_for_commands(300)
@@ -165,9 +165,9 @@ def test_a_control_node_that_comes_back_moves_nothing_before_the_policy_node_is_
 ) -> None:
     scene.start_server()
     second = {"policy_node": "control_node", "control_node": "policy_node"}[first]
-    processes = {first: scene.start_node(first)}
+    processes = {first: scene.start_node(first, is_killed=first == "control_node")}
     getattr(scene, first.removesuffix("_node")).wait_for_status(lambda _: True, "a status", SLOW_S)
-    processes[second] = scene.start_node(second)
+    processes[second] = scene.start_node(second, is_killed=second == "control_node")
     scene.wait_for_commands()
     run = scene.control.wait_until_running(SLOW_S).source
     scene.policy.wait_until_running(SLOW_S)

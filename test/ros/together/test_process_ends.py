@@ -160,8 +160,8 @@ def test_a_driver_that_is_busy_at_the_end_gets_the_last_command(scene: Scene) ->
         assert ends_with(control) == 0
         assert any(float(line) == 0.0 for line in iter(driver.stdout.readline, "end\n"))
     finally:
-        driver.kill()
-        driver.communicate()
+        driver.terminate()
+        driver.communicate(timeout=SLOW_S)
 
 
 def _outlast_a_doubled_ctrl_c() -> None:
