@@ -59,6 +59,7 @@ class World:
         stretches: What was commanded, by action key: one list of rows for each time in which
             something was published at every tick.
         begun_at: Where the robot was at the first command of each stretch, by action key.
+        was_measured: Whether the node heard where it was then, by action key.
     """
 
     def __init__(self, node: ControlNode, clock: Clock, *, follows: bool) -> None:
@@ -70,6 +71,7 @@ class World:
         self.number = 0
         self.stretches: dict[str, list[list[np.ndarray]]] = {key: [[]] for key in self.keys}
         self.begun_at: dict[str, list[np.ndarray]] = {key: [] for key in self.keys}
+        self.was_measured: dict[str, list[bool]] = {key: [] for key in self.keys}
         self.doings: dict[str, Callable[[int], object]] = {
             "tick": lambda value: self.tick(value % 60),
             "chunk": self.send_chunk,
@@ -128,6 +130,7 @@ class World:
             stretch = self.stretches[key][-1]
             if not stretch:
                 self.begun_at[key].append(self.places[key].copy())
+                self.was_measured[key].append(self.is_measured)
             stretch.append(np.array(values[key], np.float64))
             if self.follows:
                 self.places[key] = stretch[-1].copy()

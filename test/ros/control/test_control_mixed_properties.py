@@ -2,8 +2,8 @@
 """A control node of many kinds of commands, whatever befalls it: a policy, a person, a shadow.
 
 An arm is commanded by its pose, a gripper by its joint, a base by a twist, wheels by velocities. No
-two consecutive commands, and no first command against the measured place, differ by more than the
-limits allow, and no velocity stays commanded where nothing is commanded any more.
+two consecutive commands differ by more than the limits allow, the first one is where the robot is
+measured, and no velocity stays commanded where nothing is commanded any more.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from world_rig import MS_NS, PERIOD_S, Clock, World, still_node
 
 from gr00t_policy_core import rotation
+from gr00t_policy_core.control.measured_state import MOVED
 from gr00t_ros.control.control_node import ControlNode
 from gr00t_ros.control.intervention import TeleopDevice
 from gr00t_ros.msg import ActionChunk
@@ -195,9 +196,27 @@ def require_pose(rows: np.ndarray) -> None:
     assert np.linalg.norm(way, axis=1).max(initial=0.0) <= LINEAR_VELOCITY * PERIOD_S + 1e-9
     change = np.linalg.norm(np.diff(way, axis=0), axis=1).max(initial=0.0)
     assert change <= LINEAR_ACCELERATION * PERIOD_S**2 * (1.0 + 1e-6) + 1e-9
-    back = rows[:-1, 3:] * [-1.0, -1.0, -1.0, 1.0]
-    turns = rotation.rotvec_from_quaternion(rotation.quaternion_product(back, rows[1:, 3:]))
-    assert np.linalg.norm(turns, axis=1).max(initial=0.0) <= ANGULAR_VELOCITY * PERIOD_S + 1e-7
+    turns = turns_between(rows[:-1, 3:], rows[1:, 3:])
+    assert turns.max(initial=0.0) <= ANGULAR_VELOCITY * PERIOD_S + 1e-7
+
+
+def turns_between(quaternions: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The angles, rad (n,), from orientations (n, 4) to others; none where there are no values."""
+    if not quaternions.shape[1]:
+        return np.zeros(0)
+    back = quaternions * [-1.0, -1.0, -1.0, 1.0]
+    between = rotation.quaternion_product(back, others)
+    return np.linalg.norm(rotation.rotvec_from_quaternion(between), axis=1)
+
+
+def require_begun_where_it_was(world: MixedWorld) -> None:
+    """A robot that follows its commands begins where it stands, as far as the node knows that."""
+    for key in ("arm", "gripper"):
+        begun = zip(world.rows(key), world.begun_at[key], world.was_measured[key], strict=True)
+        for rows, place, is_known in begun:
+            if world.follows and is_known:
+                np.testing.assert_allclose(rows[0][:3], place[:3], rtol=0.0, atol=MOVED)
+                assert turns_between(place[None, 3:], rows[:1, 3:]).max(initial=0.0) <= MOVED
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -225,6 +244,7 @@ def test_no_command_of_any_kind_differs_by_more_than_the_limits_allow(
         world.do("stop", 0)
         world.tick(400)  # as long as it takes to come to rest
     assert node.has_failed is False
+    require_begun_where_it_was(world)
     for rows in world.rows("arm"):
         require_pose(rows)
     for rows in world.rows("gripper"):
