@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from rclpy.action import ActionClient
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
@@ -23,6 +22,7 @@ from gr00t_ros.interfaces.goal_sender import GoalSender
 from gr00t_ros.interfaces.interface import CommandInterface, GoalInterface
 from gr00t_ros.interfaces.trajectory_sender import TrajectorySender
 from gr00t_ros.msg import CommandTopicStatus
+from gr00t_ros.node.shared_action_client import SharedActionClient
 from gr00t_ros.node.side_node import SideNode
 
 Client = TypeVar("Client", bound=GoalClient)
@@ -214,7 +214,7 @@ class CommandTopics:
             self._side_node = SideNode(self._node, "actions")
         side_node = self._side_node
         name = self._node.resolve_topic_name(outputs[0].topic)
-        action = side_node.call(lambda: ActionClient(side_node, interface.message_type, name))
-        client = kind(action, name, interface)
+        goals = side_node.call(lambda: SharedActionClient(side_node, interface.message_type, name))
+        client = kind(goals, name, interface)
         self._clients.append(client)
         return client

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from action_msgs.srv import CancelGoal
-from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -16,6 +15,7 @@ from gr00t_ros.action import RunPolicy
 from gr00t_ros.dashboard.answer import Answer, no_answer, not_there
 from gr00t_ros.dashboard.ros_futures import result_of
 from gr00t_ros.msg import TaskResult
+from gr00t_ros.node.shared_action_client import SharedActionClient
 from gr00t_ros.task.ender_goal import ender_message
 
 TASK_NODE = "task_node"
@@ -31,7 +31,7 @@ class TaskLink:
     """
 
     def __init__(self, node: Node) -> None:
-        self._client = ActionClient(node, RunPolicy, ACTION)
+        self._client = SharedActionClient(node, RunPolicy, ACTION)
         # Cancels every goal, also one that was started in a terminal.
         self._cancel = node.create_client(CancelGoal, f"{ACTION}/_action/cancel_goal")
         self._cancels = 0

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.task import Future
 
 from gr00t_ros.interfaces.interface import CommandInterface
+from gr00t_ros.node.shared_action_client import SharedActionClient
 
 ANSWER_S = 2.0  # a server that has not answered a goal for this long is dead
 ENDINGS = {
@@ -48,9 +48,7 @@ class GoalClient:
         interface: Says how a goal that was carried out ended.
     """
 
-    def __init__(
-        self, client: ActionClient[Any, Any, Any], name: str, interface: CommandInterface
-    ) -> None:
+    def __init__(self, client: SharedActionClient, name: str, interface: CommandInterface) -> None:
         self._client = client
         self._interface = interface
         self.name = name

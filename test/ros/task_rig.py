@@ -17,7 +17,6 @@ import helpers
 import pytest
 import rclpy
 from helpers import wait_until
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -26,6 +25,7 @@ from std_srvs.srv import Trigger
 from gr00t_ros.action import RunPolicy
 from gr00t_ros.msg import ActionChunk, ControlStatus, PolicyStatus, TaskResult, TaskStatus
 from gr00t_ros.node.qos import CHUNK, STATUS
+from gr00t_ros.node.shared_action_client import SharedActionClient
 from gr00t_ros.node.spin_thread import SpinThread
 from gr00t_ros.sim.demo_processes import port_from_log
 
@@ -139,7 +139,7 @@ class TaskPeer:
         self.task_statuses: list[TaskStatus] = []
         self.chunks: list[ActionChunk] = []
         self._client = helpers.call_in_its_thread(
-            node, lambda: ActionClient(node, RunPolicy, "task_node/run_policy")
+            node, lambda: SharedActionClient(node, RunPolicy, "task_node/run_policy")
         )
         self._results: dict[bytes, Any] = {}  # of the goals, by their id
         self._newest: Any = None

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from action_msgs.msg import GoalStatus
 from helpers import call_in_its_thread, wait_until
-from rclpy.action import ActionClient
 from recorder_rig import RecorderRig, StartRecorder, info_of
 
 from gr00t_ros.action import RecordEpisode
 from gr00t_ros.msg import RecorderStatus
+from gr00t_ros.node.shared_action_client import SharedActionClient
 
 
 class Goal:
@@ -21,7 +21,8 @@ class Goal:
     def __init__(self, rig: RecorderRig, **request: Any) -> None:
         self.feedback: list[Any] = []
         self._client = call_in_its_thread(
-            rig.peer, lambda: ActionClient(rig.peer, RecordEpisode, "recorder_node/record_episode")
+            rig.peer,
+            lambda: SharedActionClient(rig.peer, RecordEpisode, "recorder_node/record_episode"),
         )
         wait_until(self._client.server_is_ready, what="the action server")
         sent = self._client.send_goal_async(

@@ -346,7 +346,7 @@ def test_clients_that_come_and_go_leave_no_threads_and_no_descriptors(server):
     for _ in range(50):
         visit()
     wait_until(lambda: threads_of_clients() == 0)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
 def test_a_name_of_an_interface_can_be_listened_on():
