@@ -269,8 +269,7 @@ class LookAheadPlayer:
 
     def refuse(self, reason: str) -> None:
         """Count a chunk that was refused before it could be offered."""
-        for player in (self.player, self._ahead.player_at_stop):
-            player.refuse(reason)
+        self._ahead.refuse(reason)
 
     def explain_refusal(self, reason: str) -> None:
         """Replace the reason of the last refusal by one that says more."""

@@ -223,6 +223,11 @@ class PlayerAhead:
         self._tell_again(undone)
         return present_ns
 
+    def refuse(self, reason: str) -> None:
+        """Count a chunk that was refused, also where a stop brings the player back."""
+        for player in (self._player, self.player_at_stop):
+            player.refuse(reason)
+
     def keep(self) -> None:
         """Never go back before this moment."""
         self._behind = DelayedPlayer(self._player.copy_with_history())

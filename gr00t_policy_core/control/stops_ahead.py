@@ -18,6 +18,7 @@ from gr00t_policy_core.control.workspace import Workspace
 # robot brakes by its largest accelerations, which takes no time to plan. A judgement: an idle
 # machine that is late once plans it again within 0.05 s, and keeps the limits on jerk, too.
 PLAN_AGAIN_S = 0.15
+STOOD_STILL = "the control loop stood still before its trajectory was sent"
 
 
 class StopsAhead:
@@ -169,10 +170,14 @@ class StopsAhead:
     def catch_up(self, now_ns: int) -> None:
         """Go on to where the robot is, if the control loop has missed ticks.
 
-        After a long pause only what was sent counts: what was not is undone before.
+        After a long pause only what was sent counts: what was not is undone before, and a chunk
+        that was accepted just before the pause is refused.
         """
         if self._ahead.has_paused(now_ns):
+            unsent = self._ahead.sent.unsent_chunk
             self._ahead.go_ahead(self._ahead.go_back(after_pause=True), is_missed=True)
+            if unsent is not None and self._ahead.sent.unsent_chunk is None:
+                self._ahead.refuse(f"chunk {unsent.chunk_id}: {STOOD_STILL}")
         self._ahead.catch_up(now_ns)
 
     def finish(self, sent: Forecast) -> None:

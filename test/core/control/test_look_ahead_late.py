@@ -123,6 +123,21 @@ def test_after_a_longer_pause_a_new_trajectory_is_sent() -> None:
     assert len(run.sent) > sent or run.commands[-1].at_rest
 
 
+def test_a_chunk_that_came_just_before_a_pause_is_refused_and_not_just_forgotten() -> None:
+    run = moving_run(observation_age=ObservationAgeLimit(60.0))
+    accepted = run.player.counts.chunks
+    run.offer(2)
+    run.tick_number += 300
+    run.tick()
+    counts = run.player.counts
+    assert (counts.chunks, counts.refused) == (accepted, 1)
+    assert run.player.refusal == (
+        "chunk 2: the control loop stood still before its trajectory was sent"
+    )
+    run.offer(3)
+    assert not run.player.refusal
+
+
 def test_the_fallback_of_a_late_forecast_begins_on_the_path_that_was_sent() -> None:
     run, _ = late_run()
     brake = run.player.fallback_brake(run.now_ns)
