@@ -175,6 +175,8 @@ def test_an_active_trajectory_is_canceled_by_deactivation(rig: Rig, serve: Serve
     server = serve(actions.FollowJointTrajectory, "jtc/follow")
     rig.start(**TRAJECTORY)
     rig.play_until(lambda: server.goals, "a goal", horizon=40)
+    motion = rig.node._motion
+    wait_until(lambda: motion.command and not motion.is_at_rest, what="the path has begun")
     assert rig.operator.change_state(DEACTIVATE) == [True]
     wait_until(lambda: len(server.goals) - 1 in server.canceled, what="the last one is canceled")
     assert rig.operator.change_state(ACTIVATE) == [True]
