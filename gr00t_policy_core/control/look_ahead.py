@@ -154,15 +154,23 @@ class LookAheadPlayer:
         return self._path.is_current
 
     @property
+    def has_sent_path(self) -> bool:
+        """Whether the robot was sent a path, and was not moved by others since it ended."""
+        return self._path.end_ns is not None
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether the robot was told nothing, or to rest, and its controller the way there.
 
-        Until then the robot goes on by the trajectory before.
+        Until then the robot goes on by the trajectory before, or is about to depart on it.
         """
-        present = self._ahead.commands.present
+        commands = self._ahead.commands
+        present = commands.present
         if present is None or present.is_withheld:
-            return self._streamed.is_at_rest
-        return present.at_rest and self.is_sent and self._streamed.is_at_rest
+            rests = commands.is_at_rest and not self._stops.is_unsent
+        else:
+            rests = present.at_rest and self.is_sent
+        return rests and self._streamed.is_at_rest
 
     def report(self) -> list[JointReport]:
         """Report every commanded value at the present; the targets are moved by the same way."""

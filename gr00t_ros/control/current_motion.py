@@ -61,10 +61,12 @@ class CurrentMotion:
     def is_at_rest(self) -> bool:
         """Whether the robot was told nothing yet, or to rest, and its controller the way there."""
         command, player, failure = self.command, self.look_ahead_player, self.failure
-        if command is None or player is None or self.is_shadow:
+        if player is None or self.is_shadow:
             return command is None or command.at_rest
         if failure is None:
             return player.is_at_rest
+        if command is None:
+            return not failure.is_unsent
         return command.at_rest and (command.is_withheld or failure.is_sent)
 
     def why_inhibited(self) -> str:

@@ -43,6 +43,12 @@ class MotionFailure:
         """Whether the trajectory of the newest command was sent, or cannot be."""
         return self._is_given_up or (self._is_sent and self._brake is not None)
 
+    @property
+    def is_unsent(self) -> bool:
+        """Whether the robot is about to depart on a trajectory, and no way to rest was sent."""
+        player = self._player
+        return not self._is_sent and isinstance(player, LookAheadPlayer) and player.has_sent_path
+
     def give_up(self, forecast: Forecast | None) -> None:
         """Send no trajectory of the way to rest, if it is its forecast that has failed, too.
 

@@ -60,6 +60,22 @@ def test_a_chunk_that_is_stopped_before_the_robot_departs_is_never_played() -> N
     assert {command.chunk_id for command in run.commands} == {1}
 
 
+def test_a_robot_that_was_sent_a_path_and_stops_before_it_departs_is_at_rest_once_told_to() -> None:
+    run = Run()
+    run.tick(3)
+    run.offer()
+    run.tick(2)
+    assert len(run.sent) == 1
+    assert not run.commands  # it has not departed yet
+    assert not run.player.is_at_rest
+    run.player.hold(run.now_ns, "enough")
+    assert not run.player.is_at_rest
+    run.tick()
+    assert run.player.is_at_rest
+    assert len(run.sent) == 2
+    assert not np.ptp(run.sent[-1][1].rows, axis=0).max()
+
+
 def test_a_second_stop_within_the_lead_does_not_undo_the_first() -> None:
     run = moving_run()
     run.player.hold(run.now_ns, "enough")

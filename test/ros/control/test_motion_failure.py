@@ -31,7 +31,7 @@ class MovingArm:
         now_ns: The time of the newest tick, ns.
     """
 
-    def __init__(self, mode: Mapping[str, str] = MODE) -> None:
+    def __init__(self, mode: Mapping[str, str] = MODE, *, ticks: int = 60) -> None:
         contract = contract_of(max_observation_age_s=60.0, **mode)
         self.motion = CurrentMotion(MotionGate(), lambda: 0, is_shadow=False)
         self.forecasts = MotionForecasts(self.motion, contract.control_rate_hz)
@@ -43,7 +43,7 @@ class MovingArm:
         rows = 0.5 * 0.05 * np.arange(40)[:, None]
         actions = {"arm": np.hstack([rows, rows]), "gripper": rows}
         self.player.offer(Chunk(1, self.now_ns, 0.05, actions), self.now_ns)
-        for _ in range(60):
+        for _ in range(ticks):
             self.tick()
             if self.sent:
                 self.measure(self.sent[0].row_at(self.now_ns))
@@ -196,6 +196,22 @@ def test_a_robot_that_fails_is_at_rest_once_its_brake_is_sent(
     assert brake is not None
     arm.forecasts.fail(brake)  # what was tried and failed is not waited for
     assert arm.motion.is_at_rest
+
+
+def test_a_robot_that_fails_before_it_departs_is_at_rest_once_it_is_told_to_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arm = MovingArm(ticks=2)
+    assert arm.motion.command is None
+    assert not arm.motion.is_at_rest
+    monkeypatch.setattr(MotionPlayer, "tick", fail)
+    arm.fail("a chunk could not be accepted")
+    assert not arm.motion.is_at_rest
+    arm.tick()
+    assert len(arm.sent) == 2
+    assert arm.motion.is_at_rest
+    way = arm.sent[-1]
+    assert np.ptp(way.rows, axis=0).max() < 0.5 * 0.06
 
 
 def test_no_other_failure_gives_up_the_way_to_rest_of_the_first(arm: MovingArm) -> None:
