@@ -95,8 +95,10 @@ class MotionFailure:
         if self._is_sent or self._forecast or not isinstance(player, LookAheadPlayer):
             return None
         brake = player.fallback_brake(now_ns)
-        if brake is not None:
-            self._forecast = brake.forecast(period_ns)
+        if brake is None:
+            self._is_sent = True  # nothing was commanded: there is no way to rest, and none is due
+            return None
+        self._forecast = brake.forecast(period_ns)
         return self._forecast
 
     def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> Trajectory | None:

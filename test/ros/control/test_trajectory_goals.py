@@ -185,25 +185,23 @@ def test_an_active_trajectory_is_canceled_by_deactivation(rig: Rig, serve: Serve
     assert rig.operator.change_state(ACTIVATE) == [True]
 
 
-@pytest.mark.parametrize("is_late", [False, True])
 def test_a_node_that_is_deactivated_before_its_robot_departs_brings_it_to_rest_first(
-    rig: Rig, serve: Serve, monkeypatch: pytest.MonkeyPatch, is_late: bool
+    rig: Rig, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It must not take the robot for at rest, and end, while the trajectory still moves it.
 
-    On a busy machine the way to rest is late, and the loop goes on for a while when it should end.
+    As on a busy machine the way to rest is late, and the loop goes on for a while after its end.
     """
     run, end_loop, late_ns = Forecast.run, ControlLoop.end, []
 
     def end_late(loop: ControlLoop) -> None:
-        if is_late:
-            wait_until(lambda: late_ns and rig.now_ns() > late_ns[0] + 30_000_000)
+        wait_until(lambda: late_ns and rig.now_ns() > late_ns[0] + 30_000_000)
         end_loop(loop)
 
     def run_late(forecast: Forecast) -> Trajectory | None:
         """The first way to rest is ready when the robot has long departed on the other one."""
-        if is_late and forecast.is_stop and not late_ns:
-            late_ns.append(forecast.departure_ns + 650_000_000)
+        if forecast.is_stop and not late_ns:
+            late_ns.append(forecast.departure_ns + 1_200_000_000)
             wait_until(lambda: rig.now_ns() > late_ns[0], what="the robot has departed")
         return run(forecast)
 
@@ -212,14 +210,12 @@ def test_a_node_that_is_deactivated_before_its_robot_departs_brings_it_to_rest_f
     monkeypatch.setattr(activation, "BRAKING_SLACK_S", 30.0)  # the test's machine may be busy, too
     server = serve(actions.FollowJointTrajectory, "jtc/follow")
     slow = {f"action__{key}__max_acceleration": 1.0 for key in ("arm", "gripper")}
-    rig.start(**TRAJECTORY, **slow, trajectory_lead_s=0.45)
-    rig.play_until(lambda: server.goals, "a goal", horizon=40)
-    assert rig.node._motion.command is None
+    rig.start(**TRAJECTORY, **slow, trajectory_lead_s=1.0)
+    rig.play_until(lambda: server.goals, "a goal", horizon=60)
     assert rig.operator.change_state(DEACTIVATE) == [True]
     wait_until(lambda: len(server.goals) - 1 in server.canceled, what="the last one is canceled")
     last = [point.positions for point in server.goals[-1].trajectory.points]
     assert not np.ptp(last[-10:], axis=0).any()
-    assert is_late or not np.ptp(last, axis=0).any()
     assert rig.operator.change_state(ACTIVATE) == [True]
 
 
