@@ -80,9 +80,10 @@ class Server:
     def close(self) -> None:
         if self._is_closed:
             return
-        self._is_closed = True
-        for ending in self._endings:
-            ending.set()
+        with self._lock:  # a goal may begin meanwhile
+            self._is_closed = True
+            for ending in self._endings:
+                ending.set()
         assert self._spinning.end(60.0), "a callback does not end"
         self._server.destroy()
         self._node.destroy_node()
@@ -96,6 +97,8 @@ class Server:
             number = len(self.goals)
             self._endings.append(ending)
             self.goals.append(handle.request)
+            if self._is_closed:
+                ending.set()
         while not ending.wait(0.005):
             # First, because a client may cancel at the same time what its newer goal replaces.
             if self._preempts and len(self.goals) > number + 1:
