@@ -300,7 +300,8 @@ class LookAheadPlayer:
             self._stops.brake_at_present(now_ns)
         self._ahead.advance()
         self._stops.tick()
-        return self._streamed.follow(self._ahead.commands, self.player.settings)
+        measured = self._ahead.measured.positions
+        return self._streamed.follow(self._ahead.commands, self.player.settings, measured)
 
     def take_forecast(self) -> Forecast | None:
         """A forecast of the path if it has departed from the last one, and none is under way.

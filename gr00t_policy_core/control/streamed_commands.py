@@ -15,6 +15,7 @@ from gr00t_policy_core.control.command import Command
 from gr00t_policy_core.control.command_limiter import CommandLimiter
 from gr00t_policy_core.control.commands_ahead import CommandsAhead
 from gr00t_policy_core.control.joint_limits import LIMIT_NAMES, JointLimits
+from gr00t_policy_core.control.measured_state import MOVED
 from gr00t_policy_core.control.player_settings import PlayerSettings
 
 
@@ -22,7 +23,9 @@ class StreamedCommands:
     """Keeps streamed commands inside their limits where ticks are missed, or planned again.
 
     A controller of trajectories goes on meanwhile, and so does the path. What is streamed has
-    stayed where it was: it catches up. Otherwise the commands are those of the path, to the bit.
+    stayed where it was: it catches up. So does what was told to rest elsewhere than the path,
+    before nothing was commanded for a while, unless somebody has moved it since. Otherwise the
+    commands are those of the path, to the bit.
 
     Args:
         layout: Layout of the commands.
@@ -43,6 +46,7 @@ class StreamedCommands:
         self._limits: Mapping[int, JointLimits] = {}  # of the limiter
         self._last: Command | None = None
         self._newest: tuple[Row, Row] | None = None
+        self._told: Row | None = None  # the last command that went out
 
     @property
     def is_at_rest(self) -> bool:
@@ -64,21 +68,28 @@ class StreamedCommands:
         if self._last is None:
             self._limiter = None
 
-    def follow(self, ahead: CommandsAhead, settings: PlayerSettings) -> Command | None:
+    def follow(
+        self, ahead: CommandsAhead, settings: PlayerSettings, measured: Mapping[int, float]
+    ) -> Command | None:
         """The command of the present, its streamed values within reach of those before.
 
         Args:
             ahead: The commands from the present on.
             settings: The limits in force.
+            measured: The newest position of each joint and pose, by their index, rad (or m).
         """
-        command = self._follow(ahead, settings)
+        command = self._follow(ahead, settings, measured)
         self._last = command
         if command is not None and self._keys:
             vector = command.vector
             self._newest = vector if self._newest is None else self._newest[1], vector
+            if not command.is_withheld:
+                self._told = vector
         return command
 
-    def _follow(self, ahead: CommandsAhead, settings: PlayerSettings) -> Command | None:
+    def _follow(
+        self, ahead: CommandsAhead, settings: PlayerSettings, measured: Mapping[int, float]
+    ) -> Command | None:
         present, limiter, last = ahead.present, self._limiter, self._last
         if not self._keys:
             return present
@@ -92,7 +103,7 @@ class StreamedCommands:
             self._limiter = None
             return present
         if limiter is None or (limiter.is_at_rest and present.at_rest):
-            limiter = self._begin_within(settings, present)
+            limiter = self._begin_within(settings, present, measured)
         vector = limiter.follow(ahead.path)
         if np.array_equal(vector, present.vector):
             return present
@@ -107,7 +118,9 @@ class StreamedCommands:
         at_rest = limiter.is_at_rest
         return Command.holds(values, last.targets, last.chunk_id, at_rest=at_rest)
 
-    def _begin_within(self, settings: PlayerSettings, present: Command) -> CommandLimiter:
+    def _begin_within(
+        self, settings: PlayerSettings, present: Command, measured: Mapping[int, float]
+    ) -> CommandLimiter:
         """Go on within the limits in force, from the last command or the first one."""
         limiter = self._limiter
         if limiter is None or self._limits != settings.limits:
@@ -119,9 +132,31 @@ class StreamedCommands:
                 {index: one for index, one in settings.limits.items() if index in indices},
                 {key: body for key, body in settings.bodies.items() if key in self._keys},
                 period_s=self._period_s,
-                start=present.vector,
+                start=self._start(present.vector, measured),
                 limit_hits=Counter(dict.fromkeys(LIMIT_NAMES, 0)),
                 workspaces=[one for one in settings.workspaces if indices.issuperset(one.indices)],
                 body_workspaces=[one for one in settings.body_workspaces if one.key in self._keys],
             )
         return limiter
+
+    def _start(self, present: Row, measured: Mapping[int, float]) -> Row:
+        """Where the next command may be: where the robot was told to be last, or has got to since.
+
+        Args:
+            present: Where the path goes on, float64 (size,).
+            measured: As for `follow`.
+        """
+        told = self._told
+        if told is None or self._is_silent:
+            return present
+        here = np.array(told)
+        here[list(measured)] = list(measured.values())
+        from_told = np.abs(self._layout.offset(here, told))
+        from_path = np.abs(self._layout.offset(here, present))
+        start = np.array(present)
+        for key in self._keys:
+            part = self._layout.slices[key]
+            was_moved = from_told[part].max() > MOVED
+            if not was_moved or from_path[part].max() > from_told[part].max():
+                start[part] = told[part]
+        return start

@@ -8,8 +8,13 @@ import pytest
 from limit_checks import require_within
 from streamed_rig import BASE, LIMITS, PERIOD_S, Robot
 
+from gr00t_policy_core.control.action_layout import ActionLayout
 from gr00t_policy_core.control.chunk import Chunk
+from gr00t_policy_core.control.command import Command
+from gr00t_policy_core.control.commands_ahead import CommandsAhead
 from gr00t_policy_core.control.joint_limits import JointLimits
+from gr00t_policy_core.control.player_settings import PlayerSettings
+from gr00t_policy_core.control.streamed_commands import StreamedCommands
 
 
 def moving() -> Robot:
@@ -126,3 +131,52 @@ def test_other_limits_hold_for_what_is_streamed_from_the_next_rest_on() -> None:
     robot.tick(200)
     gripper = robot.streamed()[0]
     require_within(gripper[begun:], slow, PERIOD_S)
+
+
+class Gripper:
+    """What is streamed to a gripper alone, while its path is told tick by tick."""
+
+    def __init__(self) -> None:
+        self.settings = PlayerSettings(period_s=PERIOD_S, limits={0: LIMITS})
+        self._streamed = StreamedCommands(
+            ActionLayout({"gripper": 1}), ["gripper"], period_s=PERIOD_S, is_silent=False
+        )
+        self._ahead = CommandsAhead(period_s=PERIOD_S, lead_s=PERIOD_S, silent_at_rest=False)
+        self.measured = 0.0
+        self.told: list[float] = []
+
+    def follow(self, place: float, *, at_rest: bool = False, is_withheld: bool = False) -> None:
+        values = {"gripper": np.array([place])}
+        command = Command.holds(values, values, 1, at_rest=at_rest, is_withheld=is_withheld)
+        self._ahead.append(command)
+        told = self._streamed.follow(self._ahead, self.settings, {0: self.measured})
+        if told is not None and not told.is_withheld:
+            self.told.append(float(told.values["gripper"][0]))
+
+    def stop_before_its_path(self) -> None:
+        """The gripper comes to rest on the way, and nothing is told any more."""
+        for tick in range(40):
+            self.follow(0.005 * tick)
+        for _ in range(60):
+            self.follow(0.4, at_rest=True, is_withheld=True)
+        assert self.told[-1] < 0.3
+
+
+def test_what_is_told_again_goes_on_from_where_it_was_told_to_rest() -> None:
+    gripper = Gripper()
+    gripper.stop_before_its_path()
+    gripper.measured = gripper.told[-1]
+    for _ in range(100):
+        gripper.follow(0.4, at_rest=True)
+    require_within(np.array(gripper.told), LIMITS, PERIOD_S)
+    assert gripper.told[-1] == pytest.approx(0.4)
+
+
+def test_what_somebody_has_moved_meanwhile_goes_on_from_where_it_is() -> None:
+    gripper = Gripper()
+    gripper.stop_before_its_path()
+    gripper.measured, count = 0.401, len(gripper.told)
+    gripper.follow(0.4, at_rest=True)
+    assert gripper.told[count:] == []  # what was ahead before
+    gripper.follow(0.4, at_rest=True)
+    assert gripper.told[count:] == [0.4]
