@@ -23,9 +23,9 @@ class StreamedCommands:
     """Keeps streamed commands inside their limits where ticks are missed, or planned again.
 
     A controller of trajectories goes on meanwhile, and so does the path. What is streamed has
-    stayed where it was: it catches up. So does what was told to rest elsewhere than the path,
-    before nothing was commanded for a while, unless somebody has moved it since. Otherwise the
-    commands are those of the path, to the bit.
+    stayed where it was: it catches up. After a time in which nothing was commanded the commands
+    begin again at the last one, unless somebody has moved the robot since. Otherwise they are those
+    of the path, to the bit.
 
     Args:
         layout: Layout of the commands.
@@ -139,21 +139,21 @@ class StreamedCommands:
             )
         return limiter
 
-    def _start(self, present: Row, measured: Mapping[int, float]) -> Row:
-        """Where the next command may be: where the robot was told to be last, or has got to since.
+    def _start(self, path: Row, measured: Mapping[int, float]) -> Row:
+        """Where the commands begin, or begin again, float64 (size,).
 
         Args:
-            present: Where the path goes on, float64 (size,).
+            path: Where the path is at present, float64 (size,).
             measured: As for `follow`.
         """
         told = self._told
         if told is None or self._is_silent:
-            return present
+            return path
         here = np.array(told)
         here[list(measured)] = list(measured.values())
         from_told = np.abs(self._layout.offset(here, told))
-        from_path = np.abs(self._layout.offset(here, present))
-        start = np.array(present)
+        from_path = np.abs(self._layout.offset(here, path))
+        start = np.array(path)
         for key in self._keys:
             part = self._layout.slices[key]
             was_moved = from_told[part].max() > MOVED
