@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import free_port, wait_until
 from rclpy.node import Node
+from running_processes import is_alive
 
 from gr00t_ros.msg import ControlStatus, PolicyStatus, RecorderStatus, VisualizationStatus
 from gr00t_ros.node.diagnostics import Status
@@ -139,13 +140,6 @@ def parts_of(folder: Path) -> list[int]:
     """The processes that the launch has started."""
     log = (folder / "launch.log").read_text()
     return [int(pid) for pid in re.findall(r"process started with pid \[(\d+)\]", log)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")

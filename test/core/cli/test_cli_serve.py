@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gr00t-policy serve`, as processes over real sockets."""
 
+import contextlib
 import ctypes
 import json
 import signal
@@ -120,16 +121,24 @@ def test_a_reply_format_can_be_forced(dataset, reply_format, enveloped):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_does_not_reach_the_main_thread_ends_serve_too(dataset, number):
     libc = ctypes.CDLL(None)
-    with serving("--dataset-path", dataset) as server:
-        with PolicyClient("127.0.0.1", server.port) as client:
-            client.reset()
-        tasks = Path(f"/proc/{server.pid}/task")
-        names = {int(file.parent.name): file.read_text() for file in tasks.glob("*/comm")}
-        # ZeroMQ's own threads take no signals, nor does the one of Arrow's malloc.
-        deaf = ("ZMQ", "jemalloc")
-        others = [t for t, name in names.items() if t != server.pid and not name.startswith(deaf)]
+    with (
+        serving("--dataset-path", dataset) as server,
+        PolicyClient("127.0.0.1", server.port) as client,
+    ):
+        client.reset()
+        others = sorted(threads_that_take_signals(server.pid) - {server.pid})
         assert libc.tgkill(server.pid, others[0], int(number)) == 0
         assert server.wait(timeout=DEADLINE_S) == 0
+
+
+def threads_that_take_signals(pid):
+    """Neither ZeroMQ's own threads do, nor the one of Arrow's malloc."""
+    threads = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if not (thread / "comm").read_text().startswith(("ZMQ", "jemalloc")):
+                threads.add(int(thread.name))
+    return threads
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

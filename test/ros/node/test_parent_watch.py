@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from helpers import free_port, wait_until
 from nodes_for_tests import Robot, patience
 from policies_for_tests import parameters
 from rclpy.node import Node
+from running_processes import is_alive
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.node import parent_watch
@@ -39,14 +41,6 @@ for name in sys.argv[2:]:
     print(node.pid, flush=True)
 sys.stdin.read()
 """
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.fixture
@@ -131,8 +125,9 @@ def test_nodes_whose_launch_is_killed_bring_the_robot_to_rest_and_end(
         wait_until(lambda: twists[-1].twist.linear.x == 0.0, SLOW_S, "a last command of none")
         assert robot.arm_on  # it went on all the time
     finally:
-        for pid in filter(is_alive, nodes):
-            os.kill(pid, signal.SIGKILL)
+        for pid in nodes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for process in (launcher, server):
             process.kill()
             process.communicate()

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from helpers import wait_until
 from rclpy.node import Node
-from simulation_rig import is_alive, require_rendering
+from running_processes import is_alive
+from simulation_rig import require_rendering
 from trajectory_msgs.msg import JointTrajectory
 
 from gr00t_ros.sim import demo as demo_module

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from helpers import wait_until
-from simulation_rig import processes_with, require_rendering
+from running_processes import processes_with
+from simulation_rig import require_rendering
 
 pytest.importorskip("mcap", reason="the recorder needs mcap (the extra 'bags')")
 pytest.importorskip("av", reason="videos need PyAV (the extra 'convert')")

@@ -34,8 +34,10 @@ sys.stdin.read()
 
 
 def is_running(pid: int) -> bool:
-    status = Path("/proc", str(pid), "stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_processes_that_write_into_the_session_of_a_killed_server_are_killed(tmp_path) -> None:
