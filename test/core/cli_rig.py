@@ -4,7 +4,6 @@
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 
@@ -70,13 +69,6 @@ def observation():
         },
         "language": {"annotation.human.task_description": [["pick"]]},
     }
-
-
-def nobody_there():
-    """A port that was free a moment ago."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def one_line(text):

@@ -2,6 +2,8 @@
 """A server of a toy policy, what it says of itself, and waiting for what it does."""
 
 import contextlib
+import random
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,3 +30,15 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         if time.monotonic() > ends_at:
             pytest.fail(f"not within {timeout_s} s: {condition}")
         time.sleep(0.005)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on, and that no other test gets.
+
+    It lies below the ports that a system gives to those who ask for any: none of the other tests'
+    servers comes to listen there, and no client connects to itself.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the ROS tests share beside the fixtures of conftest.py."""
 
+import contextlib
+import random
 import signal
 import socket
 import time
@@ -57,10 +59,15 @@ def wait_for_log(capfd: pytest.CaptureFixture[str], text: str, timeout_s: float 
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listens on, and that no other test gets.
+
+    It lies below the ports that a system gives to those who ask for any: none of the other tests'
+    servers comes to listen there, and no client connects to itself.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def require_within(

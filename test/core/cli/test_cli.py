@@ -7,7 +7,8 @@ import socket
 import sys
 
 import pytest
-from cli_rig import nobody_there, one_line, run, serving
+from cli_rig import one_line, run, serving
+from server_rig import free_port
 
 from gr00t_policy_core.cli import main
 
@@ -82,7 +83,7 @@ def test_a_host_that_nobody_knows_is_named_at_once(command, capsys, monkeypatch)
 
 @pytest.mark.parametrize("command", ["ping", "info"])
 def test_nobody_there_is_one_line_and_status_1(command):
-    port = nobody_there()
+    port = free_port()
     ended = run(command, "--port", port, "--timeout-ms", "200")
     assert ended.returncode == 1
     assert f"localhost:{port}" in one_line(ended.stderr)

@@ -11,7 +11,8 @@ import subprocess
 import sys
 
 import pytest
-from cli_rig import DEADLINE_S, PROGRAM, environment, nobody_there, observation
+from cli_rig import DEADLINE_S, PROGRAM, environment, observation
+from server_rig import free_port
 from toy_policy import ToyPolicy
 
 from gr00t_policy_core import ModalityConfig, PolicyClient, PolicyServer
@@ -71,7 +72,7 @@ def started(port, dataset, stdout, stderr=subprocess.DEVNULL, *flags):
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_serve_serves_whatever_becomes_of_what_it_says_on_stdout(dataset, stream):
-    port = nobody_there()
+    port = free_port()
     with (
         STREAMS[stream]() as stdout,
         started(port, dataset, stdout) as server,
@@ -85,7 +86,7 @@ def test_serve_serves_whatever_becomes_of_what_it_says_on_stdout(dataset, stream
 
 @pytest.mark.parametrize("stream", [name for name in STREAMS if name != "closed"])
 def test_serve_serves_whatever_becomes_of_its_log(dataset, stream):
-    port = nobody_there()
+    port = free_port()
     with (
         STREAMS[stream]() as stderr,
         started(port, dataset, subprocess.DEVNULL, stderr, "--log-level", "debug") as server,
@@ -101,7 +102,7 @@ def test_serve_serves_whatever_becomes_of_its_log(dataset, stream):
 
 
 def test_serve_without_any_stream_serves(dataset):
-    port = nobody_there()
+    port = free_port()
     command = shlex.join([*PROGRAM, "serve", "--port", str(port), "--dataset-path", str(dataset)])
     process = subprocess.Popen(["sh", "-c", f"exec {command} <&- >&- 2>&-"], env=environment())
     try:
@@ -143,7 +144,7 @@ def test_a_reader_that_has_read_enough_ends_a_command_without_a_word(command, se
 
 
 def test_sighup_without_replicas_changes_nothing(dataset):
-    port = nobody_there()
+    port = free_port()
     with (
         started(port, dataset, subprocess.DEVNULL, subprocess.PIPE) as server,
         PolicyClient("127.0.0.1", port, timeout_ms=20_000) as client,
@@ -173,7 +174,7 @@ def test_what_a_server_is_told_to_say_when_it_is_ready_is_no_part_of_loading_its
 def test_what_a_client_sends_never_reaches_the_terminal_as_it_is(dataset):
     """With --log-level debug, which logs tracebacks, too."""
     escape = "\x1b]0;owned\x07\x1b[2J\r\n2026 ERROR forged"
-    port = nobody_there()
+    port = free_port()
     with (
         started(port, dataset, subprocess.PIPE, subprocess.PIPE, "--log-level", "debug") as server,
         PolicyClient("127.0.0.1", port, timeout_ms=20_000, strict=False) as client,

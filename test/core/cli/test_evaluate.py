@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="pip install '.[report]'")
 from lerobot_writer import write_dataset
+from server_rig import free_port
 
 from gr00t_policy_core.cli import main, policy_sources
 from gr00t_policy_core.modality import ModalityConfig
@@ -179,8 +180,7 @@ def test_a_server_that_is_not_there_is_named_at_once(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, capsys
 ) -> None:
     monkeypatch.setattr(policy_sources, "TOLD_AFTER_S", 0.1)
-    with PolicyServer(right(), host="127.0.0.1", port=0) as server:
-        nobody = f"127.0.0.1:{server.port}"
+    nobody = f"127.0.0.1:{free_port()}"
     arguments = ["--dataset", str(dataset), "--output", str(tmp_path), "--timeout-ms", "300"]
     assert main(["eval", *arguments, "--policy", f"gone={nobody}"]) == 1
     (told,) = caplog.messages

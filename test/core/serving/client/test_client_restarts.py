@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import zmq
-from server_rig import wait_until
+from server_rig import free_port, wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import ModalityConfig, PolicyClient, PolicyServer
@@ -72,8 +72,9 @@ def settings_of(keys, secured):
     return {"keys": keys}, mine
 
 
-def serve(policy, port=0, **settings):
-    return PolicyServer(policy, host="127.0.0.1", port=port, **settings)
+def serve(policy, port=None, **settings):
+    """At a port that nobody else gets while the server is away."""
+    return PolicyServer(policy, host="127.0.0.1", port=port or free_port(), **settings)
 
 
 def notices_the_end(client):

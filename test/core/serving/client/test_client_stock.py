@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from peers.lines import LINES
 from peers.stock import StockServer
+from server_rig import free_port
 from toy_policy import expected_action, toy_observation
 
 from gr00t_policy_core import (
@@ -93,7 +94,7 @@ def test_a_stock_server_sees_our_token(line):
 
 def test_a_server_of_the_other_line_in_the_same_place_is_asked_in_its_own_way_at_once():
     lines = [LINES[name]() for name in ("n1d6", "n1d7", "n1d6")]
-    with StockServer(lines[0]) as first:
+    with StockServer(lines[0], port=free_port()) as first:
         client = PolicyClient("127.0.0.1", first.port)
         client.get_action(toy_observation())
     for line in lines[1:]:

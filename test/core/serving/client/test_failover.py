@@ -5,8 +5,7 @@ import contextlib
 import threading
 
 import pytest
-import zmq
-from server_rig import wait_until
+from server_rig import free_port, wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from gr00t_policy_core import PolicyClient, PolicyServer, PolicyTimeoutError, SpecError
@@ -23,15 +22,9 @@ class Named(ToyPolicy):
         return {"name": self.name}
 
 
-def serve(name, port=0):
-    return PolicyServer(Named(name), host="127.0.0.1", port=port)
-
-
-def free_port():
-    context = zmq.Context()
-    port = context.socket(zmq.REP).bind_to_random_port("tcp://127.0.0.1")
-    context.destroy(linger=0)
-    return port
+def serve(name, port=None):
+    """At a port that nobody else gets while the server is away."""
+    return PolicyServer(Named(name), host="127.0.0.1", port=port or free_port())
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from lerobot_writer import action_at, write_dataset
 from replicas_helpers import WAIT_S, needs_ray
-from server_rig import wait_until
+from server_rig import free_port, wait_until
 
 from gr00t_policy_core import PolicyClient
 from gr00t_policy_core.policies import ReplayPolicy
@@ -107,9 +107,7 @@ def serving(*arguments: object, **environment: str) -> Iterator[Server]:
 @contextlib.contextmanager
 def cluster(**environment: str) -> Iterator[tuple[str, subprocess.Popen]]:
     """A Ray cluster of this machine alone: its address and its first process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     command += [f"--port={port}", "--include-dashboard=false"]
     head = subprocess.Popen(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from robots import robots
-from server_rig import wait_until
+from server_rig import free_port, wait_until
 from toy_policy import ToyPolicy, toy_observation
 
 from bench.fuzz import fuzz  # the repository's root is on the path only now
@@ -68,11 +68,6 @@ def phoenix(role: str, port: int) -> Iterator[Phoenix]:
         popen.stdin.close()
         popen.wait(10)
         popen.stdout.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def test_robots_outlive_a_server_that_is_killed_and_frozen_again_and_again():

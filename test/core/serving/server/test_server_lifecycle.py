@@ -5,9 +5,8 @@ import contextlib
 import threading
 
 import pytest
-import zmq
 from peers.stock import StockClient
-from server_rig import wait_until
+from server_rig import free_port, wait_until
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
 from gr00t_policy_core import (
@@ -78,11 +77,7 @@ def test_waiting_for_a_server_ends_with_its_time(loading):
 
 
 def client_of_nobody():
-    context = zmq.Context()
-    unused = context.socket(zmq.REP)
-    port = unused.bind_to_random_port("tcp://127.0.0.1")
-    context.destroy(linger=0)
-    return PolicyClient("127.0.0.1", port, timeout_ms=100)
+    return PolicyClient("127.0.0.1", free_port(), timeout_ms=100)
 
 
 def test_waiting_ends_when_the_client_is_closed(loading):

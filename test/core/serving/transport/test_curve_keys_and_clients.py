@@ -10,7 +10,7 @@ import msgpack
 import pytest
 import zmq
 from scripted_server import receive
-from server_rig import wait_until
+from server_rig import free_port, wait_until
 from toy_policy import ToyPolicy, expected_action, toy_observation
 
 from gr00t_policy_core import (
@@ -163,9 +163,12 @@ def test_a_connection_that_is_lost_is_told_at_once_and_made_anew(keys):
         begun.set()
         release.wait(20)
 
-    with PolicyServer(ToyPolicy(), host="127.0.0.1", port=0, keys=keys, stop_timeout_s=0) as first:
+    port = free_port()
+    with PolicyServer(
+        ToyPolicy(), host="127.0.0.1", port=port, keys=keys, stop_timeout_s=0
+    ) as first:
         first.register_endpoint("hang", hang, requires_input=False)
-        client = PolicyClient("127.0.0.1", first.port, timeout_ms=60_000, **mine)
+        client = PolicyClient("127.0.0.1", port, timeout_ms=60_000, **mine)
         errors = []
 
         def ask():
@@ -180,7 +183,7 @@ def test_a_connection_that_is_lost_is_told_at_once_and_made_anew(keys):
         asking.join(30)
         release.set()
     assert "the connection was lost" in errors[0]
-    with PolicyServer(ToyPolicy(), host="127.0.0.1", port=first.port, keys=keys), client:
+    with PolicyServer(ToyPolicy(), host="127.0.0.1", port=port, keys=keys), client:
         assert client.ping()
 
 
