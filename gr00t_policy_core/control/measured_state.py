@@ -13,7 +13,8 @@ from gr00t_policy_core.control.chunk import Row
 # A resting robot that is displaced by more than this was moved by somebody, rad (or m): above the
 # noise of an encoder.
 MOVED = 0.02
-# A robot whose measured positions stay within this, rad (or m), for this long, s, stands still.
+# A robot whose measurements stay within this, rad (or m), for this long by their stamps, s, stands
+# still.
 STILL, STILL_S = 0.005, 0.3
 # Share of the largest following error that a robot at rest may have by itself: sag, a closed grip.
 RESTING_SHARE = 0.5
@@ -80,6 +81,7 @@ class MeasuredState:
             now_ns: The present by the new time, ns.
         """
         self._stamps_ns = dict.fromkeys(self._stamps_ns, now_ns)
+        self._still_since_ns = None
 
     def assume_followed(self) -> None:
         """Judge no measurement from now on: the robot is where it is commanded to be."""
@@ -175,14 +177,18 @@ class MeasuredState:
     def stands_still(self, now_ns: int) -> bool:
         """Whether the robot has not moved for a while; call it at every tick.
 
+        While no measurement arrives, nothing is known of a motion, and no time is counted.
+
         Args:
-            now_ns: Playback time of the tick, ns.
+            now_ns: Playback time of the tick, ns; it counts where nothing has to be measured.
         """
+        needed = self._max_ages_s.keys() & self._stamps_ns.keys()
+        stamps_ns = [self._stamps_ns[index] for index in needed] or [now_ns]
         moves = ~(np.abs(self.over(self._still_at) - self._still_at) <= STILL)
         if self._still_since_ns is None or (moves & ~np.isnan(self._positions)).any():
             self._still_at = self._positions.copy()
-            self._still_since_ns = now_ns
-        return now_ns - self._still_since_ns >= STILL_S * 1e9
+            self._still_since_ns = max(stamps_ns)
+        return min(stamps_ns) - self._still_since_ns >= STILL_S * 1e9
 
     def displaced(self, held: Row) -> Row:
         """Where a robot at rest was moved to, less its resting error; `held` if nobody moved it.
