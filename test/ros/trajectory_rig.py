@@ -46,10 +46,14 @@ def moving_until_s(message: JointTrajectory) -> float:
     return max(moving, default=0.0)
 
 
+def start_s(message: JointTrajectory) -> float:
+    """When the path begins, s."""
+    return float(message.header.stamp.sec + message.header.stamp.nanosec * 1e-9)
+
+
 def end_s(message: JointTrajectory) -> float:
     """When the path comes to rest, s."""
-    stamp = message.header.stamp
-    return stamp.sec + stamp.nanosec * 1e-9 + moving_until_s(message)
+    return start_s(message) + moving_until_s(message)
 
 
 class Robot:
@@ -84,11 +88,16 @@ class Robot:
 
         forecasts.finish = noted
 
+    def rests(self) -> bool:
+        """Whether the controller has come to the end of the newest trajectory."""
+        end = points_of(self.received[-1])[-1].position
+        return bool(np.array_equal(self.controller.position, end))
+
     def _on_trajectory(self, message: JointTrajectory) -> None:
         self.received.append(message)
         assert list(message.joint_names) == NAMES
-        stamp_s = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
-        why = self.controller.receive(stamp_s, points_of(message), now_ns(self._peer) * 1e-9)
+        now_s = now_ns(self._peer) * 1e-9
+        why = self.controller.receive(start_s(message), points_of(message), now_s)
         if why:
             self.rejections.append(why)
 
@@ -161,9 +170,12 @@ def moving(
     speed: float = 0.5,
     **changes: object,
 ) -> Robot:
-    """A robot on the way of its first chunk, whose shoulder is past a position (rad)."""
+    """A robot on the way of its first chunk, whose shoulder is past a position (rad).
+
+    The chunk takes five seconds: nothing that a busy machine does meanwhile comes after its end.
+    """
     robot = running(activate_node, ros_node, **changes)
-    play(robot, chunks, ros_node, 1, start=0.0, speed=speed)
+    play(robot, chunks, ros_node, 1, start=0.0, speed=speed, horizon=100)
     wait_until(lambda: robot.controller.position[0] > past, what="it moves")
     return robot
 

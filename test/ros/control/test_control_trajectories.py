@@ -28,6 +28,7 @@ from trajectory_rig import (
     points_of,
     require_trajectory,
     running,
+    start_s,
 )
 
 from gr00t_policy_core.control.player import MotionPlayer
@@ -64,8 +65,7 @@ def test_a_dead_control_node_leaves_the_robot_at_rest_by_itself(
     robot = moving(activate_node, chunks, ros_node)
     robot.node._activation.loop.end()  # nothing is commanded from here on
     sent = len(robot.received)
-    end = points_of(robot.received[-1])[-1].position
-    wait_until(lambda: np.array_equal(robot.controller.position, end), what="the end")
+    wait_until(robot.rests, what="the end")
     assert len(robot.received) == sent
     times_s = np.array([time_s for time_s, _ in robot.path])
     positions = np.stack([position for _, position in robot.path])
@@ -84,7 +84,7 @@ def test_deactivation_ends_when_the_controller_has_braked(
     last = robot.received[-1]
     assert end_s(last) < ended_s + 0.05
     require_trajectory(robot, last)
-    assert points_of(last)[-1].position[0] < 0.8
+    assert points_of(last)[-1].position[0] < 4.0  # the chunk ends at 4.95
 
 
 def test_a_deactivation_whose_braking_is_forecast_late_waits_for_it(
@@ -107,13 +107,8 @@ def test_a_deactivation_whose_braking_is_forecast_late_waits_for_it(
     monkeypatch.setattr(Forecast, "run", slow)
     assert operator.change_state(DEACTIVATE) == [True]
     assert next(slow_runs, None) is None
-
-    def rests() -> bool:
-        end = points_of(robot.received[-1])[-1].position
-        return bool(np.array_equal(robot.controller.position, end))
-
-    wait_until(rests, what="rest")
-    assert robot.controller.position[0] < 0.45  # the chunk ends at 0.475
+    wait_until(robot.rests, what="rest")
+    assert robot.controller.position[0] < 2.0  # the chunk ends at 2.475
 
 
 def test_a_motion_that_fails_is_braked_by_a_trajectory(
@@ -130,26 +125,25 @@ def test_a_motion_that_fails_is_braked_by_a_trajectory(
 
     monkeypatch.setattr(MotionPlayer, "tick", broken)
     operator.wait_for_reason("out of order")
-    wait_until(lambda: len(robot.received) == 2, what="a trajectory that brakes")
+    wait_until(lambda: len(robot.received) >= 2, what="a trajectory that brakes")
     positions = np.stack([point.position for point in points_of(robot.received[-1])])
     for joint in range(3):
         require_within(positions[:, joint], period_s=PERIOD_S, **{**LIMITS, "jerk": np.inf})
-    wait_until(lambda: np.array_equal(robot.controller.position, positions[-1]), what="rest")
+    wait_until(robot.rests, what="rest")
+    assert robot.controller.position[0] < 2.0  # the chunk ends at 2.475
 
 
 def test_a_stop_departs_at_once_and_does_not_wait_for_the_lead(
     activate_node: MakeNode, chunks: Publisher, operator: Operator, ros_node: Node
 ) -> None:
-    """The lead is 0.8 s: a stop that waited for it would come when the motion is nearly over."""
+    """Its path would begin 0.8 s after it was sent, if it waited for the lead."""
     robot = moving(activate_node, chunks, ros_node, past=0.05, trajectory_lead_s=0.8)
-    stopped_s = now_ns(ros_node) * 1e-9
     assert operator.trigger("stop").success
-    wait_until(lambda: len(robot.received) == 2, what="a trajectory that brakes")
+    wait_until(lambda: len(robot.received) >= 2, what="a trajectory that brakes")
     last = robot.received[-1]
     require_trajectory(robot, last)
-    assert end_s(last) < stopped_s + 0.75
-    end = points_of(last)[-1].position
-    wait_until(lambda: np.array_equal(robot.controller.position, end), what="rest")
+    assert start_s(last) < now_ns(ros_node) * 1e-9 + 0.4
+    wait_until(robot.rests, what="rest")
     assert not robot.rejections
 
 
@@ -224,8 +218,7 @@ def test_a_machine_that_takes_longer_than_the_lead_plans_further_ahead_and_stops
     assert status.trajectory_lead_s <= 0.5
     assert operator.trigger("stop").success
     operator.wait_for_status(lambda s: s.at_rest and s.joints[0].command != 0.0, "rest")
-    end = points_of(robot.received[-1])[-1].position
-    wait_until(lambda: np.array_equal(robot.controller.position, end), what="its controller rests")
+    wait_until(robot.rests, what="its controller rests")
     assert not robot.rejections
     motion = robot.node._motion
     assert "stop" in motion.reason
@@ -264,8 +257,7 @@ def test_the_tip_of_whole_trajectories_stays_inside_its_workspace(
     play(robot, chunks, ros_node, 1, start=0.0)
     status = operator.wait_for_reason("would cross y_max (0.200 m)")
     assert status.state == ControlStatus.STATE_HOLDING
-    ends = points_of(robot.received[-1])[-1].position
-    wait_until(lambda: np.array_equal(robot.controller.position, ends), what="rest")
+    wait_until(robot.rests, what="rest")
     for message in robot.received:
         require_trajectory(robot, message)
     heights = [
