@@ -24,6 +24,7 @@ from gr00t_policy_core.control.player import MotionPlayer
 from gr00t_policy_core.control.player_ahead import PlayerAhead
 from gr00t_policy_core.control.recording import Offered, Steered
 from gr00t_policy_core.control.sent_path import SentPath
+from gr00t_policy_core.control.stop_watch import MissedStop, StopWatch
 from gr00t_policy_core.control.stops_ahead import StopsAhead
 from gr00t_policy_core.control.streamed_commands import StreamedCommands
 from gr00t_policy_core.control.trajectory import BrakeMotion, Forecast, PlayerMotion, Trajectory
@@ -74,6 +75,8 @@ class LookAheadPlayer:
             silent_at_rest=silent_at_rest,
         )
         self._stops = StopsAhead(self._ahead, self._path)
+        self._watch = StopWatch(self._path)
+        self._missed: MissedStop | None = None
         self._streamed = StreamedCommands(
             layout,
             layout.dimensions.keys() - set(forecast_keys),
@@ -171,6 +174,11 @@ class LookAheadPlayer:
         else:
             rests = present.at_rest and self.is_sent
         return rests and self._streamed.is_at_rest
+
+    @property
+    def is_stop_in_doubt(self) -> bool:
+        """Whether it is not known yet that the robot carries the newest stop out."""
+        return self._path.stop is not None
 
     def report(self) -> list[JointReport]:
         """Report every commanded value at the present; the targets are moved by the same way."""
@@ -300,8 +308,14 @@ class LookAheadPlayer:
             self._stops.brake_at_present(now_ns)
         self._ahead.advance()
         self._stops.tick()
+        self._brake_again_if_missed(now_ns)
         measured = self._ahead.measured.positions
         return self._streamed.follow(self._ahead.commands, self.player.settings, measured)
+
+    def take_missed_stop(self) -> MissedStop | None:
+        """A stop that controllers have missed, whose trajectory is to be sent now; told once."""
+        missed, self._missed = self._missed, None
+        return missed
 
     def take_forecast(self) -> Forecast | None:
         """A forecast of the path if it has departed from the last one, and none is under way.
@@ -349,7 +363,7 @@ class LookAheadPlayer:
         """Go on from a forecast that has been sent."""
         if not self._path.is_awaited(forecast):
             return
-        self._path.finish(trajectory)
+        self._path.finish(trajectory, is_stop=forecast.is_stop)
         self._stops.finish(forecast)
         self._ahead.compare()
         self._ahead.advance()
@@ -390,6 +404,13 @@ class LookAheadPlayer:
         if chunk is not None:
             self._offer_again(chunk, now_ns)
         return at_once
+
+    def _brake_again_if_missed(self, now_ns: int) -> None:
+        """Brake again, where the robot is, if controllers have missed the newest stop."""
+        keys = self._watch.missed_by(self._ahead.measured)
+        trajectory = self._stops.brake_again(keys, now_ns) if keys else None
+        if trajectory is not None:
+            self._missed = MissedStop(keys, trajectory)
 
     def _offer_again(self, chunk: Chunk, now_ns: int) -> None:
         """Offer a chunk whose trajectory was late, unless it was late before."""

@@ -202,6 +202,7 @@ class Playback:
         if self._output is None:
             return
         self.hold(at_ns, reason)
+        self._measured.start_moving()  # the robot does, whatever it was taken for until now
         self._schedule.rest(at_ns, path[1])
         self._fallback = self._place(path[1]).fallback_brake(path)
         self._state.brake()

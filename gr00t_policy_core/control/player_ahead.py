@@ -161,6 +161,7 @@ class PlayerAhead:
             self._commands.pass_tick()
             self._tick_on(self._ticks_until(now_ns + self.lead_ns), now_ns)
             return True
+        self._path.settle()  # what was measured is of another time
         is_first = self._ticked_ns is None
         self._tick_once(now_ns + self.lead_ns, now_ns)
         if not is_first:
@@ -274,7 +275,7 @@ class PlayerAhead:
         motion = BrakeMotion(start_ns, begun, brake, self._path.slices)
         trajectory = motion.forecast(period_ns).run()
         if trajectory is not None:
-            self._path.finish(trajectory)
+            self._path.finish(trajectory, is_stop=True)
         return trajectory
 
     def lengthen_lead(self, late_ns: int) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,19 @@ from gr00t_policy_core.control.trajectory import Forecast, Trajectory
 
 # Commands closer to the trajectory than this follow it, rad (or m).
 SAME = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class SentStop:
+    """A way to rest that was sent, and the path that it leaves.
+
+    Args:
+        before: The path.
+        rest: The way to rest.
+    """
+
+    before: Trajectory
+    rest: Trajectory
 
 
 class SentPath:
@@ -31,6 +45,7 @@ class SentPath:
         self._all_slices = layout.slices
         self._slices = layout.slices
         self._newest: Trajectory | None = None
+        self._stop: SentStop | None = None
         self._forecast: Forecast | None = None
         self._has_departed = False
         self._begins_at: Row | None = None  # the first command, while no trajectory was sent
@@ -59,6 +74,16 @@ class SentPath:
     def is_released(self) -> Row:
         """Which values belong to a controller that is sent nothing, bool (size,)."""
         return self._is_released
+
+    @property
+    def is_sent(self) -> Row:
+        """Which values belong to a path that is sent, bool (size,)."""
+        return self._is_sent
+
+    @property
+    def stop(self) -> SentStop | None:
+        """The newest stop; None once the robot is known to carry it out, and while it moves."""
+        return self._stop
 
     @property
     def end_ns(self) -> int | None:
@@ -144,9 +169,39 @@ class SentPath:
         """Whether a forecast is the one that is under way."""
         return forecast is self._forecast
 
-    def finish(self, trajectory: Trajectory) -> None:
-        """Go on from the trajectory that was forecast and sent."""
+    def finish(self, trajectory: Trajectory, *, is_stop: bool = False) -> None:
+        """Go on from the trajectory that was forecast and sent.
+
+        Args:
+            trajectory: The trajectory.
+            is_stop: Whether it is a way to rest. A stop soon after another one has still left the
+                path that was before both of them.
+        """
+        before = self._newest if self._stop is None else self._stop.before
+        self._stop = SentStop(before, trajectory) if is_stop and before is not None else None
         self._newest, self._forecast = trajectory, None
+
+    def settle(self) -> None:
+        """Learn that the robot carries the newest stop out, or that this will not be known."""
+        self._stop = None
+
+    def return_to_before(self, keys: Collection[str], now_ns: int) -> None:
+        """Learn that the controllers of some action keys are still on the path before the stop.
+
+        Args:
+            keys: The action keys.
+            now_ns: From when on, ns.
+        """
+        if self._stop is None:
+            return
+        before, rest = self._stop.before, self._stop.rest
+        end_ns = max(before.end_ns, now_ns) + 2 * rest.period_ns
+        instants_ns = range(now_ns, end_ns, rest.period_ns)
+        rows = np.stack([rest.row_at(instant_ns) for instant_ns in instants_ns])
+        left = np.stack([before.row_at(instant_ns) for instant_ns in instants_ns])
+        for part in (self._all_slices[key] for key in keys):
+            rows[:, part] = left[:, part]
+        self._newest = Trajectory(now_ns, rest.period_ns, rows, self._slices)
 
     def forget(self) -> None:
         """Forget what was sent: the robot was moved since, by somebody or another controller."""
@@ -171,6 +226,7 @@ class SentPath:
         self._is_released[:] = False
         if row is not None:
             self._newest = Trajectory(now_ns, 1, np.stack([row, row]), self._slices)
+            self._stop = None
 
     def drop(self) -> None:
         """Drop the forecast that is under way: the commands have become others."""

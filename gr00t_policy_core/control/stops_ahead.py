@@ -113,7 +113,24 @@ class StopsAhead:
         Returns:
             The way to rest, to be sent at once; None where no trajectory moves the robot.
         """
+        return self._brake_at_once(self.go_back(now_ns), reason)
+
+    def brake_again(self, keys: Collection[str], now_ns: int) -> Trajectory | None:
+        """Brake at once where controllers have missed the newest stop.
+
+        Args:
+            keys: The action keys of these controllers, which are on the path before.
+            now_ns: The present.
+
+        Returns:
+            As `brake_at_once`.
+        """
         present_ns = self.go_back(now_ns)
+        self._path.return_to_before(keys, present_ns)
+        return self._brake_at_once(present_ns, self._reason)
+
+    def _brake_at_once(self, present_ns: int, reason: str) -> Trajectory | None:
+        """Brake from where the robot was sent, after the way back."""
         trajectory = self._ahead.brake_at_once(reason)
         if trajectory is not None:
             self._unsent_since_ns = None

@@ -18,6 +18,7 @@ from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.control_loop import ControlLoop
 from gr00t_ros.control.forecaster import Forecaster
 from gr00t_ros.control.motion_control import MotionControl
+from gr00t_ros.control.robot_inputs import RobotInputs
 from gr00t_ros.node.stop_signals import StopRequest
 
 LONG_BRAKING_S = 1.0  # braking that takes longer is announced in the log
@@ -35,6 +36,7 @@ class Activation:
         node: Provides the clock and the logger.
         contract: Sets the control rate and the scheduling of the loop.
         motion: Computes the commands of each tick.
+        inputs: Read the measurements of the robot while it comes to rest at the end.
         output: Publishes the commands of each tick.
         stop_request: Says whether the process should cut braking short.
     """
@@ -44,12 +46,14 @@ class Activation:
         node: LifecycleNode,
         contract: Contract,
         motion: MotionControl,
+        inputs: RobotInputs,
         output: CommandTopics,
         stop_request: StopRequest,
     ) -> None:
         self._node = node
         self._contract = contract
         self._motion = motion
+        self._inputs = inputs
         self._output = output
         self._stop_request = stop_request
         self._period_s = 1.0 / contract.control_rate_hz
@@ -119,6 +123,7 @@ class Activation:
         now = self._node.get_clock().now()
         was_at_rest = motion.command is not None and motion.command.at_rest
         command = motion.tick(now.nanoseconds)
+        self._brake_again_if_missed()
         self._forecaster.start(now.nanoseconds)
         if motion.failure and not self._has_logged_failure:
             self._has_logged_failure = True
@@ -129,6 +134,17 @@ class Activation:
             return
         self._output.publish(command.values, now)
         self._output.send_goals(command.targets)
+
+    def _brake_again_if_missed(self) -> None:
+        """Send another way to rest to controllers that go on although they were sent one."""
+        missed = self._motion.forecasts.take_missed_stop()
+        if missed is not None:
+            keys = ", ".join(sorted(missed.keys))
+            self._node.get_logger().error(
+                f"the controller of {keys} goes on by its path before the stop: it is told to brake"
+                " again, from where it is"
+            )
+            self._forecaster.send(missed.trajectory)
 
     def _is_silent(self, command: Command) -> bool:
         """Whether to leave a command at rest out; the first one is sent and ends a velocity."""
@@ -162,16 +178,25 @@ class Activation:
                 "the same signal again cuts it short"
             )
         pause = threading.Event()
-        while not motion.is_at_rest:
+        while not motion.is_at_rest or self._is_stop_in_doubt:
             if self._stop_request.is_repeated():
                 logger.error("a second signal cuts braking short: the robot may jerk")
                 return
             if time.monotonic() > begun_s + braking_s + BRAKING_SLACK_S:
-                logger.error(f"the robot is not at rest after {braking_s:.1f} s")
+                doubt = "is not at rest" if not motion.is_at_rest else "is not seen to rest"
+                logger.error(f"the robot {doubt} after {braking_s:.1f} s")
                 return
             if self._loop is None or not self._loop.is_alive:
                 self.tick()  # simulated time may stand still
+            if motion.is_at_rest:
+                self._inputs.read_measurements()
             pause.wait(self._period_s)
+
+    @property
+    def _is_stop_in_doubt(self) -> bool:
+        """Whether the loop still finds out that the robot comes to rest, as it was sent to."""
+        is_ticking = self._loop is not None and self._loop.is_alive
+        return is_ticking and self._motion.is_stop_in_doubt
 
     def _publish_standstill(self) -> bool:
         """Publish a last command if braking was cut short, so that no velocity stays commanded.

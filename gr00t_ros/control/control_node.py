@@ -124,11 +124,13 @@ class ControlNode(ManagedNode):
                 return TransitionCallbackReturn.FAILURE
         self._problem = ""
         result = super().on_activate(state)
-        contract, motion, output = self._contract, self._motion, self._output
+        contract, motion, inputs, output = self._contract, self._motion, self._inputs, self._output
         if self._supervision is not None:
             self._supervision.begin_activation()
-        if contract is not None and motion is not None and output is not None:
-            self._activation = Activation(self, contract, motion, output, self._stop_request)
+        if contract and motion and inputs and output:
+            self._activation = Activation(
+                self, contract, motion, inputs, output, self._stop_request
+            )
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

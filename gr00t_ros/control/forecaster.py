@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from rclpy.clock import Clock
 
-from gr00t_policy_core.control.trajectory import Forecast
+from gr00t_policy_core.control.trajectory import Forecast, Trajectory
 from gr00t_ros.control.command_topics import CommandTopics
 from gr00t_ros.control.motion_control import MotionControl
 from gr00t_ros.msg import LatencyStatistics
@@ -34,7 +34,7 @@ class Forecaster:
         self._clock = clock
         self._times = LatencyWindow(WINDOW)
         self._late = 0
-        self._forecasts: SimpleQueue[Forecast | None] = SimpleQueue()
+        self._forecasts: SimpleQueue[Forecast | Trajectory | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="forecasts", daemon=True)
         self._thread.start()
 
@@ -61,19 +61,27 @@ class Forecaster:
         if forecast is not None:
             self._forecasts.put(forecast)
 
+    def send(self, trajectory: Trajectory) -> None:
+        """Send a trajectory that counts as sent, after those that are under way."""
+        self._forecasts.put(trajectory)
+
     def end(self) -> None:
         """End the thread once the last trajectory is sent."""
         self._forecasts.put(None)
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:
-        while (forecast := self._forecasts.get()) is not None:
+        while (queued := self._forecasts.get()) is not None:
+            forecast = queued if isinstance(queued, Forecast) else None
             try:
-                self._send(forecast)
+                if isinstance(queued, Forecast):
+                    self._forecast(queued)
+                else:
+                    self._output.send_trajectory(queued)
             except Exception:  # the robot must come to rest, whatever it is
                 self._motion.forecasts.fail(forecast)
 
-    def _send(self, forecast: Forecast) -> None:
+    def _forecast(self, forecast: Forecast) -> None:
         begun_s = time.monotonic()
         trajectory = forecast.run()
         if trajectory is None:

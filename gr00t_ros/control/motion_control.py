@@ -89,6 +89,13 @@ class MotionControl:
             return self._motion.is_at_rest
 
     @property
+    def is_stop_in_doubt(self) -> bool:
+        """Whether it is not known yet that the robot carries out the way to rest it was sent."""
+        with self._motion.lock:
+            player = self._motion.look_ahead_player
+            return player is not None and not self._motion.failure and player.is_stop_in_doubt
+
+    @property
     def braking_s(self) -> float:
         """The time that the robot needs to come to rest from the last command, s."""
         with self._motion.lock:

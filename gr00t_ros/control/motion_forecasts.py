@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from gr00t_policy_core.control.stop_watch import MissedStop
 from gr00t_policy_core.control.trajectory import Forecast, Trajectory
 from gr00t_ros.control.current_motion import CurrentMotion
 
@@ -36,6 +37,12 @@ class MotionForecasts:
             if failure is None:
                 return player.take_forecast()
             return failure.take_forecast(now_ns, self._period_ns)
+
+    def take_missed_stop(self) -> MissedStop | None:
+        """Return a stop that controllers have missed, whose trajectory is to be sent; told once."""
+        with self._motion.lock:
+            player = self._motion.look_ahead_player
+            return player.take_missed_stop() if player is not None else None
 
     def finish(self, forecast: Forecast, trajectory: Trajectory, now_ns: int) -> Trajectory | None:
         """Go on from the trajectory of a forecast, or plan again where it came too late.

@@ -45,6 +45,7 @@ class RobotInputs:
         self._gate = gate
         self._robot = robot
         self._subscriptions: list[Subscription] = []
+        self._measurements: list[Subscription] = []
         self._skew_ns = round(contract.max_skew_s * 1e9)
         self.rejected = RejectedMessages()
         self.description = RobotDescription(contract)
@@ -54,10 +55,12 @@ class RobotInputs:
         gate.block("robot description", self.description.motion_obstacle())
         for topic, interfaces in robot.joints.interfaces.items():
             on_joints = partial(self.on_joints, topic, interfaces)
-            self._subscribe(interfaces[0].message_type, topic, on_joints, SENSOR)
+            message_type = interfaces[0].message_type
+            self._measurements.append(self._subscribe(message_type, topic, on_joints, SENSOR))
         for key, stream in robot.poses.streams.items():
             on_pose = partial(self.on_pose, key, stream)
-            self._subscribe(stream.interface.message_type, stream.topic, on_pose, SENSOR)
+            message_type = stream.interface.message_type
+            self._measurements.append(self._subscribe(message_type, stream.topic, on_pose, SENSOR))
         if settings.enable_topic:
             self._subscribe(Bool, settings.enable_topic, self.on_enable, SENSOR)
         for topic in settings.robot_description_topics:
@@ -68,6 +71,16 @@ class RobotInputs:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
+        self._measurements.clear()
+
+    def read_measurements(self) -> None:
+        """Read the measurements that have arrived; only for a callback of this node's executor.
+
+        The executor reads none while a transition, which is such a callback, waits for the robot.
+        """
+        for subscription in self._measurements:
+            while (message := _take(subscription)) is not None:
+                subscription.callback(message)
 
     def on_joints(self, topic: str, interfaces: Sequence[StateInterface], message: Any) -> None:
         """Pass measured joint positions to the robot's state.
@@ -135,9 +148,10 @@ class RobotInputs:
 
     def _subscribe(
         self, message_type: type[Any], topic: str, callback: Any, qos: QoSProfile
-    ) -> None:
+    ) -> Subscription:
         subscription = self._node.create_subscription(message_type, topic, callback, qos)
         self._subscriptions.append(subscription)
+        return subscription
 
     def _warn(self, problem: str) -> None:
         self._node.get_logger().warning(problem, throttle_duration_sec=WARNING_PERIOD_S)
@@ -155,3 +169,10 @@ class RobotInputs:
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
+
+
+def _take(subscription: Subscription) -> Any | None:
+    """The next message that has arrived; None where there is none (as rclpy.wait_for_message)."""
+    with subscription.handle:
+        taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+    return taken[0] if taken is not None else None

@@ -11,6 +11,7 @@ from gr00t_policy_core.control.chunk import Chunk
 from gr00t_policy_core.control.look_ahead import LookAheadPlayer
 from gr00t_policy_core.control.player_settings import PlayerSettings
 from gr00t_policy_core.control.recording import RecordingPlayer
+from gr00t_policy_core.control.stop_watch import MissedStop
 from gr00t_policy_core.control.trajectory import Forecast, Trajectory
 
 SQUEEZE = 0.04  # how far a gripper stays open on what it holds, rad
@@ -25,8 +26,11 @@ class Robot:
         off: How far the left arm stays behind its trajectory, rad.
         held_at: Where somebody, or its controller by itself, holds a joint, rad, by its key.
         forecast_ticks: How many ticks a forecast takes.
+        delay_ticks: How many ticks the arms follow their trajectories behind.
+        deaf: To how many trajectories each controller is deaf from now on.
         arms: Where the arms are, rad.
-        sent: What each controller was sent.
+        sent: What each controller was sent, and has taken.
+        missed: The stops that were found to be missed.
         streamed: What the gripper was commanded.
     """
 
@@ -54,10 +58,13 @@ class Robot:
         self.finger = 0.0
         self.off = 0.0
         self.held_at: dict[str, float] = {}
-        self.forecast_ticks = 0
+        self.forecast_ticks = self.delay_ticks = 0
+        self.deaf = {"left": 0, "right": 0}
+        self._commanded: dict[str, list[float]] = {"left": [], "right": []}
         self._forecast: tuple[int, Forecast] | None = None  # the tick it is ready, and which
         self.sent: dict[str, list[Trajectory]] = {"left": [], "right": []}
         self.streamed: list[float] = []
+        self.missed: list[MissedStop] = []
 
     @property
     def now_ns(self) -> int:
@@ -82,7 +89,9 @@ class Robot:
         for key, trajectories in self.sent.items():
             if trajectories:
                 index = self.layout.slices[key].start
-                self.arms[key] = float(trajectories[-1].row_at(self.now_ns)[index])
+                commanded = self._commanded[key]
+                commanded.append(float(trajectories[-1].row_at(self.now_ns)[index]))
+                self.arms[key] = commanded[-1 - min(self.delay_ticks, len(commanded) - 1)]
         self.arms["left"] -= self.off
         self.arms |= {key: self.held_at[key] for key in self.arms.keys() & self.held_at.keys()}
         places = *self.arms.values(), self.held_at.get("grip", self.finger)
@@ -91,6 +100,10 @@ class Robot:
         if command is not None:
             self.streamed.append(float(command.values["grip"][0]))
             self.finger = self.streamed[-1] + SQUEEZE
+        missed = self.player.take_missed_stop()
+        if missed is not None:
+            self.missed.append(missed)
+            self._send(missed.trajectory)
         if self._forecast is None and (forecast := self.player.take_forecast()) is not None:
             self._forecast = self.ticks + self.forecast_ticks, forecast
         if self._forecast is not None and self.ticks >= self._forecast[0]:
@@ -111,7 +124,11 @@ class Robot:
 
     def _send(self, trajectory: Trajectory) -> None:
         for key, trajectories in self.sent.items():
-            if key in trajectory.slices:
+            if key not in trajectory.slices:
+                continue
+            if self.deaf[key]:
+                self.deaf[key] -= 1
+            else:
                 trajectories.append(trajectory)
 
 

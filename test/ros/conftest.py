@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every test module gets a DDS domain of its own, so that suites can run side by side."""
 
+import contextlib
 import gc
 import os
 import random
@@ -72,13 +73,9 @@ def ros_context() -> Iterator[Context]:
     context.try_shutdown()
 
 
-@pytest.fixture
-def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
-    """A function that has a node's callbacks run in a background thread until the test ends.
-
-    The nodes must be made with `context=ros_context`; they are destroyed afterwards.
-    """
-    executor: SingleThreadedExecutor | None = SingleThreadedExecutor(context=ros_context)
+@contextlib.contextmanager
+def _spinning(context: Context) -> Iterator[Callable[[Node], Node]]:
+    executor: SingleThreadedExecutor | None = SingleThreadedExecutor(context=context)
     spinning = SpinThread(executor, "test executor")
     nodes: list[Node] = []
 
@@ -92,6 +89,23 @@ def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
     while nodes:
         _destroy(nodes.pop())
     executor = None  # it refers to the nodes, and `add` to it
+
+
+@pytest.fixture
+def spin(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
+    """A function that has a node's callbacks run in a background thread until the test ends.
+
+    The nodes must be made with `context=ros_context`; they are destroyed afterwards.
+    """
+    with _spinning(ros_context) as add:
+        yield add
+
+
+@pytest.fixture
+def spin_apart(ros_context: Context) -> Iterator[Callable[[Node], Node]]:
+    """As `spin`, in another thread: a callback of a node there keeps none here waiting."""
+    with _spinning(ros_context) as add:
+        yield add
 
 
 def _destroy(node: Node) -> None:

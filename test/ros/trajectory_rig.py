@@ -61,11 +61,13 @@ class Robot:
 
     Attributes:
         braked_at_once_ns: The stamps of the trajectories that were sent in place of late ones.
+        lost: How many trajectories do not reach the controller from now on.
     """
 
     def __init__(self, peer: Node) -> None:
         self._peer = peer
         self.braked_at_once_ns: set[int] = set()
+        self.lost = 0
         self.controller = TrajectoryController(np.zeros(3))
         self.received: list[JointTrajectory] = []
         self.rejections: list[str] = []
@@ -96,6 +98,9 @@ class Robot:
     def _on_trajectory(self, message: JointTrajectory) -> None:
         self.received.append(message)
         assert list(message.joint_names) == NAMES
+        if self.lost:
+            self.lost -= 1
+            return
         now_s = now_ns(self._peer) * 1e-9
         why = self.controller.receive(start_s(message), points_of(message), now_s)
         if why:

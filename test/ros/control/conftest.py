@@ -41,6 +41,12 @@ def make_node(ros_context: Context, live: Callable[[ManagedNode], None]) -> Make
 
 
 @pytest.fixture
+def ros_node(ros_context: Context, spin_apart: Callable[[Node], Node]) -> Node:
+    """A peer that a transition of the control node does not keep waiting: the robot moves on."""
+    return spin_apart(Node("test_peer", context=ros_context))
+
+
+@pytest.fixture
 def operator(ros_node: Node) -> Operator:
     return Operator(ros_node, "control_node")
 

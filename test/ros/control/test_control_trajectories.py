@@ -87,6 +87,30 @@ def test_deactivation_ends_when_the_controller_has_braked(
     assert points_of(last)[-1].position[0] < 4.0  # the chunk ends at 4.95
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize("ending", ["stop", "deactivation"])
+def test_a_way_to_rest_that_is_lost_is_sent_again_from_where_the_robot_is(
+    activate_node: MakeNode,
+    chunks: Publisher,
+    operator: Operator,
+    ros_node: Node,
+    ending: str,
+    lost: int,
+) -> None:
+    robot = moving(activate_node, chunks, ros_node)
+    robot.lost = lost
+    if ending == "stop":
+        assert operator.trigger("stop").success
+    else:
+        assert operator.change_state(DEACTIVATE) == [True]
+        assert robot.lost == 0
+    wait_until(lambda: not robot.lost and robot.rests(), what="rest")
+    assert robot.controller.position[0] < 2.0  # the chunk ends at 2.475
+    assert len(robot.received) >= 2 + lost
+    [path] = np.diff([position for _, position in robot.path], axis=0).T[:1]
+    assert np.abs(path).max() < 0.5 * 0.1  # no jump: 0.5 rad/s, a stall of 0.1 s
+
+
 def test_a_deactivation_whose_braking_is_forecast_late_waits_for_it(
     activate_node: MakeNode,
     chunks: Publisher,

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A way to rest that does not reach the controller is sent again, from where the robot is then."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from limit_checks import require_within
+from look_ahead_rig import LIMITS, PERIOD_NS
+from two_arms import LEFT, RIGHT, Robot
+
+from gr00t_policy_core.control.chunk import Chunk
+from gr00t_policy_core.control.recording import RecordingPlayer, replay
+
+ARMS = {"left": LEFT, "right": RIGHT}
+AT_ONCE = replace(LIMITS, jerk=1e9)  # a brake without regard to jerk
+
+
+def moving(speed: float = 0.5, max_following_error: float = 0.0) -> Robot:
+    """A robot on a way of two seconds, which it has gone for 0.4 s."""
+    robot = Robot(max_following_error)
+    robot.tick(3)
+    robot.offer(1, speed)
+    robot.tick(50)
+    return robot
+
+
+def run(robot: Robot, ticks: int) -> dict[str, np.ndarray]:
+    """Where the arms are at the next ticks, rad."""
+    places = []
+    for _ in range(ticks):
+        robot.tick()
+        places.append(dict(robot.arms))
+    return {key: np.array([place[key] for place in places]) for key in ARMS}
+
+
+@pytest.mark.parametrize("speed", [0.2, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("deaf", [["left"], ["right"], ["left", "right"]])
+def test_a_controller_that_misses_a_stop_is_braked_soon(deaf: list[str], speed: float) -> None:
+    robot = moving(speed)
+    robot.deaf |= dict.fromkeys(deaf, 1)
+    robot.player.inhibit("stopped by ~/stop")
+    paths = run(robot, 250)
+    assert [missed.keys for missed in robot.missed] == [frozenset(deaf)]
+    for path in paths.values():
+        require_within(path, AT_ONCE, PERIOD_NS * 1e-9)
+        assert np.ptp(path[90:]) == 0.0
+    assert robot.player.is_at_rest
+    assert not robot.player.is_stop_in_doubt
+    assert "stopped by ~/stop" in robot.player.reason
+    assert np.ptp(robot.streamed[-200:]) == 0.0
+
+
+def test_a_controller_that_misses_one_stop_after_another_is_braked_again_and_again() -> None:
+    robot = moving()
+    robot.deaf["left"] = 4
+    robot.player.inhibit("stopped by ~/stop")
+    path = run(robot, 250)["left"]
+    assert len(robot.missed) == 4
+    require_within(path, AT_ONCE, PERIOD_NS * 1e-9)
+    assert np.ptp(path[-50:]) == 0.0
+    assert path[-1] < 0.05 * 40 * 0.5 - 0.1  # it does not get to the end of its chunk
+
+
+@pytest.mark.parametrize("off", [0.0, 0.04])
+@pytest.mark.parametrize("delay_ticks", [0, 5, 15])
+def test_an_arm_that_follows_behind_and_sags_is_braked_where_it_was_sent(
+    off: float, delay_ticks: int
+) -> None:
+    robot = moving(max_following_error=0.5)
+    robot.off, robot.delay_ticks = off, delay_ticks
+    robot.tick(20)
+    robot.deaf["left"] = 1
+    robot.player.inhibit("stopped by ~/stop")
+    path = run(robot, 100)["left"]
+    [missed] = robot.missed
+    assert missed.keys == {"left"}
+    require_within(path, AT_ONCE, PERIOD_NS * 1e-9)
+    assert np.ptp(path[-20:]) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stop_that_was_taken_is_not_in_doubt_for_long(seed: int) -> None:
+    generator = random.Random(seed)
+    robot = Robot(0.5)
+    robot.tick(3)
+    robot.off, robot.delay_ticks = generator.uniform(-0.05, 0.05), generator.randrange(21)
+    speeds = [generator.uniform(-3.0, 3.0) for _ in ARMS]
+    sizes = [generator.uniform(0.1, 0.6) for _ in ARMS]
+    times_s = 0.05 * np.arange(60)
+    arms = [size * np.sin(w * times_s) for size, w in zip(sizes, speeds, strict=True)]
+    rows = {key: arm[:, None] + robot.arms[key] for key, arm in zip(ARMS, arms, strict=True)}
+    rows["grip"] = np.zeros((60, 1))
+    robot.player.offer(Chunk(1, robot.now_ns, 0.05, rows), robot.now_ns)
+    robot.tick(generator.randrange(12, 250))
+    robot.player.inhibit("stopped by ~/stop")
+    robot.tick(100)
+    assert not robot.player.is_stop_in_doubt
+    robot.tick(200)
+    assert not robot.missed
+
+
+@pytest.mark.parametrize("after_ticks", [5, 20, 40])
+@pytest.mark.parametrize("way", [-0.3, 0.1, 0.3])
+def test_somebody_who_pushes_a_stopped_arm_is_not_taken_for_its_path(
+    after_ticks: int, way: float
+) -> None:
+    robot = moving()
+    robot.player.inhibit("stopped by ~/stop")
+    robot.tick(after_ticks)
+    began_at = robot.arms["left"]
+    for share in np.linspace(0.0, 1.0, 30):
+        robot.held_at["left"] = began_at + way * share**2
+        robot.tick()
+    robot.tick(100)
+    assert not robot.missed
+
+
+def test_a_stop_that_is_not_measured_is_not_in_doubt() -> None:
+    robot = moving()
+    robot.player.inhibit("stopped by ~/stop")
+    robot.tick(10)
+    assert robot.player.is_stop_in_doubt
+    robot.tick(60)
+    assert not robot.player.is_stop_in_doubt
+
+
+def test_a_run_in_which_a_stop_is_missed_replays_bit_for_bit() -> None:
+    robot = moving()
+    robot.deaf["left"] = 2
+    robot.player.inhibit("stopped by ~/stop")
+    robot.tick(200)
+    recorded = robot.player.player
+    assert isinstance(recorded, RecordingPlayer)
+    again = RecordingPlayer(robot.layout, robot.settings)
+    commands = [command for command in replay(recorded.events, again) if command is not None]
+    assert np.array_equal(commands[-1].vector, recorded.place)
