@@ -23,6 +23,7 @@ from gr00t_ros.node.stop_signals import StopRequest
 
 LONG_BRAKING_S = 1.0  # braking that takes longer is announced in the log
 BRAKING_SLACK_S = 1.0  # for late ticks, beyond the time that braking needs by the limits
+DOUBT_S = 2.0  # for the measurements that tell whether the robot comes to rest, after the braking
 STUCK_S = 1.0  # a loop that has not ticked for this long is stuck
 
 
@@ -58,6 +59,7 @@ class Activation:
         self._stop_request = stop_request
         self._period_s = 1.0 / contract.control_rate_hz
         self._has_logged_failure = False
+        self._braked_again_s = 0.0  # when, on the monotonic clock
         self._forecaster = Forecaster(motion, output, node.get_clock())
         self._loop: ControlLoop | None = None
         self._sim_timer: Timer | None = None
@@ -144,6 +146,7 @@ class Activation:
                 f"the controller of {keys} goes on by its path before the stop: it is told to brake"
                 " again, from where it is"
             )
+            self._braked_again_s = time.monotonic()
             self._forecaster.send(missed.trajectory)
 
     def _is_silent(self, command: Command) -> bool:
@@ -179,18 +182,30 @@ class Activation:
             )
         pause = threading.Event()
         while not motion.is_at_rest or self._is_stop_in_doubt:
-            if self._stop_request.is_repeated():
-                logger.error("a second signal cuts braking short: the robot may jerk")
-                return
-            if time.monotonic() > begun_s + braking_s + BRAKING_SLACK_S:
-                doubt = "is not at rest" if not motion.is_at_rest else "is not seen to rest"
-                logger.error(f"the robot {doubt} after {braking_s:.1f} s")
+            if why := self._why_given_up(begun_s, braking_s):
+                logger.error(why)
                 return
             if self._loop is None or not self._loop.is_alive:
                 self.tick()  # simulated time may stand still
             if motion.is_at_rest:
                 self._inputs.read_measurements()
             pause.wait(self._period_s)
+
+    def _why_given_up(self, begun_s: float, braking_s: float) -> str:
+        """Why nobody waits for rest any longer; empty while it is waited for.
+
+        Args:
+            begun_s: When braking has begun, on the monotonic clock.
+            braking_s: How long it takes, s.
+        """
+        if self._stop_request.is_repeated():
+            return "a second signal cuts braking short: the robot may jerk"
+        is_at_rest = self._motion.is_at_rest
+        braked_s = max(begun_s, self._braked_again_s) + braking_s
+        if time.monotonic() <= braked_s + (DOUBT_S if is_at_rest else BRAKING_SLACK_S):
+            return ""
+        what = "is not seen to rest" if is_at_rest else "is not at rest"
+        return f"the robot {what} after {braking_s:.1f} s"
 
     @property
     def _is_stop_in_doubt(self) -> bool:

@@ -40,6 +40,13 @@ def points_of(message: JointTrajectory) -> list[Point]:
     ]
 
 
+def position_at(message: JointTrajectory, now_s: float) -> np.ndarray:
+    """Where the path is at a time, s."""
+    points = points_of(message)
+    index = round((now_s - start_s(message)) / PERIOD_S)
+    return points[min(max(index, 0), len(points) - 1)].position
+
+
 def moving_until_s(message: JointTrajectory) -> float:
     """How long after its stamp the path comes to rest, s."""
     moving = [p.time_s for p in points_of(message) if np.abs(p.velocity).max() > 1e-9]
