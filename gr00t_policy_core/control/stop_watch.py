@@ -7,6 +7,7 @@ network, or the machine of the controller, stalls: the robot goes on to the end 
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,18 +17,18 @@ from gr00t_policy_core.control.measured_ahead import MeasuredAhead
 from gr00t_policy_core.control.sent_path import SAME, SentPath, SentStop
 from gr00t_policy_core.control.trajectory import Trajectory
 
-# A robot follows its path by so much later, s, at most. A judgement: small arms do 0.1 s later. It
+# A robot follows its path by so much later, ns, at most. A judgement: small arms do 0.1 s later. It
 # should have come to rest that long after the end of its way to rest.
-DELAY_S = 0.2
-# What it does then is judged after this time, s, in which the path before has gone on by this much,
-# rad (or m): more than the noise of an encoder.
-TELLING_S, TELLING_WAY = 0.1, 0.01
+DELAY_NS = 200_000_000
+# What it does then is judged after this time, ns, in which the path before has gone on by this
+# much, rad (or m): more than the noise of an encoder.
+TELLING_NS, TELLING_WAY = 100_000_000, 0.01
 # It has stopped if it has gone less than this share of that way. A judgement.
 STOPPED = 0.5
 # It has missed the stop if it is further than this from its rest, rad (or m), as many times nearer
-# to where the path before was within the last `DELAY_S`, and has gone the same way as that, but for
-# a share. Judgements: an arm at rest sags by less, and somebody who pushes it does not push all of
-# its joints along their path, at its speed.
+# to where the path before was within the last `DELAY_NS`, and has gone the same way as that, but
+# for a share. Judgements: an arm at rest sags by less, and somebody who pushes it does not push all
+# of its joints along their path, at its speed.
 MISSED, NEARER, SAME_WAY = 0.05, 3.0, 0.2
 
 
@@ -44,21 +45,12 @@ class MissedStop:
     trajectory: Trajectory
 
 
-@dataclass(slots=True)
-class Suspect:
-    """A controller whose joints should have come to rest.
+class Verdict(enum.Enum):
+    """Whether joints carry out a stop."""
 
-    Args:
-        since_ns: From when on, ns.
-        began_at: Where its joints were then, rad (or m).
-        along_since_ns: Since when they go along the path before, ns; None where they do not.
-        along_from: Where they were then, rad (or m).
-    """
-
-    since_ns: int
-    began_at: Row
-    along_since_ns: int | None = None
-    along_from: Row | None = None
+    OPEN = "not known yet"
+    STOPPED = "they do"
+    MISSED = "they go on by the path before"
 
 
 class StopWatch:
@@ -71,78 +63,118 @@ class StopWatch:
     def __init__(self, path: SentPath) -> None:
         self._path = path
         self._stop: SentStop | None = None
-        self._suspects: dict[str, Suspect] = {}  # by their action keys
+        self._watched: dict[str, WatchedJoints] = {}  # by their action keys
 
     def missed_by(self, measured: MeasuredAhead) -> frozenset[str]:
         """The action keys whose controllers have missed the newest stop; call it at every tick.
 
+        With one that has missed it come those that are not told yet, and nearer to the path before.
+
         Args:
             measured: Where the robot is.
         """
-        stop = self._path.stop
-        if stop is not self._stop:
-            self._stop, self._suspects = stop, {}
-        if stop is None:
+        if self._path.stop is not self._stop:
+            self._begin(self._path.stop, measured)
+        if self._stop is None:
             return frozenset()
-        verdicts = {key: self._has_missed(key, stop, measured) for key in self._path.slices}
-        if not any(verdicts.values()) and None not in verdicts.values():
+        watched = self._watched
+        verdicts = {key: joints.judge(measured) for key, joints in watched.items()}
+        if Verdict.MISSED in verdicts.values():
+            return frozenset(key for key in watched if watched[key].is_nearer_before)
+        if Verdict.OPEN not in verdicts.values():
             self._path.settle()
-        return frozenset(key for key, has_missed in verdicts.items() if has_missed)
+        return frozenset()
 
-    def _has_missed(self, key: str, stop: SentStop, measured: MeasuredAhead) -> bool | None:
-        """Whether the controller of a key has missed a stop; None where that is not known yet."""
-        part = self._path.slices[key]
-        columns = [i for i in range(part.start, part.stop) if i in measured.positions]
-        if not columns or not self._path.is_sent[columns].all():
+    def _begin(self, stop: SentStop | None, measured: MeasuredAhead) -> None:
+        self._stop, self._watched = stop, {}
+        if stop is None:
+            return
+        for key, part in self._path.slices.items():
+            columns = [i for i in range(part.start, part.stop) if i in measured.positions]
+            if columns and self._path.is_sent[columns].all():
+                self._watched[key] = WatchedJoints(stop, columns)
+
+
+class WatchedJoints:
+    """Measured joints of one controller, which was sent a way to rest.
+
+    Args:
+        stop: The way to rest, and the path before.
+        columns: Where the joints lie in its rows.
+
+    Attributes:
+        is_nearer_before: Whether they were nearer to the path before than to their rest at last.
+    """
+
+    def __init__(self, stop: SentStop, columns: list[int]) -> None:
+        self._before = stop.before
+        self._rest = stop.rest
+        self._columns = columns
+        self._verdict = Verdict.OPEN
+        self._began: tuple[int, Row] | None = None  # when they should have rested, ns, and where
+        self._along: tuple[int, Row] | None = None  # since when they go along the path before
+        self.is_nearer_before = False
+
+    def judge(self, measured: MeasuredAhead) -> Verdict:
+        """Judge them by their newest measurements; a verdict stays."""
+        if self._verdict is Verdict.OPEN:
+            stamp_ns = min(measured.stamps_ns[i] for i in self._columns)
+            place = np.array([measured.positions[i] for i in self._columns])
+            self._verdict = self._judge(stamp_ns, place)
+        return self._verdict
+
+    def _judge(self, stamp_ns: int, place: Row) -> Verdict:
+        if self._moves_from(self._rest, stamp_ns - DELAY_NS):
+            return Verdict.OPEN
+        off = _distance(place, self._row(self._rest, stamp_ns))
+        delay_ns = min(
+            range(0, DELAY_NS + 1, self._before.period_ns),
+            key=lambda delay_ns: _distance(place, self._row(self._before, stamp_ns - delay_ns)),
+        )
+        beside = _distance(place, self._row(self._before, stamp_ns - delay_ns))
+        self.is_nearer_before = beside < off
+        is_on_path = NEARER * beside < off
+        if not self._moves_from(self._before, stamp_ns):
+            return Verdict.MISSED if is_on_path and off > MISSED else Verdict.STOPPED
+        if self._stays(stamp_ns, place):
+            return Verdict.STOPPED
+        if not is_on_path:
+            self._along = None
+            return Verdict.OPEN
+        is_told = self._time_along_ns(stamp_ns, place, delay_ns) >= TELLING_NS
+        return Verdict.MISSED if is_told and off > MISSED else Verdict.OPEN
+
+    def _stays(self, stamp_ns: int, place: Row) -> bool:
+        """Whether the joints stay where they are, while the path before goes on."""
+        if self._began is None:
+            self._began = stamp_ns, place
+        since_ns, began_at = self._began
+        way = self._row(self._before, stamp_ns) - self._row(self._before, since_ns)
+        if stamp_ns - since_ns < TELLING_NS or np.abs(way).max() < TELLING_WAY:
             return False
-        stamp_ns = min(measured.stamps_ns[i] for i in columns)
-        if not stop.before.moves_from(stamp_ns)[columns].max() > SAME:
-            return False
-        followed_ns = stamp_ns - round(DELAY_S * 1e9)
-        if stop.rest.moves_from(followed_ns)[columns].max() > SAME:
-            return None
-        place = np.array([measured.positions[i] for i in columns])
-        suspect = self._suspects.setdefault(key, Suspect(stamp_ns, place))
-        if _has_stopped(suspect, stop.before, stamp_ns, columns, place):
-            return False
-        off = float(np.abs(place - stop.rest.row_at(stamp_ns)[columns]).max())
-        along_s = _time_along(suspect, stop.before, stamp_ns, columns, place, off)
-        return True if along_s >= TELLING_S and off > MISSED else None
+        return bool((place - began_at) @ way < STOPPED * (way @ way))
+
+    def _time_along_ns(self, stamp_ns: int, place: Row, delay_ns: int) -> int:
+        """How long the joints have gone along the path before, with a delay, ns."""
+        if self._along is not None:
+            since_ns, came_from = self._along
+            before = self._row(self._before, since_ns - delay_ns)
+            way = self._row(self._before, stamp_ns - delay_ns) - before
+            longest = float(np.abs(way).max())
+            if longest < TELLING_WAY:
+                return 0
+            if _distance(place - came_from, way) < SAME_WAY * longest:
+                return stamp_ns - since_ns
+        self._along = stamp_ns, place
+        return 0
+
+    def _row(self, path: Trajectory, instant_ns: int) -> Row:
+        return np.asarray(path.row_at(instant_ns)[self._columns])
+
+    def _moves_from(self, path: Trajectory, instant_ns: int) -> bool:
+        return bool(path.moves_from(instant_ns)[self._columns].max() > SAME)
 
 
-def _has_stopped(
-    suspect: Suspect, before: Trajectory, stamp_ns: int, columns: list[int], place: Row
-) -> bool:
-    """Whether joints stay where they are, while the path before goes on."""
-    way = before.row_at(stamp_ns)[columns] - before.row_at(suspect.since_ns)[columns]
-    if stamp_ns - suspect.since_ns < TELLING_S * 1e9 or np.abs(way).max() < TELLING_WAY:
-        return False
-    return bool((place - suspect.began_at) @ way < STOPPED * (way @ way))
-
-
-def _time_along(
-    suspect: Suspect,
-    before: Trajectory,
-    stamp_ns: int,
-    columns: list[int],
-    place: Row,
-    off: float,
-) -> float:
-    """How long joints that are so far off their rest, rad (or m), go along the path before, s."""
-    delays_ns = range(0, round(DELAY_S * 1e9) + 1, before.period_ns)
-    places = np.stack([before.row_at(stamp_ns - delay_ns)[columns] for delay_ns in delays_ns])
-    distances = np.abs(places - place).max(axis=1)
-    nearest = int(distances.argmin())
-    since_ns, came_from = suspect.along_since_ns, suspect.along_from
-    if NEARER * distances[nearest] > off:
-        suspect.along_since_ns = suspect.along_from = None
-        return 0.0
-    if since_ns is not None and came_from is not None:
-        way = places[nearest] - before.row_at(since_ns - delays_ns[nearest])[columns]
-        longest = float(np.abs(way).max())
-        if longest < TELLING_WAY:
-            return 0.0
-        if np.abs(place - came_from - way).max() < SAME_WAY * longest:
-            return (stamp_ns - since_ns) * 1e-9
-    suspect.along_since_ns, suspect.along_from = stamp_ns, place
-    return 0.0
+def _distance(place: Row, other: Row) -> float:
+    """The largest distance of a joint, rad (or m)."""
+    return float(np.abs(place - other).max())
