@@ -124,7 +124,7 @@ class WatchedJoints:
         return self._verdict
 
     def _judge(self, stamp_ns: int, place: Row) -> Verdict:
-        if self._moves_from(self._rest, stamp_ns - DELAY_NS):
+        if self._way_left(self._rest, stamp_ns - DELAY_NS) > SAME:
             return Verdict.OPEN
         off = _distance(place, self._row(self._rest, stamp_ns))
         delay_ns = min(
@@ -134,7 +134,7 @@ class WatchedJoints:
         beside = _distance(place, self._row(self._before, stamp_ns - delay_ns))
         self.is_nearer_before = beside < off
         is_on_path = NEARER * beside < off
-        if not self._moves_from(self._before, stamp_ns):
+        if self._way_left(self._before, stamp_ns) < MISSED:
             return Verdict.MISSED if is_on_path and off > MISSED else Verdict.STOPPED
         if self._stays(stamp_ns, place):
             return Verdict.STOPPED
@@ -171,8 +171,9 @@ class WatchedJoints:
     def _row(self, path: Trajectory, instant_ns: int) -> Row:
         return np.asarray(path.row_at(instant_ns)[self._columns])
 
-    def _moves_from(self, path: Trajectory, instant_ns: int) -> bool:
-        return bool(path.moves_from(instant_ns)[self._columns].max() > SAME)
+    def _way_left(self, path: Trajectory, instant_ns: int) -> float:
+        """How far a path still moves the joints from an instant on, rad (or m)."""
+        return float(path.moves_from(instant_ns)[self._columns].max())
 
 
 def _distance(place: Row, other: Row) -> float:
