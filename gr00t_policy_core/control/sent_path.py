@@ -153,8 +153,7 @@ class SentPath:
 
     def moves_from(self, now_ns: int) -> bool:
         """Whether the trajectory still moves the robot from an instant on, ns."""
-        sent = self._newest
-        return sent is not None and self._largest(sent.moves_from(now_ns)) > SAME
+        return self._newest is not None and self._moves_from(self._newest, now_ns)
 
     def depart(self) -> None:
         """Note that the commands to come are others than the trajectory's, though not at first."""
@@ -174,11 +173,10 @@ class SentPath:
 
         Args:
             trajectory: The trajectory.
-            is_stop: Whether it is a way to rest. A stop soon after another one has still left the
-                path that was before both of them.
+            is_stop: Whether it is a way to rest.
         """
-        before = self._newest if self._stop is None else self._stop.before
-        self._stop = SentStop(before, trajectory) if is_stop and before is not None else None
+        before = self._left_at(trajectory.start_ns) if is_stop else None
+        self._stop = None if before is None else SentStop(before, trajectory)
         self._newest, self._forecast = trajectory, None
 
     def settle(self) -> None:
@@ -238,6 +236,18 @@ class SentPath:
         if self._newest is None:
             return True
         return self._largest(row - self._newest.row_at(tick_ns)) > SAME
+
+    def _left_at(self, now_ns: int) -> Trajectory | None:
+        """The path that a way to rest leaves at an instant, ns; None where the robot rests.
+
+        After a stop that is still in doubt, the robot may be on the path before that one, too.
+        """
+        paths = [self._newest] if self._stop is None else [self._stop.before, self._newest]
+        moving = (path for path in paths if path is not None and self._moves_from(path, now_ns))
+        return next(moving, None)
+
+    def _moves_from(self, path: Trajectory, now_ns: int) -> bool:
+        return self._largest(path.moves_from(now_ns)) > SAME
 
     def _largest(self, way: Row) -> float:
         return float(np.abs(way)[self._is_sent & ~self._is_released].max(initial=0.0))

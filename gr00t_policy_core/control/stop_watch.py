@@ -79,11 +79,12 @@ class StopWatch:
             return frozenset()
         watched = self._watched
         verdicts = {key: joints.judge(measured) for key, joints in watched.items()}
-        if Verdict.MISSED in verdicts.values():
-            return frozenset(key for key in watched if watched[key].is_nearer_before)
-        if Verdict.OPEN not in verdicts.values():
-            self._path.settle()
-        return frozenset()
+        if Verdict.MISSED not in verdicts.values():
+            if Verdict.OPEN not in verdicts.values():
+                self._path.settle()
+            return frozenset()
+        going_on = {key for key, verdict in verdicts.items() if verdict is not Verdict.STOPPED}
+        return frozenset(key for key in going_on if watched[key].is_nearer_before)
 
     def _begin(self, stop: SentStop | None, measured: MeasuredAhead) -> None:
         self._stop, self._watched = stop, {}
@@ -128,7 +129,7 @@ class WatchedJoints:
             return Verdict.OPEN
         off = _distance(place, self._row(self._rest, stamp_ns))
         delay_ns = min(
-            range(0, DELAY_NS + 1, self._before.period_ns),
+            range(0, DELAY_NS + 1, self._rest.period_ns),
             key=lambda delay_ns: _distance(place, self._row(self._before, stamp_ns - delay_ns)),
         )
         beside = _distance(place, self._row(self._before, stamp_ns - delay_ns))

@@ -78,6 +78,8 @@ class RobotInputs:
 
         The executor reads none while a transition, which is such a callback, waits for the robot.
         """
+        if not self._node.context.ok():
+            return
         for subscription in self._measurements:
             while (message := _take(subscription)) is not None:
                 subscription.callback(message)
