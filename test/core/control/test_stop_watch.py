@@ -54,6 +54,58 @@ def test_a_controller_that_misses_a_stop_is_braked_soon(deaf: list[str], speed: 
     assert np.ptp(robot.streamed[-200:]) == 0.0
 
 
+@pytest.mark.parametrize("slow", [0.05, 0.15, 0.4])
+def test_arms_of_different_speeds_that_both_miss_a_stop_are_braked_where_each_is(
+    slow: float,
+) -> None:
+    robot = Robot()
+    robot.tick(3)
+    climb = 0.05 * np.arange(60)[:, None]
+    rows = {"left": slow * climb, "right": 0.5 * climb, "grip": 0.0 * climb}
+    robot.player.offer(Chunk(1, robot.now_ns, 0.05, rows), robot.now_ns)
+    robot.tick(50)
+    robot.deaf = dict.fromkeys(ARMS, 1)
+    robot.player.inhibit("stopped by ~/stop")
+    paths = run(robot, 200)
+    assert robot.missed
+    for path in paths.values():
+        require_within(path, AT_ONCE, PERIOD_NS * 1e-9)
+        assert np.ptp(path[100:]) == 0.0
+
+
+def test_an_arm_at_the_end_of_its_path_goes_on_from_there_though_it_missed_a_stop() -> None:
+    robot = Robot()
+    robot.tick(3)
+    climb = 0.05 * np.arange(60)[:, None]
+    rows = {"left": np.minimum(0.5 * climb, 0.4), "right": 0.5 * climb, "grip": 0.0 * climb}
+    robot.player.offer(Chunk(1, robot.now_ns, 0.05, rows), robot.now_ns)
+    robot.tick(60)
+    robot.deaf = {"left": 1, "right": 4}
+    robot.player.inhibit("stopped by ~/stop")
+    stopped = run(robot, 250)
+    assert len(robot.missed) == 4
+    robot.player.inhibit("")
+    robot.offer(2)
+    moved = run(robot, 60)
+    for key in ARMS:
+        assert np.ptp(moved[key]) > 0.1
+        path = np.append(stopped[key], moved[key])
+        require_within(path, AT_ONCE, PERIOD_NS * 1e-9)
+
+
+def test_a_stop_just_after_all_controllers_were_taken_back_leaves_nothing_in_doubt() -> None:
+    robot = moving()
+    robot.held_at["left"] = robot.arms["left"]
+    robot.player.release(["left"], robot.now_ns, "left is 0.3 rad off")
+    robot.tick(100)
+    assert not robot.player.is_stop_in_doubt
+    robot.player.hold(robot.now_ns, "enough")
+    robot.offer(2)
+    robot.player.hold(robot.now_ns, "enough")
+    robot.tick(5)
+    assert not robot.player.is_stop_in_doubt
+
+
 def test_a_controller_that_misses_one_stop_after_another_is_braked_again_and_again() -> None:
     robot = moving()
     robot.deaf["left"] = 4
