@@ -53,12 +53,18 @@ class CommandsAhead:
 
     @property
     def known(self) -> list[Command]:
-        """The commands that go out or went out, from the present to the newest."""
+        """The commands that go out or went out, from the present to the newest.
+
+        Of those that are silent at rest, the newest motion with the rest after it.
+        """
         known = [command for command in self._commands if command is not None]
         if not self._silent_at_rest:
             return known
-        moving_from = max((i for i, one in enumerate(known, start=1) if one.at_rest), default=0)
-        return known[moving_from:] or known[-1:]
+        moving = [i for i, command in enumerate(known) if not command.at_rest]
+        if not moving:
+            return known[-1:]
+        rests = (i for i in range(moving[-1], -1, -1) if known[i].at_rest)
+        return known[next(rests, -1) + 1 :]
 
     @property
     def is_at_rest(self) -> bool:

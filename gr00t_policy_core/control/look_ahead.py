@@ -363,7 +363,8 @@ class LookAheadPlayer:
         """Go on from a forecast that has been sent."""
         if not self._path.is_awaited(forecast):
             return
-        self._path.finish(trajectory, is_stop=forecast.is_stop)
+        is_stop = forecast.is_stop and self._ahead.comes_to_rest
+        self._path.finish(trajectory, is_stop=is_stop)
         self._stops.finish(forecast)
         self._ahead.compare()
         self._ahead.advance()
@@ -407,7 +408,7 @@ class LookAheadPlayer:
 
     def _brake_again_if_missed(self, now_ns: int) -> None:
         """Brake again, where the robot is, if controllers have missed the newest stop."""
-        keys = self._watch.missed_by(self._ahead.measured)
+        keys = self._watch.missed_by(self._ahead.measured, now_ns)
         trajectory = self._stops.brake_again(keys, now_ns) if keys else None
         if trajectory is not None:
             self._missed = MissedStop(keys, trajectory)

@@ -161,7 +161,8 @@ class PlayerAhead:
             self._commands.pass_tick()
             self._tick_on(self._ticks_until(now_ns + self.lead_ns), now_ns)
             return True
-        self._path.settle()  # what was measured is of another time
+        if self._due_ns(now_ns) <= -CLOCK_JUMP_NS:
+            self._path.settle()  # what will be measured is of another time
         is_first = self._ticked_ns is None
         self._tick_once(now_ns + self.lead_ns, now_ns)
         if not is_first:

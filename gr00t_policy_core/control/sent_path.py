@@ -194,9 +194,8 @@ class SentPath:
             return
         before, rest = self._stop.before, self._stop.rest
         end_ns = max(before.end_ns, now_ns) + 2 * rest.period_ns
-        instants_ns = range(now_ns, end_ns, rest.period_ns)
-        rows = np.stack([rest.row_at(instant_ns) for instant_ns in instants_ns])
-        left = np.stack([before.row_at(instant_ns) for instant_ns in instants_ns])
+        instants_ns = np.arange(now_ns, end_ns, rest.period_ns)
+        rows, left = rest.rows_at(instants_ns), before.rows_at(instants_ns)
         for part in (self._all_slices[key] for key in keys):
             rows[:, part] = left[:, part]
         self._newest = Trajectory(now_ns, rest.period_ns, rows, self._slices)

@@ -113,7 +113,8 @@ class StopsAhead:
         Returns:
             The way to rest, to be sent at once; None where no trajectory moves the robot.
         """
-        return self._brake_at_once(self.go_back(now_ns), reason)
+        self._reason = reason
+        return self._brake_at_once(self.go_back(now_ns))
 
     def brake_again(self, keys: Collection[str], now_ns: int) -> Trajectory | None:
         """Brake at once where controllers have missed the newest stop.
@@ -127,11 +128,11 @@ class StopsAhead:
         """
         present_ns = self.go_back(now_ns)
         self._path.return_to_before(keys, present_ns)
-        return self._brake_at_once(present_ns, self._reason)
+        return self._brake_at_once(present_ns)
 
-    def _brake_at_once(self, present_ns: int, reason: str) -> Trajectory | None:
+    def _brake_at_once(self, present_ns: int) -> Trajectory | None:
         """Brake from where the robot was sent, after the way back."""
-        trajectory = self._ahead.brake_at_once(reason)
+        trajectory = self._ahead.brake_at_once(self._reason)
         if trajectory is not None:
             self._unsent_since_ns = None
         self._ahead.go_ahead(present_ns)
@@ -215,7 +216,8 @@ class StopsAhead:
         known = ahead.commands.known
         is_still = released.stand_still(ahead.measured)
         is_withheld = any(command.is_withheld for command in known)
-        if not is_still or is_withheld or self._changes_something:
+        is_in_doubt = self._path.stop is not None
+        if not is_still or is_withheld or is_in_doubt or self._changes_something:
             return
         is_there = [released.are_beside(one.vector, ahead.measured) for one in known]
         if not all(is_there):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gr00t_policy_core.control.chunk import Row
 from gr00t_policy_core.control.fallback_brake import FallbackBrake
@@ -47,6 +48,11 @@ class Trajectory:
         """The command at an instant, ns: the last one after the end, the first one before it."""
         index = round((now_ns - self.start_ns) / self.period_ns)
         return np.asarray(self.rows[min(max(index, 0), len(self.rows) - 1)])
+
+    def rows_at(self, instants_ns: NDArray[np.int64]) -> Row:
+        """The commands at instants, int (n,), ns: float64 (n, size), as `row_at`."""
+        indices = np.rint((instants_ns - self.start_ns) / self.period_ns).astype(int)
+        return np.asarray(self.rows[np.clip(indices, 0, len(self.rows) - 1)])
 
     def moves_from(self, now_ns: int) -> Row:
         """How far each value still moves about from an instant on, ns, float64 (size,)."""
