@@ -96,11 +96,12 @@ class Activation:
         """Bring the robot to rest; afterwards nothing is published and no chunk is kept.
 
         Returns:
-            Whether braking was cut short, and a controller still carries out the last trajectory,
-            to rest.
+            Whether a controller may still carry out a trajectory: braking was cut short, or the
+            robot was not seen to rest.
         """
         motion = self._motion
         self._come_to_rest()
+        is_in_doubt = self._is_stop_in_doubt
         if self._sim_timer is not None:
             self._node.destroy_timer(self._sim_timer)
         if self._loop is not None:
@@ -111,7 +112,7 @@ class Activation:
         gc.unfreeze()  # released objects can be collected again
         self._write_recording()
         motion.forget_chunks()
-        return is_sent_to_rest
+        return is_sent_to_rest or is_in_doubt
 
     def tick(self) -> None:
         """Publish the commands of one control period; whatever fails brings the robot to rest."""
@@ -143,8 +144,8 @@ class Activation:
         if missed is not None:
             keys = ", ".join(sorted(missed.keys))
             self._node.get_logger().error(
-                f"the controller of {keys} goes on by its path before the stop: it is told to brake"
-                " again, from where it is"
+                f"{keys}: the path before the stop goes on; its controller is told to brake again, "
+                "from where the robot is"
             )
             self._braked_again_s = time.monotonic()
             self._forecaster.send(missed.trajectory)
@@ -187,8 +188,8 @@ class Activation:
                 return
             if self._loop is None or not self._loop.is_alive:
                 self.tick()  # simulated time may stand still
-            if motion.is_at_rest:
-                self._inputs.read_measurements()
+            if motion.is_at_rest:  # on the way there, nobody judges whether it follows
+                self._read_measurements()
             pause.wait(self._period_s)
 
     def _why_given_up(self, begun_s: float, braking_s: float) -> str:
@@ -204,8 +205,15 @@ class Activation:
         braked_s = max(begun_s, self._braked_again_s) + braking_s
         if time.monotonic() <= braked_s + (DOUBT_S if is_at_rest else BRAKING_SLACK_S):
             return ""
-        what = "is not seen to rest" if is_at_rest else "is not at rest"
-        return f"the robot {what} after {braking_s:.1f} s"
+        if is_at_rest:
+            return f"the robot is not seen to rest {DOUBT_S:g} s after it should"
+        return f"the robot is not at rest after {braking_s:.1f} s"
+
+    def _read_measurements(self) -> None:
+        try:
+            self._inputs.read_measurements()
+        except Exception:  # no message may keep the loop from being ended
+            self._motion.fail("a measurement could not be read")
 
     @property
     def _is_stop_in_doubt(self) -> bool:

@@ -34,7 +34,7 @@ class Forecaster:
         self._clock = clock
         self._times = LatencyWindow(WINDOW)
         self._late = 0
-        self._forecasts: SimpleQueue[Forecast | Trajectory | None] = SimpleQueue()
+        self._queue: SimpleQueue[Forecast | Trajectory | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="forecasts", daemon=True)
         self._thread.start()
 
@@ -59,27 +59,35 @@ class Forecaster:
             self._motion.forecasts.fail(None)
             return
         if forecast is not None:
-            self._forecasts.put(forecast)
+            self._queue.put(forecast)
 
     def send(self, trajectory: Trajectory) -> None:
         """Send a trajectory that counts as sent, after those that are under way."""
-        self._forecasts.put(trajectory)
+        self._queue.put(trajectory)
 
     def end(self) -> None:
         """End the thread once the last trajectory is sent."""
-        self._forecasts.put(None)
+        self._queue.put(None)
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:
-        while (queued := self._forecasts.get()) is not None:
-            forecast = queued if isinstance(queued, Forecast) else None
-            try:
-                if isinstance(queued, Forecast):
-                    self._forecast(queued)
-                else:
-                    self._output.send_trajectory(queued)
-            except Exception:  # the robot must come to rest, whatever it is
-                self._motion.forecasts.fail(forecast)
+        while (queued := self._queue.get()) is not None:
+            if isinstance(queued, Forecast):
+                self._send_forecast(queued)
+            else:
+                self._send_at_once(queued)
+
+    def _send_at_once(self, trajectory: Trajectory) -> None:
+        try:
+            self._output.send_trajectory(trajectory)
+        except Exception:  # the robot must come to rest, whatever it is
+            self._motion.fail("a trajectory cannot be sent")
+
+    def _send_forecast(self, forecast: Forecast) -> None:
+        try:
+            self._forecast(forecast)
+        except Exception:  # the robot must come to rest, whatever it is
+            self._motion.forecasts.fail(forecast)
 
     def _forecast(self, forecast: Forecast) -> None:
         begun_s = time.monotonic()

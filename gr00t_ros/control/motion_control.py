@@ -251,8 +251,8 @@ class MotionControl:
     def end(self, now_ns: int) -> None:
         """Come to rest, and do not move before `forget_chunks`.
 
-        Motion is inhibited on the way: no measurement arrives while the node waits for rest, so
-        that whether the robot follows cannot be judged.
+        Motion is inhibited on the way: no measurement arrives before rest, so that whether the
+        robot follows cannot be judged.
         """
         with self._motion.lock:
             self._motion.is_ending = True

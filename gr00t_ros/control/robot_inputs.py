@@ -81,8 +81,9 @@ class RobotInputs:
         if not self._node.context.ok():
             return
         for subscription in self._measurements:
-            while (message := _take(subscription)) is not None:
-                subscription.callback(message)
+            for _ in range(SENSOR.depth):
+                if (message := _take(subscription)) is not None:
+                    subscription.callback(message)
 
     def on_joints(self, topic: str, interfaces: Sequence[StateInterface], message: Any) -> None:
         """Pass measured joint positions to the robot's state.

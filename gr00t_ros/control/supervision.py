@@ -192,7 +192,8 @@ class Supervision:
 
     def update(self) -> None:
         """Begin the shadow that was asked for, once the robot is at rest."""
-        if self._awaits_shadow and self._motion.is_at_rest:
+        is_at_rest = self._motion.is_at_rest and not self._motion.is_stop_in_doubt
+        if self._awaits_shadow and is_at_rest:
             self._motion.use_shadow(True)
             self._awaits_shadow = False
             self._gate.block(MODE, "")

@@ -34,11 +34,12 @@ class Robot:
         streamed: What the gripper was commanded.
     """
 
-    def __init__(self, max_following_error: float = 0.0) -> None:
+    def __init__(self, max_following_error: float = 0.0, *, silent_at_rest: bool = False) -> None:
         self.layout = ActionLayout(dict.fromkeys(KEYS, 1))
         self.settings = PlayerSettings(
             period_s=PERIOD_NS * 1e-9,
             limits=dict.fromkeys(range(3), LIMITS),
+            silent_at_rest=silent_at_rest,
             max_jump=0.5,
             max_joint_ages_s=dict.fromkeys(range(3), 0.5),
             max_following_errors=(
@@ -52,6 +53,7 @@ class Robot:
             period_s=PERIOD_NS * 1e-9,
             lead_s=0.1,
             forecast_keys=("left", "right"),
+            silent_at_rest=silent_at_rest,
         )
         self.ticks = 0
         self.arms = {"left": 0.0, "right": 0.0}

@@ -28,6 +28,19 @@ def moving(speed: float = 0.5, max_following_error: float = 0.0) -> Robot:
     return robot
 
 
+def on_paths(left: np.ndarray, right: np.ndarray, ticks: int, **settings: bool) -> Robot:
+    """A robot that has gone on two paths for some ticks, of rows that are 0.05 s apart."""
+    robot = Robot(0.5, **settings)
+    robot.tick(3)
+    rows = {"left": left[:, None], "right": right[:, None], "grip": np.zeros((len(left), 1))}
+    robot.player.offer(Chunk(1, robot.now_ns, 0.05, rows), robot.now_ns)
+    robot.tick(ticks)
+    return robot
+
+
+TIMES_S = 0.05 * np.arange(80)
+
+
 def run(robot: Robot, ticks: int) -> dict[str, np.ndarray]:
     """Where the arms are at the next ticks, rad."""
     places = []
@@ -190,3 +203,84 @@ def test_a_run_in_which_a_stop_is_missed_replays_bit_for_bit() -> None:
     again = RecordingPlayer(robot.layout, robot.settings)
     commands = [command for command in replay(recorded.events, again) if command is not None]
     assert np.array_equal(commands[-1].vector, recorded.place)
+
+
+@pytest.mark.parametrize("delay_ticks", [0, 5, 10, 15])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_missed_stop_is_noticed_on_a_path_that_turns_though_the_arm_follows_behind(
+    seed: int, delay_ticks: int
+) -> None:
+    generator = random.Random(seed)
+    sizes = [generator.uniform(0.15, 0.6) for _ in ARMS]
+    rates = [generator.uniform(0.5, 3.0) for _ in ARMS]
+    paths = [size * np.sin(rate * TIMES_S) for size, rate in zip(sizes, rates, strict=True)]
+    robot = on_paths(*paths, 20)
+    robot.delay_ticks = delay_ticks
+    robot.tick(generator.randrange(5, 150))
+    robot.deaf["left"] = 1
+    robot.player.inhibit("stopped by ~/stop")
+    way_on = run(robot, 400)["left"]
+    assert robot.missed or np.ptp(way_on[60:]) < 0.08
+
+
+@pytest.mark.parametrize("stopped_after", range(10, 110, 10))
+def test_a_blocked_arm_to_which_the_path_comes_back_has_not_missed_its_stop(
+    stopped_after: int,
+) -> None:
+    way = 0.2 * (1.0 - np.cos(np.minimum(TIMES_S, 1.2) / 1.2 * 2.0 * np.pi))
+    robot = on_paths(way, way, 20)
+    robot.held_at["left"] = robot.arms["left"]
+    robot.tick(stopped_after)
+    robot.player.inhibit("stopped by ~/stop")
+    run(robot, 250)
+    assert not robot.missed
+
+
+@pytest.mark.parametrize("silent_at_rest", [False, True])
+@pytest.mark.parametrize("speed", [0.05, 0.1, 0.3, 0.6])
+def test_a_controller_that_is_given_up_does_not_end_the_watch_of_the_other(
+    speed: float, silent_at_rest: bool
+) -> None:
+    robot = on_paths(speed * TIMES_S, speed * TIMES_S, 100, silent_at_rest=silent_at_rest)
+    robot.deaf["right"] = 1
+    robot.held_at["left"] = robot.arms["left"]
+    robot.player.release(["left"], robot.now_ns, "left is 0.3 rad off")
+    run(robot, 350)
+    assert [missed.keys for missed in robot.missed] == [{"right"}]
+
+
+@pytest.mark.parametrize("pause_ticks", [50, 100, 200])
+def test_a_stop_before_a_pause_of_the_control_loop_is_watched_after_it(pause_ticks: int) -> None:
+    robot = on_paths(0.3 * TIMES_S, 0.3 * TIMES_S, 100)
+    robot.deaf = dict.fromkeys(ARMS, 1)
+    robot.player.inhibit("stopped by ~/stop")
+    robot.tick(3)
+    robot.ticks += pause_ticks
+    run(robot, 200)
+    assert robot.missed
+
+
+def test_a_joint_that_is_not_measured_any_more_leaves_its_stop_in_doubt_until_its_path_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    robot = on_paths(0.3 * TIMES_S, 0.3 * TIMES_S, 60)
+    robot.player.inhibit("stopped by ~/stop")
+    measure = robot.player.measure
+    monkeypatch.setattr(
+        robot.player, "measure", lambda places, at_ns: measure({RIGHT: places[RIGHT]}, at_ns)
+    )
+    robot.tick(100)
+    assert robot.player.is_stop_in_doubt
+    robot.tick(400)
+    assert not robot.player.is_stop_in_doubt
+
+
+@pytest.mark.parametrize("speed", [0.1, 0.3, 0.5, 1.2])
+def test_a_robot_that_is_silent_at_rest_stops_as_soon_as_another(speed: float) -> None:
+    ways = []
+    for silent_at_rest in (False, True):
+        path = speed * TIMES_S
+        robot = on_paths(path, path, 100, silent_at_rest=silent_at_rest)
+        robot.player.inhibit("stopped by ~/stop")
+        ways.append(np.ptp(run(robot, 100)["left"]))
+    assert ways[0] == ways[1]
