@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trajectory_rig
 from geometry_msgs.msg import TwistStamped
 from helpers import wait_until
 from nodes_for_tests import chunk_of
@@ -109,6 +110,33 @@ def test_braking_at_the_end_takes_as_long_as_the_limits_need(scene: Scene) -> No
     wait_until(lambda: twists[-1].twist.linear.x == 0.0, SLOW_S, "the last twist")
     speeds = np.array([message.twist.linear.x for message in twists])
     assert np.abs(np.diff(speeds)).max() < 0.3 * speed  # some messages may be lost on the way
+
+
+def test_a_process_that_ends_sees_its_robot_of_whole_trajectories_rest(scene: Scene) -> None:
+    """The way to rest does not reach the controller at first."""
+    scene.robot.arm_on = False  # the controller's robot is measured instead
+    robot = trajectory_rig.Robot(scene.peer)
+    chunks = scene.peer.create_publisher(ActionChunk, "action_chunk", 5)
+    control = scene.start_node("control_node", **trajectory_rig.MODE)
+    played_s = 0.0
+
+    def moves() -> bool:
+        nonlocal played_s
+        if time.monotonic() - played_s > 2.0:  # the first ones may come before the node is active
+            played_s = time.monotonic()
+            climb = robot.controller.position[0] + 0.025 * np.arange(100)[:, None]
+            values = {"arm": np.hstack([climb, climb]), "gripper": climb}
+            t0_ns = scene.peer.get_clock().now().nanoseconds
+            chunks.publish(chunk_of(values, t0_ns=t0_ns, dt_s=0.05))
+        return bool(robot.controller.position[0] > 0.1)
+
+    wait_until(moves, SLOW_S, "the robot moves")
+    robot.lost = 1
+    control.signal(signal.SIGINT)
+    assert ends_with(control) == 0
+    assert "its controller is told to brake again" in control.output()
+    wait_until(robot.rests, what="rest")
+    assert robot.controller.position[0] < 2.0  # the chunk ends at 2.475
 
 
 def test_a_supervisor_that_sends_other_signals_meanwhile_does_not_cut_braking_short(
