@@ -78,6 +78,17 @@ sys.exit(main())
 """
 
 
+# Waits for the measurements of a busy machine.
+PATIENT = """
+import sys
+from gr00t_ros.control import activation
+from gr00t_ros.control.control_node import main
+
+activation.DOUBT_S = 60.0
+sys.exit(main())
+"""
+
+
 def test_a_control_node_whose_loop_ends_brakes_and_ends_with_an_error(scene: Scene) -> None:
     twists, control = _driving(scene, code=LOOPLESS, action__arm__max_linear_acceleration=0.5)
     assert ends_with(control) == 1
@@ -117,7 +128,7 @@ def test_a_process_that_ends_sees_its_robot_of_whole_trajectories_rest(scene: Sc
     scene.robot.arm_on = False  # the controller's robot is measured instead
     robot = trajectory_rig.Robot(scene.peer)
     chunks = scene.peer.create_publisher(ActionChunk, "action_chunk", 5)
-    control = scene.start_node("control_node", **trajectory_rig.MODE)
+    control = scene.start_node("control_node", code=PATIENT, **trajectory_rig.MODE)
     played_s = 0.0
 
     def moves() -> bool:
