@@ -82,7 +82,7 @@ class SentPath:
 
     @property
     def stop(self) -> SentStop | None:
-        """The newest stop; None once the robot is known to carry it out, and while it moves."""
+        """The newest stop; None once the robot carries it out, or another path was sent."""
         return self._stop
 
     @property
