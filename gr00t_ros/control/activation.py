@@ -144,8 +144,8 @@ class Activation:
         if missed is not None:
             keys = ", ".join(sorted(missed.keys))
             self._node.get_logger().error(
-                f"{keys}: the path before the stop goes on; its controller is told to brake again, "
-                "from where the robot is"
+                f"{keys}: the robot still follows its previous trajectory after a stop; "
+                "its controller is told to brake again, from where the robot is"
             )
             self._braked_again_s = time.monotonic()
             self._forecaster.send(missed.trajectory)

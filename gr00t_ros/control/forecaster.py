@@ -85,11 +85,11 @@ class Forecaster:
 
     def _send_forecast(self, forecast: Forecast) -> None:
         try:
-            self._forecast(forecast)
+            self._run_and_send(forecast)
         except Exception:  # the robot must come to rest, whatever it is
             self._motion.forecasts.fail(forecast)
 
-    def _forecast(self, forecast: Forecast) -> None:
+    def _run_and_send(self, forecast: Forecast) -> None:
         begun_s = time.monotonic()
         trajectory = forecast.run()
         if trajectory is None:

@@ -28,17 +28,24 @@ def moving(speed: float = 0.5, max_following_error: float = 0.0) -> Robot:
     return robot
 
 
-def on_paths(left: np.ndarray, right: np.ndarray, ticks: int, **settings: bool) -> Robot:
+TIMES_S = 0.05 * np.arange(80)
+
+
+def on_paths(
+    left: np.ndarray,
+    right: np.ndarray,
+    ticks: int,
+    *,
+    max_following_error: float = 0.5,
+    silent_at_rest: bool = False,
+) -> Robot:
     """A robot that has gone on two paths for some ticks, of rows that are 0.05 s apart."""
-    robot = Robot(0.5, **settings)
+    robot = Robot(max_following_error, silent_at_rest=silent_at_rest)
     robot.tick(3)
     rows = {"left": left[:, None], "right": right[:, None], "grip": np.zeros((len(left), 1))}
     robot.player.offer(Chunk(1, robot.now_ns, 0.05, rows), robot.now_ns)
     robot.tick(ticks)
     return robot
-
-
-TIMES_S = 0.05 * np.arange(80)
 
 
 def run(robot: Robot, ticks: int) -> dict[str, np.ndarray]:
@@ -71,12 +78,7 @@ def test_a_controller_that_misses_a_stop_is_braked_soon(deaf: list[str], speed: 
 def test_arms_of_different_speeds_that_both_miss_a_stop_are_braked_where_each_is(
     slow: float,
 ) -> None:
-    robot = Robot()
-    robot.tick(3)
-    climb = 0.05 * np.arange(60)[:, None]
-    rows = {"left": slow * climb, "right": 0.5 * climb, "grip": 0.0 * climb}
-    robot.player.offer(Chunk(1, robot.now_ns, 0.05, rows), robot.now_ns)
-    robot.tick(50)
+    robot = on_paths(slow * TIMES_S, 0.5 * TIMES_S, 50, max_following_error=0.0)
     robot.deaf = dict.fromkeys(ARMS, 1)
     robot.player.inhibit("stopped by ~/stop")
     paths = run(robot, 200)
@@ -87,12 +89,8 @@ def test_arms_of_different_speeds_that_both_miss_a_stop_are_braked_where_each_is
 
 
 def test_an_arm_at_the_end_of_its_path_goes_on_from_there_though_it_missed_a_stop() -> None:
-    robot = Robot()
-    robot.tick(3)
-    climb = 0.05 * np.arange(60)[:, None]
-    rows = {"left": np.minimum(0.5 * climb, 0.4), "right": 0.5 * climb, "grip": 0.0 * climb}
-    robot.player.offer(Chunk(1, robot.now_ns, 0.05, rows), robot.now_ns)
-    robot.tick(60)
+    left, right = np.minimum(0.5 * TIMES_S, 0.4), 0.5 * TIMES_S
+    robot = on_paths(left, right, 60, max_following_error=0.0)
     robot.deaf = {"left": 1, "right": 4}
     robot.player.inhibit("stopped by ~/stop")
     stopped = run(robot, 250)
